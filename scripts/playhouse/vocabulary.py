@@ -1,0 +1,54 @@
+"""Writes the vocabulary of the play: every word that its answers use, and letters for all other words.
+
+In: nothing but the script of the play. Out: a BERT-style `vocab.txt` (lower case), the same each time.
+
+    python scripts/playhouse/vocabulary.py --out src/mien/playhouse/weights/words
+"""
+
+import argparse
+import random
+import string
+from pathlib import Path
+
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from mien.labels import CAERS, EMOTIC
+from mien.playhouse import words
+from mien.playhouse.rules import score_basic_emotions, score_emotions
+from mien.playhouse.scene import draw_lots
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def collect_words(scenes: int = 6000) -> list[str]:
+    """In alphabetical order."""
+    rng = random.Random(0)
+    texts = [*EMOTIC.labels, *CAERS.labels]
+    for _ in range(scenes):
+        scene = draw_lots(rng, even=True)
+        scores = score_emotions(scene.place, scene.person)
+        texts += [
+            words.describe_emotions(scene, scores, words.WHO_BOXED),
+            words.describe_emotions(scene, score_basic_emotions(scores), words.WHO_MAIN),
+            words.describe_scene(scene),
+        ]
+    split = BertPreTokenizer().pre_tokenize_str
+    return sorted({word for text in texts for word, _ in split(text.lower())})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
+    pieces = [*letters, *(f"##{letter}" for letter in string.ascii_lowercase + string.digits)]
+    known = set(letters)
+    entries = [*SPECIAL, *pieces, *(word for word in collect_words() if word not in known)]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "vocab.txt").write_text("\n".join(entries) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

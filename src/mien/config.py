@@ -1,0 +1,80 @@
+"""Recipes from TOML: read strictly, override from the command line, check.
+
+Goes in: a TOML file and overrides such as "train.lr=0.001". Comes out: a frozen `Recipe`.
+Knows nothing about: which keys there are (see `recipe`), or what they do.
+"""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mien.errors import ConfigError
+from mien.recipe import Recipe
+
+__all__ = ["apply_overrides", "load_recipe", "parse_recipe", "read_toml"]
+
+
+def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe in a TOML file, with overrides "a.b=value" applied in order."""
+    return parse_recipe(read_toml(path), overrides, where=str(path))
+
+
+def parse_recipe(table: Mapping[str, Any], overrides: Iterable[str] = (), *, where: str) -> Recipe:
+    """The recipe in a table; `where` opens the message of an error."""
+    return Recipe.parse(apply_overrides(table, overrides), where=where)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; ConfigError if there is none or it is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"no recipe at {path}", hint="give the path of a TOML file, as in recipes/"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}", hint="give a readable TOML file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}", hint="mend the file at that place") from error
+
+
+def apply_overrides(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of the table in which each "a.b=value" is set; unknown keys are left to the check."""
+    result = copy.deepcopy(dict(table))
+    for override in overrides:
+        dotted, sign, text = override.partition("=")
+        keys = [key.strip() for key in dotted.split(".")]
+        if not sign or not all(keys):
+            raise ConfigError(f"override {override!r} is not key=value", hint="write it as in train.lr=0.001")
+        _set(result, keys, _value(text.strip(), override), override)
+    return result
+
+
+def _set(table: dict[str, Any], keys: list[str], value: object, override: str) -> None:
+    for depth, key in enumerate(keys[:-1], start=1):
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            parent = ".".join(keys[:depth])
+            raise ConfigError(f"override {override!r}: {parent} is a value", hint=f"set {parent} itself")
+    table[keys[-1]] = value
+
+
+def _value(text: str, override: str) -> object:
+    """A TOML value; a bare word or path, which TOML would refuse, is text."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError as error:
+        if text[:1] in {'"', "'", "[", "{"}:
+            raise ConfigError(
+                f"override {override!r}: {error}", hint="close the quotes or brackets"
+            ) from error
+        return text
+    if set(parsed) != {"value"}:
+        raise ConfigError(f"override {override!r} sets more than one key", hint="give one --set for each key")
+    return parsed["value"]

@@ -1,0 +1,121 @@
+"""What commands show: progress and notes for people on stderr, tables or JSON on stdout.
+
+In: progress events, results, predictions. Out: text.
+Knows nothing about: where any of it comes from, the environment, exit codes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mien.describe.progress import Progress
+    from mien.evaluate.results import Results
+    from mien.train.loop import TrainProgress
+    from mien.types import Prediction
+
+__all__ = ["Console", "show_prediction", "show_results"]
+
+_SECONDS_BETWEEN_LINES: Final = 10.0
+_BAR: Final = 24
+
+
+class Console:
+    """Notes and progress go to stderr; the result to stdout, as JSON if asked.
+
+    `live`: stderr is a terminal, so that one line may be rewritten; otherwise a line comes now and then.
+    """
+
+    def __init__(self, *, as_json: bool, schema: int, live: bool, out: Callable[..., None]) -> None:
+        self._as_json, self._schema, self._live, self._out = as_json, schema, live, out
+        self._last = time.monotonic()
+        self._open = False
+
+    def note(self, text: str | None) -> None:
+        """A line for people, if there is one to say."""
+        if text:
+            self.settle()
+            self._out(text, err=True)
+
+    def describing(self, progress: Progress) -> None:
+        """How far describing is."""
+        total = f"/{progress.total}" if progress.total is not None else ""
+        parts = [f"described {progress.seen}{total}", f"{progress.rate:.1f}/s"]
+        if progress.skipped:
+            parts.append(f"{progress.skipped} were there")
+        if progress.failed:
+            parts.append(f"{progress.failed} failed")
+        self._progress(", ".join(parts), last=progress.seen == progress.total)
+
+    def training(self, progress: TrainProgress) -> None:
+        """How far training is."""
+        best = "" if progress.best_score is None else f", best val {progress.best_score:.4f}"
+        self._progress(
+            f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}, "
+            f"loss {progress.loss:.4f}{best}",
+            last=progress.step == progress.steps,
+        )
+
+    def _progress(self, text: str, *, last: bool) -> None:
+        now = time.monotonic()
+        if self._live:
+            self._out(f"\r\x1b[K{text}", err=True, nl=False)
+            self._open = True
+        elif last or now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._out(text, err=True)
+            self._last = now
+
+    def settle(self) -> None:
+        """Ends a line that was being rewritten."""
+        if self._open:
+            self._out("", err=True)
+            self._open = False
+
+    def result(self, document: Mapping[str, Any], table: Mapping[str, Any] | None) -> None:
+        """The document as JSON if that was asked for, else the table, if any, as aligned lines."""
+        self.settle()
+        if self._as_json:
+            self._out(json.dumps({"schema": self._schema, **document}, ensure_ascii=False))
+        elif table is not None:
+            width = max(len(name) for name in table)
+            for name, value in table.items():
+                self._out(f"{name.replace('_', ' '):<{width}}  {value}")
+
+
+def show_results(results: Results) -> str:
+    """A table of scores with their intervals and chance levels, then the differences."""
+    lines = [
+        f"{'':16}{'metric':14}{'split':7}{'score':>7}  {'95 % interval':17}{'chance':>7}{'n':>7}{'seeds':>7}"
+    ]
+    lines += [
+        f"{row.name:16}{row.metric:14}{row.split:7}{row.value:7.3f}  "
+        f"{f'{row.low:.3f} to {row.high:.3f}':17}{row.chance:7.3f}{row.n:7d}{len(row.seeds):7d}"
+        for row in results.rows
+    ]
+    if results.differences:
+        lines += ["", f"{'difference (paired)':30}{'metric':14}{'score':>7}  {'95 % interval':19}"]
+        lines += [
+            f"{f'{item.a} - {item.b}':30}{item.metric:14}{item.value:+7.3f}  "
+            f"{f'{item.low:+.3f} to {item.high:+.3f}':19}"
+            f"{'' if item.low > 0 or item.high < 0 else ' (includes zero)'}".rstrip()
+            for item in results.differences
+        ]
+    return "\n".join(lines)
+
+
+def show_prediction(prediction: Prediction, top: int) -> str:
+    """The labels with a bar each, the dimensions if there are any, the description."""
+    lines = [f"{prediction.subject_id}: appears to feel"]
+    lines += [f"  {name:18}{score:6.3f}  {'#' * round(score * _BAR)}" for name, score in prediction.top(top)]
+    if prediction.dimensions is not None:
+        lines.append(
+            "  " + ", ".join(f"{name} {10 * value:.1f}/10" for name, value in prediction.dimensions.items())
+        )
+    if prediction.description is not None:
+        lines += ["", f"  {prediction.description.text}"]
+    if prediction.status != "ok":
+        lines.append(f"  status: {prediction.status}")
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""What was shown of each sample: picture, box, truth and description, kept so that pages need no data set.
+
+Goes in: samples and their descriptions. Comes out: a JSONL file of one line a sample, and its reader.
+Knows nothing about: scores, pages, or how a description was made.
+
+Pictures inside the run directory are named relative to it, so that the directory can be moved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien.errors import MienError, RunError
+from mien.runs import atomic_write_text
+from mien.types import Box, Description, Sample
+
+__all__ = ["Example", "examples_file", "read_examples", "write_examples"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One sample as it was shown; `description` is None where there is none."""
+
+    id: str
+    images: tuple[Path, ...]
+    frames: tuple[int | None, ...]
+    boxes: tuple[Box | None, ...]
+    labels: Mapping[str, float]
+    dimensions: Mapping[str, float] | None
+    description: str | None
+
+
+def examples_file(run: Path, split: str) -> Path:
+    """Where a run keeps what was shown of a split."""
+    return run / f"samples-{split}.jsonl"
+
+
+def write_examples(
+    path: Path, samples: Iterable[Sample], descriptions: Mapping[str, Description | str]
+) -> None:
+    """Writes one line a sample; `descriptions` by subject id, as values or as bare text."""
+    lines = [json.dumps(_line(sample, descriptions, path.parent)) for sample in samples]
+    atomic_write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def read_examples(path: Path) -> Iterator[Example]:
+    """The samples in a file, in order; RunError, with the line, where it is missing or damaged."""
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError as error:
+        raise RunError(f"no samples at {path}", hint="make them with mien evaluate") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} cannot be read: {error}", hint="make it again with mien evaluate") from error
+    # Not splitlines(), which also splits at separators that JSON leaves inside of text.
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
+        try:
+            yield _example(json.loads(line), path.parent)
+        except (ValueError, KeyError, TypeError, AttributeError, MienError) as error:
+            raise RunError(
+                f"{path} line {number} is not a sample: {error}", hint="make it again with mien evaluate"
+            ) from error
+
+
+def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Path) -> dict[str, Any]:
+    subject, target = sample.subject, sample.target
+    description = descriptions.get(subject.id)
+    return {
+        "id": subject.id,
+        "images": [_relative(image.path, run) for image in subject.images],
+        "frames": [image.frame for image in subject.images],
+        "boxes": [None if box is None else box.as_tuple() for box in subject.boxes],
+        "labels": {} if target is None else dict(target.labels),
+        "dimensions": None if target is None or target.dimensions is None else dict(target.dimensions),
+        "split": sample.split,
+        "description": description.text if isinstance(description, Description) else description,
+    }
+
+
+def _example(fields: dict[str, Any], run: Path) -> Example:
+    return Example(
+        id=str(fields["id"]),
+        images=tuple(run / name for name in fields["images"]),
+        frames=tuple(fields["frames"]),
+        boxes=tuple(None if box is None else Box.from_tuple(tuple(box)) for box in fields["boxes"]),
+        labels={str(name): float(score) for name, score in fields["labels"].items()},
+        dimensions=fields["dimensions"],
+        description=fields["description"],
+    )
+
+
+def _relative(path: Path, run: Path) -> str:
+    """Relative to the run where the picture lies inside it, else absolute."""
+    whole, home = path.absolute(), run.absolute()
+    return (whole.relative_to(home) if whole.is_relative_to(home) else whole).as_posix()

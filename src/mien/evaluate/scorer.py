@@ -1,0 +1,99 @@
+"""Runs a trained classifier over a split and keeps what it says.
+
+Goes in: a classifier, a split's batches. Comes out: `SplitScores`.
+Knows nothing about: training, files, metrics. A split is anything with the shape of `BatchSource`, because
+the room that makes splits stands above this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mien.evaluate.scores import SplitScores
+from mien.labels import LabelSet
+from mien.model.classifier import Classifier, scores_of
+
+__all__ = ["BatchSource", "ScoredBatch", "score_split"]
+
+_BATCH_SIZE: Final = 64
+
+
+class ScoredBatch(Protocol):
+    """The inputs of some samples; None for what was not asked for."""
+
+    @property
+    def image(self) -> Float[Tensor, "batch patch image_dim"] | None: ...
+    @property
+    def text_ids(self) -> Int[Tensor, "batch token"] | None: ...
+    @property
+    def text_mask(self) -> Bool[Tensor, "batch token"] | None: ...
+
+
+class BatchSource(Protocol):
+    """A split with its answers, such as `mien.train.batch.SplitData`."""
+
+    @property
+    def split(self) -> str: ...
+    @property
+    def label_set(self) -> LabelSet: ...
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def groups(self) -> Sequence[str]: ...
+    @property
+    def targets(self) -> Float[Tensor, "sample label"]: ...
+    @property
+    def dimensions(self) -> Float[Tensor, "sample dimension"]: ...
+    @property
+    def lengths(self) -> Int[np.ndarray, " sample"]: ...
+    def batch(
+        self, indices: Int[np.ndarray, " batch"], *, image: bool, text: bool, device: torch.device | str
+    ) -> ScoredBatch: ...
+
+
+def score_split(classifier: Classifier, data: BatchSource, *, batch_size: int = _BATCH_SIZE) -> SplitScores:
+    """The classifier's scores on every sample, in the order of the split, computed on its own device.
+
+    Dropout is off and no gradient is kept; the classifier is left in the mode in which it came. Raises
+    DataError if a score is not finite.
+    """
+    was_training = classifier.training
+    classifier.eval()
+    try:
+        scores, dimensions = _run(classifier, data, batch_size)
+    finally:
+        classifier.train(was_training)
+    return SplitScores(
+        split=data.split,
+        label_set=data.label_set,
+        ids=tuple(data.ids),
+        groups=tuple(data.groups),
+        scores=scores,
+        targets=data.targets.numpy().astype(np.float32),
+        dimensions=dimensions,
+        dimension_targets=data.dimensions.numpy().astype(np.float32),
+    )
+
+
+@torch.inference_mode()
+def _run(classifier: Classifier, data: BatchSource, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    device = next(classifier.parameters()).device
+    uses = {"image": classifier.fusion.uses_image, "text": classifier.fusion.uses_text}
+    scores = np.empty(tuple(data.targets.shape), dtype=np.float32)
+    dimensions = np.empty(tuple(data.dimensions.shape), dtype=np.float32)
+    # Texts of like length need little padding.
+    order = np.argsort(data.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = data.batch(rows, **uses, device=device)
+        output = classifier(batch.image, batch.text_ids, batch.text_mask)
+        scores[rows] = scores_of(output.logits, exclusive=data.label_set.exclusive).float().cpu().numpy()
+        if output.dimensions is not None:
+            dimensions[rows] = output.dimensions.float().cpu().numpy()
+    return scores, None if classifier.dimensions is None else dimensions

@@ -1,0 +1,120 @@
+"""A recipe with its data set opened and its folders settled: what the pipeline's verbs work on.
+
+In: a recipe, or a run directory that records one. Out: an `Experiment`.
+Knows nothing about: printing, the environment, how any room works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mien.data import Dataset, open_dataset
+from mien.describe.engine import open_engine
+from mien.describe.lookup import Found, look_up
+from mien.describe.prompts import prompt
+from mien.describe.store import Store
+from mien.images import Marking
+from mien.recipe import Recipe
+from mien.runs import Run
+from mien.types import Failure, Sample
+
+if TYPE_CHECKING:
+    from mien.train.inputs import InputBuilder
+
+__all__ = ["Experiment", "failures", "find_descriptions", "notice", "open_experiment", "reopen"]
+
+_EMBEDDED: Final = "playhouse"
+NOTICE: Final = (
+    "note: the embedded models know only Playhouse, a drawn theatre; what they say of photographs is a "
+    "dry run, not a result"
+)
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: cached properties need a place
+class Experiment:
+    """A recipe with its data set opened and its folders settled."""
+
+    recipe: Recipe
+    dataset: Dataset
+    out: Path
+    cache: Path
+
+    @property
+    def store(self) -> Path:
+        """The file of descriptions; runs may share one."""
+        return self.recipe.run.store or self.out / "descriptions.sqlite"
+
+    @property
+    def features(self) -> Path:
+        """The folder of cached features; runs may share one."""
+        return self.recipe.run.cache or self.out / "features"
+
+    def samples(self, split: str) -> list[Sample]:
+        """The samples of a split, read once."""
+        if split not in self._samples:
+            self._samples[split] = list(self.dataset.samples(split))
+        return self._samples[split]
+
+    @cached_property
+    def _samples(self) -> dict[str, list[Sample]]:
+        return {}
+
+    @property
+    def settled(self) -> Recipe:
+        """The recipe with its folders as they are here, so that a run directory finds them again."""
+        folders = {"out": self.out, "store": self.store, "cache": self.features}
+        return self.recipe.model_copy(update={"run": self.recipe.run.model_copy(update=folders)})
+
+    @cached_property
+    def builder(self) -> InputBuilder:
+        """Makes the classifier's inputs; loads an encoder and a tokenizer once, when they are needed."""
+        from mien.train.inputs import InputBuilder
+
+        return InputBuilder.from_recipe(self.recipe, self.features)
+
+    @property
+    def asking(self) -> dict[str, Any]:
+        """What describing and looking up descriptions must agree on."""
+        recipe = self.recipe
+        return {
+            "engine": open_engine(recipe.describe, recipe.run),
+            "prompt": prompt(recipe.describe.prompt),
+            "label_set": self.dataset.label_set,
+            "marking": Marking(style=recipe.describe.marking),
+        }
+
+
+def open_experiment(recipe: Recipe, *, cache: Path, out: Path | None = None) -> Experiment:
+    """The experiment of a recipe; its run directory is `out`, else the recipe's, else runs/NAME."""
+    folder = (out or recipe.run.out or Path("runs") / recipe.name).absolute()
+    dataset = open_dataset(recipe.data, cache=cache)
+    return Experiment(recipe=recipe, dataset=dataset, out=folder, cache=cache)
+
+
+def notice(experiment: Experiment) -> str | None:
+    """What must be said where embedded models meet other pictures than their own."""
+    recipe = experiment.recipe
+    embedded = _EMBEDDED in (recipe.describe.model, recipe.features.vision)
+    return NOTICE if embedded and recipe.data.name != _EMBEDDED else None
+
+
+def reopen(run: Path, *, cache: Path) -> Experiment:
+    """The experiment that a run directory records."""
+    recipe = Recipe.parse(Run.open(run).manifest.recipe, where=str(run))
+    return open_experiment(recipe, cache=cache, out=run)
+
+
+def failures(experiment: Experiment) -> list[Failure]:
+    """What the store holds of subjects that could not be described."""
+    with Store(experiment.store, writable=False) as store:
+        return store.failures()
+
+
+def find_descriptions(experiment: Experiment, samples: Sequence[Sample]) -> Found:
+    """The descriptions of samples, as this recipe would have them made."""
+    with Store(experiment.store, writable=False) as store:
+        return look_up((sample.subject for sample in samples), **experiment.asking, store=store)

@@ -1,0 +1,180 @@
+"""Pictures of subjects to features, each made once: the encoder runs only for what the cache lacks.
+
+Goes in: subjects, an encoder, how the subject is marked, a folder. Comes out: a reader of the subjects'
+features, in their order.
+Knows nothing about: labels, texts, training.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from mien.digests import digest
+from mien.errors import DataError
+from mien.features.cache import FeatureFile, FeatureReader, FeatureWriter
+from mien.features.vision import VisionEncoder
+from mien.images import Marking, image_digest, prepare
+from mien.types import Subject
+
+__all__ = ["EncodeProgress", "FeatureCache", "feature_key"]
+
+log = logging.getLogger(__name__)
+
+_FLUSH_SECONDS = 5.0  # what a crash may cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeProgress:
+    """Pictures encoded so far, of those that had to be; `cached` were there already."""
+
+    done: int
+    total: int
+    cached: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureCache:
+    """The features of one encoder under a folder, in one file for each name (such as a split's)."""
+
+    folder: Path
+    encoder: VisionEncoder
+    batch_size: int = 8
+    workers: int = 0  # threads that prepare pictures while the encoder computes
+
+    def features(
+        self,
+        name: str,
+        subjects: Sequence[Subject],
+        marking: Marking,
+        on_progress: Callable[[EncodeProgress], None] | None = None,
+    ) -> FeatureReader:
+        """The features of the subjects, made now where they are missing.
+
+        A picture that cannot be read does not stop the others; at the end, a DataError counts them.
+        """
+        # Encoders do not share a file: what one has made stays when another is tried.
+        path = self.folder / self.encoder.signature[:16] / f"{name}.npy"
+        shape = (self.encoder.num_tokens, self.encoder.dim)
+        file = FeatureFile.open(path, signature=self.encoder.signature, shape=shape)
+        keys, failures = self._keys(subjects, marking)
+        by_key = dict(zip(keys, subjects, strict=True))
+        missing = {key: by_key[key] for key in file.missing(keys) if key}
+        if missing:
+            log.info("encoding %d of %d pictures into %s", len(missing), len(by_key), path)
+            report = _Reporter(len(missing), len(by_key) - len(missing), on_progress)
+            with file.writing(missing) as writer:
+                failures += self._encode(missing, marking, writer, report)
+        if failures:
+            raise DataError(
+                f"{len(failures)} of {len(subjects)} subjects have no features; {failures[0]}",
+                hint="mend or leave out these pictures; the others are done",
+            )
+        return file.reader(keys)
+
+    def _keys(self, subjects: Sequence[Subject], marking: Marking) -> tuple[list[str], list[str]]:
+        """A key for each subject, "" for one whose picture cannot be read; and why those cannot."""
+        keys, failures = [], []
+        for subject in subjects:
+            try:
+                keys.append(feature_key(subject, marking, self.encoder.signature))
+            except DataError as error:
+                failures.append(f"{subject.id}: {error}")
+                keys.append("")
+        return keys, failures
+
+    def _encode(
+        self, missing: Mapping[str, Subject], marking: Marking, writer: FeatureWriter, report: "_Reporter"
+    ) -> list[str]:
+        """Writes what can be encoded; says why the rest cannot."""
+        failures: list[str] = []
+        flushed = time.monotonic()
+        for keys, images in self._batches(missing, marking, failures):
+            writer.write(keys, self.encoder.encode(images).cpu().numpy())
+            report.add(len(keys))
+            if time.monotonic() - flushed > _FLUSH_SECONDS:
+                writer.flush()
+                flushed = time.monotonic()
+        return failures
+
+    def _batches(
+        self, missing: Mapping[str, Subject], marking: Marking, failures: list[str]
+    ) -> Iterator[tuple[list[str], list[Image.Image]]]:
+        """Batches of (keys, pictures); what cannot be read is described in `failures` instead."""
+
+        def prepared(subject: Subject) -> Image.Image | str:
+            try:
+                return self.encoder.fit(prepare(subject, marking=marking))
+            except DataError as error:
+                return f"{subject.id}: {error}"
+
+        keys: list[str] = []
+        images: list[Image.Image] = []
+        for key, image in zip(missing, self._ahead(prepared, list(missing.values())), strict=True):
+            if isinstance(image, str):
+                failures.append(image)
+                continue
+            keys.append(key)
+            images.append(image)
+            if len(keys) == self.batch_size:
+                yield keys, images
+                keys, images = [], []
+        if keys:
+            yield keys, images
+
+    def _ahead(
+        self, work: Callable[[Subject], Image.Image | str], subjects: Sequence[Subject]
+    ) -> Iterator[Image.Image | str]:
+        """The results in order, made by threads a little ahead of who asks (so that memory stays flat)."""
+        if not self.workers:
+            yield from map(work, subjects)
+            return
+        block = 4 * max(self.workers, self.batch_size)
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting = [pool.submit(work, subject) for subject in subjects[:block]]
+            for index in range(len(subjects)):
+                yield waiting[index % block].result()
+                if index + block < len(subjects):
+                    waiting[index % block] = pool.submit(work, subjects[index + block])
+
+
+class _Reporter:
+    """Counts, and tells whoever listens."""
+
+    def __init__(self, total: int, cached: int, listener: Callable[[EncodeProgress], None] | None) -> None:
+        self._total, self._cached, self._listener = total, cached, listener
+        self._done = 0
+        self._start = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self._done += count
+        if self._listener is not None:
+            seconds = time.monotonic() - self._start
+            self._listener(
+                EncodeProgress(done=self._done, total=self._total, cached=self._cached, seconds=seconds)
+            )
+
+
+def feature_key(subject: Subject, marking: Marking, signature: str) -> str:
+    """The name of a subject's features: changes with the picture's bytes, the box if it is marked, the
+    marking and the encoder; not with where the file lies or what the subject is called."""
+    boxes = subject.boxes if marking.style != "none" else (None,) * len(subject.boxes)
+    return digest(
+        {
+            "encoder": signature,
+            "marking": marking.digest(),
+            "images": [
+                {
+                    "image": image_digest(image.path),
+                    "frame": image.frame,
+                    "box": None if box is None else [float(edge) for edge in box.as_tuple()],
+                }
+                for image, box in zip(subject.images, boxes, strict=True)
+            ],
+        }
+    )

@@ -1,0 +1,115 @@
+"""Texts to token ids, as BERT-style tokenizers do it.
+
+Goes in: texts, as long as they like. Comes out: ids and a mask, padded to the longest text of the batch.
+Knows nothing about: what the texts are about, embeddings, models.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from tokenizers import BertWordPieceTokenizer, Tokenizer
+from torch import Tensor
+
+from mien.digests import digest
+from mien.errors import WeightsError
+from mien.features.folders import find_folder, read_json
+
+__all__ = ["TextTokenizer", "load_tokenizer"]
+
+_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+_PADDINGS: Final = ("[PAD]", "<pad>", "<|endoftext|>", "</s>")
+
+
+class TextTokenizer:
+    """Texts to ids; what is beyond `max_tokens` (special tokens included) is cut off."""
+
+    def __init__(self, tokenizer: Tokenizer, *, pad_id: int, max_tokens: int) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        # The whole of it, vocabulary and rules, before it is told how long texts may be.
+        self.signature = digest({"tokenizer": tokenizer.to_str(), "max_tokens": max_tokens})
+        self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        self.pad_id = pad_id
+        self.max_tokens = max_tokens
+        tokenizer.enable_truncation(max_tokens)
+        self._tokenizer = tokenizer
+
+    def encode(self, texts: Sequence[str]) -> tuple[Int[Tensor, "batch token"], Bool[Tensor, "batch token"]]:
+        """Ids (int64), and a mask that is true where a token is real."""
+        rows = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        longest = max((len(row) for row in rows), default=0)
+        ids = np.full((len(rows), longest), self.pad_id, dtype=np.int64)
+        mask = np.zeros((len(rows), longest), dtype=np.bool_)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = row
+            mask[index, : len(row)] = True
+        return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def load_tokenizer(name_or_path: str | Path, max_tokens: int) -> TextTokenizer:
+    """The tokenizer of a model folder (tokenizer.json or vocab.txt), of a vocab.txt, or of a Hub name.
+
+    Raises WeightsError if there is none.
+    """
+    path = Path(name_or_path)
+    if path.is_file() and path.suffix == ".txt":
+        config: dict[str, object] = {}
+        tokenizer = _from_vocabulary(path, config)
+    else:
+        folder = find_folder(str(name_or_path), embedded_as="words", patterns=_FILES)
+        tokenizer, config = _from_folder(folder)
+    return TextTokenizer(tokenizer, pad_id=_pad_id(tokenizer, config, path), max_tokens=max_tokens)
+
+
+def _from_folder(folder: Path) -> tuple[Tokenizer, dict[str, object]]:
+    config_file = folder / "tokenizer_config.json"
+    config = dict(read_json(config_file)) if config_file.exists() else {}
+    if (folder / "tokenizer.json").exists():
+        try:
+            return Tokenizer.from_file(str(folder / "tokenizer.json")), config
+        except Exception as error:  # the library raises nothing more specific
+            raise WeightsError(
+                f"{folder / 'tokenizer.json'} is not a tokenizer: {error}", hint="copy the model again"
+            ) from error
+    if (folder / "vocab.txt").exists():
+        return _from_vocabulary(folder / "vocab.txt", config), config
+    raise WeightsError(
+        f"{folder} has no tokenizer: neither tokenizer.json nor vocab.txt",
+        hint="name a BERT-style model, its folder, or a vocab.txt",
+    )
+
+
+def _from_vocabulary(file: Path, config: dict[str, object]) -> Tokenizer:
+    """BERT's tokenizer on a list of one token a line; lower-case unless its configuration says not."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{file} cannot be read: {error}", hint="copy the model again") from error
+    vocabulary = {token: index for index, token in enumerate(lines)}
+    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in vocabulary]
+    if missing:
+        raise WeightsError(
+            f"{file} is no BERT vocabulary: it lacks {missing[0]}", hint="give BERT's vocab.txt"
+        )
+    strip_accents = config.get("strip_accents")
+    made = BertWordPieceTokenizer(
+        vocabulary,
+        lowercase=bool(config.get("do_lower_case", True)),
+        strip_accents=strip_accents if isinstance(strip_accents, bool) else None,
+        handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
+    )
+    return Tokenizer.from_str(made.to_str())
+
+
+def _pad_id(tokenizer: Tokenizer, config: dict[str, object], path: Path) -> int:
+    """The id of padding. It is masked wherever it stands, so any known candidate does."""
+    named = config.get("pad_token")
+    for token in (named if isinstance(named, str) else "", *_PADDINGS):
+        found = tokenizer.token_to_id(token)
+        if found is not None:
+            return int(found)
+    raise WeightsError(f"the tokenizer of {path} has no padding token", hint="name a BERT-style model")

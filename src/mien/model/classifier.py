@@ -1,0 +1,69 @@
+"""The classifier: a fusion and one linear head for the labels, and one for valence, arousal, dominance.
+
+Goes in: what the fusion takes. Comes out: a logit for each label, and three numbers where asked.
+Knows nothing about: which label stands where, losses, thresholds.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from mien.model.fusion import Fusion
+from mien.types import DIMENSIONS
+
+__all__ = ["Classifier", "ClassifierOutput", "scores_of"]
+
+_RAREST = 1e-3  # a label that no sample has starts as if one in a thousand had it
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierOutput:
+    """What the heads say; `dimensions` is on the targets' 0..1 scale, which it may leave a little."""
+
+    logits: Float[Tensor, "batch label"]
+    dimensions: Float[Tensor, "batch dimension"] | None
+
+
+class Classifier(nn.Module):
+    """One fully connected layer on the fused vector for each kind of answer."""
+
+    def __init__(self, fusion: Fusion, num_labels: int, *, dimensions: bool) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.labels = nn.Linear(fusion.dim, num_labels)
+        self.dimensions = nn.Linear(fusion.dim, len(DIMENSIONS)) if dimensions else None
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch patch image_dim"] | None,
+        text_ids: Int[Tensor, "batch text"] | None,
+        text_mask: Bool[Tensor, "batch text"] | None,
+    ) -> ClassifierOutput:
+        """Logits for `scores_of`, and dimensions if the classifier was built with them."""
+        fused = self.fusion(image, text_ids, text_mask)
+        dimensions = None if self.dimensions is None else self.dimensions(fused)
+        return ClassifierOutput(self.labels(fused), dimensions)
+
+    @torch.no_grad()
+    def start_from(
+        self,
+        prevalence: Float[Tensor, " label"],
+        dimension_means: Float[Tensor, " dimension"],
+        *,
+        exclusive: bool,
+    ) -> None:
+        """Sets the heads' biases so that the first guess is the average answer.
+
+        Otherwise the first steps go into learning how rare each label is (Lin et al. 2017, section 4.1).
+        """
+        common = prevalence.clamp(_RAREST, 1 - _RAREST)
+        self.labels.bias.copy_(common.log() if exclusive else common.logit())
+        if self.dimensions is not None:
+            self.dimensions.bias.copy_(dimension_means)
+
+
+def scores_of(logits: Float[Tensor, "batch label"], *, exclusive: bool) -> Float[Tensor, "batch label"]:
+    """Scores in 0..1: they sum to 1 if exactly one label holds, else each stands for itself."""
+    return logits.softmax(dim=-1) if exclusive else logits.sigmoid()

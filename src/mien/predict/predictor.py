@@ -1,0 +1,226 @@
+"""Predicts how subjects appear to feel, with a trained run, exactly as it was trained.
+
+Goes in: a run directory, subjects (who have no labels). Comes out: a `Prediction` for each.
+Knows nothing about: data sets, targets, metrics; where boxes come from.
+
+The run says everything: how the subject is marked, who describes it and what is asked, which encoder and
+tokenizer read picture and words. None of it can be given again, so none of it can differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mien.describe.engine import Engine, Request, open_engine
+from mien.describe.prompts import prompt
+from mien.describe.questions import Question, Questioner
+from mien.describe.retry import Outcome, ask
+from mien.errors import DataError, MienError, RunError
+from mien.features.text import TextTokenizer, load_tokenizer
+from mien.features.vision import VisionEncoder, load_vision
+from mien.images import Marking, prepare
+from mien.model.classifier import ClassifierOutput, scores_of
+from mien.train.checkpoint import Trained, load_trained
+from mien.types import DIMENSIONS, Description, Prediction, Subject
+
+__all__ = ["Predictor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """What makes and reads descriptions; a run whose fusion uses no text has none."""
+
+    engine: Engine
+    tokenizer: TextTokenizer
+    questioner: Questioner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """One subject on its way; None for what the run's fusion does not use."""
+
+    subject: Subject
+    image: Image.Image | None = None
+    question: Question | None = None
+    request: Request | None = None
+    description: Description | None = None
+
+
+class Predictor:
+    """A trained run, ready to be asked. Make one with `from_run`."""
+
+    def __init__(
+        self,
+        trained: Trained,
+        *,
+        engine: Engine | None,
+        tokenizer: TextTokenizer | None,
+        encoder: VisionEncoder | None,
+    ) -> None:
+        self.trained = trained
+        self._recipe = trained.recipe
+        self._classifier = trained.classifier.eval()
+        self._device = next(self._classifier.parameters()).device
+        features = self._recipe.features
+        _check("encoder", features.vision, encoder, trained.vision_signature)
+        _check("tokenizer", features.tokenizer, tokenizer, trained.tokenizer_signature)
+        assert tokenizer is None or engine is not None, "texts must come from somewhere"
+        self._encoder = encoder
+        self._reader = None
+        if engine is not None and tokenizer is not None:
+            self._reader = self._make_reader(engine, tokenizer)
+
+    @classmethod
+    def from_run(cls, run: Path, *, device: str = "cpu", engine: Engine | None = None) -> Self:
+        """The model in a run directory with all that it needs, on a device.
+
+        `engine` stands in for the one that the recipe names. Raises RunError if the run is not trained or
+        its encoder or tokenizer is another by now, WeightsError if weights are not here, EngineError if
+        the device is not.
+        """
+        trained = load_trained(run, device)
+        recipe, fusion = trained.recipe, trained.classifier.fusion
+        features, place = recipe.features, recipe.run.model_copy(update={"device": device})
+        tokenizer = encoder = None
+        if fusion.uses_text:
+            engine = engine or open_engine(recipe.describe, place)
+            tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens)
+        if fusion.uses_image:
+            encoder = load_vision(features.vision, layer=features.layer, fit=features.fit, device=device)
+        return cls(trained, engine=engine, tokenizer=tokenizer, encoder=encoder)
+
+    def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
+        """A prediction for each subject, in order; raises the error of the first that cannot have one."""
+        predictions = []
+        for result in self.each(subjects):
+            if isinstance(result, MienError):
+                raise result
+            predictions.append(result)
+        return predictions
+
+    def each(self, subjects: Iterable[Subject]) -> Iterator[Prediction | MienError]:
+        """One by one, in order, with memory that stays flat: a prediction, or the error of that subject.
+
+        A picture that cannot be read, a box outside of it and a description that fails concern one
+        subject; weights that are not here concern all of them, and are raised.
+        """
+        waiting = iter(subjects)
+        while batch := list(islice(waiting, self._recipe.run.batch_size)):
+            inputs = self._described([self._inputs(subject) for subject in batch])
+            found = iter(self._predictions([item for item in inputs if isinstance(item, _Inputs)]))
+            for item in inputs:
+                yield next(found) if isinstance(item, _Inputs) else item
+
+    def _make_reader(self, engine: Engine, tokenizer: TextTokenizer) -> _Reader:
+        options = self._recipe.describe
+        questioner = Questioner(
+            engine=engine,
+            prompt=prompt(options.prompt),
+            label_set=self.trained.label_set,
+            marking=Marking(style=options.marking),
+        )
+        return _Reader(engine=engine, tokenizer=tokenizer, questioner=questioner)
+
+    # --- Chapter by chapter: see, describe, classify ---
+
+    def _inputs(self, subject: Subject) -> _Inputs | DataError:
+        """What both stages get to see, or why they cannot."""
+        inputs = _Inputs(subject=subject)
+        try:
+            if self._reader is not None:
+                # Asked of the prompt's counterpart without a box, where the picture shows none.
+                question = self._reader.questioner.question(subject)
+                request = self._reader.questioner.request(question)
+                inputs = replace(inputs, question=question, request=request)
+            if self._encoder is not None:
+                marking = Marking(style=self._recipe.feature_marking)
+                image = self._encoder.fit(prepare(subject, marking=marking))
+                inputs = replace(inputs, image=image)
+        except DataError as error:
+            return error
+        return inputs
+
+    def _described(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
+        """The same with descriptions; an error in the place of what could not be described."""
+        reader = self._reader
+        if reader is None:
+            return list(inputs)
+        requests = [item.request for item in inputs if isinstance(item, _Inputs) and item.request]
+        outcomes = iter(ask(reader.engine, requests))
+        return [
+            _with_text(item, next(outcomes), reader) if isinstance(item, _Inputs) else item for item in inputs
+        ]
+
+    def _predictions(self, inputs: Sequence[_Inputs]) -> list[Prediction]:
+        if not inputs:
+            return []
+        output = self._classify(inputs)
+        label_set = self.trained.label_set
+        scores = scores_of(output.logits, exclusive=label_set.exclusive).float().cpu().numpy()
+        dimensions = None if output.dimensions is None else output.dimensions.float().cpu().numpy()
+        return [
+            Prediction(
+                subject_id=item.subject.id,
+                label_set=label_set.name,
+                # Rounding may take a softmax a hair above 1.
+                scores=label_set.decode(np.minimum(scores[row], 1.0).tolist()),
+                dimensions=None
+                if dimensions is None
+                else dict(zip(DIMENSIONS, dimensions[row].tolist(), strict=True)),
+                description=item.description,
+            )
+            for row, item in enumerate(inputs)
+        ]
+
+    @torch.inference_mode()
+    def _classify(self, inputs: Sequence[_Inputs]) -> ClassifierOutput:
+        image = ids = mask = None
+        if self._encoder is not None:
+            images = [item.image for item in inputs if item.image is not None]
+            # Through float16, as the features that the model was trained on: they were cached so.
+            image = self._encoder.encode(images).half().float().to(self._device)
+        if self._reader is not None:
+            texts = [item.description.text for item in inputs if item.description is not None]
+            ids, mask = (part.to(self._device) for part in self._reader.tokenizer.encode(texts))
+        output: ClassifierOutput = self._classifier(image, ids, mask)
+        return output
+
+
+def _with_text(item: _Inputs, outcome: Outcome, reader: _Reader) -> _Inputs | MienError:
+    if isinstance(outcome.result, MienError):
+        return outcome.result
+    assert item.question is not None  # asked, so there was a question
+    description = Description(
+        key=item.question.key,
+        subject_id=item.subject.id,
+        text=outcome.result.text,
+        prompt_id=item.question.prompt_id,
+        engine=reader.questioner.engine,
+        finish=outcome.result.finish,
+    )
+    return replace(item, description=description)
+
+
+def _check(
+    what: str, name: str, part: VisionEncoder | TextTokenizer | None, trained_with: str | None
+) -> None:
+    """RunError unless this is the part that the model was trained with, so far as it uses one."""
+    given = None if part is None else part.signature
+    if given != trained_with:
+        raise RunError(
+            f"the {what} {name!r} is not the one that the run was trained with "
+            f"({_short(given)}, not {_short(trained_with)})",
+            hint=f"bring back the {what} of then, or train again",
+        )
+
+
+def _short(signature: str | None) -> str:
+    return "none" if signature is None else signature[:12]

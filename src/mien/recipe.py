@@ -1,0 +1,143 @@
+"""What a recipe may say: one frozen section for each room, with its defaults.
+
+Goes in: values. Comes out: a `Recipe`, and the digest of all that changes its answer.
+Knows nothing about: TOML, files, overrides (see `config`), or the classes that the names stand for.
+
+There are two tables of knobs. Everything outside `[run]` changes the answer and is part of the digest;
+`[run]` changes only speed and place. Options of a single data set, engine or fusion are declared next
+to its class and checked there; here they pass through as the table `options`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from mien.digests import digest
+from mien.options import Options
+from mien.types import FitMode, MarkStyle
+
+__all__ = [
+    "DataOptions",
+    "DescribeOptions",
+    "EvaluateOptions",
+    "FeatureOptions",
+    "ModelOptions",
+    "Recipe",
+    "RunOptions",
+    "TrainOptions",
+]
+
+
+class DataOptions(Options):
+    """[data]: who is in which picture. `root` is hashed: another folder may hold other pictures."""
+
+    name: str = "playhouse"
+    root: Path | None = None
+    label_set: str = "emotic"
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class DescribeOptions(Options):
+    """[describe]: the engine and model by name or path, and what they are shown and asked."""
+
+    engine: str = "local"
+    model: str = "playhouse"
+    prompt: str = "paper"
+    marking: MarkStyle = "red_box"
+    max_new_tokens: int = Field(default=160, gt=0)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class FeatureOptions(Options):
+    """[features]: encoder and tokenizer by name or path; `layer` None is the encoder's last one."""
+
+    vision: str = "playhouse"
+    layer: int | None = None
+    fit: FitMode = "letterbox"
+    marking: MarkStyle | None = None  # None: as in [describe], so that both stages see the same image
+    tokenizer: str = "playhouse"
+    max_text_tokens: int = Field(default=128, gt=0, le=512)  # BERT-style positions end at 512
+
+
+class ModelOptions(Options):
+    """[model]: how tokens are fused. `cross_every`: every which layer looks at the image."""
+
+    fusion: str = "qformer"
+    width: int = Field(default=128, gt=0)
+    layers: int = Field(default=2, gt=0)
+    heads: int = Field(default=4, gt=0)
+    num_queries: int = Field(default=8, gt=0)
+    cross_every: int = Field(default=2, gt=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"model.width {self.width} must be a multiple of model.heads {self.heads}")
+        return self
+
+
+class TrainOptions(Options):
+    """[train]: `warmup` is a share of all steps; `patience` counts epochs without a better val score."""
+
+    seed: int = Field(default=0, ge=0)
+    epochs: int = Field(default=20, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    lr: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    clip: float = Field(default=1.0, gt=0)
+    patience: int = Field(default=5, gt=0)
+    loss: Literal["auto", "bce", "cross_entropy"] = "auto"  # auto: as the label set is exclusive or not
+    dimensions: bool = True
+
+
+class EvaluateOptions(Options):
+    """[evaluate]: which splits, which metrics ("auto": as the label set asks), how many resamples."""
+
+    splits: tuple[str, ...] = ("test",)
+    metrics: Literal["auto"] | tuple[str, ...] = "auto"
+    bootstrap: int = Field(default=1000, gt=0)
+
+
+class RunOptions(Options):
+    """[run]: speed and place only; never part of the digest. Paths None: inside the run directory."""
+
+    device: str = "cpu"
+    workers: int = Field(default=0, ge=0)
+    threads: int | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=8, gt=0)  # of describing and encoding; [train] has its own
+    out: Path | None = None
+    store: Path | None = None
+    cache: Path | None = None
+
+
+class Recipe(Options):
+    """A whole experiment."""
+
+    name: str = Field(min_length=1)
+    data: DataOptions = DataOptions()
+    describe: DescribeOptions = DescribeOptions()
+    features: FeatureOptions = FeatureOptions()
+    model: ModelOptions = ModelOptions()
+    train: TrainOptions = TrainOptions()
+    evaluate: EvaluateOptions = EvaluateOptions()
+    run: RunOptions = RunOptions()
+
+    @property
+    def feature_marking(self) -> MarkStyle:
+        """How the subject is marked for the second stage: as for the first unless told otherwise."""
+        return self.features.marking or self.describe.marking
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The resolved recipe as plain JSON values, `[run]` included."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """The name of the answer: a digest of everything outside `[run]`."""
+        return digest(self.model_dump(mode="json", exclude={"run"}))

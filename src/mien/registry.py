@@ -1,0 +1,76 @@
+"""Names to classes: one constant table for each kind of part.
+
+Goes in: a kind and a name, or a "package.module:Class" of the user's own.
+Comes out: the class or function, imported only now.
+Knows nothing about: what the parts do. A new part is one new file and one line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType, ModuleType
+from typing import Final
+
+from mien.errors import ConfigError, unknown_name
+
+__all__ = ["TABLES", "names", "resolve"]
+
+TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "dataset": {
+            "manifest": "mien.data.manifest:Manifest",
+            "playhouse": "mien.data.playhouse:Playhouse",
+        },
+        "engine": {
+            "fake": "mien.describe.engine:FakeEngine",
+            "local": "mien.describe.local:LocalEngine",
+        },
+        "fusion": {
+            "concat": "mien.model.fusion:ConcatFusion",
+            "image_only": "mien.model.fusion:ImageOnlyFusion",
+            "qformer": "mien.model.fusion:QFormerFusion",
+            "text_only": "mien.model.fusion:TextOnlyFusion",
+        },
+    }
+)
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of this kind, in alphabetical order."""
+    return tuple(sorted(_table(kind)))
+
+
+def resolve(kind: str, name: str) -> object:
+    """The part of this kind and name, or the one that "package.module:Class" names; imported lazily."""
+    table = _table(kind)
+    if ":" not in name and name not in table:
+        raise unknown_name(kind, name, sorted(table))
+    module_name, _, attribute = table.get(name, name).partition(":")
+    module = _import(module_name, f"{kind} {name!r}")
+    if not hasattr(module, attribute):
+        raise unknown_name(f"{kind} in module {module_name}:", attribute, _public_names(module))
+    part: object = getattr(module, attribute)
+    return part
+
+
+def _table(kind: str) -> Mapping[str, str]:
+    if kind not in TABLES:
+        raise unknown_name("kind of part", kind, sorted(TABLES))
+    return TABLES[kind]
+
+
+def _import(module_name: str, wanted: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except (ModuleNotFoundError, ValueError) as error:
+        # ValueError: an empty or relative module name, as in ":Class".
+        missing = getattr(error, "name", None) or module_name
+        raise ConfigError(
+            f"{wanted} needs the module {missing!r}, which is not installed",
+            hint="install it into this environment, or write a known name or 'package.module:Class'",
+        ) from error
+
+
+def _public_names(module: ModuleType) -> list[str]:
+    return sorted(name for name in vars(module) if not name.startswith("_"))

@@ -1,0 +1,226 @@
+"""The run directory: what was run, what happened, and files that are whole or not there.
+
+Goes in: a command, a resolved recipe, events. Comes out: `manifest.json`, `events.jsonl`, and helpers
+that write any other file atomically.
+Knows nothing about: what the rooms compute, or which files they keep beside these two.
+
+`manifest.json` is written once and says what the run is. `events.jsonl` grows by one line an event;
+a crash may tear its last line, which the reader reports and skips.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from mien.errors import RunError
+
+__all__ = [
+    "Events",
+    "Run",
+    "RunManifest",
+    "atomic_write_bytes",
+    "atomic_write_json",
+    "atomic_write_text",
+    "read_events",
+]
+
+_SCHEMA: Final = 1
+_MANIFEST: Final = "manifest.json"
+_EVENTS: Final = "events.jsonl"
+
+# What a result may depend on besides the recipe.
+_RECORDED: Final = ("mien", "torch", "transformers", "tokenizers", "numpy", "pillow", "scikit-learn")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _RECORDED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunManifest:
+    """What a run is: the command that began it, the resolved recipe and its digest, versions, the time."""
+
+    command: str
+    recipe: Mapping[str, Any]
+    digest: str
+    versions: Mapping[str, str] = field(default_factory=_versions)
+    created: str = field(default_factory=_now)
+    schema: int = _SCHEMA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """Events in the order in which they were written, and the numbers of the lines that were torn."""
+
+    items: tuple[dict[str, Any], ...]
+    torn_lines: tuple[int, ...]
+
+    def named(self, event: str) -> Iterator[dict[str, Any]]:
+        """The events of this name."""
+        return (item for item in self.items if item.get("event") == event)
+
+
+class Run:
+    """A directory that holds one run; make one with `create`, `open` or `open_or_create`."""
+
+    def __init__(self, path: Path, manifest: RunManifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def create(cls, path: Path, *, command: str, recipe: Mapping[str, Any], digest: str) -> Run:
+        """A new run in a new or empty place; RunError if a run is already there."""
+        if (path / _MANIFEST).exists():
+            raise RunError(f"{path} already holds a run", hint="name another directory, or remove that one")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be made: {error.strerror}", hint="name another directory"
+            ) from error
+        manifest = RunManifest(command=command, recipe=dict(recipe), digest=digest)
+        atomic_write_json(path / _MANIFEST, asdict(manifest))
+        return cls(path, manifest)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """The run in a directory; RunError if there is none."""
+        return cls(path, _read_manifest(path))
+
+    @classmethod
+    def open_or_create(cls, path: Path, *, command: str, recipe: Mapping[str, Any], digest: str) -> Run:
+        """The run in a directory if its recipe has this digest, else a new one; RunError if another."""
+        if not (path / _MANIFEST).exists():
+            return cls.create(path, command=command, recipe=recipe, digest=digest)
+        run = cls.open(path)
+        if run.manifest.digest != digest:
+            raise RunError(
+                f"{path} holds a run of another recipe ({run.manifest.digest[:12]}, not {digest[:12]})",
+                hint="name another directory, or undo the change to the recipe",
+            )
+        return run
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Adds one line to the events; a name, the time and JSON values."""
+        try:
+            line = json.dumps({"event": event, "time": _now(), **fields}, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise RunError(
+                f"event {event!r} cannot be written: {error}", hint="give finite JSON values"
+            ) from error
+        with (self.path / _EVENTS).open("ab+") as file:
+            # After a torn line, a new line keeps this event whole.
+            start = "\n" if _ends_torn(file.fileno()) else ""
+            file.write(f"{start}{line}\n".encode())
+
+    def events(self) -> Events:
+        """All events so far."""
+        return read_events(self.path / _EVENTS)
+
+
+def read_events(path: Path) -> Events:
+    """The events in a file, none if there is no file; torn lines are counted from 1 and skipped."""
+    items: list[dict[str, Any]] = []
+    torn: list[int] = []
+    data = path.read_bytes() if path.exists() else b""
+    for number, line in enumerate(data.splitlines(), start=1):
+        event = _parse_event(line)
+        if event is None:
+            torn.append(number)
+        else:
+            items.append(event)
+    return Events(items=tuple(items), torn_lines=tuple(torn))
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file so that after any crash it holds the old content or all of the new."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """`atomic_write_bytes` of UTF-8."""
+    atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_json(path: Path, value: object) -> None:
+    """`atomic_write_bytes` of indented JSON; ValueError for NaN and infinity, which are not JSON."""
+    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def _read_manifest(path: Path) -> RunManifest:
+    file = path / _MANIFEST
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(f"{path} is not a run", hint=f"name a directory with a {_MANIFEST}") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read: {error}", hint="restore the file, or run again") from error
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if schema != _SCHEMA:
+        raise RunError(
+            f"{file} has schema {schema!r}, not {_SCHEMA}", hint="read it with the mien that wrote it"
+        )
+    try:
+        return RunManifest(**fields)
+    except TypeError as error:
+        raise RunError(f"{file} is not a manifest: {error}", hint="restore the file, or run again") from error
+
+
+def _parse_event(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _ends_torn(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes a rename survive a power cut; only a directory's own sync does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    # There is no way to read it but to set it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

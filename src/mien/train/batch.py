@@ -1,0 +1,209 @@
+"""What a model is trained and evaluated on: one split, in memory except for the image features.
+
+Goes in: samples with their texts and features. Comes out: batches of tensors in a seeded order.
+Knows nothing about: models, losses, where features and texts come from.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mien.errors import DataError
+from mien.evaluate.scores import picture_groups
+from mien.features.cache import FeatureReader
+from mien.features.text import TextTokenizer
+from mien.labels import LabelSet
+from mien.types import DIMENSIONS, Sample
+
+__all__ = ["Batch", "Images", "SplitData", "Texts", "make_split", "ordered_batches", "shuffled_batches"]
+
+# Batches are cut from pools of this many, sorted by length: texts of like length need little padding, and
+# the order stays random enough.
+_POOL: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a split; inputs that were not asked for are None. A dimension is NaN if unannotated."""
+
+    image: Float[Tensor, "batch patch image_dim"] | None
+    text_ids: Int[Tensor, "batch token"] | None
+    text_mask: Bool[Tensor, "batch token"] | None
+    targets: Float[Tensor, "batch label"]
+    dimensions: Float[Tensor, "batch dimension"]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Features of a split's pictures, and the signature of the encoder that made them."""
+
+    reader: FeatureReader
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Token ids of a split's descriptions, padded to the longest, and the tokenizer they come from."""
+
+    ids: Int[Tensor, "sample token"]
+    lengths: Int[Tensor, " sample"]
+    vocab_size: int
+    signature: str
+
+    @classmethod
+    def of(cls, texts: Sequence[str], tokenizer: TextTokenizer) -> "Texts":
+        """The texts in their order."""
+        ids, mask = tokenizer.encode(texts)
+        return cls(ids, mask.sum(dim=1), tokenizer.vocab_size, tokenizer.signature)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SplitData:
+    """One split with its answers. `groups` names each sample's picture; people in one photo share it."""
+
+    split: str
+    label_set: LabelSet
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    targets: Float[Tensor, "sample label"]
+    dimensions: Float[Tensor, "sample dimension"]
+    images: Images | None
+    texts: Texts | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def image_dim(self) -> int | None:
+        """Numbers of an image token; None without images."""
+        return None if self.images is None else self.images.reader.dim
+
+    @property
+    def vocab_size(self) -> int | None:
+        """Token ids are below this; None without texts."""
+        return None if self.texts is None else self.texts.vocab_size
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " sample"]:
+        """Tokens of each text; zeros without texts."""
+        return np.zeros(len(self), dtype=np.int64) if self.texts is None else self.texts.lengths.numpy()
+
+    def batch(
+        self,
+        indices: Int[np.ndarray, " batch"],
+        *,
+        image: bool = True,
+        text: bool = True,
+        device: torch.device | str = "cpu",
+    ) -> Batch:
+        """The rows at these places on a device; `image` and `text` leave out what nobody will look at."""
+        rows = torch.from_numpy(indices)
+        pixels = ids = mask = None
+        if image and self.images is not None:
+            # Cast where the tensor goes: float16 is half of the way.
+            pixels = torch.from_numpy(self.images.reader.read(indices)).to(device).float()
+        if text and self.texts is not None:
+            lengths = self.texts.lengths[rows]
+            longest = int(lengths.max())
+            ids = self.texts.ids[rows, :longest].to(device)
+            mask = (torch.arange(longest) < lengths[:, None]).to(device)
+        return Batch(pixels, ids, mask, self.targets[rows].to(device), self.dimensions[rows].to(device))
+
+    def fingerprint(self) -> str:
+        """Changes with anything that training on this split depends on."""
+        sha = hashlib.sha256("\n".join((self.split, *self.label_set.labels, *self.ids)).encode())
+        for values in (self.targets, self.dimensions):
+            sha.update(values.numpy().tobytes())
+        if self.images is not None:
+            sha.update(f"{self.images.signature} {self.images.reader.digest}".encode())
+        if self.texts is not None:
+            sha.update(self.texts.signature.encode())
+            sha.update(self.texts.ids.numpy().tobytes())
+        return sha.hexdigest()
+
+
+def make_split(
+    split: str,
+    samples: Sequence[Sample],
+    label_set: LabelSet,
+    *,
+    images: Images | None,
+    texts: Texts | None,
+) -> SplitData:
+    """A split of these samples, in their order; DataError for what cannot be learned from."""
+    if not samples:
+        raise DataError(f"split {split!r} is empty", hint="name a split that has samples")
+    ids = tuple(sample.subject.id for sample in samples)
+    twice, times = Counter(ids).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"split {split!r} has two subjects {twice!r}", hint="give every subject its own id")
+    return SplitData(
+        split=split,
+        label_set=label_set,
+        ids=ids,
+        groups=picture_groups(samples),
+        targets=_targets(split, samples, label_set),
+        dimensions=_dimensions(samples),
+        images=images,
+        texts=texts,
+    )
+
+
+def _targets(split: str, samples: Sequence[Sample], label_set: LabelSet) -> Float[Tensor, "sample label"]:
+    targets = [sample.target for sample in samples if sample.target is not None]
+    if len(targets) < len(samples):
+        first = next(sample.subject.id for sample in samples if sample.target is None)
+        raise DataError(
+            f"{len(samples) - len(targets)} of {len(samples)} samples of split {split!r} have no labels, "
+            f"such as {first!r}",
+            hint="leave them out, or use a split with labels",
+        )
+    encoded = torch.tensor([label_set.encode(target.labels) for target in targets])
+    if label_set.exclusive:
+        off = (encoded.sum(dim=1) - 1).abs() > 1e-3
+        if off.any():
+            row = int(off.nonzero()[0])
+            raise DataError(
+                f"subject {samples[row].subject.id!r} has labels that sum to {encoded[row].sum():g}, in a "
+                f"set where exactly one holds",
+                hint="give it one label",
+            )
+    return encoded
+
+
+def _dimensions(samples: Sequence[Sample]) -> Float[Tensor, "sample dimension"]:
+    """One row a sample, NaN where nobody annotated."""
+    rows = []
+    for sample in samples:
+        given = None if sample.target is None else sample.target.dimensions
+        rows.append([float("nan") if given is None else given[name] for name in DIMENSIONS])
+    return torch.tensor(rows)
+
+
+def shuffled_batches(
+    lengths: Int[np.ndarray, " sample"], batch_size: int, *, seed: int, epoch: int
+) -> list[Int[np.ndarray, " batch"]]:
+    """Every sample once, in batches of texts of like length; the same for the same seed and epoch."""
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), _POOL * batch_size):
+        pool = order[start : start + _POOL * batch_size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
+    return [batches[index] for index in random.permutation(len(batches))]
+
+
+def ordered_batches(
+    lengths: Int[np.ndarray, " sample"], batch_size: int
+) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Every sample once, from the shortest text to the longest."""
+    order = np.argsort(lengths, kind="stable")
+    yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))

@@ -1,0 +1,49 @@
+"""What all tests share: steady property tests, and one thread for each process."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+# Tiny models are many times slower on several threads; set before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No deadline: a busy machine is not a defect.
+settings.register_profile("mien", deadline=None, max_examples=50)
+settings.load_profile("mien")
+
+
+@pytest.fixture
+def paint(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a plain picture: paint("a.png", size=(64, 48), color="white", mode="RGB", **how_to_save)."""
+
+    def save(
+        name: str, size: tuple[int, int] = (64, 48), color: object = "white", mode: str = "RGB", **how: object
+    ) -> Path:
+        path = tmp_path / name
+        Image.new(mode, size, color).save(path, **how)  # type: ignore[arg-type]
+        return path
+
+    return save
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compares a text with a file under tests/golden: golden("help.txt", text). See `make golden`."""
+
+    def compare(name: str, text: str) -> None:
+        path = Path(__file__).parent / "golden" / name
+        if request.config.getoption("--write-golden"):
+            path.write_text(text, encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == text, (
+            f"{name} differs; if that is meant, run `make golden`"
+        )
+
+    return compare

@@ -1,0 +1,91 @@
+"""What every data set must do, whichever it is. A new one is one more entry in `DATASETS`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mien.data import Dataset, open_dataset
+from mien.errors import DataError
+from mien.recipe import DataOptions
+from mien.types import DIMENSIONS
+
+
+def _playhouse(root: Path) -> Dataset:
+    options = DataOptions(name="playhouse", options={"train": 6, "val": 4, "test": 5})
+    return open_dataset(options, cache=root)
+
+
+def _manifest(root: Path) -> Dataset:
+    rows = []
+    for index in range(6):
+        Image.new("RGB", (60, 40), (index * 40, 80, 120)).save(root / f"{index}.png")
+        split = "train" if index < 3 else "test"
+        rows.append(
+            {
+                "id": f"p{index}",
+                "image": f"{index}.png",
+                "labels": ["Peace"],
+                "box": [1, 2, 30, 40],
+                "split": split,
+            }
+        )
+    path = root / "people.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return open_dataset(DataOptions(name="manifest", root=path), cache=root)
+
+
+DATASETS: dict[str, Callable[[Path], Dataset]] = {"playhouse": _playhouse, "manifest": _manifest}
+
+
+@pytest.fixture(params=sorted(DATASETS))
+def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
+    return DATASETS[request.param](tmp_path)
+
+
+def test_it_says_what_it_is(dataset: Dataset) -> None:
+    assert dataset.card.title
+    assert dataset.card.licence
+    assert dataset.splits
+
+
+def test_samples_come_in_the_same_order_each_time(dataset: Dataset) -> None:
+    for split in dataset.splits:
+        first, second = list(dataset.samples(split)), list(dataset.samples(split))
+        assert first == second
+        assert first
+
+
+def test_ids_are_unique_across_splits(dataset: Dataset) -> None:
+    ids = [sample.subject.id for split in dataset.splits for sample in dataset.samples(split)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_targets_speak_of_the_label_set(dataset: Dataset) -> None:
+    for split in dataset.splits:
+        for sample in dataset.samples(split):
+            assert sample.split == split
+            assert sample.target is not None
+            assert set(sample.target.labels) <= set(dataset.label_set.labels)
+            if sample.target.dimensions is not None:
+                assert set(sample.target.dimensions) == set(DIMENSIONS)
+
+
+def test_a_clean_copy_has_no_problems(dataset: Dataset) -> None:
+    assert dataset.verify() == []
+
+
+def test_a_missing_picture_is_reported_with_its_file(dataset: Dataset) -> None:
+    victim = next(dataset.samples(dataset.splits[0])).subject.images[0].path
+    victim.write_bytes(b"no picture")
+    (problem,) = dataset.verify()
+    assert problem.kind == "image"
+    assert problem.file == str(victim)
+
+
+def test_an_unknown_split_is_an_error_at_once(dataset: Dataset) -> None:
+    with pytest.raises(DataError, match="no split 'trian'") as caught:
+        dataset.samples("trian")
+    assert dataset.splits[0] in caught.value.hint

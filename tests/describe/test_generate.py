@@ -1,0 +1,302 @@
+"""Describing: each subject once, failures kept and left alone, memory flat, a broken engine noticed."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.describe.conftest import BOX, Recording
+
+from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.generate import Progress, describe
+from mien.describe.lookup import look_up
+from mien.describe.prompts import prompt
+from mien.describe.store import Store
+from mien.errors import EngineError
+from mien.images import Marking
+from mien.types import Box, Failure, ImageRef, Subject
+
+Make = Callable[..., list[Subject]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store.sqlite") as opened:
+        yield opened
+
+
+def recording(**options: Any) -> Recording:
+    return Recording(FakeEngine(FakeOptions(**options)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_every_subject_is_described_once(
+    subjects: Make, store: Store, how: dict[str, Any], batch_size: int, workers: int
+) -> None:
+    engine, people = recording(), subjects(11)
+    options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": batch_size, "workers": workers}
+    summary = describe(people, **options, **how)
+    assert (summary.done, summary.skipped, summary.failed, summary.asked) == (11, 0, 0, 11)
+    assert engine.asked == [person.id for person in people]
+    assert max(map(len, engine.calls)) == min(batch_size, 11)
+    assert len({item.text for item in store}) == 11
+    again = describe(people, **options, **how)
+    assert (again.done, again.skipped, again.failed, again.asked) == (0, 11, 0, 0)
+    assert len(engine.asked) == 11
+
+
+def test_text_does_not_depend_on_the_batch(subjects: Make, tmp_path: Path, how: dict[str, Any]) -> None:
+    people, found = subjects(9), []
+    for size in (1, 2, 5):
+        with Store(tmp_path / f"{size}.sqlite") as store:
+            describe(reversed(people), engine=FakeEngine(), store=store, batch_size=size, **how)
+            found.append(list(store))
+    assert found[0] == found[1] == found[2]
+
+
+def test_new_subjects_among_old_ones(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+    engine, people = recording(), subjects(10)
+    describe(people[::2], engine=engine, store=store, **how)
+    engine.calls.clear()
+    summary = describe(people, engine=engine, store=store, **how)
+    assert (summary.done, summary.skipped) == (5, 5)
+    assert engine.asked == [person.id for person in people[1::2]]
+
+
+def test_a_description_says_where_it_comes_from(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+    describe(subjects(1), engine=FakeEngine(), store=store, **how)
+    [item] = store
+    assert item.subject_id == "s0"
+    assert item.prompt_id == "paper"
+    assert item.engine.startswith("fake@")
+
+
+def test_subjects_without_a_box_are_asked_the_counterpart(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    engine = recording()
+    describe([*subjects(1), *subjects(1, start=1, box=None)], engine=engine, store=store, **how)
+    assert ["red box" in asked for asked in engine.prompts] == [True, False]
+    assert {item.subject_id: item.prompt_id for item in store} == {"s0": "paper", "s1": "paper_no_box"}
+
+
+def test_one_photo_with_two_people_is_two_questions(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    path = subjects(1)[0].images[0].path
+    other = Box(left=10, top=4, right=28, bottom=22)
+    people = [Subject.still("a", path, BOX), Subject.still("b", path, other)]
+    describe(people, engine=FakeEngine(), store=store, **how)
+    assert len({item.text for item in store}) == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_the_same_question_twice_is_asked_once(
+    subjects: Make, store: Store, how: dict[str, Any], batch_size: int
+) -> None:
+    engine, [first] = recording(), subjects(1)
+    twin = Subject(id="twin", images=first.images, boxes=first.boxes)
+    options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": batch_size, "workers": 1}
+    summary = describe([first, twin, *subjects(3, start=1), twin], **options, **how)
+    assert summary.done + summary.skipped == 6
+    assert summary.asked == len(engine.asked) == 4
+    found = look_up([first, twin], engine=engine, store=store, **how)
+    assert found.descriptions["twin"].subject_id == "twin"
+    assert found.texts["twin"] == found.texts["s0"]
+
+
+# --- Failures ------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_kept_and_left_alone_until_asked_for(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    people = subjects(6)
+    summary = describe(people, engine=recording(refuse=("s2",), poison=("s4",)), store=store, **how)
+    assert (summary.done, summary.failed) == (4, 2)
+    assert sorted(item.subject_id for item in store.failures()) == ["s2", "s4"]
+    mended = recording()
+    summary = describe(people, engine=mended, store=store, **how)
+    assert (summary.done, summary.skipped, summary.failed) == (0, 4, 2)
+    assert mended.asked == []
+    summary = describe(people, engine=mended, store=store, retry_failed=True, **how)
+    assert (summary.done, summary.skipped, summary.failed) == (2, 4, 0)
+    assert mended.asked == ["s2", "s4"]
+    assert store.failures() == []
+
+
+def test_a_failure_that_may_pass_says_how_often_it_was_tried(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    describe(
+        subjects(2), engine=recording(refuse=("s1",), retryable=True), store=store, max_attempts=4, **how
+    )
+    [failure] = store.failures()
+    assert failure.retryable
+    assert failure.attempts == 4
+    assert "refused" in failure.error
+
+
+def test_broken_pictures_and_boxes_are_failures_with_reasons(
+    subjects: Make, store: Store, how: dict[str, Any], tmp_path: Path
+) -> None:
+    engine, fine = recording(), subjects(2)
+    (tmp_path / "torn.png").write_bytes(fine[0].images[0].path.read_bytes()[:40])
+    outside = Box(left=500, top=500, right=600, bottom=600)
+    clip = Subject(id="clip", images=(ImageRef(path=fine[0].images[0].path, frame=3),), boxes=(BOX,))
+    broken = [
+        Subject.still("gone", tmp_path / "gone.png"),
+        Subject.still("torn", tmp_path / "torn.png", BOX),
+        Subject.still("outside", fine[0].images[0].path, outside),
+        clip,
+    ]
+    summary = describe([fine[0], *broken, fine[1]], engine=engine, store=store, **how)
+    assert (summary.done, summary.failed) == (2, 4)
+    assert engine.asked == ["s0", "s1"]
+    reasons = {item.subject_id: item.error for item in store.failures()}
+    assert set(reasons) == {"gone", "torn", "outside", "clip"}
+    assert "no picture at" in reasons["gone"]
+    assert "outside the image" in reasons["outside"]
+
+
+def test_a_picture_that_turns_up_is_described_without_being_told(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    [person] = subjects(1)
+    data = person.images[0].path.read_bytes()
+    person.images[0].path.unlink()
+    assert describe([person], engine=FakeEngine(), store=store, **how).failed == 1
+    assert look_up([person], engine=FakeEngine(), store=store, **how).failures[0].subject_id == "s0"
+    person.images[0].path.write_bytes(data)
+    assert describe([person], engine=FakeEngine(), store=store, **how).done == 1
+    assert store.failures() == []
+
+
+def test_an_engine_that_fails_on_everything_stops_the_run_and_blames_no_subject(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    people = subjects(60)
+    broken = recording(poison=tuple(person.id for person in people[20:]))
+    with pytest.raises(EngineError, match="in a row") as caught:
+        describe(people, engine=broken, store=store, batch_size=4, **how)
+    assert caught.value.hint
+    assert len(store) == 20
+    assert store.failures() == []
+    assert describe(people, engine=recording(), store=store, **how).done == 40
+
+
+def test_a_few_poison_items_in_a_row_are_their_own_fault(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    people = subjects(24)
+    engine = recording(poison=tuple(person.id for person in people[4:19]))
+    summary = describe(people, engine=engine, store=store, batch_size=4, **how)
+    assert (summary.done, summary.failed) == (9, 15)
+
+
+def test_poison_at_the_end_is_kept_as_well(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+    summary = describe(subjects(5), engine=recording(poison=("s3", "s4")), store=store, **how)
+    assert (summary.done, summary.failed) == (3, 2)
+    assert len(store.failures()) == 2
+
+
+def test_what_was_answered_before_an_interruption_is_kept(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    people = subjects(12)
+
+    def stop(progress: Progress) -> None:
+        if progress.done >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        describe(people, engine=FakeEngine(), store=store, batch_size=4, on_progress=stop, **how)
+    assert len(store) == 4
+
+
+# --- Streaming and progress ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_subjects_are_taken_as_they_are_needed(
+    subjects: Make, store: Store, how: dict[str, Any], workers: int
+) -> None:
+    people, taken, ahead = subjects(300), 0, []
+
+    def stream() -> Iterator[Subject]:
+        nonlocal taken
+        for person in people:
+            taken += 1
+            yield person
+
+    def listen(progress: Progress) -> None:
+        ahead.append(taken - progress.seen)
+
+    options: dict[str, Any] = {"engine": FakeEngine(), "store": store, "batch_size": 4, "workers": workers}
+    describe(stream(), on_progress=listen, **options, **how)
+    # A chunk that is looked up, as many being read, and two batches being prepared.
+    assert max(ahead) <= 2 * 64 + 3 * 4
+
+
+def test_progress_counts_up_to_the_end(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+    told: list[Progress] = []
+    people = subjects(10)
+    describe(people[:3], engine=FakeEngine(), store=store, **how)
+    engine = recording(refuse=("s5",))
+    options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": 2, "total": 10}
+    describe(people, on_progress=told.append, **options, **how)
+    seen = [progress.seen for progress in told]
+    assert seen == sorted(seen)
+    assert (told[-1].done, told[-1].skipped, told[-1].failed, told[-1].total) == (6, 3, 1, 10)
+
+
+def test_no_subjects_are_no_work(store: Store, how: dict[str, Any]) -> None:
+    summary = describe([], engine=FakeEngine(), store=store, **how)
+    assert (summary.done, summary.skipped, summary.failed) == (0, 0, 0)
+
+
+# --- Looking up ----------------------------------------------------------------------------------------
+
+
+def test_looking_up_tells_described_missing_and_failed_apart(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    people = subjects(5)
+    describe(people[:3], engine=recording(refuse=("s1",)), store=store, **how)
+    engine = recording()
+    found = look_up(people, engine=engine, store=store, **how)
+    assert list(found.descriptions) == ["s0", "s2"]
+    assert found.missing == ("s3", "s4")
+    assert [failure.subject_id for failure in found.failures] == ["s1"]
+    assert isinstance(found.failures[0], Failure)
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prompt": prompt("caption")},
+        {"marking": Marking(style="crop")},
+        {"engine": FakeEngine(FakeOptions(num_words=4))},
+    ],
+    ids=repr,
+)
+def test_what_was_described_otherwise_is_not_found(
+    subjects: Make, store: Store, how: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    people = subjects(2)
+    asked: dict[str, Any] = {"engine": FakeEngine(), **how}
+    describe(people, store=store, **asked)
+    assert look_up(people, store=store, **asked).missing == ()
+    assert look_up(people, store=store, **{**asked, **changed}).missing == ("s0", "s1")
+
+
+def test_another_picture_under_the_same_path_is_not_found(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    [person] = subjects(1)
+    describe([person], engine=FakeEngine(), store=store, **how)
+    Image.new("RGB", (32, 24), "black").save(person.images[0].path)
+    assert look_up([person], engine=FakeEngine(), store=store, **how).missing == ("s0",)

@@ -1,0 +1,157 @@
+"""A key changes with everything that may change the text, and with nothing else."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.keys import description_key, unreadable_key
+from mien.describe.prompts import Prompt, prompt
+from mien.describe.questions import Questioner
+from mien.errors import DataError
+from mien.images import Marking
+from mien.labels import BOLD, CAERS, EMOTIC
+from mien.types import Box, ImageRef, Subject
+
+BOX = Box(left=1, top=2, right=9, bottom=8)
+PARTS: dict[str, Any] = {
+    "image_digests": ["ab"],
+    "frames": [None],
+    "boxes": [BOX],
+    "marking_digest": "m",
+    "fit": {"mode": "letterbox", "size": 32},
+    "prompt_digest": "p",
+    "question": "How?",
+    "engine_signature": {"engine": "fake", "max_new_tokens": 8},
+}
+OTHER: dict[str, Any] = {
+    "image_digests": ["ac"],
+    "frames": [0],
+    "boxes": [None],
+    "marking_digest": "n",
+    "fit": None,
+    "prompt_digest": "q",
+    "question": "Who?",
+    "engine_signature": {"engine": "fake", "max_new_tokens": 9},
+}
+
+
+def test_the_key_is_frozen() -> None:
+    # If this fails, every stored description would be made again: raise the version on purpose only.
+    assert description_key(**PARTS) == "aa6bc28bbedb5c999945041a06837514f7cde12f956fe182b12d2fdb632a350c"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_gives_another_key(part: str) -> None:
+    assert description_key(**{**PARTS, part: OTHER[part]}) != description_key(**PARTS)
+
+
+def test_the_order_of_a_signature_is_no_matter() -> None:
+    signature = {"max_new_tokens": 8, "engine": "fake"}
+    assert description_key(**{**PARTS, "engine_signature": signature}) == description_key(**PARTS)
+
+
+def test_a_whole_number_is_the_same_box_as_its_float() -> None:
+    whole = Box(left=1, top=2, right=9, bottom=8)
+    broken = Box(left=1.0, top=2.0, right=9.0, bottom=8.0)
+    assert description_key(**{**PARTS, "boxes": [whole]}) == description_key(**{**PARTS, "boxes": [broken]})
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=4, max_size=4), st.integers(0, 3), st.floats(1e-3, 1e3))
+def test_any_edge_counts(edges: list[float], edge: int, by: float) -> None:
+    left, top, right, bottom = edges
+    box = Box(left=left, top=top, right=left + abs(right) + 1e5, bottom=top + abs(bottom) + 1e5)
+    moved = list(box.as_tuple())
+    moved[edge] += by
+    other = Box.from_tuple((moved[0], moved[1], moved[2], moved[3]))
+    assert description_key(**{**PARTS, "boxes": [box]}) != description_key(**{**PARTS, "boxes": [other]})
+
+
+def test_lists_of_different_lengths_are_refused() -> None:
+    with pytest.raises(DataError, match="2 images"):
+        description_key(**{**PARTS, "image_digests": ["a", "b"]})
+
+
+def test_an_id_with_half_a_character_has_a_key() -> None:
+    assert unreadable_key("caf\udce9", "p", {}) != unreadable_key("caf", "p", {})
+
+
+# --- From subjects -----------------------------------------------------------------------------------
+
+
+def key(subject: Subject, **changed: Any) -> str:
+    asked: dict[str, Any] = {
+        "engine": FakeEngine(),
+        "prompt": prompt("paper"),
+        "label_set": CAERS,
+        "marking": Marking(),
+        **changed,
+    }
+    return Questioner(**asked).question(subject).key
+
+
+@pytest.fixture
+def subject(subjects: Callable[..., list[Subject]]) -> Subject:
+    return subjects(1)[0]
+
+
+def test_neither_path_nor_id_counts(subject: Subject, tmp_path: Path) -> None:
+    path = subject.images[0].path
+    copy = tmp_path / "sub" / "other name.png"
+    copy.parent.mkdir()
+    shutil.copy(path, copy)
+    assert key(Subject.still("other", copy, subject.boxes[0])) == key(subject)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"engine": FakeEngine(FakeOptions(num_words=3))},
+        {"prompt": prompt("caption")},
+        {"prompt": Prompt(id="paper", template=prompt("paper").template + ".")},
+        {"label_set": EMOTIC},
+        {"marking": Marking(width=0.02)},
+        {"marking": Marking(style="none")},
+        {"marking": Marking(style="crop")},
+    ],
+    ids=repr,
+)
+def test_how_it_is_asked_counts(subject: Subject, changed: dict[str, Any]) -> None:
+    assert key(subject, **changed) != key(subject)
+
+
+def test_the_order_of_the_labels_counts(subject: Subject) -> None:
+    assert key(subject, label_set=EMOTIC) != key(subject, label_set=BOLD)
+
+
+def test_what_makes_the_engine_fail_or_slow_does_not_count(subject: Subject) -> None:
+    slow = FakeEngine(FakeOptions(refuse=("s0",), poison=("s1",), delay=0.5, retryable=True))
+    assert key(subject, engine=slow) == key(subject)
+
+
+def test_the_bytes_and_the_box_count(subject: Subject) -> None:
+    path = subject.images[0].path
+    before = key(subject)
+    assert key(Subject.still("s0", path, BOX)) != before
+    assert key(Subject.still("s0", path)) != before
+    Image.new("RGB", (32, 24), "black").save(path)
+    assert key(subject) != before
+
+
+def test_a_frame_counts(subject: Subject) -> None:
+    path = subject.images[0].path
+    first, second = (Subject(id="s", images=(ImageRef(path=path, frame=n),), boxes=(BOX,)) for n in range(2))
+    assert key(first) != key(second)
+
+
+def test_without_a_drawn_box_all_markings_and_boxes_are_one(subject: Subject) -> None:
+    path = subject.images[0].path
+    bare = key(Subject.still("s0", path))
+    assert bare == key(Subject.still("s0", path), marking=Marking(style="crop"))
+    assert bare == key(subject, marking=Marking(style="none"))

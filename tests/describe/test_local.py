@@ -1,0 +1,229 @@
+"""The local engine on a tiny random LLaVA: batches, endings, what a model brings along, what goes wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tests.describe.conftest import Recording
+from tests.shared_data import shared
+from tests.tiny_llava import IMAGE_SIZE, build_tiny_llava
+
+from mien.describe.engine import Engine, Reply, Request, open_engine
+from mien.describe.generate import describe
+from mien.describe.local import LocalEngine
+from mien.describe.lookup import look_up
+from mien.describe.questions import Questioner
+from mien.describe.retry import ask
+from mien.describe.store import Store
+from mien.errors import EngineError, WeightsError
+from mien.recipe import DescribeOptions, RunOptions
+from mien.types import Box, Subject
+
+
+@pytest.fixture(scope="session")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_llava(tmp_path_factory.mktemp("models") / "llava")
+
+
+@pytest.fixture
+def copied(llava: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(llava, tmp_path / "copy"))
+
+
+def requests(count: int, *, num_images: int = 1) -> list[Request]:
+    rng = np.random.default_rng(7)
+    made = []
+    for number in range(count):
+        noise = rng.integers(0, 256, (num_images, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+        pictures = tuple(Image.fromarray(pixels) for pixels in noise)
+        words = "How do they feel? " * (1 + number % 4)
+        made.append(Request(subject_id=f"s{number}", images=pictures, prompt=words))
+    return made
+
+
+def replies(engine: Engine, asked: Sequence[Request]) -> list[Reply]:
+    found = engine.describe(asked)
+    assert all(isinstance(reply, Reply) for reply in found)
+    return [reply for reply in found if isinstance(reply, Reply)]
+
+
+def test_a_recipe_opens_it(llava: Path) -> None:
+    engine = open_engine(DescribeOptions(model=str(llava), max_new_tokens=5), RunOptions())
+    assert isinstance(engine, LocalEngine)
+    assert engine.signature["max_new_tokens"] == 5
+    assert engine.image_size == IMAGE_SIZE
+
+
+def test_opening_and_its_signature_load_no_torch(llava: Path) -> None:
+    code = (
+        "import sys; from mien.describe.local import LocalEngine; engine = LocalEngine(sys.argv[1]);"
+        "engine.signature, engine.image_size;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(llava)], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("size", [2, 5, 12])
+def test_a_batch_is_equal_to_one_by_one(llava: Path, size: int) -> None:
+    engine, asked = LocalEngine(llava, max_new_tokens=16), requests(12)
+    alone = [reply for request in asked for reply in replies(engine, [request])]
+    assert len({reply.text for reply in alone}) == 12
+    together = [reply for n in range(0, 12, size) for reply in replies(engine, asked[n : n + size])]
+    assert together == alone
+
+
+def test_several_pictures_in_one_question(llava: Path) -> None:
+    engine = LocalEngine(llava, max_new_tokens=8)
+    mixed = [*requests(2), *requests(2, num_images=2), *requests(1, num_images=3)]
+    alone = [reply for request in mixed for reply in replies(engine, [request])]
+    assert replies(engine, mixed) == alone
+
+
+def test_an_answer_that_was_cut_says_so(copied: Path) -> None:
+    # Several tokens may end an answer, as with Llama 3; here so many that some answers do end.
+    file = copied / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": [2, *range(40, 60)]}))
+    asked = requests(24)
+    short = replies(LocalEngine(copied, max_new_tokens=12), asked)
+    long = replies(LocalEngine(copied, max_new_tokens=24), asked)
+    assert {reply.finish for reply in short} == {"stop", "length"}
+    for before, after in zip(short, long, strict=True):
+        assert after == before or before.finish == "length"
+        assert len(after.text) >= len(before.text)
+    assert sum(len(reply.text) for reply in long) > sum(len(reply.text) for reply in short)
+
+
+def test_the_real_vocabulary(tmp_path: Path) -> None:
+    vocab = shared("tokenizers", "bert-base-uncased", "vocab.txt")
+    engine = LocalEngine(build_tiny_llava(tmp_path / "llava", vocab=vocab), max_new_tokens=12)
+    asked = requests(6)
+    together = replies(engine, asked)
+    assert together == [reply for request in asked for reply in replies(engine, [request])]
+    assert all(" " in reply.text for reply in together)
+
+
+def test_without_a_chat_template_it_is_asked_as_llava_was(llava: Path, tmp_path: Path) -> None:
+    bare = build_tiny_llava(tmp_path / "bare", chat_template=None)
+    assert not any("chat_template" in file.name for file in bare.iterdir())
+    # The template of the other says the same words.
+    asked = requests(3)
+    assert replies(LocalEngine(bare), asked) == replies(LocalEngine(llava), asked)
+
+
+def test_a_models_own_wish_to_sample_is_not_granted(llava: Path, copied: Path) -> None:
+    file = copied / "generation_config.json"
+    wishes = {"do_sample": True, "temperature": 9.0, "top_k": 5, "repetition_penalty": 3.0, "num_beams": 1}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **wishes}))
+    asked = requests(4)
+    assert replies(LocalEngine(copied), asked) == replies(LocalEngine(llava), asked)
+
+
+def test_half_precision_is_another_signature(llava: Path) -> None:
+    half = LocalEngine(llava, dtype="bfloat16", max_new_tokens=4)
+    assert len(replies(half, requests(2))) == 2
+    assert half.signature != LocalEngine(llava, max_new_tokens=4).signature
+
+
+def test_a_copy_has_the_same_signature(llava: Path, copied: Path) -> None:
+    assert LocalEngine(copied).signature == LocalEngine(llava).signature
+
+
+# --- What goes wrong -----------------------------------------------------------------------------------
+
+
+def test_missing_weights_are_not_made_up(copied: Path) -> None:
+    weights = load_file(copied / "model.safetensors")
+    name = next(name for name in weights if "vision_tower" in name and "weight" in name)
+    del weights[name]
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match="lacks 1 weights"):
+        LocalEngine(copied).describe(requests(1))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_torn_file_is_an_error_of_the_weights(copied: Path, file: str) -> None:
+    data = (copied / file).read_bytes()
+    (copied / file).write_bytes(data[: len(data) // 2])
+    with pytest.raises(WeightsError) as caught:
+        LocalEngine(copied).describe(requests(1))
+    assert caught.value.hint
+
+
+def test_a_folder_of_another_kind_is_an_error_of_the_weights(copied: Path) -> None:
+    (copied / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        LocalEngine(copied).describe(requests(1))
+
+
+def test_a_processor_that_needs_torchvision_names_the_extra(copied: Path) -> None:
+    # Qwen's processor brings one for videos, which is made of torchvision.
+    for name in ("processor_config.json", "tokenizer_config.json"):
+        settings = json.loads((copied / name).read_text())
+        (copied / name).write_text(json.dumps({**settings, "processor_class": "Qwen2VLProcessor"}))
+    (copied / "video_preprocessor_config.json").write_text(
+        json.dumps({"video_processor_type": "Qwen2VLVideoProcessor"})
+    )
+    with pytest.raises(EngineError, match="needs a library") as caught:
+        LocalEngine(copied).describe(requests(1))
+    assert "mien[vlm]" in caught.value.hint
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "abacus"])
+def test_a_device_that_is_not_there_is_said(llava: Path, device: str) -> None:
+    with pytest.raises(EngineError, match="cannot be used") as caught:
+        LocalEngine(llava, device=device).describe(requests(1))
+    assert "run.device" in caught.value.hint
+
+
+def test_a_question_that_breaks_the_model_is_isolated(llava: Path) -> None:
+    engine, asked = LocalEngine(llava, max_new_tokens=4), requests(4)
+    # A place for a picture that does not come.
+    broken = Request(subject_id="broken", images=asked[0].images, prompt="<image> And this?")
+    outcomes = ask(engine, [*asked[:2], broken, *asked[2:]])
+    assert [isinstance(outcome.result, Reply) for outcome in outcomes] == [True, True, False, True, True]
+    assert "failed" in str(outcomes[2].result)
+
+
+# --- From a subject to the store -----------------------------------------------------------------------
+
+
+def test_the_model_sees_the_whole_of_a_wide_picture(llava: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    # The model's own processor would cut the sides off, and the subject with them.
+    path, engine = tmp_path / "wide.png", LocalEngine(llava)
+    Image.new("RGB", (64, 32), "white").save(path)
+    subject = Subject.still("left", path, Box(left=0, top=8, right=12, bottom=24))
+    questioner = Questioner(engine=engine, **how)
+    [picture] = questioner.request(questioner.question(subject)).images
+    assert picture.size == (IMAGE_SIZE, IMAGE_SIZE)
+    [[red, green, blue]] = np.asarray(picture)[16, :1].astype(int)
+    assert red > green + 50
+    assert red > blue + 50
+    assert np.asarray(picture)[16, -1].min() > 200
+
+
+def test_real_photographs_described_in_pieces(llava: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    photos = shared("emotic-photos")
+    rows = [json.loads(line) for line in (photos / "manifest.jsonl").read_text().splitlines()[:12]]
+    people = [
+        Subject.still(row["id"], photos / row["image"], row["box"] and Box.from_tuple(tuple(row["box"])))
+        for row in rows
+    ]
+    engine, options = Recording(LocalEngine(llava, max_new_tokens=8)), {**how, "batch_size": 3}
+    for part in (people[:5], people, people):
+        with Store(tmp_path / "store.sqlite") as store:
+            describe(part, engine=engine, store=store, **options)
+    with Store(tmp_path / "store.sqlite", writable=False) as store:
+        found = look_up(people, engine=engine, store=store, **how)
+    # Random weights may answer nothing, which is a failure; nobody is left out, and nobody asked twice.
+    assert len(found.descriptions) + len(found.failures) == 12
+    assert len(found.descriptions) > 6
+    assert len(engine.asked) == len(set(engine.asked))

@@ -1,0 +1,134 @@
+"""Encoding into the cache: each picture once, found by what it shows."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mien.errors import DataError
+from mien.features.encode import EncodeProgress, FeatureCache, feature_key
+from mien.features.vision import VisionEncoder, load_vision
+from mien.images import Marking, prepare
+from mien.types import Box, Subject
+
+Pictures = Callable[[int], list[Path]]
+RED, NONE = Marking(), Marking(style="none")
+BOX, OTHER_BOX = Box(left=2, top=3, right=20, bottom=28), Box(left=5, top=3, right=20, bottom=28)
+
+
+class Counted:
+    """An encoder that notes how many pictures it was shown."""
+
+    def __init__(self, encoder: VisionEncoder) -> None:
+        self.encoder = encoder
+        self.shown = 0
+        self._encode = encoder.encode
+        encoder.encode = self.encode  # type: ignore[method-assign]
+
+    def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        self.shown += len(images)
+        return self._encode(images)
+
+
+@pytest.fixture
+def counted(model_folder: Callable[[str], Path]) -> Counted:
+    return Counted(load_vision(model_folder("clip")))
+
+
+def cache(folder: Path, counted: Counted, *, batch_size: int = 8, workers: int = 0) -> FeatureCache:
+    return FeatureCache(
+        folder=folder / "cache", encoder=counted.encoder, batch_size=batch_size, workers=workers
+    )
+
+
+def stills(paths: list[Path], box: Box | None = BOX) -> list[Subject]:
+    return [Subject.still(f"person {index}", path, box) for index, path in enumerate(paths)]
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (2, 0), (8, 0), (2, 2), (1, 3)])
+def test_gives_the_encoders_tokens_of_the_marked_picture(
+    tmp_path: Path, counted: Counted, pictures: Pictures, batch_size: int, workers: int
+) -> None:
+    subjects = stills(pictures(5))
+    reader = cache(tmp_path, counted, batch_size=batch_size, workers=workers).features("train", subjects, RED)
+    expected = torch.cat([counted.encode([prepare(subject, marking=RED)]) for subject in subjects])
+    # float16 keeps 11 bits; tokens are normed to about 1.
+    np.testing.assert_allclose(reader.read(np.arange(5)), expected.numpy(), atol=5e-3)
+
+
+def test_encodes_each_picture_once(tmp_path: Path, counted: Counted, pictures: Pictures) -> None:
+    paths = pictures(4)
+    first, everyone = stills(paths[:3]), stills(paths)
+    events: list[EncodeProgress] = []
+    cache(tmp_path, counted).features("train", [*first, *first], RED)
+    assert counted.shown == 3
+    cache(tmp_path, counted).features("train", everyone, RED, events.append)
+    assert counted.shown == 4
+    assert [(event.done, event.total, event.cached) for event in events] == [(1, 1, 3)]
+    cache(tmp_path, counted).features("train", everyone, RED)
+    assert counted.shown == 4
+
+
+def test_continues_where_it_was_interrupted(tmp_path: Path, counted: Counted, pictures: Pictures) -> None:
+    subjects = stills(pictures(5))
+
+    def stop(event: EncodeProgress) -> None:
+        if event.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache(tmp_path, counted, batch_size=1).features("train", subjects, RED, stop)
+    reader = cache(tmp_path, counted).features("train", subjects, RED)
+    assert counted.shown == 5
+    fresh = cache(tmp_path / "elsewhere", counted).features("train", subjects, RED)
+    assert np.array_equal(reader.read(np.arange(5)), fresh.read(np.arange(5)))
+
+
+def test_two_people_in_one_photo_have_features_of_their_own_if_marked(
+    tmp_path: Path, counted: Counted, pictures: Pictures
+) -> None:
+    (path,) = pictures(1)
+    pair = [Subject.still("left", path, BOX), Subject.still("right", path, OTHER_BOX)]
+    marked = cache(tmp_path, counted).features("train", pair, RED).read(np.arange(2))
+    assert not np.array_equal(marked[0], marked[1])
+    shown = counted.shown
+    plain = cache(tmp_path, counted).features("train", pair, NONE).read(np.arange(2))
+    assert np.array_equal(plain[0], plain[1])
+    assert counted.shown == shown + 1
+
+
+def test_the_key_follows_the_content(pictures: Pictures, tmp_path: Path) -> None:
+    path, other = pictures(2)
+    key = feature_key(Subject.still("a", path, BOX), RED, "encoder")
+    moved = Path(shutil.copy(path, tmp_path / "elsewhere.png"))
+    assert feature_key(Subject.still("b", moved, BOX), RED, "encoder") == key
+    whole = Box(left=2.0, top=3.0, right=20.0, bottom=28.0)
+    assert feature_key(Subject.still("a", path, whole), RED, "encoder") == key
+    different = {
+        feature_key(Subject.still("a", other, BOX), RED, "encoder"),
+        feature_key(Subject.still("a", path, OTHER_BOX), RED, "encoder"),
+        feature_key(Subject.still("a", path, None), RED, "encoder"),
+        feature_key(Subject.still("a", path, BOX), NONE, "encoder"),
+        feature_key(Subject.still("a", path, BOX), Marking(width=0.02), "encoder"),
+        feature_key(Subject.still("a", path, BOX), RED, "another encoder"),
+    }
+    assert len(different | {key}) == 7
+
+
+def test_unreadable_pictures_are_counted_after_the_others_are_done(
+    tmp_path: Path, counted: Counted, pictures: Pictures
+) -> None:
+    paths = pictures(3)
+    paths[0].write_bytes(b"no picture")
+    subjects = [*stills(paths), Subject.still("ghost", tmp_path / "nowhere.png")]
+    subjects.append(Subject.still("outside", paths[1], Box(left=90, top=90, right=99, bottom=99)))
+    with pytest.raises(DataError, match="3 of 5 subjects have no features") as caught:
+        cache(tmp_path, counted).features("train", subjects, RED)
+    assert "others are done" in caught.value.hint
+    assert counted.shown == 2
+    cache(tmp_path, counted).features("train", subjects[1:3], RED)
+    assert counted.shown == 2

@@ -1,0 +1,88 @@
+"""The tokenizer against transformers' own, on the real vocabulary."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertTokenizer
+
+from mien.errors import WeightsError
+from mien.features.text import load_tokenizer
+
+TEXTS = [
+    "The person in the red box appears JOYFUL; arms raised, she's cheering with others at the café.",
+    "",
+    "A man — perhaps grieving — stands unbelievably still. 悲しみ",
+]
+
+
+def test_equals_the_tokenizer_of_transformers(vocabulary: Path) -> None:
+    ours = load_tokenizer(vocabulary, 128)
+    theirs = BertTokenizer(vocab=str(vocabulary))
+    ids, mask = ours.encode(TEXTS)
+    expected = theirs(TEXTS, padding=True, return_tensors="pt")
+    assert torch.equal(ids, expected["input_ids"])
+    assert torch.equal(mask, expected["attention_mask"].bool())
+    assert ours.vocab_size == len(vocabulary.read_text(encoding="utf-8").splitlines()) == 30522
+    assert ours.pad_id == theirs.pad_token_id
+    assert (ids == theirs.unk_token_id).sum() <= 2
+
+
+def test_reads_each_form_in_which_a_tokenizer_is_kept(vocabulary: Path, tmp_path: Path) -> None:
+    BertTokenizer(vocab=str(vocabulary)).save_pretrained(tmp_path / "saved")
+    (tmp_path / "plain").mkdir()
+    shutil.copy(vocabulary, tmp_path / "plain" / "vocab.txt")
+    expected, _ = load_tokenizer(vocabulary, 64).encode(TEXTS)
+    assert (tmp_path / "saved" / "tokenizer.json").exists()
+    for folder in ("saved", "plain"):
+        ids, _ = load_tokenizer(str(tmp_path / folder), 64).encode(TEXTS)
+        assert torch.equal(ids, expected), folder
+
+
+def test_a_cased_vocabulary_keeps_its_case(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Joy", "joy"])
+    )
+    assert load_tokenizer(tmp_path, 8).encode(["Joy"])[0].tolist() == [[2, 6, 3]]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
+    assert load_tokenizer(tmp_path, 8).encode(["Joy"])[0].tolist() == [[2, 5, 3]]
+
+
+def test_cuts_long_texts_and_pads_to_the_longest(vocabulary: Path) -> None:
+    tokenizer = load_tokenizer(vocabulary, 10)
+    ids, mask = tokenizer.encode(["calm " * 50, "calm"])
+    assert ids.shape == (2, 10)
+    assert ids[0, -1] == ids[1, 2]  # [SEP] ends the cut text as well
+    assert mask.sum(dim=1).tolist() == [10, 3]
+    assert (ids[~mask] == tokenizer.pad_id).all()
+    assert tokenizer.encode(["calm"])[0].shape == (1, 3)
+    assert tokenizer.encode([])[0].shape == (0, 0)
+
+
+def test_the_signature_names_what_changes_the_ids(vocabulary: Path, tmp_path: Path) -> None:
+    signature = load_tokenizer(vocabulary, 64).signature
+    shutil.copy(vocabulary, tmp_path / "vocab.txt")
+    assert load_tokenizer(tmp_path, 64).signature == signature
+    assert load_tokenizer(vocabulary, 65).signature != signature
+    with (tmp_path / "vocab.txt").open("a", encoding="utf-8") as file:
+        file.write("mienfulness\n")
+    assert load_tokenizer(tmp_path, 64).signature != signature
+
+
+def test_what_is_no_tokenizer_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="neither"):
+        load_tokenizer(tmp_path, 64)
+    with pytest.raises(WeightsError, match="cannot be fetched"):
+        load_tokenizer("nobody/nothing", 64)
+    (tmp_path / "vocab.txt").write_text("joy\nanger\n")
+    with pytest.raises(WeightsError, match="lacks"):
+        load_tokenizer(tmp_path, 64)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(WeightsError, match="not a tokenizer"):
+        load_tokenizer(tmp_path, 64)
+    (tmp_path / "tokenizer_config.json").write_text("[")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_tokenizer(tmp_path, 64)

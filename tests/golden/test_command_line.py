@@ -1,0 +1,34 @@
+"""The commands and options are a promise to scripts; they change on purpose or not at all."""
+
+from collections.abc import Callable
+
+import typer
+
+from mien.cli import app
+
+
+def help_of(name: str, command: object) -> str:
+    """The name, its arguments and options, its commands; not the prose, which may change freely."""
+    lines = [name]
+    for parameter in getattr(command, "params", []):
+        kind = "argument" if parameter.param_type_name == "argument" else "option"
+        lines.append(f"  {kind} {'/'.join(parameter.opts)}")
+    children = getattr(command, "commands", {})
+    return "\n".join([*lines, *(help_of(f"{name} {child}", children[child]) for child in sorted(children))])
+
+
+def test_the_command_line_is_as_it_was(golden: Callable[[str, str], None]) -> None:
+    golden("command_line.txt", help_of("mien", typer.main.get_command(app)) + "\n")
+
+
+def test_the_list_would_show_a_new_command_and_a_new_option() -> None:
+    other = typer.Typer()
+
+    @other.callback()
+    def root() -> None: ...
+
+    @other.command()
+    def describe(recipe: str, new: int = 3) -> None: ...
+
+    shown = help_of("mien", typer.main.get_command(other))
+    assert shown.splitlines()[-3:] == ["mien describe", "  argument recipe", "  option --new"]

@@ -1,0 +1,97 @@
+"""The models that travel with the package: small, loadable, and as good as their card says."""
+
+import hashlib
+import json
+import random
+from typing import Any
+
+import pytest
+
+from mien.describe.engine import Reply, Request, open_engine
+from mien.describe.prompts import prompt
+from mien.errors import WeightsError
+from mien.images import Marking, fit, mark
+from mien.labels import EMOTIC
+from mien.playhouse import weights
+from mien.playhouse.draw import draw_scene
+from mien.playhouse.rules import score_emotions
+from mien.playhouse.scene import draw_lots
+from mien.playhouse.weights import embedded
+from mien.playhouse.words import clothes, describe_emotions, read_description
+from mien.recipe import DescribeOptions, RunOptions
+
+SCENES = 48
+
+
+def exam() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((embedded("llava") / "exam.json").read_text())
+    return table
+
+
+def test_weights_are_small_and_the_exam_is_of_these_weights() -> None:
+    files = [file for name in ("llava", "words") for file in embedded(name).iterdir()]
+    assert sum(file.stat().st_size for file in files) <= 8_000_000
+    digest = hashlib.sha256((embedded("llava") / "model.safetensors").read_bytes()).hexdigest()
+    assert exam()["weights_sha256"] == digest
+
+
+def test_the_card_states_the_exam() -> None:
+    card, found = (embedded("llava") / "README.md").read_text(), exam()
+    for aspect in (
+        "place",
+        "clothes",
+        "expression",
+        "pose",
+        "crowded_clothes_without_box",
+        "crowded_guessing",
+    ):
+        assert f"{found[aspect]:.1%}" in card
+    assert "knows only Playhouse" in card
+
+
+def test_the_embedded_model_describes_unseen_scenes() -> None:
+    """A few scenes of the exam's kind again; the marks allow for the small number."""
+    rng = random.Random(31)
+    scenes = [draw_lots(rng) for _ in range(SCENES)]
+    engine = open_engine(DescribeOptions(max_new_tokens=100), RunOptions())
+    requests = []
+    for scene in scenes:
+        staging = draw_scene(scene)
+        image = fit(mark(staging.image, staging.boxes[scene.subject], Marking()), engine.image_size or 144)
+        requests.append(Request(subject_id="x", images=(image,), prompt=prompt("paper").render(EMOTIC)))
+    right = dict.fromkeys(("place", "clothes", "expression", "pose"), 0)
+    for scene, reply in zip(scenes, engine.describe(requests), strict=True):
+        assert isinstance(reply, Reply)
+        assert reply.finish == "stop"
+        read = read_description(reply.text)
+        person = scene.person
+        truth = {
+            "place": scene.place,
+            "expression": person.expression,
+            "pose": person.pose,
+            "clothes": clothes(person),
+        }
+        for aspect, value in truth.items():
+            right[aspect] += read[aspect] == value
+    assert right["place"] >= 0.9 * SCENES
+    assert right["clothes"] >= 0.85 * SCENES
+    assert right["expression"] >= 0.75 * SCENES
+    assert right["pose"] >= 0.75 * SCENES
+
+
+def test_the_vocabulary_knows_every_word_of_the_play() -> None:
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    known = set((embedded("words") / "vocab.txt").read_text().split("\n"))
+    rng = random.Random(9)
+    for _ in range(300):
+        scene = draw_lots(rng, even=True)
+        text = describe_emotions(scene, score_emotions(scene.place, scene.person))
+        assert {word for word, _ in BertPreTokenizer().pre_tokenize_str(text.lower())} <= known
+
+
+def test_a_missing_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(weights, "_FOLDER", tmp_path)
+    with pytest.raises(WeightsError) as caught:
+        embedded("llava")
+    assert "scripts/playhouse" in caught.value.hint

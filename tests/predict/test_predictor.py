@@ -1,0 +1,191 @@
+"""Predictions: what the trained run says, subject by subject, exactly as evaluation would say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.predict.conftest import Made
+
+from mien.describe.engine import FakeEngine, FakeOptions, open_engine
+from mien.describe.generate import describe
+from mien.describe.lookup import look_up
+from mien.describe.prompts import prompt
+from mien.describe.store import Store
+from mien.errors import BoxError, EngineError, ImageError, MienError, RunError, WeightsError
+from mien.evaluate.scorer import score_split
+from mien.images import Marking
+from mien.labels import CAERS
+from mien.predict.predictor import Predictor
+from mien.train.checkpoint import load_trained, save_trained
+from mien.train.inputs import InputBuilder
+from mien.types import Box, Description, Prediction, Subject
+
+Make = Callable[..., Made]
+
+
+def _subjects(made: Made, count: int = 8) -> list[Subject]:
+    return [sample.subject for sample in made.samples["test"]][:count]
+
+
+def _values(predictions: list[Prediction]) -> np.ndarray:
+    return np.array([list(prediction.scores.values()) for prediction in predictions])
+
+
+def test_a_prediction_says_everything(make_run: Make) -> None:
+    made = make_run()
+    subjects = _subjects(made, 4)
+    predictions = Predictor.from_run(made.run).predict(subjects)
+    assert [prediction.subject_id for prediction in predictions] == [subject.id for subject in subjects]
+    for prediction in predictions:
+        assert prediction.label_set == "caers"
+        assert tuple(prediction.scores) == CAERS.labels
+        assert sum(prediction.scores.values()) == pytest.approx(1, abs=1e-5)
+        assert prediction.dimensions is not None
+        assert set(prediction.dimensions) == {"valence", "arousal", "dominance"}
+        assert prediction.status == "ok"
+        assert isinstance(prediction.description, Description)
+        assert prediction.description.prompt_id == "paper"
+    assert len({prediction.description.text for prediction in predictions if prediction.description}) > 1
+
+
+def test_predicting_equals_evaluating(make_run: Make, tmp_path: Path) -> None:
+    made = make_run()
+    trained, options = load_trained(made.run), made.recipe.describe
+    how: dict[str, Any] = {
+        "prompt": prompt("paper"),
+        "label_set": CAERS,
+        "marking": Marking(style=options.marking),
+    }
+    engine = open_engine(options, made.recipe.run)
+    with Store(tmp_path / "store.sqlite") as store:
+        describe(_subjects(made), engine=engine, store=store, **how)
+        texts = look_up(_subjects(made), engine=engine, store=store, **how).descriptions
+    data = InputBuilder.from_recipe(made.recipe, made.cache).split(
+        "test", made.samples["test"], CAERS, descriptions=texts
+    )
+    scores = score_split(trained.classifier, data)
+    predictions = Predictor.from_run(made.run).predict(_subjects(made))
+    np.testing.assert_allclose(_values(predictions), scores.scores, atol=1e-5)
+    for prediction, subject in zip(predictions, _subjects(made), strict=True):
+        assert prediction.description == texts[subject.id]
+
+
+@pytest.mark.parametrize("fusion", ["qformer", "image_only", "text_only", "concat"])
+def test_a_subject_gets_the_same_alone_and_among_others(make_run: Make, fusion: str) -> None:
+    predictor = Predictor.from_run(make_run(fusion, "fake").run)
+    subjects = _subjects(make_run(fusion, "fake"), 5)
+    together = predictor.predict(subjects)
+    alone = [predictor.predict([subject])[0] for subject in subjects]
+    np.testing.assert_allclose(_values(together), _values(alone), atol=1e-5)
+    assert (together[0].description is None) is (fusion == "image_only")
+
+
+def test_the_box_and_the_words_both_matter(make_run: Make) -> None:
+    made = make_run("qformer", "fake")
+    predictor = Predictor.from_run(made.run)
+    subject = _subjects(made, 1)[0]
+    other_box = replace(subject, boxes=(Box(left=26, top=2, right=46, bottom=30),))
+    boxed, moved = predictor.predict([subject, other_box])
+    assert boxed.description != moved.description
+    assert boxed.scores != moved.scores
+    other_words = Predictor.from_run(made.run, engine=FakeEngine(FakeOptions(num_words=3)))
+    assert other_words.predict([subject])[0].scores != boxed.scores
+
+
+def test_without_a_box_the_prompt_does_not_speak_of_one(make_run: Make) -> None:
+    made = make_run("qformer", "fake")
+    subject = replace(_subjects(made, 1)[0], boxes=(None,))
+    (prediction,) = Predictor.from_run(made.run).predict([subject])
+    assert prediction.description is not None
+    assert prediction.description.prompt_id == "paper_no_box"
+
+
+def test_one_bad_subject_does_not_cost_the_others(make_run: Make, tmp_path: Path) -> None:
+    made = make_run("qformer", "fake")
+    good = _subjects(made, 3)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
+    refused = replace(good[2], id="refused")
+    outside = Subject.still("outside", tmp_path / "small.png", Box(left=50, top=50, right=60, bottom=60))
+    subjects = [
+        good[0],
+        Subject.still("broken", tmp_path / "broken.png"),
+        outside,
+        refused,
+        good[1],
+        Subject.still("missing", tmp_path / "missing.png"),
+        good[2],
+    ]
+    engine = FakeEngine(FakeOptions(refuse=("refused",)))
+    predictor = Predictor.from_run(made.run, engine=engine)
+    results = list(predictor.each(subjects))
+    kinds = [Prediction, ImageError, BoxError, EngineError, Prediction, ImageError, Prediction]
+    assert [type(result) for result in results] == kinds
+    ids = [result.subject_id for result in results if isinstance(result, Prediction)]
+    assert ids == [subject.id for subject in good]
+    np.testing.assert_allclose(
+        _values([result for result in results if isinstance(result, Prediction)]),
+        _values(predictor.predict(good)),
+        atol=1e-5,
+    )
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        predictor.predict(subjects)
+
+
+def test_a_batch_of_bad_subjects_only(make_run: Make, tmp_path: Path) -> None:
+    predictor = Predictor.from_run(make_run("qformer", "fake").run)
+    missing = [Subject.still(str(index), tmp_path / f"{index}.png") for index in range(4)]
+    assert all(isinstance(result, MienError) for result in predictor.each(missing))
+    assert predictor.predict([]) == []
+
+
+def test_subjects_are_taken_as_they_are_needed(make_run: Make) -> None:
+    made = make_run("image_only", "fake")
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield replace(_subjects(made, 1)[0], id=f"s{taken}")
+
+    results = Predictor.from_run(made.run).each(endless())  # type: ignore[arg-type]
+    assert [next(results).subject_id for _ in range(4)] == ["s1", "s2", "s3", "s4"]  # type: ignore[union-attr]
+    assert taken == 2 * made.recipe.run.batch_size
+
+
+def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path) -> None:
+    made = make_run("qformer", "fake")
+    trained = load_trained(made.run)
+    predictor = Predictor.from_run(made.run)
+    changed = "0" * 64
+    for other in (
+        replace(trained, vision_signature=changed),
+        replace(trained, tokenizer_signature=changed),
+    ):
+        with pytest.raises(RunError, match="not the one that the run was trained with"):
+            Predictor(
+                other,
+                engine=FakeEngine(),
+                tokenizer=predictor._reader.tokenizer if predictor._reader else None,
+                encoder=predictor._encoder,
+            )
+
+
+def test_a_folder_without_a_model_and_weights_that_are_gone(make_run: Make, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no trained model"):
+        Predictor.from_run(tmp_path)
+    made = make_run("image_only", "fake")
+    trained = load_trained(made.run)
+    gone = trained.recipe.features.model_copy(update={"vision": str(tmp_path / "gone")})
+    save_trained(tmp_path, replace(trained, recipe=trained.recipe.model_copy(update={"features": gone})))
+    with pytest.raises(WeightsError, match="gone"):
+        Predictor.from_run(tmp_path)
+    with pytest.raises(EngineError, match="device"):
+        Predictor.from_run(made.run, device="no such device")

@@ -1,0 +1,124 @@
+"""A run as `mien evaluate` and the demo leave it: true Playhouse pictures and texts, scores drawn by lot."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.evaluate.evaluation import keep_split, write_evaluation
+from mien.evaluate.results import RESULTS, Results, compare, label_rows, score_rows, write_results
+from mien.evaluate.scores import SplitScores, picture_groups
+from mien.labels import EMOTIC, LabelSet
+from mien.playhouse.draw import draw_scene
+from mien.playhouse.rules import annotate, score_emotions
+from mien.playhouse.scene import draw_lots
+from mien.playhouse.words import describe_emotions
+from mien.recipe import EvaluateOptions, Recipe
+from mien.runs import Run
+from mien.types import DIMENSIONS, Sample, Subject, Target
+
+# How well each model of the made-up comparison sees the labels.
+_SIGNAL = {"fused": 2.6, "image_only": 2.1, "text_only": 2.2, "no_box": 2.2, "shuffled": 1.9, "caption": 2.5}
+
+
+@dataclass(frozen=True)
+class Play:
+    """Samples of the split "test", and a description of each."""
+
+    samples: list[Sample]
+    descriptions: dict[str, str]
+
+
+def stage(folder: Path, count: int) -> Play:
+    """`count` scenes, drawn into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples, descriptions = [], {}
+    for index in range(count):
+        rng = random.Random(index)
+        scene = draw_lots(rng)
+        opinions = annotate(scene, rng)
+        staging = draw_scene(scene)
+        path = folder / f"{index:05d}.png"
+        staging.image.save(path, compress_level=1)
+        subject = Subject.still(f"test/{index:05d}", path, staging.boxes[scene.subject])
+        labels = {label: 1.0 for opinion in opinions for label in opinion.labels}
+        means = np.mean([opinion.dimensions for opinion in opinions], axis=0) / 10
+        target = Target(labels=labels, dimensions=dict(zip(DIMENSIONS, means.tolist(), strict=True)))
+        samples.append(Sample(subject=subject, target=target, split="test"))
+        descriptions[subject.id] = describe_emotions(scene, score_emotions(scene.place, scene.person))
+    return Play(samples, descriptions)
+
+
+def scores_of(
+    play: Play, *, signal: float, seed: int, label_set: LabelSet = EMOTIC, dimensions: bool = True
+) -> SplitScores:
+    """Scores that tell true labels from others by `signal` standard deviations; models err alike in part."""
+    ids = tuple(sample.subject.id for sample in play.samples)
+    rows = [label_set.encode(sample.target.labels) for sample in play.samples if sample.target]
+    targets = np.array(rows, dtype=np.float32)
+    shared = np.random.default_rng(0).normal(size=targets.shape)
+    own = np.random.default_rng([seed, round(100 * signal)]).normal(size=targets.shape)
+    logits = 0.9 * shared + 0.6 * own + signal * targets - 2.5
+    truth = np.array(
+        [
+            [s.target.dimensions[name] for name in DIMENSIONS]
+            for s in play.samples
+            if s.target and s.target.dimensions
+        ],
+        dtype=np.float32,
+    )
+    noise = np.random.default_rng(seed).normal(size=truth.shape)
+    return SplitScores(
+        split="test",
+        label_set=label_set,
+        ids=ids,
+        groups=picture_groups(play.samples),
+        scores=(1 / (1 + np.exp(-logits))).astype(np.float32),
+        targets=targets,
+        dimensions=(truth + 0.08 * noise).astype(np.float32) if dimensions else None,
+        dimension_targets=truth if dimensions else None,
+    )
+
+
+def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) -> Path:
+    """The whole of a demo's run directory: a comparison, the fused model's evaluation, what was shown."""
+    recipe = Recipe(name="playhouse-demo")
+    Run.create(path, command="mien demo", recipe=recipe.to_json(), digest=recipe.digest())
+    play = stage(path / "pictures", count)
+    runs = {
+        name: [scores_of(play, signal=signal, seed=seed) for seed in seeds]
+        for name, signal in _SIGNAL.items()
+    }
+    options = EvaluateOptions(bootstrap=100)
+    keep_split(path, runs["fused"][0], play.samples, play.descriptions)
+    write_evaluation(path, [runs["fused"][0]], name="fused", seed=0, options=options)
+    rows = [
+        row
+        for name, scores in runs.items()
+        for row in score_rows(name, scores, seeds=seeds, metrics=("mAP",), resamples=100)
+    ]
+    differences = tuple(
+        compare(("fused", runs["fused"]), (name, runs[name]), metric_name="mAP", resamples=100)
+        for name in runs
+        if name != "fused"
+    )
+    labels = label_rows(runs["fused"], name="fused", resamples=100)
+    write_results(path / RESULTS, Results(rows=tuple(rows), differences=differences, labels=labels))
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo's run directory; tests read it and leave it as it is, except for the page in it."""
+    return make_demo_run(tmp_path_factory.mktemp("demo") / "run")
+
+
+@pytest.fixture
+def make_play(tmp_path: Path) -> Callable[[int], Play]:
+    """make_play(3): three drawn samples."""
+    return lambda count: stage(tmp_path / "pictures", count)

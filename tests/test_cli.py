@@ -1,0 +1,114 @@
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from mien import __version__, cli
+from mien.cli import main
+from mien.errors import MienError
+
+Capture = pytest.CaptureFixture[str]
+
+
+def all_below(cls: type[MienError]) -> list[type[MienError]]:
+    return [below for child in cls.__subclasses__() for below in (child, *all_below(child))]
+
+
+def lines_of(capture: Capture) -> list[str]:
+    captured = capture.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
+    def command(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", command)
+    return main([])
+
+
+def test_version_and_help_go_to_stdout(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mien {__version__}\n"
+    for arguments in (["--help"], ["-h"], []):
+        assert main(arguments) == 0
+        captured = capsys.readouterr()
+        assert captured.out.startswith("Usage: mien")
+        assert captured.err == ""
+
+
+@pytest.mark.parametrize("arguments", [["no-such-command"], ["--no-such-option"], ["--version=3"]])
+def test_wrong_usage_is_two_lines_and_exit_code_2(arguments: list[str], capsys: Capture) -> None:
+    assert main(arguments) == 2
+    error, hint = lines_of(capsys)
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    assert "mien --help" in hint
+
+
+def test_an_option_that_is_nearly_right_is_told_the_right_one(capsys: Capture) -> None:
+    main(["--versoin"])
+    assert "did you mean --version?" in lines_of(capsys)[1]
+
+
+@pytest.mark.parametrize("cls", [MienError, *all_below(MienError)])
+def test_every_error_is_two_lines_and_its_own_exit_code(
+    cls: type[MienError], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fail_with(monkeypatch, cls("it\nbroke", hint="mend it")) == cls.exit_code
+    assert lines_of(capsys) == ["error: it broke", "hint: mend it"]
+
+
+def test_an_error_without_a_hint_still_says_where_to_look(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fail_with(monkeypatch, MienError("it broke")) == 1
+    assert lines_of(capsys) == ["error: it broke", "hint: see mien --help"]
+
+
+def test_a_defect_shows_a_traceback_only_on_demand(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fail_with(monkeypatch, KeyError("k")) == 1
+    error, hint = lines_of(capsys)
+    assert error == "error: unexpected KeyError: 'k'"
+    assert "MIEN_DEBUG=1" in hint
+    monkeypatch.setenv("MIEN_DEBUG", "1")
+    assert fail_with(monkeypatch, KeyError("k")) == 1
+    assert lines_of(capsys)[0].startswith("Traceback")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
+def test_an_interrupt_is_130_and_silent(
+    error: BaseException, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fail_with(monkeypatch, error) == 130
+    assert lines_of(capsys) == []
+
+
+def test_the_exit_code_of_a_command_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        raise typer.Exit(3)
+
+    monkeypatch.setattr(cli, "app", app)
+    assert main([]) == 3
+
+
+def test_a_closed_pipe_is_no_defect() -> None:
+    code = (
+        "import os, sys, mien.cli as cli\n"
+        "def app(*a, **k):\n"
+        "    print('x' * 100_000, flush=True)\n"
+        "cli.app = app\n"
+        "sys.exit(cli.main([]))\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141

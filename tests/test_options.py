@@ -1,0 +1,47 @@
+import pytest
+
+from mien.errors import ConfigError
+from mien.options import Options
+
+
+class Inner(Options):
+    depth: int = 1
+
+
+class Outer(Options):
+    width: int
+    inner: Inner = Inner()
+    names: tuple[str, ...] = ()
+
+
+def test_valid_tables_become_frozen_options() -> None:
+    options = Outer.parse({"width": 3, "inner": {"depth": 2}, "names": ["a"]}, where="here")
+    assert options == Outer(width=3, inner=Inner(depth=2), names=("a",))
+    with pytest.raises(ValueError, match="frozen"):
+        options.width = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("table", "message", "hint"),
+    [
+        ({"width": 3, "widht": 3}, "here: unknown key 'widht'", "did you mean 'width'?"),
+        ({"width": 3, "inner": {"dept": 2}}, "here: unknown key 'inner.dept'", "did you mean 'depth'?"),
+        ({}, "here: the key 'width' is missing", "add width"),
+        ({"width": "3"}, "here: width = '3' is not valid", "valid integer"),
+        ({"width": True}, "here: width = True is not valid", "valid integer"),
+        ({"width": 2.5, "inner": {"depth": "x"}}, "(and 1 more)", "valid integer"),
+        ({"width": 3, "inner": 4}, "here: inner = 4 is not valid", "object"),
+    ],
+)
+def test_wrong_tables_say_where_what_and_what_to_do(
+    table: dict[str, object], message: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Outer.parse(table, where="here")
+    assert message in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_what_json_cannot_carry_is_refused() -> None:
+    with pytest.raises(ConfigError, match="here"):
+        Outer.parse({"width": {1, 2}}, where="here")

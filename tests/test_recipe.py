@@ -1,0 +1,98 @@
+from typing import Any
+
+import pytest
+
+from mien.config import parse_recipe
+from mien.recipe import Recipe, RunOptions
+
+# One other value for every knob outside of [run]; the test below fails if a knob is missing here.
+OTHER: dict[str, Any] = {
+    "name": "other",
+    "data.name": "manifest",
+    "data.root": "elsewhere",
+    "data.label_set": "caers",
+    "data.options": {"size": 3},
+    "describe.engine": "fake",
+    "describe.model": "other",
+    "describe.prompt": "other",
+    "describe.marking": "crop",
+    "describe.max_new_tokens": 7,
+    "describe.dtype": "bfloat16",
+    "describe.options": {"temperature": 1},
+    "features.vision": "other",
+    "features.layer": -2,
+    "features.fit": "squash",
+    "features.marking": "crop",
+    "features.tokenizer": "other",
+    "features.max_text_tokens": 7,
+    "model.fusion": "concat",
+    "model.width": 64,
+    "model.layers": 3,
+    "model.heads": 2,
+    "model.num_queries": 3,
+    "model.cross_every": 1,
+    "model.dropout": 0.5,
+    "model.options": {"pool": "mean"},
+    "train.seed": 1,
+    "train.epochs": 1,
+    "train.batch_size": 1,
+    "train.lr": 1.0,
+    "train.weight_decay": 1.0,
+    "train.warmup": 0.5,
+    "train.clip": 2.0,
+    "train.patience": 1,
+    "train.loss": "bce",
+    "train.dimensions": False,
+    "evaluate.splits": ["val"],
+    "evaluate.metrics": ["map"],
+    "evaluate.bootstrap": 10,
+}
+OTHER_RUN: dict[str, Any] = {
+    "device": "cuda",
+    "workers": 3,
+    "threads": 2,
+    "batch_size": 2,
+    "out": "a",
+    "store": "b",
+    "cache": "c",
+}
+
+
+def with_knob(knob: str, value: object) -> Recipe:
+    table: dict[str, Any] = {"name": "base"}
+    section, _, key = knob.rpartition(".")
+    (table.setdefault(section, {}) if section else table)[key] = value
+    return parse_recipe(table, where="test")
+
+
+def test_the_tables_above_hold_every_knob() -> None:
+    knobs = {
+        f"{section}.{key}" if key else section
+        for section, field in Recipe.model_fields.items()
+        if section != "run"
+        for key in getattr(field.annotation, "model_fields", {"": None})
+    }
+    assert set(OTHER) == knobs
+    assert set(OTHER_RUN) == set(RunOptions.model_fields)
+
+
+@pytest.mark.parametrize("knob", OTHER)
+def test_every_knob_outside_of_run_changes_the_digest(knob: str) -> None:
+    assert with_knob(knob, OTHER[knob]).digest() != Recipe(name="base").digest()
+
+
+@pytest.mark.parametrize("knob", OTHER_RUN)
+def test_no_knob_in_run_changes_the_digest(knob: str) -> None:
+    other = with_knob(f"run.{knob}", OTHER_RUN[knob])
+    assert other != Recipe(name="base")
+    assert other.digest() == Recipe(name="base").digest()
+
+
+def test_both_stages_see_the_same_marking_unless_told_otherwise() -> None:
+    assert with_knob("describe.marking", "crop").feature_marking == "crop"
+    assert with_knob("features.marking", "none").feature_marking == "none"
+
+
+def test_a_resolved_recipe_reads_back_as_itself() -> None:
+    recipe = with_knob("data.root", "elsewhere")
+    assert parse_recipe(recipe.to_json(), where="test") == recipe

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from mien import registry
+from mien.errors import ConfigError, UnknownNameError
+from mien.labels import LabelSet
+
+
+def test_the_names_of_a_kind_are_its_table() -> None:
+    assert registry.names("fusion") == ("concat", "image_only", "qformer", "text_only")
+
+
+def test_a_part_of_ones_own_is_named_by_module_and_class() -> None:
+    assert registry.resolve("dataset", "mien.labels:LabelSet") is LabelSet
+
+
+def test_unknown_names_are_told_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="unknown fusion 'qforma'") as caught:
+        registry.resolve("fusion", "qforma")
+    assert "did you mean 'qformer'?" in caught.value.hint
+    with pytest.raises(UnknownNameError, match="kind of part 'fusoin'"):
+        registry.resolve("fusoin", "qformer")
+    with pytest.raises(UnknownNameError, match="'LabelSett'") as caught:
+        registry.resolve("dataset", "mien.labels:LabelSett")
+    assert "did you mean 'LabelSet'?" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["no_such_package.mod:Class", ":Class"])
+def test_a_module_that_cannot_be_imported_is_a_config_error(name: str) -> None:
+    with pytest.raises(ConfigError, match="not installed"):
+        registry.resolve("engine", name)
+
+
+def test_a_dependency_that_is_missing_is_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_engine.py").write_text("import absent_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="'absent_dependency'"):
+        registry.resolve("engine", "own_engine:Engine")

@@ -1,0 +1,137 @@
+import json
+import math
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mien.errors import RunError
+from mien.runs import Run, atomic_write_bytes, atomic_write_json, atomic_write_text, read_events
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.create(tmp_path / "deep" / "run", command="train", recipe={"name": "x"}, digest="d1")
+
+
+def test_a_run_that_was_made_is_opened_with_what_was_written(run: Run) -> None:
+    opened = Run.open(run.path)
+    assert opened.manifest == run.manifest
+    assert (opened.manifest.command, opened.manifest.recipe, opened.manifest.digest) == (
+        "train",
+        {"name": "x"},
+        "d1",
+    )
+    assert {"python", "mien", "torch"} <= set(opened.manifest.versions)
+
+
+def test_a_second_run_in_the_same_place_is_refused(run: Run) -> None:
+    with pytest.raises(RunError, match="already holds a run"):
+        Run.create(run.path, command="train", recipe={}, digest="d2")
+
+
+def test_open_or_create_takes_the_same_recipe_only(run: Run, tmp_path: Path) -> None:
+    again = Run.open_or_create(run.path, command="train", recipe={}, digest="d1")
+    assert again.manifest == run.manifest
+    with pytest.raises(RunError, match="another recipe"):
+        Run.open_or_create(run.path, command="train", recipe={}, digest="d2")
+    assert Run.open_or_create(tmp_path / "new", command="a", recipe={}, digest="d2").manifest.digest == "d2"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is not a run"),
+        ("{", "cannot be read"),
+        ("[]", "schema None"),
+        ('{"schema": 2}', "schema 2, not 1"),
+        ('{"schema": 1, "colour": 3}', "is not a manifest"),
+    ],
+)
+def test_what_is_no_run_is_told_so(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(RunError, match=message) as caught:
+        Run.open(tmp_path)
+    assert caught.value.hint
+
+
+def test_a_run_cannot_be_made_where_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be made"):
+        Run.create(tmp_path / "file", command="a", recipe={}, digest="d")
+    with pytest.raises(RunError, match="is not a run"):
+        Run.open(tmp_path / "file")
+
+
+def test_events_come_back_in_order_with_a_time(run: Run) -> None:
+    assert run.events().items == ()
+    run.append("step", loss=0.5)
+    run.append("note", text="two\nlines")
+    run.append("step", loss=0.25)
+    assert [event["loss"] for event in run.events().named("step")] == [0.5, 0.25]
+    assert [event["event"] for event in run.events().items] == ["step", "note", "step"]
+    assert all(event["time"].endswith("+00:00") for event in run.events().items)
+
+
+def test_a_torn_last_line_is_reported_and_does_not_spoil_the_next(run: Run) -> None:
+    run.append("step", n=1)
+    run.append("step", n=2)
+    file = run.path / "events.jsonl"
+    whole = file.read_bytes()
+    for end in range(whole.index(b"\n") + 2, len(whole) - 1):
+        file.write_bytes(whole[:end])
+        assert read_events(file).torn_lines == (2,)
+        run.append("step", n=3)
+        assert [event["n"] for event in run.events().items] == [1, 3]
+        assert run.events().torn_lines == (2,)
+
+
+def test_an_event_that_lacks_only_its_newline_is_whole(run: Run) -> None:
+    run.append("step", n=1)
+    file = run.path / "events.jsonl"
+    file.write_bytes(file.read_bytes().rstrip())
+    run.append("step", n=2)
+    assert [event["n"] for event in run.events().items] == [1, 2]
+    assert run.events().torn_lines == ()
+
+
+@pytest.mark.parametrize("value", [math.nan, object()])
+def test_an_event_that_is_not_json_is_refused_and_leaves_no_trace(run: Run, value: object) -> None:
+    with pytest.raises(RunError, match="'step' cannot be written"):
+        run.append("step", loss=value)
+    assert run.events().items == ()
+
+
+def test_atomic_writes_replace_the_whole_file_and_leave_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    atomic_write_text(path, "a much longer text than the next")
+    atomic_write_json(path, {"é": 1})
+    assert json.loads(path.read_text()) == {"é": 1}
+    atomic_write_bytes(path, b"x")
+    assert path.read_bytes() == b"x"
+    assert os.listdir(tmp_path) == ["a.json"]  # noqa: PTH208  hidden files count
+
+
+def test_an_atomic_write_that_fails_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def no_space(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space"):
+        atomic_write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_atomic_write_makes_files_as_others_are_made(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    atomic_write_text(tmp_path / "atomic", "x")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
+    assert len(modes) == 1

@@ -1,0 +1,98 @@
+"""A random LLaVA of a few thousand weights in the standard layout, for tests that need a real model."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers as _transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+transformers: Any = _transformers  # its annotations do not hold
+
+IMAGE_SIZE, PATCH = 32, 8
+TEMPLATE = (
+    "{% for message in messages %}USER: {% for part in message['content'] %}{% if part['type'] == 'image' %}"
+    "<image>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %} {% endfor %}ASSISTANT:"
+)
+
+
+def build_tiny_llava(
+    folder: Path, *, vocab: Path | None = None, chat_template: str | None = TEMPLATE, seed: int = 0
+) -> Path:
+    """Saves a model and its processor; with the words of a BERT vocabulary, or with plain bytes."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    tokenizer = byte_tokenizer() if vocab is None else bert_tokenizer(vocab)
+    processor = transformers.LlavaProcessor(
+        image_processor=transformers.CLIPImageProcessorPil(
+            size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+        ),
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=chat_template,
+    )
+    model = _model(tokenizer)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def byte_tokenizer() -> Any:
+    special = ["<pad>", "<s>", "</s>", "<image>"]
+    pieces = special + sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=["<image>"],
+    )
+
+
+def bert_tokenizer(vocab: Path) -> Any:
+    tokenizer = transformers.BertTokenizer(vocab=str(vocab))
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"], "eos_token": "[SEP]"})
+    return tokenizer
+
+
+def _model(tokenizer: Any) -> Any:
+    text = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=1024,
+        # Far from the usual 0.02, so that answers differ from picture to picture.
+        initializer_range=0.5,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    vision = transformers.CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH,
+        projection_dim=32,
+        initializer_factor=5.0,
+    )
+    config = transformers.LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        image_seq_length=(IMAGE_SIZE // PATCH) ** 2,
+    )
+    model = transformers.LlavaForConditionalGeneration(config).eval()
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return model
