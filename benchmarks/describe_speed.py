@@ -47,9 +47,10 @@ def main() -> None:
         _describe_fake(arguments.describe_fake)
         return
     result: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "hardware": _hardware()}
+    # First, while this process is small: its peak is inherited by the processes that it starts.
+    result["memory"] = measure_memory()
     if not arguments.memory_only:
         result["speed"] = measure_speed(arguments)
-    result["memory"] = measure_memory()
     print(json.dumps(result, indent=2))
 
 

@@ -1,6 +1,6 @@
 """Pictures of different content, subjects in them, and an engine that keeps count."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.prompts import prompt
+from mien.describe.store import Store
 from mien.errors import EngineError
 from mien.images import Marking
 from mien.labels import CAERS
@@ -73,3 +74,9 @@ def subjects(tmp_path: Path) -> Callable[..., list[Subject]]:
 def how() -> dict[str, Any]:
     """How subjects are asked about, as `describe` and `look_up` take it."""
     return {"prompt": prompt("paper"), "label_set": CAERS, "marking": Marking()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store.sqlite") as opened:
+        yield opened

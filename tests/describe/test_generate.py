@@ -5,25 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from tests.describe.conftest import BOX, Recording
 
 from mien.describe.engine import FakeEngine, FakeOptions
 from mien.describe.generate import Progress, describe
 from mien.describe.lookup import look_up
-from mien.describe.prompts import prompt
 from mien.describe.store import Store
 from mien.errors import EngineError
-from mien.images import Marking
-from mien.types import Box, Failure, ImageRef, Subject
+from mien.types import Box, ImageRef, Subject
 
 Make = Callable[..., list[Subject]]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "store.sqlite") as opened:
-        yield opened
 
 
 def recording(**options: Any) -> Recording:
@@ -255,48 +246,3 @@ def test_progress_counts_up_to_the_end(subjects: Make, store: Store, how: dict[s
 def test_no_subjects_are_no_work(store: Store, how: dict[str, Any]) -> None:
     summary = describe([], engine=FakeEngine(), store=store, **how)
     assert (summary.done, summary.skipped, summary.failed) == (0, 0, 0)
-
-
-# --- Looking up ----------------------------------------------------------------------------------------
-
-
-def test_looking_up_tells_described_missing_and_failed_apart(
-    subjects: Make, store: Store, how: dict[str, Any]
-) -> None:
-    people = subjects(5)
-    describe(people[:3], engine=recording(refuse=("s1",)), store=store, **how)
-    engine = recording()
-    found = look_up(people, engine=engine, store=store, **how)
-    assert list(found.descriptions) == ["s0", "s2"]
-    assert found.missing == ("s3", "s4")
-    assert [failure.subject_id for failure in found.failures] == ["s1"]
-    assert isinstance(found.failures[0], Failure)
-    assert engine.calls == []
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"prompt": prompt("caption")},
-        {"marking": Marking(style="crop")},
-        {"engine": FakeEngine(FakeOptions(num_words=4))},
-    ],
-    ids=repr,
-)
-def test_what_was_described_otherwise_is_not_found(
-    subjects: Make, store: Store, how: dict[str, Any], changed: dict[str, Any]
-) -> None:
-    people = subjects(2)
-    asked: dict[str, Any] = {"engine": FakeEngine(), **how}
-    describe(people, store=store, **asked)
-    assert look_up(people, store=store, **asked).missing == ()
-    assert look_up(people, store=store, **{**asked, **changed}).missing == ("s0", "s1")
-
-
-def test_another_picture_under_the_same_path_is_not_found(
-    subjects: Make, store: Store, how: dict[str, Any]
-) -> None:
-    [person] = subjects(1)
-    describe([person], engine=FakeEngine(), store=store, **how)
-    Image.new("RGB", (32, 24), "black").save(person.images[0].path)
-    assert look_up([person], engine=FakeEngine(), store=store, **how).missing == ("s0",)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import JsonValue
 
@@ -24,11 +24,6 @@ from mien.describe.weights import ModelFolder, find_model, square_input
 from mien.errors import EngineError, WeightsError
 from mien.options import Options
 from mien.recipe import DescribeOptions, RunOptions
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Int
-    from torch import Tensor
 
 __all__ = ["LocalEngine", "LocalOptions"]
 
@@ -98,9 +93,7 @@ class LocalEngine(Engine):
 
     @cached_property
     def _model(self) -> _Model:
-        import torch
-
-        return _Model.load(self._folder, getattr(torch, self._dtype), self._device)
+        return _Model.load(self._folder, self._dtype, self._device)
 
 
 class _Model:
@@ -113,7 +106,7 @@ class _Model:
         self._stops = stops
 
     @classmethod
-    def load(cls, folder: ModelFolder, dtype: torch.dtype, device: str) -> _Model:
+    def load(cls, folder: ModelFolder, dtype: str, device: str) -> _Model:
         processor = _load_processor(folder)
         model = _on_device(_load_weights(folder, dtype), device)
         stops = _stops(model, processor.tokenizer)
@@ -128,7 +121,7 @@ class _Model:
         inputs = self._inputs(requests)
         with torch.inference_mode():
             written = self._model.generate(**inputs, max_new_tokens=max_new_tokens)
-        return self._replies(written[:, inputs["input_ids"].shape[1] :])
+        return self._replies(written[:, inputs["input_ids"].shape[1] :].tolist())
 
     def _inputs(self, requests: Sequence[Request]) -> Any:
         texts = [self._text(request) for request in requests]
@@ -156,10 +149,11 @@ class _Model:
         )
         return text
 
-    def _replies(self, written: Int[Tensor, "request token"]) -> list[Reply | EngineError]:
+    def _replies(self, written: list[list[int]]) -> list[Reply | EngineError]:
+        """The words of the tokens that were written to each request, up to the one that ends an answer."""
         answers: list[list[int]] = []
         ended: list[bool] = []
-        for tokens in written.tolist():
+        for tokens in written:
             end = next((i for i, token in enumerate(tokens) if token in self._stops), None)
             answers.append(tokens[:end])
             ended.append(end is not None)
@@ -193,7 +187,7 @@ def _load_processor(folder: ModelFolder) -> Any:
         raise _unloadable(folder, error) from error
 
 
-def _load_weights(folder: ModelFolder, dtype: torch.dtype) -> Any:
+def _load_weights(folder: ModelFolder, dtype: str) -> Any:
     from safetensors import SafetensorError
 
     try:

@@ -8,7 +8,7 @@ the room that makes splits stands above this one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ __all__ = ["BatchSource", "ScoredBatch", "score_split"]
 _BATCH_SIZE: Final = 64
 
 
+@runtime_checkable
 class ScoredBatch(Protocol):
     """The inputs of some samples; None for what was not asked for."""
 
@@ -35,6 +36,7 @@ class ScoredBatch(Protocol):
     def text_mask(self) -> Bool[Tensor, "batch token"] | None: ...
 
 
+@runtime_checkable
 class BatchSource(Protocol):
     """A split with its answers, such as `mien.train.batch.SplitData`."""
 

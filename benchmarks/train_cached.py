@@ -1,0 +1,167 @@
+"""What the feature cache saves: an epoch of stage 2 on cached features against one that runs the encoder.
+
+    python benchmarks/train_cached.py [--samples 128] [--repeats 5] [--width 96] [--text-tokens 48]
+
+Both ways take the same optimiser steps on the same pictures and texts, in one process on one thread, turn
+by turn. The encoder has the shape of the embedded one (CLIP ViT, 144 px, patch 12, width 192, 6 layers) and
+random weights. "with_encoder" reads, marks and encodes the pictures of each batch; "encoder_only" is given
+them marked and fitted. Prints JSON: seconds an epoch (medians, and the spread over repeats), and ratios.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from torch import Tensor
+
+from mien.features.encode import FeatureCache
+from mien.features.folders import quiet_transformers
+from mien.features.vision import VisionEncoder, load_vision
+from mien.images import Marking, prepare
+from mien.labels import EMOTIC
+from mien.model.classifier import Classifier
+from mien.model.fusion import build_fusion
+from mien.recipe import ModelOptions, TrainOptions
+from mien.train.losses import make_loss
+from mien.train.optimise import clip_gradients, make_optimizer
+from mien.types import Box, Subject
+
+SIZE, BATCH, WORDS = 144, 32, 400
+MARKING = Marking()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, and prints one JSON document."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as name:
+        race = Race(Path(name), options)
+        ways = {
+            "cached": partial(race.epoch, race.from_cache),
+            "with_encoder": partial(race.epoch, race.from_files),
+            "encoder_only": partial(race.epoch, race.from_pictures),
+        }
+        seconds = measure(ways, options.repeats)
+    print(json.dumps(_report(seconds, options), indent=2))
+
+
+class Race:
+    """One model, its pictures and texts, and three ways to come by image tokens."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.encoder = _encoder(folder / "encoder")
+        self.subjects = _subjects(folder, options.samples)
+        self.pictures = [self.encoder.fit(prepare(subject, marking=MARKING)) for subject in self.subjects]
+        cache = FeatureCache(folder=folder / "cache", encoder=self.encoder)
+        self.reader = cache.features("train", self.subjects, MARKING)
+        self.ids = torch.randint(0, WORDS, (options.samples, options.text_tokens))
+        self.mask = torch.ones_like(self.ids, dtype=torch.bool)
+        self.targets = torch.randint(0, 2, (options.samples, len(EMOTIC))).float()
+        self.dimensions = torch.rand(options.samples, 3)
+        model = ModelOptions(width=options.width)
+        fusion = build_fusion(model, image_dim=self.encoder.dim, vocab_size=WORDS)
+        self.classifier = Classifier(fusion, len(EMOTIC), dimensions=True)
+        self.optimizer = make_optimizer(self.classifier, TrainOptions())
+        self.loss = make_loss(TrainOptions(), EMOTIC)
+
+    def epoch(self, read: Callable[[np.ndarray], Tensor]) -> None:
+        order = np.random.default_rng(0).permutation(len(self.subjects))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            output = self.classifier(read(rows), self.ids[rows], self.mask[rows])
+            loss = self.loss(output, self.targets[rows], self.dimensions[rows])
+            self.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            clip_gradients(self.classifier, 1.0, step=0)
+            self.optimizer.step()
+
+    def from_cache(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(self.reader.read(rows)).float()
+
+    def from_files(self, rows: np.ndarray) -> Tensor:
+        pictures = [prepare(self.subjects[row], marking=MARKING) for row in rows]
+        return self.encoder.encode(pictures).clone()  # what inference mode made cannot be learned through
+
+    def from_pictures(self, rows: np.ndarray) -> Tensor:
+        return self.encoder.encode([self.pictures[row] for row in rows]).clone()
+
+
+def measure(ways: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each way, turn by turn after one round that does not count."""
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(repeats + 1):
+        for way, run in ways.items():
+            begun = time.perf_counter()
+            run()
+            if turn:
+                seconds[way].append(time.perf_counter() - begun)
+    return seconds
+
+
+def _report(seconds: dict[str, list[float]], options: argparse.Namespace) -> dict[str, object]:
+    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    return {
+        "schema": 1,
+        "benchmark": "train_cached",
+        "options": vars(options) | {"batch_size": BATCH},
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+        "cpu_threads": torch.get_num_threads(),
+        "seconds_per_epoch": {
+            way: {"median": medians[way], "low": min(values), "high": max(values)}
+            for way, values in seconds.items()
+        },
+        "ratios": {f"{way} / cached": medians[way] / medians["cached"] for way in seconds if way != "cached"},
+    }
+
+
+def _encoder(folder: Path) -> VisionEncoder:
+    config = transformers.CLIPVisionConfig(
+        hidden_size=192, intermediate_size=512, num_hidden_layers=6, num_attention_heads=6, image_size=SIZE,
+        patch_size=12,
+    )  # fmt: skip
+    with quiet_transformers():
+        transformers.CLIPVisionModel(config).save_pretrained(folder)
+    processor = {"size": {"shortest_edge": SIZE}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return load_vision(folder)
+
+
+def _subjects(folder: Path, count: int) -> list[Subject]:
+    """Pictures of 320 x 240 pixels with something in them, so that decoding costs what it costs."""
+    random = np.random.default_rng(0)
+    box = Box(left=80, top=40, right=200, bottom=220)
+    subjects = []
+    for index in range(count):
+        coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        path = folder / f"{index}.jpg"
+        Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC).save(path)
+        subjects.append(Subject.still(str(index), path, box))
+    return subjects
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--samples", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--width", type=int, default=96)
+    parser.add_argument("--text-tokens", type=int, default=48)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
