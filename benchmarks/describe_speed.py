@@ -1,7 +1,7 @@
 """How much batching helps, and how much memory describing takes as the number of pictures grows.
 
     python benchmarks/describe_speed.py [--model FOLDER] [--batch-size 32] [--count 64] [--rounds 3]
-    python benchmarks/describe_speed.py --memory-only
+    python benchmarks/describe_speed.py --only memory
 
 Prints JSON. Speed: the same questions to the same model, in batches and one at a time, in turn; the ratio
 of the medians. Memory: the peak of a process that describes so many pictures with the fake engine; they are
@@ -48,8 +48,9 @@ def main() -> None:
         return
     result: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "hardware": _hardware()}
     # First, while this process is small: its peak is inherited by the processes that it starts.
-    result["memory"] = measure_memory()
-    if not arguments.memory_only:
+    if arguments.only != "speed":
+        result["memory"] = measure_memory()
+    if arguments.only != "memory":
         result["speed"] = measure_speed(arguments)
     print(json.dumps(result, indent=2))
 
@@ -64,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-new-tokens", type=int, default=160)
     parser.add_argument("--threads", type=int, default=None, help="of torch; its own choice by default")
-    parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--only", choices=("speed", "memory"), help="one of the two measurements")
     parser.add_argument(_FLAG, type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 

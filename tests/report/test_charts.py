@@ -35,7 +35,7 @@ def test_steps_of_a_quarter_keep_their_digits() -> None:
 
 def test_what_is_off_the_axis_lies_at_its_end() -> None:
     scale = Scale(low=0.0, high=1.0, step=0.5)
-    assert (scale.at(-3), scale.at(0.25), scale.at(7)) == (0, 25, 100)
+    assert (scale.at(-3.0), scale.at(0.25), scale.at(7.0)) == (0, 25, 100)
     assert scale.whisker(0.5, None, None).low is None
 
 

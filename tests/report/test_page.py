@@ -107,7 +107,7 @@ def test_the_page_tells_everything(demo_run: Path) -> None:
         "playhouse-demo",
         "appear",
         "say nothing about real photographs",
-        "does best: mAP",
+        "comes first: mAP",
         "fused is better: the interval excludes zero.",
         "By label",
         "Where the model does best",

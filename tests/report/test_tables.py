@@ -58,7 +58,7 @@ def test_the_lower_error_is_the_better_one() -> None:
 def test_the_headline_names_the_best_with_its_interval_and_chance() -> None:
     (table,) = score_tables([replace(_ROW, name="worse", value=0.4), _ROW])
     assert headline(table) == (
-        "On 1,000 subjects of the split test, fused does best: mAP 0.593 (95 % interval 0.571 to 0.612). "
+        "On 1,000 subjects of the split test, fused comes first: mAP 0.593 (95 % interval 0.571 to 0.612). "
         "Chance is 0.100."
     )
 

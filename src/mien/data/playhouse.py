@@ -19,7 +19,7 @@ from mien.data.dataset import Card, Dataset
 from mien.digests import digest
 from mien.labels import EMOTIC, LabelSet
 from mien.options import Options
-from mien.playhouse.draw import draw_scene
+from mien.playhouse.draw import draw_scene, place_boxes
 from mien.playhouse.rules import Opinion, annotate
 from mien.playhouse.scene import ABSENT_FROM_TRAIN, Scene, draw_lots
 from mien.recipe import DataOptions
@@ -76,11 +76,10 @@ class Playhouse(Dataset):
 
     def _sample(self, split: str, index: int) -> Sample:
         scene, opinions = self.scene(split, index)
-        staging = draw_scene(scene)
         path = self._root / split / f"{index:05d}.png"
         if not path.exists():
-            _save_whole(staging.image, path)
-        box = staging.boxes[scene.subject]
+            _save_whole(draw_scene(scene).image, path)
+        box = place_boxes(scene)[scene.subject]
         subject = Subject.still(f"{split}/{index:05d}", path, box)
         return Sample(subject=subject, target=unite(opinions), split=split)
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
+from mien.describe.model_errors import first_line, model_errors, unloadable
 from mien.describe.weights import ModelFolder, find_model, square_input
 from mien.errors import EngineError, WeightsError
 from mien.options import Options
@@ -88,7 +89,7 @@ class LocalEngine(Engine):
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         if not requests:
             return []
-        with self._lock, _model_errors(self._folder):
+        with self._lock, model_errors(self._folder):
             return self._model.answer(requests, self._max_new_tokens)
 
     @cached_property
@@ -120,7 +121,11 @@ class _Model:
 
         inputs = self._inputs(requests)
         with torch.inference_mode():
-            written = self._model.generate(**inputs, max_new_tokens=max_new_tokens)
+            written = self._model.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                past_key_values=_roomy_cache(self._model.config, max_new_tokens),
+            )
         return self._replies(written[:, inputs["input_ids"].shape[1] :].tolist())
 
     def _inputs(self, requests: Sequence[Request]) -> Any:
@@ -171,6 +176,42 @@ def _transformers() -> Any:
     return transformers
 
 
+def _roomy_cache(config: Any, max_new_tokens: int) -> Any:
+    """Keys and values with room for the whole answer; None where a model keeps anything but those.
+
+    transformers' own cache is copied for each token: a fifth of the time at batch 32 on a CPU.
+    """
+    cache_utils: Any = _transformers().cache_utils
+    plain = cache_utils.DynamicLayer
+
+    class Roomy(plain):  # type: ignore[misc, valid-type]  # known only at run time
+        keys: Any
+        values: Any
+
+        def update(self, keys: Any, values: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            start = self.keys.shape[-2] if self.is_initialized else 0
+            end = start + keys.shape[-2]
+            if not self.is_initialized:
+                self.lazy_initialization(keys, values)
+                self.room = [_with_room(each, max_new_tokens) for each in (keys, values)]
+            for room, new in zip(self.room, (keys, values), strict=True):
+                room[..., start:end, :] = new
+            self.keys, self.values = (room[..., :end, :] for room in self.room)
+            return self.keys, self.values
+
+    cache = cache_utils.DynamicCache(config=config)
+    # Sliding windows, states of recurrent layers and cross-attention are left to transformers.
+    if config.is_encoder_decoder or any(type(layer) is not plain for layer in cache.layers):
+        return None
+    cache.layers = [Roomy() for _ in cache.layers]
+    return cache
+
+
+def _with_room(states: Any, more: int) -> Any:
+    *outer, length, width = states.shape
+    return states.new_empty((*outer, length + more, width))
+
+
 # --- Loading -------------------------------------------------------------------------------------------
 
 
@@ -180,11 +221,11 @@ def _load_processor(folder: ModelFolder) -> Any:
         return _transformers().AutoProcessor.from_pretrained(folder.path, backend="pil")
     except ImportError as error:
         raise EngineError(
-            f"the processor of {folder.name} needs a library that is missing: {_first_line(error)}",
+            f"the processor of {folder.name} needs a library that is missing: {first_line(error)}",
             hint="install it with: pip install 'mien[vlm]'",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unloadable(folder, error) from error
+        raise unloadable(folder, error) from error
 
 
 def _load_weights(folder: ModelFolder, dtype: str) -> Any:
@@ -196,7 +237,7 @@ def _load_weights(folder: ModelFolder, dtype: str) -> Any:
                 folder.path, dtype=dtype, use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise _unloadable(folder, error) from error
+        raise unloadable(folder, error) from error
     missing = sorted(found["missing_keys"])
     if missing:
         # transformers would go on with random weights and a warning.
@@ -212,7 +253,7 @@ def _on_device(model: Any, device: str) -> Any:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
         raise EngineError(
-            f"device {device!r} cannot be used: {_first_line(error)}",
+            f"device {device!r} cannot be used: {first_line(error)}",
             hint="set run.device to cpu, cuda or mps",
         ) from error
 
@@ -248,34 +289,3 @@ def _no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-@contextmanager
-def _model_errors(folder: ModelFolder) -> Iterator[None]:
-    """Turns what a model or its device raises on a batch into an EngineError."""
-    import torch
-
-    try:
-        yield
-    except (EngineError, WeightsError):
-        raise
-    except torch.OutOfMemoryError as error:
-        raise EngineError(
-            f"model {folder.name} ran out of memory", hint="set run.batch_size lower"
-        ) from error
-    except Exception as error:  # a model's own code raises anything; this is the seam
-        raise EngineError(
-            f"model {folder.name} failed: {type(error).__name__}: {_first_line(error)}",
-            hint="see whether the model takes such pictures and questions",
-        ) from error
-
-
-def _unloadable(folder: ModelFolder, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"model {folder.name} cannot be loaded from {folder.path}: {_first_line(error)}",
-        hint="give the folder of an image-text-to-text model with its processor, as safetensors",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -24,6 +24,9 @@ from mien.types import DIMENSIONS, Sample
 __all__ = ["SplitScores", "picture_groups", "scores_file"]
 
 _SCHEMA: Final = 1
+# (sample, label) or (sample, dimension). Without names: a file may hold others, and says so in our words.
+Rows = Float32[np.ndarray, "_ _"]
+
 _ARRAYS: Final = ("scores", "targets", "dimensions", "dimension_targets")
 
 
@@ -39,10 +42,10 @@ class SplitScores:
     label_set: LabelSet
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    scores: Float32[np.ndarray, "sample label"]
-    targets: Float32[np.ndarray, "sample label"]
-    dimensions: Float32[np.ndarray, "sample dimension"] | None = None
-    dimension_targets: Float32[np.ndarray, "sample dimension"] | None = None
+    scores: Rows
+    targets: Rows
+    dimensions: Rows | None = None
+    dimension_targets: Rows | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.ids)

@@ -203,40 +203,42 @@ class _CrossAttention(nn.Module):
         queries: Float[Tensor, "batch query width"],
         image: Float[Tensor, "batch patch image_dim"],
     ) -> Float[Tensor, "batch query width"]:
-        query = _split_heads(self.query(queries), self.heads)
+        query = self.query(queries)
         # With fewer queries than a head has dimensions, bringing the queries to the image's space costs
         # less than bringing every image token to the heads' (the products are only bracketed anew).
-        if query.shape[2] < query.shape[3]:
+        if query.shape[1] * self.heads < query.shape[2]:
             attended = self._attend_in_image_space(query, image)
         else:
             attended = self._attend_in_head_space(query, image)
-        output: Tensor = self.output(_join_heads(attended), queries)
+        output: Tensor = self.output(attended, queries)
         return output
 
     def _attend_in_head_space(
-        self,
-        query: Float[Tensor, "batch head query head_dim"],
-        image: Float[Tensor, "batch patch image_dim"],
-    ) -> Float[Tensor, "batch head query head_dim"]:
+        self, query: Float[Tensor, "batch query width"], image: Float[Tensor, "batch patch image_dim"]
+    ) -> Float[Tensor, "batch query width"]:
         key, value = (_split_heads(part, self.heads) for part in self.key_value(image).chunk(2, dim=-1))
         dropout = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        return _join_heads(
+            F.scaled_dot_product_attention(_split_heads(query, self.heads), key, value, dropout_p=dropout)
+        )
 
     def _attend_in_image_space(
-        self,
-        query: Float[Tensor, "batch head query head_dim"],
-        image: Float[Tensor, "batch patch image_dim"],
-    ) -> Float[Tensor, "batch head query head_dim"]:
-        batch, heads, num_queries, head_dim = query.shape
+        self, query: Float[Tensor, "batch query width"], image: Float[Tensor, "batch patch image_dim"]
+    ) -> Float[Tensor, "batch query width"]:
+        batch, num_queries, width = query.shape
         # (head, head_dim, image_dim); the keys' bias adds the same to all of a query's scores: no effect.
-        key_weight, value_weight = self.key_value.weight.view(2, heads, head_dim, -1)
-        value_bias = self.key_value.bias[heads * head_dim :].view(heads, 1, head_dim)
-        pulled = (query * head_dim**-0.5) @ key_weight
-        scores = pulled.flatten(1, 2) @ image.transpose(1, 2)  # (batch, head x query, patch)
+        key_weight, value_weight = self.key_value.weight.view(2, self.heads, width // self.heads, -1)
+        # Heads stand first where each has a weight of its own, the batch where each has an image of its own.
+        by_head = (query * (width // self.heads) ** -0.5).view(-1, self.heads, width // self.heads)
+        pulled = (by_head.transpose(0, 1) @ key_weight).view(self.heads, batch, num_queries, -1)
+        pulled = pulled.transpose(0, 1).flatten(1, 2)
+        scores = pulled @ image.transpose(1, 2)  # (batch, head x query, patch)
         weights = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
-        mixed = (weights @ image).view(batch, heads, num_queries, -1)
-        attended: Tensor = mixed @ value_weight.transpose(1, 2) + value_bias
-        return attended
+        mixed = (weights @ image).view(batch, self.heads, num_queries, -1)
+        by_head = mixed.transpose(0, 1).flatten(1, 2) @ value_weight.transpose(1, 2)
+        # (head, batch x query, head_dim) to (batch, query, width)
+        attended: Tensor = by_head.transpose(0, 1).reshape(batch, num_queries, width)
+        return attended + self.key_value.bias[width:]
 
 
 class _FeedForward(nn.Module):

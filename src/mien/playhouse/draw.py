@@ -31,6 +31,12 @@ def draw_scene(scene: Scene, size: int = SIZE) -> Staging:
     return staging
 
 
+def place_boxes(scene: Scene, size: int = SIZE) -> tuple[Box, ...]:
+    """The boxes of a scene's people without drawing it, which takes five times as long."""
+    blank = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    return tuple(_box(Figure(blank, person, size), size) for person in scene.people)
+
+
 def draw_layers(scene: Scene, size: int = SIZE, *, layers: bool = True) -> tuple[Staging, Image.Image]:
     """The picture, and a map of the same size: 0 where no person is, i + 1 where `scene.people[i]` is
     seen."""

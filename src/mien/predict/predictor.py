@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -79,7 +78,7 @@ class Predictor:
             self._reader = self._make_reader(engine, tokenizer)
 
     @classmethod
-    def from_run(cls, run: Path, *, device: str = "cpu", engine: Engine | None = None) -> Self:
+    def from_run(cls, run: Path, *, device: str = "cpu", engine: Engine | None = None) -> Predictor:
         """The model in a run directory with all that it needs, on a device.
 
         `engine` stands in for the one that the recipe names. Raises RunError if the run is not trained or

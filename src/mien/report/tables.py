@@ -153,11 +153,11 @@ def label_table(rows: Sequence[LabelRow], labels: Iterable[str]) -> LabelTable:
 
 
 def headline(table: ScoreTable) -> str:
-    """The result of a table in one or two sentences."""
+    """The result of a table in two sentences; whether a lead is more than luck, the differences say."""
     best = next(line for line in table.lines if line.best)
-    many = f"{best.name} does best" if len(table.lines) > 1 else f"{best.name} is measured"
+    first = f"{best.name} comes first" if len(table.lines) > 1 else f"{best.name} is measured"
     return (
-        f"On {best.n} subjects of the split {table.split}, {many}: {table.metric} {best.value} "
+        f"On {best.n} subjects of the split {table.split}, {first}: {table.metric} {best.value} "
         f"(95 % interval {best.interval}). Chance is {best.chance}."
     )
 

@@ -1,0 +1,46 @@
+"""What the exceptions of a model's libraries mean to us: the seam where they become errors of mien.
+
+Goes in: an exception that transformers, torch or a model's own code raised. Comes out: ours, with a hint.
+Knows nothing about: those libraries. It imports none of them, and goes by what an exception says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mien.describe.weights import ModelFolder
+from mien.errors import EngineError, MienError, WeightsError
+
+__all__ = ["first_line", "model_errors", "unloadable"]
+
+
+@contextmanager
+def model_errors(folder: ModelFolder) -> Iterator[None]:
+    """Turns what a model or its device raises on a batch into an EngineError."""
+    try:
+        yield
+    except MienError:
+        raise
+    except Exception as error:  # a model's own code raises anything; this is the seam
+        if type(error).__name__ == "OutOfMemoryError":
+            raise EngineError(
+                f"model {folder.name} ran out of memory", hint="set run.batch_size lower"
+            ) from error
+        raise EngineError(
+            f"model {folder.name} failed: {type(error).__name__}: {first_line(error)}",
+            hint="see whether the model takes such pictures and questions",
+        ) from error
+
+
+def unloadable(folder: ModelFolder, error: Exception) -> WeightsError:
+    """The error of a model that is there and cannot be loaded."""
+    return WeightsError(
+        f"model {folder.name} cannot be loaded from {folder.path}: {first_line(error)}",
+        hint="give the folder of an image-text-to-text model with its processor, as safetensors",
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without the pages that follow."""
+    return str(error).strip().partition("\n")[0]
