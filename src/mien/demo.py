@@ -176,11 +176,10 @@ def _conclude(out: Path, jobs: Sequence[_Job], seeds: Sequence[int]) -> Demo:
             for name, runs in scores.items()
             if name != FUSED
         ),
-        labels=label_rows(scores[FUSED]),
+        labels=label_rows(scores[FUSED], name=FUSED),
     )
-    Run.open_or_create(
-        out, command="demo", recipe=experiment.settled.to_json(), digest=experiment.recipe.digest()
-    )
+    whole = experiment.settled.model_copy(update={"name": "demo"})
+    Run.open_or_create(out, command="demo", recipe=whole.to_json(), digest=whole.digest())
     write_results(out / RESULTS, results)
     samples = experiment.samples(SPLIT)
     keep_split(out, scores[FUSED][0], samples, find_descriptions(experiment, samples).texts)

@@ -39,7 +39,7 @@ def test_looking_up_tells_described_missing_and_failed_apart(
         {"marking": Marking(style="crop")},
         {"engine": FakeEngine(FakeOptions(num_words=4))},
     ],
-    ids=repr,
+    ids=lambda changed: next(iter(changed)),
 )
 def test_what_was_described_otherwise_is_not_found(
     subjects: Make, store: Store, how: dict[str, Any], changed: dict[str, Any]

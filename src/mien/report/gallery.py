@@ -166,7 +166,8 @@ def _picture(example: Example) -> tuple[str, str]:
     try:
         image = mark(open_image(example.images[0]), example.boxes[0], _BOX)
     except MienError as error:
-        log.warning("example %s is shown without its picture: %s", example.id, error)
+        # In ASCII: an id may hold anything, control characters and halves of characters included.
+        log.warning("example %a is shown without its picture: %a", example.id, str(error))
         return "", str(error)
     image.thumbnail((_LONGER_SIDE, _LONGER_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
