@@ -8,7 +8,9 @@ A failure is two lines, what happened and what to do; with MIEN_DEBUG=1 the trac
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -143,11 +145,13 @@ def evaluate(run: RunFolder, splits: Splits = None, as_json: AsJson = False) -> 
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run directory with results.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Write one self-contained HTML page about a run."""
     from mien.report.page import report as write
 
-    typer.echo(str(write(run)))
+    table = {"report": str(write(run))}
+    _console(as_json).result(table, table)
 
 
 @app.command()
@@ -256,10 +260,17 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     """What Typer says about wrong arguments, with the nearest valid option where it knows one."""
     context = getattr(error, "ctx", None)
     hint = f"see {context.command_path if context is not None else 'mien'} --help"
-    near = getattr(error, "possibilities", None)
+    near = getattr(error, "possibilities", None) or _near_commands(error, context)
     if near:
         return UsageError(error.message, hint=f"did you mean {' or '.join(sorted(near))}? {hint}")
     return UsageError(error.format_message(), hint=hint)
+
+
+def _near_commands(error: typer.TyperException, context: Any) -> list[str]:
+    """The commands that are spelled nearly as the one that does not exist."""
+    quoted = re.match(r"No such command '(.*)'", error.message)
+    commands = getattr(getattr(context, "command", None), "commands", {})
+    return [] if quoted is None else difflib.get_close_matches(quoted.group(1), commands)
 
 
 def _one_line(text: str) -> str:

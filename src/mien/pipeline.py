@@ -65,9 +65,9 @@ def _subjects(experiment: Experiment, splits: Sequence[str]) -> Iterator[Subject
 
 def _limit_threads(experiment: Experiment) -> None:
     """As many threads as `[run]` allows a process; torch takes all cores otherwise."""
-    import torch
-
     if experiment.recipe.run.threads is not None:
+        import torch
+
         torch.set_num_threads(experiment.recipe.run.threads)
 
 

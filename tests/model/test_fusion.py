@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mien.errors import ConfigError, UnknownNameError
+from mien.errors import ConfigError, UnknownNameError, UsageError
 from mien.model.fusion import Fusion, build_fusion, fusion_class
 from mien.recipe import ModelOptions
 from mien.registry import names
@@ -40,7 +40,7 @@ def test_sees_what_it_uses_and_nothing_else(name: str) -> None:
     fusion = build(name)
     image, ids, mask = inputs()
     before = fusion(image, ids, mask)
-    moved_by_image = (fusion(image + 1, ids, mask) - before).abs().max() > 1e-4
+    moved_by_image = (fusion(image.flip(2), ids, mask) - before).abs().max() > 1e-4
     moved_by_text = (fusion(image, (ids + 1) % WORDS, mask) - before).abs().max() > 1e-4
     assert (bool(moved_by_image), bool(moved_by_text)) == (fusion.uses_image, fusion.uses_text)
 
@@ -67,6 +67,21 @@ def test_every_weight_is_trained(name: str) -> None:
     fusion = build(name)
     nn.Linear(fusion.dim, 1)(fusion(*inputs())).square().sum().backward()
     assert [weight for weight, parameter in fusion.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("name", [name for name in names("fusion") if fusion_class(name).uses_image])
+def test_the_scale_of_an_encoder_does_not_matter(name: str) -> None:
+    fusion = build(name)
+    image, ids, mask = inputs()
+    torch.testing.assert_close(
+        fusion(300 * image + 7, ids, mask), fusion(image, ids, mask), atol=1e-3, rtol=0
+    )
+
+
+def test_an_image_that_is_looked_at_must_be_there() -> None:
+    _, ids, mask = inputs()
+    with pytest.raises(UsageError, match="got none"):
+        build("qformer")(None, ids, mask)
 
 
 def test_queries_side_by_side_keep_each_query_apart() -> None:

@@ -76,11 +76,11 @@ CASES: dict[str, tuple[int, str, str, Arguments]] = {
     "weights that are not here": (
         5,
         "no/such/model",
-        "path",
+        "folder",
         lambda p: (*DESCRIBE, _photo_row(p), "--set", "describe.model=no/such/model"),
     ),
-    "a run that is none": (4, "is not a run", "mien", lambda p: ("evaluate", str(p))),
-    "a report of nothing": (4, "", "mien", lambda p: ("report", str(p))),
+    "a run that is none": (4, "is not a run", "manifest.json", lambda p: ("evaluate", str(p))),
+    "a report of nothing": (4, "is not a run", "manifest.json", lambda p: ("report", str(p))),
     "a prediction without a model": (
         4,
         "is not a run",

@@ -94,7 +94,7 @@ def _whole_way(run: Run, overrides: list[str], photo: Path) -> dict[str, Any]:
     assert {row["split"] for row in rows} == {"test"}
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
     assert all(0 < row["chance"] < 1 for row in rows if row["metric"] == "mAP")
-    assert main(["report", "run"]) == 0
+    assert Path(run("report", "run")["report"]).is_file()
     (prediction,) = run("predict", str(photo), "--run", "run", "--box", "40,30,200,220")["predictions"]
     assert len(prediction["scores"]) == 26
     assert prediction["description"]
@@ -102,14 +102,13 @@ def _whole_way(run: Run, overrides: list[str], photo: Path) -> dict[str, Any]:
 
 
 def test_the_embedded_models_run_on_photographs_and_say_that_they_do_not_know_them(
-    photographs: list[str], run: Run, capsys: pytest.CaptureFixture[str]
+    photographs: list[str], run: Run
 ) -> None:
     photo = next(shared("scene-photos", "images").iterdir())
     first = _whole_way(run, photographs, photo)
     assert "know only Playhouse" in first["stderr"]
     page = Path("run/report.html").read_text(encoding="utf-8")
     assert "Playhouse" in page
-    assert capsys.readouterr().out.strip().endswith("report.html") or page
 
 
 def test_the_same_commands_with_models_of_ones_own(

@@ -10,11 +10,12 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, UsageError
 from mien.model.qformer import QFormer, QFormerConfig
 from mien.options import Options
 from mien.recipe import ModelOptions
@@ -96,7 +97,7 @@ class QFormerFusion(Fusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        pooled: Tensor = self.pool(self.qformer(image, text_ids, text_mask))
+        pooled: Tensor = self.pool(self.qformer(_normed(image), text_ids, text_mask))
         return pooled
 
 
@@ -118,7 +119,7 @@ class ImageOnlyFusion(Fusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        pooled: Tensor = self.pool(self.qformer(image))
+        pooled: Tensor = self.pool(self.qformer(_normed(image)))
         return pooled
 
 
@@ -171,12 +172,11 @@ class ConcatFusion(Fusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        assert image is not None
         assert text_mask is not None
         words = self.reader(None, text_ids, text_mask)
         real = text_mask[:, :, None].to(words.dtype)
         text = (words * real).sum(dim=1) / real.sum(dim=1)
-        return torch.cat((self.image(image.mean(dim=1)), text), dim=1)
+        return torch.cat((self.image(_normed(image).mean(dim=1)), text), dim=1)
 
 
 class _Pool(nn.Module):
@@ -202,6 +202,14 @@ def fusion_class(name: str) -> type[Fusion]:
 def build_fusion(options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> Fusion:
     """The fusion that `[model]` asks for, with fresh weights."""
     return fusion_class(options.fusion)(options, image_dim=image_dim, vocab_size=vocab_size)
+
+
+def _normed(image: Float[Tensor, "batch patch image_dim"] | None) -> Float[Tensor, "batch patch image_dim"]:
+    """Every token with mean 0 and variance 1, as BLIP-2 norms what its encoder gives: encoders differ in
+    scale a hundredfold. Without weights of its own, which the projection that follows would take up."""
+    if image is None:
+        raise UsageError("this fusion looks at the image, and got none")
+    return F.layer_norm(image, image.shape[-1:])
 
 
 def _own_options(options: ModelOptions) -> FusionOptions:
