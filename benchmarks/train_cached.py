@@ -29,7 +29,7 @@ from torch import Tensor
 
 from mien.features.encode import FeatureCache
 from mien.features.folders import quiet_transformers
-from mien.features.vision import VisionEncoder, load_vision
+from mien.features.vision import VisionSource, find_vision
 from mien.images import Marking, prepare
 from mien.labels import EMOTIC
 from mien.model.classifier import Classifier
@@ -63,10 +63,11 @@ class Race:
     """One model, its pictures and texts, and three ways to come by image tokens."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
-        self.encoder = _encoder(folder / "encoder")
+        source = _source(folder / "encoder")
+        self.encoder = source.encoder
         self.subjects = _subjects(folder, options.samples)
         self.pictures = [self.encoder.fit(prepare(subject, marking=MARKING)) for subject in self.subjects]
-        cache = FeatureCache(folder=folder / "cache", encoder=self.encoder)
+        cache = FeatureCache(folder=folder / "cache", source=source)
         self.reader = cache.features("train", self.subjects, MARKING)
         self.ids = torch.randint(0, WORDS, (options.samples, options.text_tokens))
         self.mask = torch.ones_like(self.ids, dtype=torch.bool)
@@ -129,7 +130,7 @@ def _report(seconds: dict[str, list[float]], options: argparse.Namespace) -> dic
     }
 
 
-def _encoder(folder: Path) -> VisionEncoder:
+def _source(folder: Path) -> VisionSource:
     config = transformers.CLIPVisionConfig(
         hidden_size=192, intermediate_size=512, num_hidden_layers=6, num_attention_heads=6, image_size=SIZE,
         patch_size=12,
@@ -138,7 +139,7 @@ def _encoder(folder: Path) -> VisionEncoder:
         transformers.CLIPVisionModel(config).save_pretrained(folder)
     processor = {"size": {"shortest_edge": SIZE}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return load_vision(folder)
+    return find_vision(folder)
 
 
 def _subjects(folder: Path, count: int) -> list[Subject]:

@@ -8,9 +8,7 @@ A failure is two lines, what happened and what to do; with MIEN_DEBUG=1 the trac
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import signal
 import sys
 import traceback
@@ -260,17 +258,10 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     """What Typer says about wrong arguments, with the nearest valid option where it knows one."""
     context = getattr(error, "ctx", None)
     hint = f"see {context.command_path if context is not None else 'mien'} --help"
-    near = getattr(error, "possibilities", None) or _near_commands(error, context)
+    near = getattr(error, "possibilities", None)
     if near:
         return UsageError(error.message, hint=f"did you mean {' or '.join(sorted(near))}? {hint}")
     return UsageError(error.format_message(), hint=hint)
-
-
-def _near_commands(error: typer.TyperException, context: Any) -> list[str]:
-    """The commands that are spelled nearly as the one that does not exist."""
-    quoted = re.match(r"No such command '(.*)'", error.message)
-    commands = getattr(getattr(context, "command", None), "commands", {})
-    return [] if quoted is None else difflib.get_close_matches(quoted.group(1), commands)
 
 
 def _one_line(text: str) -> str:

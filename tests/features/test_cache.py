@@ -17,7 +17,7 @@ SHAPE = (2, 3)
 
 
 def open_at(folder: Path, signature: str = "encoder") -> FeatureFile:
-    return FeatureFile.open(folder / "cache" / "train.npy", signature=signature, shape=SHAPE)
+    return FeatureFile.open(folder / "cache" / "train.npy", signature=signature)
 
 
 def rows_of(*numbers: float) -> np.ndarray:
@@ -26,7 +26,7 @@ def rows_of(*numbers: float) -> np.ndarray:
 
 
 def write(file: FeatureFile, keys: str, *numbers: float) -> None:
-    with file.writing(keys) as writer:
+    with file.writing(keys, SHAPE) as writer:
         writer.write(list(keys), rows_of(*numbers))
 
 
@@ -48,7 +48,7 @@ def test_grows_in_place_and_stays_an_ordinary_array(tmp_path: Path) -> None:
     assert early.read(np.array([0]))[0, 0, 0] == 2
     # More rows than the digits of the first header had room for.
     many = [f"key {number}" for number in range(2000)]
-    with file.writing(many) as writer:
+    with file.writing(many, SHAPE) as writer:
         writer.write(many, rows_of(*range(2000)))
     assert open_at(tmp_path).reader(["d", "key 1999"]).read(np.array([0, 1]))[:, 0, 0].tolist() == [4, 1999]
 
@@ -72,7 +72,7 @@ def test_what_an_error_interrupts_keeps_what_was_written(tmp_path: Path) -> None
 
 
 def write_and_fail(file: FeatureFile) -> None:
-    with file.writing("abc") as writer:
+    with file.writing("abc", SHAPE) as writer:
         writer.write(["b"], rows_of(2))
         writer.write(["c"], rows_of(1e6))
 
@@ -82,8 +82,8 @@ import os, sys
 import numpy as np
 from pathlib import Path
 from mien.features.cache import FeatureFile
-file = FeatureFile.open(Path(sys.argv[1]), signature="encoder", shape=(2, 3))
-with file.writing("abcd") as writer:
+file = FeatureFile.open(Path(sys.argv[1]), signature="encoder")
+with file.writing("abcd", (2, 3)) as writer:
     writer.write(["a", "b"], np.full((2, 2, 3), 7.0))
     writer.flush()
     writer.write(["c"], np.full((1, 2, 3), 8.0))
@@ -102,12 +102,12 @@ def test_a_killed_process_loses_what_was_not_flushed_and_nothing_else(tmp_path: 
 
 def test_two_processes_do_not_write_at_once(tmp_path: Path) -> None:
     first, second = open_at(tmp_path), open_at(tmp_path)
-    with first.writing("ab") as writer:
+    with first.writing("ab", SHAPE) as writer:
         writer.write(["a"], rows_of(1))
-        with pytest.raises(StoreLockedError, match="another process"), second.writing("b"):
+        with pytest.raises(StoreLockedError, match="another process"), second.writing("b", SHAPE):
             pass
     # Once the first is done, the second sees its rows.
-    with second.writing("bc") as writer:
+    with second.writing("bc", SHAPE) as writer:
         writer.write(["b", "c"], rows_of(2, 3))
     assert open_at(tmp_path).reader(list("abc")).read(np.arange(3))[:, 0, 0].tolist() == [1, 2, 3]
 
@@ -120,7 +120,7 @@ def test_any_sequence_of_writes_is_remembered(
     for group in groups:
         file = open_at(folder)
         missing = file.missing(str(number) for number in group)
-        with file.writing(missing) as writer:
+        with file.writing(missing, SHAPE) as writer:
             for key in missing:
                 writer.write([key], rows_of(float(key)))
     wanted = [str(number) for group in groups for number in group]
@@ -135,10 +135,17 @@ def test_refuses_features_of_another_encoder(tmp_path: Path) -> None:
         open_at(tmp_path, "other")
 
 
+def test_refuses_features_of_another_shape(tmp_path: Path) -> None:
+    file = open_at(tmp_path)
+    write(file, "a", 1)
+    with pytest.raises(DataError, match=r"shape \(2, 3\), not \(3, 2\)"), file.writing("b", (3, 2)):
+        pass
+
+
 @pytest.mark.parametrize("number", [1e6, float("nan")])
 def test_refuses_numbers_that_it_cannot_hold(tmp_path: Path, number: float) -> None:
     file = open_at(tmp_path)
-    with pytest.raises(DataError, match="float16"), file.writing("a") as writer:
+    with pytest.raises(DataError, match="float16"), file.writing("a", SHAPE) as writer:
         writer.write(["a"], rows_of(number))
     assert file.missing("a") == ["a"]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mien.errors import DataError
 from mien.features.encode import EncodeProgress, FeatureCache, feature_key
-from mien.features.vision import VisionEncoder, load_vision
+from mien.features.vision import VisionSource, find_vision
 from mien.images import Marking, prepare
 from mien.types import Box, Subject
 
@@ -23,11 +23,11 @@ BOX, OTHER_BOX = Box(left=2, top=3, right=20, bottom=28), Box(left=5, top=3, rig
 class Counted:
     """An encoder that notes how many pictures it was shown."""
 
-    def __init__(self, encoder: VisionEncoder) -> None:
-        self.encoder = encoder
+    def __init__(self, source: VisionSource) -> None:
+        self.source = source
         self.shown = 0
-        self._encode = encoder.encode
-        encoder.encode = self.encode  # type: ignore[method-assign]
+        self._encode = source.encoder.encode
+        source.encoder.encode = self.encode  # type: ignore[method-assign]
 
     def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
         self.shown += len(images)
@@ -36,12 +36,12 @@ class Counted:
 
 @pytest.fixture
 def counted(model_folder: Callable[[str], Path]) -> Counted:
-    return Counted(load_vision(model_folder("clip")))
+    return Counted(find_vision(model_folder("clip")))
 
 
 def cache(folder: Path, counted: Counted, *, batch_size: int = 8, workers: int = 0) -> FeatureCache:
     return FeatureCache(
-        folder=folder / "cache", encoder=counted.encoder, batch_size=batch_size, workers=workers
+        folder=folder / "cache", source=counted.source, batch_size=batch_size, workers=workers
     )
 
 
@@ -71,6 +71,16 @@ def test_encodes_each_picture_once(tmp_path: Path, counted: Counted, pictures: P
     assert [(event.done, event.total, event.cached) for event in events] == [(1, 1, 3)]
     cache(tmp_path, counted).features("train", everyone, RED)
     assert counted.shown == 4
+
+
+def test_the_encoder_is_not_built_where_nothing_is_missing(
+    tmp_path: Path, model_folder: Callable[[str], Path], counted: Counted, pictures: Pictures
+) -> None:
+    subjects = stills(pictures(2))
+    cache(tmp_path, counted).features("train", subjects, RED)
+    source = find_vision(model_folder("clip"))
+    FeatureCache(folder=tmp_path / "cache", source=source).features("train", subjects, RED)
+    assert "encoder" not in vars(source)  # where a cached property is kept once it was asked for
 
 
 def test_continues_where_it_was_interrupted(tmp_path: Path, counted: Counted, pictures: Pictures) -> None:

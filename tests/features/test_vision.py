@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mien.errors import EngineError, MienError, WeightsError
-from mien.features.vision import load_vision
+from mien.features.vision import find_vision, load_vision
 
 ModelFolder = Callable[[str], Path]
 KINDS = ("clip", "clip_vision", "siglip", "dinov2", "llava")
@@ -208,6 +208,13 @@ def test_a_spoilt_folder_is_a_clear_error(
     with pytest.raises(WeightsError, match=message) as caught:
         load_vision(folder)
     assert caught.value.hint
+
+
+def test_an_encoder_is_named_before_it_is_built(model_folder: ModelFolder) -> None:
+    source = find_vision(model_folder("llava"))
+    signature = source.signature
+    assert "encoder" not in vars(source)  # where a cached property is kept once it was asked for
+    assert source.encoder.signature == signature == load_vision(model_folder("llava")).signature
 
 
 def test_what_is_no_model_is_a_clear_error(

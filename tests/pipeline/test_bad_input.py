@@ -47,7 +47,7 @@ Arguments = Callable[[Path], tuple[str, ...]]
 DESCRIBE = ("describe", str(PHOTOS), "--set")
 CASES: dict[str, tuple[int, str, str, Arguments]] = {
     "a wrong option": (2, "No such option", "--help", lambda _: ("describe", "--sset", "x")),
-    "a command that is none": (2, "descibe", "describe", lambda _: ("descibe", "x.toml")),
+    "a command that is none": (2, "'describe'", "--help", lambda _: ("descibe", "x.toml")),
     "no recipe there": (2, "no recipe at", "TOML", lambda _: ("describe", "nowhere.toml")),
     "an unknown key": (2, "describe.promt", "prompt", lambda _: (*DESCRIBE, "describe.promt=paper")),
     "a value of the wrong kind": (2, "train.epochs", "integer", lambda _: (*DESCRIBE, "train.epochs=many")),
@@ -84,7 +84,7 @@ CASES: dict[str, tuple[int, str, str, Arguments]] = {
     "a prediction without a model": (
         4,
         "is not a run",
-        "mien",
+        "manifest.json",
         lambda p: ("predict", "1.png", "--run", str(p)),
     ),
 }

@@ -71,9 +71,9 @@ def make(tmp_path: Path, tokenizer: TextTokenizer) -> MakeSplit:
         )
 
     def _reader(folder: Path, features: np.ndarray) -> FeatureReader:
-        file = FeatureFile.open(folder / "f.npy", signature="encoder", shape=(TOKENS, DIM))
+        file = FeatureFile.open(folder / "f.npy", signature="encoder")
         keys = [str(row) for row in range(len(features))]
-        with file.writing(keys) as writer:
+        with file.writing(keys, (TOKENS, DIM)) as writer:
             writer.write(keys, features)
         return file.reader(keys)
 

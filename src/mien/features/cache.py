@@ -99,12 +99,12 @@ class FeatureFile:
         self._index = index
 
     @classmethod
-    def open(cls, path: Path, *, signature: str, shape: tuple[int, int]) -> "FeatureFile":
-        """The file at `path` (".npy"), which need not exist yet, of an encoder that gives (token, dim).
+    def open(cls, path: Path, *, signature: str) -> "FeatureFile":
+        """The file at `path` (".npy"), which need not exist yet, of the encoder with this signature.
 
         Raises DataError if what is there is damaged, or another encoder's.
         """
-        file = cls(path, _Index(path.with_suffix(".json"), signature=signature, shape=shape))
+        file = cls(path, _Index(path.with_suffix(".json"), signature=signature))
         file._load()
         return file
 
@@ -123,8 +123,8 @@ class FeatureFile:
         return FeatureReader(self._map("r"), rows, digest(list(keys)))
 
     @contextmanager
-    def writing(self, keys: Iterable[str]) -> Iterator[FeatureWriter]:
-        """A writer with room for these keys, for one process at a time; StoreLockedError for a second.
+    def writing(self, keys: Iterable[str], shape: tuple[int, int]) -> Iterator[FeatureWriter]:
+        """A writer with room for these keys, each of shape (token, dim); StoreLockedError if another writes.
 
         What was written is flushed at the end, also when an error ends it.
         """
@@ -137,7 +137,7 @@ class FeatureFile:
                     f"another process writes to {self.path}", hint="wait for it, or name another cache"
                 ) from error
             self._load()  # that process may have added rows since
-            self._reserve(keys)
+            self._reserve(keys, shape)
             writer = FeatureWriter(self._index, self._map("r+") if self._index.rows else None)
             try:
                 yield writer
@@ -152,17 +152,21 @@ class FeatureFile:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"the features at {self.path} are damaged: {error!r}", hint=_REMEDY) from error
 
-    def _reserve(self, keys: Iterable[str]) -> None:
+    def _reserve(self, keys: Iterable[str], shape: tuple[int, int]) -> None:
         """Rows at the end for new keys: first in the array, then in the sidecar."""
+        if self._index.shape not in {None, shape}:
+            raise DataError(
+                f"{self.path} has features of shape {self._index.shape}, not {shape}", hint=_REMEDY
+            )
         new = [key for key in dict.fromkeys(keys) if key not in self._index.rows]
         if new:
-            self._grow(len(self._index.rows) + len(new))
+            self._index.shape = shape
+            self._grow((len(self._index.rows) + len(new), *shape))
             self._index.add(new)
             self._index.save()
 
-    def _grow(self, rows: int) -> None:
+    def _grow(self, shape: tuple[int, int, int]) -> None:
         """Makes the array longer in place: numpy's header leaves room for any number of rows."""
-        shape = (rows, *self._index.shape)
         with self.path.open("r+b" if self.path.exists() else "w+b") as file:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": _TYPE.str, "fortran_order": False, "shape": shape}
@@ -179,10 +183,10 @@ class FeatureFile:
 class _Index:
     """The sidecar: which key stands in which row, and which rows are done."""
 
-    def __init__(self, path: Path, *, signature: str, shape: tuple[int, int]) -> None:
+    def __init__(self, path: Path, *, signature: str) -> None:
         self.path = path
         self.signature = signature
-        self.shape = shape
+        self.shape: tuple[int, int] | None = None  # (token, dim), once there are rows
         self.rows: dict[str, int] = {}
         self._done = np.zeros(0, dtype=np.bool_)
 
@@ -203,11 +207,12 @@ class _Index:
         state = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else self._state()
         if state["schema"] != _SCHEMA:
             raise DataError(f"{self.path} has schema {state['schema']!r}, not {_SCHEMA}", hint=_REMEDY)
-        if state["signature"] != self.signature or tuple(state["shape"]) != self.shape:
+        if state["signature"] != self.signature:
             raise DataError(
                 f"{self.path} is of another encoder ({state['signature'][:12]}, not {self.signature[:12]})",
                 hint="name another cache for this encoder",
             )
+        self.shape = None if state["shape"] is None else tuple(map(int, state["shape"]))
         self.rows = {key: row for row, key in enumerate(state["keys"])}
         bits = np.frombuffer(bytes.fromhex(state["done"]), dtype=np.uint8)
         self._done = np.unpackbits(bits)[: len(self.rows)].astype(np.bool_)
@@ -221,7 +226,7 @@ class _Index:
         return {
             "schema": _SCHEMA,
             "signature": self.signature,
-            "shape": list(self.shape),
+            "shape": self.shape,
             "done": np.packbits(self._done).tobytes().hex(),
             "keys": list(self.rows),
         }

@@ -17,7 +17,7 @@ from PIL import Image
 from mien.digests import digest
 from mien.errors import DataError
 from mien.features.cache import FeatureFile, FeatureReader, FeatureWriter
-from mien.features.vision import VisionEncoder
+from mien.features.vision import VisionSource
 from mien.images import Marking, image_digest, prepare
 from mien.types import Subject
 
@@ -40,10 +40,13 @@ class EncodeProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureCache:
-    """The features of one encoder under a folder, in one file for each name (such as a split's)."""
+    """The features of one encoder under a folder, in one file for each name (such as a split's).
+
+    The encoder is not even built where nothing is missing.
+    """
 
     folder: Path
-    encoder: VisionEncoder
+    source: VisionSource
     batch_size: int = 8
     workers: int = 0  # threads that prepare pictures while the encoder computes
 
@@ -59,16 +62,16 @@ class FeatureCache:
         A picture that cannot be read does not stop the others; at the end, a DataError counts them.
         """
         # Encoders do not share a file: what one has made stays when another is tried.
-        path = self.folder / self.encoder.signature[:16] / f"{name}.npy"
-        shape = (self.encoder.num_tokens, self.encoder.dim)
-        file = FeatureFile.open(path, signature=self.encoder.signature, shape=shape)
+        path = self.folder / self.source.signature[:16] / f"{name}.npy"
+        file = FeatureFile.open(path, signature=self.source.signature)
         keys, failures = self._keys(subjects, marking)
         by_key = dict(zip(keys, subjects, strict=True))
         missing = {key: by_key[key] for key in file.missing(keys) if key}
         if missing:
             log.info("encoding %d of %d pictures into %s", len(missing), len(by_key), path)
             report = _Reporter(len(missing), len(by_key) - len(missing), on_progress)
-            with file.writing(missing) as writer:
+            encoder = self.source.encoder
+            with file.writing(missing, (encoder.num_tokens, encoder.dim)) as writer:
                 failures += self._encode(missing, marking, writer, report)
         if failures:
             raise DataError(
@@ -82,7 +85,7 @@ class FeatureCache:
         keys, failures = [], []
         for subject in subjects:
             try:
-                keys.append(feature_key(subject, marking, self.encoder.signature))
+                keys.append(feature_key(subject, marking, self.source.signature))
             except DataError as error:
                 failures.append(f"{subject.id}: {error}")
                 keys.append("")
@@ -95,7 +98,7 @@ class FeatureCache:
         failures: list[str] = []
         flushed = time.monotonic()
         for keys, images in self._batches(missing, marking, failures):
-            writer.write(keys, self.encoder.encode(images).cpu().numpy())
+            writer.write(keys, self.source.encoder.encode(images).cpu().numpy())
             report.add(len(keys))
             if time.monotonic() - flushed > _FLUSH_SECONDS:
                 writer.flush()
@@ -109,7 +112,7 @@ class FeatureCache:
 
         def prepared(subject: Subject) -> Image.Image | str:
             try:
-                return self.encoder.fit(prepare(subject, marking=marking))
+                return self.source.encoder.fit(prepare(subject, marking=marking))
             except DataError as error:
                 return f"{subject.id}: {error}"
 

@@ -3,10 +3,13 @@
 Goes in: pictures of any size (already marked), a name or path of a CLIP-style ViT or of a LLaVA.
 Comes out: float tokens, and a signature that changes with whatever changes them.
 Knows nothing about: files of pictures, boxes, caches, what the tokens are used for.
+
+The signature is known before the encoder is built: where all features are cached, it need not be.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +23,11 @@ from mien.digests import digest
 from mien.errors import WeightsError
 from mien.features.device import open_device
 from mien.features.folders import find_folder, read_json
-from mien.features.tower import Tower, load_tower
+from mien.features.tower import Tower, identify_tower, load_tower
 from mien.images import fit as fit_image
 from mien.types import FitMode
 
-__all__ = ["Preparation", "VisionEncoder", "load_vision"]
+__all__ = ["Preparation", "VisionEncoder", "VisionSource", "find_vision", "load_vision"]
 
 _FILES: Final = ("*.json", "*.safetensors")
 _VERSION: Final = 1  # raise it when the same files and options give other tokens
@@ -53,7 +56,7 @@ class VisionEncoder:
         self._mean = torch.tensor(preparation.mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(preparation.std, device=device).view(1, -1, 1, 1)
         self.device = device
-        self.signature = self._sign()
+        self.signature = signature
         self.num_tokens, self.dim = self._measure()
 
     def fit(self, image: Image.Image) -> Image.Image:
@@ -102,17 +105,47 @@ class VisionEncoder:
             )
         return tokens.shape[1], tokens.shape[2]
 
-    def _sign(self) -> str:
+
+class VisionSource:
+    """An encoder that is named and found, and built when it is needed. Make one with `find_vision`."""
+
+    def __init__(self, folder: Path, *, layer: int | None, fit: FitMode, device: torch.device) -> None:
+        self.folder = folder
+        self.layer = layer
+        self.device = device
+        self.preparation = _preparation(folder, fit)
+
+    @cached_property
+    def signature(self) -> str:
+        """Changes with whatever changes the tokens: weights, configuration, layer, size, normalisation."""
         return digest(
             {
                 "version": _VERSION,
-                "config": dict(self._tower.config),
-                "weights": self._tower.weights_digest,
-                "layers": list(self._layers),
-                "skipped": self._tower.num_skipped,
-                "preparation": asdict(self._preparation),
+                "tower": identify_tower(self.folder),
+                "layer": self.layer,
+                "preparation": asdict(self.preparation),
             }
         )
+
+    @cached_property
+    def encoder(self) -> VisionEncoder:
+        """The encoder, built at the first call; WeightsError if its files do not fit together."""
+        return VisionEncoder(
+            load_tower(self.folder),
+            self.preparation,
+            layer=self.layer,
+            signature=self.signature,
+            device=self.device,
+        )
+
+
+def find_vision(
+    name_or_path: str | Path, *, layer: int | None = None, fit: FitMode = "letterbox", device: str = "cpu"
+) -> VisionSource:
+    """As `load_vision`, but the encoder is built only when asked for."""
+    place = open_device(device)
+    folder = find_folder(str(name_or_path), embedded_as="llava", patterns=_FILES)
+    return VisionSource(folder, layer=layer, fit=fit, device=place)
 
 
 def load_vision(
@@ -124,9 +157,7 @@ def load_vision(
     norm included; a number: that hidden state, counted from the embeddings (0) or from the end (-1).
     Raises WeightsError if files are missing or do not fit together, EngineError if the device is not there.
     """
-    place = open_device(device)
-    folder = find_folder(str(name_or_path), embedded_as="llava", patterns=_FILES)
-    return VisionEncoder(load_tower(folder), _preparation(folder, fit), layer=layer, device=place)
+    return find_vision(name_or_path, layer=layer, fit=fit, device=device).encoder
 
 
 def _preparation(folder: Path, fit: FitMode) -> Preparation:

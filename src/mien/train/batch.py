@@ -6,7 +6,7 @@ Knows nothing about: models, losses, where features and texts come from.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +22,7 @@ from mien.features.text import TextTokenizer
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Sample
 
-__all__ = ["Batch", "Images", "SplitData", "Texts", "make_split", "ordered_batches", "shuffled_batches"]
+__all__ = ["Batch", "Images", "SplitData", "Texts", "make_split", "require_samples", "shuffled_batches"]
 
 # Batches are cut from pools of this many, sorted by length: texts of like length need little padding, and
 # the order stays random enough.
@@ -138,8 +138,7 @@ def make_split(
     texts: Texts | None,
 ) -> SplitData:
     """A split of these samples, in their order; DataError for what cannot be learned from."""
-    if not samples:
-        raise DataError(f"split {split!r} is empty", hint="name a split that has samples")
+    require_samples(split, samples)
     ids = tuple(sample.subject.id for sample in samples)
     twice, times = Counter(ids).most_common(1)[0]
     if times > 1:
@@ -154,6 +153,12 @@ def make_split(
         images=images,
         texts=texts,
     )
+
+
+def require_samples(split: str, samples: Sequence[Sample]) -> None:
+    """DataError if there are none."""
+    if not samples:
+        raise DataError(f"split {split!r} is empty", hint="name a split that has samples")
 
 
 def _targets(split: str, samples: Sequence[Sample], label_set: LabelSet) -> Float[Tensor, "sample label"]:
@@ -199,11 +204,3 @@ def shuffled_batches(
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
     return [batches[index] for index in random.permutation(len(batches))]
-
-
-def ordered_batches(
-    lengths: Int[np.ndarray, " sample"], batch_size: int
-) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Every sample once, from the shortest text to the longest."""
-    order = np.argsort(lengths, kind="stable")
-    yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))

@@ -3,7 +3,8 @@
 Goes in: samples, their descriptions by subject id, a folder for the cache. Comes out: `SplitData`.
 Knows nothing about: models, losses, how descriptions came to be.
 
-The encoder and the tokenizer are loaded when they are first needed, and once.
+The encoder and the tokenizer are loaded when they are first needed, and once; the encoder not at all
+where the cache has every picture.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +14,11 @@ from pathlib import Path
 from mien.errors import DataError
 from mien.features.encode import EncodeProgress, FeatureCache
 from mien.features.text import TextTokenizer, load_tokenizer
-from mien.features.vision import VisionEncoder, load_vision
+from mien.features.vision import VisionSource, find_vision
 from mien.images import Marking
 from mien.labels import LabelSet
 from mien.recipe import FeatureOptions, Recipe
-from mien.train.batch import Images, SplitData, Texts, make_split
+from mien.train.batch import Images, SplitData, Texts, make_split, require_samples
 from mien.types import Description, Sample, Subject
 
 __all__ = ["InputBuilder", "descriptions_of"]
@@ -58,10 +59,10 @@ class InputBuilder:
         )
 
     @cached_property
-    def encoder(self) -> VisionEncoder:
-        """The frozen encoder that `[features]` names."""
+    def vision(self) -> VisionSource:
+        """The frozen encoder that `[features]` names; built only if a picture is not in the cache."""
         options = self.options
-        return load_vision(options.vision, layer=options.layer, fit=options.fit, device=self.device)
+        return find_vision(options.vision, layer=options.layer, fit=options.fit, device=self.device)
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
@@ -82,6 +83,7 @@ class InputBuilder:
 
         Raises DataError if a description is missing or a picture cannot be read.
         """
+        require_samples(split, samples)
         subjects = [sample.subject for sample in samples]
         # Texts first: a missing one is found in no time, before hours of encoding.
         texts = None
@@ -94,9 +96,9 @@ class InputBuilder:
         self, split: str, subjects: Sequence[Subject], on_progress: Callable[[EncodeProgress], None] | None
     ) -> Images:
         cache = FeatureCache(
-            folder=self.cache, encoder=self.encoder, batch_size=self.batch_size, workers=self.workers
+            folder=self.cache, source=self.vision, batch_size=self.batch_size, workers=self.workers
         )
-        return Images(cache.features(split, subjects, self.marking, on_progress), self.encoder.signature)
+        return Images(cache.features(split, subjects, self.marking, on_progress), self.vision.signature)
 
 
 def descriptions_of(split: str, subjects: Sequence[Subject], descriptions: Descriptions) -> list[str]:

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from mien.errors import DataError
 from mien.evaluate.metrics import primary_metric
-from mien.model.classifier import Classifier, scores_of
+from mien.evaluate.scorer import score_split
+from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion, fusion_class
 from mien.recipe import Recipe
-from mien.train.batch import Batch, SplitData, ordered_batches, shuffled_batches
+from mien.train.batch import SplitData, shuffled_batches
 from mien.train.checkpoint import Trained, TrainResult, read_tensors, write_tensors
 from mien.train.losses import make_loss
 from mien.train.optimise import clip_gradients, learning_rate, make_optimizer, seed_step
@@ -74,7 +75,7 @@ class Trainer:
         """One step on these rows; the loss before it."""
         seed_step(self.options.seed, self.state.step)
         self._set_rate(learning_rate(self.state.step, self.steps, self.options))
-        batch = self._batch(self.data, rows)
+        batch = self.data.batch(rows, **self._uses, device=self.device)
         output = self.classifier(batch.image, batch.text_ids, batch.text_mask)
         loss = self.loss(output, batch.targets, batch.dimensions)
         self.optimizer.zero_grad(set_to_none=True)
@@ -88,7 +89,8 @@ class Trainer:
 
     def validate(self) -> float:
         """The score on val; the weights are remembered if it is the best so far."""
-        score = self.metric.function(self._val_scores(), self.val.targets.numpy())
+        found = score_split(self.classifier, self.val)
+        score = self.metric.function(found.scores, found.targets)
         if not np.isfinite(score):
             raise DataError(
                 f"{self.metric.name} on split {self.val.split!r} is {score}", hint="see that val has labels"
@@ -147,20 +149,6 @@ class Trainer:
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-
-    def _batch(self, data: SplitData, rows: Int[np.ndarray, " batch"]) -> Batch:
-        return data.batch(rows, **self._uses, device=self.device)
-
-    @torch.inference_mode()
-    def _val_scores(self) -> Float32[np.ndarray, "sample label"]:
-        self.classifier.eval()
-        scores = np.empty(tuple(self.val.targets.shape), dtype=np.float32)
-        for rows in ordered_batches(self.val.lengths, 2 * self.options.batch_size):
-            batch = self._batch(self.val, rows)
-            logits = self.classifier(batch.image, batch.text_ids, batch.text_mask).logits
-            scores[rows] = scores_of(logits, exclusive=self.val.label_set.exclusive).cpu().numpy()
-        self.classifier.train()
-        return scores
 
 
 def other_data(file: Path) -> DataError:
