@@ -14,7 +14,7 @@ from mien.recipe import Recipe
 from mien.train.batch import Images, SplitData, Texts, make_split
 from mien.types import Sample, Subject, Target
 
-TOKENS, DIM = 4, 6
+TOKENS, DIM = 4, 12
 WORDS = ("calm", "storm", "very", "quite", "rather", "a", "day")
 LABELS = LabelSet(name="toy", labels=("bright", "stormy", "both"), exclusive=False)
 ONE_OF = LabelSet(name="one_of", labels=("dull and calm", "bright", "stormy"), exclusive=True)
@@ -59,7 +59,7 @@ def make(tmp_path: Path, tokenizer: TextTokenizer) -> MakeSplit:
             for storm in stormy
         ]
         features = random.normal(size=(count, TOKENS, DIM)).astype(np.float32)
-        features[:, 1, 0] = np.where(bright, 3, -3)
+        features[:, 1, :3] = np.where(bright, 4, -4)[:, None]
         return make_split(
             name,
             [_sample(name, row, bright[row], stormy[row], exclusive=exclusive) for row in range(count)],

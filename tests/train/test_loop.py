@@ -39,7 +39,7 @@ def test_each_fusion_learns_what_it_can_see(make: MakeSplit, recipe: MakeRecipe,
         for fusion in ("qformer", "concat", "image_only", "text_only")
     }
     # Two of three labels need the image, two need the text, one needs both.
-    assert scores["qformer"] > 0.95
+    assert scores["qformer"] > 0.98
     assert scores["concat"] > 0.9
     assert 0.6 < scores["image_only"] < 0.9
     assert 0.6 < scores["text_only"] < 0.9

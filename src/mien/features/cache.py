@@ -212,7 +212,10 @@ class _Index:
                 f"{self.path} is of another encoder ({state['signature'][:12]}, not {self.signature[:12]})",
                 hint="name another cache for this encoder",
             )
-        self.shape = None if state["shape"] is None else tuple(map(int, state["shape"]))
+        self.shape = None
+        if state["shape"] is not None:
+            num_tokens, dim = state["shape"]
+            self.shape = (int(num_tokens), int(dim))
         self.rows = {key: row for row, key in enumerate(state["keys"])}
         bits = np.frombuffer(bytes.fromhex(state["done"]), dtype=np.uint8)
         self._done = np.unpackbits(bits)[: len(self.rows)].astype(np.bool_)

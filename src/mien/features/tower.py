@@ -6,7 +6,7 @@ Knows nothing about: pictures, processors, caches.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ class Tower:
 
 def identify_tower(folder: Path) -> dict[str, Any]:
     """JSON values that change with whatever changes the tower's tokens. Quick: nothing is built."""
-    config = read_json(_config_file(folder))
+    config = read_json(folder / "config.json")
     tower = config.get("vision_config", config)
     relevant = {key: value for key, value in tower.items() if key not in _IRRELEVANT}
     return {
@@ -65,22 +65,14 @@ def load_tower(folder: Path) -> Tower:
     return Tower(model=model, layers=layers, num_skipped=num_skipped)
 
 
-def _config_file(folder: Path) -> Path:
-    file = folder / "config.json"
-    if not file.exists():
-        raise WeightsError(f"{folder} has no config.json", hint="name the folder of a Hugging Face model")
-    return file
-
-
 def _read_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
-    file = _config_file(folder)
     try:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"{file} is not understood: {_first_line(error)}",
+            f"{folder / 'config.json'} is not understood: {_first_line(error)}",
             hint="check the file, or install a newer transformers",
         ) from error
 

@@ -47,7 +47,13 @@ class VisionEncoder:
     """Pictures to tokens, without gradients. Make one with `load_vision`."""
 
     def __init__(
-        self, tower: Tower, preparation: Preparation, *, layer: int | None, device: torch.device
+        self,
+        tower: Tower,
+        preparation: Preparation,
+        *,
+        layer: int | None,
+        signature: str,
+        device: torch.device,
     ) -> None:
         self._tower = tower
         self._model: nn.Module = tower.model.requires_grad_(requires_grad=False).eval().to(device)
@@ -110,6 +116,8 @@ class VisionSource:
     """An encoder that is named and found, and built when it is needed. Make one with `find_vision`."""
 
     def __init__(self, folder: Path, *, layer: int | None, fit: FitMode, device: torch.device) -> None:
+        if not (folder / "config.json").exists():
+            raise WeightsError(f"{folder} has no config.json", hint="name the folder of a Hugging Face model")
         self.folder = folder
         self.layer = layer
         self.device = device
