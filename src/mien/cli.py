@@ -89,12 +89,12 @@ def describe(
 
     console = _console(as_json)
     experiment = experiments.open_experiment(_recipe(recipe, overrides), out=out, cache=_cache())
-    console.note(experiments.notice(experiment))
+    console.note(experiments.notice(experiment.recipe))
     summary = pipeline.describe(
         experiment, splits=splits, retry_failed=retry_failed, on_progress=console.describing
     )
     console.settle()
-    failures = experiments.failures(experiment) if summary.failed else ()
+    failures = experiments.failures(experiment, splits) if summary.failed else ()
     table = {
         "described": summary.done,
         "already_described": summary.skipped,
@@ -121,7 +121,7 @@ def train(recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_j
 
     console = _console(as_json)
     experiment = experiments.open_experiment(_recipe(recipe, overrides), out=out, cache=_cache())
-    console.note(experiments.notice(experiment))
+    console.note(experiments.notice(experiment.recipe))
     table = pipeline.train(experiment, on_progress=console.training)
     console.settle()
     console.result(table, table)
@@ -171,7 +171,8 @@ def predict(
 
     console = _console(as_json)
     subjects = pipeline.subjects_of(images, box)
-    console.note(experiments.notice(experiments.reopen(run, cache=_cache())))
+    recipe = experiments.recorded_recipe(run)
+    console.note(experiments.notice(recipe, photographs=True))
     predictions = pipeline.predict(run, subjects)
     console.result({"predictions": [item.to_json() for item in predictions]}, None)
     if not as_json:
@@ -189,7 +190,14 @@ def demo(
 
     console = _console(as_json)
     shown = run_demo(out, cache=_cache(), note=console.note, on_describe=console.describing)
-    console.result({"results": asdict(shown.results), "report": str(shown.report)}, None)
+    console.result(
+        {
+            "results": asdict(shown.results),
+            "report": str(shown.report),
+            "prediction": shown.prediction.to_json(),
+        },
+        None,
+    )
     if not as_json:
         typer.echo(show_prediction(shown.prediction, 5))
         typer.echo()

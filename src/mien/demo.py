@@ -21,6 +21,7 @@ from typing import Any, Final
 from mien import pipeline
 from mien.config import parse_recipe
 from mien.describe.progress import Progress
+from mien.errors import RunError
 from mien.evaluate.evaluation import keep_split
 from mien.evaluate.results import RESULTS, Results, compare, label_rows, score_rows, write_results
 from mien.evaluate.scores import SplitScores, scores_file
@@ -96,12 +97,12 @@ class _Job:
             *VARIANTS[self.variant],
             f"name={self.variant}",
             f"train.seed={self.seed}",
-            f"run.store='{self.out / 'descriptions.sqlite'}'",
-            f"run.cache='{self.out / 'features'}'",
             *self.overrides,
             *overrides,
         )
-        return parse_recipe(RECIPE, given, where="demo")
+        recipe = parse_recipe(RECIPE, given, where="demo")
+        folders = {"store": self.out / "descriptions.sqlite", "cache": self.out / "features"}
+        return recipe.model_copy(update={"run": recipe.run.model_copy(update=folders)})
 
     def experiment(self, *overrides: str) -> Experiment:
         return open_experiment(self.recipe(*overrides), out=self.run, cache=self.cache)
@@ -126,6 +127,7 @@ def run_demo(
         for name in VARIANTS
         for seed in seeds
     ]
+    _settle(out, _first(jobs, FUSED))
     for name in (FUSED, "no_box", "caption"):
         note(f"describing Playhouse: {name}")
         pipeline.describe(_first(jobs, name).experiment(), on_progress=on_describe)
@@ -139,6 +141,15 @@ def run_demo(
         for job in pool.map(_train, jobs):
             note(f"trained {job.variant}, seed {job.seed}")
     return _conclude(out, jobs, seeds)
+
+
+def _settle(out: Path, first: _Job) -> None:
+    """Makes the demo's own run directory, or sees that an earlier demo there was this one."""
+    recipe = first.recipe().model_copy(update={"name": "demo"})
+    try:
+        Run.open_or_create(out, command="demo", recipe=recipe.to_json(), digest=recipe.digest())
+    except RunError as error:
+        raise RunError(str(error), hint=f"delete {out}, or give another folder with --out") from error
 
 
 def _first(jobs: Sequence[_Job], variant: str) -> _Job:
@@ -178,8 +189,6 @@ def _conclude(out: Path, jobs: Sequence[_Job], seeds: Sequence[int]) -> Demo:
         ),
         labels=label_rows(scores[FUSED], name=FUSED),
     )
-    whole = experiment.settled.model_copy(update={"name": "demo"})
-    Run.open_or_create(out, command="demo", recipe=whole.to_json(), digest=whole.digest())
     write_results(out / RESULTS, results)
     samples = experiment.samples(SPLIT)
     keep_split(out, scores[FUSED][0], samples, find_descriptions(experiment, samples).texts)

@@ -90,28 +90,49 @@ class Experiment:
 
 def open_experiment(recipe: Recipe, *, cache: Path, out: Path | None = None) -> Experiment:
     """The experiment of a recipe; its run directory is `out`, else the recipe's, else runs/NAME."""
+    recipe = _anchored(recipe)
     folder = (out or recipe.run.out or Path("runs") / recipe.name).absolute()
     dataset = open_dataset(recipe.data, cache=cache)
     return Experiment(recipe=recipe, dataset=dataset, out=folder, cache=cache)
 
 
-def notice(experiment: Experiment) -> str | None:
-    """What must be said where embedded models meet other pictures than their own."""
-    recipe = experiment.recipe
+def _anchored(recipe: Recipe) -> Recipe:
+    """Relative folders made absolute, so that a run is the same run from wherever it is looked at."""
+    data, describe, features = recipe.data, recipe.describe, recipe.features
+    root = None if data.root is None else data.root.absolute()
+    names = {"vision": _anchored_name(features.vision), "tokenizer": _anchored_name(features.tokenizer)}
+    parts = {
+        "data": data.model_copy(update={"root": root}),
+        "describe": describe.model_copy(update={"model": _anchored_name(describe.model)}),
+        "features": features.model_copy(update=names),
+    }
+    return recipe.model_copy(update=parts)
+
+
+def _anchored_name(name: str) -> str:
+    return str(Path(name).absolute()) if name != _EMBEDDED and Path(name).exists() else name
+
+
+def notice(recipe: Recipe, *, photographs: bool = False) -> str | None:
+    """What must be said where embedded models meet other pictures than their own; `photographs`: they do."""
     embedded = _EMBEDDED in (recipe.describe.model, recipe.features.vision)
-    return NOTICE if embedded and recipe.data.name != _EMBEDDED else None
+    return NOTICE if embedded and (photographs or recipe.data.name != _EMBEDDED) else None
 
 
 def reopen(run: Path, *, cache: Path) -> Experiment:
     """The experiment that a run directory records."""
-    recipe = Recipe.parse(Run.open(run).manifest.recipe, where=str(run))
-    return open_experiment(recipe, cache=cache, out=run)
+    return open_experiment(recorded_recipe(run), cache=cache, out=run)
 
 
-def failures(experiment: Experiment) -> list[Failure]:
-    """What the store holds of subjects that could not be described."""
-    with Store(experiment.store, writable=False) as store:
-        return store.failures()
+def recorded_recipe(run: Path) -> Recipe:
+    """The recipe that a run directory records; RunError if it is no run."""
+    return Recipe.parse(Run.open(run).manifest.recipe, where=str(run))
+
+
+def failures(experiment: Experiment, splits: Sequence[str] | None = None) -> tuple[Failure, ...]:
+    """The subjects of these splits (all by default) that could not be described as the recipe asks."""
+    wanted = splits or experiment.dataset.splits
+    return find_descriptions(experiment, [s for split in wanted for s in experiment.samples(split)]).failures
 
 
 def find_descriptions(experiment: Experiment, samples: Sequence[Sample]) -> Found:

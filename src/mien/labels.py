@@ -16,7 +16,7 @@ from typing import Final
 
 from mien.errors import DataError, unknown_name
 
-__all__ = ["BOLD", "CAERS", "EMOTIC", "EMOTIC_DEFINITIONS", "LabelSet", "label_set"]
+__all__ = ["BOLD", "CAERS", "EMOTIC", "EMOTIC_DEFINITIONS", "LABEL_SETS", "LabelSet", "label_set"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +111,11 @@ BOLD: Final = LabelSet(
     exclusive=False,
 )
 
-_LABEL_SETS: Final = {label_set.name: label_set for label_set in (EMOTIC, CAERS, BOLD)}
+LABEL_SETS: Final = {label_set.name: label_set for label_set in (EMOTIC, CAERS, BOLD)}
 
 
 def label_set(name: str) -> LabelSet:
     """The label set of this name; a data set with words of its own makes its own `LabelSet`."""
-    if name not in _LABEL_SETS:
-        raise unknown_name("label set", name, _LABEL_SETS)
-    return _LABEL_SETS[name]
+    if name not in LABEL_SETS:
+        raise unknown_name("label set", name, LABEL_SETS)
+    return LABEL_SETS[name]

@@ -14,7 +14,8 @@ from mien.describe.generate import DescribeSummary, Progress
 from mien.describe.generate import describe as describe_subjects
 from mien.describe.store import Store
 from mien.errors import UsageError
-from mien.experiment import Experiment, find_descriptions, reopen
+from mien.experiment import Experiment, find_descriptions, recorded_recipe, reopen
+from mien.recipe import Recipe
 from mien.types import Box, Prediction, Subject
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def describe(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> DescribeSummary:
     """Describes all subjects of the splits (all by default) that the store does not hold yet."""
-    _limit_threads(experiment)
+    _limit_threads(experiment.recipe)
     wanted = tuple(splits or experiment.dataset.splits)
     experiment.store.parent.mkdir(parents=True, exist_ok=True)
     total = sum(1 for _ in _subjects(experiment, wanted))
@@ -63,12 +64,12 @@ def _subjects(experiment: Experiment, splits: Sequence[str]) -> Iterator[Subject
             yield sample.subject
 
 
-def _limit_threads(experiment: Experiment) -> None:
+def _limit_threads(recipe: Recipe) -> None:
     """As many threads as `[run]` allows a process; torch takes all cores otherwise."""
-    if experiment.recipe.run.threads is not None:
+    if recipe.run.threads is not None:
         import torch
 
-        torch.set_num_threads(experiment.recipe.run.threads)
+        torch.set_num_threads(recipe.run.threads)
 
 
 # --- Train and evaluate ---
@@ -76,7 +77,7 @@ def _limit_threads(experiment: Experiment) -> None:
 
 def encode(experiment: Experiment, *, on_progress: Callable[[EncodeProgress], None] | None = None) -> None:
     """Encodes the pictures of all splits that the cache lacks."""
-    _limit_threads(experiment)
+    _limit_threads(experiment.recipe)
     for split in experiment.dataset.splits:
         _inputs(experiment, split, text=False, on_progress=on_progress)
 
@@ -94,7 +95,7 @@ def train(
     from mien.train.fit import TRAIN, VAL
     from mien.train.loop import train as train_splits
 
-    _limit_threads(experiment)
+    _limit_threads(experiment.recipe)
     image, text = _uses(experiment)
     data, val = (_inputs(experiment, split, image=image, text=text, texts=texts) for split in (TRAIN, VAL))
     result = train_splits(experiment.settled, data, val, experiment.out, on_progress=on_progress)
@@ -112,7 +113,7 @@ def score(experiment: Experiment, split: str, *, texts: Texts | None = None) -> 
     from mien.evaluate.scorer import score_split
     from mien.train.checkpoint import load_trained
 
-    _limit_threads(experiment)
+    _limit_threads(experiment.recipe)
     trained = load_trained(experiment.out, experiment.recipe.run.device)
     image, text = _uses(experiment)
     data = _inputs(experiment, split, image=image, text=text, texts=texts)
@@ -191,7 +192,9 @@ def _box(text: str) -> Box:
 
 
 def predict(run: Path, subjects: Sequence[Subject]) -> list[Prediction]:
-    """How the subjects appear to feel, by the model, engine and encoder of a run."""
+    """How the subjects appear to feel, by the model, engine and encoder of a run, on the run's device."""
     from mien.predict.predictor import Predictor
 
-    return list(Predictor.from_run(run).predict(subjects))
+    recipe = recorded_recipe(run)
+    _limit_threads(recipe)
+    return Predictor.from_run(run, device=recipe.run.device).predict(subjects)

@@ -107,6 +107,21 @@ def test_val_can_be_told_off_from_train_by_picture(tmp_path: Path) -> None:
     assert len(list(dataset.samples("test"))) == 100
 
 
+def test_a_val_split_of_the_files_own_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "people.jsonl"
+    rows = [{"image": f"{i}.jpg", "split": "val" if i < 5 else "train"} for i in range(100)]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    dataset = _open(path, val_share=0.3)
+    assert [len(list(dataset.samples(split))) for split in ("val", "train")] == [5, 95]
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_bytes("image,split\ncaf\u00e9.jpg,test\n".encode("cp1252"))
+    with pytest.raises(ManifestError, match="not UTF-8"):
+        _open(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -21,7 +21,7 @@ from pydantic import Field
 from mien.data.dataset import Card, Dataset
 from mien.digests import digest
 from mien.errors import ManifestError, MienError
-from mien.labels import LabelSet, label_set
+from mien.labels import LABEL_SETS, LabelSet, label_set
 from mien.options import Options
 from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, Sample, Subject, Target
@@ -41,7 +41,7 @@ class ManifestOptions(Options):
 
     labels: tuple[str, ...] = ()
     exclusive: bool = False
-    limit: int | None = None  # the first so many rows of every split, for a trial run
+    limit: int | None = Field(default=None, gt=0)  # the first so many rows of every split, for a trial run
     val_share: float = Field(
         default=0.0, ge=0, lt=1
     )  # of train's pictures, told off as "val" by their name's hash
@@ -50,8 +50,8 @@ class ManifestOptions(Options):
 class Manifest(Dataset):
     """Photos of the user's own; `data.root` is the file.
 
-    With `val_share`, a lot that depends on the picture's name alone moves that share of train to val:
-    people of one photo stay together, and rows added later move nobody.
+    With `val_share`, and no "val" in the file, a lot that depends on the picture's name alone moves that
+    share of train to val: people of one photo stay together, and rows added later move nobody.
     """
 
     card = Card(
@@ -72,10 +72,13 @@ class Manifest(Dataset):
         self._path = options.root
         own = self._options.labels
         self._label_set = (
-            LabelSet(name=options.label_set, labels=own, exclusive=self._options.exclusive)
+            LabelSet(name=_own_name(options.label_set), labels=own, exclusive=self._options.exclusive)
             if own
             else label_set(options.label_set)
         )
+        share = self._options.val_share
+        has_val = share > 0 and any(row.get("split") == "val" for _, row in self._rows())
+        self._val_share = 0.0 if has_val else share
         self._splits = self._scan()
 
     @property
@@ -123,7 +126,18 @@ class Manifest(Dataset):
                 f"{self._path} is no manifest: its ending is {suffix!r}",
                 hint=f"use one of {', '.join(readers)}",
             )
-        return readers[suffix](self._path)
+        return self._readable(readers[suffix](self._path))
+
+    def _readable(self, rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
+        """The rows; what the file system, the encoding or the CSV reader objects to, as a ManifestError."""
+        try:
+            yield from rows
+        except UnicodeDecodeError as error:
+            raise ManifestError(f"{self._path} is not UTF-8: {error}", hint="save it as UTF-8") from error
+        except (csv.Error, OSError) as error:
+            raise ManifestError(
+                f"{self._path} cannot be read: {error}", hint="write the file again"
+            ) from error
 
     def _error(self, number: int, message: str, hint: str = _EXAMPLE) -> ManifestError:
         return ManifestError(f"{self._path}, row {number}: {message}", hint=hint)
@@ -139,7 +153,7 @@ class Manifest(Dataset):
             raise self._error(number, "no image is named")
         try:
             box = _box(row.get("box"))
-            subject = Subject.still(str(row.get("id") or f"{image}#{number}"), self._path.parent / image, box)
+            subject = Subject.still(_id(row, f"{image}#{number}"), self._path.parent / image, box)
             target = self._target(row)
         except MienError as error:
             raise self._error(number, str(error), error.hint or _EXAMPLE) from error
@@ -149,10 +163,10 @@ class Manifest(Dataset):
 
     def _split(self, row: Row) -> str:
         split = str(row.get("split") or _NO_SPLIT)
-        if split != "train" or not self._options.val_share:
+        if split != "train" or not self._val_share:
             return split
         lot = int(digest(str(row.get("image")))[:8], 16) / 16**8
-        return "val" if lot < self._options.val_share else split
+        return "val" if lot < self._val_share else split
 
     def _target(self, row: Row) -> Target | None:
         """None where a row has no labels: then it is for prediction only."""
@@ -162,6 +176,16 @@ class Manifest(Dataset):
         for name in labels:
             self._label_set.index(name)
         return Target(labels=labels, dimensions=_dimensions(row))
+
+
+def _own_name(name: str) -> str:
+    """Labels of one's own never go by the name of a known set."""
+    return "own" if name in LABEL_SETS else name
+
+
+def _id(row: Row, default: str) -> str:
+    given = row.get("id")
+    return default if given is None or given == "" else str(given)
 
 
 def _from_text(value: Any) -> Any:
@@ -200,7 +224,7 @@ def _dimensions(row: Row) -> dict[str, float] | None:
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

@@ -1,0 +1,34 @@
+"""The demonstration in small: every variant and every control, the table, the report, the prediction."""
+
+import json
+from pathlib import Path
+
+from mien.demo import VARIANTS, run_demo
+
+SMALL = (
+    "data.options={ train = 24, val = 12, test = 16 }",
+    "train.epochs=1",
+    "describe.max_new_tokens=30",
+    "model.width=16",
+    "run.threads=1",
+)
+
+
+def test_the_demo_leaves_every_figure_a_report_and_a_prediction(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    shown = run_demo(out, cache=tmp_path / "cache", seeds=(0, 1), overrides=SMALL)
+    results = json.loads((out / "results.json").read_text())
+    assert results["schema"] == 1
+    scores = {row["name"]: row for row in results["rows"] if row["metric"] == "mAP"}
+    assert set(scores) == set(VARIANTS)
+    for row in scores.values():
+        assert row["low"] <= row["value"] <= row["high"]
+        assert 0 < row["chance"] < 1
+        assert (row["split"], row["n"], row["seeds"]) == ("test", 16, [0, 1])
+    assert {(item["a"], item["b"]) for item in results["differences"]} == {
+        ("fused", name) for name in VARIANTS if name != "fused"
+    }
+    assert len({row["value"] for row in scores.values()}) > 1
+    assert shown.report.is_file()
+    assert shown.prediction.description is not None
+    assert "person in the red box" in shown.prediction.description.text
