@@ -4,8 +4,8 @@ import sys
 import pytest
 import typer
 
-from mien import __version__, cli
-from mien.cli import main
+from mien import __version__
+from mien.cli import entry, main
 from mien.errors import MienError
 
 Capture = pytest.CaptureFixture[str]
@@ -25,7 +25,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     def command(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", command)
+    monkeypatch.setattr(entry, "app", command)
     return main([])
 
 
@@ -93,13 +93,13 @@ def test_the_exit_code_of_a_command_is_handed_on(monkeypatch: pytest.MonkeyPatch
     def command() -> None:
         raise typer.Exit(3)
 
-    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(entry, "app", app)
     assert main([]) == 3
 
 
 def test_a_closed_pipe_is_no_defect() -> None:
     code = (
-        "import os, sys, mien.cli as cli\n"
+        "import os, sys, mien.cli.entry as cli\n"
         "def app(*a, **k):\n"
         "    print('x' * 100_000, flush=True)\n"
         "cli.app = app\n"

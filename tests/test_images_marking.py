@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.errors import BoxError, DataError, UnknownNameError
-from mien.images import FIT_MODES, MARK_STYLES, Marking, fit, mark, prepare
-from mien.types import Box, FitMode, ImageRef, Subject
+from mien.images import FIT_MODES, MARK_STYLES, Marking, fit, mark
+from mien.types import Box, FitMode
 
 Paint = Callable[..., Path]
 
@@ -159,22 +159,3 @@ def test_unknown_fits_and_sizes_are_refused() -> None:
         fit(noise(4, 4), 8, "leterbox")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="0 pixels"):
         fit(noise(4, 4), 0)
-
-
-# --- All of it ---------------------------------------------------------------------------------------
-
-
-def test_prepare_opens_marks_and_fits(paint: Paint) -> None:
-    box = a_box(20, 10, 40, 30)
-    subject = Subject.still("a", paint("a.png", color="blue"), box)
-    marked = prepare(subject, marking=Marking())
-    assert marked.tobytes() == mark(Image.new("RGB", (64, 48), "blue"), box, Marking()).tobytes()
-    assert prepare(subject, marking=Marking(), size=32).tobytes() == fit(marked, 32).tobytes()
-
-
-def test_prepare_refuses_clips(paint: Paint) -> None:
-    path = paint("a.png")
-    clips = [((ImageRef(path=path),) * 2, (None, None)), ((ImageRef(path=path, frame=0),), (None,))]
-    for images, boxes in clips:
-        with pytest.raises(DataError, match="clip"):
-            prepare(Subject(id="a", images=images, boxes=boxes), marking=Marking())

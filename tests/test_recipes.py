@@ -14,7 +14,7 @@ RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
 
 
 def test_there_are_recipes() -> None:
-    assert {path.stem for path in RECIPES} >= {"playhouse", "photos"}
+    assert {path.stem for path in RECIPES} >= {"playhouse", "photos", "emotic", "caers", "bold"}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

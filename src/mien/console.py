@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from mien.data.summary import Summary
+    from mien.data.verify import Verified, VerifyProgress
     from mien.describe.progress import Progress
     from mien.evaluate.results import Results
     from mien.train.loop import TrainProgress
     from mien.types import Prediction
 
-__all__ = ["Console", "show_prediction", "show_results"]
+__all__ = ["Console", "show_prediction", "show_results", "show_summary", "show_verdict"]
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _BAR: Final = 24
+_SHOWN_PROBLEMS: Final = 5
 
 
 class Console:
@@ -49,6 +54,10 @@ class Console:
         if progress.failed:
             parts.append(f"{progress.failed} failed")
         self._progress(", ".join(parts), last=progress.seen == progress.total)
+
+    def checking(self, progress: VerifyProgress) -> None:
+        """How far verifying is."""
+        self._progress(f"checked {progress.done}/{progress.total}", last=progress.done == progress.total)
 
     def training(self, progress: TrainProgress) -> None:
         """How far training is."""
@@ -119,3 +128,40 @@ def show_prediction(prediction: Prediction, top: int) -> str:
     if prediction.status != "ok":
         lines.append(f"  status: {prediction.status}")
     return "\n".join(lines)
+
+
+def show_summary(summary: Summary) -> str:
+    """A line a split, then what reading the annotation files found wrong."""
+    lines = [
+        f"{summary.dataset}, labels of {summary.label_set!r}",
+        f"{'split':8}{'images':>9}{'subjects':>10}{'labels each':>13}{'chance mAP':>12}{'with VAD':>10}",
+    ]
+    for split in summary.splits:
+        lines.append(
+            f"{split.split:8}{split.images:9d}{split.subjects:10d}{_number(split.labels_per_subject, 2):>13}"
+            f"{_number(split.chance_map, 3):>12}{split.with_dimensions:10d}"
+        )
+    if len(summary.splits) > 1:
+        lines.append("Chance differs between splits: compare scores within one split only.")
+    lines += ["", "problems" if summary.problems else "no problems found without opening pictures"]
+    lines += [f"  {kind:18}{count:7d}" for kind, count in summary.problems.items()]
+    return "\n".join(lines)
+
+
+def show_verdict(verified: Verified, page: Path) -> str:
+    """How many problems of which kind, the first few of each, and where all are."""
+    lines = [
+        f"checked {verified.num_images} files and {verified.num_subjects} subjects "
+        f"in {verified.seconds:.1f} s: {len(verified.problems) or 'no'} problems"
+    ]
+    for kind, count in Counter(one.kind for one in verified.problems).most_common():
+        lines.append(f"{kind} ({count})")
+        shown = [one for one in verified.problems if one.kind == kind][:_SHOWN_PROBLEMS]
+        lines += [f"  {one.file}: {one.message}" for one in shown]
+        if count > len(shown):
+            lines.append(f"  and {count - len(shown)} more")
+    return "\n".join([*lines, f"report: {page}"])
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -11,6 +11,7 @@ Knows nothing about: printing, logging, or the libraries whose exceptions it sta
     |-- ItemsFailedError    3  the work is finished, some items failed
     |-- DataError           4  data are missing or invalid
     |   |-- ImageError         a file is not a picture that can be shown
+    |   |   `-- ClipError         a file is not a clip whose frames can be shown
     |   |-- BoxError           a box is empty, not finite, or outside its picture
     |   |-- ManifestError      a list of samples cannot be read
     |   |-- RunError           a folder is not a run, or its run does not fit
@@ -28,6 +29,7 @@ from typing import ClassVar
 
 __all__ = [
     "BoxError",
+    "ClipError",
     "ConfigError",
     "DataError",
     "EngineError",
@@ -91,6 +93,10 @@ class DataError(MienError):
 
 class ImageError(DataError):
     """A file is not a picture that can be shown to a model."""
+
+
+class ClipError(ImageError):
+    """A file is not a clip whose frames can be shown to a model."""
 
 
 class BoxError(DataError):

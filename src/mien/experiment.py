@@ -25,7 +25,7 @@ from mien.types import Failure, Sample
 if TYPE_CHECKING:
     from mien.train.inputs import InputBuilder
 
-__all__ = ["Experiment", "failures", "find_descriptions", "notice", "open_experiment", "reopen"]
+__all__ = ["Experiment", "failures", "find_descriptions", "notice", "open_data", "open_experiment", "reopen"]
 
 _EMBEDDED: Final = "playhouse"
 NOTICE: Final = (
@@ -85,6 +85,7 @@ class Experiment:
             "prompt": prompt(recipe.describe.prompt),
             "label_set": self.dataset.label_set,
             "marking": Marking(style=recipe.describe.marking),
+            "clip": recipe.describe.clip,
         }
 
 
@@ -92,17 +93,25 @@ def open_experiment(recipe: Recipe, *, cache: Path, out: Path | None = None) -> 
     """The experiment of a recipe; its run directory is `out`, else the recipe's, else runs/NAME."""
     recipe = _anchored(recipe)
     folder = (out or recipe.run.out or Path("runs") / recipe.name).absolute()
-    dataset = open_dataset(recipe.data, cache=cache)
+    dataset = open_data(recipe, cache=cache)
     return Experiment(recipe=recipe, dataset=dataset, out=folder, cache=cache)
+
+
+def open_data(recipe: Recipe, *, cache: Path) -> Dataset:
+    """The data set of a recipe, its relative folders taken from where we are."""
+    return open_dataset(_anchored(recipe).data, cache=cache)
 
 
 def _anchored(recipe: Recipe) -> Recipe:
     """Relative folders made absolute, so that a run is the same run from wherever it is looked at."""
     data, describe, features = recipe.data, recipe.describe, recipe.features
-    root = None if data.root is None else data.root.absolute()
+    places = {
+        "root": None if data.root is None else data.root.absolute(),
+        "split_file": None if data.split_file is None else data.split_file.absolute(),
+    }
     names = {"vision": _anchored_name(features.vision), "tokenizer": _anchored_name(features.tokenizer)}
     parts = {
-        "data": data.model_copy(update={"root": root}),
+        "data": data.model_copy(update=places),
         "describe": describe.model_copy(update={"model": _anchored_name(describe.model)}),
         "features": features.model_copy(update=names),
     }

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
 
 from mien.digests import digest
 from mien.errors import DataError, ImageError, unknown_name
-from mien.types import Box, FitMode, MarkStyle, Subject
+from mien.types import Box, FitMode, MarkStyle
 
 __all__ = [
     "FIT_MODES",
@@ -35,7 +35,6 @@ __all__ = [
     "image_digest",
     "mark",
     "open_image",
-    "prepare",
 ]
 
 MARK_STYLES: Final[tuple[MarkStyle, ...]] = get_args(MarkStyle)
@@ -233,19 +232,3 @@ def _letterboxed(image: Image.Image, size: int) -> Image.Image:
     resized = image.resize((width, height), Image.Resampling.BICUBIC)
     square.paste(resized, ((size - width) // 2, (size - height) // 2))
     return square
-
-
-# --- All of it ---------------------------------------------------------------------------------------
-
-
-def prepare(
-    subject: Subject, *, marking: Marking, fit_mode: FitMode = "letterbox", size: int | None = None
-) -> Image.Image:
-    """The picture of a subject in one still, marked, and fitted to a square if a size is given."""
-    if len(subject.images) != 1 or subject.images[0].frame is not None:
-        raise DataError(
-            f"subject {subject.id!r} is a clip of {len(subject.images)} frames, not a still",
-            hint="only stills are supported here",
-        )
-    marked = mark(open_image(subject.images[0].path), subject.boxes[0], marking)
-    return marked if size is None else fit(marked, size, fit_mode)

@@ -88,21 +88,22 @@ def train(
     texts: Texts | None = None,
     on_progress: Callable[[TrainProgress], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains on "train", stops by "val", leaves the model in the run directory.
+    """Trains on "train", stops by `train.select_on`, leaves the model in the run directory.
 
     `texts` may change which description belongs to whom, for controls. Run again after a break, it continues.
     """
-    from mien.train.fit import TRAIN, VAL
+    from mien.train.fit import TRAIN
     from mien.train.loop import train as train_splits
 
     _limit_threads(experiment.recipe)
     image, text = _uses(experiment)
-    data, val = (_inputs(experiment, split, image=image, text=text, texts=texts) for split in (TRAIN, VAL))
+    splits = (TRAIN, experiment.recipe.train.select_on)
+    data, val = (_inputs(experiment, split, image=image, text=text, texts=texts) for split in splits)
     result = train_splits(experiment.settled, data, val, experiment.out, on_progress=on_progress)
     return {
         "run": str(experiment.out),
         "best_epoch": result.best_epoch,
-        f"val_{result.metric}": result.best_score,
+        f"{experiment.recipe.train.select_on}_{result.metric}": result.best_score,
         "steps": result.steps,
     }
 

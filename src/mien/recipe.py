@@ -17,7 +17,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from mien.digests import digest
 from mien.options import Options
-from mien.types import FitMode, MarkStyle
+from mien.types import ClipView, FitMode, MarkStyle
 
 __all__ = [
     "DataOptions",
@@ -32,11 +32,17 @@ __all__ = [
 
 
 class DataOptions(Options):
-    """[data]: who is in which picture. `root` is hashed: another folder may hold other pictures."""
+    """[data]: who is in which picture. `root` is hashed: another folder may hold other pictures.
+
+    `split_file`: who belongs to which split, as `mien data dedup` writes it, instead of the data set's own.
+    `skip_broken`: rows that cannot be used are left out; without it they are an error.
+    """
 
     name: str = "playhouse"
     root: Path | None = None
     label_set: str = "emotic"
+    split_file: Path | None = None
+    skip_broken: bool = False
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -47,6 +53,7 @@ class DescribeOptions(Options):
     model: str = "playhouse"
     prompt: str = "paper"
     marking: MarkStyle = "red_box"
+    clip: ClipView = "middle_frame"  # how a clip is shown to a model that takes one picture
     max_new_tokens: int = Field(default=160, gt=0)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     options: dict[str, JsonValue] = Field(default_factory=dict)
@@ -93,8 +100,15 @@ class TrainOptions(Options):
     warmup: float = Field(default=0.1, ge=0, le=1)
     clip: float = Field(default=1.0, gt=0)
     patience: int = Field(default=5, gt=0)
+    select_on: str = "val"  # the split by which training stops and the best epoch is chosen; never "test"
     loss: Literal["auto", "bce", "cross_entropy"] = "auto"  # auto: as the label set is exclusive or not
     dimensions: bool = True
+
+    @model_validator(mode="after")
+    def _never_select_on_test(self) -> Self:
+        if self.select_on in ("train", "test"):
+            raise ValueError(f"train.select_on {self.select_on!r} would choose the model by the wrong split")
+        return self
 
 
 class EvaluateOptions(Options):

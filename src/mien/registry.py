@@ -19,6 +19,9 @@ __all__ = ["TABLES", "names", "resolve"]
 TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "dataset": {
+            "bold": "mien.data.bold:Bold",
+            "caers": "mien.data.caers:Caers",
+            "emotic": "mien.data.emotic:Emotic",
             "manifest": "mien.data.manifest:Manifest",
             "playhouse": "mien.data.playhouse:Playhouse",
         },

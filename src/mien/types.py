@@ -21,6 +21,7 @@ from mien.errors import BoxError, DataError
 __all__ = [
     "DIMENSIONS",
     "Box",
+    "ClipView",
     "Description",
     "Failure",
     "Finish",
@@ -43,6 +44,7 @@ Finish = Literal["stop", "length"]
 # How the subject is shown to a model, and how a picture is brought to the model's square; see `images`.
 MarkStyle = Literal["red_box", "none", "crop", "blur_background"]
 FitMode = Literal["letterbox", "center_crop", "squash"]
+ClipView = Literal["middle_frame", "contact_sheet"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from tests.shared_data import shared
 
 from mien.data import Dataset, open_dataset
-from mien.errors import ManifestError, MienError
+from mien.errors import DataError, ManifestError, MienError
 from mien.recipe import DataOptions
 from mien.types import Box
 
@@ -125,7 +125,6 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has no rows"),
         ('{"image": "1.jpg"', "row 1: not JSON"),
         ("[1]", "row 1: not a JSON object"),
         ('{"image": "1.jpg"}\n{"labels": []}', "row 2: no image is named"),
@@ -142,16 +141,29 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_row(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "people.jsonl"
     path.write_text(text)
-    with pytest.raises(ManifestError, match=message.replace("(", r"\(")) as caught:
-        _open(path)
+    with pytest.raises(DataError, match=message.replace("(", r"\(")) as caught:
+        _open(path).samples("all")
     assert str(path) in str(caught.value)
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["people.txt", "nothing.jsonl", "bad.parquet"])
-def test_what_is_wrong_with_a_file(tmp_path: Path, name: str) -> None:
-    if not name.startswith("nothing"):
-        (tmp_path / name).write_text("x")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("people.txt", "x"),
+        ("nothing.jsonl", None),
+        ("empty.jsonl", ""),
+        ("header_only.csv", "image,split"),
+        ("bad.parquet", "x"),
+        ("bad.json", "{"),
+        ("number.json", "7"),
+        ("no_coco.json", '{"images": []}'),
+        ("empty.json", "[]"),
+    ],
+)
+def test_what_is_wrong_with_a_file(tmp_path: Path, name: str, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
     with pytest.raises(ManifestError):
         _open(tmp_path / name)
 
@@ -159,8 +171,8 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, name: str) -> None:
 def test_a_csv_row_with_too_many_cells(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("image,split\n1.jpg,test,oops\n")
-    with pytest.raises(ManifestError, match="row 2: more cells"):
-        _open(path)
+    with pytest.raises(DataError, match="row 2: more cells"):
+        _open(path).samples("all")
 
 
 def test_no_file_is_named() -> None:

@@ -41,6 +41,13 @@ def _with_gaps(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.random((120, 3)), targets
 
 
+def _labels_and_dimensions(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    scores, targets = _data(seed)
+    values, dimensions = _with_gaps(seed)
+    rows = min(len(scores), len(values))
+    return np.hstack((scores[:rows], values[:rows])), np.hstack((targets[:rows], dimensions[:rows]))
+
+
 def _shifted(scores: np.ndarray, targets: np.ndarray) -> float:
     return float(np.mean(scores - targets))
 
@@ -53,6 +60,9 @@ def _shifted(scores: np.ndarray, targets: np.ndarray) -> float:
         (METRICS["macro_f1"], _exclusive),
         (metric("macro_f1", EMOTIC), _data),
         (METRICS["vad_mae"], _with_gaps),
+        (METRICS["mRA"], _data),
+        (METRICS["mR2"], _with_gaps),
+        (METRICS["ERS"], _labels_and_dimensions),
         (Metric(name="mAP", title="a metric that mien does not know", function=_shifted), _data),
     ],
     ids=lambda item: item.function.__name__ if isinstance(item, Metric) else "",

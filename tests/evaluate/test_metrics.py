@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, average_precision_score, f1_score
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r2_score, roc_auc_score
 
 from mien.errors import ConfigError, DataError, UnknownNameError
 from mien.evaluate import metrics
-from mien.labels import CAERS, EMOTIC
+from mien.evaluate.dimensions import mean_r2, vad_mae
+from mien.labels import BOLD, CAERS, EMOTIC
 
 
 def _multi(
@@ -105,11 +106,11 @@ def test_accuracy_refuses_a_sample_without_a_label() -> None:
 def test_vad_mae_leaves_out_what_nobody_annotated() -> None:
     values = np.array([[0.5, 0.5, 0.5], [0.2, 0.4, 0.6]])
     targets = np.array([[0.6, np.nan, 0.3], [np.nan, np.nan, np.nan]])
-    assert metrics.vad_mae(values, targets) == pytest.approx((0.1 + 0.2) / 2)
+    assert vad_mae(values, targets) == pytest.approx((0.1 + 0.2) / 2)
     with pytest.raises(DataError, match="no sample has them"):
-        metrics.vad_mae(values, np.full((2, 3), np.nan))
+        vad_mae(values, np.full((2, 3), np.nan))
     with pytest.raises(DataError, match="not finite"):
-        metrics.vad_mae(np.full((2, 3), np.nan), targets)
+        vad_mae(np.full((2, 3), np.nan), targets)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -163,3 +164,59 @@ def test_metrics_by_name() -> None:
 def test_metrics_that_auto_stands_for() -> None:
     assert metrics.default_metrics(EMOTIC, dimensions=True) == ("mAP", "vad_mae")
     assert metrics.default_metrics(CAERS, dimensions=False) == ("accuracy", "macro_f1")
+
+
+# --- The family that BoLD's papers report ---
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_mra_is_the_mean_of_scikit_learns_areas(ties: bool) -> None:
+    scores, targets = _multi(4, ties=ties)
+    targets[:, 0] = 0.0  # nobody has it: no area
+    targets[:, 1] = 0.7  # everybody has it: none either
+    expected = [roc_auc_score(targets[:, k], scores[:, k]) for k in range(2, targets.shape[1])]
+    assert metrics.mean_roc_auc(scores, targets) == pytest.approx(np.mean(expected))
+
+
+def test_mra_needs_a_label_that_some_have_and_some_have_not() -> None:
+    with pytest.raises(DataError, match="mRA is not defined"):
+        metrics.mean_roc_auc(np.ones((3, 2)), np.ones((3, 2)))
+
+
+def test_mr2_is_the_mean_of_scikit_learns_over_what_was_annotated() -> None:
+    rng = np.random.default_rng(5)
+    values, targets = rng.random((50, 3)), rng.random((50, 3))
+    targets[:10, 1] = np.nan
+    expected = [r2_score(targets[:, 0], values[:, 0]), r2_score(targets[10:, 1], values[10:, 1])]
+    targets[:, 2] = 0.4  # all agree: no spread to explain
+    assert mean_r2(values, targets) == pytest.approx(np.mean(expected))
+    assert mean_r2(np.full((50, 3), np.nanmean(targets, axis=0)), targets) == pytest.approx(0.0)
+
+
+def test_mr2_without_any_spread_is_an_error() -> None:
+    with pytest.raises(DataError, match="R2 is not defined"):
+        mean_r2(np.zeros((4, 3)), np.full((4, 3), 0.3))
+
+
+def test_ers_is_put_together_as_the_challenge_does() -> None:
+    scores, targets = _multi(6)
+    rng = np.random.default_rng(7)
+    values, dimensions = rng.random((len(scores), 3)), rng.random((len(scores), 3))
+    found = metrics.emotion_recognition_score(np.hstack((scores, values)), np.hstack((targets, dimensions)))
+    ranked = (metrics.mean_average_precision(scores, targets) + metrics.mean_roc_auc(scores, targets)) / 2
+    assert found == pytest.approx((mean_r2(values, dimensions) + ranked) / 2)
+
+
+def test_bold_is_judged_by_its_own_family() -> None:
+    assert metrics.default_metrics(BOLD, dimensions=True) == ("mAP", "mRA", "mR2", "ERS")
+    assert metrics.default_metrics(BOLD, dimensions=False) == ("mAP", "mRA")
+
+
+def test_chance_of_the_family_is_what_blind_answers_reach() -> None:
+    scores, targets = _multi(8, rows=400)
+    dimensions = np.random.default_rng(9).random((400, 3))
+    both = np.hstack((targets, dimensions))
+    assert metrics.chance("mRA", targets) == metrics.mean_roc_auc(np.ones_like(scores), targets) == 0.5
+    assert metrics.chance("mR2", dimensions) == 0.0
+    expected = (metrics.chance("mAP", targets) + 0.5) / 4
+    assert metrics.chance("ERS", both) == pytest.approx(expected)

@@ -164,3 +164,13 @@ def test_an_evaluation_leaves_all_that_a_report_needs(tmp_path: Path) -> None:
     assert len(results.labels) == 25
     assert SplitScores.load(scores_file(tmp_path, "test")).ids == scores.ids
     assert [example.id for example in read_examples(examples_file(tmp_path, "test"))] == list(scores.ids)
+
+
+def test_bolds_rows_join_labels_and_dimensions() -> None:
+    scores = _scores(1)
+    rows = score_rows("fused", [scores], seeds=(1,), metrics=("mAP", "mRA", "mR2", "ERS"), resamples=50)
+    value = {row.metric: row.value for row in rows}
+    assert value["ERS"] == pytest.approx((value["mR2"] + (value["mAP"] + value["mRA"]) / 2) / 2)
+    assert {row.metric: row.labels is None for row in rows}["mR2"]
+    with pytest.raises(DataError, match="ERS needs valence"):
+        score_rows("fused", [replace(scores, dimensions=None)], seeds=(1,), metrics=("ERS",))

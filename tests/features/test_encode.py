@@ -12,8 +12,9 @@ from PIL import Image
 from mien.errors import DataError
 from mien.features.encode import EncodeProgress, FeatureCache, feature_key
 from mien.features.vision import VisionSource, find_vision
-from mien.images import Marking, prepare
+from mien.images import Marking
 from mien.types import Box, Subject
+from mien.views import prepare
 
 Pictures = Callable[[int], list[Path]]
 RED, NONE = Marking(), Marking(style="none")

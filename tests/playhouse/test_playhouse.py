@@ -113,6 +113,7 @@ def test_labels_have_a_long_tail_and_none_is_out_of_reach() -> None:
     for _ in range(4000):
         for opinion in annotate(draw_lots(rng), rng):
             assert opinion.labels
+            assert opinion.dimensions is not None
             assert all(1 <= value <= 10 for value in opinion.dimensions)
             ticked.update(opinion.labels)
     assert set(ticked) == set(EMOTIC.labels)

@@ -47,7 +47,7 @@ def stage(folder: Path, count: int) -> Play:
         staging.image.save(path, compress_level=1)
         subject = Subject.still(f"test/{index:05d}", path, staging.boxes[scene.subject])
         labels = {label: 1.0 for opinion in opinions for label in opinion.labels}
-        means = np.mean([opinion.dimensions for opinion in opinions], axis=0) / 10
+        means = np.mean([opinion.dimensions for opinion in opinions if opinion.dimensions], axis=0) / 10
         target = Target(labels=labels, dimensions=dict(zip(DIMENSIONS, means.tolist(), strict=True)))
         samples.append(Sample(subject=subject, target=target, split="test"))
         descriptions[subject.id] = describe_emotions(scene, score_emotions(scene.place, scene.person))

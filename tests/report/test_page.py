@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.report.pages import read_page
 
 from mien.errors import RunError
 from mien.evaluate.evaluation import keep_split, write_evaluation
@@ -18,8 +17,6 @@ from mien.recipe import EvaluateOptions, Recipe
 from mien.report.page import report
 from mien.runs import Run
 from mien.types import Sample, Subject, Target
-
-_VOID = {"meta", "img", "line", "rect", "circle", "path", "br", "link"}
 
 _HOSTILE = (
     "<script>alert(1)</script>",
@@ -32,45 +29,6 @@ _HOSTILE = (
     "\u202edesrever \u2028 nul\0 half \ud83d",
     "long" * 200,
 )
-
-
-class _Reader(HTMLParser):
-    """Collects tags, attributes and text, and checks that every tag is closed in turn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.words))
-
-    def finish(self) -> None:
-        self.close()
-        assert self._open == []
-
-
-def _read(path: Path) -> _Reader:
-    reader = _Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
-    reader.finish()
-    return reader
 
 
 def _hostile_run(path: Path, data: str = "manifest") -> Path:
@@ -102,7 +60,7 @@ def _hostile_run(path: Path, data: str = "manifest") -> Path:
 
 
 def test_the_page_tells_everything(demo_run: Path) -> None:
-    page = _read(report(demo_run))
+    page = read_page(report(demo_run))
     for words in (
         "playhouse-demo",
         "appear",
@@ -129,7 +87,7 @@ def test_the_page_tells_everything(demo_run: Path) -> None:
 
 
 def test_the_page_needs_nothing_else(demo_run: Path) -> None:
-    page = _read(report(demo_run))
+    page = read_page(report(demo_run))
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "iframe", "object", "embed", "form", "base", "a"}
     for tag, attributes in page.tags:
@@ -145,7 +103,7 @@ def test_the_page_needs_nothing_else(demo_run: Path) -> None:
 
 
 def test_every_chart_has_words_for_those_who_do_not_see_it(demo_run: Path) -> None:
-    page = _read(report(demo_run))
+    page = read_page(report(demo_run))
     charts = [
         attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "row"
     ]
@@ -155,7 +113,7 @@ def test_every_chart_has_words_for_those_who_do_not_see_it(demo_run: Path) -> No
 
 
 def test_hostile_text_is_only_text(tmp_path: Path) -> None:
-    page = _read(report(_hostile_run(tmp_path / "run")))
+    page = read_page(report(_hostile_run(tmp_path / "run")))
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "img", "h5"}
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -173,7 +131,7 @@ def test_the_same_run_gives_the_same_page(demo_run: Path) -> None:
 
 
 def test_embedded_models_on_other_pictures_carry_a_notice(tmp_path: Path) -> None:
-    text = _read(report(_hostile_run(tmp_path / "run"))).text
+    text = read_page(report(_hostile_run(tmp_path / "run"))).text
     assert "know only the drawn scenes of Playhouse" in text
 
 
@@ -185,7 +143,7 @@ def test_a_run_of_other_models_carries_only_the_notice_about_appearance(tmp_path
         vision="openai/clip-vit-large-patch14", tokenizer="bert-base-uncased"
     )
     (run / "manifest.json").write_text(json.dumps(manifest))
-    text = _read(report(run)).text
+    text = read_page(report(run)).text
     assert "Apparent emotion." in text
     assert "Playhouse" not in text.split("The whole recipe")[0]
 
@@ -205,13 +163,13 @@ def test_a_part_of_the_files_gives_a_part_of_the_page(
 ) -> None:
     for name in ("manifest.json", *kept):
         (tmp_path / name).write_bytes((demo_run / name).read_bytes())
-    text = _read(report(tmp_path)).text
+    text = read_page(report(tmp_path)).text
     assert shown in text
     assert not_shown not in text
 
 
 def test_a_comparison_replaces_what_the_run_says_of_itself(demo_run: Path) -> None:
-    text = _read(report(demo_run)).text
+    text = read_page(report(demo_run)).text
     assert text.count("mAP on split test") == 2  # its scores and its differences
     assert "vad_mae on split test" in text  # which the comparison does not speak of
 

@@ -15,7 +15,7 @@ from typing import Final
 from PIL import Image
 from pydantic import Field
 
-from mien.data.dataset import Card, Dataset
+from mien.data.dataset import Card, Dataset, Record
 from mien.digests import digest
 from mien.labels import EMOTIC, LabelSet
 from mien.options import Options
@@ -52,6 +52,7 @@ class Playhouse(Dataset):
     )
 
     def __init__(self, options: DataOptions, cache: Path) -> None:
+        super().__init__(options, cache)
         self._options = PlayhouseOptions.parse(options.options, where="[data.options] of playhouse")
         name = digest({"version": _VERSION, "seed": self._options.seed})[:12]
         self._root = options.root or cache / "playhouse" / name
@@ -64,9 +65,9 @@ class Playhouse(Dataset):
     def splits(self) -> tuple[str, ...]:
         return tuple(_ANNOTATORS)
 
-    def _samples(self, split: str) -> Iterator[Sample]:
+    def _records(self, split: str) -> Iterator[Record]:
         for index in range(getattr(self._options, split)):
-            yield self._sample(split, index)
+            yield self._record(split, index)
 
     def scene(self, split: str, index: int) -> tuple[Scene, tuple[Opinion, ...]]:
         """A scene and what its annotators say, from the seed, the split and the index alone."""
@@ -74,14 +75,15 @@ class Playhouse(Dataset):
         scene = draw_lots(rng, absent=ABSENT_FROM_TRAIN if split == "train" else frozenset())
         return scene, annotate(scene, rng, _ANNOTATORS[split])
 
-    def _sample(self, split: str, index: int) -> Sample:
+    def _record(self, split: str, index: int) -> Record:
         scene, opinions = self.scene(split, index)
         path = self._root / split / f"{index:05d}.png"
         if not path.exists():
             _save_whole(draw_scene(scene).image, path)
         box = place_boxes(scene)[scene.subject]
         subject = Subject.still(f"{split}/{index:05d}", path, box)
-        return Sample(subject=subject, target=unite(opinions), split=split)
+        sample = Sample(subject=subject, target=unite(opinions), split=split)
+        return Record(sample=sample, opinions=tuple(unite((opinion,)) for opinion in opinions))
 
 
 def _save_whole(image: Image.Image, path: Path) -> None:
@@ -95,6 +97,8 @@ def _save_whole(image: Image.Image, path: Path) -> None:
 def unite(opinions: tuple[Opinion, ...]) -> Target:
     """The union of what annotators ticked, and the mean of their dimensions on the scale of 0 to 1."""
     labels = {label: 1.0 for opinion in opinions for label in opinion.labels}
-    steps = zip(*(opinion.dimensions for opinion in opinions), strict=True)
-    means = (sum(values) / len(opinions) / 10 for values in steps)
+    given = [opinion.dimensions for opinion in opinions if opinion.dimensions is not None]
+    if not given:
+        return Target(labels=labels)
+    means = (sum(values) / len(given) / 10 for values in zip(*given, strict=True))
     return Target(labels=labels, dimensions=dict(zip(DIMENSIONS, means, strict=True)))

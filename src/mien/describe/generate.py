@@ -24,7 +24,7 @@ from mien.describe.store import Store
 from mien.errors import DataError, EngineError, MienError
 from mien.images import Marking
 from mien.labels import LabelSet
-from mien.types import Description, Failure, FitMode, Subject
+from mien.types import ClipView, Description, Failure, FitMode, Subject
 
 __all__ = ["DescribeSummary", "Progress", "describe"]
 
@@ -43,6 +43,7 @@ def describe(
     marking: Marking,
     store: Store,
     fit: FitMode = "letterbox",
+    clip: ClipView = "middle_frame",
     batch_size: int = 8,
     workers: int = 0,
     max_attempts: int = 3,
@@ -55,7 +56,9 @@ def describe(
     What fails is kept as a Failure and left alone from then on, unless `retry_failed`. `workers` threads
     prepare pictures ahead of the engine. Raises EngineError if the engine fails on everything.
     """
-    questioner = Questioner(engine=engine, prompt=prompt, label_set=label_set, marking=marking, fit=fit)
+    questioner = Questioner(
+        engine=engine, prompt=prompt, label_set=label_set, marking=marking, fit=fit, clip=clip
+    )
     tally = Tally(total, on_progress)
     job = _Job(questioner, engine, store, tally, max_attempts=max_attempts, retry_failed=retry_failed)
     with threads(workers) as pool:

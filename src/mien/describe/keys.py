@@ -30,17 +30,20 @@ def description_key(
     prompt_digest: str,
     question: str,
     engine_signature: Mapping[str, JsonValue],
+    clip: str | None = None,
 ) -> str:
     """The key of a description.
 
     `boxes` are those that are marked, `fit` says how the picture was brought to a square (None: not at
-    all), `question` is the prompt as rendered with its labels.
+    all), `question` is the prompt as rendered with its labels, `clip` how several frames become a picture.
     """
     if not len(image_digests) == len(frames) == len(boxes):
         raise DataError(f"{len(image_digests)} images, {len(frames)} frames and {len(boxes)} boxes")
+    view = {} if clip is None else {"clip": clip}  # stills keep the keys that they have
     return digest(
         {
             "version": _VERSION,
+            **view,
             "images": list(image_digests),
             "frames": list(frames),
             "boxes": [None if box is None else [float(edge) for edge in box.as_tuple()] for box in boxes],

@@ -17,7 +17,7 @@ from mien.describe.store import Store
 from mien.errors import DataError
 from mien.images import Marking
 from mien.labels import LabelSet
-from mien.types import Description, Failure, FitMode, Subject
+from mien.types import ClipView, Description, Failure, FitMode, Subject
 
 __all__ = ["Found", "look_up"]
 
@@ -47,12 +47,15 @@ def look_up(
     marking: Marking,
     store: Store,
     fit: FitMode = "letterbox",
+    clip: ClipView = "middle_frame",
 ) -> Found:
     """The descriptions that `describe` made, or would find made, with the same arguments.
 
     A description that two subjects share (one photo, one box) is given to both, each with its own id.
     """
-    questioner = Questioner(engine=engine, prompt=prompt, label_set=label_set, marking=marking, fit=fit)
+    questioner = Questioner(
+        engine=engine, prompt=prompt, label_set=label_set, marking=marking, fit=fit, clip=clip
+    )
     descriptions: dict[str, Description] = {}
     failures: dict[str, Failure] = {}
     missing: list[str] = []

@@ -12,9 +12,10 @@ from mien.describe.engine import Engine, Request
 from mien.describe.keys import description_key, unreadable_key
 from mien.describe.prompts import Prompt, suited
 from mien.digests import digest
-from mien.images import Marking, image_digest, prepare
+from mien.images import Marking, image_digest
 from mien.labels import LabelSet
-from mien.types import Box, FitMode, Subject
+from mien.types import Box, ClipView, FitMode, Subject
+from mien.views import prepare, viewed
 
 __all__ = ["Question", "Questioner"]
 
@@ -40,11 +41,13 @@ class Questioner:
         label_set: LabelSet,
         marking: Marking,
         fit: FitMode = "letterbox",
+        clip: ClipView = "middle_frame",
     ) -> None:
         self._prompt = prompt
         self._label_set = label_set
         self._marking = marking
         self._fit = fit
+        self._clip = clip
         self._size = engine.image_size
         # Taken once: making it may mean reading all weights.
         self._signature = dict(engine.signature)
@@ -52,13 +55,16 @@ class Questioner:
 
     def question(self, subject: Subject) -> Question:
         """The question about a subject; ImageError if a file of it cannot be read."""
-        marked = self._marked_boxes(subject)
+        seen = viewed(subject, self._clip)
+        marked = self._marked_boxes(seen)
         prompt = suited(self._prompt, marked, self._marking)
         text = prompt.render(self._label_set)
         key = description_key(
-            image_digests=[image_digest(image.path) for image in subject.images],
-            frames=[image.frame for image in subject.images],
+            image_digests=_digests(seen),
+            frames=[image.frame for image in seen.images],
             boxes=marked,
+            # One picture is the same in every view.
+            clip=self._clip if len(seen.images) > 1 else None,
             marking_digest=self._marking_of(marked).digest(),
             fit=None if self._size is None else {"mode": self._fit, "size": self._size},
             prompt_digest=prompt.digest(),
@@ -73,7 +79,9 @@ class Questioner:
 
     def request(self, question: Question) -> Request:
         """The picture as the model is to see it, and the question; ImageError, BoxError or DataError."""
-        image = prepare(question.subject, marking=self._marking, fit_mode=self._fit, size=self._size)
+        image = prepare(
+            question.subject, marking=self._marking, clip=self._clip, fit_mode=self._fit, size=self._size
+        )
         return Request(subject_id=question.subject.id, images=(image,), prompt=question.text)
 
     def _marking_of(self, marked: tuple[Box | None, ...]) -> Marking:
@@ -85,3 +93,9 @@ class Questioner:
         if self._marking.style == "none":
             return (None,) * len(subject.boxes)
         return subject.boxes
+
+
+def _digests(subject: Subject) -> list[str]:
+    """Of each picture's file; frames of one clip share a file, which is read once."""
+    by_path = {path: image_digest(path) for path in dict.fromkeys(image.path for image in subject.images)}
+    return [by_path[image.path] for image in subject.images]

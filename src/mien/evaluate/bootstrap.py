@@ -66,7 +66,7 @@ def interval(
     def measure(weights: Weights) -> Resampled:
         return _over_seeds(metric, scores, targets, weights)
 
-    return _basic(value, _measured(measure, groups, resamples, seed))
+    return _basic(value, _measured(measure, groups, resamples, seed), lowest=metric.lowest)
 
 
 def difference(
@@ -129,11 +129,13 @@ def _measured(
     return np.concatenate([measure(weights) for weights in _draws(groups, resamples, seed)])
 
 
-def _basic(value: float, drawn: Resampled) -> Interval:
-    """The tails turned around the value, within 0..1, where all our metrics are, and never without it."""
+def _basic(value: float, drawn: Resampled, *, lowest: float = 0.0) -> Interval:
+    """The tails turned around the value, where the metric can be, up to 1, and never without the value."""
     low, high = _tails(drawn)
     turned_low, turned_high = 2 * value - high, 2 * value - low
-    return Interval(value=value, low=max(0.0, min(turned_low, value)), high=min(1.0, max(turned_high, value)))
+    return Interval(
+        value=value, low=max(lowest, min(turned_low, value)), high=min(1.0, max(turned_high, value))
+    )
 
 
 def _percentile(value: float, drawn: Resampled) -> Interval:

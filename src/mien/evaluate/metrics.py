@@ -19,7 +19,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mien.errors import ConfigError, DataError, unknown_name
-from mien.labels import LabelSet
+from mien.evaluate.dimensions import mean_r2, vad_mae
+from mien.labels import BOLD, LabelSet
+from mien.types import DIMENSIONS
 
 __all__ = [
     "METRICS",
@@ -32,21 +34,21 @@ __all__ = [
     "average_precisions",
     "chance",
     "default_metrics",
+    "emotion_recognition_score",
     "macro_f1",
     "macro_f1_at_half",
     "mean_average_precision",
+    "mean_roc_auc",
     "metric",
     "positives",
     "primary_metric",
-    "vad_mae",
 ]
 
 POSITIVE: Final = 0.5  # soft targets from here on count as positive, as BoLD's authors do
 
 Labels = Float[np.ndarray, "sample label"]
-Dimensions = Float[np.ndarray, "sample dimension"]
 MetricFunction = Callable[[np.ndarray, np.ndarray], float]
-MetricName = Literal["mAP", "accuracy", "macro_f1", "vad_mae"]
+MetricName = Literal["mAP", "mRA", "mR2", "ERS", "accuracy", "macro_f1", "vad_mae"]
 
 
 # --- The metrics -------------------------------------------------------------------------------------
@@ -99,23 +101,27 @@ def macro_f1_at_half(scores: Labels, targets: Labels) -> float:
     return _mean_f1(np.asarray(scores) >= POSITIVE, positives(targets))
 
 
-def vad_mae(values: Dimensions, targets: Dimensions) -> float:
-    """Mean absolute error over samples and dimensions, on 0..1 (published errors: the same, of /10).
+def mean_roc_auc(scores: Labels, targets: Labels) -> float:
+    """mRA: the area under the ROC curve, averaged over the labels that some sample has and some has not."""
+    from sklearn.metrics import roc_auc_score
 
-    A target of NaN was not annotated and does not count.
-    """
-    if values.shape != targets.shape or not np.isfinite(values).all():
+    check(scores, targets)
+    truth = positives(targets)
+    rated = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))
+    if not len(rated):
         raise DataError(
-            f"dimensions of shape {values.shape} against {targets.shape}, or not finite",
-            hint="train a model with [train] dimensions = true, and see that its loss stays finite",
+            "mRA is not defined: no label has both positive and negative samples",
+            hint="evaluate on a split with more samples",
         )
-    errors = np.abs(np.asarray(values, dtype=np.float64) - targets)
-    if np.isnan(errors).all():
-        raise DataError(
-            "the error in valence, arousal and dominance is not defined: no sample has them",
-            hint="take vad_mae out of [evaluate] metrics",
-        )
-    return float(np.nanmean(errors))
+    return float(np.mean([roc_auc_score(truth[:, label], scores[:, label]) for label in rated]))
+
+
+def emotion_recognition_score(values: np.ndarray, targets: np.ndarray) -> float:
+    """ERS of the BoLD challenge: (mR2 + (mAP + mRA) / 2) / 2. The last columns are the dimensions."""
+    labels, dimensions = slice(None, -len(DIMENSIONS)), slice(-len(DIMENSIONS), None)
+    ranked = mean_average_precision(values[:, labels], targets[:, labels])
+    area = mean_roc_auc(values[:, labels], targets[:, labels])
+    return (mean_r2(values[:, dimensions], targets[:, dimensions]) + (ranked + area) / 2) / 2
 
 
 def _mean_f1(predicted: Bool[np.ndarray, "sample label"], truth: Bool[np.ndarray, "sample label"]) -> float:
@@ -132,10 +138,18 @@ def chance(name: str, targets: np.ndarray) -> float:
 
     mAP: the mean prevalence (any order of the samples gives it on average). accuracy: the share of the
     most frequent label. macro_f1: labels guessed as often as they occur, whose F1 is their prevalence.
-    vad_mae: the error of always answering each dimension's median, the best constant.
+    vad_mae: the error of always answering each dimension's median, the best constant. mRA: a half, whatever
+    the labels. mR2: 0, that of always answering the mean. ERS: what follows from these.
     """
     if name == "vad_mae":
         return vad_mae(np.broadcast_to(np.nanmedian(targets, axis=0), targets.shape), targets)
+    if name == "mRA":
+        return 0.5
+    if name == "mR2":
+        return 0.0
+    if name == "ERS":
+        labels = targets[:, : -len(DIMENSIONS)]
+        return (chance("mR2", targets) + (chance("mAP", labels) + chance("mRA", labels)) / 2) / 2
     if name == "accuracy":
         return float(np.bincount(true_classes(targets)).max() / len(targets))
     if name in ("mAP", "macro_f1"):
@@ -155,7 +169,9 @@ class Metric:
     title: str
     function: MetricFunction
     higher_is_better: bool = True
-    of_dimensions: bool = False  # compares valence, arousal, dominance instead of labels
+    of_labels: bool = True
+    of_dimensions: bool = False  # compares valence, arousal, dominance; beside labels, in the last columns
+    lowest: float = 0.0
 
 
 class PrimaryMetric(NamedTuple):
@@ -176,7 +192,24 @@ METRICS: Final[Mapping[str, Metric]] = {
             title="mean absolute error of valence, arousal, dominance (0 to 1)",
             function=vad_mae,
             higher_is_better=False,
+            of_labels=False,
             of_dimensions=True,
+        ),
+        Metric(name="mRA", title="mean area under the ROC curve", function=mean_roc_auc),
+        Metric(
+            name="mR2",
+            title="mean R2 of valence, arousal, dominance",
+            function=mean_r2,
+            of_labels=False,
+            of_dimensions=True,
+            lowest=-np.inf,
+        ),
+        Metric(
+            name="ERS",
+            title="emotion recognition score: (mR2 + (mAP + mRA) / 2) / 2",
+            function=emotion_recognition_score,
+            of_dimensions=True,
+            lowest=-np.inf,
         ),
     )
 }
@@ -203,6 +236,8 @@ def metric(name: str, label_set: LabelSet) -> Metric:
 
 def default_metrics(label_set: LabelSet, *, dimensions: bool) -> tuple[MetricName, ...]:
     """What [evaluate] metrics = "auto" stands for; the first is the primary one."""
+    if label_set == BOLD:
+        return ("mAP", "mRA", "mR2", "ERS") if dimensions else ("mAP", "mRA")
     labels: tuple[MetricName, ...] = ("accuracy", "macro_f1") if label_set.exclusive else ("mAP",)
     return (*labels, "vad_mae") if dimensions else labels
 

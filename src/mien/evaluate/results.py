@@ -134,7 +134,7 @@ def score_rows(
                 chance=chance(item.name, targets),
                 n=len(first),
                 seeds=tuple(seeds),
-                labels=None if item.of_dimensions else int(positives(targets).any(axis=0).sum()),
+                labels=int(positives(first.targets).any(axis=0).sum()) if item.of_labels else None,
             )
         )
     return tuple(rows)
@@ -199,13 +199,20 @@ def _same_samples(runs: Sequence[SplitScores]) -> SplitScores:
 def _columns(item: Metric, runs: Sequence[SplitScores]) -> tuple[list[np.ndarray], np.ndarray]:
     if not item.of_dimensions:
         return [run.scores for run in runs], runs[0].targets
-    answers = [run.dimensions for run in runs if run.dimensions is not None]
+    answers = [_answers(item, run, run.dimensions) for run in runs if run.dimensions is not None]
     if len(answers) < len(runs) or runs[0].dimension_targets is None:
         raise DataError(
             f"{item.name} needs valence, arousal and dominance, which the model does not estimate",
             hint="train it with [train] dimensions = true, or take the metric out of [evaluate] metrics",
         )
-    return answers, runs[0].dimension_targets
+    if not item.of_labels:
+        return answers, runs[0].dimension_targets
+    return answers, np.concatenate((runs[0].targets, runs[0].dimension_targets), axis=1)
+
+
+def _answers(item: Metric, run: SplitScores, dimensions: np.ndarray) -> np.ndarray:
+    """The dimensions alone, or behind the labels' scores."""
+    return np.concatenate((run.scores, dimensions), axis=1) if item.of_labels else dimensions
 
 
 def _bounds(found: Interval) -> dict[str, float]:

@@ -15,18 +15,21 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
+from mien.evaluate.dimensions import mean_r2, vad_mae
 from mien.evaluate.metrics import (
     POSITIVE,
     Metric,
     MetricFunction,
     accuracy,
+    emotion_recognition_score,
     macro_f1,
     macro_f1_at_half,
     mean_average_precision,
+    mean_roc_auc,
     positives,
     true_classes,
-    vad_mae,
 )
+from mien.types import DIMENSIONS
 
 __all__ = ["Resampled", "Weights", "resampled", "resampled_average_precisions"]
 
@@ -89,6 +92,53 @@ def _ends_of_equals(ordered: Float[np.ndarray, " sample"]) -> Int[np.ndarray, " 
     return found
 
 
+def _mean_roc_auc(scores: Values, targets: Values, weights: Weights) -> Resampled:
+    truth = positives(targets)
+    mixed = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))
+    if not len(mixed):
+        return np.full(weights.shape[1], np.nan)
+    values = np.stack([_roc_auc(scores[:, label], truth[:, label], weights) for label in mixed])
+    return _divide(np.nansum(values, axis=0), (~np.isnan(values)).sum(axis=0), otherwise=np.nan)
+
+
+def _roc_auc(
+    scores: Float[np.ndarray, " sample"], truth: Bool[np.ndarray, " sample"], weights: Weights
+) -> Resampled:
+    """The share of pairs (positive, negative) in which the positive scores higher; ties count half."""
+    order = np.argsort(scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) > 0, True))  # of the groups of equal scores
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    drawn, positive = weights[order], truth[order, None]
+    ups = np.add.reduceat(np.where(positive, drawn, 0), starts, axis=0).astype(np.float64)
+    downs = np.add.reduceat(np.where(positive, 0, drawn), starts, axis=0).astype(np.float64)
+    below = np.cumsum(downs, axis=0) - downs / 2
+    return _divide((ups * below).sum(axis=0), ups.sum(axis=0) * downs.sum(axis=0), otherwise=np.nan)
+
+
+def _mean_r2(values: Values, targets: Values, weights: Weights) -> Resampled:
+    known = np.isfinite(targets)
+    counts = weights.astype(np.float64)
+    # Around a centre near the mean, sums of squares lose no digits.
+    centre = np.nanmean(np.where(known.any(axis=0), targets, 0.0), axis=0)
+    truth = np.where(known, targets - centre, 0.0).astype(np.float64)
+    missed = np.where(known, np.asarray(values, dtype=np.float64) - centre - truth, 0.0) ** 2
+    total = known.T.astype(np.float64) @ counts  # dimension resample
+    spread = (truth**2).T @ counts - _divide((truth.T @ counts) ** 2, total, otherwise=0.0)
+    varied = spread > 1e-12 * np.maximum(total, 1)
+    r2 = 1 - _divide(missed.T @ counts, np.where(varied, spread, 0.0), otherwise=0.0)
+    return _divide(np.where(varied, r2, 0.0).sum(axis=0), varied.sum(axis=0), otherwise=np.nan)
+
+
+def _ers(values: Values, targets: Values, weights: Weights) -> Resampled:
+    labels, dimensions = slice(None, -len(DIMENSIONS)), slice(-len(DIMENSIONS), None)
+    ranked = _mean_average_precision(values[:, labels], targets[:, labels], weights)
+    area = _mean_roc_auc(values[:, labels], targets[:, labels], weights)
+    score: Resampled = (
+        _mean_r2(values[:, dimensions], targets[:, dimensions], weights) + (ranked + area) / 2
+    ) / 2
+    return score
+
+
 def _accuracy(scores: Values, targets: Values, weights: Weights) -> Resampled:
     right = np.argmax(scores, axis=1) == true_classes(targets)
     return _divide(right @ weights.astype(np.float64), weights.sum(axis=0), otherwise=np.nan)
@@ -132,6 +182,9 @@ _AT_ONCE: Final[dict[MetricFunction, Callable[[Values, Values, Weights], Resampl
     accuracy: _accuracy,
     macro_f1: _macro_f1,
     macro_f1_at_half: _macro_f1_at_half,
+    emotion_recognition_score: _ers,
     mean_average_precision: _mean_average_precision,
+    mean_r2: _mean_r2,
+    mean_roc_auc: _mean_roc_auc,
     vad_mae: _vad_mae,
 }

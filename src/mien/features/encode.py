@@ -12,19 +12,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from mien.digests import digest
 from mien.errors import DataError
 from mien.features.cache import FeatureFile, FeatureReader, FeatureWriter
-from mien.features.vision import VisionSource
-from mien.images import Marking, image_digest, prepare
+from mien.features.vision import VisionEncoder, VisionSource
+from mien.images import Marking, image_digest
 from mien.types import Subject
+from mien.views import prepare_frames
 
-__all__ = ["EncodeProgress", "FeatureCache", "feature_key"]
+__all__ = ["EncodeProgress", "FeatureCache", "encode_frames", "feature_key"]
 
 log = logging.getLogger(__name__)
 
+Frames = tuple[Image.Image, ...]
 _FLUSH_SECONDS = 5.0  # what a crash may cost
 
 
@@ -67,11 +72,12 @@ class FeatureCache:
         keys, failures = self._keys(subjects, marking)
         by_key = dict(zip(keys, subjects, strict=True))
         missing = {key: by_key[key] for key in file.missing(keys) if key}
+        num_frames = _num_frames(subjects)
         if missing:
             log.info("encoding %d of %d pictures into %s", len(missing), len(by_key), path)
             report = _Reporter(len(missing), len(by_key) - len(missing), on_progress)
             encoder = self.source.encoder
-            with file.writing(missing, (encoder.num_tokens, encoder.dim)) as writer:
+            with file.writing(missing, (num_frames * encoder.num_tokens, encoder.dim)) as writer:
                 failures += self._encode(missing, marking, writer, report)
         if failures:
             raise DataError(
@@ -98,7 +104,7 @@ class FeatureCache:
         failures: list[str] = []
         flushed = time.monotonic()
         for keys, images in self._batches(missing, marking, failures):
-            writer.write(keys, self.source.encoder.encode(images).cpu().numpy())
+            writer.write(keys, encode_frames(self.source.encoder, images).cpu().numpy())
             report.add(len(keys))
             if time.monotonic() - flushed > _FLUSH_SECONDS:
                 writer.flush()
@@ -107,17 +113,18 @@ class FeatureCache:
 
     def _batches(
         self, missing: Mapping[str, Subject], marking: Marking, failures: list[str]
-    ) -> Iterator[tuple[list[str], list[Image.Image]]]:
-        """Batches of (keys, pictures); what cannot be read is described in `failures` instead."""
+    ) -> Iterator[tuple[list[str], list[Frames]]]:
+        """Batches of (keys, pictures of each subject); for what cannot be read, `failures` says why."""
 
-        def prepared(subject: Subject) -> Image.Image | str:
+        def prepared(subject: Subject) -> Frames | str:
             try:
-                return self.source.encoder.fit(prepare(subject, marking=marking))
+                frames = prepare_frames(subject, marking=marking)
+                return tuple(self.source.encoder.fit(frame) for frame in frames)
             except DataError as error:
                 return f"{subject.id}: {error}"
 
         keys: list[str] = []
-        images: list[Image.Image] = []
+        images: list[Frames] = []
         for key, image in zip(missing, self._ahead(prepared, list(missing.values())), strict=True):
             if isinstance(image, str):
                 failures.append(image)
@@ -131,8 +138,8 @@ class FeatureCache:
             yield keys, images
 
     def _ahead(
-        self, work: Callable[[Subject], Image.Image | str], subjects: Sequence[Subject]
-    ) -> Iterator[Image.Image | str]:
+        self, work: Callable[[Subject], Frames | str], subjects: Sequence[Subject]
+    ) -> Iterator[Frames | str]:
         """The results in order, made by threads a little ahead of who asks (so that memory stays flat)."""
         if not self.workers:
             yield from map(work, subjects)
@@ -167,13 +174,15 @@ def feature_key(subject: Subject, marking: Marking, signature: str) -> str:
     """The name of a subject's features: changes with the picture's bytes, the box if it is marked, the
     marking and the encoder; not with where the file lies or what the subject is called."""
     boxes = subject.boxes if marking.style != "none" else (None,) * len(subject.boxes)
+    # Frames of one clip share a file, which is read once.
+    digests = {path: image_digest(path) for path in dict.fromkeys(image.path for image in subject.images)}
     return digest(
         {
             "encoder": signature,
             "marking": marking.digest(),
             "images": [
                 {
-                    "image": image_digest(image.path),
+                    "image": digests[image.path],
                     "frame": image.frame,
                     "box": None if box is None else [float(edge) for edge in box.as_tuple()],
                 }
@@ -181,3 +190,24 @@ def feature_key(subject: Subject, marking: Marking, signature: str) -> str:
             ],
         }
     )
+
+
+def encode_frames(
+    encoder: VisionEncoder, subjects: Sequence[Frames], *, at_once: int = 32
+) -> Float[Tensor, "batch token dim"]:
+    """The tokens of all frames of each subject, one frame after another: a clip of F frames of P tokens
+    gives F x P. Every subject has the same number of frames; `at_once` bounds what the encoder gets."""
+    frames = [frame for subject in subjects for frame in subject]
+    tokens = [encoder.encode(frames[start : start + at_once]) for start in range(0, len(frames), at_once)]
+    return torch.cat(tokens).reshape(len(subjects), -1, encoder.dim)
+
+
+def _num_frames(subjects: Sequence[Subject]) -> int:
+    counts = {len(subject.images): subject.id for subject in subjects}
+    if len(counts) > 1:
+        (few, one), (many, other) = min(counts.items()), max(counts.items())
+        raise DataError(
+            f"subject {one!r} has {few} frames and {other!r} has {many}",
+            hint="give all clips of a data set the same number of frames, such as by its option num_frames",
+        )
+    return next(iter(counts), 1)

@@ -81,10 +81,10 @@ _HABIT = {
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one annotator ticked, and their valence, arousal and dominance: integers from 1 to 10."""
+    """What one annotator ticked, and their valence, arousal and dominance: integers from 1 to 10, or None."""
 
     labels: tuple[str, ...]
-    dimensions: tuple[int, int, int]
+    dimensions: tuple[int, int, int] | None
 
 
 def _parse(text: str) -> dict[str, float]:

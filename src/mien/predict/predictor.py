@@ -23,12 +23,14 @@ from mien.describe.prompts import prompt
 from mien.describe.questions import Question, Questioner
 from mien.describe.retry import Outcome, ask
 from mien.errors import DataError, MienError, RunError
+from mien.features.encode import encode_frames
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionEncoder, load_vision
-from mien.images import Marking, prepare
+from mien.images import Marking
 from mien.model.classifier import ClassifierOutput, scores_of
 from mien.train.checkpoint import Trained, load_trained
 from mien.types import DIMENSIONS, Description, Prediction, Subject
+from mien.views import prepare_frames
 
 __all__ = ["Predictor"]
 
@@ -47,7 +49,7 @@ class _Inputs:
     """One subject on its way; None for what the run's fusion does not use."""
 
     subject: Subject
-    image: Image.Image | None = None
+    images: tuple[Image.Image, ...] | None = None
     question: Question | None = None
     request: Request | None = None
     description: Description | None = None
@@ -125,6 +127,7 @@ class Predictor:
             prompt=prompt(options.prompt),
             label_set=self.trained.label_set,
             marking=Marking(style=options.marking),
+            clip=options.clip,
         )
         return _Reader(engine=engine, tokenizer=tokenizer, questioner=questioner)
 
@@ -141,8 +144,8 @@ class Predictor:
                 inputs = replace(inputs, question=question, request=request)
             if self._encoder is not None:
                 marking = Marking(style=self._recipe.feature_marking)
-                image = self._encoder.fit(prepare(subject, marking=marking))
-                inputs = replace(inputs, image=image)
+                frames = prepare_frames(subject, marking=marking)
+                inputs = replace(inputs, images=tuple(self._encoder.fit(frame) for frame in frames))
         except DataError as error:
             return error
         return inputs
@@ -183,9 +186,9 @@ class Predictor:
     def _classify(self, inputs: Sequence[_Inputs]) -> ClassifierOutput:
         image = ids = mask = None
         if self._encoder is not None:
-            images = [item.image for item in inputs if item.image is not None]
+            images = [item.images for item in inputs if item.images is not None]
             # Through float16, as the features that the model was trained on: they were cached so.
-            image = self._encoder.encode(images).half().float().to(self._device)
+            image = encode_frames(self._encoder, images).half().float().to(self._device)
         if self._reader is not None:
             texts = [item.description.text for item in inputs if item.description is not None]
             ids, mask = (part.to(self._device) for part in self._reader.tokenizer.encode(texts))

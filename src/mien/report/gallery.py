@@ -10,8 +10,6 @@ wider margin of scores is the better.
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,22 +17,22 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image
 
 from mien.errors import MienError
 from mien.evaluate.examples import Example
 from mien.evaluate.metrics import positives
 from mien.evaluate.scores import SplitScores
-from mien.images import Marking, mark, open_image
+from mien.images import Marking
 from mien.report.charts import Scale
-from mien.types import DIMENSIONS
+from mien.report.pictures import data_uri
+from mien.types import DIMENSIONS, ImageRef, Subject
+from mien.views import prepare
 
 __all__ = ["Card", "DimensionLine", "Guess", "best_and_worst", "rate"]
 
 log = logging.getLogger(__name__)
 
 _SHOWN_GUESSES: Final = 5
-_LONGER_SIDE: Final = 560  # pixels; twice the width at which a page shows it, for sharp print
 _BOX: Final = Marking(style="red_box")
 _SCALE: Final = Scale(low=0.0, high=1.0, step=0.2)
 
@@ -160,16 +158,15 @@ def _dimensions(scores: SplitScores, row: int) -> tuple[DimensionLine, ...]:
 
 
 def _picture(example: Example) -> tuple[str, str]:
-    """The first picture with its box, as a data URI; or "" and why there is none."""
-    if example.frames[0] is not None:
-        return "", "a clip; its frames are not shown here"
+    """The picture with its box, of a clip the frame in the middle, as a data URI; or "" and why there is
+    none."""
+    images = tuple(
+        ImageRef(path=path, frame=frame) for path, frame in zip(example.images, example.frames, strict=True)
+    )
     try:
-        image = mark(open_image(example.images[0]), example.boxes[0], _BOX)
+        image = prepare(Subject(id=example.id, images=images, boxes=example.boxes), marking=_BOX)
     except MienError as error:
         # In ASCII: an id may hold anything, control characters and halves of characters included.
         log.warning("example %a is shown without its picture: %a", example.id, str(error))
         return "", str(error)
-    image.thumbnail((_LONGER_SIDE, _LONGER_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=85, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", ""
+    return data_uri(image), ""

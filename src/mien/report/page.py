@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
 
 from mien import __version__
 from mien.errors import RunError
@@ -24,6 +20,7 @@ from mien.evaluate.metrics import POSITIVE
 from mien.report.contents import Contents, gather
 from mien.report.gallery import best_and_worst
 from mien.report.tables import difference_tables, headline, label_table, score_tables
+from mien.report.template import environment
 from mien.runs import atomic_write_bytes
 
 __all__ = ["REPORT", "report"]
@@ -35,7 +32,7 @@ _EMBEDDED: Final = "playhouse"
 
 def report(run: Path) -> Path:
     """Writes the page of a run and returns its path; RunError if the run was not evaluated yet."""
-    page = _environment().get_template("page.html").render(_view(gather(run)))
+    page = environment("page.css").get_template("page.html").render(_view(gather(run)))
     path = run / REPORT
     try:
         # A description may hold half a surrogate pair, which no file can; it becomes a question mark.
@@ -105,19 +102,3 @@ def _facts(contents: Contents) -> tuple[tuple[str, str], ...]:
 
 def _joined(section: Mapping[str, Any], *keys: str) -> str:
     return ", ".join(str(section[key]) for key in keys if section.get(key) is not None)
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        autoescape=True,
-        loader=FunctionLoader(_resource),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["style"] = Markup(_resource("page.css"))  # noqa: S704  our own file
-    return environment
-
-
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

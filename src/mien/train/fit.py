@@ -20,9 +20,9 @@ from mien.train.inputs import Descriptions, InputBuilder
 from mien.train.loop import TrainProgress, train
 from mien.types import Sample
 
-__all__ = ["TRAIN", "VAL", "fit"]
+__all__ = ["TRAIN", "fit"]
 
-TRAIN, VAL = "train", "val"  # the splits that are learned from, and stopped by
+TRAIN = "train"  # the split that is learned from
 
 
 def fit(
@@ -38,10 +38,11 @@ def fit(
 ) -> TrainResult:
     """Encodes what the fusion looks at and the cache lacks, trains, and leaves the model in `out`.
 
-    `samples` by split, of which "train" and "val" are used; `descriptions` by subject id, of which a
-    fusion without text needs none. Raises DataError if a split or a description is missing.
+    `samples` by split, of which "train" and `train.select_on` are used; `descriptions` by subject id, of
+    which a fusion without text needs none. Raises DataError if a split or a description is missing.
     """
-    missing = [split for split in (TRAIN, VAL) if not samples.get(split)]
+    wanted = (TRAIN, recipe.train.select_on)
+    missing = [split for split in wanted if not samples.get(split)]
     if missing:
         raise DataError(
             f"training needs a split {missing[0]!r}, and there are {', '.join(sorted(samples)) or 'none'}",
@@ -58,6 +59,6 @@ def fit(
             descriptions=descriptions if fusion.uses_text else None,
             on_progress=on_encode,
         )
-        for split in (TRAIN, VAL)
+        for split in wanted
     )
     return train(recipe, data, val, out, on_progress=on_train)

@@ -1,0 +1,105 @@
+"""The command line as a whole: its commands, and how a process of it ends.
+
+Goes in: the arguments. Comes out: an exit code.
+Knows nothing about: what any command does.
+
+A failure is two lines, what happened and what to do; with MIEN_DEBUG=1 the traceback comes before them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+
+from mien import __version__
+from mien.cli.data import data, doctor
+from mien.cli.rooms import rooms
+from mien.errors import MienError, UsageError
+
+__all__ = ["app", "main"]
+
+_INTERRUPTED: Final = 130  # the shells' convention: 128 + SIGINT
+_TERMINATED: Final = 143  # 128 + SIGTERM
+_PIPE_CLOSED: Final = 141  # 128 + SIGPIPE
+
+app = typer.Typer(
+    name="mien",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich would take longer to import than all the rest
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data, name="data")
+app.add_typer(rooms)
+app.command()(doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """How people in photographs appear to feel: in words, and in labels.
+
+    What is estimated is the appearance, never the feeling. See RESPONSIBLE_USE.md.
+    """
+    if version:
+        typer.echo(f"mien {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line (the process's own by default) and returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        # Outside of standalone mode, Typer hands over what went wrong and the code of `Exit`.
+        code = app(None if arguments is None else list(arguments), prog_name="mien", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except MienError as error:
+        return _report(error)
+    except typer.TyperException as error:
+        return _report(_usage_error(error))
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has enough; Python must not flush into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001  the last line of defence: a user never meets a traceback
+        hint = "this is a defect of mien; run again with MIEN_DEBUG=1 and report what it prints"
+        return _report(MienError(f"unexpected {type(error).__name__}: {error}", hint=hint), cause=error)
+
+
+def _terminate(signum: int, frame: Any) -> None:
+    """As after an interrupt: what was committed is kept, locks are given back, nothing else is."""
+    raise SystemExit(_TERMINATED)
+
+
+def _report(error: MienError, cause: BaseException | None = None) -> int:
+    if os.environ.get("MIEN_DEBUG") == "1":
+        traceback.print_exception(cause or error)
+    typer.echo(f"error: {_one_line(str(error))}", err=True)
+    typer.echo(f"hint: {_one_line(error.hint or 'see mien --help')}", err=True)
+    return error.exit_code
+
+
+def _usage_error(error: typer.TyperException) -> UsageError:
+    """What Typer says about wrong arguments, with the nearest valid option where it knows one."""
+    context = getattr(error, "ctx", None)
+    hint = f"see {context.command_path if context is not None else 'mien'} --help"
+    near = getattr(error, "possibilities", None)
+    if near:
+        return UsageError(error.message, hint=f"did you mean {' or '.join(sorted(near))}? {hint}")
+    return UsageError(error.format_message(), hint=hint)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

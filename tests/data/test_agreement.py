@@ -1,0 +1,140 @@
+"""Agreement against a published example, against its definition, and at its ends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.data.made_up import MOODS, MadeUp, person
+
+from mien.data.agreement import agree, agreement
+from mien.labels import LabelSet
+from mien.types import DIMENSIONS, Target
+
+# The worked example of Fleiss' kappa in Wikipedia: 10 subjects, 14 raters, 5 categories; kappa is 0.210.
+_EXAMPLE = (
+    (0, 0, 0, 0, 14),
+    (0, 2, 6, 4, 2),
+    (0, 0, 3, 5, 6),
+    (0, 3, 9, 2, 0),
+    (2, 2, 8, 1, 1),
+    (7, 7, 0, 0, 0),
+    (3, 2, 6, 3, 0),
+    (2, 5, 3, 2, 2),
+    (6, 5, 2, 1, 0),
+    (0, 2, 2, 3, 7),
+)
+_GRADES = LabelSet(name="grades", labels=("1", "2", "3", "4", "5"), exclusive=True)
+
+
+def _said(*labels: str, values: Sequence[float] | None = None) -> Target:
+    dimensions = None if values is None else dict(zip(DIMENSIONS, values, strict=True))
+    return Target(labels=dict.fromkeys(labels, 1.0), dimensions=dimensions)
+
+
+def test_the_published_example() -> None:
+    subjects = [
+        [_said(grade) for grade, count in zip(_GRADES.labels, row, strict=True) for _ in range(count)]
+        for row in _EXAMPLE
+    ]
+    found = agree("test", iter(subjects), _GRADES)
+    shares = np.sum(_EXAMPLE, axis=0) / 140
+    weights = shares * (1 - shares)
+    # Fleiss (1971): the kappa of all categories is the mean of each one's, weighted by p (1 - p).
+    kappas = [found.kappa[grade] for grade in _GRADES.labels]
+    assert np.dot(weights, np.array(kappas, dtype=float)) / weights.sum() == pytest.approx(0.210, abs=5e-4)
+    assert found.subjects == 10
+
+
+def test_perfect_agreement_is_one_and_a_constant_answer_is_not_defined() -> None:
+    subjects = [[_said("calm")] * 3, [_said()] * 2]
+    found = agree("test", iter(subjects), MOODS)
+    assert found.kappa == {"calm": 1.0, "glad": None, "sour": None}
+    assert found.mean_kappa == 1.0
+
+
+def test_perfect_disagreement_of_two_is_minus_one() -> None:
+    subjects = [[_said("calm"), _said()], [_said(), _said("calm")]]
+    assert agree("test", iter(subjects), MOODS).kappa["calm"] == pytest.approx(-1.0)
+
+
+def test_answers_at_random_agree_about_as_chance_would() -> None:
+    lots = random.Random(0)
+
+    def opinion() -> Target:
+        values = [lots.randint(1, 10) / 10 for _ in DIMENSIONS]
+        return _said(*(label for label in MOODS.labels if lots.random() < 0.3), values=values)
+
+    subjects = [[opinion() for _ in range(lots.randint(2, 6))] for _ in range(4000)]
+    found = agree("test", iter(subjects), MOODS)
+    assert all(value == pytest.approx(0, abs=0.03) for value in found.kappa.values())
+    assert all(item.alpha == pytest.approx(0, abs=0.03) for item in found.dimensions.values())
+    # Two values drawn from 1..10 lie (10 - 1/10) / 3 steps apart on average.
+    assert found.dimensions["valence"].difference == pytest.approx(0.33, abs=0.01)
+
+
+_VALUES = st.lists(st.lists(st.integers(1, 10), min_size=2, max_size=5), min_size=1, max_size=6)
+
+
+@given(subjects=_VALUES)
+def test_alpha_is_what_its_definition_says(subjects: list[list[int]]) -> None:
+    opinions = [[_said(values=(value / 10, 0.5, 0.5)) for value in values] for values in subjects]
+    found = agree("test", iter(opinions), MOODS).dimensions
+    pooled = [value / 10 for values in subjects for value in values]
+    observed = sum(
+        sum((a - b) ** 2 for a, b in permutations([value / 10 for value in values], 2)) / (len(values) - 1)
+        for values in subjects
+    ) / len(pooled)
+    expected = sum((a - b) ** 2 for a, b in permutations(pooled, 2)) / (len(pooled) * (len(pooled) - 1))
+    if expected:
+        assert found["valence"].alpha == pytest.approx(1 - observed / expected, abs=1e-9)
+    else:
+        assert found["valence"].alpha is None
+    assert found["arousal"].alpha is None
+    assert found["arousal"].difference == 0
+
+
+@given(
+    subjects=st.lists(st.lists(st.booleans(), min_size=2, max_size=6), min_size=1, max_size=8),
+    rest=st.lists(st.booleans(), max_size=1),
+)
+def test_kappa_is_what_its_definition_says(subjects: list[list[bool]], rest: list[bool]) -> None:
+    opinions = [[_said(*["calm"] * said) for said in answers] for answers in [*subjects, rest]]
+    found = agree("test", iter(opinions), MOODS)
+    pairs = [np.mean([a == b for a, b in permutations(answers, 2)]) for answers in subjects]
+    share = np.mean([np.mean(answers) for answers in subjects])
+    by_chance = share**2 + (1 - share) ** 2
+    expected = None if by_chance == 1 else (np.mean(pairs) - by_chance) / (1 - by_chance)
+    assert found.kappa["calm"] == (None if expected is None else pytest.approx(expected, abs=1e-9))
+    assert found.subjects == len(subjects)  # one opinion is no agreement
+
+
+def test_annotators_who_gave_no_values_are_left_out_of_them() -> None:
+    both = [_said(values=(0.2, 0.2, 0.2)), _said(), _said(values=(0.6, 0.2, 0.2))]
+    found = agree("test", iter([both, [_said(), _said()]]), MOODS)
+    assert found.subjects == 2
+    assert found.dimensions["valence"].subjects == 1
+    assert found.dimensions["valence"].difference == pytest.approx(0.4)
+    assert found.to_json()["kappa"]["calm"] is None
+
+
+def test_soft_answers_count_from_a_half() -> None:
+    subjects = [
+        [Target(labels={"calm": 0.5}), Target(labels={"calm": 0.9})],
+        [_said(), Target(labels={"calm": 0.4})],
+    ]
+    assert agree("test", iter(subjects), MOODS).kappa["calm"] == 1.0
+
+
+def test_only_splits_with_several_annotators_are_there(tmp_path: Path) -> None:
+    alone = person("a", tmp_path, "calm", opinions=[_said("calm")])
+    several = person("b", tmp_path, "calm", opinions=[_said("calm"), _said()])
+    found = agreement(MadeUp(tmp_path, {"train": [alone], "test": [several]}))
+    assert [item.split for item in found] == ["test"]
+    assert agreement(MadeUp(tmp_path, {"train": [alone]})) == ()

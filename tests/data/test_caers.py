@@ -1,0 +1,272 @@
+"""CAER-S from its folders: names that circulate, both protocols, and what is in the way."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mien.data import open_dataset
+from mien.data.caers import Caers
+from mien.data.caers_tree import class_of
+from mien.data.caers_val import carve
+from mien.errors import ConfigError, DataError
+from mien.labels import CAERS
+from mien.playhouse.caers_layout import Frame, write, write_caers
+from mien.recipe import DataOptions
+
+DOT = Image.new("RGB", (4, 4), "white")
+ALIASES = {
+    "Anger": ("Anger", "Angry", "ANGRY"),
+    "Disgust": ("Disgust", "disgusted"),
+    "Fear": ("Fear", "Fearful"),
+    "Happy": ("Happy", "Happiness"),
+    "Neutral": ("Neutral", "neutral"),
+    "Sad": ("Sad", "Sadness"),
+    "Surprise": ("Surprise", "Surprised"),
+}
+
+
+def _open(root: Path, **options: Any) -> Caers:
+    made = open_dataset(DataOptions(name="caers", root=root, options=options), cache=root / ".cache")
+    assert isinstance(made, Caers)
+    return made
+
+
+def _carved(root: Path, groups: Sequence[Sequence[str]] = ()) -> Caers:
+    """In the protocol 7:1:2, where these subject ids are near-duplicates of one another."""
+    number = {item: index for index, group in enumerate(groups) for item in group}
+
+    def grouped(paths: Sequence[Path]) -> list[int]:
+        ids = [path.relative_to(root).as_posix() for path in paths]
+        return [number.get(item, len(groups) + index) for index, item in enumerate(ids)]
+
+    options = DataOptions(name="caers", root=root, options={"protocol": "7:1:2"})
+    return Caers(options, root / ".cache", groups=grouped)
+
+
+def _touch(root: Path, *paths: str) -> None:
+    """Empty files: listing opens none."""
+    for label in CAERS.labels:
+        for split in ("train", "test"):
+            if not any(path.startswith(f"{split}/{alias}/") for path in paths for alias in ALIASES[label]):
+                (root / split / label).mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+
+
+def _ids(dataset: Caers, split: str) -> list[str]:
+    return [record.sample.subject.id for record in dataset.records(split)]
+
+
+def _kinds(dataset: Caers) -> list[tuple[str, str]]:
+    return [(problem.kind, Path(problem.file).name) for problem in dataset.problems()]
+
+
+# --- Reading back ------------------------------------------------------------------------------------
+
+names = st.text(st.characters(exclude_characters="/\\\0.", exclude_categories=("Cs", "Cc")), max_size=8)
+frames = st.sampled_from(CAERS.labels).flatmap(
+    lambda label: st.builds(
+        Frame,
+        label=st.just(label),
+        image=st.just(DOT),
+        name=st.builds(lambda stem, end: f"a{stem}{end}", names, st.sampled_from([".png", ".PNG", ".webp"])),
+        folder=st.sampled_from(ALIASES[label]),
+    )
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(
+    frames=st.lists(
+        st.tuples(st.sampled_from(["train", "test"]), frames),
+        max_size=12,
+        unique_by=lambda item: (item[0], item[1].folder, item[1].name.casefold()),
+    )
+)
+def test_any_tree_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, frames: list[tuple[str, Frame]]
+) -> None:
+    root = tmp_path_factory.mktemp("caers")
+    write_caers(root, {split: [f for s, f in frames if s == split] for split in ("train", "test")})
+    dataset = _open(root)
+    for split in dataset.splits:
+        wanted = {f"{split}/{f.folder}/{f.name}": f.label for s, f in frames if s == split}
+        samples = list(dataset.samples(split))
+        got = {sample.subject.id: sample.target and dict(sample.target.labels) for sample in samples}
+        assert got == {name: {label: 1.0} for name, label in wanted.items()}
+        assert all(sample.subject.images[0].path == root / sample.subject.id for sample in samples)
+        assert all(sample.subject.boxes == (None,) for sample in samples)
+
+
+def test_both_angry_and_anger_are_one_class_and_equal_names_two_subjects(tmp_path: Path) -> None:
+    _touch(tmp_path, "train/Angry/0001.png", "train/Anger/0001.png", "train/Anger/0002.png")
+    dataset = _open(tmp_path)
+    samples = list(dataset.samples("train"))  # the note keeps nobody from training
+    assert [sample.subject.id for sample in samples] == [
+        "train/Anger/0001.png",
+        "train/Anger/0002.png",
+        "train/Angry/0001.png",
+    ]
+    assert all(sample.target and sample.target.labels == {"Anger": 1.0} for sample in samples)
+    assert _kinds(dataset) == [("name_collision", "0001.png")]
+    assert dataset.unusable("train") == []
+
+
+def test_train_may_say_angry_where_test_says_anger(tmp_path: Path) -> None:
+    _touch(tmp_path, "train/Angry/0001.png", "test/Anger/0001.png")
+    dataset = _open(tmp_path)
+    assert dataset.problems() == []
+    targets = [sample.target for split in dataset.splits for sample in dataset.samples(split)]
+    assert [target and target.labels for target in targets] == [{"Anger": 1.0}] * 2
+
+
+def test_names_that_collide_across_classes_are_different_subjects(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"{s}/{label}/0001.png" for s in ("train", "test") for label in CAERS.labels))
+    dataset = _open(tmp_path)
+    ids = [name for split in dataset.splits for name in _ids(dataset, split)]
+    assert len(set(ids)) == 14
+    assert dataset.problems() == []
+
+
+def test_every_alias_means_its_class() -> None:
+    assert {alias: class_of(alias) for own in ALIASES.values() for alias in own} == {
+        alias: label for label, own in ALIASES.items() for alias in own
+    }
+    assert class_of("Contempt") is None
+
+
+def test_litter_is_ignored_and_all_else_is_reported(tmp_path: Path) -> None:
+    _touch(
+        tmp_path,
+        *("train/Happy/0001.png", "train/Happy/Thumbs.db", "train/.DS_Store", "train/Happy/._0001.png"),
+        *("train/Happy/0002.bmp", "train/Contempt/0001.png", "train/Sad/more/0001.png", "test/0003.png"),
+        "test/readme.txt",
+    )
+    dataset = _open(tmp_path)
+    assert _kinds(dataset) == [
+        ("unknown_folder", "Contempt"),
+        ("unreadable", "0002.bmp"),
+        ("unknown_folder", "more"),
+        ("no_label", "0003.png"),
+    ]
+    assert _ids(dataset, "train") == ["train/Happy/0001.png"]
+    with pytest.raises(DataError, match="3 rows of split 'train'"):
+        dataset.samples("train")
+    lenient = DataOptions(name="caers", root=tmp_path, skip_broken=True)
+    assert len(list(open_dataset(lenient, cache=tmp_path).samples("train"))) == 1
+
+
+def test_a_class_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "train" / "Happy").mkdir(parents=True)
+    kinds = Counter(_kinds(_open(tmp_path)))
+    assert kinds == {("missing", label): 1 for label in CAERS.labels if label != "Happy"}
+
+
+def test_a_name_that_is_no_text_is_reported(tmp_path: Path) -> None:
+    _touch(tmp_path, "test/Sad/0001.png")
+    try:
+        (tmp_path / "test" / "Sad" / os.fsdecode(b"\xff.png")).touch()
+    except OSError:
+        pytest.skip("this file system knows text only")
+    dataset = _open(tmp_path)
+    assert _kinds(dataset) == [("unreadable", "\\udcff.png")]
+    assert _ids(dataset, "test") == ["test/Sad/0001.png"]
+
+
+@pytest.mark.parametrize("root", [None, Path("nothing/here")])
+def test_a_root_that_is_no_copy_says_where_to_ask(root: Path | None, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        open_dataset(DataOptions(name="caers", root=root and tmp_path / root), cache=tmp_path)
+    assert "ask for it at" in caught.value.hint
+
+
+def test_half_a_copy_has_half_the_splits(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    assert _open(tmp_path).splits == ("test",)
+    assert _open(tmp_path, protocol="7:1:2").splits == ("val", "test")
+
+
+def test_an_unknown_protocol_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="protocol"):
+        _open(tmp_path, protocol="8:1:1")
+
+
+# --- The protocol 7:1:2 ------------------------------------------------------------------------------
+
+
+def test_val_is_a_third_of_each_class_of_the_test_folder(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"test/{label}/{i}.png" for label in CAERS.labels for i in range(12)))
+    dataset = _carved(tmp_path)
+    assert dataset.splits == ("train", "val", "test")
+    val, test = _ids(dataset, "val"), _ids(dataset, "test")
+    assert Counter(name.split("/")[1] for name in val) == dict.fromkeys(CAERS.labels, 4)
+    assert sorted(val + test) == sorted(_ids(_open(tmp_path), "test"))
+    assert [sample.split for sample in dataset.samples("val")] == ["val"] * 28
+
+
+def test_who_is_val_depends_on_neither_train_nor_other_classes_nor_a_folders_name(tmp_path: Path) -> None:
+    few, many = tmp_path / "few", tmp_path / "many"
+    _touch(few, *(f"test/Anger/{i}.png" for i in range(20)))
+    _touch(many, *(f"test/Angry/{i}.png" for i in range(20)), "test/Sad/1.png", "train/Sad/1.png")
+    val = [
+        {name.split("/")[2] for name in _ids(_carved(root), "val") if "/Ang" in name} for root in (few, many)
+    ]
+    assert val[0] == val[1]
+
+
+def test_near_duplicates_stay_on_one_side(tmp_path: Path) -> None:
+    ids = [f"test/{label}/{i}.png" for label in ("Happy", "Sad") for i in range(30)]
+    _touch(tmp_path, *ids)
+    groups = [ids[0:5], ids[5:7], [ids[10], ids[40]], ids[50:53]]  # one spans both classes
+    dataset = _carved(tmp_path, groups)
+    val = set(_ids(dataset, "val"))
+    assert all(len({item in val for item in group}) == 1 for group in groups)
+    assert abs(len(val) - 20) <= 2
+
+
+@given(st.data())
+def test_the_order_of_a_listing_does_not_matter(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 25))
+    items = [
+        (data.draw(st.sampled_from(("Sad", "Fear"))), f"{index}.png", data.draw(st.integers(0, 12)))
+        for index in range(size)
+    ]
+    shuffled = data.draw(st.permutations(items))
+
+    def val(rows: Sequence[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
+        inside = carve([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+        return {row for row, is_val in zip(rows, inside, strict=True) if is_val}
+
+    first, second = val(items), val(shuffled)
+    assert first == second
+    assert not {row[2] for row in first} & {row[2] for row in set(items) - first}  # no group on both sides
+
+
+def test_without_duplicates_val_is_exactly_a_third() -> None:
+    for size in range(1, 40):
+        names = [f"{index}.png" for index in range(size)]
+        assert sum(carve(["Sad"] * size, names, range(size))) == round(size / 3)
+
+
+def test_a_reencoded_duplicate_stays_with_its_original(tmp_path: Path) -> None:
+    write(tmp_path, train=1, val=0, test=12, seed=3)
+    originals = sorted((tmp_path / "test").rglob("*.png"))
+    for path in originals:
+        with Image.open(path) as image:
+            image.save(path.with_name(f"again {path.stem}.jpg"), quality=80)
+    dataset = _open(tmp_path, protocol="7:1:2")
+    val, test = set(_ids(dataset, "val")), set(_ids(dataset, "test"))
+    assert val
+    assert len(val | test) == 2 * len(originals)
+    for path in originals:
+        folder = path.relative_to(tmp_path).parent.as_posix()
+        pair = {f"{folder}/{path.name}", f"{folder}/again {path.stem}.jpg"}
+        assert pair <= val or pair <= test

@@ -1,0 +1,147 @@
+"""Other splits: what is alike is on one side, and verifying by the new split file finds nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tests.data.faulty_copies import noise, write_faulty_caers
+
+from mien.data import Dataset, open_dataset
+from mien.data.dedup import assign_splits, dedup
+from mien.data.splits import read_splits
+from mien.data.verify import verify
+from mien.recipe import DataOptions
+
+
+def _manifest(folder: Path, *rows: dict[str, Any]) -> Dataset:
+    path = folder / "people.jsonl"
+    path.write_text("".join(json.dumps({"labels": ["Peace"], **row}) + "\n" for row in rows))
+    return open_dataset(DataOptions(name="manifest", root=path), cache=folder / "cache")
+
+
+def _row(name: str, image: str, split: str, **more: Any) -> dict[str, Any]:
+    return {"id": name, "image": image, "split": split, **more}
+
+
+def _pictures(folder: Path) -> None:
+    """Four pictures; of each of them a copy and a look-alike."""
+    for name in "abcd":
+        noise(name).save(folder / f"{name}.png")
+        (folder / f"{name}_copy.png").write_bytes((folder / f"{name}.png").read_bytes())
+        Image.open(folder / f"{name}.png").save(folder / f"{name}_like.jpg", quality=60)
+
+
+def _assigned(dataset: Dataset, **how: bool) -> dict[str, str | None]:
+    return assign_splits(dataset, verify(dataset).twins, **how)
+
+
+def test_what_spans_splits_goes_to_the_training_side(tmp_path: Path) -> None:
+    _pictures(tmp_path)
+    dataset = _manifest(
+        tmp_path,
+        _row("a test", "a.png", "test"),
+        _row("a train", "a_like.jpg", "train"),
+        _row("a val", "a_copy.png", "val"),
+        _row("b test", "b.png", "test"),
+        _row("b val", "b_like.jpg", "val"),
+        _row("c test", "c.png", "test"),
+        _row("c test again", "c_copy.png", "test"),
+        _row("d train", "d.png", "train"),
+    )
+    assert _assigned(dataset) == {
+        "a test": "train",
+        "a train": "train",
+        "a val": "train",
+        "b test": "val",
+        "b val": "val",
+        "c test": "test",
+        "c test again": "test",
+        "d train": "train",
+    }
+
+
+def test_people_of_one_picture_stay_together_also_by_way_of_others(tmp_path: Path) -> None:
+    _pictures(tmp_path)
+    dataset = _manifest(
+        tmp_path,
+        _row("one", "a.png", "train"),
+        _row("two", "a.png", "test"),
+        _row("three", "a_like.jpg", "test"),
+        _row("four", "a_like.jpg", "val"),
+        _row("five", "b.png", "test"),
+    )
+    assert _assigned(dataset) == {
+        **dict.fromkeys(("one", "two", "three", "four"), "train"),
+        "five": "test",
+    }
+
+
+def test_who_has_no_label_is_left_out_rather_than_trained_on(tmp_path: Path) -> None:
+    _pictures(tmp_path)
+    dataset = _manifest(
+        tmp_path,
+        _row("a", "a.png", "train"),
+        _row("moves", "a_copy.png", "test", labels=None),
+        _row("stays", "b.png", "test", labels=None),
+    )
+    assert _assigned(dataset) == {"a": "train", "moves": None, "stays": "test"}
+
+
+def test_copies_may_be_dropped_but_not_look_alikes(tmp_path: Path) -> None:
+    _pictures(tmp_path)
+    dataset = _manifest(
+        tmp_path,
+        _row("copy", "a_copy.png", "test"),
+        _row("first", "a.png", "train"),
+        _row("second", "a.png", "train"),
+        _row("like", "a_like.jpg", "train"),
+        _row("b", "b.png", "val"),
+        _row("b copy", "b_copy.png", "val"),
+    )
+    assert _assigned(dataset, drop_copies=True) == {
+        "copy": None,
+        "first": "train",
+        "second": "train",
+        "like": "train",
+        "b": "val",
+        "b copy": None,
+    }
+
+
+def test_by_the_split_file_nothing_is_on_two_sides(tmp_path: Path) -> None:
+    write_faulty_caers(tmp_path / "caers", each=12)
+    options = DataOptions(name="caers", root=tmp_path / "caers")
+    dataset = open_dataset(options, cache=tmp_path / "cache")
+    across = {"duplicate", "near_duplicate", "split_overlap"}
+    before = verify(dataset)
+    assert len([problem for problem in before.problems if problem.kind in across]) == 24
+    out = tmp_path / "splits.jsonl"
+    told = dedup(dataset, out)
+    anew = open_dataset(options.model_copy(update={"split_file": out}), cache=tmp_path / "cache")
+    after = verify(anew)
+    assert [problem for problem in after.problems if problem.kind in across] == []
+    assert after.num_images == before.num_images
+    assert told == {
+        "subjects": before.num_subjects,
+        "groups_alike": 24,
+        "groups_across_splits": 24,
+        "moved": {"test to train": 24},
+        "left_out": 0,
+        "file": str(out),
+    }
+
+
+def test_every_subject_is_in_the_file_in_the_order_of_the_data_set(tmp_path: Path) -> None:
+    _pictures(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    dataset = _manifest(
+        tmp_path,
+        _row("z", "a.png", "train"),
+        _row("broken", "broken.png", "test"),
+        _row("y", "a_copy.png", "test"),
+    )
+    dedup(dataset, tmp_path / "splits.jsonl")
+    assert list(read_splits(tmp_path / "splits.jsonl").items()) == [
+        *(("z", "train"), ("broken", "test"), ("y", "train"))
+    ]

@@ -1,0 +1,183 @@
+"""The doctor: every copy of a data set, however broken, gets a diagnosis and no exception."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.data.made_up import MOODS, person
+
+from mien.data import doctor
+from mien.data.dataset import Card, Dataset, Part, Record
+from mien.data.doctor import Diagnosis, examine
+from mien.errors import DataError, UnknownNameError
+from mien.labels import LabelSet
+from mien.playhouse.emotic_layout import write
+from mien.recipe import DataOptions
+from mien.types import Problem
+
+
+class Gated(Dataset):
+    """A data set of two parts, of which people.txt names somebody a line."""
+
+    card = Card(
+        name="gated",
+        title="a gated set",
+        licence="research only",
+        homepage="https://example.org",
+        task="to be asked for",
+        access="write to its makers",
+        parts=(
+            Part(what="the list of people", any_of=("people.txt", "lists/people.txt")),
+            Part(what="the pictures", any_of=("pictures/*.png",)),
+            Part(what="the joints", any_of=("joints/*.npy",), needed=False),
+        ),
+        people={"train": 2, "test": 5},
+    )
+
+    def __init__(self, options: DataOptions, cache: Path) -> None:
+        super().__init__(options, cache)
+        if options.root is None or not (options.root / "people.txt").is_file():
+            raise DataError(f"no people.txt in {options.root}", hint="set data.root")
+        self._root = options.root
+
+    @property
+    def label_set(self) -> LabelSet:
+        return MOODS
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train",)
+
+    def _records(self, split: str) -> Iterator[Record]:
+        for name in (self._root / "people.txt").read_text().split():
+            yield person(name, self._root / "pictures" / f"{name}.png", "calm")
+
+    def problems(self) -> Sequence[Problem]:
+        return ()
+
+
+NAME = f"{__name__}:Gated"
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "dataset_class", lambda name: Gated if name == NAME else _unknown(name))
+    monkeypatch.setattr(doctor, "open_dataset", lambda options, *, cache: Gated(options, cache))
+
+
+def _unknown(name: str) -> Any:
+    raise UnknownNameError(f"unknown dataset {name!r}")
+
+
+def _fill(root: Path, people: str = "a b", pictures: Sequence[str] = ("a", "b")) -> Path:
+    (root / "pictures").mkdir(parents=True)
+    (root / "people.txt").write_text(people)
+    for name in pictures:
+        (root / "pictures" / f"{name}.png").touch()
+    return root
+
+
+def _examine(root: Path | None, cache: Path) -> Diagnosis:
+    found = examine(NAME, root, cache=cache)
+    document = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert document["schema"] == 1
+    assert document["ready"] == found.ready
+    for text in (found.card.licence, found.card.access, *found.advice):
+        assert text in found.show()
+    return found
+
+
+def test_a_good_copy_is_ready(tmp_path: Path) -> None:
+    found = _examine(_fill(tmp_path / "set"), tmp_path)
+    assert found.ready
+    assert [part.found for part in found.parts] == [1, 2, 0]
+    assert found.people == {"train": (2, 2), "test": (None, 5)}
+    (advice,) = found.advice
+    assert "test has 0 people and not 5" in advice
+
+
+def test_missing_pictures_are_counted(tmp_path: Path) -> None:
+    found = _examine(_fill(tmp_path / "set", people="a b c", pictures=["a"]), tmp_path)
+    assert not found.ready
+    assert found.to_json()["problems"] == {"missing": 2}
+    assert "2 problems" in found.show()
+
+
+def test_a_missing_part_is_named_with_where_to_ask_for_it(tmp_path: Path) -> None:
+    found = _examine(_fill(tmp_path / "set", pictures=[]), tmp_path)
+    assert not found.ready
+    assert found.suggested_root is None
+    assert "Missing: the pictures. How to get it: write to its makers." in found.advice
+    assert "- the pictures: not found (pictures/*.png)" in found.show()
+
+
+@pytest.mark.parametrize("given", [".", "outer", "outer/set/pictures", "outer/set/pictures/deep"])
+def test_a_root_that_is_too_high_or_too_deep_is_set_right(tmp_path: Path, given: str) -> None:
+    right = _fill(tmp_path / "outer" / "set")
+    (right / "pictures" / "deep").mkdir()
+    found = _examine(tmp_path / given, tmp_path / "cache")
+    assert found.suggested_root == right
+    assert any(str(right) in text for text in found.advice)
+
+
+def test_a_path_that_is_misspelt_at_its_end_is_set_right(tmp_path: Path) -> None:
+    right = _fill(tmp_path / "set")
+    found = _examine(right / "nothing", tmp_path / "cache")
+    assert not found.root_exists
+    assert found.suggested_root == right
+
+
+@pytest.mark.parametrize("root", [None, Path("no/such/place"), Path("nul\0byte")])
+def test_no_root_is_a_diagnosis(tmp_path: Path, root: Path | None) -> None:
+    found = _examine(root, tmp_path)
+    assert not found.ready
+    assert found.to_json()["root_exists"] is False
+    assert found.advice
+
+
+def test_a_root_that_is_a_file_is_a_diagnosis(tmp_path: Path) -> None:
+    file = tmp_path / "people.txt"
+    file.write_text("a")
+    found = _examine(file, tmp_path)
+    assert [part.found for part in found.parts] == [1, 0, 0]
+    assert found.error
+
+
+def test_a_folder_that_may_not_be_listed_is_a_diagnosis(tmp_path: Path) -> None:
+    root = _fill(tmp_path / "set")
+    root.chmod(0)
+    try:
+        assert _examine(root, tmp_path / "cache").advice
+    finally:
+        root.chmod(0o700)
+
+
+def test_a_library_that_does_not_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_ALL_NEED", {"no_such_library.part": "everything"})
+    found = _examine(_fill(tmp_path / "set"), tmp_path)
+    assert not found.ready
+    assert "pip install no_such_library" in found.show()
+
+
+def test_a_copy_of_a_real_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    root = tmp_path / "emotic copy"
+    write(root, train=5, val=2, test=3, seed=1)
+    found = examine("emotic", root, cache=tmp_path / "cache")
+    assert found.ready
+    assert any("not the whole official data set" in text for text in found.advice)
+    assert examine("emotic", tmp_path, cache=tmp_path / "cache").suggested_root == root
+    shutil.rmtree(root / "emotic" / "mscoco")
+    spoiled = examine("emotic", root, cache=tmp_path / "cache")
+    assert spoiled.lacking == ("pictures of mscoco",)
+    assert spoiled.to_json()["problems"].keys() == {"missing"}
+
+
+def test_an_unknown_data_set_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError):
+        examine("nobody", None, cache=tmp_path)

@@ -1,0 +1,177 @@
+"""Near-duplicates: what is found, what is not, and that searching by bands misses nothing."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+from tests.shared_data import shared
+
+from mien.data import duplicates, fingerprint_cache
+from mien.data.duplicates import MAX_BITS, alike_groups, equal_groups, near_groups
+from mien.data.fingerprints import Fingerprint, Look, fingerprint, look, squashed
+from mien.playhouse.draw import draw_scene
+from mien.playhouse.scene import draw_lots
+
+
+def _scene(index: int) -> Image.Image:
+    return draw_scene(draw_lots(random.Random(f"duplicates {index}"))).image
+
+
+def _print(image: Image.Image, path: Path, **how: object) -> Fingerprint:
+    image.save(path, **how)  # type: ignore[arg-type]
+    found = look(path)
+    assert isinstance(found, Look), found
+    return found.fingerprint
+
+
+def _copies(image: Image.Image, folder: Path) -> Iterator[Fingerprint]:
+    """The picture as a PNG, then as people's copies of it."""
+    width, height = image.size
+    yield _print(image, folder / "a.png", compress_level=1)
+    for quality in (30, 60, 95):
+        yield _print(image, folder / "a.jpg", quality=quality)
+    yield _print(image, folder / "a.jpg", quality=80, progressive=True)
+    for scale in (0.5, 0.75, 1.5, 2):
+        resized = image.resize((int(width * scale), int(height * scale)), Image.Resampling.BICUBIC)
+        yield _print(resized, folder / "a.jpg", quality=85)
+    for factor in (0.85, 1.15):
+        yield _print(ImageEnhance.Brightness(image).enhance(factor), folder / "a.jpg", quality=85)
+    moved = image.crop((round(0.005 * width), 0, width, height))
+    yield _print(moved, folder / "a.jpg", quality=85)
+
+
+def _check_copies(images: list[Image.Image], folder: Path) -> None:
+    """Each copy is like its picture, not only by way of other copies, and like no other picture."""
+    prints = [list(_copies(image, folder)) for image in images]
+    pictures = [row[0] for row in prints]
+    apart = list(range(len(images)))
+    assert alike_groups(pictures) == apart
+    for number, row in enumerate(prints):
+        for copy in row[1:]:
+            assert alike_groups([*pictures, copy]) == [*apart, number]
+
+
+def test_copies_of_scenes_are_found_and_scenes_are_told_apart(tmp_path: Path) -> None:
+    _check_copies([_scene(index) for index in range(12)], tmp_path)
+
+
+def test_copies_of_photographs_are_found_and_photographs_are_told_apart(tmp_path: Path) -> None:
+    files = sorted(shared("emotic-photos", "images").iterdir())[:12]
+    _check_copies([Image.open(path).convert("RGB") for path in files], tmp_path)
+
+
+def test_different_scenes_are_not_alike() -> None:
+    prints = [fingerprint(squashed(_scene(index)), index.to_bytes(32)) for index in range(400)]
+    assert alike_groups(prints) == list(range(400))
+
+
+def test_different_photographs_are_not_alike(tmp_path: Path) -> None:
+    files = sorted(shared("emotic-photos", "images").iterdir())
+    assert near_groups(files, cache=tmp_path) == list(range(len(files)))
+
+
+def test_plain_surfaces_are_alike_only_byte_for_byte(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(4)]
+    for path, color in zip(paths, ("red", "blue", "blue", "black"), strict=True):
+        Image.new("RGB", (60, 40), color).save(path)
+    assert near_groups(paths, cache=tmp_path) == [0, 1, 1, 2]
+
+
+# --- The search --------------------------------------------------------------------------------------
+
+
+def _thumb(seed: int) -> bytes:
+    return np.random.default_rng(seed).integers(0, 256, 256, dtype=np.uint8).tobytes()
+
+
+def _made(index: int, bits: int, thumb: bytes) -> Fingerprint:
+    return Fingerprint(index.to_bytes(32), bits, thumb)
+
+
+# Two bits in each of four bands, and one in each of the others.
+@example(2**63, {0, 1, 11, 12, 22, 23, 33, 34, 44, 54})
+@given(st.integers(0, 2**64 - 1), st.sets(st.integers(0, 63), max_size=MAX_BITS + 4))
+def test_no_pair_within_reach_is_missed(bits: int, flipped: set[int]) -> None:
+    other = bits ^ sum(1 << bit for bit in flipped)
+    # A step of one grey level, so that the two are not the same to the last bit.
+    first = _thumb(0)
+    second = bytes([first[0] ^ 1]) + first[1:]
+    groups = alike_groups([_made(0, bits, first), _made(1, other, second)])
+    assert (groups[0] == groups[1]) == (len(flipped) <= MAX_BITS)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=12))
+def test_groups_are_what_hangs_together(chosen: list[tuple[int, int]]) -> None:
+    hashes, thumbs = (0, 0xFF, 0xFFFF, 2**63), [_thumb(seed) for seed in range(3)]
+    prints = [_made(index, hashes[a], thumbs[b]) for index, (a, b) in enumerate(chosen)]
+    groups = alike_groups(prints)
+    # By the definition: all pairs, joined until nothing changes.
+    expected = list(range(len(prints)))
+    for _ in prints:
+        for i, (a, b) in enumerate(chosen):
+            for j, (c, d) in enumerate(chosen):
+                if b == d and (hashes[a] ^ hashes[c]).bit_count() <= MAX_BITS:
+                    expected[i] = expected[j] = min(expected[i], expected[j])
+    order = {number: place for place, number in enumerate(dict.fromkeys(expected))}
+    assert groups == [order[number] for number in expected]
+
+
+def test_pairs_come_in_pieces_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    few = [int(bits) for bits in rng.integers(0, 2**63, 40)]
+    prints = [_made(index, few[index % 40] ^ (1 << index % 64), _thumb(index % 40)) for index in range(400)]
+    whole = alike_groups(prints)
+    assert len(set(whole)) == 40
+    monkeypatch.setattr(duplicates, "_PAIRS_AT_ONCE", 64)
+    assert alike_groups(prints) == whole
+
+
+def test_what_cannot_be_shown_is_alone() -> None:
+    same = _made(7, 1, _thumb(1))
+    assert alike_groups([None, same, None, same]) == [0, 1, 2, 1]
+    assert equal_groups([None, same, None, same]) == [0, 1, 2, 1]
+    assert alike_groups([]) == []
+
+
+# --- The cache ---------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_decoded_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(3)]
+    for path, index in zip(paths, (1, 2, 1), strict=True):
+        _scene(index).save(path, "PNG", compress_level=0)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    paths += [tmp_path / "broken.jpg", tmp_path / "absent.jpg"]
+    opened: list[str] = []
+
+    def counted(path: Path) -> object:
+        opened.append(path.name)
+        return look(path)
+
+    monkeypatch.setattr(fingerprint_cache, "look", counted)
+    cache = tmp_path / "cache"
+    assert near_groups(paths, cache=cache) == [0, 1, 0, 2, 3]
+    assert sorted(opened) == ["0.png", "1.png", "2.png", "broken.jpg"]
+    assert near_groups(paths, cache=cache) == [0, 1, 0, 2, 3]
+    assert len(opened) == 4
+    # Of the same size as before, so that only its time tells.
+    _scene(2).save(paths[2], "PNG", compress_level=0)
+    assert near_groups(paths, cache=cache) == [0, 1, 1, 2, 3]
+    assert opened[4:] == ["2.png"]
+    assert not list(cache.rglob("*.part"))
+
+
+def test_a_torn_cache_is_made_anew(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.png"]
+    _scene(0).save(paths[0])
+    cache = tmp_path / "cache"
+    near_groups(paths, cache=cache)
+    (file,) = cache.rglob("*.parquet")
+    file.write_bytes(file.read_bytes()[:50])
+    assert near_groups(paths, cache=cache) == [0]
+    assert near_groups([tmp_path / "absent.png"], cache=cache) == [0]

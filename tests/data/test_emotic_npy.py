@@ -1,0 +1,99 @@
+"""EMOTIC from the `.npy` form: pictures made when asked for, and arrays that do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.data.emotic_population import copy_in_all_forms, open_emotic, records
+
+from mien.errors import DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return copy_in_all_forms(tmp_path)
+
+
+def test_pictures_of_arrays_are_made_when_asked_for_and_once(root: Path, tmp_path: Path) -> None:
+    dataset = open_emotic(root, form="npy")
+    assert not list(tmp_path.rglob("*.png"))
+    first = next(dataset.records("val")).sample.subject.images[0].path
+    assert list(tmp_path.rglob("*.png")) == [first]
+    with Image.open(first) as image:
+        assert np.array_equal(np.asarray(image), np.load(root / "val_context_arr.npy")[0])
+    stamp = first.stat().st_mtime_ns
+    assert len(list(dataset.samples("val"))) == 6
+    assert first.stat().st_mtime_ns == stamp
+    assert not list(tmp_path.rglob("*.part"))
+    assert not list(root.rglob("*.png"))
+
+
+def test_other_arrays_are_other_pictures(root: Path) -> None:
+    before = records(root, "npy")[0].sample.subject.images[0].path
+    np.save(root / "val_context_arr.npy", np.zeros((6, 8, 8, 3), dtype=np.uint8))
+    after = records(root, "npy")[0].sample.subject.images[0].path
+    assert before != after
+    with Image.open(after) as image:
+        assert image.size == (8, 8)
+
+
+def _cell(name: str, row: int, column: int, value: float) -> tuple[str, Any]:
+    def change(array: Any) -> Any:
+        array[row, column] = value
+        return array
+
+    return name, change
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "file"),
+    [
+        pytest.param(_cell("cat", 2, 3, 0.5), "bad_row", "val_cat_arr.npy, row 2", id="label-half"),
+        pytest.param(_cell("cat", 2, 3, np.nan), "bad_row", "val_cat_arr.npy, row 2", id="label-nan"),
+        pytest.param(_cell("cat", 2, slice(None), 0), "no_label", "val_cat_arr.npy, row 2", id="no-label"),  # type: ignore[arg-type]
+        pytest.param(_cell("cont", 2, 1, 10.5), "dimension_range", "val_cont_arr.npy, row 2", id="above"),
+        pytest.param(_cell("cont", 2, 1, np.nan), "dimension_range", "val_cont_arr.npy, row 2", id="missing"),
+    ],
+)
+def test_a_wrong_row_of_an_array(root: Path, fault: tuple[str, Any], kind: str, file: str) -> None:
+    name, change = fault
+    path = root / f"val_{name}_arr.npy"
+    np.save(path, change(np.load(path)))
+    dataset = open_emotic(root, form="npy")
+    (problem,) = dataset.problems()
+    assert (problem.kind, problem.file) == (kind, file)
+    names = [record.sample.subject.id for record in dataset.records("val")]
+    assert names == [f"val/{index:05d}" for index in (0, 1, 3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        pytest.param("cat", np.zeros((5, 26)), "6 pictures, 5 rows of labels", id="rows"),
+        pytest.param("cat", np.zeros((6, 25)), r"not \(N, 26\)", id="labels"),
+        pytest.param("cont", np.zeros((6, 3), dtype="U3"), r"not \(N, 3\)", id="text"),
+        pytest.param("context", np.zeros((6, 8, 8)), "not pictures", id="shape"),
+        pytest.param("context", np.zeros((6, 8, 8, 3)), "not pictures", id="floats"),
+        pytest.param("cont", np.array([{}] * 6, dtype=object), "cannot be read", id="pickled"),
+        pytest.param("cont", None, "cannot be read", id="damaged"),
+    ],
+)
+def test_arrays_that_do_not_fit(root: Path, name: str, array: Any, message: str) -> None:
+    path = root / f"val_{name}_arr.npy"
+    if array is None:
+        path.write_bytes(b"\x93NUMPY and then nothing")
+    else:
+        np.save(path, array)
+    with pytest.raises(DataError, match=message):
+        open_emotic(root, form="npy")
+
+
+@pytest.mark.parametrize("name", ["cont", "context"])
+def test_arrays_that_are_missing(root: Path, name: str) -> None:
+    (root / f"val_{name}_arr.npy").unlink()
+    with pytest.raises(DataError, match=f"val_{name}_arr.npy cannot be read"):
+        open_emotic(root, form="npy")

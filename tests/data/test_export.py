@@ -1,0 +1,162 @@
+"""The export: one line a subject that says all a sample says, whole or not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.data.made_up import MOODS, MadeUp, person
+
+from mien.data import open_dataset
+from mien.data.export import export
+from mien.errors import DataError
+from mien.recipe import DataOptions
+from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
+
+_KEYS = ["id", "images", "frames", "boxes", "labels", "dimensions", "split"]
+
+
+def _read(path: Path) -> list[Sample]:
+    """What a stranger would read from the file."""
+    return [_sample(json.loads(line)) for line in path.read_bytes().decode("ascii").splitlines()]
+
+
+def _sample(row: dict[str, object]) -> Sample:
+    assert list(row) == _KEYS
+    images, frames, boxes = row["images"], row["frames"], row["boxes"]
+    labels, dimensions = row["labels"], row["dimensions"]
+    assert isinstance(images, list)
+    assert isinstance(frames, list)
+    assert isinstance(boxes, list)
+    assert isinstance(labels, dict)
+    assert dimensions is None or isinstance(dimensions, dict)
+    subject = Subject(
+        id=str(row["id"]),
+        images=tuple(ImageRef(path=Path(p), frame=f) for p, f in zip(images, frames, strict=True)),
+        boxes=tuple(None if box is None else Box.from_tuple(tuple(box)) for box in boxes),
+    )
+    return Sample(
+        subject=subject, target=Target(labels=labels, dimensions=dimensions), split=str(row["split"])
+    )
+
+
+_NAMES = st.text(st.characters(exclude_characters="\0/"), min_size=1, max_size=12)
+_UNIT = st.floats(0, 1)
+_EDGE = st.floats(-1e4, 1e4)
+
+
+@st.composite
+def _subjects(draw: st.DrawFn) -> Subject:
+    count = draw(st.integers(1, 3))
+    clip = draw(st.booleans())
+    images, boxes = [], []
+    for index in range(count):
+        images.append(ImageRef(path=Path("/photos") / draw(_NAMES), frame=index if clip else None))
+        left, top, width, height = draw(st.tuples(_EDGE, _EDGE, st.floats(1, 500), st.floats(1, 500)))
+        box = Box(left=left, top=top, right=left + width, bottom=top + height)
+        boxes.append(draw(st.sampled_from([box, None])))
+    return Subject(id=draw(_NAMES), images=tuple(images), boxes=tuple(boxes))
+
+
+@given(
+    subjects=st.lists(_subjects(), max_size=4),
+    labels=st.dictionaries(st.sampled_from(MOODS.labels), _UNIT),
+    dimensions=st.none() | st.fixed_dictionaries(dict.fromkeys(DIMENSIONS, _UNIT)),
+)
+def test_reading_gives_back_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory,
+    subjects: list[Subject],
+    labels: dict[str, float],
+    dimensions: dict[str, float] | None,
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    blank = person("x", folder)
+    target = Target(labels=labels, dimensions=dimensions)
+    samples = [Sample(subject=subject, target=target, split="val") for subject in subjects]
+    # ".." and the like are resolved on the way, as a path to a file may be.
+    samples = [s for s in samples if all(i.path.name not in {".", ".."} for i in s.subject.images)]
+    records = [dataclasses.replace(blank, sample=sample) for sample in samples]
+    path = folder / "people.jsonl"
+    assert export(MadeUp(folder, {"val": records}), "val", path) == len(samples)
+    assert _read(path) == samples
+
+
+def test_labels_stand_in_the_order_of_the_set(tmp_path: Path) -> None:
+    made = person("a", tmp_path, "sour", "calm", dimensions=dict.fromkeys(reversed(DIMENSIONS), 0.5))
+    export(MadeUp(tmp_path, {"train": [made]}), "train", tmp_path / "out.jsonl")
+    row = json.loads((tmp_path / "out.jsonl").read_text())
+    assert list(row["labels"]) == ["calm", "sour"]
+    assert list(row["dimensions"]) == list(DIMENSIONS)
+
+
+def test_somebody_without_annotations_has_no_labels(tmp_path: Path) -> None:
+    made = MadeUp(
+        tmp_path, {"test": [person("a", tmp_path / "a.png", labelled=False, box=None, split="test")]}
+    )
+    assert export(made, "test", tmp_path / "out.jsonl") == 1
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == {
+        "id": "a",
+        "images": [str(tmp_path / "a.png")],
+        "frames": [None],
+        "boxes": [None],
+        "labels": {},
+        "dimensions": None,
+        "split": "test",
+    }
+
+
+def test_paths_are_absolute_and_lone_bytes_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = MadeUp(tmp_path, {"train": [person("a", Path("sub/\udcff.png"))]})
+    export(made, "train", Path("out.jsonl"))
+    assert _read(tmp_path / "out.jsonl")[0].subject.images[0].path == tmp_path / "sub" / "\udcff.png"
+
+
+def test_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    made = open_dataset(
+        DataOptions(name="playhouse", options={"train": 2, "val": 3, "test": 1}), cache=tmp_path / "cache"
+    )
+    assert export(made, "val", tmp_path / "1.jsonl") == export(made, "val", tmp_path / "2.jsonl") == 3
+    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
+    assert _read(tmp_path / "1.jsonl") == list(made.samples("val"))
+
+
+def test_what_breaks_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("old")
+
+    class Breaking(MadeUp):
+        def _records(self, split: str):  # type: ignore[no-untyped-def]
+            yield person("a", tmp_path)
+            raise DataError("the disk is gone")
+
+    with pytest.raises(DataError, match="the disk is gone"):
+        export(Breaking(tmp_path, {"train": []}), "train", path)
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("target", ["folder", "no/such/file.jsonl", "file/out.jsonl"])
+def test_a_place_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"folder|no/such|file/out") as caught:
+        export(MadeUp(tmp_path, {"train": [person("a", tmp_path)]}), "train", tmp_path / target)
+    assert caught.value.hint
+
+
+def test_unusable_rows_and_unknown_splits_are_errors_before_anything_is_written(
+    tmp_path: Path, paint: Callable[..., Path]
+) -> None:
+    broken = [Problem(kind="bad_row", file="x.csv, row 2", message="no box")]
+    made = MadeUp(tmp_path, {"train": [person("a", paint("a.png"))]}, unusable=broken)
+    with pytest.raises(DataError, match=r"x\.csv, row 2"):
+        export(made, "train", tmp_path / "out.jsonl")
+    with pytest.raises(DataError, match="no split"):
+        export(made, "tset", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()

@@ -1,0 +1,195 @@
+"""The summary: numbers counted by hand, the rule of chance that metrics have, memory that stays flat."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.data.made_up import MOODS, MadeUp, person
+from tests.shared_data import shared
+
+from mien.data import open_dataset
+from mien.data.summary import summarise
+from mien.data.tally import SIDES, Spread
+from mien.evaluate.metrics import POSITIVE, chance
+from mien.labels import CAERS
+from mien.recipe import DataOptions
+from mien.types import Box, ImageRef, Problem, Subject, Target
+
+VAD = {"valence": 0.3, "arousal": 0.5, "dominance": 1.0}
+
+
+def test_a_small_set_is_counted_as_by_hand(tmp_path: Path, paint: Callable[..., Path]) -> None:
+    one, two = paint("1.png"), paint("2.png")
+    people = [
+        person("a", one, "calm", "glad", dimensions=VAD, attributes={"age": "Kid"}),
+        person("b", one, "calm", box=None, attributes={"age": "Adult"}),
+        person("c", two, dimensions={**VAD, "valence": 0.7}, attributes={"age": "Adult"}),
+        person("d", two, labelled=False, box=(0, 0, 40, 90)),
+    ]
+    found = summarise(MadeUp(tmp_path, {"train": people}))
+    assert json.loads(json.dumps(found.to_json()))["splits"] == {
+        "train": {
+            "images": 2,
+            "subjects": 4,
+            "labels_per_subject": 1.0,  # 3 labels on 3 labelled people
+            "chance_map": pytest.approx((2 / 3 + 1 / 3) / 2),  # nobody is sour, which does not count
+            "with_dimensions": 2,
+        }
+    }
+    (part,) = found.splits
+    assert (part.unlabelled, part.boxless) == (1, 1)
+    assert part.positives == {"calm": 2, "glad": 1, "sour": 0}
+    assert part.together == ((2, 1, 0), (1, 1, 0), (0, 0, 0))
+    assert part.attributes == {"age": {"Adult": 2, "Kid": 1}}
+    assert part.dimensions["valence"].mean == pytest.approx(0.5)
+    assert (part.dimensions["valence"].low, part.dimensions["valence"].high) == (0.3, 0.7)
+    assert part.dimensions["valence"].histogram == [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]
+    assert part.boxes.histogram == [2, 0, 1, 0, 0, 0, 0]  # sides 10, 10 and 60
+    assert found.problems == {}
+
+
+def test_the_document_begins_as_its_contract_says(tmp_path: Path, paint: Callable[..., Path]) -> None:
+    found = summarise(MadeUp(tmp_path, {"train": [person("a", paint("a.png"), "calm")]})).to_json()
+    assert list(found)[:4] == ["schema", "dataset", "splits", "problems"]
+    assert (found["schema"], found["dataset"]) == (1, "made_up")
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), min_size=3, max_size=3), min_size=1, max_size=20
+    )
+)
+def test_chance_is_the_metrics_own(tmp_path_factory: pytest.TempPathFactory, rows: list[list[float]]) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    people = []
+    for index, row in enumerate(rows):
+        made = person(f"{index}", folder / "x.png")
+        target = Target(labels=MOODS.decode(row))
+        people.append(dataclasses.replace(made, sample=dataclasses.replace(made.sample, target=target)))
+    (part,) = summarise(MadeUp(folder, {"train": people})).splits
+    targets = np.array(rows)
+    if (targets >= POSITIVE).any():
+        assert part.chance_map == pytest.approx(chance("mAP", targets))
+    else:
+        assert part.chance_map is None
+    assert part.labels_per_subject == pytest.approx((targets >= POSITIVE).sum(axis=1).mean())
+    truth = (targets >= POSITIVE).astype(int)
+    assert np.array_equal(part.together, truth.T @ truth)
+
+
+def test_of_an_exclusive_set_the_most_frequent_label_is_the_chance(tmp_path: Path) -> None:
+    people = [person(f"{i}", tmp_path, label) for i, label in enumerate(["Sad", "Happy", "Happy", "Fear"])]
+    (part,) = summarise(MadeUp(tmp_path, {"train": people}, label_set=CAERS)).splits
+    assert part.most_frequent == ("Happy", 0.5)
+    targets = np.array([CAERS.encode(item.sample.target.labels) for item in people if item.sample.target])
+    assert part.most_frequent[1] == chance("accuracy", targets)
+
+
+def test_a_split_without_labels_has_no_chance(tmp_path: Path, paint: Callable[..., Path]) -> None:
+    (part,) = summarise(MadeUp(tmp_path, {"test": [person("a", paint("a.png"), labelled=False)]})).splits
+    assert part.to_json() == {
+        "images": 1,
+        "subjects": 1,
+        "labels_per_subject": None,
+        "chance_map": None,
+        "with_dimensions": 0,
+    }
+    assert part.most_frequent is None
+
+
+def test_a_split_without_people_is_no_error(tmp_path: Path) -> None:
+    found = summarise(MadeUp(tmp_path, {"train": []}))
+    assert json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_problems_are_counted_by_kind(tmp_path: Path, paint: Callable[..., Path]) -> None:
+    problems = [Problem(kind="bad_row", file="x.csv, row 2", message="")] * 2
+    problems += [Problem(kind="no_label", file="x.csv, row 3", message="")]
+    people = {"train": [person("a", paint("a.png"), "calm")]}
+    assert summarise(MadeUp(tmp_path, people, problems=problems)).problems == {"bad_row": 2, "no_label": 1}
+
+
+def test_a_missing_file_counts_once_whoever_is_in_it_and_whoever_told(
+    tmp_path: Path, paint: Callable[..., Path]
+) -> None:
+    told, untold, folderless = tmp_path / "told.png", tmp_path / "untold.png", tmp_path / "no" / "x.png"
+    (tmp_path / "folder.png").mkdir()
+    people = [
+        person("a", paint("there.png")),
+        person("b", told),
+        person("c", untold),
+        person("d", untold),
+        person("e", folderless),
+        person("f", tmp_path / "folder.png"),
+        person("g", Path("nul\0.png")),
+    ]
+    problems = [Problem(kind="missing", file=str(told), message="")]
+    found = summarise(MadeUp(tmp_path, {"train": people, "test": people}, problems=problems))
+    assert found.problems == {"missing": 5}
+    assert found.missing == (str(untold), str(folderless), str(tmp_path / "folder.png"), "nul\0.png")
+
+
+def test_no_picture_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paint: Callable[..., Path]
+) -> None:
+    people = {"train": [person("a", paint("a.png"), "calm")]}
+    monkeypatch.setattr("PIL.Image.open", None)
+    monkeypatch.setattr(Path, "open", None)
+    assert summarise(MadeUp(tmp_path, people)).problems == {}
+
+
+def test_a_clip_is_one_file_with_a_box_a_frame(tmp_path: Path, paint: Callable[..., Path]) -> None:
+    made, path = person("a", tmp_path, "calm"), paint("clip.png")
+    clip = Subject(
+        id="a",
+        images=tuple(ImageRef(path=path, frame=frame) for frame in (3, 9)),
+        boxes=(Box(left=0, top=0, right=5, bottom=5), None),
+    )
+    record = dataclasses.replace(made, sample=dataclasses.replace(made.sample, subject=clip))
+    (part,) = summarise(MadeUp(tmp_path, {"train": [record]})).splits
+    assert (part.images, part.subjects, part.clips, part.boxes.count, part.boxless) == (1, 1, 1, 1, 0)
+
+
+@given(steps=st.lists(st.integers(0, 10), min_size=1))
+def test_every_tenth_falls_into_its_own_bin(steps: list[int]) -> None:
+    spread = Spread()
+    for step in steps:
+        spread.add(step / 10)
+    assert spread.histogram == [steps.count(step) for step in range(11)]
+
+
+def test_bins_of_boxes_are_named_by_their_edges(tmp_path: Path) -> None:
+    sides = [1, *(edge for edge in SIDES[1:])]
+    people = [person(f"{side}", tmp_path, box=(0, 0, side, side)) for side in sides]
+    (part,) = summarise(MadeUp(tmp_path, {"train": people})).splits
+    assert part.boxes.histogram == [1] * len(SIDES)
+    assert part.boxes.names[0] == "0 to 16"
+    assert part.boxes.names[-1] == "512 and more"
+
+
+def test_an_attribute_of_many_values_stays_small(tmp_path: Path) -> None:
+    people = [person(f"{i}", tmp_path, attributes={"note": f"value {i}"}) for i in range(500)]
+    (part,) = summarise(MadeUp(tmp_path, {"train": people})).splits
+    assert len(part.attributes["note"]) < 100
+    assert sum(part.attributes["note"].values()) == 500
+
+
+def test_real_photographs(tmp_path: Path) -> None:
+    root = shared("emotic-photos", "manifest.jsonl")
+    found = summarise(open_dataset(DataOptions(name="manifest", root=root), cache=tmp_path))
+    assert sum(part.subjects for part in found.splits) == 615
+    assert sum(part.images for part in found.splits) == 489
+    assert found.problems == {}
+    rows = [json.loads(line) for line in root.read_text(encoding="utf-8").splitlines()]
+    for part in found.splits:
+        own = [row["labels"] for row in rows if row["split"] == part.split]
+        assert part.labels_per_subject == pytest.approx(sum(map(len, own)) / len(own))
+        shares = [sum(label in row for row in own) / len(own) for label in found.labels]
+        assert part.chance_map == pytest.approx(np.mean([share for share in shares if share]))

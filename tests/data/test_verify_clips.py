@@ -1,0 +1,69 @@
+"""Verifying clips: decoded whole, boxes frame by frame, one problem a subject."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.data.faulty_copies import clip_of
+from tests.data.made_records import BOX, Made, in_clip, told
+
+from mien.data.verify import verify
+from mien.playhouse.bold_layout import write_bold
+from mien.types import Box, Problem
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    made = clip_of(0, num_frames=10)
+    write_bold(tmp_path, {"train": [made]})
+    return tmp_path / "videos" / made.video
+
+
+def test_a_clip_is_checked_frame_by_frame_and_told_subject_by_subject(clip: Path) -> None:
+    inside, out = Box.from_tuple(BOX), Box(left=-10, top=0, right=20, bottom=20)
+    gone = replace(out, left=200, right=300)
+    dataset = Made(
+        in_clip("fits", clip, (0, inside), (9, None)),
+        in_clip("late", clip, (8, None), (10, None), (11, None)),
+        in_clip("sticks out", clip, (2, out), (3, out), (4, inside)),
+        in_clip("gone", clip, (2, out), (3, gone)),
+    )
+    verified = verify(dataset)
+    assert [(problem.kind, problem.message.partition(":")[0]) for problem in verified.problems] == [
+        *(("frame_range", "late"), ("box_clipped", "sticks out"), ("box_outside", "gone"))
+    ]
+    assert "2 of 3 frames" in verified.problems[1].message
+    assert [(fault.subject_id, fault.frame) for fault in verified.boxes] == [("gone", 3), ("sticks out", 2)]
+    assert verified.num_images == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "kind"), [(0.0, "empty"), (0.3, "clip_truncated"), (0.9, "clip_truncated")], ids=str
+)
+def test_a_clip_that_is_cut(clip: Path, share: float, kind: str) -> None:
+    data = clip.read_bytes()
+    clip.write_bytes(data[: int(share * len(data))])
+    dataset = Made(in_clip("a", clip, (0, None)), in_clip("b", clip, (20, None)))
+    # As a data set would find that counts frames without looking further.
+    dataset.deep = (Problem(kind="frame_range", file=str(clip), message="b: the clip has 3 frames"),)
+    assert told(verify(dataset)) == [(kind, "0000.mp4")]
+
+
+def test_what_is_no_clip(clip: Path) -> None:
+    clip.write_bytes(b"no clip at all" * 99)
+    assert told(verify(Made(in_clip("a", clip, (0, None))))) == [("clip_unreadable", "0000.mp4")]
+
+
+def test_a_clip_that_is_damaged_within_is_not_called_cut(clip: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    middle = data.index(b"mdat") + 900
+    data[middle : middle + 300] = bytes(300)
+    clip.write_bytes(data)
+    assert told(verify(Made(in_clip("a", clip, (0, None))))) == [("clip_unreadable", "0000.mp4")]
+
+
+def test_copies_of_a_clip_are_found_by_their_middle_frame(clip: Path) -> None:
+    again = clip.with_name("again.mp4")
+    again.write_bytes(clip.read_bytes())
+    verified = verify(Made(in_clip("a", clip, (0, None)), in_clip("b", again, (0, None), split="val")))
+    assert told(verified) == [("duplicate", "again.mp4")]

@@ -1,0 +1,290 @@
+"""The page about a data set: true numbers, the worst first, self-contained, deaf to hostile names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+from tests.data.made_up import MadeUp, person
+from tests.report.pages import PageReader, read_page
+
+from mien.data import Dataset, open_dataset
+from mien.data.agreement import agreement
+from mien.data.dataset import Card, Record
+from mien.data.summary import summarise
+from mien.data.verify import Verified, verify
+from mien.errors import DataError
+from mien.labels import CAERS, LabelSet
+from mien.recipe import DataOptions
+from mien.report.audit import write_audit
+from mien.report.kinds import GRAVITIES, kind_of
+from mien.report.pictures import with_box
+from mien.types import Box, Problem, Target
+
+_HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</style></title></section></main><h1>mine",
+    "{{ 7 * 7 }}{% raw %}",
+    "\u202edesrever \u2028 half \ud83d",
+)
+KINDS = (
+    *("missing", "unknown_label", "no_label", "box_degenerate", "box_not_finite", "dimension_range"),
+    *("repeated_id", "bad_row", "name_collision", "unknown_folder", "joints_missing", "no_person"),
+    *("joints_gap", "frame_range", "empty", "truncated", "unreadable", "color_mode", "too_large"),
+    *("box_outside", "box_clipped", "image_size", "clip_unreadable", "clip_truncated", "duplicate"),
+    *("near_duplicate", "split_overlap"),
+)
+
+
+def _write(
+    out: Path, dataset: Dataset, verified: Verified | None = None
+) -> tuple[PageReader, dict[str, Any]]:
+    found = verify(dataset, workers=1) if verified is None else verified
+    page, table = write_audit(out, dataset, summarise(dataset), agreement(dataset), found)
+    reader = read_page(page)
+    document: dict[str, Any] = json.loads(table.read_text(encoding="utf-8"))
+    assert document["schema"] == 1
+    return reader, document
+
+
+def _scene(path: Path, seed: int) -> Path:
+    """A picture that looks like no other."""
+    image = Image.new("RGB", (120, 90), (seed * 40 % 256, 90, 160))
+    draw = ImageDraw.Draw(image)
+    for index in range(8):
+        corner = ((seed * 37 + index * 53) % 100, (seed * 61 + index * 29) % 70)
+        draw.rectangle((*corner, corner[0] + 20, corner[1] + 15), fill=(index * 30, (seed * 50) % 256, 20))
+    image.save(path)
+    return path
+
+
+def _dataset(tmp_path: Path, records: Mapping[str, Sequence[Record]] | None = None, **how: Any) -> MadeUp:
+    if records is None:
+        vad = {"valence": 0.3, "arousal": 0.6, "dominance": 0.5}
+        said = [Target(labels={"calm": 1.0}, dimensions=vad), Target(labels={"glad": 1.0}, dimensions=vad)]
+        train, test = (_scene(tmp_path / f"{index}.png", index) for index in (1, 2))
+        records = {
+            "train": [person("a", train, "calm", "glad"), person("b", train, "calm")],
+            "test": [person("c", test, "glad", split="test", dimensions=vad, opinions=said)],
+        }
+    return MadeUp(tmp_path, records, **how)
+
+
+def test_a_clean_set_is_said_to_be_clean(tmp_path: Path) -> None:
+    page, table = _write(tmp_path / "out", _dataset(tmp_path))
+    assert "No problem was found: 2 files of 3 people were opened and checked." in page.text
+    assert "What is wrong" not in page.text
+    assert (table["problems"], table["found"]) == ({}, [])
+
+
+def test_the_page_needs_nothing_and_asks_for_nothing(tmp_path: Path) -> None:
+    page, _ = _write(tmp_path / "out", _dataset(tmp_path))
+    assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert "href" not in attributes
+        if tag == "img":
+            assert str(attributes["src"]).startswith("data:image/jpeg;base64,")
+    policy = [a for tag, a in page.tags if tag == "meta" and a.get("http-equiv")]
+    assert str(policy[0]["content"]).startswith("default-src 'none'")
+
+
+def test_chance_stands_beside_the_counts_and_splits_are_told_apart(tmp_path: Path) -> None:
+    page, table = _write(tmp_path / "out", _dataset(tmp_path))
+    # train: calm of 2 in 2, glad of 1 in 2; test: glad of 1 in 1.
+    assert "a different mAP on each: 0.750 on train, 1.000 on test" in page.text
+    assert "compare scores on the same split only" in page.text
+    assert table["splits"]["train"]["chance_map"] == 0.75
+
+
+def test_apparent_emotion_is_said_with_licence_and_access(tmp_path: Path) -> None:
+    class Gated(MadeUp):
+        card = Card(
+            name="x",
+            title="x",
+            licence="by request only",
+            homepage="https://example.org",
+            task="t",
+            access="write to them",
+        )
+
+    people = {"train": [person("a", _scene(tmp_path / "a.png", 1), "calm")]}
+    page, _ = _write(tmp_path / "out", Gated(tmp_path, people))
+    for text in ("Apparent emotion.", "by request only", "write to them", "https://example.org"):
+        assert text in page.text
+
+
+def test_agreement_dimensions_and_cooccurrence_are_shown_where_there_are_any(tmp_path: Path) -> None:
+    page, table = _write(tmp_path / "out", _dataset(tmp_path))
+    for heading in ("How far annotators agree", "Valence, arousal, dominance", "Which labels come together"):
+        assert heading in page.text
+    assert table["agreement"]["test"]["kappa"]["calm"] == -1.0
+    # Of the two who are calm, one is glad as well.
+    assert re.search(r'<td class="h5">50</td>', (tmp_path / "out" / "audit.html").read_text())
+
+
+def test_what_there_is_none_of_is_not_shown(tmp_path: Path) -> None:
+    picture = _scene(tmp_path / "a.png", 1)
+    people = {"test": [person("a", picture, labelled=False, split="test", box=None)]}
+    page, table = _write(tmp_path / "out", _dataset(tmp_path, people))
+    for heading in ("annotators agree", "Valence", "come together", "How frequent", "Splits do not compare"):
+        assert heading not in page.text
+    assert table["splits"]["test"]["chance_map"] is None
+
+
+def test_an_exclusive_set_has_accuracy_and_no_heat_map(tmp_path: Path) -> None:
+    labels = ["Sad", "Happy", "Happy", "Fear"]
+    people = [person(f"{i}", _scene(tmp_path / f"{i}.png", i), label) for i, label in enumerate(labels)]
+    page, _ = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}, label_set=CAERS))
+    assert "Chance accuracy" in page.text
+    assert "come together" not in page.text
+    assert "Nobody has: Anger, Disgust, Neutral, Surprise." in page.text
+
+
+def test_the_worst_kind_comes_first_and_all_problems_are_in_the_table(tmp_path: Path) -> None:
+    problems = [Problem(kind="box_clipped", file=f"{i}.png", message="sticks out") for i in range(40)]
+    problems += [Problem(kind="duplicate", file="a.png", message="as b.png")]
+    problems += [Problem(kind="truncated", file="b.png", message="cut")]
+    dataset = _dataset(tmp_path)
+    verified = dataclasses.replace(verify(dataset, workers=1), problems=tuple(problems))
+    page, table = _write(tmp_path / "out", dataset, verified)
+    assert (
+        "42 problems: pictures cut off (1), exact copies across splits (1), boxes that stick out (40)."
+        in page.text
+    )
+    assert list(table["problems"].items()) == [("truncated", 1), ("duplicate", 1), ("box_clipped", 40)]
+    assert len(table["found"]) == 42
+    assert "And 28 more, in audit.json." in page.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_problem_is_explained(kind: str) -> None:
+    rank, found = kind_of(kind)
+    assert (found.name, found.gravity in GRAVITIES) == (kind, True)
+    assert found.meaning != kind_of("never heard of")[1].meaning
+    assert rank < kind_of("never heard of")[0]
+
+
+def test_a_kind_that_nobody_knows_is_shown_as_it_is() -> None:
+    assert kind_of("moon_phase")[1].heading == "Moon phase"
+
+
+def test_copies_across_and_within_splits_are_counted_and_shown(tmp_path: Path) -> None:
+    original = _scene(tmp_path / "a.png", 5)
+    for name in ("b.png", "c.png"):
+        (tmp_path / name).write_bytes(original.read_bytes())
+    people = {
+        "train": [person("a", original, "calm"), person("b", tmp_path / "b.png", "calm")],
+        "test": [person("c", tmp_path / "c.png", "calm", split="test")],
+    }
+    page, table = _write(tmp_path / "out", _dataset(tmp_path, people))
+    assert table["problems"] == {"duplicate": 1}
+    assert "The same bytes, in several splits" in page.text
+    assert sorted(twin["split"] for twin in table["twins"][0]) == ["test", "train", "train"]
+    assert len(page.pictures()) >= 3
+
+
+def test_boxes_that_stick_out_are_shown_before_the_smallest(tmp_path: Path) -> None:
+    picture = _scene(tmp_path / "a.png", 1)
+    people = [
+        person("inside", picture, "calm", box=(1, 1, 5, 5)),
+        person("half", picture, "calm", box=(-40, 0, 40, 90)),
+        person("far", picture, "calm", box=(9000, 0, 9040, 90)),
+    ]
+    page, table = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}))
+    places = [
+        page.text.index(f"{text}") for text in ("wholly outside", "50 % of it outside", "one of the smallest")
+    ]
+    assert places == sorted(places)
+    assert [box["id"] for box in table["boxes"]] == ["far", "half"]
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        ((10, 10, 30, 30), (100, 60)),
+        ((-20, 10, 30, 30), (120, 60)),
+        ((90, 50, 110, 80), (110, 80)),
+        ((-900, -900, 900, 900), (200, 120)),
+        ((500, 500, 510, 510), (150, 90)),
+    ],
+)
+def test_a_box_is_drawn_on_a_margin_that_ends(box: tuple[float, ...], size: tuple[int, int]) -> None:
+    left, top, right, bottom = box
+    drawn = with_box(
+        Image.new("RGB", (100, 60), "white"), Box(left=left, top=top, right=right, bottom=bottom)
+    )
+    assert drawn.size == size
+
+
+def test_attributes_are_counted_unless_there_are_too_many_values(tmp_path: Path) -> None:
+    picture = _scene(tmp_path / "a.png", 1)
+    people = [
+        person(
+            f"{i}", picture, "calm", attributes={"age": "Kid" if i else "Adult", "confidence": f"0.{i:03}"}
+        )
+        for i in range(30)
+    ]
+    page, _ = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}))
+    assert "age SplitKidAdult train291" in page.text
+    assert "Not shown, because there are too many values: confidence." in page.text
+
+
+def test_hostile_names_do_nothing(tmp_path: Path) -> None:
+    picture = _scene(tmp_path / "a.png", 3)
+    labels = LabelSet(name=_HOSTILE[0], labels=_HOSTILE, exclusive=False)
+    people = [
+        person(
+            f"{name}{i}",
+            picture,
+            *_HOSTILE,
+            split=name,
+            box=(-5, 0, 20, 20),
+            attributes={name: name},
+            opinions=[Target(labels={name: 1.0}), Target(labels={})],
+        )
+        for i, name in enumerate(_HOSTILE)
+    ]
+    problems = [Problem(kind=name, file=name, message=name) for name in _HOSTILE]
+    dataset = _dataset(
+        tmp_path,
+        {name: [one] for name, one in zip(_HOSTILE, people, strict=True)},
+        label_set=labels,
+        problems=problems,
+    )
+    page, table = _write(tmp_path / "out", dataset)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "49" not in re.findall(r"\w+", page.text.split("What is wrong")[0])
+    assert len([tag for tag, _ in page.tags if tag == "h1"]) == 1
+    assert all(source.startswith("data:") for source in page.pictures())
+    assert {problem["kind"] for problem in table["found"]} >= set(_HOSTILE)
+
+
+def test_pictures_that_cannot_be_shown_are_told(tmp_path: Path) -> None:
+    page, table = _write(
+        tmp_path / "out", _dataset(tmp_path, {"train": [person("a", tmp_path / "none.png", "calm")]})
+    )
+    assert table["problems"] == {"missing": 1}
+    assert "No picture: " in page.text
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    dataset = _dataset(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        _write(tmp_path / "file" / "out", dataset)
+
+
+def test_an_empty_split_and_playhouse_are_pages_too(tmp_path: Path, paint: Callable[..., Path]) -> None:
+    _write(tmp_path / "1", _dataset(tmp_path, {"train": []}))
+    options = DataOptions(name="playhouse", options={"train": 3, "val": 4, "test": 4})
+    page, table = _write(tmp_path / "2", open_dataset(options, cache=tmp_path / "cache"))
+    assert "says nothing about real photographs" in page.text
+    assert set(table["agreement"]) == {"val", "test"}
