@@ -17,6 +17,7 @@ from tests.data.bold_copies import (
     open_bold,
     save_annotations,
     save_clip,
+    save_joints,
 )
 
 from mien.errors import DataError
@@ -207,3 +208,14 @@ def test_missing_joints_are_reported_also_where_only_they_tell_where_a_clip_begi
     assert [problem.kind for problem in dataset.deep_problems()] == ["joints_missing"]
     with pytest.raises(DataError, match=r"where .* begins is not known"):
         list(dataset.samples("train"))
+
+
+def test_a_clips_missing_joints_are_told_once_also_where_its_people_stand_apart(tmp_path: Path) -> None:
+    other = "003/film.mp4/0002.mp4"
+    people = [Someone(0, seen=everywhere(0, 0, 9, 9)), Someone(1, seen=everywhere(0, 0, 9, 9))]
+    rows = [people[0].cells(VIDEO), people[0].cells(other), people[1].cells(VIDEO)]
+    save_annotations(tmp_path, "train.csv", rows)
+    save_annotations(tmp_path, "val.csv", [[*people[1].cells(VIDEO)[:1], "2", "0", "9", *GOOD[4:]]])
+    save_joints(tmp_path, other, people[:1])
+    kinds_found = [problem.kind for problem in open_bold(tmp_path).deep_problems()]
+    assert kinds_found.count("joints_missing") == 1

@@ -99,6 +99,7 @@ def test_other_categories_can_be_asked_for_and_without_categories_all_count(tmp_
         (_person(id=1, image_id=[5]), "bad_row", "annotation 2"),
         (_person(id=1, bbox=[1, 2, 3]), "bad_row", "annotation 2"),
         (_person(id=1, bbox=None), "bad_row", "annotation 2"),
+        (_person(id=1, bbox=[10**400, 2, 3, 4]), "bad_row", "annotation 2"),
         (_person(id=1, bbox=[1, 2, 0, 4]), "box_degenerate", "1.jpg"),
         (_person(id=1, bbox=[1, 2, float("nan"), 4]), "box_not_finite", "1.jpg"),
         (_person(id=1, labels=["Piece"]), "unknown_label", "annotation 2"),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from tests.data.faulty_copies import noise, write_faulty_caers
 
@@ -11,6 +12,7 @@ from mien.data import Dataset, open_dataset
 from mien.data.dedup import assign_splits, dedup
 from mien.data.splits import read_splits
 from mien.data.verify import verify
+from mien.errors import DataError
 from mien.recipe import DataOptions
 
 
@@ -145,3 +147,34 @@ def test_every_subject_is_in_the_file_in_the_order_of_the_data_set(tmp_path: Pat
     assert list(read_splits(tmp_path / "splits.jsonl").items()) == [
         *(("z", "train"), ("broken", "test"), ("y", "train"))
     ]
+
+
+def test_val_that_is_reported_gains_nothing_from_dev(tmp_path: Path) -> None:
+    """Where a part of train is "dev", what spans it and val goes to dev."""
+    _pictures(tmp_path)
+    rows = [_row("val", "a.png", "val"), _row("dev", "a_like.jpg", "dev"), _row("train", "b.png", "train")]
+    dataset = _manifest(tmp_path, *rows)
+    assert _assigned(dataset) == {"val": "dev", "dev": "dev", "train": "train"}
+
+
+def test_a_folder_that_is_not_there_is_said_before_the_work(tmp_path: Path) -> None:
+    _pictures(tmp_path)
+    told: list[object] = []
+    with pytest.raises(DataError, match="no folder"):
+        dedup(
+            _manifest(tmp_path, _row("a", "a.png", "train")),
+            tmp_path / "nowhere" / "splits.jsonl",
+            on_progress=told.append,
+        )
+    assert told == []
+
+
+def test_a_split_that_the_file_does_not_name_is_said_with_the_file(tmp_path: Path) -> None:
+    _pictures(tmp_path)
+    _manifest(tmp_path, _row("a", "a.png", "train"))
+    path = tmp_path / "splits.jsonl"
+    path.write_text('{"id": "a", "split": "train"}\n')
+    options = DataOptions(name="manifest", root=tmp_path / "people.jsonl", split_file=path)
+    with pytest.raises(DataError, match=r"splits\.jsonl puts nobody into split 'val'") as caught:
+        open_dataset(options, cache=tmp_path / "cache").samples("val")
+    assert "dedup" in caught.value.hint

@@ -64,6 +64,7 @@ def _rewrite(root: Path, **cells: str) -> None:
         pytest.param({"BBox": "[0, 1, 20, '25']"}, "bad_row", id="box-of-text"),
         pytest.param({"BBox": "0 1 20 25"}, "bad_row", id="box-no-list"),
         pytest.param({"BBox": ""}, "bad_row", id="box-empty"),
+        pytest.param({"BBox": f"[{'9' * 400}, 1, 20, 25]"}, "bad_row", id="box-endless"),
         pytest.param({"BBox": "[" * 5000}, "bad_row", id="box-nested"),
         pytest.param({"Categorical_Labels": "['Joy']"}, "unknown_label", id="label-unknown"),
         pytest.param({"Categorical_Labels": "['peace']"}, "unknown_label", id="label-lower-case"),

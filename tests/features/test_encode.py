@@ -13,7 +13,7 @@ from mien.errors import DataError
 from mien.features.encode import EncodeProgress, FeatureCache, feature_key
 from mien.features.vision import VisionSource, find_vision
 from mien.images import Marking
-from mien.types import Box, Subject
+from mien.types import Box, ImageRef, Subject
 from mien.views import prepare
 
 Pictures = Callable[[int], list[Path]]
@@ -143,3 +143,36 @@ def test_unreadable_pictures_are_counted_after_the_others_are_done(
     assert counted.shown == 2
     cache(tmp_path, counted).features("train", subjects[1:3], RED)
     assert counted.shown == 2
+
+
+def _album(paths: list[Path], count: int) -> Subject:
+    """A subject in several pictures, as in the frames of a clip."""
+    images = tuple(ImageRef(path=path) for path in paths[:count])
+    return Subject(id=str(count), images=images, boxes=(BOX,) * count)
+
+
+def test_the_tokens_of_all_frames_stand_one_frame_after_another(
+    tmp_path: Path, counted: Counted, pictures: Pictures
+) -> None:
+    paths = pictures(6)
+    albums = [_album(paths[:3], 3), _album(paths[3:], 3)]
+    reader = cache(tmp_path, counted).features("train", albums, RED)
+    frames = [
+        prepare(Subject.still("x", image.path, BOX), marking=RED) for one in albums for image in one.images
+    ]
+    expected = counted.encode(frames)
+    assert reader.num_tokens == 3 * expected.shape[1]
+    np.testing.assert_allclose(
+        reader.read(np.arange(2)), expected.reshape(2, -1, expected.shape[2]).numpy(), atol=5e-3
+    )
+
+
+def test_clips_of_other_lengths_share_a_folder_and_not_a_split(
+    tmp_path: Path, counted: Counted, pictures: Pictures
+) -> None:
+    paths = pictures(3)
+    for count in (1, 2, 3, 2, 1):
+        assert len(cache(tmp_path, counted).features("train", [_album(paths, count)], RED)) == 1
+    assert counted.shown == 1 + 2 + 3
+    with pytest.raises(DataError, match="1 frames and '3' has 3"):
+        cache(tmp_path, counted).features("train", [_album(paths, 1), _album(paths, 3)], RED)

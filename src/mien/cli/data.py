@@ -81,8 +81,14 @@ def verify(
 
     console = make_console(as_json)
     recipe = _described(what, root, options, overrides)
-    dataset = _open(recipe)
-    verified = check(dataset, workers=workers, on_progress=console.checking)
+    try:
+        dataset = _open(recipe)
+        verified = check(dataset, workers=workers, on_progress=console.checking)
+    except DataError as error:
+        # Whoever reads the document learns of this fault as of any other.
+        fault = {"kind": "unreadable", "file": str(recipe.data.root), "message": str(error)}
+        console.result({"dataset": recipe.data.name, "images": 0, "subjects": 0, "problems": [fault]}, None)
+        raise
     console.settle()
     folder = out or Path("runs") / f"{recipe.name}-audit"
     page, table = write_audit(folder, dataset, summarise(dataset), agreement(dataset), verified)
@@ -189,6 +195,9 @@ def doctor(
     make_console(as_json).result(diagnosis.to_json(), None)
     if not as_json:
         typer.echo(diagnosis.show())
+    if not diagnosis.ready:
+        first = next(iter(diagnosis.advice), "see what it says above")
+        raise DataError(f"this copy of {name} is not ready", hint=first)
 
 
 def _dataset(what: str, root: Path | None, options: list[str] | None, overrides: list[str] | None) -> Dataset:

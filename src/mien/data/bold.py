@@ -135,9 +135,11 @@ class Bold(Dataset):
 
     def deep_problems(self) -> Iterator[Problem]:
         """Faults of joints, and frames that a clip does not have; reads all joints and opens all clips."""
-        for split in self.splits:
-            rows = self._rows(split)
-            yield from check_appearances(self._appearance(row, joints, file) for row, joints, file in rows)
+        yield from check_appearances(
+            self._appearance(row, joints, file)
+            for split in self.splits
+            for row, joints, file in self._rows(split)
+        )
 
     def _records(self, split: str) -> Iterator[Record]:
         for row, joints, file in self._rows(split):

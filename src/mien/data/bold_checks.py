@@ -37,13 +37,14 @@ class Appearance:
 
 
 def check_appearances(appearances: Iterable[Appearance]) -> Iterator[Problem]:
-    """The problems of appearances, those in one clip side by side; one of a kind for each of them."""
-    clip, num_frames = None, None
+    """The problems of appearances, one of a kind for each of them; missing joints once for each clip."""
+    lengths: dict[Path, int | None] = {}
     for item in appearances:
-        if item.clip != clip:
-            clip, num_frames = item.clip, _num_frames(item.clip)
+        if item.clip not in lengths:
+            lengths[item.clip] = _num_frames(item.clip)
             if item.error is not None:
                 yield Problem(kind="joints_missing", file=str(item.joints), message=str(item.error))
+        num_frames = lengths[item.clip]
         if item.error is None:
             yield from _check_joints(item)
         # Nowhere is it said whether the last frame is included, and nothing hangs on that one.

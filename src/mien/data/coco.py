@@ -144,7 +144,7 @@ def _person(
     image = images[key]
     try:
         left, top, width, height = (float(edge) for edge in annotation.get("bbox") or ())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return place, None, f"bbox is {annotation.get('bbox')!r}, not [left, top, width, height]"
     own = annotation.get("id", number)
     row: dict[str, Any] = {

@@ -3,8 +3,8 @@
 In: a `Dataset`. Out: a split file (see `splits`) in which pictures that are equal or alike, people of one
 picture and people of one clip are on one side. Knows nothing about how likeness is told (see `duplicates`).
 
-What spans splits goes to the training side: to "train" if any of it was there, else to "val", else to the
-earliest of its splits. So test loses pictures and never gains any, and what remains of it is comparable.
+What spans splits goes to the training side: to "train" if any of it was there, else to "dev", else to "val",
+else to the earliest of its splits. So test loses pictures and never gains any, and what remains of it is comparable.
 A subject without labels cannot be learned from: it is left out where it would have to move.
 """
 
@@ -20,13 +20,14 @@ from pydantic import JsonValue
 from mien.data.dataset import Dataset
 from mien.data.splits import write_splits
 from mien.data.verify import Twin, VerifyProgress, verify
+from mien.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["assign_splits", "dedup"]
 
-_FIRST: Final = ("train", "val")
+_FIRST: Final = ("train", "dev", "val")
 
 
 def dedup(
@@ -38,6 +39,10 @@ def dedup(
     on_progress: Callable[[VerifyProgress], None] | None = None,
 ) -> dict[str, JsonValue]:
     """Verifies the data set, writes its split file, and tells what was changed, in numbers."""
+    if not out.parent.is_dir():
+        raise DataError(
+            f"there is no folder {out.parent} to write into", hint="make it, or name another file"
+        )
     verified = verify(dataset, workers=workers, on_progress=on_progress)
     splits = assign_splits(dataset, verified.twins, drop_copies=drop_copies)
     write_splits(out, splits)
@@ -98,11 +103,17 @@ def _surplus(twins: Sequence[Sequence[Twin]]) -> frozenset[Path]:
     surplus = set()
     for group in twins:
         kept: set[str] = set()
-        for twin in sorted(group, key=lambda one: _FIRST.index(one.split) if one.split in _FIRST else 2):
+        for twin in sorted(
+            group, key=lambda one: _FIRST.index(one.split) if one.split in _FIRST else len(_FIRST)
+        ):
             if twin.digest in kept:
                 surplus.add(twin.path)
             kept.add(twin.digest)
     return frozenset(surplus)
+
+
+def _rank(twin: Twin) -> int:
+    return _FIRST.index(twin.split) if twin.split in _FIRST else len(_FIRST)
 
 
 class _Together:

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from mien.data.dataset import Card, dataset_class, open_dataset
 from mien.data.parts import PartFound, elsewhere, find
 from mien.data.summary import Summary, summarise
-from mien.errors import MienError
+from mien.errors import DataError
 from mien.recipe import DataOptions
 
 __all__ = ["Diagnosis", "examine"]
@@ -133,7 +133,8 @@ def examine(
 ) -> Diagnosis:
     """Looks at a copy of the data set `name` below `root`; `options` are its `[data.options]`.
 
-    The one error is a data set that nobody knows. Reads the annotation files, through the cache.
+    Raises for a data set or an option that nobody knows, never for the copy. Reads the annotation files,
+    through the cache.
     """
     card = dataset_class(name).card
     parts = find(card, root)
@@ -166,7 +167,7 @@ def _exists(path: Path) -> bool:
 def _read(options: DataOptions, cache: Path) -> tuple[Summary | None, str, str]:
     try:
         return summarise(open_dataset(options, cache=cache)), "", ""
-    except MienError as error:
+    except DataError as error:
         return None, str(error), error.hint
     except OSError as error:
         return None, str(error), "see who may read it"
@@ -212,7 +213,9 @@ def _mark(part: PartFound) -> str:
 def _found(part: PartFound) -> str:
     if part.found:
         return f"{part.found:,} found"
-    return f"not found ({' or '.join(part.part.any_of)})" + ("" if part.part.needed else "; not needed")
+    first, others = part.part.any_of[0], len(part.part.any_of) - 1
+    places = first if not others else f"{first}, nor in {others} other place{'s' if others > 1 else ''}"
+    return f"not found ({places})" + ("" if part.part.needed else "; not needed")
 
 
 def _people(split: str, here: int | None, whole: int | None) -> str:

@@ -47,7 +47,7 @@ class EmoticOptions(Options):
     the labels that more than half of them ticked, or the most ticked ones where none is, and the mean;
     "annotator", a sample for each of them who ticked a label, with `@annotator-k` (from 0) after its id.
     `drop_without_vad`: leaves out samples without dimensions, as published results do (23,266 / 3,315 /
-    7,203). `images`: the folder that holds `mscoco/images` and the others, if it is not `emotic` below root.
+    7,203). `images`: the folder that holds `mscoco/images` and the others, relative to root.
     """
 
     form: Literal["auto", "mat", "csv", "npy"] = "auto"
@@ -92,7 +92,8 @@ class Emotic(Dataset):
             )
         self._form = found.form
         self._annotations = next(iter(found.files.values())).parent
-        self._images = self._options.images or _images(options.root, found, cache)
+        own = self._options.images
+        self._images = options.root / own if own else _images(options.root, found, cache)
         self._tables = Tables.open(
             cache,
             name="emotic",

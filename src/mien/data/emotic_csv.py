@@ -81,7 +81,7 @@ def _read_row(
         edges = _numbers(row["BBox"], 4)
         labels = _names(row["Categorical_Labels"])
         dimensions = _numbers(row["Continuous_Labels"], 3) if row["Continuous_Labels"].strip() else NOT_GIVEN
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, SyntaxError, MemoryError, RecursionError) as error:
         people.report("bad_row", where, f"a cell cannot be read: {error}")
         return
     people.add(

@@ -30,6 +30,7 @@ _IMAGE: Final = ("filename", "folder", "image_size", "person")
 _PERSON: Final = ("body_bbox", "annotations_categories", "annotations_continuous", "gender", "age")
 _COMBINED: Final = ("combined_categories", "combined_continuous")
 # The mean may be stored rounded to whole steps.
+_LARGEST: Final = 2**31 - 1  # pixels a side; beyond it, no file is a picture
 _ROUNDING: Final = 0.5 + 1e-6
 _HINT: Final = "copy the official Annotations.mat (MATLAB v5) again"
 
@@ -188,7 +189,7 @@ def _size(value: Any) -> Size | None:
         return None
     for columns, rows in _rows(value, ("n_col", "n_row"), "image_size"):
         width, height = _number(columns), _number(rows)
-        if width >= 1 and height >= 1 and math.isfinite(width + height):
+        if 1 <= width <= _LARGEST and 1 <= height <= _LARGEST:
             return int(width), int(height)
     return None
 

@@ -13,9 +13,9 @@ these arrays circulate; dimensions are on the scale of 1 to 10.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from mien.data.emotic_table import Opinion, People
 from mien.errors import DataError
@@ -97,7 +97,7 @@ class Contexts:
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
+        part = path.with_suffix(f".{uuid4().hex}.part")
         Image.fromarray(np.ascontiguousarray(self._array[index])).save(part, format="PNG", compress_level=1)
         part.replace(path)
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from PIL import Image
 
@@ -115,7 +116,7 @@ def _save(file: Path, known: Mapping[_Key, Fingerprint | None]) -> None:
         for key, print_ in known.items()
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    part = file.with_suffix(f".{os.getpid()}.part")
+    part = file.with_suffix(f".{uuid4().hex}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         parquet.write_table(pa.table(columns, schema=_schema()), part)

@@ -52,6 +52,13 @@ class Resplit(Dataset):
         """Any row of any split may have belonged here."""
         return [problem for own in self._inner.splits for problem in self._inner.unusable(own)]
 
+    def _require(self, split: str) -> None:
+        if split not in self._order:
+            raise DataError(
+                f"{self._path} puts nobody into split {split!r}; it names {', '.join(self._order) or 'none'}",
+                hint="it was made with other options; write it anew: mien data dedup RECIPE --out FILE",
+            )
+
     def _records(self, split: str) -> Iterator[Record]:
         for own in self._inner.splits:
             for record in self._inner.records(own):

@@ -8,9 +8,10 @@ parsed: a changed file, option or parser makes another table, and nothing beside
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,14 +31,15 @@ log = logging.getLogger(__name__)
 
 _BATCH: Final = 1024
 _PROBLEMS: Final = ".problems"  # no split is called so
+_INDEX: Final = "index.json"
 
 
 class Tables:
     """One Parquet file a split, and one of what was found wrong while parsing. Make one with `open`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, counts: Mapping[str, int]) -> None:
         self._folder = folder
-        self.splits = tuple(path.stem for path in sorted(folder.glob("[!.]*.parquet")))
+        self._counts = counts
 
     @classmethod
     def open(
@@ -50,31 +52,44 @@ class Tables:
         options: JsonValue = None,
         parse: Callable[[], tuple[Mapping[str, pyarrow.Table], Sequence[tuple[str, bool, Problem]]]],
     ) -> Tables:
-        """The tables of these files; `parse` is called only where they are not in the cache.
+        """The tables of these files; `parse` is called only where they are not whole in the cache.
 
         It returns a table a split, and (split, makes the row unusable, problem) for what it found. `version`
         is the parser's, `options` what else its result depends on.
         """
         key = digest({"version": version, "options": options, "files": [_content(path) for path in sources]})
         folder = cache / "tables" / f"{name}-{key[:20]}"
-        if not folder.is_dir():
+        counts = _counts(folder)
+        if counts is None:
             log.info("parsing %s", ", ".join(str(path) for path in sources))
             _write(folder, *parse())
-        return cls(folder)
+            counts = _counts(folder)
+        if counts is None:
+            raise DataError(f"{folder} cannot be written and read back", hint="see to the cache folder")
+        return cls(folder, counts)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Their names, in alphabetical order."""
+        return tuple(sorted(self._counts))
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
         """The rows of a split, in order; holds some thousand at once."""
+        import pyarrow
         from pyarrow import parquet
 
-        file = parquet.ParquetFile(self._folder / f"{split}.parquet")
-        for batch in file.iter_batches(batch_size=_BATCH):
-            yield from batch.to_pylist()
+        path = self._folder / f"{split}.parquet"
+        try:
+            for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH):
+                yield from batch.to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(
+                f"{path} is damaged: {error}", hint=f"delete {self._folder}; it is made again"
+            ) from error
 
     def count(self, split: str) -> int:
         """Rows of a split."""
-        from pyarrow import parquet
-
-        return int(parquet.read_metadata(self._folder / f"{split}.parquet").num_rows)
+        return self._counts[split]
 
     def problems(self, split: str | None = None, *, unusable: bool = False) -> list[Problem]:
         """What was found while parsing; of one split, and only what makes rows unusable, if asked."""
@@ -93,27 +108,55 @@ def _content(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
 
 
+def _counts(folder: Path) -> dict[str, int] | None:
+    """Rows by split, as the index says; None unless every file is there with as many."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        counts: dict[str, int] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        for name, count in counts.items():
+            if parquet.read_metadata(folder / f"{name}.parquet").num_rows != count:
+                return None
+    except (OSError, ValueError, AttributeError, pyarrow.ArrowException):
+        return None
+    return {name: count for name, count in counts.items() if name != _PROBLEMS}
+
+
 def _write(
     folder: Path, tables: Mapping[str, pyarrow.Table], found: Sequence[tuple[str, bool, Problem]]
 ) -> None:
     """All files or none: they are written beside, and take their name at the end."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
+    part: Path | None = None
     try:
-        for split, table in tables.items():
-            parquet.write_table(table, part / f"{split}.parquet", row_group_size=8 * _BATCH)
-        columns = ("split", "unusable", "kind", "file", "message")
-        values = [(split, bad, item.kind, item.file, item.message) for split, bad, item in found]
-        kinds = [pa.string(), pa.bool_(), pa.string(), pa.string(), pa.string()]
-        schema = pa.schema(list(zip(columns, kinds, strict=True)))
-        rows = [dict(zip(columns, row, strict=True)) for row in values]
-        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), part / f"{_PROBLEMS}.parquet")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+        _write_files(part, {**tables, _PROBLEMS: _table_of(found)})
+        if _counts(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)  # what is damaged makes room
         part.replace(folder)
     except OSError as error:
-        if not folder.is_dir():  # else another process was faster, and wrote the same
+        if _counts(folder) is None:  # else another process was faster, and wrote the same
             raise DataError(f"{folder} cannot be written: {error}", hint="see to the cache folder") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_files(folder: Path, tables: Mapping[str, pyarrow.Table]) -> None:
+    from pyarrow import parquet
+
+    for name, table in tables.items():
+        parquet.write_table(table, folder / f"{name}.parquet", row_group_size=8 * _BATCH)
+    counts = {name: table.num_rows for name, table in tables.items()}
+    (folder / _INDEX).write_text(json.dumps(counts), encoding="utf-8")
+
+
+def _table_of(found: Sequence[tuple[str, bool, Problem]]) -> pyarrow.Table:
+    import pyarrow as pa
+
+    columns = ("split", "unusable", "kind", "file", "message")
+    kinds = [pa.string(), pa.bool_(), pa.string(), pa.string(), pa.string()]
+    values = [(split, bad, item.kind, item.file, item.message) for split, bad, item in found]
+    rows = [dict(zip(columns, row, strict=True)) for row in values]
+    return pa.Table.from_pylist(rows, schema=pa.schema(list(zip(columns, kinds, strict=True))))

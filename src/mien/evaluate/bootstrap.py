@@ -13,7 +13,8 @@ resamples' deviations around: average precision of a label with few positives is
 a resample of the test set once more so, and the percentile interval would add that error where the
 basic one takes it away. The interval is therefore about what ever more such pictures would give, and a
 score from few pictures lies high in it. In a difference of two models the error cancels, and the
-percentile interval holds the truth more often; `tests/evaluate/test_bootstrap.py` shows both.
+percentile interval holds the truth more often; `tests/evaluate/test_bootstrap.py` shows both. R2, which
+has no lowest value, gets the percentile interval as well.
 """
 
 from __future__ import annotations
@@ -66,7 +67,12 @@ def interval(
     def measure(weights: Weights) -> Resampled:
         return _over_seeds(metric, scores, targets, weights)
 
-    return _basic(value, _measured(measure, groups, resamples, seed), lowest=metric.lowest)
+    drawn = _measured(measure, groups, resamples, seed)
+    # Turned around, the endless lower tail of R2 would reach a perfect score.
+    if metric.lowest == 0:
+        return _basic(value, drawn)
+    found = _percentile(value, drawn)
+    return Interval(value=value, low=min(found.low, value), high=max(found.high, value))
 
 
 def difference(
@@ -129,13 +135,11 @@ def _measured(
     return np.concatenate([measure(weights) for weights in _draws(groups, resamples, seed)])
 
 
-def _basic(value: float, drawn: Resampled, *, lowest: float = 0.0) -> Interval:
-    """The tails turned around the value, where the metric can be, up to 1, and never without the value."""
+def _basic(value: float, drawn: Resampled) -> Interval:
+    """The tails turned around the value, within 0..1, and never without the value."""
     low, high = _tails(drawn)
     turned_low, turned_high = 2 * value - high, 2 * value - low
-    return Interval(
-        value=value, low=max(lowest, min(turned_low, value)), high=min(1.0, max(turned_high, value))
-    )
+    return Interval(value=value, low=max(0.0, min(turned_low, value)), high=min(1.0, max(turned_high, value)))
 
 
 def _percentile(value: float, drawn: Resampled) -> Interval:

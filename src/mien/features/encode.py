@@ -67,12 +67,14 @@ class FeatureCache:
         A picture that cannot be read does not stop the others; at the end, a DataError counts them.
         """
         # Encoders do not share a file: what one has made stays when another is tried.
-        path = self.folder / self.source.signature[:16] / f"{name}.npy"
+        num_frames = _num_frames(subjects)
+        # Nor do clips of another number of frames, whose rows are longer.
+        frames = f"-{num_frames}-frames" if num_frames > 1 else ""
+        path = self.folder / self.source.signature[:16] / f"{name}{frames}.npy"
         file = FeatureFile.open(path, signature=self.source.signature)
         keys, failures = self._keys(subjects, marking)
         by_key = dict(zip(keys, subjects, strict=True))
         missing = {key: by_key[key] for key in file.missing(keys) if key}
-        num_frames = _num_frames(subjects)
         if missing:
             log.info("encoding %d of %d pictures into %s", len(missing), len(by_key), path)
             report = _Reporter(len(missing), len(by_key) - len(missing), on_progress)

@@ -1,0 +1,114 @@
+"""Parsed tables in the cache: made once, made again when a file of them is gone or torn."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mien.data.tables import Tables
+from mien.errors import DataError
+from mien.types import Problem
+
+PROBLEM = Problem(kind="bad_row", file="a.csv, row 2", message="no number")
+
+
+class Source:
+    """A file, and a parser that counts how often it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.cache, self.calls = folder / "a.csv", folder / "cache", 0
+        self.file.write_text("1")
+
+    def open(self, **how: str) -> Tables:
+        def parse() -> tuple[dict[str, pa.Table], list[tuple[str, bool, Problem]]]:
+            self.calls += 1
+            rows = [{"name": self.file.read_text(), "number": number} for number in range(3)]
+            tables = {"train": pa.Table.from_pylist(rows), "test": pa.Table.from_pylist(rows[:1])}
+            return tables, [("train", True, PROBLEM), ("test", False, PROBLEM)]
+
+        return Tables.open(
+            self.cache, name="a", version=1, sources=[self.file], options={**how} or None, parse=parse
+        )
+
+    @property
+    def folder(self) -> Path:
+        (folder,) = (self.cache / "tables").iterdir()
+        return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path)
+
+
+def test_what_was_parsed_is_read_back(source: Source) -> None:
+    tables = source.open()
+    assert tables.splits == ("test", "train")
+    assert [row["number"] for row in tables.rows("train")] == [0, 1, 2]
+    assert (tables.count("train"), tables.count("test")) == (3, 1)
+    assert tables.problems() == [PROBLEM, PROBLEM]
+    assert tables.problems("train", unusable=True) == [PROBLEM]
+    assert tables.problems("test", unusable=True) == []
+
+
+def test_it_is_parsed_once_for_a_content_and_options(source: Source) -> None:
+    source.open()
+    source.open()
+    assert source.calls == 1
+    source.open(form="csv")
+    assert source.calls == 2
+    source.file.write_text("2")
+    assert next(source.open().rows("train"))["name"] == "2"
+    assert source.calls == 3
+
+
+def _gone(path: Path) -> None:
+    path.unlink()
+
+
+def _torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [_gone, _torn, _empty])
+@pytest.mark.parametrize("name", ["train.parquet", ".problems.parquet", "index.json"])
+def test_a_cache_that_is_not_whole_is_made_again(
+    source: Source, name: str, spoil: Callable[[Path], None]
+) -> None:
+    source.open()
+    spoil(source.folder / name)
+    tables = source.open()
+    assert source.calls == 2
+    assert tables.splits == ("test", "train")
+    assert len(list(tables.rows("train"))) == 3
+    assert len(tables.problems()) == 2
+    assert [path.name for path in (source.cache / "tables").iterdir()] == [source.folder.name]
+
+
+def test_damage_within_a_file_says_what_to_delete(source: Source) -> None:
+    source.open()
+    path = source.folder / "train.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:60] = bytes(56)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"train\.parquet is damaged") as caught:
+        list(source.open().rows("train"))
+    assert str(source.folder) in caught.value.hint
+
+
+def test_a_cache_that_cannot_be_written_is_said(source: Source) -> None:
+    source.cache.write_text("a file, where a folder should be")
+    with pytest.raises(DataError, match="cannot be written"):
+        source.open()
+
+
+def test_a_file_that_is_gone_is_said(source: Source) -> None:
+    shutil.move(source.file, source.file.with_suffix(".old"))
+    with pytest.raises(DataError, match=r"a\.csv cannot be read"):
+        source.open()
