@@ -4,8 +4,8 @@ In: a `Dataset`. Out: a split file (see `splits`) in which pictures that are equ
 picture and people of one clip are on one side. Knows nothing about how likeness is told (see `duplicates`).
 
 What spans splits goes to the training side: to "train" if any of it was there, else to "dev", else to "val",
-else to the earliest of its splits. So test loses pictures and never gains any, and what remains of it is comparable.
-A subject without labels cannot be learned from: it is left out where it would have to move.
+else to the earliest of its splits. So test loses pictures and never gains any, and what remains of it is
+comparable. A subject without labels cannot be learned from: it is left out where it would have to move.
 """
 
 from __future__ import annotations
