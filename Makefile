@@ -11,12 +11,13 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # Tiny models are many times slower on several threads that share two cores.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: help env demo test check golden
+.PHONY: help env demo test check golden chaos
 
 help:
 	@echo "make demo    the whole method on the embedded theatre, then a report"
 	@echo "make test    all tests that need no accelerator and no network"
 	@echo "make check   format, lint, types, import contracts"
+	@echo "make chaos   describing, killed KILLS=2000 times; counts what was lost, duplicated, torn"
 	@echo "make golden  write the golden files anew; read the difference before you commit it"
 	@echo "make env     only the environment in .venv"
 
@@ -44,6 +45,11 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+KILLS ?= 2000
+chaos: export OMP_NUM_THREADS := 1
+chaos: .venv/.ready
+	$(BIN)/python scripts/chaos.py --kills $(KILLS)
 
 golden: .venv/.ready
 	$(BIN)/python -m pytest -q tests/golden --write-golden

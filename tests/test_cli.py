@@ -78,6 +78,13 @@ def test_a_defect_shows_a_traceback_only_on_demand(capsys: Capture, monkeypatch:
     assert lines_of(capsys)[0].startswith("Traceback")
 
 
+def test_a_full_disk_is_no_defect(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fail_with(monkeypatch, OSError(28, "No space left on device", "a.json")) == 4
+    error, hint = lines_of(capsys)
+    assert "No space left on device: 'a.json'" in error
+    assert "make room" in hint
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
 def test_an_interrupt_is_130_and_silent(
     error: BaseException, capsys: Capture, monkeypatch: pytest.MonkeyPatch

@@ -1,8 +1,9 @@
 import math
+from pathlib import Path
 
 import pytest
 
-from mien.digests import canonical_json, digest
+from mien.digests import canonical_json, digest, file_version
 from mien.errors import DataError
 
 
@@ -22,3 +23,14 @@ def test_another_value_has_another_digest() -> None:
 def test_what_json_cannot_carry_is_refused(value: object) -> None:
     with pytest.raises(DataError, match="canonical JSON"):
         digest({"a": value})
+
+
+def test_the_version_of_a_file_changes_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    assert file_version(path) == ()
+    assert file_version(Path("a\0b")) == ()
+    path.write_bytes(b"one")
+    first = file_version(path)
+    assert first == file_version(path) != ()
+    path.write_bytes(b"four")
+    assert file_version(path) != first

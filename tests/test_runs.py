@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from mien.errors import RunError
-from mien.runs import Run, atomic_write_bytes, atomic_write_json, atomic_write_text, read_events
+from mien.runs import (
+    Run,
+    append_event,
+    atomic_file,
+    atomic_write_bytes,
+    atomic_write_json,
+    atomic_write_text,
+    read_events,
+)
 
 
 @pytest.fixture
@@ -135,3 +143,29 @@ def test_an_atomic_write_makes_files_as_others_are_made(tmp_path: Path) -> None:
     atomic_write_text(tmp_path / "atomic", "x")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
     assert len(modes) == 1
+
+
+def test_a_file_that_is_filled_bit_by_bit_is_there_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    with atomic_file(path) as file:
+        file.write(b"n")
+        file.flush()
+        assert path.read_text() == "old"
+        file.write(b"ew")
+    assert path.read_text() == "new"
+    with pytest.raises(KeyError), atomic_file(path) as file:
+        raise KeyError
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_events_are_added_to_any_file(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    append_event(path, "first", number=1)
+    with path.open("ab") as file:
+        file.write(b'{"event": "to')  # a crash
+    append_event(path, "second", number=2)
+    found = read_events(path)
+    assert [(item["event"], item["number"]) for item in found.items] == [("first", 1), ("second", 2)]
+    assert found.torn_lines == (2,)

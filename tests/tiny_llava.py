@@ -96,3 +96,36 @@ def _model(tokenizer: Any) -> Any:
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return model
+
+
+def build_tiny_llava_next(folder: Path, *, seed: int = 0) -> Path:
+    """Saves a LLaVA-NeXT, which cuts a picture into tiles of its own shape: prompts differ in length."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    tokenizer, side = byte_tokenizer(), IMAGE_SIZE
+    grid = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side]]
+    processor = transformers.LlavaNextProcessor(
+        image_processor=transformers.LlavaNextImageProcessorPil(
+            size={"shortest_edge": side}, crop_size={"height": side, "width": side}, image_grid_pinpoints=grid
+        ),
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=TEMPLATE,
+    )
+    parts = _model(tokenizer).config
+    config = transformers.LlavaNextConfig(
+        vision_config=parts.vision_config,
+        text_config=parts.text_config,
+        image_token_index=parts.image_token_index,
+        image_grid_pinpoints=grid,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+    )
+    model = transformers.LlavaNextForConditionalGeneration(config).eval()
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from pathlib import Path
 
 from mien.errors import DataError
 
-__all__ = ["canonical_json", "digest"]
+__all__ = ["canonical_json", "digest", "file_version"]
 
 
 def canonical_json(value: object) -> str:
@@ -27,3 +29,15 @@ def canonical_json(value: object) -> str:
 def digest(value: object) -> str:
     """SHA-256 of the canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_version(path: Path) -> tuple[int, ...]:
+    """What changes when a file does, as far as its folder can tell, so that its digest may be remembered.
+
+    Empty for a file that is not there or cannot be looked at.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116  a third faster, and asked for every picture of a data set
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -18,7 +18,8 @@ Knows nothing about: printing, logging, or the libraries whose exceptions it sta
     |   `-- StoreError         a store of descriptions cannot be used
     |       `-- StoreLockedError   another process writes to it (retryable)
     |-- WeightsError        5  weights are not available
-    `-- EngineError         6  a describing engine or a device failed (retryable if it says so)
+    |-- EngineError         6  a describing engine or a device failed (retryable if it says so)
+    `-- ClusterError        6  the machines that engines run on failed, whatever they were asked
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import ClassVar
 __all__ = [
     "BoxError",
     "ClipError",
+    "ClusterError",
     "ConfigError",
     "DataError",
     "EngineError",
@@ -135,6 +137,12 @@ class EngineError(MienError):
     def __init__(self, message: str, *, hint: str = "", retryable: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.retryable = retryable
+
+
+class ClusterError(MienError):
+    """The machines that engines run on failed: no item is to blame, and the others would fare no better."""
+
+    exit_code = 6
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.data import Dataset, open_dataset
 from mien.describe.engine import open_engine
 from mien.describe.lookup import Found, look_up
-from mien.describe.prompts import prompt
+from mien.describe.prompts import asked
 from mien.describe.store import Store
 from mien.images import Marking
 from mien.recipe import Recipe
 from mien.runs import Run
-from mien.types import Failure, Sample
+from mien.types import Sample
 
 if TYPE_CHECKING:
     from mien.train.inputs import InputBuilder
 
-__all__ = ["Experiment", "failures", "find_descriptions", "notice", "open_data", "open_experiment", "reopen"]
+__all__ = ["Experiment", "find_descriptions", "notice", "open_data", "open_experiment", "reopen"]
 
 _EMBEDDED: Final = "playhouse"
 NOTICE: Final = (
@@ -82,7 +82,7 @@ class Experiment:
         recipe = self.recipe
         return {
             "engine": open_engine(recipe.describe, recipe.run),
-            "prompt": prompt(recipe.describe.prompt),
+            "prompt": asked(recipe.describe),
             "label_set": self.dataset.label_set,
             "marking": Marking(style=recipe.describe.marking),
             "clip": recipe.describe.clip,
@@ -136,12 +136,6 @@ def reopen(run: Path, *, cache: Path) -> Experiment:
 def recorded_recipe(run: Path) -> Recipe:
     """The recipe that a run directory records; RunError if it is no run."""
     return Recipe.parse(Run.open(run).manifest.recipe, where=str(run))
-
-
-def failures(experiment: Experiment, splits: Sequence[str] | None = None) -> tuple[Failure, ...]:
-    """The subjects of these splits (all by default) that could not be described as the recipe asks."""
-    wanted = splits or experiment.dataset.splits
-    return find_descriptions(experiment, [s for split in wanted for s in experiment.samples(split)]).failures
 
 
 def find_descriptions(experiment: Experiment, samples: Sequence[Sample]) -> Found:

@@ -6,13 +6,18 @@ Knows nothing about: printing, the environment, how any room works.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.describe.generate import DescribeSummary, Progress
 from mien.describe.generate import describe as describe_subjects
+from mien.describe.preflight import Preflight
+from mien.describe.shards import Shard
 from mien.describe.store import Store
+from mien.descriptions import estimate, note_rate, require_imported, store_of, subjects_in
 from mien.errors import UsageError
 from mien.experiment import Experiment, find_descriptions, recorded_recipe, reopen
 from mien.recipe import Recipe
@@ -36,32 +41,38 @@ def describe(
     experiment: Experiment,
     *,
     splits: Sequence[str] | None = None,
+    shard: Shard | None = None,
     retry_failed: bool = False,
+    on_preflight: Callable[[Preflight], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> DescribeSummary:
-    """Describes all subjects of the splits (all by default) that the store does not hold yet."""
+    """Describes all subjects of the splits (all by default) that the store does not hold yet.
+
+    Of a `shard` only its own, into a store of its own. `on_preflight` is told first what there is to do; once
+    `stop` says so, what was begun is finished.
+    """
     _limit_threads(experiment.recipe)
-    wanted = tuple(splits or experiment.dataset.splits)
-    experiment.store.parent.mkdir(parents=True, exist_ok=True)
-    total = sum(1 for _ in _subjects(experiment, wanted))
-    with Store(experiment.store) as store:
-        return describe_subjects(
-            _subjects(experiment, wanted),
-            **experiment.asking,
+    asking, path = experiment.asking, store_of(experiment, shard)
+    require_imported(experiment, splits)
+    subjects = partial(subjects_in, experiment, splits, shard)
+    with Store(path) as store, closing(asking["engine"]):
+        ahead = estimate(experiment, subjects(), asking, store, shard, retry_failed=retry_failed)
+        if on_preflight is not None:
+            on_preflight(ahead)
+        summary = describe_subjects(
+            subjects(),
+            **asking,
             store=store,
             batch_size=experiment.recipe.run.batch_size,
             workers=experiment.recipe.run.workers,
             retry_failed=retry_failed,
-            total=total,
+            total=ahead.total,
             on_progress=on_progress,
+            stop=stop,
         )
-
-
-def _subjects(experiment: Experiment, splits: Sequence[str]) -> Iterator[Subject]:
-    """Only subjects go on from here: whoever describes never sees a label."""
-    for split in splits:
-        for sample in experiment.dataset.samples(split):
-            yield sample.subject
+    note_rate(path, asking["engine"], summary)
+    return summary
 
 
 def _limit_threads(recipe: Recipe) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, NonNegativeFloat, model_validator
 
 from mien.digests import digest
 from mien.options import Options
@@ -47,11 +47,17 @@ class DataOptions(Options):
 
 
 class DescribeOptions(Options):
-    """[describe]: the engine and model by name or path, and what they are shown and asked."""
+    """[describe]: the engine and model by name or path, and what they are shown and asked.
+
+    `prompt` is the id of a shipped prompt, or "own:NAME" with the wording as `prompt_text`; what is asked
+    of pictures that show no box is `prompt_text_no_box`.
+    """
 
     engine: str = "local"
     model: str = "playhouse"
     prompt: str = "paper"
+    prompt_text: str | None = None
+    prompt_text_no_box: str | None = None
     marking: MarkStyle = "red_box"
     clip: ClipView = "middle_frame"  # how a clip is shown to a model that takes one picture
     max_new_tokens: int = Field(default=160, gt=0)
@@ -120,12 +126,27 @@ class EvaluateOptions(Options):
 
 
 class RunOptions(Options):
-    """[run]: speed and place only; never part of the digest. Paths None: inside the run directory."""
+    """[run]: speed and place only; never part of the digest. Paths None: inside the run directory.
+
+    Of engine "remote": base addresses of the servers, requests in flight over all of them, seconds for one
+    answer, and how often one that failed is asked for again. `price_per_million_tokens`: in and out, in any
+    currency, for the estimate before a run.
+    """
 
     device: str = "cpu"
     workers: int = Field(default=0, ge=0)
     threads: int | None = Field(default=None, gt=0)
     batch_size: int = Field(default=8, gt=0)  # of describing and encoding; [train] has its own
+    endpoints: tuple[str, ...] = ()
+    concurrency: int = Field(default=16, gt=0)
+    timeout: float = Field(default=120.0, gt=0)
+    retries: int = Field(default=5, ge=0)
+    cluster: str | None = Field(default=None, min_length=1)
+    actors: int | None = Field(default=None, gt=0)
+    cpus_per_actor: float = Field(default=1.0, ge=0)
+    gpus_per_actor: float = Field(default=0.0, ge=0)
+    cluster_timeout: float = Field(default=600.0, gt=0)
+    price_per_million_tokens: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
     out: Path | None = None
     store: Path | None = None
     cache: Path | None = None

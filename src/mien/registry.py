@@ -27,7 +27,10 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "engine": {
             "fake": "mien.describe.engine:FakeEngine",
+            "foreign": "mien.describe.foreign:ForeignEngine",
             "local": "mien.describe.local:LocalEngine",
+            "remote": "mien.describe.remote:RemoteEngine",
+            "vllm": "mien.describe.vllm:VllmEngine",
         },
         "fusion": {
             "concat": "mien.model.fusion:ConcatFusion",

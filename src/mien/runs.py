@@ -15,11 +15,12 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from mien.errors import RunError
 
@@ -27,6 +28,8 @@ __all__ = [
     "Events",
     "Run",
     "RunManifest",
+    "append_event",
+    "atomic_file",
     "atomic_write_bytes",
     "atomic_write_json",
     "atomic_write_text",
@@ -121,20 +124,25 @@ class Run:
 
     def append(self, event: str, **fields: Any) -> None:
         """Adds one line to the events; a name, the time and JSON values."""
-        try:
-            line = json.dumps({"event": event, "time": _now(), **fields}, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise RunError(
-                f"event {event!r} cannot be written: {error}", hint="give finite JSON values"
-            ) from error
-        with (self.path / _EVENTS).open("ab+") as file:
-            # After a torn line, a new line keeps this event whole.
-            start = "\n" if _ends_torn(file.fileno()) else ""
-            file.write(f"{start}{line}\n".encode())
+        append_event(self.path / _EVENTS, event, **fields)
 
     def events(self) -> Events:
         """All events so far."""
         return read_events(self.path / _EVENTS)
+
+
+def append_event(path: Path, event: str, **fields: Any) -> None:
+    """Adds one line to a file of events; a name, the time and JSON values."""
+    try:
+        line = json.dumps({"event": event, "time": _now(), **fields}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RunError(
+            f"event {event!r} cannot be written: {error}", hint="give finite JSON values"
+        ) from error
+    with path.open("ab+") as file:
+        # After a torn line, a new line keeps this event whole.
+        start = "\n" if _ends_torn(file.fileno()) else ""
+        file.write(f"{start}{line}\n".encode())
 
 
 def read_events(path: Path) -> Events:
@@ -153,11 +161,18 @@ def read_events(path: Path) -> Events:
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
     """Writes a file so that after any crash it holds the old content or all of the new."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to fill bit by bit; when this ends well it takes the place of `path`, else it is removed."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read

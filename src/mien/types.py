@@ -57,7 +57,7 @@ class Box:
     bottom: float
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(edge) for edge in self.as_tuple()):
+        if not all(map(math.isfinite, self.as_tuple())):
             raise BoxError(
                 f"box {self.as_tuple()} is not finite", hint="give left,top,right,bottom in pixels"
             )

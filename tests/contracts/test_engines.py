@@ -25,7 +25,17 @@ def _local(folder: Path) -> Engine:
     return LocalEngine(build_tiny_llava(folder / "llava"), max_new_tokens=8)
 
 
-ENGINES: dict[str, Callable[[Path], Engine]] = {"fake": _fake, "local": _local}
+def _remote(folder: Path) -> Engine:
+    from tests.describe.chat_server import MODEL, ChatServer
+
+    from mien.describe.remote import RemoteEngine
+    from mien.recipe import RunOptions
+
+    server = ChatServer()  # in a thread that ends with the session
+    return RemoteEngine(MODEL, run=RunOptions(endpoints=(server.url,), concurrency=4))
+
+
+ENGINES: dict[str, Callable[[Path], Engine]] = {"fake": _fake, "local": _local, "remote": _remote}
 
 
 @pytest.fixture(scope="session", params=ENGINES)

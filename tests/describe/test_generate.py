@@ -1,13 +1,14 @@
 """Describing: each subject once, failures kept and left alone, memory flat, a broken engine noticed."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.describe.conftest import BOX, Recording
 
-from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
 from mien.describe.generate import Progress, describe
 from mien.describe.lookup import look_up
 from mien.describe.store import Store
@@ -69,7 +70,8 @@ def test_subjects_without_a_box_are_asked_the_counterpart(
 ) -> None:
     engine = recording()
     describe([*subjects(1), *subjects(1, start=1, box=None)], engine=engine, store=store, **how)
-    assert ["red box" in asked for asked in engine.prompts] == [True, False]
+    boxed = dict(zip(engine.asked, ("red box" in asked for asked in engine.prompts), strict=True))
+    assert boxed == {"s0": True, "s1": False}
     assert {item.subject_id: item.prompt_id for item in store} == {"s0": "paper", "s1": "paper_no_box"}
 
 
@@ -246,3 +248,45 @@ def test_progress_counts_up_to_the_end(subjects: Make, store: Store, how: dict[s
 def test_no_subjects_are_no_work(store: Store, how: dict[str, Any]) -> None:
     summary = describe([], engine=FakeEngine(), store=store, **how)
     assert (summary.done, summary.skipped, summary.failed) == (0, 0, 0)
+
+
+class Together(Recording):
+    """Answers once so many calls wait at the same time: with fewer it would wait for ever."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__(FakeEngine())
+        self.barrier = threading.Barrier(calls, timeout=20)
+
+    @property
+    def calls_at_once(self) -> int:
+        return self.barrier.parties
+
+    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
+        self.barrier.wait()
+        return super().describe(requests)
+
+
+def test_calls_run_side_by_side_where_the_engine_likes_it(
+    subjects: Make, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    people, found = subjects(12), []
+    for name, engine in (("one", recording()), ("three", Together(3))):
+        with Store(tmp_path / name) as store:
+            assert describe(people, engine=engine, store=store, batch_size=2, **how).done == 12
+            found.append(list(store))
+    assert found[0] == found[1]
+
+
+def test_pictures_of_like_size_are_asked_about_together(
+    paint: Callable[..., Path], store: Store, how: dict[str, Any]
+) -> None:
+    """A model that sees pictures of any shape pads a batch to its largest."""
+    sides = (40, 20, 41, 21, 42, 22, 43, 23)
+    people = [
+        Subject.still(f"s{n}", paint(f"{n}.png", size=(side, side), color=(n, 0, 0)))
+        for n, side in enumerate(sides)
+    ]
+    engine = recording()
+    describe(people, engine=engine, store=store, batch_size=4, **how)
+    assert engine.calls == [["s1", "s3", "s5", "s7"], ["s0", "s2", "s4", "s6"]]
+    assert len(store) == 8

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mien.describe import questions
 from mien.describe.engine import FakeEngine, FakeOptions
 from mien.describe.keys import description_key, unreadable_key
 from mien.describe.prompts import Prompt, prompt
 from mien.describe.questions import Questioner
+from mien.digests import digest
 from mien.errors import DataError
-from mien.images import Marking
+from mien.images import Marking, image_digest
 from mien.labels import BOLD, CAERS, EMOTIC
 from mien.types import Box, ImageRef, Subject
 
@@ -155,3 +157,81 @@ def test_without_a_drawn_box_all_markings_and_boxes_are_one(subject: Subject) ->
     bare = key(Subject.still("s0", path))
     assert bare == key(Subject.still("s0", path), marking=Marking(style="crop"))
     assert bare == key(subject, marking=Marking(style="none"))
+
+
+@pytest.mark.parametrize("marking", ["red_box", "none"])
+@pytest.mark.parametrize("asked", ["paper", "caption"])
+@pytest.mark.parametrize("box", [BOX, None])
+def test_a_question_has_the_key_of_its_parts(
+    subject: Subject, marking: Any, asked: str, box: Box | None
+) -> None:
+    photo = subject.images[0].path
+    # What is the same in all keys is spelt out once; the keys must be those that were always made.
+    engine, style = FakeEngine(), Marking(style=marking)
+    seen = box if marking == "red_box" else None
+    words = prompt(asked if seen or asked == "caption" else "paper_no_box")
+    key = digest(
+        {
+            "version": 1,
+            "images": [image_digest(photo)],
+            "frames": [None],
+            "boxes": [None if seen is None else [float(edge) for edge in seen.as_tuple()]],
+            "marking": (style if seen else Marking(style="none")).digest(),
+            "fit": None,
+            "prompt": words.digest(),
+            "question": words.render(EMOTIC),
+            "engine": dict(engine.signature),
+        }
+    )
+    questioner = Questioner(engine=engine, prompt=prompt(asked), label_set=EMOTIC, marking=style)
+    assert questioner.question(Subject.still("s", photo, box)).key == key
+
+
+def test_a_file_is_read_once_for_all_its_people_and_again_when_it_changed(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, read = subject.images[0].path, []
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return image_digest(path)
+
+    monkeypatch.setattr(questions, "image_digest", counted)
+    questioner = Questioner(engine=FakeEngine(), prompt=prompt("paper"), label_set=EMOTIC, marking=Marking())
+    first = questioner.key(Subject.still("a", photo, BOX))
+    questioner.key(Subject.still("b", photo, None))
+    assert read == [photo]
+    Image.new("RGB", (20, 20), "red").save(photo)
+    assert questioner.key(Subject.still("a", photo, BOX)) != first
+    assert read == [photo, photo]
+
+
+EDGES = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
+
+
+@given(
+    edges=st.tuples(EDGES, EDGES, EDGES, EDGES) | st.none(),
+    frames=st.lists(st.none() | st.integers(0, 10**9), min_size=1, max_size=3),
+    clip=st.none() | st.sampled_from(["middle_frame", "contact_sheet"]),
+)
+def test_a_key_is_the_digest_of_canonical_json(
+    edges: tuple[float, float, float, float] | None, frames: list[int | None], clip: str | None
+) -> None:
+    box = None
+    if edges is not None and edges[0] < edges[2] and edges[1] < edges[3]:
+        box = Box.from_tuple(edges)
+    parts: dict[str, Any] = {**PARTS, "frames": frames, "boxes": [box] * len(frames)}
+    parts["image_digests"] = ["0123456789abcdef"] * len(frames)
+    expected = {
+        "version": 1,
+        "images": parts["image_digests"],
+        "frames": frames,
+        "boxes": [None if box is None else [float(edge) for edge in box.as_tuple()]] * len(frames),
+        "marking": parts["marking_digest"],
+        "fit": parts["fit"],
+        "prompt": parts["prompt_digest"],
+        "question": parts["question"],
+        "engine": parts["engine_signature"],
+        **({} if clip is None else {"clip": clip}),
+    }
+    assert description_key(**parts, clip=clip) == digest(expected)

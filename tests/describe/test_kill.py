@@ -1,15 +1,63 @@
-"""Killed at any moment and run again: the same store, and nothing asked twice that was written."""
+"""Killed at any moment and run again: nothing lost, nothing twice, nothing torn; see `scripts/chaos.py`."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from tests.describe.test_remote_served import Served, served
 
-def test_kill_dash_nine_changes_nothing(tmp_path: Path) -> None:
-    target = Path(__file__).with_name("kill_target.py")
-    done = subprocess.run(
-        [sys.executable, str(target), str(tmp_path), "24", "1"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"kills": 24, "repeated": 0, "equal": True, "rows": 60}
+from mien.playhouse.weights import embedded
+
+__all__ = ["served"]  # a fixture, used by name
+
+CHAOS = Path(__file__).parents[2] / "scripts" / "chaos.py"
+
+# A store of another make: each group is written in two halves, with a while in between.
+TORN = f"""
+import sys, time
+sys.path.insert(0, {str(CHAOS.parent)!r})
+import chaos
+
+def put(self, descriptions=(), failures=(), *, resolved=()):
+    described = list(descriptions)
+    self.log.write("begin", [row.key for row in described])
+    chaos.Store.put(self, described[:1])
+    time.sleep(0.01)
+    chaos.Store.put(self, described[1:], failures, resolved=resolved)
+
+chaos.Witnessed.put = put
+sys.exit(chaos.main())
+"""
+
+# Another: it says that a group is written, and then writes it.
+LOST = TORN.replace('write("begin"', 'write("done"')
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return done.returncode, done.stdout.splitlines()[-1]
+
+
+def test_200_kills_change_nothing() -> None:
+    assert run(str(CHAOS), "--kills", "200") == (0, "kills=200 lost=0 duplicated=0 torn=0")
+
+
+@pytest.mark.slow
+def test_20_kills_of_a_real_model_change_nothing() -> None:
+    asked = (str(CHAOS), "--kills", "20", "--engine", "local")
+    assert run(*asked) == (0, "kills=20 lost=0 duplicated=0 torn=0")
+
+
+@pytest.mark.slow
+def test_20_kills_before_a_real_server_change_nothing(served: Served) -> None:
+    there = ("--engine", "remote", "--endpoint", served.address, "--model", str(embedded("llava")))
+    assert run(str(CHAOS), "--kills", "20", *there) == (0, "kills=20 lost=0 duplicated=0 torn=0")
+
+
+@pytest.mark.parametrize(("script", "kind"), [(TORN, "torn"), (LOST, "lost")], ids=["torn", "lost"])
+def test_a_store_that_breaks_its_promise_is_found_out(script: str, kind: str) -> None:
+    code, last = run("-c", script, "--kills", "10")
+    assert code == 1
+    assert f"{kind}=0" not in last

@@ -72,15 +72,6 @@ def test_opening_and_its_signature_load_no_torch(llava: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(llava)], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("size", [2, 5, 12])
-def test_a_batch_is_equal_to_one_by_one(llava: Path, size: int) -> None:
-    engine, asked = LocalEngine(llava, max_new_tokens=16), requests(12)
-    alone = [reply for request in asked for reply in replies(engine, [request])]
-    assert len({reply.text for reply in alone}) == 12
-    together = [reply for n in range(0, 12, size) for reply in replies(engine, asked[n : n + size])]
-    assert together == alone
-
-
 def test_several_pictures_in_one_question(llava: Path) -> None:
     engine = LocalEngine(llava, max_new_tokens=8)
     mixed = [*requests(2), *requests(2, num_images=2), *requests(1, num_images=3)]

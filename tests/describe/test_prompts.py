@@ -1,14 +1,42 @@
 """Prompts are data: worded as published, rendered with the whole list, matched to what can be seen."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from mien.describe.prompts import PROMPTS, Prompt, prompt, suited
-from mien.errors import DataError, UnknownNameError
+from mien.describe.engine import FakeEngine
+from mien.describe.generate import describe
+from mien.describe.lookup import look_up
+from mien.describe.prompts import PROMPTS, Prompt, asked, listing, prompt, suited
+from mien.describe.store import Store
+from mien.errors import ConfigError, DataError, UnknownNameError
 from mien.images import Marking
 from mien.labels import BOLD, CAERS, EMOTIC
-from mien.types import Box
+from mien.recipe import DescribeOptions
+from mien.types import Box, Subject
 
 BOX = Box(left=0, top=0, right=5, bottom=5)
+
+# Stores hold answers under these digests. A wording that changes gets a new id and a line of its own here;
+# the lines that are here stay.
+DIGESTS = {
+    "paper": "243fdabf87d975a326bab401a1da2b6ddc58cb93015b560184d54cb288f2b5db",
+    "paper_no_box": "a811c0a657f17a76d66b8cf746771497fe98d506e66e7d71fa49f76c6e41a665",
+    "caption": "4ef832e69376214bb1c5ddfb0c45b653faef7ba9b67cb3e93604133f19b7cd77",
+    "short": "38f03be94590ff6e95fb3ff50b727e99e418675f57b05992ce4494754bd017ed",
+    "short_no_box": "2fc21524c2426326cd92cb61831951d591789f79ba3dad1cab2d5a696f9117bf",
+    "aspects": "77d1dc73d0cc68cf6a9ccb29eede97bcb133497c4386e3e1ab8a86ef2b0a5e9e",
+    "aspects_no_box": "75c6f76eb57badcac86d463cb1725ed326443ec69695cc01768428d4900cf4c0",
+    "label_blind": "af78ebcfc832cd7e3497e75a126bc9155f49555c499f8da73eeb8fefc3b96c34",
+    "label_blind_no_box": "e72c6aef7eafd7bcc373252823561c80a563929e4252dbdbf15f9b675c1c40c7",
+    "structured": "457b62ecdab4f682cbc2907e6656d00d555fc4c3cecaebfcd09c36d31ae74c63",
+    "structured_no_box": "1dcf1bcecb605565fd8834d2478dd7fc65f52c2b98719327bff6a9aef3503cf3",
+}
+
+
+def test_a_changed_wording_has_a_new_id() -> None:
+    assert {one.id: one.digest() for one in PROMPTS.values()} == DIGESTS
 
 
 def test_the_papers_prompt_is_word_for_word() -> None:
@@ -48,16 +76,46 @@ def test_another_wording_or_id_is_another_digest() -> None:
     assert first.digest() != Prompt(id="b", template="What?").digest()
 
 
-def test_a_prompt_that_needs_a_box_names_a_counterpart_that_does_not() -> None:
+def test_a_prompt_needs_a_box_where_it_speaks_of_one_and_has_a_counterpart_that_does_not() -> None:
     for one in PROMPTS.values():
+        assert one.needs_box == ("red box" in one.template)
         if one.needs_box:
-            assert one.no_box is not None
-            assert not prompt(one.no_box).needs_box
+            assert one.no_box is prompt(f"{one.id}_no_box")
+            assert one.no_box.template == one.template.replace("the person in the red box", "the main person")
+            assert one.no_box.answer == one.answer
+
+
+@pytest.mark.parametrize("name", ["label_blind", "label_blind_no_box", "caption"])
+def test_some_prompts_give_no_list_of_emotions(name: str) -> None:
+    rendered = prompt(name).render(EMOTIC)
+    assert rendered == prompt(name).render(CAERS) == prompt(name).template
+    assert not any(label.lower() in rendered.lower() for label in EMOTIC.labels)
+
+
+def test_the_others_give_the_whole_list() -> None:
+    others = PROMPTS.keys() - {"label_blind", "label_blind_no_box", "caption"}
+    assert all(", ".join(EMOTIC.labels) in prompt(name).render(EMOTIC) for name in others)
+
+
+def test_what_is_listed_is_what_there_is() -> None:
+    rows = listing()
+    assert [row["id"] for row in rows] == list(PROMPTS)
+    assert rows[0] == {
+        "id": "paper",
+        "digest": DIGESTS["paper"],
+        "needs_box": True,
+        "no_box": "paper_no_box",
+        "answer": "words",
+        "template": prompt("paper").template,
+    }
+    assert {row["id"] for row in rows if row["answer"] == "scores"} == {"structured", "structured_no_box"}
 
 
 def test_a_prompt_without_counterpart_or_text_is_refused() -> None:
     with pytest.raises(DataError, match="counterpart"):
         Prompt(id="a", template="Who is in the box?", needs_box=True)
+    with pytest.raises(DataError, match="counterpart"):
+        Prompt(id="a", template="Who is in the box?", needs_box=True, no_box=prompt("paper"))
     with pytest.raises(DataError, match="no text"):
         Prompt(id="a", template=" ")
 
@@ -78,3 +136,68 @@ def test_a_red_box_is_spoken_of_only_where_one_is_drawn(box: Box | None, style: 
 
 def test_a_prompt_that_needs_no_box_stays() -> None:
     assert suited(prompt("caption"), [None], Marking()).id == "caption"
+
+
+# --- A recipe's own wording ---
+
+
+def own(text: str | None, other: str | None = None, name: str = "own:mine") -> DescribeOptions:
+    return DescribeOptions(prompt=name, prompt_text=text, prompt_text_no_box=other)
+
+
+def test_a_recipe_names_a_shipped_prompt_or_brings_its_own() -> None:
+    assert asked(DescribeOptions()) is prompt("paper")
+    mine = asked(own("Which of <class_names> is it?"))
+    assert (mine.id, mine.needs_box, mine.no_box) == ("own:mine", False, None)
+    assert "Anger, Disgust" in mine.render(CAERS)
+    assert mine.digest() == Prompt(id="own:mine", template="Which of <class_names> is it?").digest()
+    assert mine.digest() != asked(own("Which one of <class_names> is it?")).digest()
+
+
+def test_a_wording_that_speaks_of_the_red_box_gets_a_counterpart() -> None:
+    mine = asked(own("Is the person in the red box glad?"))
+    assert mine.needs_box
+    assert suited(mine, [BOX], Marking()) is mine
+    other = suited(mine, [None], Marking())
+    assert (other.id, other.template) == ("own:mine_no_box", "Is the main person glad?")
+
+
+def test_a_wording_for_pictures_without_a_box_may_be_given() -> None:
+    mine = asked(own("Who is marked?", "Who is it?"))
+    assert mine.needs_box
+    assert suited(mine, [None], Marking()).template == "Who is it?"
+    # A box that is no mark.
+    assert not asked(own("What is in the lunch box?")).needs_box
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (own("Look into the red box."), "no wording for pictures that show none"),
+        (own("Look into the red box.", "Look at the bounding box."), "no wording for pictures"),
+        (own("Look into the red box.", " "), "no wording for pictures"),
+        (own(None), "has no wording"),
+        (own("  "), "has no wording"),
+        (own(None, "Who is it?"), "has no wording"),
+        (own("Who?", name="own:"), "has no name"),
+        (own("Who?", name="paper"), "which has its own"),
+        (own(None, "Who?", name="paper"), "which has its own"),
+    ],
+)
+def test_half_a_prompt_is_refused(options: DescribeOptions, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        asked(options)
+    assert "prompt_text" in caught.value.hint
+
+
+def test_another_wording_is_another_answer(
+    subjects: Callable[..., list[Subject]], store: Store, how: dict[str, Any]
+) -> None:
+    one = [*subjects(1)]
+    engine = FakeEngine()
+    first = how | {"prompt": asked(own("Who is it?"))}
+    second = how | {"prompt": asked(own("Who is she?"))}
+    assert describe(one, engine=engine, store=store, **first).done == 1
+    assert look_up(one, engine=engine, store=store, **second).missing == ("s0",)
+    assert describe(one, engine=engine, store=store, **second).done == 1
+    assert {item.prompt_id for item in store} == {"own:mine"}

@@ -1,17 +1,13 @@
 """The store: what is put comes back, whole, once, by one writer, or an error says why not."""
 
-import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.describe import schema
 from mien.describe.store import Store
-from mien.errors import StoreError, StoreLockedError
+from mien.errors import StoreError
 from mien.types import Description, Failure
 
 
@@ -72,6 +68,22 @@ def test_many_keys_are_asked_for_at_once(path: Path) -> None:
         assert sorted(store.descriptions([*keys, "other"])) == keys
 
 
+def test_which_keys_are_described_is_told_without_reading_texts(path: Path) -> None:
+    keys = [f"k{number:04}" for number in range(1201)]
+    with Store(path) as store:
+        store.put((description(key) for key in keys), [failure("failed")])
+        assert store.described([*keys, "failed", "other"]) == set(keys)
+        assert store.described([]) == set()
+
+
+def test_failures_come_one_at_a_time_in_the_order_of_keys(path: Path) -> None:
+    with Store(path) as store:
+        store.put(failures=[failure("b"), failure("a")])
+        found = store.iterate_failures()
+        assert next(found) == failure("a")
+        assert list(found) == [failure("b")]
+
+
 def test_a_description_is_never_replaced(path: Path) -> None:
     with Store(path) as store:
         store.put([description("k", "first")])
@@ -123,108 +135,6 @@ def test_a_reader_cannot_write(path: Path) -> None:
         reader.put([description("a")])
 
 
-def test_reading_what_is_not_there_says_how_to_make_it(path: Path) -> None:
-    with pytest.raises(StoreError, match="no store at") as caught:
-        Store(path, writable=False)
-    assert "mien describe" in caught.value.hint
-    assert not path.exists()
-
-
-def test_a_second_writer_is_refused(path: Path) -> None:
-    with Store(path) as store:
-        with pytest.raises(StoreLockedError, match="another process") as caught:
-            Store(path)
-        assert caught.value.retryable
-        store.put([description("a")])
-    with Store(path) as store:
-        assert list(store.keys()) == ["a"]
-
-
-def test_a_writer_in_another_process_is_refused_until_it_is_killed(path: Path) -> None:
-    code = "import sys, time; from pathlib import Path; from mien.describe.store import Store\n"
-    code += "store = Store(Path(sys.argv[1])); print('open', flush=True); time.sleep(600)"
-    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        with pytest.raises(StoreLockedError, match=str(process.pid)):
-            Store(path)
-    finally:
-        process.kill()
-        process.communicate()
-    with Store(path) as store:
-        store.put([description("a")])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"Dear diary, " * 200, "is not a store"), (b"SQLite format 3\0" + b"\xff" * 5000, "store")],
-    ids=["text", "header only"],
-)
-def test_a_file_that_is_no_store_is_refused_and_kept(path: Path, content: bytes, message: str) -> None:
-    path.write_bytes(content)
-    for writable in (True, False):
-        with pytest.raises(StoreError, match=message) as caught:
-            Store(path, writable=writable)
-        assert caught.value.hint
-    assert path.read_bytes() == content
-
-
-def test_another_programs_database_is_refused(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("create table recipes (name text)")
-    connection.close()
-    with pytest.raises(StoreError, match="not a store"):
-        Store(path)
-
-
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_a_truncated_store_is_refused(path: Path, share: float) -> None:
-    with Store(path) as store:
-        store.put(description(f"k{number}", "word " * 200) for number in range(300))
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(StoreError) as caught, Store(path):
-        pass
-    assert caught.value.hint
-
-
-def test_an_empty_file_becomes_a_store(path: Path) -> None:
-    # What a process leaves that was killed while it made the store.
-    path.touch()
-    with Store(path) as store:
-        store.put([description("a")])
-        assert len(store) == 1
-
-
-def test_a_newer_layout_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = ("languages", ("alter table descriptions add column language text",))
-    with monkeypatch.context() as newer:
-        newer.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
-        with Store(path):
-            pass
-    for writable in (True, False):
-        with pytest.raises(StoreError, match=r"newer mien.*'languages'"):
-            Store(path, writable=writable)
-
-
-def test_a_step_that_is_added_keeps_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Store(path) as store:
-        store.put([description("a")])
-    step = ("notes", ("create table notes (text text)",))
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
-    with pytest.raises(StoreError, match="older layout"):
-        Store(path, writable=False)
-    with Store(path) as store:
-        assert list(store) == [description("a")]
-    with Store(path, writable=False) as store:
-        assert len(store) == 1
-
-
-def test_the_names_of_released_steps_are_frozen() -> None:
-    assert [name for name, _ in schema.MIGRATIONS] == ["descriptions and failures"]
-
-
 def test_a_full_disk_is_said_and_earlier_rows_are_kept(path: Path) -> None:
     with Store(path) as store:
         store.put([description("a")])
@@ -237,13 +147,6 @@ def test_a_full_disk_is_said_and_earlier_rows_are_kept(path: Path) -> None:
     with Store(path) as store:
         store.put([description("b")])
         assert list(store.keys()) == ["a", "b"]
-
-
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="cannot be written") as caught:
-        Store(tmp_path / "file" / "store.sqlite")
-    assert caught.value.hint
 
 
 def test_closing_twice_is_no_error(path: Path) -> None:

@@ -8,6 +8,7 @@ A failure is two lines, what happened and what to do; with MIEN_DEBUG=1 the trac
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -19,14 +20,18 @@ import typer
 
 from mien import __version__
 from mien.cli.data import data, doctor
+from mien.cli.describe import describe
 from mien.cli.rooms import rooms
-from mien.errors import MienError, UsageError
+from mien.errors import DataError, MienError, UsageError
 
 __all__ = ["app", "main"]
 
 _INTERRUPTED: Final = 130  # the shells' convention: 128 + SIGINT
 _TERMINATED: Final = 143  # 128 + SIGTERM
 _PIPE_CLOSED: Final = 141  # 128 + SIGPIPE
+# What any write may meet, and is nobody's defect.
+_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_DISK_HINT: Final = "make room on the disk, or name a folder that can be written; what was written is kept"
 
 app = typer.Typer(
     name="mien",
@@ -36,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
+app.add_typer(describe, name="describe")
 app.add_typer(rooms)
 app.command()(doctor)
 
@@ -74,8 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  the last line of defence: a user never meets a traceback
-        hint = "this is a defect of mien; run again with MIEN_DEBUG=1 and report what it prints"
-        return _report(MienError(f"unexpected {type(error).__name__}: {error}", hint=hint), cause=error)
+        return _unexpected(error)
 
 
 def _terminate(signum: int, frame: Any) -> None:
@@ -89,6 +94,13 @@ def _report(error: MienError, cause: BaseException | None = None) -> int:
     typer.echo(f"error: {_one_line(str(error))}", err=True)
     typer.echo(f"hint: {_one_line(error.hint or 'see mien --help')}", err=True)
     return error.exit_code
+
+
+def _unexpected(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return _report(DataError(str(error), hint=_DISK_HINT), cause=error)
+    hint = "this is a defect of mien; run again with MIEN_DEBUG=1 and report what it prints"
+    return _report(MienError(f"unexpected {type(error).__name__}: {error}", hint=hint), cause=error)
 
 
 def _usage_error(error: typer.TyperException) -> UsageError:

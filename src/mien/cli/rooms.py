@@ -1,4 +1,4 @@
-"""The commands from describing to predicting, and the demonstration.
+"""The commands from training to predicting, and the demonstration.
 
 Goes in: parsed arguments. Comes out: data on stdout, everything else on stderr.
 Knows nothing about: how a room does its work; rooms are imported when their command runs.
@@ -23,53 +23,10 @@ from mien.cli.shared import (
     make_console,
     read_recipe,
 )
-from mien.errors import ItemsFailedError
 
 __all__ = ["rooms"]
 
 rooms = typer.Typer()
-
-
-@rooms.command()
-def describe(
-    recipe: RecipeFile,
-    overrides: Overrides = None,
-    out: Out = None,
-    splits: Splits = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again what failed before.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Let a vision-language model describe every subject; what is described already is not described
-    again."""
-    from mien import experiment as experiments
-    from mien import pipeline
-
-    console = make_console(as_json)
-    experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
-    console.note(experiments.notice(experiment.recipe))
-    summary = pipeline.describe(
-        experiment, splits=splits, retry_failed=retry_failed, on_progress=console.describing
-    )
-    console.settle()
-    failures = experiments.failures(experiment, splits) if summary.failed else ()
-    table = {
-        "described": summary.done,
-        "already_described": summary.skipped,
-        "failed": summary.failed,
-        "seconds": round(summary.seconds, 2),
-        "per_second": round(summary.rate, 2),
-        "store": str(experiment.store),
-    }
-    console.result(table | {"failures": [{"id": f.subject_id, "error": f.error} for f in failures]}, table)
-    if summary.failed:
-        first = f"; the first: {failures[0].subject_id}: {failures[0].error}" if failures else ""
-        raise ItemsFailedError(
-            f"{summary.failed} of {summary.done + summary.skipped + summary.failed} subjects have no "
-            f"description{first}",
-            hint="mend them and run again with --retry-failed",
-        )
 
 
 @rooms.command()

@@ -72,6 +72,11 @@ class Engine(ABC):
         """
         return None
 
+    @property
+    def calls_at_once(self) -> int:
+        """How many calls of `describe` may run side by side, each in a thread of its own."""
+        return 1
+
     @abstractmethod
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         """One reply for each request, in order, or in its place the error that concerns it alone.
@@ -79,9 +84,16 @@ class Engine(ABC):
         Raises EngineError where the engine itself fails, WeightsError where its model is not here.
         """
 
+    def close(self) -> None:  # noqa: B027  most hold nothing that does not end with the process
+        """Gives back at once what was taken for answering; nothing is asked any more."""
+
 
 def open_engine(options: DescribeOptions, run: RunOptions) -> Engine:
-    """The engine that `[describe]` names, by way of the registry."""
+    """The engine that `[describe]` names, by way of the registry; on a cluster if `[run]` names one."""
+    if run.cluster is not None:
+        from mien.describe.cluster import ClusterEngine
+
+        return ClusterEngine.open(options, run)
     part = registry.resolve("engine", options.engine)
     if not (isinstance(part, type) and issubclass(part, Engine)):
         raise ConfigError(

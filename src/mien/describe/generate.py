@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from typing import Final
 
 from mien.describe.ahead import ahead, groups, threads
@@ -50,23 +51,50 @@ def describe(
     retry_failed: bool = False,
     total: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> DescribeSummary:
     """Describes every subject that is not in the store yet; writes after each batch.
 
     What fails is kept as a Failure and left alone from then on, unless `retry_failed`. `workers` threads
-    prepare pictures ahead of the engine. Raises EngineError if the engine fails on everything.
+    prepare pictures ahead of the engine. Once `stop` says so, the batch that was asked is written and no
+    other is begun. Raises EngineError if the engine fails on everything.
     """
     questioner = Questioner(
         engine=engine, prompt=prompt, label_set=label_set, marking=marking, fit=fit, clip=clip
     )
     tally = Tally(total, on_progress)
     job = _Job(questioner, engine, store, tally, max_attempts=max_attempts, retry_failed=retry_failed)
-    with threads(workers) as pool:
-        questions = job.open_questions(subjects, chunk=max(_CHUNK, 4 * batch_size), pool=pool)
-        for batch in groups(ahead(pool, job.prepare, questions, window=2 * batch_size), batch_size):
-            job.answer(batch)
-    job.finish()
+    # Calls run side by side where the engine likes that; this thread alone writes.
+    calls = engine.calls_at_once
+    with threads(workers) as pool, threads(calls if calls > 1 else 0) as callers:
+        wanted = takewhile(lambda _: not stop(), subjects)
+        questions = job.open_questions(wanted, chunk=max(_CHUNK, 4 * batch_size), pool=pool)
+        ready = ahead(pool, job.prepare, questions, window=2 * batch_size)
+        if engine.image_size is None:
+            ready = _alike(ready, 2 * batch_size)
+        # Told to stop, no batch is begun, and what was asked is waited for: it may have cost money.
+        batches = takewhile(lambda _: not stop(), groups(ready, batch_size))
+        for batch, outcomes in ahead(callers, job.ask, batches, window=calls):
+            job.answer(batch, outcomes)
+    if not stop():
+        job.finish()
     return tally.summary()
+
+
+def _alike(ready: Iterable[_Ready], window: int) -> Iterator[_Ready]:
+    """Those of like size side by side, within a window: a batch is padded to its longest.
+
+    A model that sees pictures of any shape makes more tokens of larger ones.
+    """
+    for group in groups(ready, window):
+        yield from sorted(group, key=_size)
+
+
+def _size(item: _Ready) -> tuple[int, int]:
+    request = item[1]
+    if isinstance(request, DataError):
+        return (0, 0)
+    return sum(image.width * image.height for image in request.images), len(request.prompt)
 
 
 # A question with its request, or with the reason why there is none.
@@ -123,7 +151,7 @@ class _Job:
         # Decided for all of them at once: while they are answered, what the store holds changes.
         unsettled = []
         keys = {question.key for question in questions}
-        described = self._store.descriptions(keys)
+        described = self._store.described(keys)
         failed = set() if self._retry_failed else {failure.key for failure in self._store.failures(keys)}
         for question in questions:
             if question.key in self._waiting:
@@ -146,10 +174,14 @@ class _Job:
         except DataError as error:
             return question, error
 
-    def answer(self, batch: Sequence[_Ready]) -> None:
-        """Asks the engine, and writes what came of it."""
+    def ask(self, batch: Sequence[_Ready]) -> tuple[Sequence[_Ready], list[Outcome]]:
+        """Asks the engine; touches nothing else, so that several calls may run side by side."""
+        requests = [item for _, item in batch if isinstance(item, Request)]
+        return batch, ask(self._engine, requests, max_attempts=self._max_attempts)
+
+    def answer(self, batch: Sequence[_Ready], outcomes: Sequence[Outcome]) -> None:
+        """Writes what came of asking."""
         asked = [(question, item) for question, item in batch if isinstance(item, Request)]
-        outcomes = ask(self._engine, [item for _, item in asked], max_attempts=self._max_attempts)
         descriptions: list[Description] = []
         failures = [_failure(q.key, q.subject, item) for q, item in batch if isinstance(item, DataError)]
         for (question, _), outcome in zip(asked, outcomes, strict=True):
@@ -168,7 +200,7 @@ class _Job:
     def _sort(
         self, question: Question, outcome: Outcome, descriptions: list[Description], failures: list[Failure]
     ) -> None:
-        result = outcome.result
+        result = self._questioner.checked(outcome.result)
         if isinstance(result, EngineError):
             failure = _failure(question.key, question.subject, result, outcome.attempts)
             (self._suspects if outcome.engine_failed else failures).append(failure)

@@ -10,32 +10,50 @@ begin, and the padding is masked. LLaVA lost 11 points at batch 2 in a known har
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from pydantic import JsonValue
 
+from mien.describe.chat import chat_text
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.model_errors import first_line, model_errors, unloadable
+from mien.describe.loading import (
+    Loading,
+    decode_greedily,
+    load_processor,
+    load_weights,
+    on_device,
+    stop_tokens,
+    transformers_library,
+)
+from mien.describe.model_errors import is_out_of_memory, model_errors
 from mien.describe.weights import ModelFolder, find_model, square_input
-from mien.errors import EngineError, WeightsError
+from mien.errors import EngineError
 from mien.options import Options
 from mien.recipe import DescribeOptions, RunOptions
 
-__all__ = ["LocalEngine", "LocalOptions"]
+__all__ = ["LocalEngine", "LocalModel", "LocalOptions"]
+
+log = logging.getLogger(__name__)
 
 # Raise this when the same model comes to be asked, or its answer read, in another way.
 _VERSION: Final = 1
 
 
 class LocalOptions(Options):
-    """`revision`: branch, tag or commit of a model that is named by its Hugging Face id."""
+    """`revision`: branch, tag or commit of a model that is named by its Hugging Face id.
+
+    `quantize`: weights in fewer bits (by bitsandbytes, on a GPU). `compile`: by torch.compile; slow to start,
+    and its rounding may change a word, so both are part of the signature.
+    """
 
     revision: str | None = None
+    quantize: Literal["8bit", "4bit"] | None = None
+    compile: bool = False
 
 
 class LocalEngine(Engine):
@@ -49,11 +67,16 @@ class LocalEngine(Engine):
         device: str = "cpu",
         max_new_tokens: int = 160,
         revision: str | None = None,
+        quantize: Literal["8bit", "4bit"] | None = None,
+        compile: bool = False,
+        loaded: LocalModel | None = None,
     ) -> None:
+        """`loaded`: the folder's model, for who has it in memory already."""
+        self._loaded = loaded
         self._folder = find_model(str(model), revision)
-        self._dtype = dtype
-        self._device = device
+        self._loading = Loading(dtype=dtype, device=device, quantize=quantize, compile=compile)
         self._max_new_tokens = max_new_tokens
+        self._fits: int | None = None  # requests at once, once the memory has told
         self._lock = threading.Lock()
 
     @classmethod
@@ -65,6 +88,8 @@ class LocalEngine(Engine):
             device=run.device,
             max_new_tokens=options.max_new_tokens,
             revision=own.revision,
+            quantize=own.quantize,
+            compile=own.compile,
         )
 
     @property
@@ -77,7 +102,8 @@ class LocalEngine(Engine):
             "engine": "local",
             "version": _VERSION,
             **self._folder.identity(),
-            "dtype": self._dtype,
+            "dtype": self._loading.dtype,
+            **self._loading.identity(),
             "decoding": "greedy",
             "max_new_tokens": self._max_new_tokens,
         }
@@ -87,17 +113,33 @@ class LocalEngine(Engine):
         return square_input(self._folder.path)
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
-        if not requests:
-            return []
-        with self._lock, model_errors(self._folder):
-            return self._model.answer(requests, self._max_new_tokens)
+        with self._lock:
+            replies: list[Reply | EngineError] = []
+            while len(replies) < len(requests):
+                replies += self._answer(requests[len(replies) :])
+            return replies
+
+    def _answer(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
+        """Replies to as many of the first requests as the memory holds, which is remembered."""
+        size = min(len(requests), self._fits or len(requests))
+        while True:
+            try:
+                with model_errors(self._folder):
+                    return self._model.answer(requests[:size], self._max_new_tokens)
+            except EngineError as error:
+                if size == 1 or not is_out_of_memory(error):
+                    raise
+            # Outside of the handler: the traceback that it holds keeps the tensors alive.
+            size = self._fits = (size + 1) // 2
+            log.info("out of memory; going on with %d requests at once", size)
+            self._model.free()
 
     @cached_property
-    def _model(self) -> _Model:
-        return _Model.load(self._folder, self._dtype, self._device)
+    def _model(self) -> LocalModel:
+        return self._loaded or LocalModel.load(self._folder, self._loading)
 
 
-class _Model:
+class LocalModel:
     """A loaded model with its processor."""
 
     def __init__(self, model: Any, processor: Any, stops: frozenset[int]) -> None:
@@ -107,13 +149,24 @@ class _Model:
         self._stops = stops
 
     @classmethod
-    def load(cls, folder: ModelFolder, dtype: str, device: str) -> _Model:
-        processor = _load_processor(folder)
-        model = _on_device(_load_weights(folder, dtype), device)
-        stops = _stops(model, processor.tokenizer)
+    def load(cls, folder: ModelFolder, how: Loading) -> LocalModel:
+        processor = load_processor(folder)
+        model = load_weights(folder, how)
+        if how.quantize is None:  # bitsandbytes has put the others where they are to stay
+            model = on_device(model, how.device)
+        if how.compile:
+            import torch
+
+            model.forward = torch.compile(model.forward, dynamic=True)
+        return cls.of(model, processor)
+
+    @classmethod
+    def of(cls, model: Any, processor: Any) -> LocalModel:
+        """A model and a processor, set to write what is likeliest."""
+        stops = stop_tokens(model, processor.tokenizer)
         if processor.tokenizer.pad_token is None:
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
-        _decode_greedily(model, stops, processor.tokenizer.pad_token_id)
+        decode_greedily(model, stops, processor.tokenizer.pad_token_id)
         return cls(model, processor, stops)
 
     def answer(self, requests: Sequence[Request], max_new_tokens: int) -> list[Reply | EngineError]:
@@ -128,8 +181,15 @@ class _Model:
             )
         return self._replies(written[:, inputs["input_ids"].shape[1] :].tolist())
 
+    def free(self) -> None:
+        """Gives back memory that a broken-off batch left with the device's allocator."""
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def _inputs(self, requests: Sequence[Request]) -> Any:
-        texts = [self._text(request) for request in requests]
+        texts = [chat_text(self._processor, request) for request in requests]
         bos = self._tokenizer.bos_token
         inputs = self._processor(
             text=texts,
@@ -141,18 +201,6 @@ class _Model:
             add_special_tokens=not (bos and texts[0].startswith(bos)),
         )
         return inputs.to(self._model.device, self._model.dtype)
-
-    def _text(self, request: Request) -> str:
-        """The question as the model was taught to be asked, with a place for each picture."""
-        if self._processor.chat_template is None:
-            # As LLaVA-1.5 was taught.
-            places = f"{getattr(self._processor, 'image_token', '<image>')}\n" * len(request.images)
-            return f"USER: {places}{request.prompt} ASSISTANT:"
-        content = [{"type": "image"} for _ in request.images] + [{"type": "text", "text": request.prompt}]
-        text: str = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
-        return text
 
     def _replies(self, written: list[list[int]]) -> list[Reply | EngineError]:
         """The words of the tokens that were written to each request, up to the one that ends an answer."""
@@ -169,19 +217,12 @@ class _Model:
         ]
 
 
-def _transformers() -> Any:
-    # As Any, because its annotations do not hold; and late, because it takes seconds.
-    import transformers
-
-    return transformers
-
-
 def _roomy_cache(config: Any, max_new_tokens: int) -> Any:
     """Keys and values with room for the whole answer; None where a model keeps anything but those.
 
     transformers' own cache is copied for each token: a fifth of the time at batch 32 on a CPU.
     """
-    cache_utils: Any = _transformers().cache_utils
+    cache_utils: Any = transformers_library().cache_utils
     plain = cache_utils.DynamicLayer
 
     class Roomy(plain):  # type: ignore[misc, valid-type]  # known only at run time
@@ -210,82 +251,3 @@ def _roomy_cache(config: Any, max_new_tokens: int) -> Any:
 def _with_room(states: Any, more: int) -> Any:
     *outer, length, width = states.shape
     return states.new_empty((*outer, length + more, width))
-
-
-# --- Loading -------------------------------------------------------------------------------------------
-
-
-def _load_processor(folder: ModelFolder) -> Any:
-    try:
-        # Pillow's image operations: torchvision does not import beside a CPU torch from the registry.
-        return _transformers().AutoProcessor.from_pretrained(folder.path, backend="pil")
-    except ImportError as error:
-        raise EngineError(
-            f"the processor of {folder.name} needs a library that is missing: {first_line(error)}",
-            hint="install it with: pip install 'mien[vlm]'",
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise unloadable(folder, error) from error
-
-
-def _load_weights(folder: ModelFolder, dtype: str) -> Any:
-    from safetensors import SafetensorError
-
-    try:
-        with _no_progress_bar():
-            model, found = _transformers().AutoModelForImageTextToText.from_pretrained(
-                folder.path, dtype=dtype, use_safetensors=True, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise unloadable(folder, error) from error
-    missing = sorted(found["missing_keys"])
-    if missing:
-        # transformers would go on with random weights and a warning.
-        raise WeightsError(
-            f"model {folder.name} lacks {len(missing)} weights, such as {missing[0]}",
-            hint="download the model again, or save it with save_pretrained",
-        )
-    return model.eval()
-
-
-def _on_device(model: Any, device: str) -> Any:
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
-        raise EngineError(
-            f"device {device!r} cannot be used: {first_line(error)}",
-            hint="set run.device to cpu, cuda or mps",
-        ) from error
-
-
-def _stops(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens that end an answer."""
-    told = model.generation_config.eos_token_id
-    if told is None:
-        told = tokenizer.eos_token_id
-    if told is None:
-        return frozenset()
-    return frozenset([told] if isinstance(told, int) else told)
-
-
-def _decode_greedily(model: Any, stops: frozenset[int], pad: int | None) -> None:
-    """Replaces what a model brings along: some ask for sampling, beams or penalties by themselves."""
-    model.generation_config = _transformers().GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        eos_token_id=sorted(stops) or None,
-        bos_token_id=model.generation_config.bos_token_id,
-        pad_token_id=pad,
-    )
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    logging = _transformers().utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

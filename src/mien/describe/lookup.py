@@ -14,7 +14,6 @@ from mien.describe.engine import Engine
 from mien.describe.prompts import Prompt
 from mien.describe.questions import Questioner
 from mien.describe.store import Store
-from mien.errors import DataError
 from mien.images import Marking
 from mien.labels import LabelSet
 from mien.types import ClipView, Description, Failure, FitMode, Subject
@@ -60,7 +59,7 @@ def look_up(
     failures: dict[str, Failure] = {}
     missing: list[str] = []
     for group in groups(subjects, _GROUP):
-        keys = [_key(questioner, subject) for subject in group]
+        keys = [questioner.key(subject) for subject in group]
         described = store.descriptions(keys)
         failed = {failure.key: failure for failure in store.failures(keys)}
         for subject, key in zip(group, keys, strict=True):
@@ -71,11 +70,3 @@ def look_up(
             else:
                 missing.append(subject.id)
     return Found(descriptions=descriptions, missing=tuple(missing), failures=tuple(failures.values()))
-
-
-def _key(questioner: Questioner, subject: Subject) -> str:
-    try:
-        return questioner.question(subject).key
-    except DataError:
-        # Its picture cannot be read now; there may be a failure that says so, and no description.
-        return questioner.unreadable_key(subject)

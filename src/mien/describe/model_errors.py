@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from mien.describe.weights import ModelFolder
 from mien.errors import EngineError, MienError, WeightsError
 
-__all__ = ["first_line", "model_errors", "unloadable"]
+__all__ = ["first_line", "is_out_of_memory", "model_errors", "unloadable"]
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def model_errors(folder: ModelFolder) -> Iterator[None]:
     except MienError:
         raise
     except Exception as error:  # a model's own code raises anything; this is the seam
-        if type(error).__name__ == "OutOfMemoryError":
+        if _tells_of_memory(error):
             raise EngineError(
                 f"model {folder.name} ran out of memory", hint="set run.batch_size lower"
             ) from error
@@ -31,6 +31,20 @@ def model_errors(folder: ModelFolder) -> Iterator[None]:
             f"model {folder.name} failed: {type(error).__name__}: {first_line(error)}",
             hint="see whether the model takes such pictures and questions",
         ) from error
+
+
+def is_out_of_memory(error: EngineError) -> bool:
+    """Whether this error of ours stands for a device that had no room."""
+    return error.__cause__ is not None and _tells_of_memory(error.__cause__)
+
+
+def _tells_of_memory(error: BaseException) -> bool:
+    # torch on a CPU raises a plain RuntimeError, Python's own allocator a MemoryError.
+    return (
+        type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+        or "not enough memory" in str(error)
+        or "out of memory" in str(error)
+    )
 
 
 def unloadable(folder: ModelFolder, error: Exception) -> WeightsError:

@@ -7,17 +7,26 @@ Knows nothing about: which questions are answered already, or how an answer is m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
 
-from mien.describe.engine import Engine, Request
-from mien.describe.keys import description_key, unreadable_key
+from mien.describe.engine import Engine, Reply, Request
+from mien.describe.keys import KeyMaker, unreadable_key
 from mien.describe.prompts import Prompt, suited
-from mien.digests import digest
+from mien.describe.structured import checked
+from mien.digests import digest, file_version
+from mien.errors import DataError, EngineError
 from mien.images import Marking, image_digest
 from mien.labels import LabelSet
 from mien.types import Box, ClipView, FitMode, Subject
 from mien.views import prepare, viewed
 
 __all__ = ["Question", "Questioner"]
+
+# The people of one photo come one after another, mixed with those of a few others at most.
+_FILES_REMEMBERED: Final = 256
+_ANY_BOX: Final = Box(left=0, top=0, right=1, bottom=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,29 +58,39 @@ class Questioner:
         self._fit = fit
         self._clip = clip
         self._size = engine.image_size
+        self._digest = lru_cache(maxsize=_FILES_REMEMBERED)(_digest)
         # Taken once: making it may mean reading all weights.
         self._signature = dict(engine.signature)
         self.engine = f"{engine.name}@{digest(self._signature)[:12]}"
+        # What does not depend on the subject, once, by whether a box is marked: a run may begin with a
+        # million subjects that are described.
+        self._ways = {has_mark: self._way(has_mark) for has_mark in (True, False)}
+
+    @property
+    def wording(self) -> str:
+        """The text that is asked of a picture with a box."""
+        return self._ways[True][1]
 
     def question(self, subject: Subject) -> Question:
         """The question about a subject; ImageError if a file of it cannot be read."""
         seen = viewed(subject, self._clip)
         marked = self._marked_boxes(seen)
-        prompt = suited(self._prompt, marked, self._marking)
-        text = prompt.render(self._label_set)
-        key = description_key(
-            image_digests=_digests(seen),
+        prompt_id, text, keys = self._ways[marked.count(None) < len(marked)]
+        key = keys.key(
+            image_digests=self._digests(seen),
             frames=[image.frame for image in seen.images],
             boxes=marked,
             # One picture is the same in every view.
             clip=self._clip if len(seen.images) > 1 else None,
-            marking_digest=self._marking_of(marked).digest(),
-            fit=None if self._size is None else {"mode": self._fit, "size": self._size},
-            prompt_digest=prompt.digest(),
-            question=text,
-            engine_signature=self._signature,
         )
-        return Question(subject=subject, key=key, prompt_id=prompt.id, text=text)
+        return Question(subject=subject, key=key, prompt_id=prompt_id, text=text)
+
+    def key(self, subject: Subject) -> str:
+        """Where the answer about a subject is kept, or the failure, if its picture cannot be read now."""
+        try:
+            return self.question(subject).key
+        except DataError:
+            return self.unreadable_key(subject)
 
     def unreadable_key(self, subject: Subject) -> str:
         """The key under which it is kept that a subject's picture could not be read."""
@@ -84,9 +103,27 @@ class Questioner:
         )
         return Request(subject_id=question.subject.id, images=(image,), prompt=question.text)
 
-    def _marking_of(self, marked: tuple[Box | None, ...]) -> Marking:
-        """Without a mark in the pictures, all ways of marking are one."""
-        return Marking(style="none") if all(box is None for box in marked) else self._marking
+    def checked(self, result: Reply | EngineError) -> Reply | EngineError:
+        """A reply, or the error that it is not what the prompt asks for: a score for each label, say."""
+        return checked(result, self._prompt, self._label_set)
+
+    def _way(self, has_mark: bool) -> tuple[str, str, KeyMaker]:
+        """The id and the text of the prompt that suits, and what makes the keys of its answers."""
+        prompt = suited(self._prompt, [_ANY_BOX if has_mark else None], self._marking)
+        text = prompt.render(self._label_set)
+        # Without a mark in the pictures, all ways of marking are one.
+        marking = self._marking if has_mark else Marking(style="none")
+        return (
+            prompt.id,
+            text,
+            KeyMaker(
+                marking_digest=marking.digest(),
+                fit=None if self._size is None else {"mode": self._fit, "size": self._size},
+                prompt_digest=prompt.digest(),
+                question=text,
+                engine_signature=self._signature,
+            ),
+        )
 
     def _marked_boxes(self, subject: Subject) -> tuple[Box | None, ...]:
         """The boxes that leave a trace in the pictures."""
@@ -94,8 +131,10 @@ class Questioner:
             return (None,) * len(subject.boxes)
         return subject.boxes
 
+    def _digests(self, subject: Subject) -> list[str]:
+        """Of each picture's file; people of one photo and frames of one clip share a file, read once."""
+        return [self._digest(image.path, *file_version(image.path)) for image in subject.images]
 
-def _digests(subject: Subject) -> list[str]:
-    """Of each picture's file; frames of one clip share a file, which is read once."""
-    by_path = {path: image_digest(path) for path in dict.fromkeys(image.path for image in subject.images)}
-    return [by_path[image.path] for image in subject.images]
+
+def _digest(path: Path, *version: int) -> str:  # the version is for the cache
+    return image_digest(path)

@@ -16,10 +16,21 @@ from typing import Final
 
 from mien.errors import StoreError
 
-__all__ = ["MIGRATIONS", "migrate", "require_newest", "sqlite_errors", "transaction"]
+__all__ = [
+    "KEYS",
+    "MIGRATIONS",
+    "has_index",
+    "is_empty",
+    "migrate",
+    "require_readable",
+    "sqlite_errors",
+    "transaction",
+]
 
 # Marks the file as a store of ours: the letters "mien".
 _APPLICATION: Final = 0x6D69656E
+
+KEYS: Final = "described"  # the index
 
 MIGRATIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (
@@ -35,7 +46,15 @@ MIGRATIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
             ) strict, without rowid""",
         ),
     ),
+    (
+        # The table's own tree carries the texts, and so few rows a page that finding a key takes three times
+        # as long.
+        "index of keys",
+        (f"create index {KEYS} on descriptions (key)",),
+    ),
 )
+# Steps without which a file can be read as well, only more slowly.
+_OPTIONAL: Final = {"index of keys"}
 
 _REASONS: Final = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run again; what was written is kept"),
@@ -77,7 +96,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Brings a file to the newest layout; an empty one becomes a store."""
     with transaction(connection):
-        if _is_empty(connection):
+        if is_empty(connection):
             connection.execute(f"pragma application_id = {_APPLICATION}")
             connection.execute("create table meta (step integer primary key, name text not null) strict")
         done = _steps_taken(connection, path)
@@ -87,9 +106,9 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("insert into meta values (?, ?)", (step, name))
 
 
-def require_newest(connection: sqlite3.Connection, path: Path) -> None:
-    """StoreError if a file has not the newest layout, for those who cannot change it."""
-    if _steps_taken(connection, path) < len(MIGRATIONS):
+def require_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """StoreError if a file lacks a step that reading needs, for those who cannot change it."""
+    if not {name for name, _ in MIGRATIONS[_steps_taken(connection, path) :]} <= _OPTIONAL:
         raise StoreError(
             f"store {path} has an older layout", hint="run mien describe, which brings it up to date"
         )
@@ -110,6 +129,15 @@ def _steps_taken(connection: sqlite3.Connection, path: Path) -> int:
     return len(taken)
 
 
-def _is_empty(connection: sqlite3.Connection) -> bool:
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether a file is nothing yet: a process was killed, or is about, to make a store of it."""
     empty: bool = connection.execute("select count(*) = 0 from sqlite_master").fetchone()[0]
     return empty
+
+
+def has_index(connection: sqlite3.Connection) -> bool:
+    """Whether the index of keys is there; an older file that is only read may lack it."""
+    found: bool = connection.execute("select count(*) from sqlite_master where name = ?", (KEYS,)).fetchone()[
+        0
+    ]
+    return found

@@ -13,18 +13,29 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from mien.describe.schema import migrate, require_newest, sqlite_errors, transaction
+from mien.describe.schema import (
+    KEYS,
+    has_index,
+    is_empty,
+    migrate,
+    require_readable,
+    sqlite_errors,
+    transaction,
+)
 from mien.errors import StoreError, StoreLockedError
 from mien.types import Description, Failure
 
 __all__ = ["Store"]
 
 _DESCRIPTIONS: Final = "select key, subject_id, text, prompt_id, engine, finish from descriptions"
+_KEYS: Final = "select key from descriptions"
+_INDEXED: Final = f"{_KEYS} indexed by {KEYS}"
 _FAILURES: Final = "select key, subject_id, error, retryable, attempts from failures"
 _ADD_DESCRIPTION: Final = "insert into descriptions values (?, ?, ?, ?, ?, ?) on conflict (key) do nothing"
 _ADD_FAILURE: Final = """insert or replace into failures select ?, ?, ?, ?, ?
@@ -40,6 +51,9 @@ class Store:
         self._lock = _take_lock(path) if writable else None
         try:
             self._connection = _connect(path) if writable else _connect_reader(path)
+            with sqlite_errors(path):
+                # Without being told, sqlite walks the tree that carries the texts.
+                self._keys = _INDEXED if has_index(self._connection) else _KEYS
         except BaseException:
             self._release()
             raise
@@ -84,7 +98,16 @@ class Store:
 
     def keys(self) -> Iterator[str]:
         """The keys of all descriptions, in alphabetical order."""
-        return (key for (key,) in self._rows("select key from descriptions order by key"))
+        return (key for (key,) in self._rows(f"{_KEYS} order by key"))
+
+    def described(self, keys: Iterable[str]) -> set[str]:
+        """Those of these keys under which there is a description; it is not read for that."""
+        remaining, found = iter(keys), set[str]()
+        while group := tuple(islice(remaining, _GROUP)):
+            query = f"{self._keys} where key in ({', '.join('?' * len(group))})"
+            with sqlite_errors(self.path):
+                found.update(key for (key,) in self._connection.execute(query, group).fetchall())
+        return found
 
     def descriptions(self, keys: Iterable[str]) -> dict[str, Description]:
         """The descriptions there are under these keys."""
@@ -92,8 +115,13 @@ class Store:
 
     def failures(self, keys: Iterable[str] | None = None) -> list[Failure]:
         """The failures there are under these keys, or all of them, in the order of keys."""
-        rows = self._rows(f"{_FAILURES} order by key") if keys is None else self._select(_FAILURES, keys)
-        return sorted(map(_failure, rows), key=lambda failure: failure.key)
+        if keys is None:
+            return list(self.iterate_failures())
+        return sorted(map(_failure, self._select(_FAILURES, keys)), key=lambda failure: failure.key)
+
+    def iterate_failures(self) -> Iterator[Failure]:
+        """All failures, in the order of keys, one at a time."""
+        return map(_failure, self._rows(f"{_FAILURES} order by key"))
 
     def __len__(self) -> int:
         """How many descriptions there are."""
@@ -188,11 +216,22 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
         address = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if unchanging else ''}"
         connection = sqlite3.connect(address, uri=True, isolation_level=None)
         try:
-            require_newest(connection, path)
+            if is_empty(connection):
+                connection.close()
+                return _connect_nothing(path)
+            require_readable(connection, path)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _connect_nothing(path: Path) -> sqlite3.Connection:
+    """A store without rows, for those who read one that has only begun to be made."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, path)
+    connection.execute("pragma query_only = true")
+    return connection
 
 
 def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
@@ -220,6 +259,8 @@ def _take_lock(path: Path) -> int:
             f"store {path} is being written by another process ({holder})",
             hint="wait for it to end, or name another store",
         ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    # Who holds it is for messages only: on a full disk it stays unsaid.
+    with suppress(OSError):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock

@@ -10,12 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import JsonValue
 
-from mien.digests import digest
+from mien.digests import digest, file_version
 from mien.errors import WeightsError
 from mien.playhouse.weights import embedded
 
@@ -128,5 +129,11 @@ def _fetched(name: str, revision: str | None) -> ModelFolder:
 
 
 def _file_digest(file: Path) -> str:
+    """Read once in a process: weights have gigabytes, and a command asks for them more than once."""
+    return _read_digest(file, *file_version(file))
+
+
+@lru_cache(maxsize=64)
+def _read_digest(file: Path, *version: int) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from mien.describe.engine import Engine, Request, open_engine
-from mien.describe.prompts import prompt
+from mien.describe.prompts import asked
 from mien.describe.questions import Question, Questioner
 from mien.describe.retry import Outcome, ask
 from mien.errors import DataError, MienError, RunError
@@ -89,7 +89,7 @@ class Predictor:
         """
         trained = load_trained(run, device)
         recipe, fusion = trained.recipe, trained.classifier.fusion
-        features, place = recipe.features, recipe.run.model_copy(update={"device": device})
+        features, place = recipe.features, recipe.run.model_copy(update={"device": device, "cluster": None})
         tokenizer = encoder = None
         if fusion.uses_text:
             engine = engine or open_engine(recipe.describe, place)
@@ -124,7 +124,7 @@ class Predictor:
         options = self._recipe.describe
         questioner = Questioner(
             engine=engine,
-            prompt=prompt(options.prompt),
+            prompt=asked(options),
             label_set=self.trained.label_set,
             marking=Marking(style=options.marking),
             clip=options.clip,
@@ -197,16 +197,17 @@ class Predictor:
 
 
 def _with_text(item: _Inputs, outcome: Outcome, reader: _Reader) -> _Inputs | MienError:
-    if isinstance(outcome.result, MienError):
-        return outcome.result
+    result = reader.questioner.checked(outcome.result)
+    if isinstance(result, MienError):
+        return result
     assert item.question is not None  # asked, so there was a question
     description = Description(
         key=item.question.key,
         subject_id=item.subject.id,
-        text=outcome.result.text,
+        text=result.text,
         prompt_id=item.question.prompt_id,
         engine=reader.questioner.engine,
-        finish=outcome.result.finish,
+        finish=result.finish,
     )
     return replace(item, description=description)
 

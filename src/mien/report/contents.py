@@ -1,6 +1,7 @@
 """What a run directory holds that a page can show.
 
-Goes in: a run directory. Comes out: its manifest, results, scores and examples, as far as they are there.
+Goes in: a run directory. Comes out: its manifest, results, scores, examples and the audit of its words, as
+far as they are there.
 Knows nothing about: HTML, or how any of the files came about.
 """
 
@@ -15,6 +16,7 @@ from mien.errors import RunError
 from mien.evaluate.examples import Example, examples_file, read_examples
 from mien.evaluate.results import EVALUATION, RESULTS, LabelRow, Results, label_rows, read_results
 from mien.evaluate.scores import SplitScores, scores_file
+from mien.evaluate.words import WordsAudit, read_words
 from mien.runs import Run, RunManifest
 
 __all__ = ["Contents", "gather"]
@@ -28,6 +30,7 @@ class Contents:
     results: Results
     scores: SplitScores | None
     examples: Mapping[str, Example]
+    words: WordsAudit | None = None
 
     @property
     def labels(self) -> tuple[LabelRow, ...]:
@@ -44,11 +47,12 @@ class Contents:
 
 
 def gather(run: Path) -> Contents:
-    """Reads the files of a run; RunError if nothing in it was evaluated yet."""
+    """Reads the files of a run; RunError if nothing in it was evaluated or audited yet."""
     manifest = Run.open(run).manifest
     results = _results(run)
     split = _shown_split(run, results)
-    if not results.rows and split is None:
+    words = read_words(run)
+    if not results.rows and split is None and words is None:
         raise RunError(f"{run} holds no results to report", hint=f"first run mien evaluate --run {run}")
     scores = None if split is None else SplitScores.load(scores_file(run, split))
     return Contents(
@@ -56,6 +60,7 @@ def gather(run: Path) -> Contents:
         results=results,
         scores=scores,
         examples={} if split is None else _examples(examples_file(run, split)),
+        words=words,
     )
 
 

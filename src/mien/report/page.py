@@ -21,6 +21,7 @@ from mien.report.contents import Contents, gather
 from mien.report.gallery import best_and_worst
 from mien.report.tables import difference_tables, headline, label_table, score_tables
 from mien.report.template import environment
+from mien.report.words import words_view
 from mien.runs import atomic_write_bytes
 
 __all__ = ["REPORT", "report"]
@@ -56,6 +57,7 @@ def _view(contents: Contents) -> dict[str, Any]:
         "tables": tables,
         "differences": difference_tables(contents.results.differences),
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
+        "words": None if contents.words is None else words_view(contents.words),
         "positive": POSITIVE,
         "best": best,
         "worst": worst,

@@ -1,0 +1,189 @@
+"""How long a resumed run takes to find out what is left to do, and how much memory, as the rows grow.
+
+    python benchmarks/describe_scale.py [--counts 1000 100000 1000000] [--folder FOLDER]
+
+Prints JSON. A store is filled with a row for each of so many subjects, who share a handful of picture files;
+then a process of its own describes them all, and a few more at the end, with the fake engine. Start-up is
+what passes before the engine is asked for the first time: opening the store, estimating (the preflight), and
+finding every row. Subjects are made while they are asked for, so that only what describing keeps can grow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from PIL import Image
+from pydantic import JsonValue
+
+from mien.describe.ahead import groups
+from mien.describe.engine import Engine, FakeEngine, Reply, Request
+from mien.describe.generate import describe
+from mien.describe.preflight import Rates, look_ahead
+from mien.describe.prompts import prompt
+from mien.describe.questions import Questioner
+from mien.describe.store import Store
+from mien.errors import EngineError
+from mien.images import Marking
+from mien.labels import EMOTIC
+from mien.recipe import DescribeOptions, RunOptions
+from mien.types import Box, Description, Subject
+
+_PICTURES = 5
+_OPEN = 64  # subjects at the end that are not described yet
+_TEXT = "The person appears calm and attentive, watching the others from a little way off. " * 8
+_HOW: dict[str, Any] = {"prompt": prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
+
+
+class Stopwatch(Engine):
+    """The fake engine, which notes when it is asked for the first time."""
+
+    def __init__(self) -> None:
+        self._fake, self.first, self.first_cpu = FakeEngine(), 0.0, 0.0
+
+    @classmethod
+    def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
+        return cls()
+
+    @property
+    def name(self) -> str:
+        return self._fake.name
+
+    @property
+    def signature(self) -> Mapping[str, JsonValue]:
+        return self._fake.signature
+
+    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
+        if not self.first:
+            self.first, self.first_cpu = time.perf_counter(), time.process_time()
+        return self._fake.describe(requests)
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.step:
+        print(
+            json.dumps({"fill": fill, "resume": resume}[arguments.step](arguments.folder, *arguments.counts))
+        )
+        return
+    found = {str(count): measure(count, arguments.folder) for count in arguments.counts}
+    peaks = [row["resume"]["peak_mib"] for row in found.values()]
+    print(
+        json.dumps(
+            {
+                "date": datetime.now(UTC).date().isoformat(),
+                "machine": platform.machine(),
+                "cores": os.cpu_count(),
+                "load": round(os.getloadavg()[0], 2),
+                "by_count": found,
+                "memory_growth": round(peaks[-1] / peaks[0], 3),
+            },
+            indent=2,
+        )
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 100_000, 1_000_000])
+    parser.add_argument("--folder", type=Path, help="where the stores lie; a temporary folder by default")
+    parser.add_argument("--step", choices=("fill", "resume"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def measure(count: int, folder: Path | None) -> dict[str, Any]:
+    """Both steps, each in a process of its own, so that its peak of memory is its own."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        command = [sys.executable, __file__, "--counts", str(count), "--folder", name, "--step"]
+        steps = ("fill", "resume")
+        return {
+            step: json.loads(subprocess.run([*command, step], check=True, capture_output=True).stdout)
+            for step in steps
+        }
+
+
+def fill(folder: Path, count: int) -> dict[str, float]:
+    """Writes a description of each subject, as `describe` would, without an engine."""
+    questioner = Questioner(engine=FakeEngine(), **_HOW)
+    start = time.perf_counter()
+    with Store(folder / "store.sqlite") as store:
+        for group in groups(islice(subjects(folder), count), 5_000):
+            store.put(_description(questioner, subject) for subject in group)
+    seconds = time.perf_counter() - start
+    size = (folder / "store.sqlite").stat().st_size / 2**20
+    return {"seconds": round(seconds, 2), "mib": round(size, 1)}
+
+
+def _description(questioner: Questioner, subject: Subject) -> Description:
+    question = questioner.question(subject)
+    return Description(
+        key=question.key,
+        subject_id=subject.id,
+        text=f"{_TEXT}{subject.id}",
+        prompt_id=question.prompt_id,
+        engine=questioner.engine,
+        finish="stop",
+    )
+
+
+def resume(folder: Path, count: int) -> dict[str, float]:
+    """A run over all subjects, of which only the last few are open."""
+    path, engine = folder / "store.sqlite", Stopwatch()
+    start, start_cpu = time.perf_counter(), time.process_time()
+    questioner = Questioner(engine=engine, **_HOW)
+    rates = Rates(image_size=None, max_new_tokens=160)
+    with Store(path) as store:
+        opened = time.perf_counter()
+        everyone = islice(subjects(folder), count + _OPEN)
+        seen = look_ahead(everyone, questioner=questioner, store=store, path=path, rates=rates)
+        estimated = time.perf_counter()
+        summary = describe(
+            islice(subjects(folder), count + _OPEN),
+            engine=engine,
+            store=store,
+            batch_size=32,
+            total=seen.total,
+            **_HOW,
+        )
+    if (summary.done, summary.skipped) != (_OPEN, count):
+        raise SystemExit(f"the run is not as it was meant: {summary}")
+    return {
+        "opening_seconds": round(opened - start, 2),
+        "preflight_seconds": round(estimated - opened, 2),
+        "startup_seconds": round(engine.first - start, 2),
+        # What it would take on a machine that does nothing else.
+        "startup_cpu_seconds": round(engine.first_cpu - start_cpu, 2),
+        "microseconds_a_row": round(1e6 * (engine.first - estimated) / count, 1),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),  # KiB on Linux
+    }
+
+
+def subjects(folder: Path) -> Iterator[Subject]:
+    """People without end, each with a box of their own in one of a few pictures."""
+    paths = [folder / f"{number}.png" for number in range(_PICTURES)]
+    for number, path in enumerate(paths):
+        if not path.exists():
+            Image.new("RGB", (64, 48), (number, 0, 9)).save(path)
+    number = 0
+    while True:
+        box = Box(left=number % 40, top=number // 40 % 30, right=60, bottom=40 + number / 1e8)
+        yield Subject.still(f"s{number}", paths[number % _PICTURES], box)
+        number += 1
+
+
+if __name__ == "__main__":
+    main()

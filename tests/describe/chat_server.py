@@ -1,0 +1,116 @@
+"""A tiny honest chat-completions server: what it writes follows from the picture and the question alone."""
+
+import base64
+import hashlib
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from PIL import Image
+
+from mien.describe.engine import Request
+
+MODEL = "tiny"
+
+
+def answer_to(request: Request) -> str:
+    """What an honest server writes to a request."""
+    return _words(request.images, request.prompt)
+
+
+def _words(images: Any, prompt: str) -> str:
+    seen = hashlib.sha256(b"".join(image.convert("RGB").tobytes() for image in images)).hexdigest()
+    return f"The person feels {seen[:8]}, asked {hashlib.sha256(prompt.encode()).hexdigest()[:8]}."
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on a port of this machine, a free one unless told, until `close`."""
+
+    daemon_threads = True
+    request_queue_size = 128  # the default of 5 lets connections wait for a second
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), handler)
+        self.closing = threading.Event()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def close(self) -> None:
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that went away are part of the play."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Reads whole posts and writes whole answers."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet for head and content, or each answer waits 40 ms for an acknowledgement
+
+    def content(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def answer(self, status: int, value: object, headers: Mapping[str, str] | None = None) -> None:
+        content = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        for name, text in {"Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent."""
+
+
+class ChatServer(Server):
+    """Keeps the bodies and headers of what it was asked; takes `delay` seconds for each."""
+
+    def __init__(self, delay: float = 0.0, port: int = 0) -> None:
+        self.delay = delay
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[Mapping[str, str]] = []
+        super().__init__(_Honest, port)
+
+
+class _Honest(Handler):
+    server: ChatServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.content())
+        self.server.bodies.append(body)
+        self.server.headers.append(dict(self.headers.items()))
+        if self.path != "/v1/chat/completions":
+            self.answer(404, {"detail": "Not Found"})
+            return
+        time.sleep(self.server.delay)
+        *pictures, question = body["messages"][0]["content"]
+        images = [_picture(part["image_url"]["url"]) for part in pictures]
+        message = {"role": "assistant", "content": f" {_words(images, question['text'])}"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        self.answer(200, {"object": "chat.completion", "model": body["model"], "choices": [choice]})
+
+
+def _picture(url: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+@contextmanager
+def chat_server(delay: float = 0.0, port: int = 0) -> Iterator[ChatServer]:
+    """An honest server, for as long as the block lasts."""
+    server = ChatServer(delay, port)
+    try:
+        yield server
+    finally:
+        server.close()

@@ -1,0 +1,55 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.describe.backoff import Backoff, retry_after
+
+NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
+
+
+@given(failures=st.integers(1, 5000))
+def test_a_pause_is_below_a_bound_that_doubles_up_to_the_cap(failures: int) -> None:
+    assert 0 <= Backoff(base=0.5, cap=30).pause(failures) <= min(30, 0.5 * 2 ** min(failures - 1, 10))
+
+
+def test_pauses_differ_over_the_whole_width() -> None:
+    pauses = [Backoff(base=1, cap=8).pause(4) for _ in range(400)]
+    assert min(pauses) < 2
+    assert max(pauses) > 6
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("0.25", 0.25),
+        ("-3", 0.0),
+        ("Wed, 01 May 2024 12:00:30 GMT", 30.0),
+        ("Wed, 01 May 2024 12:00:30 -0000", 30.0),
+        ("Wed, 01 May 2024 14:00:30 +0200", 30.0),
+        ("Wed, 01 May 2024 11:00:00 GMT", 0.0),
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("Wed, 99 May 2024 12:00:30 GMT", None),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    assert retry_after(value, NOW) == seconds
+
+
+@given(value=st.text())
+def test_any_header_is_seconds_or_nothing(value: str) -> None:
+    found = retry_after(value, NOW)
+    assert found is None or found >= 0
+
+
+def test_a_wish_is_granted_within_reason() -> None:
+    backoff = Backoff(longest=60)
+    assert backoff.granted("5") == 5
+    assert backoff.granted("86400") == 60
+    assert backoff.granted(None) is None

@@ -1,0 +1,201 @@
+"""On Ray: the same texts as in one process, whoever dies, hangs or joins meanwhile."""
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mien.describe.engine import Engine, Request, open_engine
+from mien.describe.generate import describe
+from mien.describe.ray_connection import connection
+from mien.describe.store import Store
+from mien.errors import ClusterError
+from mien.recipe import DescribeOptions, RunOptions
+from mien.types import Box, Description, Subject
+
+pytest.importorskip("ray")
+
+TRACED = "tests.describe.cluster_engines:TracedEngine"
+ASKED = Request(subject_id="s", images=(Image.new("RGB", (4, 4)),), prompt="Who?")
+Make = Callable[..., Engine]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def held() -> Iterator[None]:
+    """One Ray for all tests here, with room for four workers on however few cores."""
+    run = RunOptions(cluster="ray", actors=4)
+    handler = signal.getsignal(signal.SIGTERM)
+    connection.hold(run)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    yield
+    connection.release()
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> list[Subject]:
+    """Two hundred people in ten photos."""
+    made = []
+    for photo in range(10):
+        path = tmp_path / f"{photo}.png"
+        Image.new("RGB", (80, 60), (25 * photo, 9, 9)).save(path)
+        boxes = [Box(left=2 * n, top=n, right=2 * n + 20, bottom=n + 20) for n in range(20)]
+        made += [Subject.still(f"p{photo}-{n}", path, box) for n, box in enumerate(boxes)]
+    return made
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """make(TRACED, actors=2, folder=...): an engine in so many workers, which are gone afterwards."""
+    made: list[Engine] = []
+
+    def build(engine: str, *, actors: int | None = 2, timeout: float = 60.0, **options: Any) -> Engine:
+        run = RunOptions(cluster="ray", actors=actors, cluster_timeout=timeout)
+        made.append(open_engine(DescribeOptions(engine=engine, options=options), run))
+        return made[-1]
+
+    yield build
+    for engine in made:
+        engine.close()
+
+
+def texts(subjects: list[Subject], engine: Engine, path: Path, how: dict[str, Any]) -> list[Description]:
+    with Store(path) as store:
+        summary = describe(subjects, engine=engine, store=store, batch_size=4, **how)
+        assert summary.done + summary.failed == len(subjects)
+        return list(store)
+
+
+def alone(subjects: list[Subject], folder: Path, how: dict[str, Any]) -> list[Description]:
+    """What the same engine writes in this process."""
+    engine = open_engine(DescribeOptions(engine=TRACED, options={"folder": str(folder)}), RunOptions())
+    return texts(subjects, engine, folder / "alone.sqlite", how)
+
+
+@contextmanager
+def killing(folder: Path, seconds: float) -> Iterator[list[int]]:
+    """Kills a process that has answered, again and again; gives the ids of those that it killed."""
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(seconds):
+            pids = {int(file.stem) for file in folder.glob("*.pid")} - {os.getpid(), *killed}
+            if pids:
+                killed.append(random.choice(sorted(pids)))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_the_texts_are_those_of_one_process(
+    people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    whole = alone(people, tmp_path, how)
+    assert texts(people, make(TRACED, folder=str(tmp_path)), tmp_path / "ray.sqlite", how) == whole
+    assert len({item.text for item in whole}) == 200
+    assert len(list(tmp_path.glob("*.pid"))) == 1 + 2
+    engine = make(TRACED, actors=1, folder=str(tmp_path), faulty=["s"])
+    with pytest.raises(ValueError, match="a defect at s"):
+        engine.describe([ASKED])
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_or_dies_once_is_replaced(
+    people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    ends: dict[str, Any] = {"hanging": ["p0-1"], "deadly": ["p3-2"], "once": True}
+    engine = make(TRACED, timeout=2.0, folder=str(tmp_path), **ends)
+    assert texts(people, engine, tmp_path / "ray.sqlite", how) == alone(people, tmp_path, how)
+    assert len(list(tmp_path.glob("*.pid"))) == 1 + 4
+
+
+@pytest.mark.slow
+def test_a_poison_item_is_the_only_failure(
+    people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    whole, path = alone(people, tmp_path, how), tmp_path / "ray.sqlite"
+    engine = make(TRACED, folder=str(tmp_path), deadly=["p2-7"])
+    assert texts(people, engine, path, how) == [item for item in whole if item.subject_id != "p2-7"]
+    with Store(path) as store:
+        [failure] = store.failures()
+    assert failure.subject_id == "p2-7"
+    assert "took 6 workers down; the last one" in failure.error
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_stopped_is_replaced_although_it_cannot_be_told(make: Make, tmp_path: Path) -> None:
+    engine = make(TRACED, actors=4, timeout=2.0, folder=str(tmp_path))
+    engine.describe([ASKED])
+    [file] = tmp_path.glob("*.pid")
+    os.kill(int(file.stem), signal.SIGSTOP)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(engine.describe, [[ASKED]] * 16))
+    assert [len(part) for part in found] == [1] * 16
+
+
+@pytest.mark.slow
+def test_another_model_on_a_node_is_refused(make: Make, tmp_path: Path) -> None:
+    engine = make(TRACED, actors=1, folder=str(tmp_path), home=os.getpid())
+    with pytest.raises(ClusterError, match="is not the one asked for: its model or version differs"):
+        engine.describe([ASKED])
+
+
+def test_more_than_a_machine_has_is_an_error_at_once() -> None:
+    run = RunOptions(cluster="ray", actors=1, gpus_per_actor=99)
+    engine = open_engine(DescribeOptions(engine="fake"), run)
+    with pytest.raises(ClusterError, match="no node of the cluster has the 1 CPUs and 99 GPUs"):
+        engine.describe([ASKED])
+
+
+def test_as_many_workers_as_there_is_room_for() -> None:
+    run = RunOptions(cluster="ray", cpus_per_actor=2.0)
+    engine = open_engine(DescribeOptions(engine="fake"), run)
+    assert engine.calls_at_once == 2 * (max(os.cpu_count() or 1, 4) // 2)
+    engine.close()
+
+
+def test_the_engine_is_the_one_within_and_starts_nothing_before_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    options, run = DescribeOptions(), RunOptions(cluster="ray", actors=3)
+    inner, engine = open_engine(options, RunOptions()), open_engine(options, run)
+    assert (engine.name, engine.image_size) == (inner.name, inner.image_size)
+    assert engine.signature == inner.signature
+    assert engine.calls_at_once == 6
+    assert list(engine.describe([])) == []
+
+
+@pytest.mark.parametrize("asked", ["describe", "calls_at_once"])
+def test_without_ray_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    engine = open_engine(DescribeOptions(engine="fake"), RunOptions(cluster="ray"))
+    with pytest.raises(ClusterError, match="needs the library Ray") as raised:
+        _ = engine.describe([ASKED]) if asked == "describe" else engine.calls_at_once
+    assert "mien[ray]" in raised.value.hint
+
+
+@pytest.mark.slow
+def test_workers_killed_again_and_again_change_nothing(
+    people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    engine = make(TRACED, actors=4, delay=0.3, folder=str(tmp_path))
+    with killing(tmp_path, 1.0) as killed:
+        found = texts(people, engine, tmp_path / "ray.sqlite", how)
+    assert found == alone(people, tmp_path, how)
+    assert len(killed) >= 4

@@ -1,0 +1,138 @@
+"""`mien describe --cluster ray`: killed, interrupted or left alone, the store is that of one process."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mien.describe.store import Store
+from mien.types import Description
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+COUNT = 120
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    rows = []
+    for number in range(COUNT):
+        Image.new("RGB", (24, 24), (2 * number, 9, 9)).save(tmp_path / f"{number}.png")
+        rows.append({"id": f"s{number}", "image": f"{number}.png", "labels": ["Peace"], "split": "all"})
+    (tmp_path / "photos.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        'name = "photos"\n'
+        f'[data]\nname = "manifest"\nroot = "{tmp_path / "photos.jsonl"}"\n'
+        '[describe]\nengine = "fake"\nprompt = "paper"\n[describe.options]\ndelay = 0.2\n'
+        "[run]\nbatch_size = 2\nactors = 2\n"
+    )
+    return path
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path is short enough for the sockets of Ray."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start(recipe: Path, short: Path) -> Start:
+    """start(out, "--cluster", "ray"): `mien describe` in a process and group of its own."""
+
+    def begin(out: Path, *more: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "mien", "describe", str(recipe), "--out", str(out), "--json", *more]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(short)},
+        )
+
+    return begin
+
+
+def content(out: Path) -> list[Description]:
+    file = out / "descriptions.sqlite"
+    if not file.exists():
+        return []
+    with Store(file, writable=False) as store:
+        return list(store)
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def finished(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    said, complained = process.communicate(timeout=120)
+    assert process.returncode == 0, complained
+    assert "ray" not in complained.casefold()
+    table: dict[str, Any] = json.loads(said)
+    return table
+
+
+def left(folder: Path) -> list[str]:
+    """Command lines of processes that Ray started there."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if str(folder).encode() in file.read_bytes():
+                lines.append((file.parent / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return lines
+
+
+def _has_more(store: Path, rows: int) -> bool:
+    return len(content(store)) > rows
+
+
+def test_killed_and_run_again(start: Start, tmp_path: Path, short: Path) -> None:
+    whole = finished(start(tmp_path / "whole"))
+    killed = tmp_path / "killed"
+    for rows in (1, COUNT // 3):
+        process = start(killed, "--cluster", "ray")
+        wait_for(partial(_has_more, killed, rows))
+        process.kill()
+        process.communicate()
+        assert 0 < len(content(killed)) < COUNT
+    wait_for(lambda: not left(short))
+    again = finished(start(killed, "--cluster", "ray"))
+    assert content(killed) == content(tmp_path / "whole")
+    assert again["described"] + again["already_described"] == whole["described"] == COUNT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_of_the_terminal_drains_and_leaves_nothing_behind(
+    start: Start, tmp_path: Path, short: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    process = start(out, "--cluster", "ray")
+    wait_for(lambda: len(content(out)) > 4)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    said, complained = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, complained
+    assert json.loads(said)["described"] == len(content(out)) < COUNT
+    assert left(short) == []
+    assert list(short.iterdir()) == []

@@ -1,0 +1,148 @@
+"""What is exported comes back exactly, whatever the text; a spreadsheet finds no formula in it."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.describe.export import COLUMNS, FORMS, read_export, write_export
+from mien.describe.store import Store
+from mien.errors import DataError
+from mien.types import Description
+
+# Half characters are spelt out by the store before they come here; all others may.
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+NASTY = (
+    *("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'", "''", "'=1", '"', '""', '","', ",", ";"),
+    *(
+        "",
+        " ",
+        " = 1 ",
+        "a\r\nb",
+        "a\rb",
+        "a\nb",
+        "\0",
+        "a\0b",
+        "\ufeff",
+        "\u2028",
+        "\x85",
+        "\x1c",
+        "é",
+        "😀",
+        "\\",
+    ),
+    *("null", "NaN", "1e5", "true", "\x1a", "x" * 200_000),
+)
+
+
+def description(text: str, key: str = "k", subject_id: str = "s") -> Description:
+    return Description(
+        key=key, subject_id=subject_id, text=text, prompt_id="paper", engine="fake@1", finish="length"
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(texts=st.lists(st.tuples(TEXT, TEXT.filter(bool)), max_size=5))
+def test_any_text_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, form: str, texts: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("e") / f"out.{form}"
+    put = [description(text, f"k{number}", name) for number, (text, name) in enumerate(texts)]
+    assert write_export(path, put) == len(put)
+    assert list(read_export(path)) == put
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nasty_texts_come_back(tmp_path: Path, form: str) -> None:
+    put = [description(text, f"k{number}") for number, text in enumerate(NASTY)]
+    write_export(tmp_path / f"out.{form}", put)
+    assert list(read_export(tmp_path / f"out.{form}")) == put
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_store_comes_back_with_half_characters_as_it_spells_them(tmp_path: Path, form: str) -> None:
+    with Store(tmp_path / "store.sqlite") as store:
+        store.put(
+            description(text, f"k{number:02}", text or "s") for number, text in enumerate([*NASTY, "\ud800"])
+        )
+        write_export(tmp_path / f"out.{form}", store)
+        assert list(read_export(tmp_path / f"out.{form}")) == list(store)
+
+
+@given(text=TEXT)
+def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("e") / "out.csv"
+    write_export(path, [description(text, subject_id=f"={text}")])
+    csv.field_size_limit(2**31 - 1)
+    with path.open(encoding="utf-8", newline="") as file:
+        header, row = csv.reader(file, strict=True)
+    assert tuple(header) == COLUMNS
+    assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+def test_every_line_of_jsonl_is_one_row_for_everybody(tmp_path: Path) -> None:
+    write_export(tmp_path / "out.jsonl", [description("a\u2028b\x85c\nd")] * 3)
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["a\u2028b\x85c\nd"] * 3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_are_written_as_they_come(tmp_path: Path, form: str) -> None:
+    alive = most = 0
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def stream() -> Iterator[Description]:
+        nonlocal alive, most
+        for number in range(5000):
+            alive += 1
+            most = max(most, alive)
+            yield description(Counted("calm"), f"k{number}")
+
+    write_export(tmp_path / f"out.{form}", stream())
+    assert most <= 2000
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"out.{form}"
+    write_export(path, [description("old")])
+
+    def broken() -> Iterator[Description]:
+        yield description("new")
+        raise RuntimeError("the store went away")
+
+    with pytest.raises(RuntimeError):
+        write_export(path, broken())
+    assert [row.text for row in read_export(path)] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no form of export") as caught:
+        write_export(tmp_path / "out.xlsx", [])
+    assert ".csv" in caught.value.hint
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be written"):
+        write_export(tmp_path / "no" / "out.csv", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", b"name,age\nx,1\n"), ("a.jsonl", b"{"), ("a.jsonl", b'{"key": "k"}'), ("a.parquet", b"PAR1")],
+)
+def test_another_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="no export of descriptions"):
+        list(read_export(tmp_path / name))

@@ -1,0 +1,188 @@
+"""Descriptions made elsewhere: under the keys they would have had, once, or an error that names the lines."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mien.describe.engine import FakeEngine, Request, open_engine
+from mien.describe.foreign import ForeignEngine, ForeignOptions, Imported, import_answers
+from mien.describe.lookup import look_up
+from mien.describe.prompts import prompt
+from mien.describe.questions import Questioner
+from mien.describe.store import Store
+from mien.errors import ConfigError, DataError, EngineError
+from mien.recipe import DescribeOptions, RunOptions
+from mien.types import Subject
+
+Make = Callable[..., list[Subject]]
+Write = Callable[..., Path]
+
+
+def engine(name: str = "gpt-4o-2024") -> ForeignEngine:
+    return ForeignEngine(ForeignOptions(name=name))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """write({"id": ...}, ...): a file of these lines."""
+
+    def make(*lines: Any) -> Path:
+        path = tmp_path / "answers.jsonl"
+        path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def take(store: Store, how: dict[str, Any]) -> Callable[..., Imported]:
+    """take(path, subjects): the file, imported into the store."""
+
+    def run(path: Path, subjects: list[Subject], **other: Any) -> Imported:
+        return import_answers(
+            path, subjects, questioner=Questioner(**{"engine": engine(), **how, **other}), store=store
+        )
+
+    return run
+
+
+def test_a_recipe_names_what_made_the_texts() -> None:
+    opened = open_engine(DescribeOptions(engine="foreign", options={"name": "gpt-4o"}), RunOptions())
+    assert opened.name == "foreign gpt-4o"
+    assert opened.signature != engine("other").signature
+    with pytest.raises(ConfigError, match="name"):
+        open_engine(DescribeOptions(engine="foreign"), RunOptions())
+
+
+def test_it_cannot_be_asked_and_says_what_to_do() -> None:
+    assert list(engine().describe([])) == []
+    asked = Request(subject_id="s", images=(Image.new("RGB", (8, 8)),), prompt="How?")
+    with pytest.raises(EngineError, match="made elsewhere") as caught:
+        engine().describe([asked])
+    assert "mien describe import" in caught.value.hint
+    assert not caught.value.retryable
+
+
+def test_texts_are_found_as_if_described(
+    subjects: Make, write: Write, take: Callable[..., Imported], store: Store, how: dict[str, Any]
+) -> None:
+    people = subjects(3)
+    path = write(
+        {"id": "s1", "text": "tense"},
+        "",
+        {"id": "s0", "text": "calm", "finish": "length"},
+        {"id": "x", "text": "y"},
+    )
+    assert take(path, people) == Imported(new=2, present=0, unknown=("x",), without=("s2",))
+    found = look_up(people, engine=engine(), store=store, **how)
+    assert found.texts == {"s0": "calm", "s1": "tense"}
+    assert found.missing == ("s2",)
+    assert found.descriptions["s0"].finish == "length"
+    assert found.descriptions["s0"].engine.startswith("foreign gpt-4o-2024@")
+    # Another engine finds nothing of it.
+    assert look_up(people, engine=FakeEngine(), store=store, **how).texts == {}
+
+
+def test_importing_twice_changes_nothing(
+    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+) -> None:
+    # Half a character is stored in another spelling.
+    path = write({"id": "s0", "text": "calm \ud800"}, {"id": "s1", "text": "calm"})
+    take(path, subjects(2))
+    before = list(store)
+    assert take(path, subjects(2)) == Imported(new=0, present=2, unknown=(), without=())
+    assert list(store) == before
+
+
+def test_the_same_line_twice_is_no_conflict(
+    subjects: Make, write: Write, take: Callable[..., Imported]
+) -> None:
+    assert take(write({"id": "s0", "text": "calm"}, {"id": "s0", "text": "calm"}), subjects(1)).new == 1
+
+
+def test_two_texts_for_one_id_name_both_lines(
+    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+) -> None:
+    path = write(
+        {"id": "s0", "text": "calm"}, "", {"id": "s1", "text": "calm"}, {"id": "s0", "text": "tense"}
+    )
+    with pytest.raises(DataError, match=r"lines 1 and 4 .* 's0'"):
+        take(path, subjects(2))
+    assert list(store) == []
+
+
+def test_two_texts_for_one_question_name_both_lines(
+    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+) -> None:
+    [first] = subjects(1)
+    twin = Subject(id="twin", images=first.images, boxes=first.boxes)
+    with pytest.raises(DataError, match=r"line 2 .* line 1 .*'s0', 'twin'"):
+        take(write({"id": "s0", "text": "calm"}, {"id": "twin", "text": "tense"}), [first, twin])
+    assert take(write({"id": "s0", "text": "calm"}, {"id": "twin", "text": "calm"}), [first, twin]).new == 1
+
+
+def test_another_text_than_the_stored_one_is_refused(
+    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+) -> None:
+    take(write({"id": "s0", "text": "calm"}), subjects(1))
+    with pytest.raises(DataError, match=r"line 1 .* the store") as caught:
+        take(write({"id": "s0", "text": "tense"}), subjects(1))
+    assert "options.name" in caught.value.hint
+    # Under another name it is another description.
+    assert take(write({"id": "s0", "text": "tense"}), subjects(1), engine=engine("newer")).new == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ({"text": "calm"}, "the id is missing"),
+        ({"id": 3, "text": "calm"}, "the id is empty or not text"),
+        ({"id": "s0"}, "the text of 's0' is missing"),
+        ({"id": "s0", "text": " \n"}, "the text of 's0' is empty"),
+        ({"id": "s0", "text": ["calm"]}, "the text of 's0' is empty or not text"),
+        ({"id": "s0", "text": "calm", "finish": "eos"}, "finish 'eos'"),
+        ({"id": "s0", "text": "calm", "label": "Anger"}, "unknown field 'label'"),
+    ],
+)
+def test_a_wrong_line_is_named_before_anything_is_written(
+    *, subjects: Make, write: Write, take: Callable[..., Imported], store: Store, line: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=f"line 2 of .*{message}"):
+        take(write({"id": "s1", "text": "calm"}, line), subjects(2))
+    assert list(store) == []
+
+
+def test_a_text_that_is_not_what_the_prompt_asks_for_is_refused(
+    subjects: Make, write: Write, take: Callable[..., Imported]
+) -> None:
+    with pytest.raises(DataError, match="line 1"):
+        take(write({"id": "s0", "text": "calm"}), subjects(1), prompt=prompt("structured"))
+
+
+def test_a_picture_that_cannot_be_read_is_named(
+    subjects: Make, write: Write, take: Callable[..., Imported]
+) -> None:
+    people = subjects(1)
+    people[0].images[0].path.unlink()
+    with pytest.raises(DataError, match=r"line 1 .*'s0', whose picture cannot be read"):
+        take(write({"id": "s0", "text": "calm"}), people)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path, take: Callable[..., Imported]) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        take(tmp_path / "no.jsonl", [])
+
+
+def test_many_answers_are_taken_in_any_order(
+    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+) -> None:
+    people = subjects(600)
+    path = write(*({"id": person.id, "text": f"about {person.id}"} for person in reversed(people)))
+    assert take(path, people).new == 600
+    assert {row.subject_id: row.text for row in store} == {p.id: f"about {p.id}" for p in people}

@@ -1,0 +1,67 @@
+"""Whatever lies among the pictures, describing goes on: a file ends described, or failed with a reason."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.hostile_pictures import BROKEN, ODD
+
+from mien.describe.engine import FakeEngine
+from mien.describe.generate import describe
+from mien.describe.prompts import prompt
+from mien.describe.store import Store
+from mien.images import Marking
+from mien.labels import EMOTIC
+from mien.types import Box, Subject
+
+# Opens one picture under a limit of memory and of processor time, as a process of its own.
+ALONE = """
+import resource, sys
+from pathlib import Path
+import mien.images, numpy
+resource.setrlimit(resource.RLIMIT_CPU, (4, 4))
+try:
+    mien.images.open_image(Path(sys.argv[1])).load()
+except mien.errors.DataError:
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize("box", [None, Box(left=0, top=0, right=1, bottom=1)], ids=["whole", "boxed"])
+def test_the_run_goes_on_and_nothing_is_lost(tmp_path: Path, box: Box | None) -> None:
+    assert len(ODD) + len(BROKEN) >= 60
+    made = {name: make(tmp_path) for name, make in {**ODD, **BROKEN}.items()}
+    subjects = [Subject.still(name, path, box) for name, path in made.items()]
+    with Store(tmp_path / "store.sqlite") as store:
+        summary = describe(
+            subjects,
+            engine=FakeEngine(),
+            prompt=prompt("paper"),
+            label_set=EMOTIC,
+            marking=Marking(),
+            store=store,
+            batch_size=7,
+        )
+        failed = {failure.subject_id: failure.error for failure in store.failures()}
+    assert set(failed) == set(BROKEN)
+    assert all(len(reason) > 10 for reason in failed.values())
+    assert (summary.done, summary.failed) == (len(ODD), len(BROKEN))
+
+
+@pytest.mark.parametrize("name", ["bomb", "bomb_wide", "png_huge_claim", "thin", "flat", "device", "pipe"])
+def test_no_file_takes_the_machine_with_it(tmp_path: Path, name: str) -> None:
+    path = {**ODD, **BROKEN}[name](tmp_path)
+    done = subprocess.run([sys.executable, "-c", ALONE, path], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert int(done.stdout) < 1024 * 1024, "kilobytes; a gigabyte is the limit"
+
+
+def test_the_limits_are_really_set() -> None:
+    """The check above would show a file that takes too much."""
+    code = ALONE.replace("mien.images.open_image(Path(sys.argv[1])).load()", "numpy.ones(150_000_000)")
+    done = subprocess.run([sys.executable, "-c", code, "x"], capture_output=True, timeout=60, check=False)
+    assert int(done.stdout) > 1024 * 1024
+    assert resource.RLIMIT_CPU is not None

@@ -1,0 +1,113 @@
+"""The key of a server: from the environment, to the server, and nowhere else."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.describe.chat_server import MODEL, ChatServer, chat_server
+from tests.describe.fault_proxy import fault_proxy
+
+from mien.describe.backoff import Backoff
+from mien.describe.engine import Request
+from mien.describe.remote import RemoteEngine
+from mien.errors import ConfigError, EngineError
+from mien.recipe import RunOptions
+
+QUICK = Backoff(base=0.001, cap=0.01, longest=0.02)
+ASKED = [Request(subject_id="s", images=(Image.new("RGB", (8, 8)),), prompt="How?")]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MIEN_API_KEY", "OPENAI_API_KEY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with chat_server() as opened:
+        yield opened
+
+
+def remote(url: str, **run: Any) -> RemoteEngine:
+    return RemoteEngine(MODEL, run=RunOptions(endpoints=(url,), **run), backoff=QUICK)
+
+
+KEY = "sk-0123456789-secret"
+
+
+@pytest.mark.parametrize(
+    ("environment", "header"),
+    [
+        ({}, None),
+        ({"OPENAI_API_KEY": KEY}, f"Bearer {KEY}"),
+        ({"OPENAI_API_KEY": "another", "MIEN_API_KEY": f" {KEY}\n"}, f"Bearer {KEY}"),
+    ],
+)
+def test_the_key_comes_from_the_environment(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], header: str | None
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OPENAI_ORG_ID", "mine")  # meant for one company's own servers
+    remote(server.url).describe(ASKED)
+    [headers] = server.headers
+    assert headers.get("Authorization") == header
+    assert "mine" not in headers.values()
+
+
+@pytest.mark.parametrize("fault", ["401", "400", "500"])
+def test_the_key_is_never_told(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    monkeypatch.setenv("MIEN_API_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    with fault_proxy(server.url, lambda item, before: f"{fault} {KEY}") as proxy:
+        engine = remote(proxy.url, retries=1)
+        try:
+            [error] = engine.describe(ASKED)
+        except EngineError as raised:
+            error = raised
+    assert isinstance(error, EngineError)
+    assert "***" in str(error)
+    told = f"{error} {error.hint} {error.__cause__} {engine.__dict__} {engine.signature} {caplog.text}"
+    assert KEY not in told
+    assert caplog.text
+
+
+def test_a_key_that_no_header_holds_is_not_shown(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_API_KEY", "sk-sé\ncret")
+    with pytest.raises(EngineError, match="the key in the environment") as caught:
+        remote(server.url).describe(ASKED)
+    assert "cret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "url", [f"http://me:{KEY}@localhost/v1", f"http://localhost/v1?key={KEY}", f"http://me:{KEY}@[::1/v1"]
+)
+def test_a_key_in_an_address_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        remote(url)
+    assert KEY not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_key_on_an_open_line_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, server: ChatServer
+) -> None:
+    monkeypatch.setenv("MIEN_API_KEY", KEY)
+    remote(server.url).describe(ASKED)
+    assert "unencrypted" not in caplog.text
+    with pytest.raises(EngineError):
+        remote("http://127.0.0.2:1/v1", retries=0).describe(ASKED)
+    assert "unencrypted to 127.0.0.2" in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_pictures_do_not_follow_a_redirection(server: ChatServer) -> None:
+    with fault_proxy(server.url, lambda item, before: "307 elsewhere") as proxy:
+        with pytest.raises(EngineError, match="status 307") as caught:
+            remote(proxy.url).describe(ASKED)
+        assert "redirects" in caught.value.hint
+    assert server.bodies == []

@@ -1,0 +1,234 @@
+"""Opening a store: by one writer, whatever was left there, or with an error that says why not."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from tests.describe.test_store import description
+
+from mien.describe import schema
+from mien.describe.store import Store
+from mien.errors import StoreError, StoreLockedError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite"
+
+
+def test_reading_what_is_not_there_says_how_to_make_it(path: Path) -> None:
+    with pytest.raises(StoreError, match="no store at") as caught:
+        Store(path, writable=False)
+    assert "mien describe" in caught.value.hint
+    assert not path.exists()
+
+
+def test_a_second_writer_is_refused(path: Path) -> None:
+    with Store(path) as store:
+        with pytest.raises(StoreLockedError, match="another process") as caught:
+            Store(path)
+        assert caught.value.retryable
+        store.put([description("a")])
+    with Store(path) as store:
+        assert list(store.keys()) == ["a"]
+
+
+def test_a_writer_in_another_process_is_refused_until_it_is_killed(path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from mien.describe.store import Store\n"
+    code += "store = Store(Path(sys.argv[1])); print('open', flush=True); time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(StoreLockedError, match=str(process.pid)):
+            Store(path)
+    finally:
+        process.kill()
+        process.communicate()
+    with Store(path) as store:
+        store.put([description("a")])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"Dear diary, " * 200, "is not a store"), (b"SQLite format 3\0" + b"\xff" * 5000, "store")],
+    ids=["text", "header only"],
+)
+def test_a_file_that_is_no_store_is_refused_and_kept(path: Path, content: bytes, message: str) -> None:
+    path.write_bytes(content)
+    for writable in (True, False):
+        with pytest.raises(StoreError, match=message) as caught:
+            Store(path, writable=writable)
+        assert caught.value.hint
+    assert path.read_bytes() == content
+
+
+def test_another_programs_database_is_refused(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table recipes (name text)")
+    connection.close()
+    with pytest.raises(StoreError, match="not a store"):
+        Store(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_truncated_store_is_refused(path: Path, share: float) -> None:
+    with Store(path) as store:
+        store.put(description(f"k{number}", "word " * 200) for number in range(300))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(StoreError) as caught, Store(path):
+        pass
+    assert caught.value.hint
+
+
+def test_an_empty_file_becomes_a_store(path: Path) -> None:
+    # What a process leaves that was killed while it made the store.
+    path.touch()
+    with Store(path) as store:
+        store.put([description("a")])
+        assert len(store) == 1
+
+
+def test_a_newer_layout_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = ("languages", ("alter table descriptions add column language text",))
+    with monkeypatch.context() as newer:
+        newer.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+        with Store(path):
+            pass
+    for writable in (True, False):
+        with pytest.raises(StoreError, match=r"newer mien.*'languages'"):
+            Store(path, writable=writable)
+
+
+def test_a_step_that_is_added_keeps_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store(path) as store:
+        store.put([description("a")])
+    step = ("notes", ("create table notes (text text)",))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+    with pytest.raises(StoreError, match="older layout"):
+        Store(path, writable=False)
+    with Store(path) as store:
+        assert list(store) == [description("a")]
+    with Store(path, writable=False) as store:
+        assert len(store) == 1
+
+
+def test_the_names_of_released_steps_are_frozen() -> None:
+    assert [name for name, _ in schema.MIGRATIONS] == ["descriptions and failures", "index of keys"]
+
+
+def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_a_writer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        with Store(path) as store:
+            store.put([description("a")])
+    before = path.read_bytes()
+    with Store(path, writable=False) as store:
+        assert store.described(["a", "b"]) == {"a"}
+        assert list(store.keys()) == ["a"]
+    assert path.read_bytes() == before
+    with Store(path) as store:
+        assert store.described(["a", "b"]) == {"a"}
+        plan = store._connection.execute(f"explain query plan {store._keys} where key = 'a'").fetchall()
+        assert "USING COVERING INDEX" in str(plan)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written") as caught:
+        Store(tmp_path / "file" / "store.sqlite")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", "begun"])
+def test_a_store_that_has_only_begun_to_be_made_reads_as_empty(path: Path, content: bytes | str) -> None:
+    # What a process leaves that was killed at that moment, or another one sees while it goes on.
+    if content == "begun":
+        connection = sqlite3.connect(path)
+        connection.execute("pragma journal_mode = wal")
+        connection.close()
+        assert path.stat().st_size > 0
+    else:
+        path.write_bytes(b"")
+    before = path.read_bytes()
+    with Store(path, writable=False) as store:
+        assert [*store, *store.failures()] == []
+        with pytest.raises(StoreError):
+            store.put([description("a")])
+    assert path.read_bytes() == before
+    with Store(path) as store:
+        store.put([description("a")])
+        assert len(store) == 1
+
+
+# Prints what a reader and a writer get, as a user who may write neither the file nor its folder.
+STRANGER = """
+import os, sys
+from pathlib import Path
+from mien.describe.store import Store
+from mien.errors import StoreError
+path = Path(sys.argv[1])
+if os.getuid() == 0:
+    os.setuid(65534)
+with Store(path, writable=False) as store:
+    print(len(store))
+try:
+    Store(path)
+except StoreError as error:
+    print(f"{error}; {error.hint}")
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+def test_a_read_only_folder_can_be_read_and_says_why_not_written(killed: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:  # that of pytest is closed to strangers
+        folder = Path(name)
+        with Store(folder / "store.sqlite") as store:
+            store.put([description("a")])
+            if killed:  # copied while it is open: with a journal that nobody will ever tidy up
+                (folder / "copy").mkdir()
+                for file in folder.glob("store.sqlite*"):
+                    shutil.copy(file, folder / "copy")
+        place = folder / "copy" if killed else folder
+        for file in place.glob("store.sqlite*"):
+            file.chmod(0o444)
+        place.chmod(0o555)
+        folder.chmod(0o555)
+        try:
+            command = [sys.executable, "-c", STRANGER, str(place / "store.sqlite")]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        finally:
+            folder.chmod(0o755)
+            place.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    count, message = done.stdout.splitlines()
+    assert count == "1"
+    assert "cannot be written" in message
+    assert "make its folder writable" in message
+
+
+def test_two_processes_may_begin_at_the_same_time(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from mien.describe.store import Store\n"
+        "from mien.errors import StoreLockedError\n"
+        "try:\n    store = Store(Path(sys.argv[1])); print('mine', flush=True); sys.stdin.read()\n"
+        "except StoreLockedError: print('locked', flush=True)"
+    )
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=pipe, stdout=pipe, text=True)
+        for _ in range(3)
+    ]
+    said = [process.stdout.readline() for process in processes if process.stdout]
+    for process in processes:
+        process.communicate("")
+    assert sorted(said) == ["locked\n", "locked\n", "mine\n"]
+    with Store(path) as store:
+        assert len(store) == 0

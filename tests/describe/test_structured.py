@@ -1,0 +1,140 @@
+"""Answers in JSON: what is forgiven changes no score, what leaves a score open is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import pytest
+from pydantic import JsonValue
+
+from mien.describe.engine import Engine, Reply, Request
+from mien.describe.generate import describe
+from mien.describe.prompts import prompt
+from mien.describe.store import Store
+from mien.describe.structured import checked, read_scores
+from mien.errors import DataError, EngineError
+from mien.labels import CAERS, EMOTIC, LabelSet
+from mien.recipe import DescribeOptions, RunOptions
+from mien.types import Subject
+
+TWO = LabelSet(name="two", labels=("Glad", "Doubt/Confusion"), exclusive=False)
+SCORES = {"Glad": 0.25, "Doubt/Confusion": 1.0}
+PLAIN = '{"Glad": 0.25, "Doubt/Confusion": 1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN,
+        f"```json\n{PLAIN}\n```",
+        f"```\n{PLAIN}```\nI hope this helps.",
+        f"Here it is:\n\n{PLAIN}\n",
+        '{"Glad": 0.25, "Doubt/Confusion": 1.0,\n}',
+        '{"doubt/confusion": 1, " GLAD ": 2.5e-1}',
+    ],
+)
+def test_what_changes_no_score_is_forgiven(text: str) -> None:
+    found = read_scores(text, TWO)
+    assert found == SCORES
+    assert list(found) == ["Glad", "Doubt/Confusion"]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("The person seems glad.", "holds no whole JSON object"),
+        ("", "holds no whole JSON object"),
+        ("} what {", "holds no whole JSON object"),
+        ('{"Glad": 0.25, "Doubt/Confusion": ', "holds no whole JSON object"),
+        ('{"Glad": 0.25 "Doubt/Confusion": 1}', "is not JSON"),
+        (f"{PLAIN} or rather {PLAIN}", "is not JSON"),
+        ("{" * 100_000 + "}", "is not JSON"),
+        ('{"Glad": ' + "[" * 100_000 + "]" * 100_000 + "}", "is not JSON"),
+        ('{"Glad": 0.25}', "has no score for 'Doubt/Confusion'"),
+        ("{}", "has no score for 'Glad', 'Doubt/Confusion'"),
+        ('{"Glad": 0.25, "Doubt": 1}', "and scores 'Doubt', which was not asked for"),
+        ('{"Glad": 0.25, "Doubt/Confusion": 1.01}', "with 1.01, which is not from 0 to 1"),
+        ('{"Glad": -0.1, "Doubt/Confusion": 1}', "with -0.1, which is not from 0 to 1"),
+        ('{"Glad": NaN, "Doubt/Confusion": 1}', "with nan, which is not from 0 to 1"),
+        ('{"Glad": 1e999, "Doubt/Confusion": 1}', "with inf, which is not from 0 to 1"),
+        ('{"Glad": "0.25", "Doubt/Confusion": 1}', "with '0.25', which is no number"),
+        ('{"Glad": true, "Doubt/Confusion": 1}', "with True, which is no number"),
+        ('{"Glad": null, "Doubt/Confusion": 1}', "with None, which is no number"),
+        ('{"Glad": {"score": 1}, "Doubt/Confusion": 1}', "with a list or an object, which is no number"),
+        ('{"Glad": 0.1, "glad": 0.2, "Doubt/Confusion": 1}', "scores 'Glad' twice"),
+    ],
+)
+def test_what_leaves_a_score_open_is_refused(text: str, match: str) -> None:
+    with pytest.raises(DataError, match=match) as caught:
+        read_scores(text, TWO)
+    assert "from 0 to 1" in caught.value.hint
+    assert len(str(caught.value)) < 250
+
+
+def test_a_label_that_was_not_asked_for_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="mien.describe.structured"):
+        assert read_scores(PLAIN[:-1] + ', "Joy": 7}', TWO) == SCORES
+    assert "'Joy'" in caplog.text
+
+
+def test_every_label_set_can_be_answered() -> None:
+    for label_set in (CAERS, EMOTIC):
+        scores = {label: index / len(label_set) for index, label in enumerate(label_set.labels)}
+        assert read_scores(json.dumps(scores), label_set) == scores
+
+
+def test_only_answers_that_should_be_json_are_checked() -> None:
+    words, failed = Reply(text="She seems glad."), EngineError("no")
+    assert checked(words, prompt("paper"), TWO) is words
+    assert checked(failed, prompt("structured"), TWO) is failed
+    refused = checked(words, prompt("structured"), TWO)
+    assert isinstance(refused, EngineError)
+    assert not refused.retryable
+    cut = checked(Reply(text=PLAIN[:-1], finish="length"), prompt("structured"), TWO)
+    assert isinstance(cut, EngineError)
+    assert "cut at the limit" in str(cut)
+    assert "max_new_tokens" in cut.hint
+    good = Reply(text=f"```json\n{PLAIN}\n```")
+    assert checked(good, prompt("structured_no_box"), TWO) is good
+
+
+class Scripted(Engine):
+    """Gives each subject the answer that stands for it."""
+
+    def __init__(self, answers: Mapping[str, str]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    @classmethod
+    def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        return "scripted"
+
+    @property
+    def signature(self) -> Mapping[str, JsonValue]:
+        return {"engine": "scripted"}
+
+    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
+        self.asked += [request.subject_id for request in requests]
+        return [Reply(text=self.answers[request.subject_id]) for request in requests]
+
+
+def test_an_invalid_answer_is_a_failure_with_its_reason_and_a_valid_one_is_kept_as_it_came(
+    subjects: Callable[..., list[Subject]], store: Store, how: dict[str, Any]
+) -> None:
+    answers = {"s0": f"```json\n{PLAIN}\n```", "s1": "I would rather not say."}
+    engine = Scripted(answers)
+    how |= {"prompt": prompt("structured"), "label_set": TWO}
+    summary = describe(subjects(2), engine=engine, store=store, **how)
+    assert (summary.done, summary.failed) == (1, 1)
+    assert [item.text for item in store] == [answers["s0"]]
+    (failure,) = store.failures()
+    assert "holds no whole JSON object: 'I would rather not say.'" in failure.error
+    assert (failure.subject_id, failure.retryable, failure.attempts) == ("s1", False, 1)
+    assert sorted(engine.asked) == ["s0", "s1"]  # asking again would bring the same

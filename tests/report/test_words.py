@@ -1,0 +1,121 @@
+"""The section on the words: there if the run has an audit, complete, and deaf to hostile text."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+from tests.spoken_rows import honest, plain, rows_with
+
+from mien.errors import RunError
+from mien.evaluate.words import WORDS, WordsAudit, WordsRow, audit_words, write_words
+from mien.labels import CAERS, EMOTIC, LabelSet
+from mien.report.page import report
+from mien.report.words import words_view
+from mien.runs import Run
+
+_EVIL = "<script>alert(1)</script>"
+
+
+def _audit(label_set: LabelSet = CAERS) -> WordsAudit:
+    return audit_words(label_set, rows_with(120, honest))
+
+
+def _leak() -> WordsAudit:
+    return audit_words(CAERS, rows_with(60, lambda label, rng: f"The person feels {label}."))
+
+
+def _page(run: Path) -> str:
+    source = report(run).read_text(encoding="utf-8")
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", "", source.partition("</style>")[2])))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    Run.create(tmp_path / "run", command="mien describe", recipe={"name": "x"}, digest="0" * 64)
+    return tmp_path / "run"
+
+
+def test_an_audit_alone_makes_a_page(run: Path) -> None:
+    with pytest.raises(RunError, match="no results to report"):
+        report(run)
+    audit = _audit()
+    write_words(run, audit)
+    text = _page(run)
+    assert "What the descriptions of 120 subjects look like" in text
+    for finding in audit.findings:
+        assert f"{finding.about.capitalize()}: {finding.text}" in text.replace("\xa0%", " %")
+    assert audit.naming is not None
+    for row in audit.naming.labels:
+        assert f"{row.named_if_gold:.3f}" in text
+        assert f"{row.lift:.2f}" in text
+
+
+def test_a_page_without_an_audit_has_no_such_section(run: Path, demo_run: Path) -> None:
+    assert "The words" not in _page(demo_run)
+
+
+def test_results_and_audit_stand_on_one_page(demo_run: Path, tmp_path: Path) -> None:
+    for name in ("manifest.json", "results.json"):
+        (tmp_path / name).write_bytes((demo_run / name).read_bytes())
+    write_words(tmp_path, _audit())
+    text = _page(tmp_path)
+    assert "Differences" in text
+    assert "How often a description names a label" in text
+
+
+def test_the_alarm_is_loud_and_comes_first(run: Path) -> None:
+    write_words(run, _leak())
+    source = report(run).read_text(encoding="utf-8")
+    found = re.findall(r'<li class="(ok|note|alarm)">', source)
+    assert found[0] == "alarm"
+    assert set(found[1:]) <= {"ok", "note"}
+    assert "the texts encode the labels" in _page(run)
+    assert "These descriptions should not be learned from as they are." in _page(run)
+
+
+def test_labels_come_by_frequency_and_those_nobody_has_are_named() -> None:
+    rows = [
+        WordsRow(id=str(index), text="She is at peace.", gold={"Peace": 1.0} if index < 4 else {"Pain": 1.0})
+        for index in range(6)
+    ]
+    view = words_view(audit_words(EMOTIC, rows))
+    peace, pain = view.labels
+    assert (peace.label, peace.gold, peace.if_gold, peace.if_not, peace.lift) == (
+        *("Peace", "4", "1.000", "1.000"),
+        "1.00",
+    )
+    assert (pain.label, pain.if_gold_at, pain.if_not_at, pain.lift) == ("Pain", 0.0, 0.0, "")
+    assert len(view.left_out) == 24
+    every = words_view(audit_words(EMOTIC, [WordsRow(id="a", text="Pain.", gold={"Pain": 1.0})]))
+    assert (every.labels[0].if_not, every.labels[0].if_not_at) == ("", None)
+
+
+def test_without_gold_labels_there_is_no_table(run: Path) -> None:
+    write_words(run, audit_words(CAERS, plain(20)))
+    assert "no gold labels to compare with" in _page(run)
+    assert "How often a description names a label" not in _page(run)
+
+
+def test_hostile_labels_are_only_text(run: Path) -> None:
+    labels = LabelSet(name=_EVIL, labels=(_EVIL, "' onload='x"), exclusive=True)
+    rows = [
+        WordsRow(
+            id=str(index),
+            text=f"{labels.labels[index % 2]} zz{index % 2}",
+            gold={labels.labels[index % 2]: 1.0},
+        )
+        for index in range(80)
+    ]
+    write_words(run, audit_words(labels, rows))
+    source = report(run).read_text(encoding="utf-8")
+    assert "<script" not in source
+    assert _EVIL in unescape(source)
+
+
+def test_a_damaged_audit_is_an_error(run: Path) -> None:
+    (run / WORDS).write_text("{}")
+    with pytest.raises(RunError, match="cannot be read"):
+        report(run)
