@@ -121,7 +121,7 @@ def test_a_worker_that_hangs_or_dies_once_is_replaced(
     ends: dict[str, Any] = {"hanging": ["p0-1"], "deadly": ["p3-2"], "once": True}
     engine = make(TRACED, timeout=2.0, folder=str(tmp_path), **ends)
     assert texts(people, engine, tmp_path / "ray.sqlite", how) == alone(people, tmp_path, how)
-    assert len(list(tmp_path.glob("*.pid"))) == 1 + 4
+    assert {"p0-1.once", "p3-2.once"} < {file.name for file in tmp_path.glob("*.once")}
 
 
 @pytest.mark.slow
@@ -185,8 +185,12 @@ def test_the_engine_is_the_one_within_and_starts_nothing_before_it_is_asked(
 def test_without_ray_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     engine = open_engine(DescribeOptions(engine="fake"), RunOptions(cluster="ray"))
+    ask: dict[str, Callable[[], Any]] = {
+        "describe": lambda: engine.describe([ASKED]),
+        "calls_at_once": lambda: engine.calls_at_once,
+    }
     with pytest.raises(ClusterError, match="needs the library Ray") as raised:
-        _ = engine.describe([ASKED]) if asked == "describe" else engine.calls_at_once
+        ask[asked]()
     assert "mien[ray]" in raised.value.hint
 
 
@@ -195,7 +199,7 @@ def test_workers_killed_again_and_again_change_nothing(
     people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
 ) -> None:
     engine = make(TRACED, actors=4, delay=0.3, folder=str(tmp_path))
-    with killing(tmp_path, 1.0) as killed:
+    with killing(tmp_path, 2.0) as killed:
         found = texts(people, engine, tmp_path / "ray.sqlite", how)
     assert found == alone(people, tmp_path, how)
-    assert len(killed) >= 4
+    assert len(killed) >= 3

@@ -77,6 +77,10 @@ def content(out: Path) -> list[Description]:
         return list(store)
 
 
+def holds_more_than(rows: int, out: Path) -> bool:
+    return len(content(out)) > rows
+
+
 def wait_for(what: Callable[[], Any], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not what():
@@ -104,16 +108,12 @@ def left(folder: Path) -> list[str]:
     return lines
 
 
-def _has_more(store: Path, rows: int) -> bool:
-    return len(content(store)) > rows
-
-
 def test_killed_and_run_again(start: Start, tmp_path: Path, short: Path) -> None:
     whole = finished(start(tmp_path / "whole"))
     killed = tmp_path / "killed"
     for rows in (1, COUNT // 3):
         process = start(killed, "--cluster", "ray")
-        wait_for(partial(_has_more, killed, rows))
+        wait_for(partial(holds_more_than, rows, killed))
         process.kill()
         process.communicate()
         assert 0 < len(content(killed)) < COUNT
@@ -129,7 +129,7 @@ def test_a_signal_to_all_of_the_terminal_drains_and_leaves_nothing_behind(
 ) -> None:
     out = tmp_path / "out"
     process = start(out, "--cluster", "ray")
-    wait_for(lambda: len(content(out)) > 4)
+    wait_for(partial(holds_more_than, 4, out))
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     said, complained = process.communicate(timeout=60)
     assert process.returncode == 128 + number, complained

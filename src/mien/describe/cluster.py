@@ -37,7 +37,7 @@ class ClusterEngine(Engine):
     """The engine that the recipe names, in workers that may die, hang or join."""
 
     def __init__(self, inner: Engine, options: DescribeOptions, run: RunOptions) -> None:
-        self._inner = inner
+        self.inner = inner
         self._options = options
         self._run = run
         self._lock = threading.Lock()
@@ -48,20 +48,20 @@ class ClusterEngine(Engine):
 
     @property
     def name(self) -> str:
-        return self._inner.name
+        return self.inner.name
 
     @property
     def signature(self) -> Mapping[str, JsonValue]:
-        return self._inner.signature
+        return self.inner.signature
 
     @property
     def image_size(self) -> int | None:
-        return self._inner.image_size
+        return self.inner.image_size
 
     @property
     def calls_at_once(self) -> int:
-        """So many that the next batch of every worker waits already; starts the cluster if it has to look."""
-        return (self._run.actors or self.crew.size) * (self._inner.calls_at_once + 1)
+        """So many that every worker has its next batch already; starts the cluster if it has to look."""
+        return (self._run.actors or self.crew.size) * self._calls
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         return self.crew.describe(requests) if requests else []
@@ -78,11 +78,16 @@ class ClusterEngine(Engine):
         crew.open()
         return crew
 
+    @property
+    def _calls(self) -> int:
+        """Of each worker: one more than its engine likes, which travels while the others are answered."""
+        return self.inner.calls_at_once + 1
+
     @cached_property
     def _crew(self) -> Crew:
         run = self._run
-        host = _RayHost(self._options, run, self._inner.signature, calls=self._inner.calls_at_once)
-        crew = Crew(host, size=run.actors, calls=self._inner.calls_at_once, timeout=run.cluster_timeout)
+        host = _RayHost(self._options, run, self.inner.signature, calls=self._calls)
+        crew = Crew(host, size=run.actors, calls=self._calls, timeout=run.cluster_timeout)
         weakref.finalize(self, crew.close)
         return crew
 

@@ -3,7 +3,7 @@
 Goes in: batches of requests, from several threads. Comes out: replies in order, or the engine's own failure.
 Knows nothing about: what a worker is or where it runs (see `Host`), stores, keys.
 
-Each worker has a thread here that hands it one batch after another, so the first that is free takes the next
+Each worker has threads here that hand it one batch after another, so whichever is free first takes the next
 batch. A batch whose worker is lost goes to another one; it is tried again alone on its worker, so that it is
 clear whose doing the next loss is, and is given up as the engine's failure after a few: who asks then halves
 it. Only when workers are lost or cannot be started for good is it the cluster's failure.

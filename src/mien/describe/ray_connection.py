@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from mien.describe.host import LostError
 from mien.errors import ClusterError, MienError
@@ -34,6 +36,7 @@ LOCAL: Final = "ray"
 _VERSION: Final = (2, 52)  # the first that guards its ports by a token; older ones ignore the wish
 # A socket's path has at most 107 bytes, and Ray's begins with a folder and the session's long name.
 _LONGEST_FOLDER: Final = 22
+_CONNECTING: Final = 10.0  # seconds
 _SIGACTION: Final = 1024  # bytes, more than any system has in its struct
 _ENVIRONMENT: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -126,7 +129,9 @@ connection: Final = Connection()
 
 def _begin(run: RunOptions, folder: Path | None) -> None:
     settings: dict[str, Any] = {"address": run.cluster}
-    if folder is not None:
+    if folder is None:
+        _require_listener(str(run.cluster))
+    else:
         cores, wanted = os.cpu_count() or 1, math.ceil((run.actors or 0) * run.cpus_per_actor)
         settings = {
             "address": "local",
@@ -143,6 +148,19 @@ def _begin(run: RunOptions, folder: Path | None) -> None:
             f"cluster {run.cluster!r} cannot be used: {_first_line(error)}",
             hint="see that it runs, has the same Ray and Python as here, and that RAY_AUTH_TOKEN is its "
             "token (or RAY_AUTH_MODE=disabled, if it asks for none)",
+        ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself tries for minutes to reach an address where nobody listens."""
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
+    try:
+        if parts.hostname and parts.port:  # others are names that Ray understands, such as "auto"
+            socket.create_connection((parts.hostname, parts.port), timeout=_CONNECTING).close()
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"nobody answers at cluster {address!r}: {_first_line(error)}",
+            hint="see that it runs, and write it as HOST:6379 or ray://HOST:10001",
         ) from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -35,26 +36,32 @@ class Worker:
             os.environ["OMP_NUM_THREADS"] = str(run.threads)  # read when a model's library is imported
 
     @cached_property
-    def _engine(self) -> Engine:
-        return open_engine(self._options, self._run)
+    def _opened(self) -> tuple[Engine, threading.Semaphore]:
+        """The engine, and its places; made by the greeting, before several calls may come."""
+        engine = open_engine(self._options, self._run)
+        return engine, threading.Semaphore(engine.calls_at_once)
 
     def greet(self, signature: Mapping[str, JsonValue]) -> MienError | None:
         """None if this engine is the one of which the keys of the answers are made."""
         try:
-            if dict(self._engine.signature) == dict(signature):
+            engine, _ = self._opened
+            if dict(engine.signature) == dict(signature):
                 return None
         except MienError as error:
             return error
         return ClusterError(
-            f"engine {self._engine.name} on {platform.node()} is not the one asked for: its model or version "
+            f"engine {engine.name} on {platform.node()} is not the one asked for: its model or version "
             "differs",
             hint="put the same weights and the same mien on every node",
         )
 
     def describe(self, requests: Packed) -> list[Reply | EngineError] | MienError:
-        """As `Engine.describe`."""
+        """As `Engine.describe`; of more calls than the engine likes at once, some wait."""
         try:
-            return list(self._engine.describe([_unpacked(*request) for request in requests]))
+            engine, places = self._opened
+            unpacked = [_unpacked(*request) for request in requests]
+            with places:
+                return list(engine.describe(unpacked))
         except MienError as error:
             return error
 
