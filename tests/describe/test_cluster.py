@@ -108,7 +108,8 @@ def test_the_texts_are_those_of_one_process(
     whole = alone(people, tmp_path, how)
     assert texts(people, make(TRACED, folder=str(tmp_path)), tmp_path / "ray.sqlite", how) == whole
     assert len({item.text for item in whole}) == 200
-    assert len(list(tmp_path.glob("*.pid"))) == 1 + 2
+    # On a busy machine one worker may have answered everything before the other was up.
+    assert 1 + 1 <= len(list(tmp_path.glob("*.pid"))) <= 1 + 2
     engine = make(TRACED, actors=1, folder=str(tmp_path), faulty=["s"])
     with pytest.raises(ValueError, match="a defect at s"):
         engine.describe([ASKED])
