@@ -8,7 +8,14 @@ from mien.labels import LabelSet
 
 
 def test_the_names_of_a_kind_are_its_table() -> None:
-    assert registry.names("fusion") == ("concat", "image_only", "qformer", "text_only")
+    assert registry.names("fusion") == (
+        "concat",
+        "cross_attention",
+        "gated",
+        "image_only",
+        "qformer",
+        "text_only",
+    )
 
 
 def test_a_part_of_ones_own_is_named_by_module_and_class() -> None:

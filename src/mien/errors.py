@@ -8,6 +8,7 @@ Knows nothing about: printing, logging, or the libraries whose exceptions it sta
     |-- UsageError          2  the command line or a call is wrong
     |   `-- UnknownNameError   a name that no table holds; names the nearest
     |-- ConfigError         2  the recipe is wrong
+    |   `-- DivergedError      a training by it does not converge: its loss explodes or is not finite
     |-- ItemsFailedError    3  the work is finished, some items failed
     |-- DataError           4  data are missing or invalid
     |   |-- ImageError         a file is not a picture that can be shown
@@ -15,6 +16,7 @@ Knows nothing about: printing, logging, or the libraries whose exceptions it sta
     |   |-- BoxError           a box is empty, not finite, or outside its picture
     |   |-- ManifestError      a list of samples cannot be read
     |   |-- RunError           a folder is not a run, or its run does not fit
+    |   |   `-- DamagedError      a file of a run is not what was written
     |   `-- StoreError         a store of descriptions cannot be used
     |       `-- StoreLockedError   another process writes to it (retryable)
     |-- WeightsError        5  weights are not available
@@ -33,7 +35,9 @@ __all__ = [
     "ClipError",
     "ClusterError",
     "ConfigError",
+    "DamagedError",
     "DataError",
+    "DivergedError",
     "EngineError",
     "ImageError",
     "ItemsFailedError",
@@ -81,6 +85,10 @@ class ConfigError(MienError):
     exit_code = 2
 
 
+class DivergedError(ConfigError):
+    """A training by this recipe does not converge: its loss explodes, or is not finite."""
+
+
 class ItemsFailedError(MienError):
     """The work is finished and kept, but some items failed."""
 
@@ -111,6 +119,10 @@ class ManifestError(DataError):
 
 class RunError(DataError):
     """A folder is not a run directory, or the run in it does not fit what is asked."""
+
+
+class DamagedError(RunError):
+    """A file of a run is not what was written there."""
 
 
 class StoreError(DataError):

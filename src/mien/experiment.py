@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Experiment", "find_descriptions", "notice", "open_data", "open_experiment", "reopen"]
 
 _EMBEDDED: Final = "playhouse"
+_WORDS: Final = (_EMBEDDED, "random")  # that stand where a path may stand
 NOTICE: Final = (
     "note: the embedded models know only Playhouse, a drawn theatre; what they say of photographs is a "
     "dry run, not a result"
@@ -104,7 +105,7 @@ def open_data(recipe: Recipe, *, cache: Path) -> Dataset:
 
 def _anchored(recipe: Recipe) -> Recipe:
     """Relative folders made absolute, so that a run is the same run from wherever it is looked at."""
-    data, describe, features = recipe.data, recipe.describe, recipe.features
+    data, describe, features, model = recipe.data, recipe.describe, recipe.features, recipe.model
     places = {
         "root": None if data.root is None else data.root.absolute(),
         "split_file": None if data.split_file is None else data.split_file.absolute(),
@@ -114,12 +115,13 @@ def _anchored(recipe: Recipe) -> Recipe:
         "data": data.model_copy(update=places),
         "describe": describe.model_copy(update={"model": _anchored_name(describe.model)}),
         "features": features.model_copy(update=names),
+        "model": model.model_copy(update={"init": _anchored_name(model.init)}),
     }
     return recipe.model_copy(update=parts)
 
 
 def _anchored_name(name: str) -> str:
-    return str(Path(name).absolute()) if name != _EMBEDDED and Path(name).exists() else name
+    return str(Path(name).absolute()) if name not in _WORDS and Path(name).exists() else name
 
 
 def notice(recipe: Recipe, *, photographs: bool = False) -> str | None:

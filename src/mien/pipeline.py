@@ -18,19 +18,29 @@ from mien.describe.preflight import Preflight
 from mien.describe.shards import Shard
 from mien.describe.store import Store
 from mien.descriptions import estimate, note_rate, require_imported, store_of, subjects_in
-from mien.errors import UsageError
+from mien.errors import RunError
 from mien.experiment import Experiment, find_descriptions, recorded_recipe, reopen
 from mien.recipe import Recipe
-from mien.types import Box, Prediction, Subject
+from mien.types import Prediction, Subject
 
 if TYPE_CHECKING:
+    from mien.evaluate.calibrate import Calibration
     from mien.evaluate.results import Results
     from mien.evaluate.scores import SplitScores
     from mien.features.encode import EncodeProgress
     from mien.train.batch import SplitData
     from mien.train.loop import TrainProgress
+    from mien.train.plan import Plan
 
-__all__ = ["describe", "encode", "evaluate", "predict", "score", "subjects_of", "train"]
+__all__ = [
+    "describe",
+    "encode",
+    "evaluate",
+    "plan_training",
+    "predict",
+    "score",
+    "train",
+]
 
 Texts = Callable[[Mapping[str, str]], Mapping[str, str]]
 
@@ -102,15 +112,21 @@ def train(
     """Trains on "train", stops by `train.select_on`, leaves the model in the run directory.
 
     `texts` may change which description belongs to whom, for controls. Run again after a break, it continues.
+    Started by `torchrun`, its processes train together.
     """
+    from mien.train.distributed import join
     from mien.train.fit import TRAIN
     from mien.train.loop import train as train_splits
 
     _limit_threads(experiment.recipe)
     image, text = _uses(experiment)
     splits = (TRAIN, experiment.recipe.train.select_on)
-    data, val = (_inputs(experiment, split, image=image, text=text, texts=texts) for split in splits)
-    result = train_splits(experiment.settled, data, val, experiment.out, on_progress=on_progress)
+    with join(experiment.recipe.run.device) as world:
+        with world.first_alone():  # it fills the cache that the others read
+            data, val = (_inputs(experiment, split, image=image, text=text, texts=texts) for split in splits)
+        result = train_splits(
+            experiment.settled, data, val, experiment.out, on_progress=on_progress, world=world
+        )
     return {
         "run": str(experiment.out),
         "best_epoch": result.best_epoch,
@@ -119,14 +135,53 @@ def train(
     }
 
 
+def plan_training(experiment: Experiment) -> Plan:
+    """What `train` would do, without doing it: nothing is encoded, learned or written."""
+    from mien.train.fit import TRAIN
+    from mien.train.plan import plan
+    from mien.train.stock import take_stock
+
+    _limit_threads(experiment.recipe)
+    recipe = experiment.recipe
+    image, text = _uses(experiment)
+    samples = {split: experiment.samples(split) for split in (TRAIN, recipe.train.select_on)}
+    described = experiment.store.exists()
+    descriptions = {
+        split: find_descriptions(experiment, found).texts if described else {}
+        for split, found in samples.items()
+    }
+    found = take_stock(
+        experiment.builder,
+        samples,
+        experiment.dataset.label_set,
+        image=image,
+        descriptions=descriptions if text else None,
+    )
+    return plan(
+        recipe,
+        found.sizes,
+        num_samples=found.num_samples,
+        image_tokens=found.image_tokens,
+        text_tokens=found.text_tokens,
+        stock=found.stock,
+        notes=found.notes,
+    )
+
+
 def score(experiment: Experiment, split: str, *, texts: Texts | None = None) -> SplitScores:
-    """The trained model's scores on a split; they and what was shown are kept in the run directory."""
+    """The trained model's scores on a split; they and what was shown are kept in the run directory.
+
+    That the split was looked at is recorded in the run's events.
+    """
     from mien.evaluate.evaluation import keep_split
+    from mien.evaluate.looks import record_look
     from mien.evaluate.scorer import score_split
     from mien.train.checkpoint import load_trained
+    from mien.train.identity import model_digest
 
     _limit_threads(experiment.recipe)
     trained = load_trained(experiment.out, experiment.recipe.run.device)
+    trained.check_recipe(experiment.recipe)
     image, text = _uses(experiment)
     data = _inputs(experiment, split, image=image, text=text, texts=texts)
     trained.check(data)
@@ -135,20 +190,54 @@ def score(experiment: Experiment, split: str, *, texts: Texts | None = None) -> 
     # Shown even where the model does not read them, so that a reader may.
     found = find_descriptions(experiment, samples).texts if experiment.store.exists() else {}
     keep_split(experiment.out, scores, samples, texts(found) if texts else found)
+    record_look(experiment.out, split, model=model_digest(experiment.out), n=len(scores))
     return scores
 
 
 def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> Results:
-    """Scores a run on the splits of its recipe, or on these, and writes `evaluation.json`."""
+    """Scores a run on the splits of its recipe, or on these, and writes `evaluation.json`.
+
+    A calibration is fitted on the split that stops training, unless the run has one of its weights.
+    """
     from mien.evaluate.evaluation import write_evaluation
+    from mien.evaluate.looks import read_looks
 
     experiment = reopen(run, cache=cache)
-    options = experiment.recipe.evaluate
-    scores = [score(experiment, split) for split in splits or options.splits]
     recipe = experiment.recipe
+    scores = {split: score(experiment, split) for split in splits or recipe.evaluate.splits}
     return write_evaluation(
-        experiment.out, scores, name=recipe.model.fusion, seed=recipe.train.seed, options=options
+        experiment.out,
+        tuple(scores.values()),
+        name=recipe.model.fusion,
+        seed=recipe.train.seed,
+        options=recipe.evaluate,
+        calibration=_calibration(experiment, scores),
+        looks=read_looks(experiment.out),
     )
+
+
+def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> Calibration:
+    """The run's calibration, fitted if there is none of these weights; `scores`: what was scored by now."""
+    from mien.evaluate.calibrate import fit_calibration, read_calibration
+    from mien.train.identity import model_digest
+
+    options, split = experiment.recipe.evaluate, experiment.recipe.train.select_on
+    model = model_digest(experiment.out)
+    try:
+        found = read_calibration(experiment.out)
+    except RunError:
+        found = None  # damaged: it is made anew
+    if found is not None and found.model == model and split not in scores:
+        return found
+    found = fit_calibration(
+        scores.get(split) or score(experiment, split),
+        how=options.calibration,
+        rule=options.thresholds,
+        cost=options.cost,
+        model=model,
+    )
+    found.save(experiment.out)
+    return found
 
 
 def _uses(experiment: Experiment) -> tuple[bool, bool]:
@@ -171,7 +260,9 @@ def _inputs(
     samples = experiment.samples(split)
     descriptions: Mapping[str, str] | None = None
     if text:
-        descriptions = find_descriptions(experiment, samples).texts
+        may_lack = experiment.recipe.train.missing_descriptions == "image_only"
+        none_at_all = may_lack and not experiment.store.exists()
+        descriptions = {} if none_at_all else find_descriptions(experiment, samples).texts
         descriptions = texts(descriptions) if texts else descriptions
     return experiment.builder.split(
         split,
@@ -184,23 +275,6 @@ def _inputs(
 
 
 # --- Predict ---
-
-
-def subjects_of(images: Sequence[Path], box: str | None) -> list[Subject]:
-    """One subject a picture; a box belongs to a single picture."""
-    if box is not None and len(images) > 1:
-        raise UsageError(f"one box for {len(images)} images", hint="give --box with a single image")
-    return [Subject.still(str(path), path, None if box is None else _box(box)) for path in images]
-
-
-def _box(text: str) -> Box:
-    try:
-        left, top, right, bottom = (float(edge) for edge in text.split(","))
-    except ValueError as error:
-        raise UsageError(
-            f"box {text!r} is not four numbers", hint="write it as left,top,right,bottom"
-        ) from error
-    return Box(left=left, top=top, right=right, bottom=bottom)
 
 
 def predict(run: Path, subjects: Sequence[Subject]) -> list[Prediction]:

@@ -11,13 +11,13 @@ to its class and checked there; here they pass through as the table `options`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, NonNegativeFloat, model_validator
 
 from mien.digests import digest
 from mien.options import Options
-from mien.types import ClipView, FitMode, MarkStyle
+from mien.types import AugmentKind, ClipView, FitMode, MarkStyle, TokenChoice, TruncateMode, ViewKind
 
 __all__ = [
     "DataOptions",
@@ -66,20 +66,31 @@ class DescribeOptions(Options):
 
 
 class FeatureOptions(Options):
-    """[features]: encoder and tokenizer by name or path; `layer` None is the encoder's last one."""
+    """[features]: encoder and tokenizer by name or path; `layer` None is the encoder's last one.
+
+    `views`: what is looked at, one after another. `augment`: how the pictures that are learned from vary;
+    `augment_views` of each are kept, the first as it is, and every epoch takes one of them by chance.
+    """
 
     vision: str = "playhouse"
     layer: int | None = None
+    tokens: TokenChoice = "all"  # all: as the model gives them; patches: no class or register tokens
     fit: FitMode = "letterbox"
     marking: MarkStyle | None = None  # None: as in [describe], so that both stages see the same image
     tokenizer: str = "playhouse"
     max_text_tokens: int = Field(default=128, gt=0, le=512)  # BERT-style positions end at 512
+    views: tuple[ViewKind, ...] = Field(default=("marked",), min_length=1)
+    augment: tuple[AugmentKind, ...] = ()
+    augment_views: int = Field(default=4, gt=1)
+    truncate: TruncateMode = "head"  # head_tail: of a longer text the first and last halves
 
 
 class ModelOptions(Options):
-    """[model]: how tokens are fused. `cross_every`: every which layer looks at the image."""
+    """[model]: how tokens are fused. `cross_every`: every which layer looks at the image. `init`: whose
+    weights the Q-Former starts from: "random", or a BERT, BLIP-2 or InstructBLIP by name or path."""
 
     fusion: str = "qformer"
+    init: str = "random"
     width: int = Field(default=128, gt=0)
     layers: int = Field(default=2, gt=0)
     heads: int = Field(default=4, gt=0)
@@ -96,7 +107,16 @@ class ModelOptions(Options):
 
 
 class TrainOptions(Options):
-    """[train]: `warmup` is a share of all steps; `patience` counts epochs without a better val score."""
+    """[train]: `warmup` is a share of all steps; `patience` counts epochs without a better val score.
+
+    A step sees `batch_size` x `accumulate` samples. `loss_options` are declared beside each loss, in
+    `mien.train.label_losses`. `sampler` "balanced" shows the samples of rare labels more often. `ema`:
+    decay of a running mean of the weights, which is then what is scored and kept. `lr_scale`: factors of
+    the learning rate by part, such as `queries`, `head`, `text_embeddings`; 0 freezes. `layer_decay`: the
+    factor from each layer to the one below. `divergence`: training stops where the loss exceeds this many
+    times its running median (0: only where it is not finite). `description_dropout`: the share of
+    descriptions that a step leaves out. `missing_descriptions`: what to do with subjects that have none.
+    """
 
     seed: int = Field(default=0, ge=0)
     epochs: int = Field(default=20, gt=0)
@@ -107,8 +127,21 @@ class TrainOptions(Options):
     clip: float = Field(default=1.0, gt=0)
     patience: int = Field(default=5, gt=0)
     select_on: str = "val"  # the split by which training stops and the best epoch is chosen; never "test"
-    loss: Literal["auto", "bce", "cross_entropy"] = "auto"  # auto: as the label set is exclusive or not
+    # auto: as the label set is exclusive or not
+    loss: Literal["auto", "bce", "asl", "focal", "class_balanced", "cross_entropy"] = "auto"
+    loss_options: dict[str, JsonValue] = Field(default_factory=dict)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     dimensions: bool = True
+    dimension_weight: float = Field(default=1.0, ge=0)
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    accumulate: int = Field(default=1, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of the products; weights are float32
+    lr_scale: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    divergence: float = Field(default=10.0, ge=0)
+    description_dropout: float = Field(default=0.0, ge=0, le=1)
+    missing_descriptions: Literal["error", "image_only"] = "error"
 
     @model_validator(mode="after")
     def _never_select_on_test(self) -> Self:
@@ -118,11 +151,19 @@ class TrainOptions(Options):
 
 
 class EvaluateOptions(Options):
-    """[evaluate]: which splits, which metrics ("auto": as the label set asks), how many resamples."""
+    """[evaluate]: which splits, which metrics ("auto": as the label set asks), how many resamples.
+
+    `calibration` and `thresholds` say what is fitted on the split that stops training: how scores become
+    probabilities, and by which rule a label's threshold is chosen. `cost`: of a missed label, in false
+    alarms.
+    """
 
     splits: tuple[str, ...] = ("test",)
     metrics: Literal["auto"] | tuple[str, ...] = "auto"
     bootstrap: int = Field(default=1000, gt=0)
+    calibration: Literal["temperature", "platt", "none"] = "temperature"
+    thresholds: Literal["f1", "precision_recall", "cost"] = "f1"
+    cost: float = Field(default=1.0, gt=0)
 
 
 class RunOptions(Options):
@@ -131,6 +172,8 @@ class RunOptions(Options):
     Of engine "remote": base addresses of the servers, requests in flight over all of them, seconds for one
     answer, and how often one that failed is asked for again. `price_per_million_tokens`: in and out, in any
     currency, for the estimate before a run.
+    `checkpoint_activations`: compute them twice rather than keep them. `compile`: by torch.compile, which
+    pays on GPUs. `log_to`: besides events.jsonl. `keep_last`: the last weights beside the best ones.
     """
 
     device: str = "cpu"
@@ -147,6 +190,10 @@ class RunOptions(Options):
     gpus_per_actor: float = Field(default=0.0, ge=0)
     cluster_timeout: float = Field(default=600.0, gt=0)
     price_per_million_tokens: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
+    checkpoint_activations: bool = False
+    compile: bool = False
+    log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    keep_last: bool = False
     out: Path | None = None
     store: Path | None = None
     cache: Path | None = None

@@ -33,7 +33,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "vllm": "mien.describe.vllm:VllmEngine",
         },
         "fusion": {
-            "concat": "mien.model.fusion:ConcatFusion",
+            "concat": "mien.model.late:ConcatFusion",
+            "cross_attention": "mien.model.fusion:CrossAttentionFusion",
+            "gated": "mien.model.late:GatedFusion",
             "image_only": "mien.model.fusion:ImageOnlyFusion",
             "qformer": "mien.model.fusion:QFormerFusion",
             "text_only": "mien.model.fusion:TextOnlyFusion",

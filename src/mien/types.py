@@ -20,6 +20,7 @@ from mien.errors import BoxError, DataError
 
 __all__ = [
     "DIMENSIONS",
+    "AugmentKind",
     "Box",
     "ClipView",
     "Description",
@@ -33,6 +34,9 @@ __all__ = [
     "Sample",
     "Subject",
     "Target",
+    "TokenChoice",
+    "TruncateMode",
+    "ViewKind",
 ]
 
 # Continuous emotion, on a 0..1 scale: an annotator's 7 of 10 is 0.7.
@@ -45,6 +49,12 @@ Finish = Literal["stop", "length"]
 MarkStyle = Literal["red_box", "none", "crop", "blur_background"]
 FitMode = Literal["letterbox", "center_crop", "squash"]
 ClipView = Literal["middle_frame", "contact_sheet"]
+
+# Which of an encoder's tokens are used; which part of a text that is too long is read.
+TokenChoice = Literal["all", "patches"]
+ViewKind = Literal["marked", "crop"]  # the whole picture with the subject marked; the subject alone
+AugmentKind = Literal["flip", "crop", "color"]
+TruncateMode = Literal["head", "head_tail"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +196,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """How one subject appears to feel. `status` is "ok", or says in a word what is missing."""
+    """How one subject appears to feel. `status` is "ok", or says in a word what is missing.
+
+    `thresholds`: from which score on the model says that a label holds, where it was told; see `above`.
+    """
 
     subject_id: str
     label_set: str
@@ -194,6 +207,7 @@ class Prediction:
     dimensions: Mapping[str, float] | None = None
     description: Description | None = None
     status: str = "ok"
+    thresholds: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", _unit_scores(self.scores, "label"))
@@ -218,8 +232,9 @@ class Prediction:
         return tuple(name for name, score in self.top(len(self.scores)) if score >= thresholds[name])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; the labels keep their order."""
+        """Plain JSON values; the labels keep their order. "above": those that reach their thresholds."""
         text = None if self.description is None else self.description.text
+        above = {} if self.thresholds is None else {"above": list(self.above(self.thresholds))}
         return {
             "subject_id": self.subject_id,
             "label_set": self.label_set,
@@ -227,6 +242,7 @@ class Prediction:
             "dimensions": None if self.dimensions is None else dict(self.dimensions),
             "description": text,
             "status": self.status,
+            **above,
         }
 
 

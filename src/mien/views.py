@@ -10,16 +10,17 @@ contact sheet of all frames.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, get_args
 
 from PIL import Image
 
+from mien.augment import Variation, vary
 from mien.clips import read_frames
 from mien.errors import unknown_name
 from mien.images import Marking, fit, mark, open_image
-from mien.types import ClipView, FitMode, Subject
+from mien.types import Box, ClipView, FitMode, Subject
 
 __all__ = ["CLIP_VIEWS", "load_frames", "prepare", "prepare_frames", "viewed"]
 
@@ -59,12 +60,18 @@ def load_frames(subject: Subject) -> Iterator[Image.Image]:
 
 
 def prepare_frames(
-    subject: Subject, *, marking: Marking, fit_mode: FitMode = "letterbox", size: int | None = None
+    subject: Subject,
+    *,
+    marking: Marking,
+    variation: Variation | None = None,
+    fit_mode: FitMode = "letterbox",
+    size: int | None = None,
 ) -> tuple[Image.Image, ...]:
-    """Every picture of a subject, marked, and fitted to a square if a size is given."""
-    marked = (
-        mark(image, box, marking) for image, box in zip(load_frames(subject), subject.boxes, strict=True)
-    )
+    """Every picture of a subject, varied if asked, marked, and fitted to a square if a size is given."""
+    frames: Iterable[tuple[Image.Image, Box | None]] = zip(load_frames(subject), subject.boxes, strict=True)
+    if variation is not None:
+        frames = vary(list(frames), variation)
+    marked = (mark(image, box, marking) for image, box in frames)
     return tuple(image if size is None else fit(image, size, fit_mode) for image in marked)
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from mien.errors import DataError
 from mien.evaluate import bootstrap
-from mien.evaluate.bootstrap import Interval, difference, interval, label_intervals
+from mien.evaluate.bootstrap import (
+    Asked,
+    Interval,
+    difference,
+    interval,
+    intervals,
+    label_intervals,
+)
 from mien.evaluate.metrics import METRICS, Metric, metric
 from mien.evaluate.weighted import resampled
 from mien.labels import CAERS, EMOTIC
@@ -32,6 +39,11 @@ def _exclusive(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     targets = np.eye(4)[rng.integers(0, 4, 120)]
     return np.round(rng.random((120, 4)) + 0.4 * targets, 1), targets
+
+
+def _probabilities(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    scores, targets = _exclusive(seed)
+    return scores / scores.sum(axis=1, keepdims=True), targets
 
 
 def _with_gaps(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,6 +73,11 @@ def _shifted(scores: np.ndarray, targets: np.ndarray) -> float:
         (metric("macro_f1", EMOTIC), _data),
         (METRICS["vad_mae"], _with_gaps),
         (METRICS["mRA"], _data),
+        (METRICS["mAP_emotic"], _data),
+        (metric("ECE", EMOTIC), _data),
+        (metric("Brier", EMOTIC), _data),
+        (METRICS["ECE"], _probabilities),
+        (METRICS["Brier"], _probabilities),
         (METRICS["mR2"], _with_gaps),
         (METRICS["ERS"], _labels_and_dimensions),
         (Metric(name="mAP", title="a metric that mien does not know", function=_shifted), _data),
@@ -143,6 +160,19 @@ def test_pairing_finds_a_difference_that_two_intervals_hide() -> None:
     assert one.low < other.high  # the two intervals overlap
     back = difference(MAP, [scores], [better], targets, groups=_alone(200), resamples=500)
     assert (back.value, back.low, back.high) == pytest.approx((-gap.value, -gap.high, -gap.low))
+
+
+def test_several_metrics_at_once_are_each_as_alone() -> None:
+    scores, targets = _data(11)
+    other = np.clip(scores + 0.05, 0, 1)
+    asked = [
+        Asked(metric=metric(name, EMOTIC), scores=[scores, other], targets=targets)
+        for name in ("mAP", "mRA", "mAP_emotic", "Brier")
+    ]
+    together = intervals(asked, groups=_alone(120), resamples=60)
+    alone = [interval(one.metric, one.scores, one.targets, groups=_alone(120), resamples=60) for one in asked]
+    assert list(together) == alone
+    assert len({one.low for one in together}) >= 3
 
 
 def test_label_intervals_leave_out_labels_without_positives() -> None:

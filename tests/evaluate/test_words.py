@@ -12,7 +12,6 @@ import pytest
 from tests.shared_data import shared
 from tests.spoken_rows import FILLER, finding, honest, plain, rows_with
 
-from mien.console import show_words
 from mien.errors import RunError
 from mien.evaluate.words import (
     WORDS,
@@ -22,6 +21,7 @@ from mien.evaluate.words import (
     write_words,
 )
 from mien.labels import CAERS, EMOTIC
+from mien.shows import show_words
 
 # --- Real answers ---
 

@@ -80,6 +80,25 @@ def _dinov2() -> Any:
     return transformers.Dinov2Model(transformers.Dinov2Config(**sizes))
 
 
+def _registers() -> Any:
+    sizes = {key: value for key, value in TOWER.items() if key != "intermediate_size"}
+    config = transformers.Dinov2WithRegistersConfig(**sizes, num_register_tokens=3)
+    return transformers.Dinov2WithRegistersModel(config)
+
+
+def _dinov3() -> Any:
+    return transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(**TOWER, num_register_tokens=2))
+
+
+def _native_siglip() -> Any:
+    sizes = {key: value for key, value in TOWER.items() if key != "image_size"}
+    text = transformers.Siglip2TextConfig(**WORDS, vocab_size=50, bos_token_id=0, eos_token_id=1)
+    config = transformers.Siglip2Config(
+        vision_config={**sizes, "num_patches": (SIZE // PATCH) ** 2}, text_config=text.to_dict()
+    )
+    return transformers.Siglip2Model(config)
+
+
 def _llava() -> Any:
     return transformers.LlavaForConditionalGeneration(
         transformers.LlavaConfig(
@@ -96,6 +115,9 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "clip_vision": lambda: transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**TOWER)),
     "siglip": _siglip,
     "dinov2": _dinov2,
+    "dinov2_registers": _registers,
+    "dinov3": _dinov3,
+    "siglip2_native": _native_siglip,
     "llava": _llava,
 }
 

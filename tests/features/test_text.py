@@ -61,6 +61,33 @@ def test_cuts_long_texts_and_pads_to_the_longest(vocabulary: Path) -> None:
     assert tokenizer.encode([])[0].shape == (0, 0)
 
 
+def test_of_a_long_text_both_halves_may_be_kept(vocabulary: Path) -> None:
+    text = "first second third fourth fifth sixth seventh eighth ninth tenth in conclusion joy"
+    whole, _ = load_tokenizer(vocabulary, 128).encode([text])
+    for most in (8, 9):
+        tokenizer = load_tokenizer(vocabulary, most, "head_tail")
+        ids, mask = tokenizer.encode([text, "calm"])
+        assert ids.shape == (2, most)
+        tail = most // 2
+        assert ids[0].tolist() == [*whole[0, : most - tail].tolist(), *whole[0, -tail:].tolist()]
+        assert mask.sum(dim=1).tolist() == [most, 3]
+    head, _ = load_tokenizer(vocabulary, 8).encode([text])
+    assert head[0, :7].tolist() == whole[0, :7].tolist()
+    assert load_tokenizer(vocabulary, 1, "head_tail").encode([text])[0].tolist() == [[int(whole[0, 0])]]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_is_short_enough_is_the_same_either_way(vocabulary: Path, text: str) -> None:
+    head, both = load_tokenizer(vocabulary, 64), load_tokenizer(vocabulary, 64, "head_tail")
+    assert torch.equal(head.encode([text])[0], both.encode([text])[0])
+
+
+def test_only_another_way_of_cutting_changes_the_signature(vocabulary: Path) -> None:
+    signature = load_tokenizer(vocabulary, 64).signature
+    assert load_tokenizer(vocabulary, 64, "head").signature == signature
+    assert load_tokenizer(vocabulary, 64, "head_tail").signature != signature
+
+
 def test_the_signature_names_what_changes_the_ids(vocabulary: Path, tmp_path: Path) -> None:
     signature = load_tokenizer(vocabulary, 64).signature
     shutil.copy(vocabulary, tmp_path / "vocab.txt")

@@ -1,6 +1,8 @@
 """Theirs and ours: transformers' Q-Former, and ours with its weights copied name by name."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,19 @@ from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 from mien.model.qformer import QFormer, QFormerConfig
 
 Pair = tuple[InstructBlipQFormerModel, QFormer]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    """saved(model, shards=False) -> its folder."""
+
+    def save(model: Any, *, shards: bool = False) -> Path:
+        folder = tmp_path / type(model).__name__
+        model.save_pretrained(folder, max_shard_size="8KB" if shards else "5GB")
+        assert (folder / "model.safetensors.index.json").exists() == shards
+        return folder
+
+    return save
 
 
 @pytest.fixture

@@ -189,3 +189,23 @@ def test_a_folder_without_a_model_and_weights_that_are_gone(make_run: Make, tmp_
         Predictor.from_run(tmp_path)
     with pytest.raises(EngineError, match="device"):
         Predictor.from_run(made.run, device="no such device")
+
+
+def test_who_cannot_be_described_is_judged_by_the_image_alone_if_the_run_says_so(
+    make_run: Make, tmp_path: Path
+) -> None:
+    made = make_run(engine="fake")
+    subjects = _subjects(made, 4)
+    silent = FakeEngine(FakeOptions(poison=(subjects[1].id,)))
+    trained = load_trained(made.run)
+    train = trained.recipe.train.model_copy(update={"missing_descriptions": "image_only"})
+    lenient = tmp_path / "lenient"
+    lenient.mkdir()
+    save_trained(lenient, replace(trained, recipe=trained.recipe.model_copy(update={"train": train})))
+    strict = list(Predictor.from_run(made.run, engine=silent).each(subjects))
+    assert [isinstance(item, EngineError) for item in strict] == [False, True, False, False]
+    found = Predictor.from_run(lenient, engine=silent).predict(subjects)
+    assert [item.status for item in found] == ["ok", "no description", "ok", "ok"]
+    assert found[1].description is None
+    others = [item for item in strict if isinstance(item, Prediction)]
+    assert np.allclose(_values([found[0], *found[2:]]), _values(others), atol=1e-6)

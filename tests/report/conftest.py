@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mien.evaluate.calibrate import fit_calibration
 from mien.evaluate.evaluation import keep_split, write_evaluation
-from mien.evaluate.results import RESULTS, Results, compare, label_rows, score_rows, write_results
+from mien.evaluate.results import RESULTS, Look, Results, compare, label_rows, score_rows, write_results
 from mien.evaluate.scores import SplitScores, picture_groups
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene
@@ -96,7 +97,18 @@ def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) 
     }
     options = EvaluateOptions(bootstrap=100)
     keep_split(path, runs["fused"][0], play.samples, play.descriptions)
-    write_evaluation(path, [runs["fused"][0]], name="fused", seed=0, options=options)
+    # The split that stops training: the same people, as another draw of the model's errors has them.
+    calibration = fit_calibration(replace(scores_of(play, signal=_SIGNAL["fused"], seed=9), split="val"))
+    calibration.save(path)
+    write_evaluation(
+        path,
+        [runs["fused"][0]],
+        name="fused",
+        seed=0,
+        options=options,
+        calibration=calibration,
+        looks=[Look(split="test", times=3, weights=2), Look(split="val", times=2, weights=2)],
+    )
     rows = [
         row
         for name, scores in runs.items()

@@ -198,22 +198,12 @@ def test_other_data_or_another_recipe_is_refused(
         train(recipe(train={"lr": 0.1}), data, val, tmp_path / "run")
 
 
-def test_a_damaged_state_is_a_clear_error(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
-    data, val = make("train", 20), make("val", 10, seed=1)
-    with pytest.raises(Stopped):
-        train(recipe(), data, val, tmp_path / "run", on_progress=stop_after(2), save_seconds=0.0)
-    file = tmp_path / "run" / RESUME_FILE
-    file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(RunError, match="damaged"):
-        train(recipe(), data, val, tmp_path / "run")
-
-
 def test_a_diverging_training_stops_with_a_clear_error(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 40), make("val", 10, seed=1)
     data.targets[7, 0] = float("nan")
-    with pytest.raises(ConfigError, match=r"diverged: the gradient of step [1-5] is nan"):
+    with pytest.raises(ConfigError, match=r"diverged: the loss of step [1-5] is nan"):
         train(recipe(), data, val, tmp_path / "run")
     assert not (tmp_path / "run" / MODEL_FILE).exists()
 

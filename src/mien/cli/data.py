@@ -47,8 +47,8 @@ def summary(
     as_json: AsJson = False,
 ) -> None:
     """Count people, pictures and labels of every split, and the chance level; opens no picture."""
-    from mien.console import show_summary
     from mien.data.summary import summarise
+    from mien.shows import show_summary
 
     console = make_console(as_json)
     found = summarise(_dataset(what, root, options, overrides))
@@ -73,11 +73,11 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Open every picture and clip, find what is wrong and what is there twice, write a report."""
-    from mien.console import show_verdict
     from mien.data.agreement import agreement
     from mien.data.summary import summarise
     from mien.data.verify import verify as check
     from mien.report.audit import write_audit
+    from mien.shows import show_verdict
 
     console = make_console(as_json)
     recipe = _described(what, root, options, overrides)

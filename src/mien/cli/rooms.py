@@ -6,6 +6,7 @@ Knows nothing about: how a room does its work; rooms are imported when their com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,8 @@ from mien.cli.shared import (
     make_console,
     read_recipe,
 )
+from mien.errors import UsageError
+from mien.types import Box, Subject
 
 __all__ = ["rooms"]
 
@@ -30,14 +33,30 @@ rooms = typer.Typer()
 
 
 @rooms.command()
-def train(recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False) -> None:
-    """Train the fusion on described subjects; run again after a break, it goes on where it was."""
+def train(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be trained, how large and how long it is.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the fusion on described subjects; run again after a break, it goes on where it was. Started by
+    torchrun (torchrun --nproc-per-node N -m mien train RECIPE), N processes train one model."""
     from mien import experiment as experiments
     from mien import pipeline
+    from mien.shows import show_plan
 
     console = make_console(as_json)
     experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
     console.note(experiments.notice(experiment.recipe))
+    if dry_run:
+        planned = pipeline.plan_training(experiment)
+        console.result(planned.to_json(), None)
+        if not as_json:
+            typer.echo(show_plan(planned))
+        return
     table = pipeline.train(experiment, on_progress=console.training)
     console.settle()
     console.result(table, table)
@@ -47,13 +66,38 @@ def train(recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_j
 def evaluate(run: RunFolder, splits: Splits = None, as_json: AsJson = False) -> None:
     """Score a trained run, with 95 % intervals and the chance level beside every score."""
     from mien import pipeline
-    from mien.console import show_results
+    from mien.shows import show_results
 
     console = make_console(as_json)
     results = pipeline.evaluate(run, cache=cache_folder(), splits=splits)
     console.result(asdict(results), None)
     if not as_json:
         typer.echo(show_results(results))
+
+
+@rooms.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run directories that mien evaluate has scored.", show_default=False)
+    ],
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metric", help="Only this metric; may be repeated.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="The split on which they are compared.")] = "test",
+    published: Annotated[
+        bool, typer.Option("--published", help="Also show what others reported, and what speaks against it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set scored runs side by side, with paired differences from the first; seeds of a recipe are one row."""
+    from mien import standing
+    from mien.shows import show_comparison
+
+    console = make_console(as_json)
+    found = standing.compare(runs, split=split, metrics=metrics, published=published)
+    console.result(found.to_json(), None)
+    if not as_json:
+        typer.echo(show_comparison(found))
 
 
 @rooms.command()
@@ -83,10 +127,10 @@ def predict(
     """Say how the person in each image appears to feel."""
     from mien import experiment as experiments
     from mien import pipeline
-    from mien.console import show_prediction
+    from mien.shows import show_prediction
 
     console = make_console(as_json)
-    subjects = pipeline.subjects_of(images, box)
+    subjects = subjects_of(images, box)
     recipe = experiments.recorded_recipe(run)
     console.note(experiments.notice(recipe, photographs=True))
     predictions = pipeline.predict(run, subjects)
@@ -101,8 +145,8 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The whole method on Playhouse, a theatre drawn by code: describe, train, compare, report, predict."""
-    from mien.console import show_prediction, show_results
     from mien.demo import run_demo
+    from mien.shows import show_prediction, show_results
 
     console = make_console(as_json)
     shown = run_demo(out, cache=cache_folder(), note=console.note, on_describe=console.describing)
@@ -119,3 +163,23 @@ def demo(
         typer.echo()
         typer.echo(show_results(shown.results))
         typer.echo(f"\nreport: {shown.report}")
+
+
+# --- What the arguments mean ---
+
+
+def subjects_of(images: Sequence[Path], box: str | None) -> list[Subject]:
+    """One subject a picture; a box belongs to a single picture."""
+    if box is not None and len(images) > 1:
+        raise UsageError(f"one box for {len(images)} images", hint="give --box with a single image")
+    return [Subject.still(str(path), path, None if box is None else _box(box)) for path in images]
+
+
+def _box(text: str) -> Box:
+    try:
+        left, top, right, bottom = (float(edge) for edge in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"box {text!r} is not four numbers", hint="write it as left,top,right,bottom"
+        ) from error
+    return Box(left=left, top=top, right=right, bottom=bottom)

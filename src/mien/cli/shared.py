@@ -63,4 +63,9 @@ def make_console(as_json: bool) -> Console:
     from mien.console import Console
 
     plain = not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR"))
-    return Console(as_json=as_json, schema=SCHEMA, live=not plain, out=typer.echo)
+    # Of the processes that torchrun starts, one speaks.
+    speaks = os.environ.get("RANK", "0") == "0"
+    return Console(as_json=as_json, schema=SCHEMA, live=not plain, out=typer.echo if speaks else _silent)
+
+
+def _silent(*_: object, **__: object) -> None: ...

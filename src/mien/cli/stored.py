@@ -50,8 +50,8 @@ def status(
 ) -> None:
     """Count what is described, failed and missing in every split."""
     from mien import descriptions
-    from mien.console import show_status
     from mien.describe.questions import Questioner
+    from mien.shows import show_status
 
     console = make_console(as_json)
     experiment = _experiment(recipe, overrides, out)
@@ -157,8 +157,8 @@ def merge(
 
 def models(as_json: AsJson = False) -> None:
     """Show models that are known to describe well; any other image-text-to-text model works too."""
-    from mien.console import show_models
     from mien.describe.models import listing
+    from mien.shows import show_models
 
     found = listing()
     make_console(as_json).result({"models": found}, None)
@@ -168,8 +168,8 @@ def models(as_json: AsJson = False) -> None:
 
 def prompts(as_json: AsJson = False) -> None:
     """Show the prompts that a recipe may name."""
-    from mien.console import show_prompts
     from mien.describe.prompts import listing
+    from mien.shows import show_prompts
 
     found = listing()
     make_console(as_json).result({"prompts": found}, None)
@@ -193,7 +193,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Find out what the words are worth, and whether they were told the answer."""
-    from mien.console import show_words
+    from mien.shows import show_words
 
     console = make_console(as_json)
     found = _audit(recipe, overrides, out, splits, answers, labels)

@@ -13,13 +13,15 @@ resamples' deviations around: average precision of a label with few positives is
 a resample of the test set once more so, and the percentile interval would add that error where the
 basic one takes it away. The interval is therefore about what ever more such pictures would give, and a
 score from few pictures lies high in it. In a difference of two models the error cancels, and the
-percentile interval holds the truth more often; `tests/evaluate/test_bootstrap.py` shows both. R2, which
-has no lowest value, gets the percentile interval as well.
+percentile interval holds the truth more often; `tests/evaluate/test_bootstrap.py` shows both. It does not
+cancel in calibration error, which is too high the more so the better scores are calibrated: its differences
+get the basic interval too. R2, which has no lowest value, gets the percentile
+interval for scores as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,13 +30,14 @@ from jaxtyping import Float
 
 from mien.errors import DataError
 from mien.evaluate.metrics import Metric, average_precisions
-from mien.evaluate.weighted import Resampled, Weights, resampled, resampled_average_precisions
+from mien.evaluate.ranked import Rankings, Weights
+from mien.evaluate.weighted import Resampled, resampled
 
-__all__ = ["RESAMPLES", "Interval", "difference", "interval", "label_intervals"]
+__all__ = ["RESAMPLES", "Asked", "Interval", "difference", "interval", "intervals", "label_intervals"]
 
 RESAMPLES: Final = 1000
 _LEVEL: Final = 0.95
-_MAX_WEIGHTS: Final = 8_000_000  # a block of resamples stays under 32 MB
+_MAX_WEIGHTS: Final = 500_000  # a block of resamples fits the caches of a core
 
 Columns = Float[np.ndarray, "sample column"]
 Arrays = Sequence[Columns]
@@ -47,6 +50,15 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """A metric, the scores of each seed as it takes them, and their targets."""
+
+    metric: Metric
+    scores: Arrays
+    targets: Columns
 
 
 def interval(
@@ -62,17 +74,24 @@ def interval(
 
     `groups` names the picture of each sample; whole pictures are resampled.
     """
-    value = _value(metric, scores, targets)
+    asked = Asked(metric=metric, scores=scores, targets=targets)
+    return intervals([asked], groups=groups, resamples=resamples, seed=seed)[0]
 
-    def measure(weights: Weights) -> Resampled:
-        return _over_seeds(metric, scores, targets, weights)
 
-    drawn = _measured(measure, groups, resamples, seed)
-    # Turned around, the endless lower tail of R2 would reach a perfect score.
-    if metric.lowest == 0:
-        return _basic(value, drawn)
-    found = _percentile(value, drawn)
-    return Interval(value=value, low=min(found.low, value), high=max(found.high, value))
+def intervals(
+    asked: Sequence[Asked], *, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Interval, ...]:
+    """`interval` of several metrics of the same samples, in one go: what they share is computed once."""
+    values = [_value(item.metric, item.scores, item.targets) for item in asked]
+    rankings = Rankings()
+    drawn: list[list[Resampled]] = [[] for _ in asked]
+    for weights in _draws(groups, resamples, seed):
+        for item, kept in zip(asked, drawn, strict=True):
+            kept.append(_over_seeds(item.metric, item.scores, item.targets, weights, rankings))
+    return tuple(
+        _of_score(item.metric, value, np.concatenate(kept))
+        for item, value, kept in zip(asked, values, drawn, strict=True)
+    )
 
 
 def difference(
@@ -87,14 +106,15 @@ def difference(
 ) -> Interval:
     """First minus second, each averaged over its seeds; both are measured on the same resamples."""
     value = _value(metric, first, targets) - _value(metric, second, targets)
-
-    def measure(weights: Weights) -> Resampled:
-        here = _over_seeds(metric, first, targets, weights)
-        there = _over_seeds(metric, second, targets, weights)
-        gap: Resampled = here - there
-        return gap
-
-    return _percentile(value, _measured(measure, groups, resamples, seed))
+    rankings = Rankings()
+    drawn = [
+        _over_seeds(metric, first, targets, weights, rankings)
+        - _over_seeds(metric, second, targets, weights, rankings)
+        for weights in _draws(groups, resamples, seed)
+    ]
+    if metric.bias_cancels:
+        return _percentile(value, np.concatenate(drawn))
+    return _basic(value, np.concatenate(drawn), lowest=-np.inf, highest=np.inf)
 
 
 def label_intervals(
@@ -107,8 +127,9 @@ def label_intervals(
 ) -> tuple[Interval | None, ...]:
     """Average precision of each label with its interval; None for a label that no sample has."""
     values = np.mean([average_precisions(one, targets) for one in scores], axis=0)
+    rankings = Rankings()
     blocks = [
-        np.mean([resampled_average_precisions(one, targets, weights) for one in scores], axis=0)
+        np.mean([rankings.values(one, targets, weights).average_precision for one in scores], axis=0)
         for weights in _draws(groups, resamples, seed)
     ]
     drawn = np.concatenate(blocks, axis=1)  # label resample
@@ -124,22 +145,30 @@ def _value(metric: Metric, scores: Arrays, targets: Columns) -> float:
     return float(np.mean([metric.function(one, targets) for one in scores]))
 
 
-def _over_seeds(metric: Metric, scores: Arrays, targets: Columns, weights: Weights) -> Resampled:
-    values: Resampled = np.mean([resampled(metric, one, targets, weights) for one in scores], axis=0)
+def _over_seeds(
+    metric: Metric, scores: Arrays, targets: Columns, weights: Weights, rankings: Rankings
+) -> Resampled:
+    values: Resampled = np.mean(
+        [resampled(metric, one, targets, weights, rankings=rankings) for one in scores], axis=0
+    )
     return values
 
 
-def _measured(
-    measure: Callable[[Weights], Resampled], groups: Sequence[str], resamples: int, seed: int
-) -> Resampled:
-    return np.concatenate([measure(weights) for weights in _draws(groups, resamples, seed)])
+def _of_score(metric: Metric, value: float, drawn: Resampled) -> Interval:
+    if np.isfinite(metric.lowest):
+        return _basic(value, drawn, lowest=metric.lowest, highest=metric.highest)
+    # Turned around, the endless lower tail of R2 would reach a perfect score.
+    found = _percentile(value, drawn)
+    return Interval(value=value, low=min(found.low, value), high=max(found.high, value))
 
 
-def _basic(value: float, drawn: Resampled) -> Interval:
-    """The tails turned around the value, within 0..1, and never without the value."""
+def _basic(value: float, drawn: Resampled, *, lowest: float = 0.0, highest: float = 1.0) -> Interval:
+    """The tails turned around the value, where the metric can be, and never without the value."""
     low, high = _tails(drawn)
     turned_low, turned_high = 2 * value - high, 2 * value - low
-    return Interval(value=value, low=max(0.0, min(turned_low, value)), high=min(1.0, max(turned_high, value)))
+    return Interval(
+        value=value, low=max(lowest, min(turned_low, value)), high=min(highest, max(turned_high, value))
+    )
 
 
 def _percentile(value: float, drawn: Resampled) -> Interval:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from mien.errors import DataError
 
-__all__ = ["mean_r2", "vad_mae"]
+__all__ = ["explained", "mean_r2", "vad_mae"]
 
 Dimensions = Float[np.ndarray, "sample dimension"]
 
@@ -29,6 +29,17 @@ def mean_r2(values: Dimensions, targets: Dimensions) -> float:
     samples agree has none, and is left out; DataError if all are.
     """
     _check(values, targets, "R2")
+    found = explained(values, targets)
+    if np.isnan(found).all():
+        raise DataError(
+            "R2 is not defined: no dimension differs between samples",
+            hint="take mR2 and ERS out of [evaluate] metrics, or evaluate on more samples",
+        )
+    return float(np.mean(found[~np.isnan(found)]))
+
+
+def explained(values: Dimensions, targets: Dimensions) -> Float[np.ndarray, " dimension"]:
+    """R2 of each dimension; NaN where all annotated samples agree."""
     known = np.isfinite(targets)
     truth = np.where(known, targets, np.nan).astype(np.float64)
     missed = np.where(known, (np.asarray(values, dtype=np.float64) - truth) ** 2, 0.0).sum(axis=0)
@@ -36,12 +47,9 @@ def mean_r2(values: Dimensions, targets: Dimensions) -> float:
     mean = np.nansum(truth, axis=0) / np.maximum(count, 1)
     spread = np.nansum((truth - mean) ** 2, axis=0)
     varied = spread > 1e-12 * count  # what is left of rounding counts as none
-    if not varied.any():
-        raise DataError(
-            "R2 is not defined: no dimension differs between samples",
-            hint="take mR2 and ERS out of [evaluate] metrics, or evaluate on more samples",
-        )
-    return float(np.mean(1 - missed[varied] / spread[varied]))
+    found: np.ndarray = np.full(len(spread), np.nan)
+    found[varied] = 1 - missed[varied] / spread[varied]
+    return found
 
 
 def _check(values: Dimensions, targets: Dimensions, what: str) -> None:

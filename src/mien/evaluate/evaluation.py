@@ -8,10 +8,21 @@ Knows nothing about: models, data sets, pages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
+from mien.evaluate.calibrate import Calibration
 from mien.evaluate.examples import examples_file, write_examples
-from mien.evaluate.results import EVALUATION, Results, label_rows, score_rows, write_results
+from mien.evaluate.results import (
+    EVALUATION,
+    Look,
+    Results,
+    calibration_rows,
+    dimension_rows,
+    label_rows,
+    score_rows,
+    write_results,
+)
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import EvaluateOptions
 from mien.types import Description, Sample
@@ -31,20 +42,37 @@ def keep_split(
 
 
 def write_evaluation(
-    run: Path, scores: Sequence[SplitScores], *, name: str, seed: int, options: EvaluateOptions
+    run: Path,
+    scores: Sequence[SplitScores],
+    *,
+    name: str,
+    seed: int,
+    options: EvaluateOptions,
+    calibration: Calibration | None = None,
+    looks: Sequence[Look] = (),
 ) -> Results:
-    """Rates the model `name` of one training seed on each split, and writes `evaluation.json`."""
-    results = Results(
-        rows=tuple(
-            row
-            for split in scores
-            for row in score_rows(
-                name, [split], seeds=(seed,), metrics=options.metrics, resamples=options.bootstrap
-            )
-        ),
-        labels=tuple(
-            row for split in scores for row in label_rows([split], name=name, resamples=options.bootstrap)
-        ),
-    )
+    """Rates the model `name` of one training seed on each split, and writes `evaluation.json`.
+
+    `calibration`: what was fitted on the split that stops training; `looks`: how often splits were scored.
+    """
+    resamples = options.bootstrap
+    results = Results()
+    for split in scores:
+        more = Results(
+            rows=score_rows(name, [split], seeds=(seed,), metrics=options.metrics, resamples=resamples),
+            labels=label_rows([split], name=name, resamples=resamples, calibration=calibration),
+            dimensions=dimension_rows([split], name=name, resamples=resamples),
+            calibration=()
+            if calibration is None
+            else calibration_rows(split, calibration, name=name, resamples=resamples),
+            looks=tuple(look for look in looks if look.split == split.split),
+        )
+        results = _joined(results, more)
     write_results(run / EVALUATION, results)
     return results
+
+
+def _joined(first: Results, second: Results) -> Results:
+    return Results(
+        **{field.name: getattr(first, field.name) + getattr(second, field.name) for field in fields(Results)}
+    )

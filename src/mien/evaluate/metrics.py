@@ -4,9 +4,9 @@ Goes in: arrays of one row a sample. Comes out: a float; `METRICS` names them al
 somebody who sees neither picture nor text can reach on the same targets.
 Knows nothing about: models, files, intervals (see `bootstrap`).
 
-Average precision is scikit-learn's, which is not that of the EMOTIC authors' MATLAB code: it takes the
-precision where a positive is found, without smoothing, and ties in the scores count as one step. Targets
-count as positive from 0.5. A label that no sample has is left out of every average over labels.
+`mAP` is scikit-learn's average precision, `mAP_emotic` the EMOTIC authors' interpolated one: `precision` has
+both formulas. Targets count as positive from 0.5. A label that no sample has is left out of every average
+over labels but that of `ECE` and `Brier`, where its scores have a truth to be held against: 0.
 """
 
 from __future__ import annotations
@@ -16,10 +16,23 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from mien.errors import ConfigError, DataError, unknown_name
+from mien.evaluate.by_label import f1_scores, predicted_labels, roc_areas, true_labels
 from mien.evaluate.dimensions import mean_r2, vad_mae
+from mien.evaluate.precision import (
+    average_precisions,
+    mean_average_precision,
+    mean_interpolated_precision,
+)
+from mien.evaluate.reliability import (
+    brier,
+    brier_exclusive,
+    classwise_calibration_error,
+    top_label_calibration_error,
+)
+from mien.evaluate.truth import POSITIVE, Labels, check, positives, true_classes
 from mien.labels import BOLD, LabelSet
 from mien.types import DIMENSIONS
 
@@ -33,53 +46,27 @@ __all__ = [
     "accuracy",
     "average_precisions",
     "chance",
+    "check",
     "default_metrics",
     "emotion_recognition_score",
     "macro_f1",
     "macro_f1_at_half",
     "mean_average_precision",
+    "mean_interpolated_precision",
     "mean_roc_auc",
     "metric",
     "positives",
     "primary_metric",
+    "true_classes",
 ]
 
-POSITIVE: Final = 0.5  # soft targets from here on count as positive, as BoLD's authors do
-
-Labels = Float[np.ndarray, "sample label"]
 MetricFunction = Callable[[np.ndarray, np.ndarray], float]
-MetricName = Literal["mAP", "mRA", "mR2", "ERS", "accuracy", "macro_f1", "vad_mae"]
+MetricName = Literal[
+    "mAP", "mAP_emotic", "mRA", "mR2", "ERS", "accuracy", "macro_f1", "vad_mae", "ECE", "Brier"
+]
 
 
 # --- The metrics -------------------------------------------------------------------------------------
-
-
-def positives(targets: Labels) -> Bool[np.ndarray, "sample label"]:
-    """Which labels hold for which sample."""
-    found: np.ndarray = np.asarray(targets) >= POSITIVE
-    return found
-
-
-def average_precisions(scores: Labels, targets: Labels) -> Float[np.ndarray, " label"]:
-    """Average precision of each label, in 0..1; NaN for a label that no sample has."""
-    from sklearn.metrics import average_precision_score
-
-    check(scores, targets)
-    truth = positives(targets)
-    values = np.full(truth.shape[1], np.nan)
-    for label in np.flatnonzero(truth.any(axis=0)):
-        values[label] = average_precision_score(truth[:, label], scores[:, label])
-    return values
-
-
-def mean_average_precision(scores: Labels, targets: Labels) -> float:
-    """mAP: the mean of `average_precisions` over the labels that some sample has; DataError if none."""
-    values = average_precisions(scores, targets)
-    if np.isnan(values).all():
-        raise DataError(
-            "mAP is not defined: no label has a positive sample", hint="evaluate on a split with labels"
-        )
-    return float(np.nanmean(values))
 
 
 def accuracy(scores: Labels, targets: Labels) -> float:
@@ -91,29 +78,24 @@ def accuracy(scores: Labels, targets: Labels) -> float:
 def macro_f1(scores: Labels, targets: Labels) -> float:
     """Mean F1 over the labels that are true or predicted somewhere; the highest score is the prediction."""
     check(scores, targets)
-    labels = np.arange(scores.shape[1])
-    return _mean_f1(np.argmax(scores, axis=1)[:, None] == labels, true_classes(targets)[:, None] == labels)
+    return _mean_f1(predicted_labels(scores, exclusive=True), true_labels(targets, exclusive=True))
 
 
 def macro_f1_at_half(scores: Labels, targets: Labels) -> float:
     """`macro_f1` where any number of labels may hold: those that score 0.5 or more are predicted."""
     check(scores, targets)
-    return _mean_f1(np.asarray(scores) >= POSITIVE, positives(targets))
+    return _mean_f1(predicted_labels(scores, exclusive=False), positives(targets))
 
 
 def mean_roc_auc(scores: Labels, targets: Labels) -> float:
     """mRA: the area under the ROC curve, averaged over the labels that some sample has and some has not."""
-    from sklearn.metrics import roc_auc_score
-
-    check(scores, targets)
-    truth = positives(targets)
-    rated = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))
-    if not len(rated):
+    values = roc_areas(scores, targets)
+    if np.isnan(values).all():
         raise DataError(
             "mRA is not defined: no label has both positive and negative samples",
             hint="evaluate on a split with more samples",
         )
-    return float(np.mean([roc_auc_score(truth[:, label], scores[:, label]) for label in rated]))
+    return float(np.mean(values[~np.isnan(values)]))
 
 
 def emotion_recognition_score(values: np.ndarray, targets: np.ndarray) -> float:
@@ -125,37 +107,52 @@ def emotion_recognition_score(values: np.ndarray, targets: np.ndarray) -> float:
 
 
 def _mean_f1(predicted: Bool[np.ndarray, "sample label"], truth: Bool[np.ndarray, "sample label"]) -> float:
-    both = (predicted & truth).sum(axis=0)
-    either = predicted.sum(axis=0) + truth.sum(axis=0)
-    return float(np.mean(2 * both[either > 0] / either[either > 0])) if either.any() else 0.0
+    values = f1_scores(predicted, truth)
+    known = values[~np.isnan(values)]
+    return float(np.mean(known)) if len(known) else 0.0
 
 
 # --- Chance ------------------------------------------------------------------------------------------
 
 
-def chance(name: str, targets: np.ndarray) -> float:
+_BLIND: Final = {"mRA": 0.5, "mR2": 0.0, "ECE": 0.0}  # whatever the targets
+
+
+def chance(name: str, targets: np.ndarray, *, exclusive: bool = False) -> float:
     """What is reached on these targets without looking; the same rule whatever the model.
 
     mAP: the mean prevalence (any order of the samples gives it on average). accuracy: the share of the
     most frequent label. macro_f1: labels guessed as often as they occur, whose F1 is their prevalence.
     vad_mae: the error of always answering each dimension's median, the best constant. mRA: a half, whatever
-    the labels. mR2: 0, that of always answering the mean. ERS: what follows from these.
+    the labels. mR2: 0, that of always answering the mean. ERS: what follows from these. mAP_emotic: the mean
+    prevalence, which equal scores for all reach. ECE: 0, for whoever always answers the prevalence is well
+    calibrated and of no use. Brier: what that answer costs.
     """
     if name == "vad_mae":
         return vad_mae(np.broadcast_to(np.nanmedian(targets, axis=0), targets.shape), targets)
-    if name == "mRA":
-        return 0.5
-    if name == "mR2":
-        return 0.0
+    if name in _BLIND:
+        return _BLIND[name]
     if name == "ERS":
         labels = targets[:, : -len(DIMENSIONS)]
         return (chance("mR2", targets) + (chance("mAP", labels) + chance("mRA", labels)) / 2) / 2
     if name == "accuracy":
         return float(np.bincount(true_classes(targets)).max() / len(targets))
-    if name in ("mAP", "macro_f1"):
+    if name == "Brier":
+        return _brier_chance(targets, exclusive=exclusive)
+    if name in ("mAP", "mAP_emotic", "macro_f1"):
         prevalence = positives(targets).mean(axis=0)
         return float(prevalence[prevalence > 0].mean())
     raise unknown_name("metric", name, METRICS)
+
+
+def _brier_chance(targets: Labels, *, exclusive: bool) -> float:
+    share = (
+        np.bincount(true_classes(targets), minlength=targets.shape[1]) / len(targets)
+        if exclusive
+        else positives(targets).mean(axis=0)
+    )
+    spread = share * (1 - share)
+    return float(spread.sum() if exclusive else spread.mean())
 
 
 # --- By name -----------------------------------------------------------------------------------------
@@ -172,6 +169,8 @@ class Metric:
     of_labels: bool = True
     of_dimensions: bool = False  # compares valence, arousal, dominance; beside labels, in the last columns
     lowest: float = 0.0
+    highest: float = 1.0
+    bias_cancels: bool = True  # what resampling adds to it is the same for two models
 
 
 class PrimaryMetric(NamedTuple):
@@ -184,7 +183,12 @@ class PrimaryMetric(NamedTuple):
 METRICS: Final[Mapping[str, Metric]] = {
     item.name: item
     for item in (
-        Metric(name="mAP", title="mean average precision", function=mean_average_precision),
+        Metric(name="mAP", title="mean average precision, scikit-learn's", function=mean_average_precision),
+        Metric(
+            name="mAP_emotic",
+            title="mean average precision, interpolated as the EMOTIC authors do",
+            function=mean_interpolated_precision,
+        ),
         Metric(name="accuracy", title="accuracy", function=accuracy),
         Metric(name="macro_f1", title="macro-averaged F1", function=macro_f1),
         Metric(
@@ -211,12 +215,38 @@ METRICS: Final[Mapping[str, Metric]] = {
             of_dimensions=True,
             lowest=-np.inf,
         ),
+        Metric(
+            name="ECE",
+            title="expected calibration error of the highest score, 15 bins of equal width",
+            function=top_label_calibration_error,
+            higher_is_better=False,
+            bias_cancels=False,
+        ),
+        Metric(
+            name="Brier",
+            title="Brier score, summed over classes",
+            function=brier_exclusive,
+            higher_is_better=False,
+            highest=2.0,
+        ),
     )
 }
 
-_MACRO_F1_MULTI: Final = Metric(
-    name="macro_f1", title="macro-averaged F1 at scores of 0.5", function=macro_f1_at_half
-)
+# The same by name where any number of labels may hold.
+_MULTI: Final[Mapping[str, Metric]] = {
+    item.name: item
+    for item in (
+        Metric(name="macro_f1", title="macro-averaged F1 at scores of 0.5", function=macro_f1_at_half),
+        Metric(
+            name="ECE",
+            title="expected calibration error, mean over labels, 15 bins of equal width",
+            function=classwise_calibration_error,
+            higher_is_better=False,
+            bias_cancels=False,
+        ),
+        Metric(name="Brier", title="Brier score, mean over labels", function=brier, higher_is_better=False),
+    )
+}
 
 
 def metric(name: str, label_set: LabelSet) -> Metric:
@@ -231,7 +261,7 @@ def metric(name: str, label_set: LabelSet) -> Metric:
             f"accuracy is not defined for label set {label_set.name!r}, where several labels may hold",
             hint="use mAP or macro_f1",
         )
-    return _MACRO_F1_MULTI if found.name == "macro_f1" else found
+    return _MULTI.get(found.name, found)
 
 
 def default_metrics(label_set: LabelSet, *, dimensions: bool) -> tuple[MetricName, ...]:
@@ -246,36 +276,3 @@ def primary_metric(label_set: LabelSet) -> PrimaryMetric:
     """mAP where several labels may hold, accuracy where exactly one does."""
     found = METRICS["accuracy" if label_set.exclusive else "mAP"]
     return PrimaryMetric(found.name, found.function)
-
-
-# --- Checks ------------------------------------------------------------------------------------------
-
-
-def check(scores: np.ndarray, targets: np.ndarray) -> None:
-    """DataError unless both are finite, of one shape, and of at least one sample."""
-    if scores.shape != targets.shape or scores.ndim != 2:
-        raise DataError(
-            f"scores of shape {scores.shape} against targets of shape {targets.shape}",
-            hint="give one row a sample and one column a label",
-        )
-    if not len(scores):
-        raise DataError("no samples to evaluate", hint="name a split that has annotated samples")
-    for name, values in (("scores", scores), ("targets", targets)):
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-            raise DataError(
-                f"{name} of sample {row} are not finite",
-                hint="the model or its data hold NaN; look at the loss in events.jsonl",
-            )
-
-
-def true_classes(targets: Labels) -> np.ndarray:
-    """The index of each sample's one label; DataError for a sample without any."""
-    unlabelled = np.flatnonzero(np.max(targets, axis=1) <= 0)
-    if len(unlabelled):
-        raise DataError(
-            f"sample {int(unlabelled[0])} has no label, in a set where exactly one holds",
-            hint="give every sample its label, or leave it out of the split",
-        )
-    found: np.ndarray = np.argmax(targets, axis=1)
-    return found

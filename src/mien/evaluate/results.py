@@ -1,112 +1,65 @@
-"""Results: scores with their intervals and chance levels, differences between models, one row a label.
+"""Results: scores with their intervals and chance levels, differences between models, rows of labels.
 
-Goes in: the `SplitScores` of one training seed or several. Comes out: rows, and the JSON file of them.
+Goes in: the `SplitScores` of one training seed or several. Comes out: rows.
 Knows nothing about: how the scores were made, or how rows are shown.
-
-The same format serves one run (`evaluation.json`) and a comparison of many (`results.json`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Literal
 
 import numpy as np
 
-from mien.errors import DataError, RunError
-from mien.evaluate.bootstrap import RESAMPLES, Interval, difference, interval, label_intervals
-from mien.evaluate.metrics import Metric, chance, default_metrics, metric, positives
+from mien.errors import DataError
+from mien.evaluate.bootstrap import (
+    RESAMPLES,
+    Asked,
+    Interval,
+    difference,
+    interval,
+    intervals,
+    label_intervals,
+)
+from mien.evaluate.by_label import f1_scores, predicted_labels, roc_areas, true_labels
+from mien.evaluate.calibrate import Calibration
+from mien.evaluate.dimensions import explained
+from mien.evaluate.metrics import METRICS, Metric, chance, default_metrics, metric, positives
+from mien.evaluate.precision import interpolated_precisions
+from mien.evaluate.results_file import EVALUATION, RESULTS, read_results, write_results
+from mien.evaluate.rows import (
+    FEW,
+    CalibrationRow,
+    Difference,
+    DimensionRow,
+    LabelRow,
+    Look,
+    ResultRow,
+    Results,
+)
 from mien.evaluate.scores import SplitScores
-from mien.runs import atomic_write_json
+from mien.evaluate.thresholds import decide
+from mien.types import DIMENSIONS
 
 __all__ = [
     "EVALUATION",
     "FEW",
     "RESULTS",
+    "CalibrationRow",
     "Difference",
+    "DimensionRow",
     "LabelRow",
+    "Look",
     "ResultRow",
     "Results",
+    "calibration_rows",
     "compare",
+    "dimension_rows",
     "label_rows",
     "read_results",
     "score_rows",
     "write_results",
 ]
-
-EVALUATION: Final = "evaluation.json"
-RESULTS: Final = "results.json"
-FEW: Final = 5
-_SCHEMA: Final = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultRow:
-    """One model's score on one split: the mean over `seeds`, its 95 % interval, the chance level, n samples.
-
-    `labels` is how many labels count: those that some sample of the split has.
-    """
-
-    name: str
-    metric: str
-    split: str
-    value: float
-    low: float
-    high: float
-    chance: float
-    n: int
-    seeds: tuple[int, ...]
-    labels: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Score of `a` minus score of `b` on the same samples, with its paired 95 % interval."""
-
-    a: str
-    b: str
-    metric: str
-    split: str
-    value: float
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """True where the whole interval lies on one side of zero: the difference is there."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelRow:
-    """Average precision of one label by the model `name`, and its prevalence, which is its chance level.
-
-    Where fewer than `FEW` samples have the label, resampling them says nothing, and there is no interval.
-    """
-
-    label: str
-    split: str
-    value: float
-    low: float | None
-    high: float | None
-    prevalence: float
-    positives: int
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """What a results file holds."""
-
-    rows: tuple[ResultRow, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    labels: tuple[LabelRow, ...] = ()
-
-
-# --- Making ------------------------------------------------------------------------------------------
 
 
 def score_rows(
@@ -119,25 +72,24 @@ def score_rows(
 ) -> tuple[ResultRow, ...]:
     """One row a metric for the model `name`; `runs` are its scores on one split, one a training seed."""
     first = _same_samples(runs)
+    label_set = first.label_set
     with_dimensions = all(run.has_dimensions for run in runs)
-    wanted = default_metrics(first.label_set, dimensions=with_dimensions) if metrics == "auto" else metrics
-    rows = []
-    for item in (metric(one, first.label_set) for one in wanted):
-        answers, targets = _columns(item, runs)
-        found = interval(item, answers, targets, groups=first.groups, resamples=resamples)
-        rows.append(
-            ResultRow(
-                name=name,
-                metric=item.name,
-                split=first.split,
-                **_bounds(found),
-                chance=chance(item.name, targets),
-                n=len(first),
-                seeds=tuple(seeds),
-                labels=int(positives(first.targets).any(axis=0).sum()) if item.of_labels else None,
-            )
+    wanted = default_metrics(label_set, dimensions=with_dimensions) if metrics == "auto" else metrics
+    asked = [_asked(metric(one, label_set), runs) for one in wanted]
+    found = intervals(asked, groups=first.groups, resamples=resamples)
+    return tuple(
+        ResultRow(
+            name=name,
+            metric=item.metric.name,
+            split=first.split,
+            **_bounds(one),
+            chance=chance(item.metric.name, item.targets, exclusive=label_set.exclusive),
+            n=len(first),
+            seeds=tuple(seeds),
+            labels=int(positives(first.targets).any(axis=0).sum()) if item.metric.of_labels else None,
         )
-    return tuple(rows)
+        for item, one in zip(asked, found, strict=True)
+    )
 
 
 def compare(
@@ -150,36 +102,122 @@ def compare(
     """Model a minus model b, each as its name and its scores on one split, one a training seed."""
     first = _same_samples((*a[1], *b[1]))
     item = metric(metric_name, first.label_set)
-    here, targets = _columns(item, a[1])
-    there, _ = _columns(item, b[1])
-    found = difference(item, here, there, targets, groups=first.groups, resamples=resamples)
+    here, there = _asked(item, a[1]), _asked(item, b[1])
+    found = difference(
+        item, here.scores, there.scores, here.targets, groups=first.groups, resamples=resamples
+    )
     return Difference(a=a[0], b=b[0], metric=item.name, split=first.split, **_bounds(found))
 
 
 def label_rows(
-    runs: Sequence[SplitScores], *, name: str = "", resamples: int = RESAMPLES
+    runs: Sequence[SplitScores],
+    *,
+    name: str = "",
+    resamples: int = RESAMPLES,
+    calibration: Calibration | None = None,
 ) -> tuple[LabelRow, ...]:
-    """Average precision by label, the mean over `runs`; labels without a positive sample are left out."""
+    """Every label by itself, the mean over `runs`; labels without a positive sample are left out.
+
+    `calibration`: of the only run, for its thresholds.
+    """
     first = _same_samples(runs)
-    truth = positives(first.targets)
+    counts = positives(first.targets).sum(axis=0)
     found = label_intervals(
         [run.scores for run in runs], first.targets, groups=first.groups, resamples=resamples
     )
-    counts = truth.sum(axis=0)
+    more = _more_of_labels(runs, calibration)
     return tuple(
         LabelRow(
             label=label,
             split=first.split,
             value=one.value,
-            low=None if count < FEW else one.low,
-            high=None if count < FEW else one.high,
-            prevalence=float(count / len(first)),
-            positives=int(count),
+            low=None if counts[at] < FEW else one.low,
+            high=None if counts[at] < FEW else one.high,
+            prevalence=float(counts[at] / len(first)),
+            positives=int(counts[at]),
             name=name,
+            n=len(first),
+            **{field: _number(values[at]) for field, values in more.items()},
         )
-        for label, one, count in zip(first.label_set.labels, found, counts, strict=True)
+        for at, (label, one) in enumerate(zip(first.label_set.labels, found, strict=True))
         if one is not None
     )
+
+
+def dimension_rows(
+    runs: Sequence[SplitScores], *, name: str = "", resamples: int = RESAMPLES
+) -> tuple[DimensionRow, ...]:
+    """Valence, arousal and dominance each by itself, so far as they were estimated and annotated."""
+    first = _same_samples(runs)
+    if not all(run.has_dimensions for run in runs) or first.dimension_targets is None:
+        return ()
+    known = np.isfinite(first.dimension_targets).sum(axis=0)
+    rows = []
+    for at in np.flatnonzero(known):
+        targets = first.dimension_targets[:, [at]]
+        answers = [run.dimensions[:, [at]] for run in runs if run.dimensions is not None]
+        found = interval(METRICS["vad_mae"], answers, targets, groups=first.groups, resamples=resamples)
+        rows.append(
+            DimensionRow(
+                name=name,
+                dimension=DIMENSIONS[at],
+                split=first.split,
+                **_bounds(found),
+                chance=chance("vad_mae", targets),
+                r2=_number(np.mean([explained(one, targets)[0] for one in answers])),
+                n=int(known[at]),
+            )
+        )
+    return tuple(rows)
+
+
+def calibration_rows(
+    scores: SplitScores, calibration: Calibration, *, name: str = "", resamples: int = RESAMPLES
+) -> tuple[CalibrationRow, ...]:
+    """What a calibration changes on a split other than its own; nothing on that one, where it is fitted."""
+    if scores.split == calibration.split:
+        return ()
+    calibrated = calibration.apply(scores.scores)
+    pairs = {"ECE": (scores.scores, calibrated), "Brier": (scores.scores, calibrated)}
+    if calibration.thresholds is not None:
+        pairs["macro_f1"] = (scores.scores, decide(calibrated, np.array(calibration.thresholds)))
+    rows = []
+    for item, (before, after) in ((metric(one, scores.label_set), pairs[one]) for one in pairs):
+        found = difference(item, [after], [before], scores.targets, groups=scores.groups, resamples=resamples)
+        rows.append(
+            CalibrationRow(
+                name=name,
+                metric=item.name,
+                split=scores.split,
+                before=item.function(before, scores.targets),
+                after=item.function(after, scores.targets),
+                low=found.low,
+                high=found.high,
+                fitted_on=calibration.split,
+                n=len(scores),
+            )
+        )
+    return tuple(rows)
+
+
+def _more_of_labels(
+    runs: Sequence[SplitScores], calibration: Calibration | None
+) -> dict[str, Sequence[float]]:
+    """Values without an interval, by field of `LabelRow`; NaN where one is not defined."""
+    exclusive, targets = runs[0].label_set.exclusive, runs[0].targets
+    truth = true_labels(targets, exclusive=exclusive)
+    found = {
+        "ap_emotic": [interpolated_precisions(run.scores, targets) for run in runs],
+        "auc": [roc_areas(run.scores, targets) for run in runs],
+        "f1": [f1_scores(predicted_labels(run.scores, exclusive=exclusive), truth) for run in runs],
+    }
+    if calibration is not None and calibration.thresholds is not None:
+        thresholds = np.array(calibration.thresholds)
+        found["threshold"] = [thresholds]
+        found["f1_at_threshold"] = [
+            f1_scores(decide(calibration.apply(run.scores), thresholds) > 0, truth) for run in runs
+        ]
+    return {field: np.mean(values, axis=0).tolist() for field, values in found.items()}
 
 
 def _same_samples(runs: Sequence[SplitScores]) -> SplitScores:
@@ -196,18 +234,19 @@ def _same_samples(runs: Sequence[SplitScores]) -> SplitScores:
     return first
 
 
-def _columns(item: Metric, runs: Sequence[SplitScores]) -> tuple[list[np.ndarray], np.ndarray]:
+def _asked(item: Metric, runs: Sequence[SplitScores]) -> Asked:
     if not item.of_dimensions:
-        return [run.scores for run in runs], runs[0].targets
+        return Asked(metric=item, scores=[run.scores for run in runs], targets=runs[0].targets)
     answers = [_answers(item, run, run.dimensions) for run in runs if run.dimensions is not None]
     if len(answers) < len(runs) or runs[0].dimension_targets is None:
         raise DataError(
             f"{item.name} needs valence, arousal and dominance, which the model does not estimate",
             hint="train it with [train] dimensions = true, or take the metric out of [evaluate] metrics",
         )
-    if not item.of_labels:
-        return answers, runs[0].dimension_targets
-    return answers, np.concatenate((runs[0].targets, runs[0].dimension_targets), axis=1)
+    targets = runs[0].dimension_targets
+    if item.of_labels:
+        targets = np.concatenate((runs[0].targets, targets), axis=1)
+    return Asked(metric=item, scores=answers, targets=targets)
 
 
 def _answers(item: Metric, run: SplitScores, dimensions: np.ndarray) -> np.ndarray:
@@ -219,35 +258,5 @@ def _bounds(found: Interval) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
-# --- Files -------------------------------------------------------------------------------------------
-
-
-def write_results(path: Path, results: Results) -> None:
-    """Writes `{"schema": 1, "rows": [...], "differences": [...], "labels": [...]}`."""
-    atomic_write_json(path, {"schema": _SCHEMA, **asdict(results)})
-
-
-def read_results(path: Path) -> Results:
-    """What is in a results file; keys that are not known here are left aside. RunError if damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] != _SCHEMA:
-            raise ValueError(f"schema {found['schema']!r}, not {_SCHEMA}")
-        return Results(
-            rows=tuple(_row(item) for item in found["rows"]),
-            differences=tuple(Difference(**_known(Difference, item)) for item in found["differences"]),
-            labels=tuple(LabelRow(**_known(LabelRow, item)) for item in found.get("labels", ())),
-        )
-    except FileNotFoundError as error:
-        raise RunError(f"no results at {path}", hint="make them with mien evaluate") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} cannot be read: {error}", hint="make it again with mien evaluate") from error
-
-
-def _row(item: dict[str, Any]) -> ResultRow:
-    known = _known(ResultRow, item)
-    return ResultRow(**{**known, "seeds": tuple(known["seeds"])})
-
-
-def _known(kind: type[ResultRow | Difference | LabelRow], item: dict[str, Any]) -> dict[str, Any]:
-    return {field.name: item[field.name] for field in fields(kind) if field.name in item}
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

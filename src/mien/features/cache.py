@@ -32,10 +32,16 @@ _Map = np.memmap[Any, np.dtype[np.float16]]
 
 
 class FeatureReader:
-    """The features of a list of subjects, in its order; rows are copied out of the file when asked for."""
+    """The features of a list of subjects, in its order; rows are copied out of the file when asked for.
+
+    A subject has a row for each of its variants and views; the tokens of its views come as one.
+    """
 
     def __init__(
-        self, array: Float[np.ndarray, "row token dim"], rows: Int[np.ndarray, " subject"], digest: str = ""
+        self,
+        array: Float[np.ndarray, "row token dim"],
+        rows: Int[np.ndarray, "subject variant view"],
+        digest: str = "",
     ) -> None:
         self._array = array
         self._rows = rows
@@ -46,18 +52,31 @@ class FeatureReader:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of a picture."""
-        return int(self._array.shape[1])
+        """Tokens of a subject, of all its views."""
+        return int(self._array.shape[1] * self._rows.shape[2])
+
+    @property
+    def num_variants(self) -> int:
+        """Variants of a subject, of which the first is its picture as it is."""
+        return int(self._rows.shape[1])
+
+    @property
+    def num_views(self) -> int:
+        """Views of a subject."""
+        return int(self._rows.shape[2])
 
     @property
     def dim(self) -> int:
         """Numbers of a token."""
         return int(self._array.shape[2])
 
-    def read(self, indices: Int[np.ndarray, " batch"]) -> Float[np.ndarray, "batch token dim"]:
-        """The features (float16) of the subjects at these places of the list."""
-        taken: np.ndarray = np.take(self._array, self._rows[indices], axis=0)
-        return taken
+    def read(
+        self, indices: Int[np.ndarray, " batch"], variants: Int[np.ndarray, " batch"] | None = None
+    ) -> Float[np.ndarray, "batch token dim"]:
+        """The features (float16) of the subjects at these places of the list, by default as they are."""
+        rows = self._rows[indices, 0 if variants is None else variants]
+        taken: np.ndarray = np.take(self._array, rows, axis=0)  # (batch, view, token, dim)
+        return taken.reshape(len(indices), self.num_tokens, self.dim)
 
 
 class FeatureWriter:
@@ -108,19 +127,27 @@ class FeatureFile:
         file._load()
         return file
 
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """(token, dim) of a row; None as long as there is none."""
+        return self._index.shape
+
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The keys that have no features yet, each once, in order."""
         return [key for key in dict.fromkeys(keys) if not self._index.is_done(key)]
 
-    def reader(self, keys: Sequence[str]) -> FeatureReader:
-        """The features under these keys, which must be there."""
+    def reader(self, keys: Sequence[str], *, num_variants: int = 1, num_views: int = 1) -> FeatureReader:
+        """The features under these keys, which must be there: for each subject in turn, and for each of its
+        variants, one for each view."""
         lacking = self.missing(keys)
         if lacking:
             raise DataError(
                 f"{self.path} lacks {len(lacking)} of {len(keys)} features", hint="encode them first"
             )
         rows = np.array([self._index.rows[key] for key in keys], dtype=np.int64)
-        return FeatureReader(self._map("r"), rows, digest(list(keys)))
+        shaped = rows.reshape(-1, num_variants, num_views)
+        name = list(keys) if num_variants * num_views == 1 else [num_variants, num_views, *keys]
+        return FeatureReader(self._map("r"), shaped, digest(name))
 
     @contextmanager
     def writing(self, keys: Iterable[str], shape: tuple[int, int]) -> Iterator[FeatureWriter]:

@@ -17,15 +17,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mien.digests import digest
 from mien.errors import DataError
 from mien.features.cache import FeatureFile, FeatureReader, FeatureWriter
+from mien.features.looks import Look, feature_key, looks_at
 from mien.features.vision import VisionEncoder, VisionSource
-from mien.images import Marking, image_digest
-from mien.types import Subject
+from mien.images import Marking
+from mien.types import AugmentKind, Subject
 from mien.views import prepare_frames
 
-__all__ = ["EncodeProgress", "FeatureCache", "encode_frames", "feature_key"]
+__all__ = ["EncodeProgress", "FeatureCache", "encode_frames", "feature_key", "num_frames_of"]
 
 log = logging.getLogger(__name__)
 
@@ -59,77 +59,109 @@ class FeatureCache:
         self,
         name: str,
         subjects: Sequence[Subject],
-        marking: Marking,
+        markings: Marking | Sequence[Marking],
         on_progress: Callable[[EncodeProgress], None] | None = None,
+        *,
+        augment: Sequence[AugmentKind] = (),
+        num_variants: int = 1,
     ) -> FeatureReader:
-        """The features of the subjects, made now where they are missing.
+        """The features of the subjects, made now where they are missing: a view for each marking, and of
+        every view so many variants, the first of them the picture as it is.
 
         A picture that cannot be read does not stop the others; at the end, a DataError counts them.
         """
-        # Encoders do not share a file: what one has made stays when another is tried.
-        num_frames = _num_frames(subjects)
-        # Nor do clips of another number of frames, whose rows are longer.
-        frames = f"-{num_frames}-frames" if num_frames > 1 else ""
-        path = self.folder / self.source.signature[:16] / f"{name}{frames}.npy"
+        views = (markings,) if isinstance(markings, Marking) else tuple(markings)
+        num_frames = num_frames_of(subjects)
+        path = self.path(name, num_frames)
         file = FeatureFile.open(path, signature=self.source.signature)
-        keys, failures = self._keys(subjects, marking)
-        by_key = dict(zip(keys, subjects, strict=True))
-        missing = {key: by_key[key] for key in file.missing(keys) if key}
-        if missing:
-            log.info("encoding %d of %d pictures into %s", len(missing), len(by_key), path)
-            report = _Reporter(len(missing), len(by_key) - len(missing), on_progress)
-            encoder = self.source.encoder
-            with file.writing(missing, (num_frames * encoder.num_tokens, encoder.dim)) as writer:
-                failures += self._encode(missing, marking, writer, report)
-        if failures:
-            raise DataError(
-                f"{len(failures)} of {len(subjects)} subjects have no features; {failures[0]}",
-                hint="mend or leave out these pictures; the others are done",
-            )
-        return file.reader(keys)
-
-    def _keys(self, subjects: Sequence[Subject], marking: Marking) -> tuple[list[str], list[str]]:
-        """A key for each subject, "" for one whose picture cannot be read; and why those cannot."""
-        keys, failures = [], []
+        looks: dict[str, Look] = {}
+        failures: dict[str, str] = {}
+        keys: list[str] = []
         for subject in subjects:
             try:
-                keys.append(feature_key(subject, marking, self.source.signature))
+                own = looks_at(subject, views, augment, num_variants, self.source.signature)
             except DataError as error:
-                failures.append(f"{subject.id}: {error}")
-                keys.append("")
-        return keys, failures
+                failures[subject.id] = f"{subject.id}: {error}"
+                continue
+            keys += [key for key, _ in own]
+            looks |= own
+        missing = {key: looks[key] for key in file.missing(keys)}
+        if missing:
+            log.info("encoding %d of %d pictures into %s", len(missing), len(looks), path)
+            report = _Reporter(len(missing), len(looks) - len(missing), on_progress)
+            encoder = self.source.encoder
+            shape = (num_frames * encoder.num_tokens, encoder.dim)
+            with file.writing(missing, shape) as writer:
+                self._encode(missing, failures, writer, report)
+        if failures:
+            raise DataError(
+                f"{len(failures)} of {len(subjects)} subjects have no features; "
+                f"{next(iter(failures.values()))}",
+                hint="mend or leave out these pictures; the others are done",
+            )
+        return file.reader(keys, num_variants=num_variants, num_views=len(views))
+
+    def missing(
+        self,
+        name: str,
+        subjects: Sequence[Subject],
+        markings: Marking | Sequence[Marking],
+        *,
+        augment: Sequence[AugmentKind] = (),
+        num_variants: int = 1,
+    ) -> tuple[int, int]:
+        """How many pictures `features` would have to encode, of how many; the unreadable are missing."""
+        views = (markings,) if isinstance(markings, Marking) else tuple(markings)
+        file = FeatureFile.open(self.path(name, num_frames_of(subjects)), signature=self.source.signature)
+        keys: set[str] = set()
+        unreadable = 0
+        for subject in subjects:
+            try:
+                looks = looks_at(subject, views, augment, num_variants, self.source.signature)
+                keys |= {key for key, _ in looks}
+            except DataError:
+                unreadable += num_variants * len(views)
+        return len(file.missing(keys)) + unreadable, len(keys) + unreadable
+
+    def path(self, name: str, num_frames: int = 1) -> Path:
+        """The file of this name. Encoders do not share one: what one has made stays when another is tried.
+        Nor do clips of other numbers of frames, which are arrays of another shape."""
+        clips = f"-{num_frames}-frames" if num_frames > 1 else ""
+        return self.folder / self.source.signature[:16] / f"{name}{clips}.npy"
 
     def _encode(
-        self, missing: Mapping[str, Subject], marking: Marking, writer: FeatureWriter, report: "_Reporter"
-    ) -> list[str]:
-        """Writes what can be encoded; says why the rest cannot."""
-        failures: list[str] = []
+        self,
+        missing: Mapping[str, Look],
+        failures: dict[str, str],
+        writer: FeatureWriter,
+        report: "_Reporter",
+    ) -> None:
+        """Writes what can be encoded; adds why the rest cannot."""
         flushed = time.monotonic()
-        for keys, images in self._batches(missing, marking, failures):
+        for keys, images in self._batches(missing, failures):
             writer.write(keys, encode_frames(self.source.encoder, images).cpu().numpy())
             report.add(len(keys))
             if time.monotonic() - flushed > _FLUSH_SECONDS:
                 writer.flush()
                 flushed = time.monotonic()
-        return failures
 
     def _batches(
-        self, missing: Mapping[str, Subject], marking: Marking, failures: list[str]
+        self, missing: Mapping[str, Look], failures: dict[str, str]
     ) -> Iterator[tuple[list[str], list[Frames]]]:
-        """Batches of (keys, pictures of each subject); for what cannot be read, `failures` says why."""
+        """Batches of (keys, pictures of each look); for what cannot be read, `failures` says why."""
 
-        def prepared(subject: Subject) -> Frames | str:
+        def prepared(look: Look) -> Frames | str:
             try:
-                frames = prepare_frames(subject, marking=marking)
+                frames = prepare_frames(look.subject, marking=look.marking, variation=look.variation)
                 return tuple(self.source.encoder.fit(frame) for frame in frames)
             except DataError as error:
-                return f"{subject.id}: {error}"
+                return f"{look.subject.id}: {error}"
 
         keys: list[str] = []
         images: list[Frames] = []
         for key, image in zip(missing, self._ahead(prepared, list(missing.values())), strict=True):
             if isinstance(image, str):
-                failures.append(image)
+                failures[missing[key].subject.id] = image
                 continue
             keys.append(key)
             images.append(image)
@@ -139,20 +171,18 @@ class FeatureCache:
         if keys:
             yield keys, images
 
-    def _ahead(
-        self, work: Callable[[Subject], Frames | str], subjects: Sequence[Subject]
-    ) -> Iterator[Frames | str]:
+    def _ahead(self, work: Callable[[Look], Frames | str], looks: Sequence[Look]) -> Iterator[Frames | str]:
         """The results in order, made by threads a little ahead of who asks (so that memory stays flat)."""
         if not self.workers:
-            yield from map(work, subjects)
+            yield from map(work, looks)
             return
         block = 4 * max(self.workers, self.batch_size)
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting = [pool.submit(work, subject) for subject in subjects[:block]]
-            for index in range(len(subjects)):
+            waiting = [pool.submit(work, look) for look in looks[:block]]
+            for index in range(len(looks)):
                 yield waiting[index % block].result()
-                if index + block < len(subjects):
-                    waiting[index % block] = pool.submit(work, subjects[index + block])
+                if index + block < len(looks):
+                    waiting[index % block] = pool.submit(work, looks[index + block])
 
 
 class _Reporter:
@@ -172,28 +202,6 @@ class _Reporter:
             )
 
 
-def feature_key(subject: Subject, marking: Marking, signature: str) -> str:
-    """The name of a subject's features: changes with the picture's bytes, the box if it is marked, the
-    marking and the encoder; not with where the file lies or what the subject is called."""
-    boxes = subject.boxes if marking.style != "none" else (None,) * len(subject.boxes)
-    # Frames of one clip share a file, which is read once.
-    digests = {path: image_digest(path) for path in dict.fromkeys(image.path for image in subject.images)}
-    return digest(
-        {
-            "encoder": signature,
-            "marking": marking.digest(),
-            "images": [
-                {
-                    "image": digests[image.path],
-                    "frame": image.frame,
-                    "box": None if box is None else [float(edge) for edge in box.as_tuple()],
-                }
-                for image, box in zip(subject.images, boxes, strict=True)
-            ],
-        }
-    )
-
-
 def encode_frames(
     encoder: VisionEncoder, subjects: Sequence[Frames], *, at_once: int = 32
 ) -> Float[Tensor, "batch token dim"]:
@@ -204,7 +212,8 @@ def encode_frames(
     return torch.cat(tokens).reshape(len(subjects), -1, encoder.dim)
 
 
-def _num_frames(subjects: Sequence[Subject]) -> int:
+def num_frames_of(subjects: Sequence[Subject]) -> int:
+    """The number of frames that every subject has; DataError if they differ."""
     counts = {len(subject.images): subject.id for subject in subjects}
     if len(counts) > 1:
         (few, one), (many, other) = min(counts.items()), max(counts.items())

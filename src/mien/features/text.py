@@ -17,6 +17,7 @@ from torch import Tensor
 from mien.digests import digest
 from mien.errors import WeightsError
 from mien.features.folders import find_folder, read_json
+from mien.types import TruncateMode
 
 __all__ = ["TextTokenizer", "load_tokenizer"]
 
@@ -25,22 +26,31 @@ _PADDINGS: Final = ("[PAD]", "<pad>", "<|endoftext|>", "</s>")
 
 
 class TextTokenizer:
-    """Texts to ids; what is beyond `max_tokens` (special tokens included) is cut off."""
+    """Texts to ids, of at most `max_tokens` each (special tokens included).
 
-    def __init__(self, tokenizer: Tokenizer, *, pad_id: int, max_tokens: int) -> None:
+    `truncate`: of a longer text "head" keeps the start, "head_tail" the first and the last half of
+    `max_tokens`: descriptions weigh several emotions, and conclude at the end.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, pad_id: int, max_tokens: int, truncate: TruncateMode = "head"
+    ) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         # The whole of it, vocabulary and rules, before it is told how long texts may be.
-        self.signature = digest({"tokenizer": tokenizer.to_str(), "max_tokens": max_tokens})
+        told = {} if truncate == "head" else {"truncate": truncate}
+        self.signature = digest({"tokenizer": tokenizer.to_str(), "max_tokens": max_tokens, **told})
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.pad_id = pad_id
         self.max_tokens = max_tokens
-        tokenizer.enable_truncation(max_tokens)
+        self.truncate = truncate
+        if truncate == "head":
+            tokenizer.enable_truncation(max_tokens)
         self._tokenizer = tokenizer
 
     def encode(self, texts: Sequence[str]) -> tuple[Int[Tensor, "batch token"], Bool[Tensor, "batch token"]]:
         """Ids (int64), and a mask that is true where a token is real."""
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        rows = [self._cut(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         longest = max((len(row) for row in rows), default=0)
         ids = np.full((len(rows), longest), self.pad_id, dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.bool_)
@@ -49,8 +59,17 @@ class TextTokenizer:
             mask[index, : len(row)] = True
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
+    def _cut(self, ids: list[int]) -> list[int]:
+        """The halves of what is too long; the tokenizer itself has cut all else."""
+        if len(ids) <= self.max_tokens:
+            return ids
+        tail = self.max_tokens // 2
+        return ids[: self.max_tokens - tail] + ids[len(ids) - tail :]
 
-def load_tokenizer(name_or_path: str | Path, max_tokens: int) -> TextTokenizer:
+
+def load_tokenizer(
+    name_or_path: str | Path, max_tokens: int, truncate: TruncateMode = "head"
+) -> TextTokenizer:
     """The tokenizer of a model folder (tokenizer.json or vocab.txt), of a vocab.txt, or of a Hub name.
 
     Raises WeightsError if there is none.
@@ -62,7 +81,9 @@ def load_tokenizer(name_or_path: str | Path, max_tokens: int) -> TextTokenizer:
     else:
         folder = find_folder(str(name_or_path), embedded_as="words", patterns=_FILES)
         tokenizer, config = _from_folder(folder)
-    return TextTokenizer(tokenizer, pad_id=_pad_id(tokenizer, config, path), max_tokens=max_tokens)
+    return TextTokenizer(
+        tokenizer, pad_id=_pad_id(tokenizer, config, path), max_tokens=max_tokens, truncate=truncate
+    )
 
 
 def _from_folder(folder: Path) -> tuple[Tokenizer, dict[str, object]]:

@@ -27,6 +27,9 @@ _UNUSED: Final = ("pooler.", "head.")
 # Where the patches enter: every supported tower has it, and only towers have.
 _LANDMARK: Final = "embeddings.patch_embedding"
 
+# Towers that are not given a picture but its patches.
+_TAKE_PATCHES: Final = ("siglip2_vision_model",)
+
 # What a config says about how it was written, not about what is computed.
 _IRRELEVANT: Final = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
@@ -37,11 +40,14 @@ _VIEW: Final = ("vision_feature_layer", "vision_feature_select_strategy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tower:
     """A ViT and how it is read. `layers`: hidden states to take, none for the last state; `num_skipped`:
-    tokens at the front to leave out."""
+    tokens at the front to leave out; `patch_size`: in pixels, None if the configuration does not say;
+    `takes_patches`: the model is given patches cut out already, as SigLIP 2 in native resolution is."""
 
     model: nn.Module
     layers: tuple[int, ...]
     num_skipped: int
+    patch_size: int | None
+    takes_patches: bool
 
 
 def identify_tower(folder: Path) -> dict[str, Any]:
@@ -60,9 +66,17 @@ def load_tower(folder: Path) -> Tower:
     """The vision tower in a model folder, in float32 on the CPU."""
     config = _read_config(folder)
     # A model of several parts keeps the tower's own configuration under this name.
-    model = _build(getattr(config, "vision_config", config), folder)
+    own_config = getattr(config, "vision_config", config)
+    model = _build(own_config, folder)
     layers, num_skipped = _view(config)
-    return Tower(model=model, layers=layers, num_skipped=num_skipped)
+    patch_size = getattr(own_config, "patch_size", None)
+    return Tower(
+        model=model,
+        layers=layers,
+        num_skipped=num_skipped,
+        patch_size=patch_size if isinstance(patch_size, int) else None,
+        takes_patches=own_config.model_type in _TAKE_PATCHES,
+    )
 
 
 def _read_config(folder: Path) -> Any:

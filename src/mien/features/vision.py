@@ -7,6 +7,7 @@ Knows nothing about: files of pictures, boxes, caches, what the tokens are used 
 The signature is known before the encoder is built: where all features are cached, it need not be.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from mien.features.device import open_device
 from mien.features.folders import find_folder, read_json
 from mien.features.tower import Tower, identify_tower, load_tower
 from mien.images import fit as fit_image
-from mien.types import FitMode
+from mien.types import FitMode, TokenChoice
 
 __all__ = ["Preparation", "VisionEncoder", "VisionSource", "find_vision", "load_vision"]
 
@@ -52,10 +53,12 @@ class VisionEncoder:
         preparation: Preparation,
         *,
         layer: int | None,
+        tokens: TokenChoice,
         signature: str,
         device: torch.device,
     ) -> None:
         self._tower = tower
+        self._num_skipped = tower.num_skipped
         self._model: nn.Module = tower.model.requires_grad_(requires_grad=False).eval().to(device)
         self._preparation = preparation
         self._layers = tower.layers if layer is None else (layer,)
@@ -64,6 +67,8 @@ class VisionEncoder:
         self.device = device
         self.signature = signature
         self.num_tokens, self.dim = self._measure()
+        if tokens == "patches":
+            self._skip_all_but_patches()
 
     def fit(self, image: Image.Image) -> Image.Image:
         """The square that the encoder sees of a picture; `encode` does this to whatever is no such square."""
@@ -80,12 +85,40 @@ class VisionEncoder:
         return self._forward((pixels - self._mean) / self._std)
 
     def _forward(self, pixels: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch token dim"]:
-        answer = self._model(pixel_values=pixels, output_hidden_states=bool(self._layers))
+        inputs = self._as_patches(pixels) if self._tower.takes_patches else {"pixel_values": pixels}
+        answer = self._model(**inputs, output_hidden_states=bool(self._layers))
         if self._layers:
             tokens = torch.cat([answer.hidden_states[layer] for layer in self._layers], dim=-1)
         else:
             tokens = answer.last_hidden_state
-        return tokens[:, self._tower.num_skipped :]
+        return tokens[:, self._num_skipped :]
+
+    def _as_patches(self, pixels: Float[Tensor, "batch channel row column"]) -> dict[str, Tensor]:
+        """The picture as rows of patches, row by row, for models that take any number of them."""
+        batch, channels, side, _ = pixels.shape
+        patch = self._tower.patch_size
+        assert patch is not None, "such a model says how large its patches are"
+        count = side // patch  # in a row, and in a column
+        cut = pixels[:, :, : count * patch, : count * patch]
+        cut = cut.reshape(batch, channels, count, patch, count, patch).permute(0, 2, 4, 3, 5, 1)
+        return {
+            "pixel_values": cut.reshape(batch, count * count, -1),
+            "pixel_attention_mask": torch.ones(batch, count * count, dtype=torch.int32, device=self.device),
+            "spatial_shapes": torch.tensor([[count, count]] * batch, device=self.device),
+        }
+
+    def _skip_all_but_patches(self) -> None:
+        """Leaves out what stands before the patches, whatever it is called: class and register tokens."""
+        patch, size = self._tower.patch_size, self._preparation.size
+        others = -1 if patch is None else self.num_tokens - (size // patch) ** 2
+        if others < 0:
+            raise WeightsError(
+                f"the encoder gives {self.num_tokens} tokens of {size} x {size} pixels, and its "
+                f"patches of {patch} pixels cannot be told among them",
+                hint='set features.tokens to "all", or choose a ViT',
+            )
+        self._num_skipped += others
+        self.num_tokens -= others
 
     @torch.inference_mode()
     def _measure(self) -> tuple[int, int]:
@@ -115,23 +148,34 @@ class VisionEncoder:
 class VisionSource:
     """An encoder that is named and found, and built when it is needed. Make one with `find_vision`."""
 
-    def __init__(self, folder: Path, *, layer: int | None, fit: FitMode, device: torch.device) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        layer: int | None,
+        fit: FitMode,
+        device: torch.device,
+        tokens: TokenChoice = "all",
+    ) -> None:
         if not (folder / "config.json").exists():
             raise WeightsError(f"{folder} has no config.json", hint="name the folder of a Hugging Face model")
         self.folder = folder
         self.layer = layer
+        self.tokens = tokens
         self.device = device
         self.preparation = _preparation(folder, fit)
 
     @cached_property
     def signature(self) -> str:
         """Changes with whatever changes the tokens: weights, configuration, layer, size, normalisation."""
+        told = {} if self.tokens == "all" else {"tokens": self.tokens}
         return digest(
             {
                 "version": _VERSION,
                 "tower": identify_tower(self.folder),
                 "layer": self.layer,
                 "preparation": asdict(self.preparation),
+                **told,
             }
         )
 
@@ -142,36 +186,50 @@ class VisionSource:
             load_tower(self.folder),
             self.preparation,
             layer=self.layer,
+            tokens=self.tokens,
             signature=self.signature,
             device=self.device,
         )
 
 
 def find_vision(
-    name_or_path: str | Path, *, layer: int | None = None, fit: FitMode = "letterbox", device: str = "cpu"
+    name_or_path: str | Path,
+    *,
+    layer: int | None = None,
+    fit: FitMode = "letterbox",
+    tokens: TokenChoice = "all",
+    device: str = "cpu",
 ) -> VisionSource:
     """As `load_vision`, but the encoder is built only when asked for."""
     place = open_device(device)
     folder = find_folder(str(name_or_path), embedded_as="llava", patterns=_FILES)
-    return VisionSource(folder, layer=layer, fit=fit, device=place)
+    return VisionSource(folder, layer=layer, fit=fit, device=place, tokens=tokens)
 
 
 def load_vision(
-    name_or_path: str | Path, *, layer: int | None = None, fit: FitMode = "letterbox", device: str = "cpu"
+    name_or_path: str | Path,
+    *,
+    layer: int | None = None,
+    fit: FitMode = "letterbox",
+    tokens: TokenChoice = "all",
+    device: str = "cpu",
 ) -> VisionEncoder:
     """The encoder in a folder or of a Hub name: a ViT (CLIP, SigLIP, DINOv2, ...), or a LLaVA's.
 
     `layer` None: the layer that a LLaVA was trained to see, else the model's own last state, its final
     norm included; a number: that hidden state, counted from the embeddings (0) or from the end (-1).
+    `tokens` "all": with class and register tokens, where the model has them; a LLaVA as it was trained.
     Raises WeightsError if files are missing or do not fit together, EngineError if the device is not there.
     """
-    return find_vision(name_or_path, layer=layer, fit=fit, device=device).encoder
+    return find_vision(name_or_path, layer=layer, fit=fit, tokens=tokens, device=device).encoder
 
 
 def _preparation(folder: Path, fit: FitMode) -> Preparation:
     processor = _processor(folder)
     try:
         mean, std = processor["image_mean"], processor["image_std"]
+        if not processor.get("do_normalize", True):
+            mean, std = [0.0] * len(mean), [1.0] * len(std)
         return Preparation(
             size=_size(processor), mean=tuple(map(float, mean)), std=tuple(map(float, std)), fit=fit
         )
@@ -198,7 +256,10 @@ def _processor(folder: Path) -> Mapping[str, Any]:
 
 
 def _size(processor: Mapping[str, Any]) -> int:
-    """The side of the square: of the crop if there is one, else of the whole."""
+    """The side of the square: of the crop if there is one, else of the whole, else of as many patches as
+    the model may take."""
+    if "max_num_patches" in processor:
+        return math.isqrt(int(processor["max_num_patches"])) * int(processor["patch_size"])
     wanted = processor["crop_size"] if processor.get("do_center_crop") else processor["size"]
     sides = {int(side) for side in (wanted.values() if isinstance(wanted, dict) else [wanted])}
     if len(sides) != 1:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from mien.errors import ConfigError
 from mien.model.fusion import Fusion
 from mien.types import DIMENSIONS
 
@@ -32,7 +33,7 @@ class Classifier(nn.Module):
     def __init__(self, fusion: Fusion, num_labels: int, *, dimensions: bool) -> None:
         super().__init__()
         self.fusion = fusion
-        self.labels = nn.Linear(fusion.dim, num_labels)
+        self.labels = _label_head(fusion, num_labels)
         self.dimensions = nn.Linear(fusion.dim, len(DIMENSIONS)) if dimensions else None
 
     def forward(
@@ -62,6 +63,31 @@ class Classifier(nn.Module):
         self.labels.bias.copy_(common.log() if exclusive else common.logit())
         if self.dimensions is not None:
             self.dimensions.bias.copy_(dimension_means)
+
+
+class _LabelHead(nn.Module):
+    """A logit for each label, read from that label's own part of the fused vector."""
+
+    def __init__(self, num_labels: int, width: int) -> None:
+        super().__init__()
+        spread = width**-0.5  # as torch initialises a linear layer of this width
+        self.weight = nn.Parameter(torch.empty(num_labels, width).uniform_(-spread, spread))
+        self.bias = nn.Parameter(torch.zeros(num_labels))
+
+    def forward(self, fused: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
+        parts = fused.view(len(fused), *self.weight.shape)
+        return (parts * self.weight).sum(dim=-1) + self.bias
+
+
+def _label_head(fusion: Fusion, num_labels: int) -> nn.Linear | _LabelHead:
+    if fusion.num_label_parts is None:
+        return nn.Linear(fusion.dim, num_labels)
+    if fusion.num_label_parts != num_labels:
+        raise ConfigError(
+            f"{fusion.num_label_parts} queries cannot stand for {num_labels} labels, one each",
+            hint=f"set model.num_queries to {num_labels}, or choose another model.options.pooling",
+        )
+    return _LabelHead(num_labels, fusion.dim // num_labels)
 
 
 def scores_of(logits: Float[Tensor, "batch label"], *, exclusive: bool) -> Float[Tensor, "batch label"]:

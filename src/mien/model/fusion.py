@@ -7,22 +7,23 @@ own as "package.module:Class", a subclass of `Fusion` with the same constructor.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from mien.errors import ConfigError, UsageError
+from mien.model.frames import Places
+from mien.model.pooling import Pool, PoolMode
 from mien.model.qformer import QFormer, QFormerConfig
 from mien.options import Options
 from mien.recipe import ModelOptions
 from mien.registry import resolve
 
 __all__ = [
-    "ConcatFusion",
+    "CrossAttentionFusion",
     "Fusion",
     "FusionOptions",
     "ImageOnlyFusion",
@@ -30,6 +31,7 @@ __all__ = [
     "TextOnlyFusion",
     "build_fusion",
     "fusion_class",
+    "qformer_config",
 ]
 
 
@@ -37,25 +39,28 @@ class FusionOptions(Options):
     """[model.options] of the fusions in this module.
 
     `feedforward`: inner width of the feed-forwards, in widths of the model. `attention_dropout`: BERT has
-    0.1; without, a training step on a CPU takes a fifth less. `pooling`: the queries' mean, or all of them
-    side by side.
+    0.1; without, a training step on a CPU takes a fifth less. `pooling`: how the queries' vectors become one,
+    see `pooling.Pool`; "class" takes as many queries as there are labels.
     """
 
     feedforward: int = Field(default=4, gt=0)
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
-    pooling: Literal["mean", "concat"] = "mean"
+    pooling: PoolMode = "mean"
 
 
 class Fusion(nn.Module, ABC):
     """Makes one vector of `dim` numbers of what it uses, and leaves alone what it does not.
 
     The constructor takes `(options, *, image_dim, vocab_size)`, where a size is None if there is no such
-    input. `dim` is set by the constructor.
+    input. `dim` is set by the constructor; so is `num_label_parts` if the vector is one part for each label,
+    side by side, of which a label's logit reads its own. A mask that is all false is a subject without a
+    description, and no error.
     """
 
     uses_image: ClassVar[bool]
     uses_text: ClassVar[bool]
     dim: int
+    num_label_parts: int | None = None
 
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__()
@@ -68,6 +73,7 @@ class Fusion(nn.Module, ABC):
                     f"fusion {options.fusion!r} needs {what}, and there are none",
                     hint="choose another model.fusion, or give it what it needs",
                 )
+        self.places: Places | None = None  # of the tokens of clips; stills have none
 
     @abstractmethod
     def forward(
@@ -78,6 +84,22 @@ class Fusion(nn.Module, ABC):
     ) -> Float[Tensor, "batch dim"]:
         """One vector a subject; the mask is true where a text token is real."""
 
+    def look(
+        self, image: Float[Tensor, "batch patch image_dim"] | None
+    ) -> Float[Tensor, "batch patch image_dim"]:
+        """Every token with mean 0 and variance 1, as BLIP-2 norms what its encoder gives: encoders differ in
+        scale a hundredfold. Without weights of its own, which the projection that follows would take up.
+        Tokens of clips are told which frame they are of."""
+        if image is None:
+            raise UsageError("this fusion looks at the image, and got none")
+        normed = F.layer_norm(image, image.shape[-1:])
+        return normed if self.places is None else self.places(normed)
+
+    def _pool_queries(self, options: ModelOptions) -> None:
+        mode = _own_options(options).pooling
+        self.pool = Pool(mode, num_queries=options.num_queries, width=options.width)
+        self.dim, self.num_label_parts = self.pool.dim, options.num_queries if mode == "class" else None
+
 
 class QFormerFusion(Fusion):
     """The paper's (Xenos et al. 2024): queries read the description and look at the image."""
@@ -87,9 +109,8 @@ class QFormerFusion(Fusion):
 
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        self.qformer = QFormer(_shape(options, image_dim=image_dim, vocab_size=vocab_size))
-        self.pool = _Pool(options)
-        self.dim = self.pool.dim
+        self.qformer = QFormer(qformer_config(options, image_dim=image_dim, vocab_size=vocab_size))
+        self._pool_queries(options)
 
     def forward(
         self,
@@ -97,7 +118,7 @@ class QFormerFusion(Fusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        pooled: Tensor = self.pool(self.qformer(_normed(image), text_ids, text_mask))
+        pooled: Tensor = self.pool(self.qformer(self.look(image), text_ids, text_mask))
         return pooled
 
 
@@ -109,9 +130,8 @@ class ImageOnlyFusion(Fusion):
 
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        self.qformer = QFormer(_shape(options, image_dim=image_dim, vocab_size=None))
-        self.pool = _Pool(options)
-        self.dim = self.pool.dim
+        self.qformer = QFormer(qformer_config(options, image_dim=image_dim, vocab_size=None))
+        self._pool_queries(options)
 
     def forward(
         self,
@@ -119,7 +139,7 @@ class ImageOnlyFusion(Fusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        pooled: Tensor = self.pool(self.qformer(_normed(image)))
+        pooled: Tensor = self.pool(self.qformer(self.look(image)))
         return pooled
 
 
@@ -131,9 +151,8 @@ class TextOnlyFusion(Fusion):
 
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        self.qformer = QFormer(_shape(options, image_dim=None, vocab_size=vocab_size))
-        self.pool = _Pool(options)
-        self.dim = self.pool.dim
+        self.qformer = QFormer(qformer_config(options, image_dim=None, vocab_size=vocab_size))
+        self._pool_queries(options)
 
     def forward(
         self,
@@ -145,26 +164,23 @@ class TextOnlyFusion(Fusion):
         return pooled
 
 
-class ConcatFusion(Fusion):
-    """Late fusion, the usual baseline: the mean image token beside the mean of the description as read by
-    a transformer of its own. Words and image never meet before the head."""
+class CrossAttentionFusion(Fusion):
+    """A multimodal transformer in the manner of ALBEF (Li et al. 2021, section 3.1): every text token looks
+    at the image itself, as the queries do, where in the Q-Former words reach the image by way of the queries.
+
+    With `cross_every` 1 words look in every layer but the last, after which nobody asks for them. Where
+    there is no description, the queries look alone.
+    """
 
     uses_image = True
     uses_text = True
 
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        assert image_dim is not None  # checked above
-        self.reader = QFormer(
-            _shape(options, image_dim=None, vocab_size=vocab_size, num_queries=0, keep_text=True)
+        self.qformer = QFormer(
+            qformer_config(options, image_dim=image_dim, vocab_size=vocab_size, text_looks=True)
         )
-        self.image = nn.Sequential(
-            nn.Linear(image_dim, options.width),
-            nn.GELU(),
-            nn.LayerNorm(options.width),
-            nn.Dropout(options.dropout),
-        )
-        self.dim = 2 * options.width
+        self._pool_queries(options)
 
     def forward(
         self,
@@ -172,23 +188,8 @@ class ConcatFusion(Fusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        assert text_mask is not None
-        words = self.reader(None, text_ids, text_mask)
-        real = text_mask[:, :, None].to(words.dtype)
-        text = (words * real).sum(dim=1) / real.sum(dim=1)
-        return torch.cat((self.image(_normed(image).mean(dim=1)), text), dim=1)
-
-
-class _Pool(nn.Module):
-    """The queries' vectors as one."""
-
-    def __init__(self, options: ModelOptions) -> None:
-        super().__init__()
-        self.concat = _own_options(options).pooling == "concat"
-        self.dim = options.width * (options.num_queries if self.concat else 1)
-
-    def forward(self, queries: Float[Tensor, "batch query width"]) -> Float[Tensor, "batch dim"]:
-        return queries.flatten(1) if self.concat else queries.mean(dim=1)
+        pooled: Tensor = self.pool(self.qformer(self.look(image), text_ids, text_mask))
+        return pooled
 
 
 def fusion_class(name: str) -> type[Fusion]:
@@ -199,31 +200,31 @@ def fusion_class(name: str) -> type[Fusion]:
     return found
 
 
-def build_fusion(options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> Fusion:
-    """The fusion that `[model]` asks for, with fresh weights."""
-    return fusion_class(options.fusion)(options, image_dim=image_dim, vocab_size=vocab_size)
+def build_fusion(
+    options: ModelOptions,
+    *,
+    image_dim: int | None,
+    vocab_size: int | None,
+    num_frames: int = 1,
+    num_views: int = 1,
+) -> Fusion:
+    """The fusion that `[model]` asks for, with fresh weights, for stills or for clips of so many frames."""
+    fusion = fusion_class(options.fusion)(options, image_dim=image_dim, vocab_size=vocab_size)
+    if fusion.uses_image and image_dim is not None and num_frames * num_views > 1:
+        fusion.places = Places(image_dim, num_frames=num_frames, num_views=num_views)
+    return fusion
 
 
-def _normed(image: Float[Tensor, "batch patch image_dim"] | None) -> Float[Tensor, "batch patch image_dim"]:
-    """Every token with mean 0 and variance 1, as BLIP-2 norms what its encoder gives: encoders differ in
-    scale a hundredfold. Without weights of its own, which the projection that follows would take up."""
-    if image is None:
-        raise UsageError("this fusion looks at the image, and got none")
-    return F.layer_norm(image, image.shape[-1:])
-
-
-def _own_options(options: ModelOptions) -> FusionOptions:
-    return FusionOptions.parse(options.options, where="model.options")
-
-
-def _shape(
+def qformer_config(
     options: ModelOptions,
     *,
     image_dim: int | None,
     vocab_size: int | None,
     num_queries: int | None = None,
     keep_text: bool = False,
+    text_looks: bool = False,
 ) -> QFormerConfig:
+    """The shape that `[model]` and its options give a Q-Former, without what there is no input for."""
     own = _own_options(options)
     return QFormerConfig(
         image_dim=image_dim,
@@ -237,4 +238,9 @@ def _shape(
         dropout=options.dropout,
         attention_dropout=own.attention_dropout,
         keep_text=keep_text,
+        text_looks=text_looks,
     )
+
+
+def _own_options(options: ModelOptions) -> FusionOptions:
+    return FusionOptions.parse(options.options, where="model.options")

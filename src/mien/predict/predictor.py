@@ -4,7 +4,8 @@ Goes in: a run directory, subjects (who have no labels). Comes out: a `Predictio
 Knows nothing about: data sets, targets, metrics; where boxes come from.
 
 The run says everything: how the subject is marked, who describes it and what is asked, which encoder and
-tokenizer read picture and words. None of it can be given again, so none of it can differ.
+tokenizer read picture and words. None of it can be given again, so none of it can differ. A run that was
+evaluated has a calibration: its scores are then the calibrated ones, with thresholds beside them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from mien.describe.prompts import asked
 from mien.describe.questions import Question, Questioner
 from mien.describe.retry import Outcome, ask
 from mien.errors import DataError, MienError, RunError
+from mien.evaluate.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.features.encode import encode_frames
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionEncoder, load_vision
 from mien.images import Marking
 from mien.model.classifier import ClassifierOutput, scores_of
+from mien.train.batch import Texts
 from mien.train.checkpoint import Trained, load_trained
+from mien.train.identity import model_digest
+from mien.train.inputs import view_markings
 from mien.types import DIMENSIONS, Description, Prediction, Subject
 from mien.views import prepare_frames
 
@@ -65,8 +70,10 @@ class Predictor:
         engine: Engine | None,
         tokenizer: TextTokenizer | None,
         encoder: VisionEncoder | None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.trained = trained
+        self._calibration = calibration
         self._recipe = trained.recipe
         self._classifier = trained.classifier.eval()
         self._device = next(self._classifier.parameters()).device
@@ -93,10 +100,14 @@ class Predictor:
         tokenizer = encoder = None
         if fusion.uses_text:
             engine = engine or open_engine(recipe.describe, place)
-            tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens)
+            tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
         if fusion.uses_image:
-            encoder = load_vision(features.vision, layer=features.layer, fit=features.fit, device=device)
-        return cls(trained, engine=engine, tokenizer=tokenizer, encoder=encoder)
+            encoder = load_vision(
+                features.vision, layer=features.layer, fit=features.fit, tokens=features.tokens, device=device
+            )
+        return cls(
+            trained, engine=engine, tokenizer=tokenizer, encoder=encoder, calibration=_calibration(run)
+        )
 
     def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
         """A prediction for each subject, in order; raises the error of the first that cannot have one."""
@@ -143,12 +154,24 @@ class Predictor:
                 request = self._reader.questioner.request(question)
                 inputs = replace(inputs, question=question, request=request)
             if self._encoder is not None:
-                marking = Marking(style=self._recipe.feature_marking)
-                frames = prepare_frames(subject, marking=marking)
-                inputs = replace(inputs, images=tuple(self._encoder.fit(frame) for frame in frames))
+                inputs = replace(inputs, images=self._views(subject, self._encoder))
         except DataError as error:
             return error
         return inputs
+
+    def _views(self, subject: Subject, encoder: VisionEncoder) -> tuple[Image.Image, ...]:
+        """The frames of one view after another, as the encoder sees them."""
+        wanted = self.trained.num_frames
+        if len(subject.images) != wanted:
+            raise DataError(
+                f"subject {subject.id!r} has {len(subject.images)} frames, and the run was trained on "
+                f"{wanted}",
+                hint=f"give {wanted} frames of each subject",
+            )
+        marking = Marking(style=self._recipe.feature_marking)
+        markings = view_markings(self._recipe.features, marking)
+        views = (prepare_frames(subject, marking=marking) for marking in markings)
+        return tuple(encoder.fit(frame) for frames in views for frame in frames)
 
     def _described(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
         """The same with descriptions; an error in the place of what could not be described."""
@@ -157,9 +180,14 @@ class Predictor:
             return list(inputs)
         requests = [item.request for item in inputs if isinstance(item, _Inputs) and item.request]
         outcomes = iter(ask(reader.engine, requests))
-        return [
+        found = [
             _with_text(item, next(outcomes), reader) if isinstance(item, _Inputs) else item for item in inputs
         ]
+        if self._recipe.train.missing_descriptions == "error":
+            return found
+        # Who could not be described is judged by the image alone, as in training.
+        pairs = zip(inputs, found, strict=True)
+        return [was if isinstance(was, _Inputs) and isinstance(is_, MienError) else is_ for was, is_ in pairs]
 
     def _predictions(self, inputs: Sequence[_Inputs]) -> list[Prediction]:
         if not inputs:
@@ -167,6 +195,9 @@ class Predictor:
         output = self._classify(inputs)
         label_set = self.trained.label_set
         scores = scores_of(output.logits, exclusive=label_set.exclusive).float().cpu().numpy()
+        thresholds = None
+        if self._calibration is not None:
+            scores, thresholds = self._calibration.apply(scores), self._calibration.by_label()
         dimensions = None if output.dimensions is None else output.dimensions.float().cpu().numpy()
         return [
             Prediction(
@@ -178,6 +209,8 @@ class Predictor:
                 if dimensions is None
                 else dict(zip(DIMENSIONS, dimensions[row].tolist(), strict=True)),
                 description=item.description,
+                status="no description" if self._reader and item.description is None else "ok",
+                thresholds=thresholds,
             )
             for row, item in enumerate(inputs)
         ]
@@ -190,10 +223,22 @@ class Predictor:
             # Through float16, as the features that the model was trained on: they were cached so.
             image = encode_frames(self._encoder, images).half().float().to(self._device)
         if self._reader is not None:
-            texts = [item.description.text for item in inputs if item.description is not None]
-            ids, mask = (part.to(self._device) for part in self._reader.tokenizer.encode(texts))
+            words = [None if item.description is None else item.description.text for item in inputs]
+            texts = Texts.of(words, self._reader.tokenizer)
+            ids, mask = texts.ids.to(self._device), texts.mask.to(self._device)
         output: ClassifierOutput = self._classifier(image, ids, mask)
         return output
+
+
+def _calibration(run: Path) -> Calibration | None:
+    """What was fitted to the run's weights, if it was evaluated; RunError if it was fitted to others."""
+    found = read_calibration(run)
+    if found is not None and found.model != model_digest(run):
+        raise RunError(
+            f"{run / CALIBRATION} was fitted to other weights than are here now",
+            hint=f"run mien evaluate {run} again, or delete the file to have scores as they are",
+        )
+    return found
 
 
 def _with_text(item: _Inputs, outcome: Outcome, reader: _Reader) -> _Inputs | MienError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import RunError
+from mien.evaluate.calibrate import Calibration, read_calibration
 from mien.evaluate.examples import Example, examples_file, read_examples
 from mien.evaluate.results import EVALUATION, RESULTS, LabelRow, Results, label_rows, read_results
 from mien.evaluate.scores import SplitScores, scores_file
@@ -31,6 +32,7 @@ class Contents:
     scores: SplitScores | None
     examples: Mapping[str, Example]
     words: WordsAudit | None = None
+    calibration: Calibration | None = None
 
     @property
     def labels(self) -> tuple[LabelRow, ...]:
@@ -61,6 +63,7 @@ def gather(run: Path) -> Contents:
         scores=scores,
         examples={} if split is None else _examples(examples_file(run, split)),
         words=words,
+        calibration=read_calibration(run),
     )
 
 
@@ -71,7 +74,12 @@ def _results(run: Path) -> Results:
     covered = {(row.metric, row.split) for row in compared.rows}
     more = tuple(row for row in own.rows if (row.metric, row.split) not in covered)
     return Results(
-        rows=compared.rows + more, differences=compared.differences, labels=compared.labels or own.labels
+        rows=compared.rows + more,
+        differences=compared.differences,
+        labels=compared.labels or own.labels,
+        dimensions=compared.dimensions or own.dimensions,
+        calibration=compared.calibration or own.calibration,
+        looks=compared.looks or own.looks,
     )
 
 

@@ -18,6 +18,7 @@ from mien import __version__
 from mien.errors import RunError
 from mien.evaluate.metrics import POSITIVE
 from mien.report.contents import Contents, gather
+from mien.report.fitted import Fitted, dimension_lines, fitted_section, label_figures, seen_often
 from mien.report.gallery import best_and_worst
 from mien.report.tables import difference_tables, headline, label_table, score_tables
 from mien.report.template import environment
@@ -58,10 +59,24 @@ def _view(contents: Contents) -> dict[str, Any]:
         "differences": difference_tables(contents.results.differences),
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
         "words": None if contents.words is None else words_view(contents.words),
+        "figures": label_figures(labels) if any(row.auc is not None for row in labels) else None,
+        "dimensions": dimension_lines(contents.results.dimensions, None if scores is None else scores.split),
+        "fitted": _fitted(contents),
+        "looks": seen_often(contents.results.looks),
         "positive": POSITIVE,
         "best": best,
         "worst": worst,
     }
+
+
+def _fitted(contents: Contents) -> Fitted | None:
+    """What was fitted on another split than the one that is shown."""
+    scores, calibration = contents.scores, contents.calibration
+    if scores is None or calibration is None or scores.split == calibration.split:
+        return None
+    if calibration.labels != scores.label_set.labels:
+        return None  # of an evaluation with other labels than those scores have
+    return fitted_section(scores, calibration, contents.results.calibration)
 
 
 def _notice(contents: Contents) -> str:

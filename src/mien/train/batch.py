@@ -42,15 +42,23 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Features of a split's pictures, and the signature of the encoder that made them."""
+    """Features of a split's pictures, and the signature of the encoder that made them.
+
+    A subject's tokens are those of `num_views` views, of `num_frames` frames each, one after another.
+    """
 
     reader: FeatureReader
     signature: str
+    num_frames: int = 1
+    num_views: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Token ids of a split's descriptions, padded to the longest, and the tokenizer they come from."""
+    """Token ids of a split's descriptions, padded to the longest, and the tokenizer they come from.
+
+    A subject without a description has length 0.
+    """
 
     ids: Int[Tensor, "sample token"]
     lengths: Int[Tensor, " sample"]
@@ -58,10 +66,16 @@ class Texts:
     signature: str
 
     @classmethod
-    def of(cls, texts: Sequence[str], tokenizer: TextTokenizer) -> "Texts":
-        """The texts in their order."""
-        ids, mask = tokenizer.encode(texts)
-        return cls(ids, mask.sum(dim=1), tokenizer.vocab_size, tokenizer.signature)
+    def of(cls, texts: Sequence[str | None], tokenizer: TextTokenizer) -> "Texts":
+        """The texts in their order; None where there is none."""
+        ids, mask = tokenizer.encode(["" if text is None else text for text in texts])
+        there = torch.tensor([text is not None for text in texts])
+        return cls(ids, mask.sum(dim=1) * there, tokenizer.vocab_size, tokenizer.signature)
+
+    @property
+    def mask(self) -> Bool[Tensor, "sample token"]:
+        """True where a token is real."""
+        return torch.arange(self.ids.shape[1]) < self.lengths[:, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,6 +100,21 @@ class SplitData:
         return None if self.images is None else self.images.reader.dim
 
     @property
+    def num_frames(self) -> int:
+        """Frames of a subject; 1 without images."""
+        return 1 if self.images is None else self.images.num_frames
+
+    @property
+    def num_views(self) -> int:
+        """Views of each frame; 1 without images."""
+        return 1 if self.images is None else self.images.num_views
+
+    @property
+    def num_variants(self) -> int:
+        """Variants of each picture, of which the first is the picture as it is; 1 without images."""
+        return 1 if self.images is None else self.images.reader.num_variants
+
+    @property
     def vocab_size(self) -> int | None:
         """Token ids are below this; None without texts."""
         return None if self.texts is None else self.texts.vocab_size
@@ -102,16 +131,25 @@ class SplitData:
         image: bool = True,
         text: bool = True,
         device: torch.device | str = "cpu",
+        wordless: Bool[np.ndarray, " batch"] | None = None,
+        variants: Int[np.ndarray, " batch"] | None = None,
     ) -> Batch:
-        """The rows at these places on a device; `image` and `text` leave out what nobody will look at."""
+        """The rows at these places on a device; `image` and `text` leave out what nobody will look at.
+
+        `wordless` rows come as if they had no description: with no token that is real. `variants`: which
+        variant of each picture, None for the pictures as they are.
+        """
         rows = torch.from_numpy(indices)
         pixels = ids = mask = None
         if image and self.images is not None:
             # Cast where the tensor goes: float16 is half of the way.
-            pixels = torch.from_numpy(self.images.reader.read(indices)).to(device).float()
+            pixels = torch.from_numpy(self.images.reader.read(indices, variants)).to(device).float()
         if text and self.texts is not None:
             lengths = self.texts.lengths[rows]
-            longest = int(lengths.max())
+            if wordless is not None:
+                lengths = torch.where(torch.from_numpy(wordless), 0, lengths)
+            # Where nobody has a text, one masked token stands for none.
+            longest = min(max(1, int(lengths.max())), self.texts.ids.shape[1])
             ids = self.texts.ids[rows, :longest].to(device)
             mask = (torch.arange(longest) < lengths[:, None]).to(device)
         return Batch(pixels, ids, mask, self.targets[rows].to(device), self.dimensions[rows].to(device))
@@ -126,6 +164,9 @@ class SplitData:
         if self.texts is not None:
             sha.update(self.texts.signature.encode())
             sha.update(self.texts.ids.numpy().tobytes())
+            if not self.texts.lengths.all():
+                # An empty description has the ids of none.
+                sha.update(self.texts.lengths.numpy().tobytes())
         return sha.hexdigest()
 
 
@@ -193,11 +234,23 @@ def _dimensions(samples: Sequence[Sample]) -> Float[Tensor, "sample dimension"]:
 
 
 def shuffled_batches(
-    lengths: Int[np.ndarray, " sample"], batch_size: int, *, seed: int, epoch: int
+    lengths: Int[np.ndarray, " sample"],
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    chances: Float[np.ndarray, " sample"] | None = None,
 ) -> list[Int[np.ndarray, " batch"]]:
-    """Every sample once, in batches of texts of like length; the same for the same seed and epoch."""
+    """Every sample once, in batches of texts of like length; the same for the same seed and epoch.
+
+    With `chances`, which sum to 1: as many, each drawn by its chance, some several times and some not.
+    """
     random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(lengths))
+    order = (
+        random.permutation(len(lengths))
+        if chances is None
+        else random.choice(len(lengths), len(lengths), p=chances)
+    )
     batches = []
     for start in range(0, len(order), _POOL * batch_size):
         pool = order[start : start + _POOL * batch_size]

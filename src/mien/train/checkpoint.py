@@ -5,13 +5,16 @@ Knows nothing about: how weights are learned.
 
 `model.safetensors` holds the best weights of a finished training. All that is needed to use them (recipe,
 label set, signatures, sizes) stands as JSON in its header, so that weights and words cannot part.
-`resume.safetensors` holds an unfinished training between two steps.
+`last.safetensors` has those of its last step, if `run.keep_last`. `best.safetensors` has the best so far of
+a training that diverged. `resume.safetensors` holds an unfinished training between two steps, and
+`resume.previous.safetensors` the one that was kept before it, in case the former is damaged.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mien.errors import MienError, RunError
+from mien.errors import DamagedError, MienError, RunError
 from mien.features.device import open_device
 from mien.labels import LabelSet
 from mien.model.classifier import Classifier
@@ -30,10 +33,14 @@ from mien.runs import atomic_write_bytes
 from mien.train.batch import SplitData
 
 __all__ = [
+    "BEST_FILE",
+    "LAST_FILE",
     "MODEL_FILE",
+    "PREVIOUS_FILE",
     "RESUME_FILE",
     "TrainResult",
     "Trained",
+    "differing_knobs",
     "load_trained",
     "read_tensors",
     "save_trained",
@@ -41,7 +48,10 @@ __all__ = [
 ]
 
 MODEL_FILE: Final = "model.safetensors"
+LAST_FILE: Final = "last.safetensors"
+BEST_FILE: Final = "best.safetensors"
 RESUME_FILE: Final = "resume.safetensors"
+PREVIOUS_FILE: Final = "resume.previous.safetensors"
 _SCHEMA: Final = 1
 _KEY: Final = "mien"  # of our JSON among the header's texts
 
@@ -68,6 +78,8 @@ class Trained:
     vision_signature: str | None
     tokenizer_signature: str | None
     data: str
+    num_frames: int = 1  # of a subject, and how often each is looked at
+    num_views: int = 1
     result: TrainResult
 
     def check(self, data: SplitData) -> None:
@@ -76,37 +88,80 @@ class Trained:
             "label set": (data.label_set, self.label_set),
             "image features": (data.images and data.images.signature, self.vision_signature),
             "tokenizer": (data.texts and data.texts.signature, self.tokenizer_signature),
+            "number of frames": (data.images and data.num_frames, self.image_dim and self.num_frames),
+            "number of views": (data.images and data.num_views, self.image_dim and self.num_views),
         }
         for what, (got, needed) in given.items():
             if needed is not None and got != needed:
+                if isinstance(got, LabelSet) and isinstance(needed, LabelSet) and got.name == needed.name:
+                    raise _other_labels(data.split, got, needed)
                 has = f"no {what}" if got is None else f"the {what} {_short(got)}"
                 raise RunError(
                     f"split {data.split!r} has {has}, and the model was trained with {_short(needed)}",
                     hint="evaluate with the recipe that trained the model, or train again",
                 )
 
+    def check_recipe(self, recipe: Recipe) -> None:
+        """RunError unless it was trained by this recipe; `[run]` may differ."""
+        ours, theirs = self.recipe.digest(), recipe.digest()
+        if ours != theirs:
+            knobs = ", ".join(differing_knobs(self.recipe, recipe))
+            raise RunError(
+                f"the model was trained by recipe {ours[:12]}, and this run is of {theirs[:12]}: {knobs}",
+                hint="bring back the model of this run, or train again",
+            )
 
-def save_trained(folder: Path, trained: Trained) -> None:
-    """Writes `model.safetensors` into the folder."""
+
+def differing_knobs(one: Recipe, other: Recipe) -> list[str]:
+    """The keys outside of `[run]`, such as "train.lr", in which two recipes differ, with both values."""
+    found = []
+    theirs = other.to_json()
+    for section, table in one.to_json().items():
+        if section == "run" or table == theirs[section]:
+            continue
+        pairs = {section: (table, theirs[section])}
+        if isinstance(table, dict) and isinstance(values := theirs[section], dict):
+            pairs = {f"{section}.{key}": (table[key], values[key]) for key in table}
+        found += [f"{key} ({a!r}, {b!r})" for key, (a, b) in pairs.items() if a != b]
+    return found
+
+
+def _other_labels(split: str, got: LabelSet, needed: LabelSet) -> RunError:
+    """The error for two label sets of one name: where they part."""
+    pairs = enumerate(zip_longest(got.labels, needed.labels, fillvalue="nothing"))
+    place, (here, there) = next(
+        ((place, pair) for place, pair in pairs if pair[0] != pair[1]), (0, ("its rule", "another rule"))
+    )
+    return RunError(
+        f"split {split!r} has the label set {got.name!r} with {len(got)} labels, and the model was trained "
+        f"with one of that name with {len(needed)}: label {place} is {here!r} here and {there!r} there",
+        hint="evaluate with the recipe that trained the model, or train again",
+    )
+
+
+def save_trained(folder: Path, trained: Trained, name: str = MODEL_FILE) -> None:
+    """Writes `model.safetensors`, or another file of its kind, into the folder."""
     about = {
         "recipe": trained.recipe.to_json(),
         "label_set": asdict(trained.label_set),
         "dimensions": trained.classifier.dimensions is not None,
         "image_dim": trained.image_dim,
         "vocab_size": trained.vocab_size,
+        "num_frames": trained.num_frames,
+        "num_views": trained.num_views,
         "vision_signature": trained.vision_signature,
         "tokenizer_signature": trained.tokenizer_signature,
         "data": trained.data,
         "result": asdict(trained.result),
     }
-    write_tensors(folder / MODEL_FILE, trained.classifier.state_dict(), about)
+    write_tensors(folder / name, trained.classifier.state_dict(), about)
 
 
-def load_trained(folder: Path, device: str = "cpu") -> Trained:
+def load_trained(folder: Path, device: str = "cpu", name: str = MODEL_FILE) -> Trained:
     """The model of a finished training, in evaluation mode; RunError if there is none, or it is damaged."""
-    file = folder / MODEL_FILE
+    file = folder / name
     if not file.exists():
-        unfinished = (folder / RESUME_FILE).exists()
+        unfinished = any((folder / one).exists() for one in (RESUME_FILE, PREVIOUS_FILE))
         raise RunError(
             f"{folder} holds {'an unfinished training' if unfinished else 'no trained model'}",
             hint="run mien train" + (" again: it continues" if unfinished else " first"),
@@ -131,7 +186,13 @@ def _restore(about: Mapping[str, Any], file: Path) -> Trained:
     label_set = LabelSet(name=labels["name"], labels=tuple(labels["labels"]), exclusive=labels["exclusive"])
     # The weights are drawn at random before they are read; nobody else's random numbers change by it.
     with torch.random.fork_rng(devices=[]):
-        fusion = build_fusion(recipe.model, image_dim=about["image_dim"], vocab_size=about["vocab_size"])
+        fusion = build_fusion(
+            recipe.model,
+            image_dim=about["image_dim"],
+            vocab_size=about["vocab_size"],
+            num_frames=about.get("num_frames", 1),
+            num_views=about.get("num_views", 1),
+        )
         classifier = Classifier(fusion, len(label_set), dimensions=about["dimensions"])
     return Trained(
         classifier=classifier,
@@ -139,6 +200,8 @@ def _restore(about: Mapping[str, Any], file: Path) -> Trained:
         label_set=label_set,
         image_dim=about["image_dim"],
         vocab_size=about["vocab_size"],
+        num_frames=about.get("num_frames", 1),
+        num_views=about.get("num_views", 1),
         vision_signature=about["vision_signature"],
         tokenizer_signature=about["tokenizer_signature"],
         data=about["data"],
@@ -154,7 +217,7 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_tensors` wrote; RunError if it is damaged or of a newer schema."""
+    """What `write_tensors` wrote; DamagedError if it is not, RunError if it is of a newer schema."""
     try:
         with safe_open(file, framework="pt") as opened:
             header = opened.metadata() or {}
@@ -164,7 +227,7 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if about["schema"] == _SCHEMA and header["digest"] != _digest(tensors, text):
             raise ValueError("its digest differs")
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise RunError(
+        raise DamagedError(
             f"{file} is damaged: {_first_line(error)}", hint="delete it and run mien train again"
         ) from error
     if about["schema"] != _SCHEMA:

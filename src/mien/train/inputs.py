@@ -7,12 +7,14 @@ The encoder and the tokenizer are loaded when they are first needed, and once; t
 where the cache has every picture.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 from mien.errors import DataError
-from mien.features.encode import EncodeProgress, FeatureCache
+from mien.features.encode import EncodeProgress, FeatureCache, num_frames_of
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource, find_vision
 from mien.images import Marking
@@ -21,7 +23,11 @@ from mien.recipe import FeatureOptions, Recipe
 from mien.train.batch import Images, SplitData, Texts, make_split, require_samples
 from mien.types import Description, Sample, Subject
 
-__all__ = ["InputBuilder", "descriptions_of"]
+__all__ = ["InputBuilder", "descriptions_of", "view_markings"]
+
+log = logging.getLogger(__name__)
+
+_VARIED: Final = "train"  # whose pictures vary; those of other splits are seen as they are
 
 Descriptions = Mapping[str, Description | str]
 
@@ -38,6 +44,7 @@ class InputBuilder:
         device: str = "cpu",
         batch_size: int = 8,
         workers: int = 0,
+        may_lack_descriptions: bool = False,
     ) -> None:
         self.options = options
         self.marking = marking
@@ -45,6 +52,7 @@ class InputBuilder:
         self.device = device
         self.batch_size = batch_size
         self.workers = workers
+        self.may_lack_descriptions = may_lack_descriptions
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, cache: Path) -> "InputBuilder":
@@ -56,18 +64,26 @@ class InputBuilder:
             device=recipe.run.device,
             batch_size=recipe.run.batch_size,
             workers=recipe.run.workers,
+            may_lack_descriptions=recipe.train.missing_descriptions == "image_only",
         )
 
     @cached_property
     def vision(self) -> VisionSource:
         """The frozen encoder that `[features]` names; built only if a picture is not in the cache."""
         options = self.options
-        return find_vision(options.vision, layer=options.layer, fit=options.fit, device=self.device)
+        return find_vision(
+            options.vision,
+            layer=options.layer,
+            fit=options.fit,
+            tokens=options.tokens,
+            device=self.device,
+        )
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
         """The tokenizer that `[features]` names."""
-        return load_tokenizer(self.options.tokenizer, self.options.max_text_tokens)
+        options = self.options
+        return load_tokenizer(options.tokenizer, options.max_text_tokens, options.truncate)
 
     def split(
         self,
@@ -81,34 +97,70 @@ class InputBuilder:
     ) -> SplitData:
         """A split with image features if `image`, and with texts if there are `descriptions`.
 
-        Raises DataError if a description is missing or a picture cannot be read.
+        Raises DataError if a picture cannot be read, or a description is missing and must not be.
         """
         require_samples(split, samples)
         subjects = [sample.subject for sample in samples]
         # Texts first: a missing one is found in no time, before hours of encoding.
         texts = None
         if descriptions is not None:
-            texts = Texts.of(descriptions_of(split, subjects, descriptions), self.tokenizer)
+            found = descriptions_of(split, subjects, descriptions, may_lack=self.may_lack_descriptions)
+            texts = Texts.of(found, self.tokenizer)
         images = self._images(split, subjects, on_progress) if image else None
         return make_split(split, samples, label_set, images=images, texts=texts)
 
     def _images(
         self, split: str, subjects: Sequence[Subject], on_progress: Callable[[EncodeProgress], None] | None
     ) -> Images:
-        cache = FeatureCache(
+        markings = view_markings(self.options, self.marking)
+        reader = self.features.features(split, subjects, markings, on_progress, **self._varied(split))
+        frames, views = num_frames_of(subjects), reader.num_views
+        return Images(reader, self.vision.signature, num_frames=frames, num_views=views)
+
+    @property
+    def features(self) -> FeatureCache:
+        """Where features are kept and, where they are missing, made."""
+        return FeatureCache(
             folder=self.cache, source=self.vision, batch_size=self.batch_size, workers=self.workers
         )
-        return Images(cache.features(split, subjects, self.marking, on_progress), self.vision.signature)
+
+    def missing_features(self, split: str, subjects: Sequence[Subject]) -> tuple[int, int]:
+        """How many pictures of a split would have to be encoded, of how many."""
+        markings = view_markings(self.options, self.marking)
+        return self.features.missing(split, subjects, markings, **self._varied(split))
+
+    def _varied(self, split: str) -> dict[str, Any]:
+        """How often and how the pictures of a split vary."""
+        varied = bool(self.options.augment) and split == _VARIED
+        return {
+            "augment": self.options.augment,
+            "num_variants": self.options.augment_views if varied else 1,
+        }
 
 
-def descriptions_of(split: str, subjects: Sequence[Subject], descriptions: Descriptions) -> list[str]:
-    """The text of each subject, in order; DataError with their number if some have none."""
+def view_markings(options: FeatureOptions, marking: Marking) -> tuple[Marking, ...]:
+    """How the subject is marked in each view; `marking` is that of the whole picture."""
+    return tuple(marking if view == "marked" else Marking(style=view) for view in options.views)
+
+
+def descriptions_of(
+    split: str, subjects: Sequence[Subject], descriptions: Descriptions, *, may_lack: bool = False
+) -> list[str | None]:
+    """The text of each subject, in order.
+
+    Where some have none: DataError with their number, or, if they `may_lack` one, None in its place.
+    """
     missing = [subject.id for subject in subjects if subject.id not in descriptions]
     if missing:
-        raise DataError(
+        message = (
             f"{len(missing)} of {len(subjects)} subjects of split {split!r} have no description, "
-            f"such as {missing[0]!r}",
-            hint="make them with: mien describe RECIPE",
+            f"such as {missing[0]!r}"
         )
-    found = [descriptions[subject.id] for subject in subjects]
-    return [text if isinstance(text, str) else text.text for text in found]
+        if not may_lack:
+            raise DataError(
+                message,
+                hint="make them with: mien describe RECIPE; or set train.missing_descriptions=image_only",
+            )
+        log.warning("%s; they are judged by the image alone", message)
+    found = [descriptions.get(subject.id) for subject in subjects]
+    return [text.text if isinstance(text, Description) else text for text in found]

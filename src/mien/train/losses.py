@@ -1,11 +1,13 @@
 """Losses: what training makes small.
 
 Goes in: a classifier's output, targets. Comes out: one number to differentiate.
-Knows nothing about: models, optimisers, label names.
+Knows nothing about: models, optimisers, label names. The labels' part is in `label_losses`.
 """
 
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -15,28 +17,65 @@ from torch import Tensor
 from mien.errors import ConfigError
 from mien.labels import LabelSet
 from mien.model.classifier import ClassifierOutput
+from mien.options import Options
 from mien.recipe import TrainOptions
+from mien.train.class_weights import LabelCounts, effective_number_weights, positive_weights
+from mien.train.label_losses import (
+    AsymmetricOptions,
+    BinaryOptions,
+    ClassBalancedOptions,
+    CrossEntropyOptions,
+    FocalOptions,
+    LabelLoss,
+    asymmetric_loss,
+    balanced_binary_cross_entropy,
+    balanced_cross_entropy,
+    binary_cross_entropy,
+    cross_entropy,
+    focal_loss,
+    smoothed,
+)
 
-__all__ = ["Loss", "binary_cross_entropy", "cross_entropy", "dimension_loss", "make_loss"]
-
-Loss = Callable[[ClassifierOutput, Tensor, Tensor], Tensor]
+__all__ = ["WHOLE", "Loss", "Share", "binary_cross_entropy", "cross_entropy", "dimension_loss", "make_loss"]
 
 # Below one point of EMOTIC's ten the error counts squared, above it as it is: annotators differ by more.
 _BETA: Final = 0.1
 
 
-def binary_cross_entropy(
-    logits: Float[Tensor, "batch label"], targets: Float[Tensor, "batch label"]
-) -> Float[Tensor, ""]:
-    """For sets in which any number of labels may hold; targets in 0..1. The mean over both axes."""
-    return F.binary_cross_entropy_with_logits(logits, targets)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which share of a batch a part of it is: of its samples, and of its annotated dimensions."""
+
+    samples: float = 1.0
+    annotated: float = 1.0
 
 
-def cross_entropy(
-    logits: Float[Tensor, "batch label"], targets: Float[Tensor, "batch label"]
-) -> Float[Tensor, ""]:
-    """For sets in which exactly one label holds; each row of targets sums to 1."""
-    return F.cross_entropy(logits, targets)
+WHOLE: Final = Share()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """The labels' loss, and the dimensions' times a weight if the classifier has them."""
+
+    labels: LabelLoss
+    exclusive: bool
+    label_smoothing: float
+    dimension_weight: float
+
+    def __call__(
+        self,
+        output: ClassifierOutput,
+        targets: Float[Tensor, "batch label"],
+        dimensions: Float[Tensor, "batch dimension"],
+        share: Share = WHOLE,
+    ) -> Float[Tensor, ""]:
+        """What these samples add to the batch's loss; the whole of it if they are the batch."""
+        wanted = smoothed(targets, self.label_smoothing, exclusive=self.exclusive)
+        total = self.labels(output.logits, wanted) * share.samples
+        if output.dimensions is not None:
+            weight = self.dimension_weight * share.annotated
+            total = total + weight * dimension_loss(output.dimensions.float(), dimensions)
+        return total
 
 
 def dimension_loss(
@@ -51,8 +90,9 @@ def dimension_loss(
     return errors / annotated.sum().clamp(min=1)
 
 
-def make_loss(options: TrainOptions, label_set: LabelSet) -> Loss:
-    """The loss that `[train]` asks for: of the labels, and of the dimensions if the classifier has them."""
+def make_loss(options: TrainOptions, label_set: LabelSet, counts: LabelCounts | None = None) -> Loss:
+    """The loss that `[train]` asks for. `counts`: of train, where a loss weighs labels by them; all alike
+    without. ConfigError for unknown options, or a loss that does not fit the label set."""
     kind = options.loss
     if kind == "auto":
         kind = "cross_entropy" if label_set.exclusive else "bce"
@@ -61,12 +101,48 @@ def make_loss(options: TrainOptions, label_set: LabelSet) -> Loss:
             f"train.loss 'cross_entropy' needs exactly one label; in set {label_set.name!r} several may hold",
             hint="set train.loss to 'auto' or 'bce'",
         )
-    label_loss = cross_entropy if kind == "cross_entropy" else binary_cross_entropy
+    own, build = _LOSSES[kind]
+    given: Any = own.parse(options.loss_options, where=f"train.loss_options of {kind!r}")
+    if counts is None:
+        counts = LabelCounts(positives=torch.zeros(len(label_set)), samples=0)
+    softmax = label_set.exclusive and kind in ("cross_entropy", "class_balanced")
+    return Loss(
+        labels=build(given, counts, label_set.exclusive),
+        exclusive=softmax,
+        label_smoothing=options.label_smoothing,
+        dimension_weight=options.dimension_weight,
+    )
 
-    def loss(output: ClassifierOutput, targets: Tensor, dimensions: Tensor) -> Tensor:
-        total = label_loss(output.logits, targets)
-        if output.dimensions is not None:
-            total = total + dimension_loss(output.dimensions, dimensions)
-        return total
 
-    return loss
+def _bce(own: BinaryOptions, counts: LabelCounts, exclusive: bool) -> LabelLoss:
+    if not own.positive_weights:
+        return binary_cross_entropy
+    weights = positive_weights(counts, power=own.power, cap=own.cap)
+    return partial(binary_cross_entropy, positive_weights=weights)
+
+
+def _cross_entropy(own: CrossEntropyOptions, counts: LabelCounts, exclusive: bool) -> LabelLoss:
+    return cross_entropy
+
+
+def _focal(own: FocalOptions, counts: LabelCounts, exclusive: bool) -> LabelLoss:
+    return partial(focal_loss, gamma=own.gamma, alpha=own.alpha)
+
+
+def _asl(own: AsymmetricOptions, counts: LabelCounts, exclusive: bool) -> LabelLoss:
+    return partial(asymmetric_loss, **own.model_dump())
+
+
+def _class_balanced(own: ClassBalancedOptions, counts: LabelCounts, exclusive: bool) -> LabelLoss:
+    weights = effective_number_weights(counts, beta=own.beta)
+    function = balanced_cross_entropy if exclusive else balanced_binary_cross_entropy
+    return partial(function, weights=weights, gamma=own.gamma)
+
+
+_LOSSES: Final[dict[str, tuple[type[Options], Callable[[Any, LabelCounts, bool], LabelLoss]]]] = {
+    "asl": (AsymmetricOptions, _asl),
+    "bce": (BinaryOptions, _bce),
+    "class_balanced": (ClassBalancedOptions, _class_balanced),
+    "cross_entropy": (CrossEntropyOptions, _cross_entropy),
+    "focal": (FocalOptions, _focal),
+}

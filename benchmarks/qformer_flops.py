@@ -1,0 +1,171 @@
+"""How much of a machine the Q-Former's step uses: its FLOP/s against those of plain matrix products.
+
+    python benchmarks/qformer_flops.py [--batch 8] [--repeats 5] [--layers 12] [--width 768] [--device cpu]
+
+One step is forward, backward and AdamW of the fused model on cached features of ViT-B/16 at 224 pixels and a
+description, through the package's own trainer code. FLOPs are counted by torch on the forward and backward
+pass. Beside it, turn by turn, stand the matrix products of which a layer consists, with the same rows,
+widths and number type, and nothing in between: what the machine gives. Prints JSON.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from mien.labels import EMOTIC
+from mien.model.classifier import Classifier
+from mien.recipe import Recipe
+from mien.train.fresh import Sizes, fresh_classifier
+from mien.train.losses import make_loss
+from mien.train.optimise import clip_gradients, make_optimizer
+from mien.train.precision import Precision
+
+VOCABULARY = 30522
+
+
+class Step:
+    """A Q-Former with its optimiser, and one batch of made-up inputs."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        torch.manual_seed(0)
+        table = {
+            "name": "flops",
+            "model": {
+                "width": options.width,
+                "layers": options.layers,
+                "heads": options.width // 64,
+                "num_queries": options.queries,
+            },
+        }
+        recipe = Recipe.parse(table, where="benchmark")
+        sizes = Sizes(label_set=EMOTIC, image_dim=options.image_dim, vocab_size=VOCABULARY)
+        self.device = torch.device(options.device)
+        self.classifier: Classifier = fresh_classifier(recipe, sizes).to(self.device).train()
+        self.optimizer = make_optimizer(self.classifier, recipe.train)
+        self.loss = make_loss(recipe.train, EMOTIC)
+        self.precision = Precision(options.precision, self.device)
+        rows = options.batch
+        self.image = torch.randn(rows, options.image_tokens, options.image_dim, device=self.device)
+        self.ids = torch.randint(VOCABULARY, (rows, options.text_tokens), device=self.device)
+        self.mask = torch.ones_like(self.ids, dtype=torch.bool)
+        self.targets = torch.randint(0, 2, (rows, len(EMOTIC)), device=self.device).float()
+        self.dimensions = torch.rand(rows, 3, device=self.device)
+
+    def learn(self) -> None:
+        """Forward and backward."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.precision.forward():
+            output = self.classifier(self.image, self.ids, self.mask)
+        self.precision.backward(self.loss(output, self.targets, self.dimensions))
+
+    def __call__(self) -> None:
+        self.learn()
+        clip_gradients(self.classifier, 1.0, step=0)
+        self.optimizer.step()
+
+    def flops(self) -> int:
+        """Of forward and backward; attention is counted as its matrix products, whatever computes it."""
+        counter = FlopCounterMode(display=False)
+        with counter, sdpa_kernel(SDPBackend.MATH):
+            self.learn()
+        return int(counter.get_total_flops())
+
+
+class Products:
+    """The matrix products of a feed-forward and an attention's projections, forward and backward."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        rows, width = options.batch * (options.queries + options.text_tokens), options.width
+        kind = getattr(torch, options.precision)
+        sizes = ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))
+
+        def drawn(*shape: int) -> Tensor:
+            return torch.randn(*shape, device=options.device).to(kind)
+
+        self.given = [(drawn(rows, inner), drawn(outer, inner), drawn(rows, outer)) for inner, outer in sizes]
+        self.flops = sum(3 * 2 * rows * inner * outer for inner, outer in sizes)
+
+    def __call__(self) -> None:
+        for states, weight, gradient in self.given:
+            states @ weight.T
+            gradient @ weight
+            gradient.T @ states
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """One call, with what it left running."""
+    begun = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begun
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, and prints one JSON document."""
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    step, products = Step(options), Products(options)
+    flops = step.flops()
+    ways = {"step": step, "learn": step.learn, "products": products}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(options.repeats + 1):
+        for name, work in ways.items():
+            taken = seconds_of(work, step.device)
+            if turn:
+                seconds[name].append(taken)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    plain = products.flops / medians["products"]
+    document = {
+        "schema": 1,
+        "benchmark": "qformer_flops",
+        "options": vars(options),
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+        "parameters": sum(weight.numel() for weight in step.classifier.parameters()),
+        "gflop_per_sample": flops / options.batch / 1e9,
+        "seconds": {
+            name: {"median": medians[name], "low": min(v), "high": max(v)} for name, v in seconds.items()
+        },
+        "gflop_per_second": {
+            "products": plain / 1e9,
+            "forward_and_backward": flops / medians["learn"] / 1e9,
+            "whole_step": flops / medians["step"] / 1e9,
+        },
+        "share_of_products": {
+            "forward_and_backward": flops / medians["learn"] / plain,
+            "whole_step": flops / medians["step"] / plain,
+        },
+    }
+    print(json.dumps(document, indent=2))
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    made.add_argument("--batch", type=int, default=8)
+    made.add_argument("--repeats", type=int, default=5)
+    made.add_argument("--layers", type=int, default=12)
+    made.add_argument("--width", type=int, default=768)
+    made.add_argument("--queries", type=int, default=32)
+    made.add_argument("--image-tokens", type=int, default=197)
+    made.add_argument("--image-dim", type=int, default=768)
+    made.add_argument("--text-tokens", type=int, default=128)
+    made.add_argument("--threads", type=int, default=1)
+    made.add_argument("--device", default="cpu")
+    made.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
+    return made
+
+
+if __name__ == "__main__":
+    main()

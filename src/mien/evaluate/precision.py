@@ -1,0 +1,79 @@
+"""Average precision, in both definitions that circulate, by label and as a mean.
+
+Goes in: scores and targets. Comes out: values in 0..1; NaN for a label that no sample has.
+Knows nothing about: intervals, which metric a recipe asks for.
+
+Samples are ranked by score, highest first, and R(k), P(k) are recall and precision after the k-th distinct
+score. Samples of equal score are taken together, as one step, so that neither definition depends on the
+order in which samples are stored.
+
+    AP         = sum over k of (R(k) - R(k-1)) P(k)                     scikit-learn's
+    AP_emotic  = sum over k of (R(k) - R(k-1)) max over j >= k of P(j)  interpolated
+
+The second is that of the EMOTIC authors' MATLAB code, and of PASCAL VOC since 2010: precision is replaced by
+the highest one at this recall or a later one, and integrated over every step of recall. It is never below
+the first. The MATLAB code ranks equal scores as they happen to be stored; here they are one step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mien.errors import DataError
+from mien.evaluate.truth import Labels, check, positives
+
+__all__ = [
+    "average_precisions",
+    "interpolated_precisions",
+    "mean_average_precision",
+    "mean_interpolated_precision",
+]
+
+
+def average_precisions(scores: Labels, targets: Labels) -> Float[np.ndarray, " label"]:
+    """Average precision of each label, scikit-learn's; NaN for a label that no sample has."""
+    from sklearn.metrics import average_precision_score
+
+    check(scores, targets)
+    truth = positives(targets)
+    values = np.full(truth.shape[1], np.nan)
+    for label in np.flatnonzero(truth.any(axis=0)):
+        values[label] = average_precision_score(truth[:, label], scores[:, label])
+    return values
+
+
+def interpolated_precisions(scores: Labels, targets: Labels) -> Float[np.ndarray, " label"]:
+    """Average precision of each label as the EMOTIC authors take it; NaN for a label that no sample has."""
+    check(scores, targets)
+    truth = positives(targets)
+    values = np.full(truth.shape[1], np.nan)
+    for label in np.flatnonzero(truth.any(axis=0)):
+        values[label] = _interpolated(scores[:, label], truth[:, label])
+    return values
+
+
+def mean_average_precision(scores: Labels, targets: Labels) -> float:
+    """mAP: the mean of `average_precisions` over the labels that some sample has; DataError if none."""
+    return _mean(average_precisions(scores, targets))
+
+
+def mean_interpolated_precision(scores: Labels, targets: Labels) -> float:
+    """mAP_emotic: the mean of `interpolated_precisions` over the labels that some sample has."""
+    return _mean(interpolated_precisions(scores, targets))
+
+
+def _interpolated(scores: Float[np.ndarray, " sample"], truth: Bool[np.ndarray, " sample"]) -> float:
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of the groups of equal scores
+    found = np.cumsum(truth[order])[ends]
+    precision = np.maximum.accumulate((found / (ends + 1))[::-1])[::-1]
+    return float((np.diff(found, prepend=0) * precision).sum() / found[-1])
+
+
+def _mean(values: Float[np.ndarray, " label"]) -> float:
+    if np.isnan(values).all():
+        raise DataError(
+            "mAP is not defined: no label has a positive sample", hint="evaluate on a split with labels"
+        )
+    return float(np.nanmean(values))

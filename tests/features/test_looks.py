@@ -1,0 +1,102 @@
+"""Views and variants of a subject in the cache: each once, in a fixed order, the plain ones as ever."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.augment import draw_variation
+from mien.features.encode import FeatureCache, feature_key
+from mien.features.vision import VisionSource, find_vision
+from mien.images import Marking
+from mien.types import AugmentKind, Box, ImageRef, Subject
+from mien.views import prepare_frames
+
+Pictures = Callable[[int], list[Path]]
+RED, CROP = Marking(), Marking(style="crop")
+BOX = Box(left=2, top=3, right=20, bottom=28)
+KINDS: tuple[AugmentKind, ...] = ("flip", "crop", "color")
+
+
+@pytest.fixture
+def source(model_folder: Callable[[str], Path]) -> VisionSource:
+    return find_vision(model_folder("clip"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, source: VisionSource) -> FeatureCache:
+    return FeatureCache(folder=tmp_path / "cache", source=source, batch_size=3)
+
+
+def tokens(source: VisionSource, subject: Subject, marking: Marking, **how: object) -> torch.Tensor:
+    frames = prepare_frames(subject, marking=marking, **how)  # type: ignore[arg-type]
+    return torch.cat(list(source.encoder.encode(frames)))
+
+
+def close(got: np.ndarray, expected: torch.Tensor) -> None:
+    np.testing.assert_allclose(got.astype(np.float32), expected.numpy(), atol=5e-3)  # float16 in the file
+
+
+def test_two_views_of_a_clip_come_one_after_the_other_frame_by_frame(
+    cache: FeatureCache, source: VisionSource, pictures: Pictures
+) -> None:
+    images = tuple(ImageRef(path=path) for path in pictures(3))
+    clip = Subject(id="clip", images=images, boxes=(BOX, None, BOX))
+    reader = cache.features("train", [clip], (RED, CROP))
+    assert (reader.num_views, reader.num_variants) == (2, 1)
+    assert reader.num_tokens == 2 * 3 * source.encoder.num_tokens
+    expected = torch.cat([tokens(source, clip, RED), tokens(source, clip, CROP)])
+    close(reader.read(np.array([0]))[0], expected)
+
+
+def test_views_share_rows_with_those_who_look_at_one(cache: FeatureCache, pictures: Pictures) -> None:
+    subjects = [Subject.still(str(index), path, BOX) for index, path in enumerate(pictures(3))]
+    marked = cache.features("train", subjects, RED)
+    both = cache.features("train", subjects, (RED, CROP))
+    cropped = cache.features("train", subjects, CROP)
+    rows = np.arange(3)
+    joined = np.concatenate((marked.read(rows), cropped.read(rows)), axis=1)
+    assert np.array_equal(both.read(rows), joined)
+    assert len({marked.digest, both.digest, cropped.digest}) == 3
+    assert len(np.load(next(cache.folder.rglob("train.npy")), mmap_mode="r")) == 6
+
+
+def test_variants_are_of_the_varied_picture_and_the_first_is_plain(
+    cache: FeatureCache, source: VisionSource, pictures: Pictures
+) -> None:
+    subjects = [Subject.still(str(index), path, BOX) for index, path in enumerate(pictures(2))]
+    plain = cache.features("train", subjects, RED)
+    varied = cache.features("train", subjects, (RED, CROP), augment=KINDS, num_variants=3)
+    assert (varied.num_variants, varied.num_views) == (3, 2)
+    num_tokens = source.encoder.num_tokens
+    rows = np.arange(2)
+    assert np.array_equal(varied.read(rows)[:, :num_tokens], plain.read(rows))
+    assert np.array_equal(varied.read(rows, np.array([0, 0])), varied.read(rows))
+    name = feature_key(subjects[1], Marking(), "variations")
+    variation = draw_variation(KINDS, name=name, number=2)
+    expected = [tokens(source, subjects[1], marking, variation=variation) for marking in (RED, CROP)]
+    got = varied.read(rows, np.array([1, 2]))
+    close(got[1], torch.cat(expected))
+    assert not np.array_equal(got[0], varied.read(rows)[0])
+
+
+def test_variants_that_are_alike_share_a_row(cache: FeatureCache, pictures: Pictures) -> None:
+    subjects = [Subject.still("a", pictures(1)[0], BOX)]
+    reader = cache.features("train", subjects, RED, augment=("flip",), num_variants=8)
+    stored = len(np.load(next(cache.folder.rglob("train.npy")), mmap_mode="r"))
+    assert (reader.num_variants, stored) == (8, 2)  # as it is, and mirrored
+
+
+def test_the_key_names_the_variation(pictures: Pictures) -> None:
+    subject = Subject.still("a", pictures(1)[0], BOX)
+    variations = [draw_variation(KINDS, name="a", number=number) for number in range(3)]
+    keys = [feature_key(subject, RED, "encoder", variation=variation) for variation in variations]
+    assert len(set(keys)) == 3
+    assert keys[0] == feature_key(subject, RED, "encoder")
+    # A crop keeps the box whole, so the box counts even if it is not drawn.
+    none, other = Marking(style="none"), Subject.still("a", pictures(1)[0])
+    assert feature_key(subject, none, "e") == feature_key(other, none, "e")
+    changed = [feature_key(one, none, "e", variation=variations[1]) for one in (subject, other)]
+    assert changed[0] != changed[1]

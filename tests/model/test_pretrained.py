@@ -1,0 +1,169 @@
+"""A Q-Former begun from checkpoints as transformers saves them."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from tests.model.blips import (
+    IMAGE_DIM,
+    LOOKING,
+    QUERIES,
+    WIDTH,
+    WORDS,
+    bert,
+    blip2,
+    inputs,
+    instructblip,
+    qformer,
+    spread,
+)
+
+from mien.model.fusion import Fusion, build_fusion
+from mien.model.pretrained import load_initial, load_qformer
+from mien.recipe import ModelOptions
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_an_instructblip_loads_with_nothing_missing_and_answers_the_same(
+    saved: Callable[..., Path], shards: bool
+) -> None:
+    theirs, ours = instructblip(), qformer()
+    report = load_qformer(ours, saved(theirs, shards=shards))
+    assert (report.missing, report.mismatched, report.partial, report.unexpected) == ((), (), (), ())
+    assert set(report.loaded) == set(dict(ours.named_parameters()))
+    image, ids, mask = inputs()
+    expected = theirs.qformer(
+        input_ids=ids,
+        attention_mask=torch.cat((torch.ones(2, QUERIES, dtype=torch.bool), mask), dim=1).long(),
+        query_embeds=theirs.query_tokens.expand(2, -1, -1),
+        encoder_hidden_states=image,
+    ).last_hidden_state
+    torch.testing.assert_close(ours(image, ids, mask), expected, atol=1e-5, rtol=0)
+
+
+def test_only_the_files_of_the_qformer_are_needed(saved: Callable[..., Path]) -> None:
+    folder = saved(instructblip(), shards=True)
+    where = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    needed = {file for name, file in where.items() if "qformer" in name or "query_tokens" in name}
+    others = set(where.values()) - needed
+    assert others
+    for file in others:
+        (folder / file).unlink()
+    assert load_qformer(qformer(), folder).missing == ()
+
+
+def test_a_blip2_loads_with_the_words_it_keeps_elsewhere(saved: Callable[..., Path]) -> None:
+    theirs, ours = blip2(), qformer()
+    report = load_qformer(ours, saved(theirs))
+    assert (report.missing, report.mismatched, report.unexpected) == ((), (), ())
+    image, ids, mask = inputs()
+    queries = theirs.query_tokens.expand(2, -1, -1)
+    expected = theirs.qformer(
+        query_embeds=theirs.embeddings(input_ids=ids, query_embeds=queries),
+        query_length=QUERIES,
+        attention_mask=torch.cat((torch.ones(2, QUERIES, dtype=torch.bool), mask), dim=1).long(),
+        encoder_hidden_states=image,
+    ).last_hidden_state
+    torch.testing.assert_close(ours(image, ids, mask), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [transformers.InstructBlipQFormerModel, transformers.Blip2QFormerModel])
+def test_a_qformer_alone_loads_without_queries(saved: Callable[..., Path], kind: Any) -> None:
+    report = load_qformer(qformer(vocab_size=None), saved(spread(kind(kind.config_class(**LOOKING)))))
+    assert report.missing == ("queries",)
+    assert all("layernorm" not in name for name in report.unexpected)
+
+
+def test_text_is_read_as_the_bert_reads_it(saved: Callable[..., Path]) -> None:
+    theirs, ours = bert(), qformer(image_dim=None, num_queries=0)
+    report = load_qformer(ours, saved(theirs))
+    assert (report.missing, report.unexpected) == ((), ())
+    _, ids, mask = inputs()
+    expected = theirs.bert(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    torch.testing.assert_close(ours(None, ids, mask)[mask], expected[mask], atol=1e-5, rtol=0)
+
+
+def test_of_a_bert_the_queries_get_the_feedforward_and_cross_attention_stays_random(
+    saved: Callable[..., Path],
+) -> None:
+    theirs, ours, fresh = bert(), qformer(), qformer()
+    report = load_qformer(ours, saved(theirs))
+    assert {name.split(".", 2)[-1].split(".")[0] for name in report.missing} == {"queries", "cross_attention"}
+    for part in ("query_feedforward", "text_feedforward"):
+        got = ours.get_parameter(f"layers.1.{part}.inner.weight")
+        assert torch.equal(got, theirs.bert.encoder.layer[1].intermediate.dense.weight)
+    for name in report.missing:
+        assert torch.equal(ours.get_parameter(name), fresh.get_parameter(name))
+
+
+def test_the_first_names_of_berts_norms_are_understood(saved: Callable[..., Path]) -> None:
+    folder = saved(bert())
+    weights = load_file(folder / "model.safetensors")
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in weights.items()
+    }
+    now, then = qformer(), qformer()
+    load_qformer(now, folder)
+    save_file(old, folder / "model.safetensors")
+    load_qformer(then, folder)
+    assert all(torch.equal(a, b) for a, b in zip(now.parameters(), then.parameters(), strict=True))
+
+
+def test_what_does_not_fit_is_said(saved: Callable[..., Path]) -> None:
+    folder = saved(instructblip())
+    report = load_qformer(qformer(image_dim=24, layers=2, num_queries=9, vocab_size=WORDS - 1), folder)
+    assert report.layers_cut == 1
+    assert [name.split()[0] for name in report.mismatched] == ["layers.0.cross_attention.key_value.weight"]
+    assert f"({2 * WIDTH}, {IMAGE_DIM}) there, ({2 * WIDTH}, 24) here" in report.mismatched[0]
+    assert report.partial == (f"queries {QUERIES} of 9 rows",)
+    said = "\n".join(report.lines())
+    assert "last 1 layers are left out" in said
+    assert "1 of another shape" in said
+    deeper = load_qformer(qformer(layers=4, vocab_size=500), folder)
+    assert any(name.startswith("layers.3.") for name in deeper.missing)
+    assert any(name.startswith("words.weight") for name in deeper.mismatched)
+    assert deeper.layers_cut == 0
+
+
+def test_a_part_that_the_model_lacks_is_unexpected(saved: Callable[..., Path]) -> None:
+    report = load_qformer(qformer(vocab_size=None), saved(instructblip()))
+    assert report.missing == ()
+    assert any(name.endswith("word_embeddings.weight") for name in report.unexpected)
+
+
+def options(fusion: str, **changes: Any) -> ModelOptions:
+    table = {"fusion": fusion, "width": WIDTH, "layers": 3, "heads": 4, "num_queries": QUERIES, **changes}
+    return ModelOptions.parse(table, where="test")
+
+
+def fusion(name: str) -> Fusion:
+    torch.manual_seed(0)
+    return build_fusion(options(name), image_dim=IMAGE_DIM, vocab_size=WORDS)
+
+
+@pytest.mark.parametrize("name", ["qformer", "image_only", "text_only", "concat", "cross_attention", "gated"])
+def test_every_fusion_may_begin_from_a_checkpoint_and_says_what_stayed_random(
+    saved: Callable[..., Path], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, model, fresh = saved(bert()), fusion(name), fusion(name)
+    with caplog.at_level(logging.INFO):
+        (report,) = load_initial(model, str(folder))
+    assert f"{len(report.loaded)} weights" in caplog.text
+    before = dict(fresh.named_parameters())
+    changed = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
+    assert len(changed) == len(report.loaded)
+    random_ones = caplog.text.count("so random")
+    assert random_ones == bool(report.missing) + bool(report.mismatched)
+
+
+def test_random_leaves_all_as_it_is() -> None:
+    model, fresh = fusion("qformer"), fusion("qformer")
+    assert load_initial(model, "random") == ()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), fresh.parameters(), strict=True))

@@ -1,0 +1,94 @@
+"""Checkpoints from which no Q-Former can begin, each a clear error."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.model.blips import bert, qformer
+
+from mien.errors import ConfigError, WeightsError
+from mien.model.fusion import Fusion
+from mien.model.pretrained import load_initial, load_qformer
+from mien.recipe import ModelOptions
+
+
+class NoQFormer(Fusion):
+    uses_image = False
+    uses_text = False
+
+    def forward(self, image: Any, text_ids: Any, text_mask: Any) -> Any:
+        return image
+
+
+def test_a_fusion_without_a_qformer_cannot_begin_from_one() -> None:
+    with pytest.raises(ConfigError, match="this fusion has none"):
+        load_initial(NoQFormer(ModelOptions(), image_dim=None, vocab_size=None), "somewhere")
+
+
+def other_kind(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "roberta"}')
+
+
+def other_heads(folder: Path) -> None:
+    file = folder / "config.json"
+    file.write_text(file.read_text().replace('"num_attention_heads": 4', '"num_attention_heads": 8'))
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def cut_short(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def of_nothing(folder: Path) -> None:
+    save_file({"something": torch.zeros(3)}, folder / "model.safetensors")
+
+
+def lost_shard(folder: Path) -> None:
+    names = load_file(folder / "model.safetensors")
+    index = {"weight_map": dict.fromkeys(names, "model-1.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def empty_index(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (other_kind, "'roberta'"),
+        (other_heads, "8 attention heads, and the model 4"),
+        (without_weights, "no safetensors"),
+        (cut_short, "cannot be read"),
+        (of_nothing, "neither a Q-Former nor a BERT"),
+        (lost_shard, r"model-1\.safetensors cannot be read"),
+        (empty_index, "no weight_map"),
+    ],
+)
+def test_a_spoilt_folder_is_a_clear_error(
+    saved: Callable[..., Path], spoil: Callable[[Path], None], message: str
+) -> None:
+    folder = saved(bert())
+    spoil(folder)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_qformer(qformer(), folder)
+    assert caught.value.hint
+
+
+def test_a_checkpoint_of_another_width_is_refused_whole(saved: Callable[..., Path]) -> None:
+    with pytest.raises(WeightsError, match=r"no weight of .* fits the model; .* there, .* here"):
+        load_qformer(qformer(width=64, feedforward=96), saved(bert()))
+
+
+def test_a_name_that_is_not_here_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="cannot be fetched"):
+        load_qformer(qformer(), "nobody/nothing")

@@ -1,0 +1,107 @@
+"""Training from the command line: a dry run, and subjects without a description."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mien import pipeline
+from mien.cli import main
+from mien.config import parse_recipe
+from mien.errors import DataError, RunError
+from mien.experiment import Experiment, open_experiment
+from mien.train.checkpoint import MODEL_FILE
+
+TABLE = {
+    "name": "tiny",
+    "data": {"name": "playhouse", "options": {"train": 10, "val": 6, "test": 6, "seed": 3}},
+    "describe": {"engine": "fake", "model": "none"},
+    "model": {"width": 16, "heads": 2, "num_queries": 2},
+    "train": {"epochs": 2, "batch_size": 4},
+}
+IMAGE_ONLY = "train.missing_descriptions=image_only"
+
+
+def experiment(folder: Path, *overrides: str) -> Experiment:
+    recipe = parse_recipe(TABLE, overrides, where="test")
+    return open_experiment(recipe, out=folder / "run", cache=folder / "cache")
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "tiny.toml"
+    file.write_text(
+        'name = "tiny"\n[data]\nname = "playhouse"\noptions = { train = 10, val = 6, test = 6 }\n'
+        "[model]\nwidth = 16\nheads = 2\n[train]\nepochs = 2\nbatch_size = 4\n"
+    )
+    return file
+
+
+def test_a_dry_run_says_what_would_be_and_leaves_nothing(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", str(recipe_file), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert main([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["steps"], document["batch"]) == (6, 4)
+    assert document["stock"][0] == {
+        "split": "train", "samples": 10, "features": 0, "features_wanted": 10, "descriptions": 0,
+    }  # fmt: skip
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "nothing is trained" in shown
+    assert "16 subjects have no description: make them with: mien describe RECIPE" in shown
+    assert "16 pictures are to be encoded first" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_weights_that_are_not_here_says_what_it_assumes(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = ["--set", "features.vision=../no/such/encoder", "--set", "features.tokenizer=../no/such/words"]
+    assert main(["train", str(recipe_file), "--out", str(tmp_path / "run"), "--dry-run", *away]) == 0
+    shown = capsys.readouterr().out
+    assert "assumed: 257 tokens of 1024 numbers" in shown
+    assert "assumed: 30522 words" in shown
+
+
+def test_what_is_described_and_encoded_is_counted(tmp_path: Path) -> None:
+    made = experiment(tmp_path)
+    pipeline.describe(made, splits=["train"])
+    pipeline.train(experiment(tmp_path, IMAGE_ONLY, "train.epochs=1"))
+    found = pipeline.plan_training(made)
+    assert [(one.features, one.features_wanted, one.descriptions) for one in found.stock] == [
+        (10, 10, 10),
+        (6, 6, 0),
+    ]
+    assert found.notes == ("6 subjects have no description: make them with: mien describe RECIPE",)
+
+
+def test_subjects_without_a_description_are_an_error_or_judged_by_the_image(tmp_path: Path) -> None:
+    pipeline.describe(experiment(tmp_path), splits=["train"])
+    with pytest.raises(DataError, match="6 of 6 subjects of split 'val' have no description") as caught:
+        pipeline.train(experiment(tmp_path))
+    assert "mien describe" in caught.value.hint
+    wanted = experiment(tmp_path, IMAGE_ONLY)
+    pipeline.train(wanted)
+    scores = pipeline.score(wanted, "test")
+    assert scores.scores.shape == (6, 26)
+    assert scores.scores.std() > 0
+
+
+def test_nobody_needs_to_be_described_at_all(tmp_path: Path) -> None:
+    wanted = experiment(tmp_path, IMAGE_ONLY)
+    pipeline.train(wanted)
+    assert not wanted.store.exists()
+    assert len(pipeline.score(wanted, "test")) == 6
+
+
+def test_a_model_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    one, other = experiment(here, IMAGE_ONLY), experiment(there, IMAGE_ONLY, "train.lr=0.01")
+    for made in (one, other):
+        pipeline.train(made)
+    (here / "run" / MODEL_FILE).write_bytes((there / "run" / MODEL_FILE).read_bytes())
+    with pytest.raises(RunError, match=r"trained by recipe .*train\.lr \(0\.01, 0\.0005\)"):
+        pipeline.score(one, "test")

@@ -1,0 +1,86 @@
+"""What was fitted, as lines: places on the diagram, columns that are known, sentences about looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tests.report.pages import read_page
+
+from mien.evaluate.calibrate import fit_calibration
+from mien.evaluate.results import LabelRow, Look, calibration_rows
+from mien.evaluate.scores import SplitScores
+from mien.labels import LabelSet
+from mien.report.fitted import fitted_section, label_figures, seen_often
+from mien.report.page import report
+
+PAIR = LabelSet(name="pair", labels=("Peace", "Fear"), exclusive=False)
+
+
+def _scores(split: str, seed: int) -> SplitScores:
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(size=(200, 2)) - 1
+    targets = rng.random(odds.shape) < 1 / (1 + np.exp(-odds))
+    targets[:, 1] &= split == "test"
+    return SplitScores(
+        split=split,
+        label_set=PAIR,
+        ids=tuple(map(str, range(200))),
+        groups=tuple(map(str, range(200))),
+        scores=(1 / (1 + np.exp(-3 * odds))).astype(np.float32),
+        targets=targets.astype(np.float32),
+    )
+
+
+def test_the_section_says_what_was_fitted_and_what_it_changed() -> None:
+    test, calibration = _scores("test", 1), fit_calibration(_scores("val", 0), rule="cost", cost=2.5)
+    rows = calibration_rows(test, calibration, resamples=30)
+    found = fitted_section(test, calibration, rows)
+    assert (found.split, found.fitted_on, found.defaulted) == ("test", "val", ("Fear",))
+    assert "a missed label costing 2.5 false alarms" in found.rule
+    assert [change.title.split()[0] for change in found.changes] == ["calibration", "Brier", "macro-averaged"]
+    before, after = found.diagrams
+    assert (before.title, after.title) == ("As the model says", "Calibrated")
+    for diagram in found.diagrams:
+        assert all(0 <= value <= 100 for point in diagram.points for value in (point.at, point.down))
+        assert len({point.at for point in diagram.points}) == len(diagram.points)
+    (ece, *_) = rows
+    assert found.changes[0].before == f"{ece.before:.3f}"
+    assert found.changes[0].clear == (ece.low > 0 or ece.high < 0)
+
+
+def test_columns_of_which_nothing_is_known_are_left_out() -> None:
+    row = LabelRow(
+        label="Peace", split="test", value=0.5, low=None, high=None, prevalence=0.1, positives=3, auc=0.75
+    )
+    found = label_figures([row])
+    assert found.head == ("Label", "AP", "AUC", "Share", "Subjects")
+    assert found.lines == (("Peace", "0.500", "0.750", "0.100", "3"),)
+
+
+def test_only_a_second_look_is_told() -> None:
+    once, often = Look(split="val", times=1, weights=1), Look(split="test", times=3, weights=2)
+    assert seen_often([once]) == ()
+    assert seen_often([once, often]) == (
+        "Split test was scored 3 times by this run, with 2 different models.",
+    )
+
+
+def test_the_page_shows_calibration_thresholds_dimensions_and_looks(demo_run: Path) -> None:
+    page = read_page(report(demo_run))
+    for words in (
+        "Calibration and thresholds",
+        "Fitted on split val, never on test",
+        "logits are divided by",
+        "the threshold of the highest F1",
+        "calibration error (ECE)",
+        "Valence, arousal, dominance",
+        "Every figure of every label",
+        "AP interpolated",
+        "scikit-learn's",
+        "test was scored 3 times by this run, with 2 different models",
+    ):
+        assert words in page.text, words
+    squares = [attributes for tag, attributes in page.tags if attributes.get("class") == "square"]
+    assert len(squares) == 2
+    assert all("came true" in (one["aria-label"] or "") for one in squares)

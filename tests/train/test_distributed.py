@@ -1,0 +1,80 @@
+"""Two processes learn what one does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.train.near_weights import assert_near
+
+from mien.train.checkpoint import load_trained
+from mien.train.distributed import ALONE, World, join
+
+ROOT = Path(__file__).parent.parent.parent
+
+# What each process runs. Splits of 50 in batches of 7: parts of 4 and 3 rows, and one of 1 row and none.
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import torch
+from tests.train.distributed_splits import recipe, split
+from mien.train.distributed import join
+from mien.train.loop import train
+
+out, train_options = Path(sys.argv[1]), json.loads(sys.argv[2])
+with join("cpu") as world:
+    torch.set_num_threads(1)
+    with world.first_alone():
+        data, val = split("train", 50, out / "features"), split("val", 20, out / "features")
+    assert world.size == int(sys.argv[3])
+    train(recipe(train_options), data, val, out / "run", world=world, save_seconds=0.0)
+    print("rank", world.rank, "done", flush=True)
+"""
+
+
+def run(out: Path, processes: int, options: str) -> None:
+    launch = [sys.executable]
+    if processes > 1:
+        launch += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    out.mkdir()
+    program = out / "program.py"
+    program.write_text(PROGRAM)
+    done = subprocess.run(
+        [*launch, str(program), str(out), options, str(processes)],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("done") == processes
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    options = '{"epochs": 5, "ema": 0.9, "accumulate": 2, "description_dropout": 0.2, "divergence": 5}'
+    for processes in (1, 2):
+        run(tmp_path / str(processes), processes, options)
+    one, two = (load_trained(tmp_path / name / "run") for name in ("1", "2"))
+    assert one.result.steps == two.result.steps >= 20
+    assert one.result.best_score == pytest.approx(two.result.best_score, abs=1e-5)
+    assert_near(one.classifier.state_dict(), two.classifier.state_dict(), atol=1e-5)
+    assert (tmp_path / "2" / "run" / "events.jsonl").read_text().count('"trained"') == 1
+
+
+def test_without_torchrun_we_are_alone() -> None:
+    with join("cpu") as world:
+        assert world is ALONE
+    assert world.is_first
+    assert world.total(1.5, torch.device("cpu")) == world.agree(1.5, torch.device("cpu")) == 1.5
+    with world.first_alone():
+        pass
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 12])
+def test_the_parts_of_all_are_the_batch(count: int) -> None:
+    rows = np.arange(count) * 3
+    parts = [World(rank=rank, size=5).part(rows) for rank in range(5)]
+    assert sorted(np.concatenate(parts)) == list(rows)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -1,0 +1,120 @@
+"""Which rows a step sees: seeded, balanced where asked, without words where asked."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from mien.recipe import TrainOptions
+from mien.train.batch import SplitData
+from mien.train.loader import made_ahead
+from mien.train.order import balanced_chances, epoch_order, wordless_rows
+
+MakeSplit = Callable[..., SplitData]
+
+
+def test_a_samples_chance_is_one_over_the_count_of_its_rarest_label() -> None:
+    targets = torch.tensor([[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0.4], [0, 0, 0], [0.5, 0, 0]])
+    chances = balanced_chances(targets)
+    assert chances.sum() == pytest.approx(1)
+    # The first label holds five times, the second once, the third never: its 0.4 is no label.
+    assert (chances / chances[0]).tolist() == pytest.approx([1, 1, 5, 1, 1, 1])
+
+
+def test_without_any_label_all_are_alike() -> None:
+    assert balanced_chances(torch.zeros(4, 3)).tolist() == [0.25] * 4
+
+
+def test_balancing_brings_classes_that_exclude_each_other_to_one_frequency() -> None:
+    labels = np.repeat([0, 1, 2], [900, 90, 10])
+    targets = torch.eye(3)[torch.from_numpy(labels)]
+    options = TrainOptions(batch_size=20, accumulate=2, sampler="balanced")
+    lengths = np.zeros(1000, dtype=np.int64)
+    drawn = [np.concatenate(epoch_order(lengths, targets, options, epoch=epoch)) for epoch in range(2)]
+    assert all(len(rows) == 1000 for rows in drawn)
+    shares = np.bincount(labels[np.concatenate(drawn)]) / 2000
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.05)
+    assert not np.array_equal(drawn[0], drawn[1])
+    again = np.concatenate(epoch_order(lengths, targets, options, epoch=1))
+    assert np.array_equal(drawn[1], again)
+
+
+def test_a_step_has_the_rows_of_all_its_passes() -> None:
+    options = TrainOptions(batch_size=4, accumulate=3)
+    order = epoch_order(np.zeros(30, dtype=np.int64), torch.zeros(30, 2), options, epoch=0)
+    assert sorted(len(rows) for rows in order) == [6, 12, 12]
+    larger = TrainOptions(batch_size=12)
+    same = epoch_order(np.zeros(30, dtype=np.int64), torch.zeros(30, 2), larger, epoch=0)
+    assert all(np.array_equal(one, other) for one, other in zip(order, same, strict=True))
+
+
+def test_words_are_left_out_by_seed_and_step() -> None:
+    def drawn(seed: int, step: int) -> list[bool]:
+        rows = wordless_rows(64, 0.3, seed=seed, step=step)
+        assert rows is not None
+        return list(rows)
+
+    assert drawn(0, 1) == drawn(0, 1)
+    assert len({tuple(drawn(seed, step)) for seed in range(3) for step in range(3)}) == 9
+    share = np.mean([drawn(0, step) for step in range(200)])
+    assert share == pytest.approx(0.3, abs=0.02)
+    assert wordless_rows(5, 0.0, seed=0, step=0) is None
+    everyone = wordless_rows(5, 1.0, seed=0, step=0)
+    assert everyone is not None
+    assert everyone.all()
+
+
+def test_wordless_rows_have_no_real_token_and_change_no_other(make: MakeSplit) -> None:
+    data = make("train", 6)
+    rows = np.arange(6)
+    whole = data.batch(rows)
+    some = data.batch(rows, wordless=np.array([True, False, False, True, False, False]))
+    assert whole.text_mask is not None
+    assert some.text_mask is not None
+    assert some.text_ids is not None
+    assert whole.text_ids is not None
+    assert some.text_mask.any(dim=1).tolist() == [False, True, True, False, True, True]
+    width = some.text_ids.shape[1]
+    assert torch.equal(some.text_mask[1], whole.text_mask[1, :width])
+    none = data.batch(rows, wordless=np.ones(6, dtype=np.bool_))
+    assert none.text_ids is not None
+    assert none.text_mask is not None
+    assert none.text_ids.shape == (6, 1)
+    assert not none.text_mask.any()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_things_made_ahead_come_in_order(workers: int) -> None:
+    assert list(made_ahead(lambda item: item * item, range(20), workers=workers)) == [
+        n * n for n in range(20)
+    ]
+    assert list(made_ahead(lambda item: item, [], workers=workers)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_goes_wrong_ahead_goes_wrong_in_its_place(workers: int) -> None:
+    def fail_at_two(item: int) -> int:
+        if item == 2:
+            raise ValueError("two")
+        return item
+
+    made = made_ahead(fail_at_two, range(5), workers=workers)
+    assert [next(made), next(made)] == [0, 1]
+    with pytest.raises(ValueError, match="two"):
+        next(made)
+
+
+def test_no_more_is_made_than_workers_ahead() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(10):
+            taken.append(item)
+            yield item
+
+    made = made_ahead(lambda item: item, items(), workers=2)
+    next(made)
+    assert len(taken) == 3
+    made.close()  # type: ignore[attr-defined]
+    assert len(taken) == 3

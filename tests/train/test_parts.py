@@ -1,0 +1,95 @@
+"""Rates by part and by layer."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from mien.errors import ConfigError
+from mien.labels import EMOTIC
+from mien.model.classifier import Classifier
+from mien.recipe import Recipe, TrainOptions
+from mien.train.batch import SplitData
+from mien.train.distributed import ALONE
+from mien.train.fresh import Sizes, fresh_classifier
+from mien.train.optimise import make_optimizer, set_rate
+from mien.train.parts import freeze, lr_factors, part_of
+from mien.train.trainer import Trainer
+
+
+def classifier(fusion: str = "qformer") -> Classifier:
+    recipe = Recipe.parse(
+        {"name": "x", "model": {"fusion": fusion, "width": 16, "heads": 2, "layers": 3}}, where="test"
+    )
+    return fresh_classifier(recipe, Sizes(label_set=EMOTIC, image_dim=8, vocab_size=20))
+
+
+def factors(model: Classifier, **table: object) -> dict[str, float]:
+    names = [name for name, _ in model.named_parameters()]
+    return lr_factors(names, TrainOptions.parse(table, where="test"))
+
+
+def test_every_part_has_a_name() -> None:
+    model = classifier()
+    parts = {part_of(name) for name, _ in model.named_parameters()}
+    assert parts == {
+        "head", "queries", "text_embeddings", "self_attention", "cross_attention", "query_feedforward",
+        "text_feedforward", "norm",
+    }  # fmt: skip
+    counts = [p.numel() for name, p in model.named_parameters() if part_of(name) == "head"]
+    assert sum(counts) == (16 + 1) * (26 + 3)
+
+
+def test_by_default_all_learn_alike() -> None:
+    assert set(factors(classifier()).values()) == {1.0}
+
+
+def test_a_part_has_its_own_rate_and_several_multiply() -> None:
+    found = factors(classifier(), lr_scale={"head": 10, "queries": 2, "fusion": 0.5})
+    assert found["labels.weight"] == found["dimensions.bias"] == 10
+    assert found["fusion.qformer.queries"] == 1.0
+    assert found["fusion.qformer.layers.0.self_attention.output.dense.weight"] == 0.5
+
+
+def test_lower_layers_learn_slower_and_what_they_start_from_slowest() -> None:
+    found = factors(classifier(), layer_decay=0.5)
+    by_depth = [found[f"fusion.qformer.layers.{index}.query_feedforward.inner.weight"] for index in range(3)]
+    assert by_depth == [0.125, 0.25, 0.5]
+    assert found["fusion.qformer.words.weight"] == found["fusion.qformer.queries"] == 0.0625
+    assert found["labels.weight"] == 1
+
+
+def test_an_unknown_part_is_told_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="no part 'querys'") as caught:
+        factors(classifier(), lr_scale={"querys": 2})
+    assert "did you mean 'queries'" in caught.value.hint
+
+
+def test_the_optimiser_moves_each_part_at_its_rate() -> None:
+    model = classifier("image_only")
+    options = TrainOptions.parse({"lr": 0.1, "weight_decay": 0, "lr_scale": {"head": 3}}, where="test")
+    optimizer = make_optimizer(model, options)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    set_rate(optimizer, 0.01)
+    optimizer.step()
+    for name, weight in model.named_parameters():
+        # Adam's first step is the rate, whatever the gradient.
+        rate = 0.03 if part_of(name) == "head" else 0.01
+        assert (before[name] - weight).flatten()[0].item() == pytest.approx(rate, rel=1e-3), name
+
+
+def test_a_factor_of_zero_freezes(make: Callable[..., SplitData], recipe: Callable[..., Recipe]) -> None:
+    data, val = make("train", 16), make("val", 8, seed=1)
+    wanted = recipe(train={"lr_scale": {"text_embeddings": 0, "cross_attention": 0}})
+    trainer = Trainer(wanted, data, val, torch.device("cpu"), ALONE)
+    before = {name: weight.detach().clone() for name, weight in trainer.classifier.named_parameters()}
+    trainer.take_step(next(trainer.rest_of_epoch()))
+    for name, weight in trainer.classifier.named_parameters():
+        frozen = part_of(name) in ("text_embeddings", "cross_attention")
+        assert torch.equal(weight, before[name]) == frozen, name
+        assert (weight.grad is None) == frozen
+    model = classifier()
+    freeze(model, TrainOptions())
+    assert all(weight.requires_grad for weight in model.parameters())

@@ -1,0 +1,99 @@
+"""What a dry run says is what a training then is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from mien.labels import EMOTIC
+from mien.recipe import Recipe
+from mien.train.batch import SplitData
+from mien.train.distributed import ALONE
+from mien.train.fresh import Sizes
+from mien.train.plan import Plan, Stock, plan
+from mien.train.trainer import Trainer
+
+MakeSplit = Callable[..., SplitData]
+MakeRecipe = Callable[..., Recipe]
+
+
+def planned(recipe: Recipe, data: SplitData) -> Plan:
+    return plan(recipe, Sizes.of(data), num_samples=len(data), image_tokens=4, text_tokens=8)
+
+
+@pytest.mark.parametrize("fusion", ["qformer", "concat", "image_only", "text_only"])
+def test_parameters_and_steps_are_those_of_the_training(
+    make: MakeSplit, recipe: MakeRecipe, fusion: str
+) -> None:
+    data, val = make("train", 50), make("val", 8, seed=1)
+    wanted = recipe({"fusion": fusion}, {"accumulate": 2, "lr_scale": {"self_attention": 0}})
+    found = planned(wanted, data)
+    trainer = Trainer(wanted, data, val, torch.device("cpu"), ALONE)
+    weights = list(trainer.classifier.parameters())
+    assert sum(found.parameters.values()) == sum(weight.numel() for weight in weights)
+    assert sum(found.trained.values()) == sum(w.numel() for w in weights if w.requires_grad)
+    assert "self_attention" in found.parameters
+    assert "self_attention" not in found.trained
+    assert (found.steps, found.steps_per_epoch) == (trainer.steps, trainer.steps_per_epoch)
+    assert found.seconds_per_step > 0
+    assert found.seconds == pytest.approx(found.steps * found.seconds_per_step)
+
+
+def test_memory_follows_from_sizes_and_switches(make: MakeSplit, recipe: MakeRecipe) -> None:
+    data = make("train", 64)
+    plain = planned(recipe(), data)
+    assert plain.memory["weights"] == 4 * sum(plain.parameters.values())
+    assert plain.memory["optimizer"] == 2 * plain.memory["gradients"] == 8 * sum(plain.trained.values())
+    assert "average" not in plain.memory
+    assert planned(recipe(train={"ema": 0.9}), data).memory["average"] == plain.memory["weights"]
+    double = planned(recipe(train={"batch_size": 16}), data)
+    assert double.memory["activations"] == 2 * plain.memory["activations"]
+    passes = planned(recipe(train={"batch_size": 8, "accumulate": 4}), data)
+    assert passes.memory["activations"] == plain.memory["activations"]
+    deep = recipe({"layers": 6})
+    twice = deep.model_copy(update={"run": deep.run.model_copy(update={"checkpoint_activations": True})})
+    assert planned(twice, data).memory["activations"] < 0.6 * planned(deep, data).memory["activations"]
+
+
+def test_activations_are_what_one_layer_is_known_to_keep(recipe: MakeRecipe) -> None:
+    """Counted by hand for attention over a picture alone, up to what an implementation may add."""
+    one, two = (
+        plan(
+            recipe(
+                {"fusion": "image_only", "layers": layers, "width": 64, "num_queries": 8, "cross_every": 9}
+            ),
+            Sizes(label_set=EMOTIC, image_dim=16, vocab_size=None, dimensions=False),
+            num_samples=8,
+            image_tokens=5,
+        ).memory["activations"]
+        / 8
+        for layers in (2, 3)
+    )
+    # In widths of float32 a query: input, query, key, value, attended; normed twice; inner before and after
+    # GELU at four widths each; residuals and dropout masks on top.
+    least, most = (4 * 64 * 8 * widths for widths in (13, 24))
+    assert least < two - one < most
+
+
+def test_random_numbers_and_the_caller_are_left_alone(make: MakeSplit, recipe: MakeRecipe) -> None:
+    data = make("train", 16)
+    before = torch.get_rng_state()
+    planned(recipe(), data)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_json_has_the_sums_and_what_is_there(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+    import json
+
+    data = make("train", 16)
+    stock = (Stock(split="train", samples=16, features=3, features_wanted=16, descriptions=None),)
+    found = plan(recipe(), Sizes.of(data), num_samples=16, image_tokens=4, text_tokens=3, stock=stock)
+    table = json.loads(json.dumps(found.to_json()))
+    assert table["num_parameters"] == sum(table["parameters"].values())
+    assert table["memory_total"] == sum(table["memory"].values())
+    assert table["stock"][0] == {
+        "split": "train", "samples": 16, "features": 3, "features_wanted": 16, "descriptions": None,
+    }  # fmt: skip
+    assert table["steps"] == 6
+    assert not list(tmp_path.glob("run*"))

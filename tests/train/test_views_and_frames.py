@@ -1,0 +1,147 @@
+"""Clips, second views and varied pictures, from files to a trained run and back."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.tiny_llava import build_tiny_llava
+
+from mien.errors import DataError, RunError
+from mien.labels import CAERS
+from mien.recipe import Recipe
+from mien.train.batch import SplitData
+from mien.train.checkpoint import load_trained
+from mien.train.inputs import InputBuilder
+from mien.train.loop import TrainProgress, train
+from mien.train.order import variants_of
+from mien.types import Box, ImageRef, Sample, Subject, Target
+
+BOX = Box(left=4, top=4, right=24, bottom=28)
+
+
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_llava(tmp_path_factory.mktemp("model") / "llava")
+
+
+@pytest.fixture
+def recipe_of(llava: Path) -> Callable[..., Recipe]:
+    def make(**features: Any) -> Recipe:
+        table = {
+            "name": "tiny",
+            "features": {"vision": str(llava), **features},
+            "model": {"fusion": "image_only", "width": 16, "heads": 2, "num_queries": 2},
+            "train": {"epochs": 3, "batch_size": 4},
+        }
+        return Recipe.parse(table, where="test")
+
+    return make
+
+
+def samples(folder: Path, split: str, *, frames: int = 1, count: int = 6) -> list[Sample]:
+    made = []
+    for index in range(count):
+        images = []
+        for frame in range(frames):
+            path = folder / f"{split} {index} {frame}.png"
+            noise = random.Random(str(path.name)).randbytes(40 * 32 * 3)
+            Image.frombytes("RGB", (40, 32), noise).save(path)
+            images.append(ImageRef(path=path))
+        subject = Subject(id=f"{split} {index}", images=tuple(images), boxes=(BOX,) * frames)
+        target = Target(labels={CAERS.labels[index % len(CAERS)]: 1.0})
+        made.append(Sample(subject=subject, target=target, split=split))
+    return made
+
+
+def splits(folder: Path, recipe: Recipe, frames: tuple[int, int] = (1, 1)) -> tuple[SplitData, SplitData]:
+    builder = InputBuilder.from_recipe(recipe, folder / "cache")
+    train_split, val = (
+        builder.split(name, samples(folder, name, frames=count), CAERS)
+        for name, count in zip(("train", "val"), frames, strict=True)
+    )
+    return train_split, val
+
+
+def test_the_number_of_frames_and_views_reaches_the_trained_model(
+    tmp_path: Path, recipe_of: Callable[..., Recipe]
+) -> None:
+    recipe = recipe_of(views=["marked", "crop"])
+    data, val = splits(tmp_path, recipe, (3, 3))
+    assert (data.num_frames, data.num_views, data.num_variants) == (3, 2, 1)
+    train(recipe, data, val, tmp_path / "run")
+    trained = load_trained(tmp_path / "run")
+    assert (trained.num_frames, trained.num_views) == (3, 2)
+    assert trained.classifier.fusion.places is not None
+    trained.check(data)
+    others = splits(tmp_path, recipe, (2, 2))  # in the same cache
+    with pytest.raises(RunError, match="number of frames 2, and the model was trained with 3"):
+        trained.check(others[1])
+    one_view = splits(tmp_path, recipe_of(), (3, 3))
+    with pytest.raises(RunError, match="number of views 1, and the model was trained with 2"):
+        trained.check(one_view[1])
+
+
+def test_train_and_val_with_other_numbers_of_frames_are_refused(
+    tmp_path: Path, recipe_of: Callable[..., Recipe]
+) -> None:
+    recipe = recipe_of()
+    data, val = splits(tmp_path, recipe, (4, 2))
+    with pytest.raises(DataError, match=r"'train' has 4 frames of a subject, and 'val' 2"):
+        train(recipe, data, val, tmp_path / "run")
+
+
+def test_only_what_is_learned_from_varies(tmp_path: Path, recipe_of: Callable[..., Recipe]) -> None:
+    recipe = recipe_of(augment=["flip", "crop", "color"], augment_views=3)
+    data, val = splits(tmp_path, recipe)
+    plain, plain_val = splits(tmp_path, recipe_of())
+    assert (data.num_variants, val.num_variants) == (3, 1)
+    rows = np.arange(len(data))
+    as_it_is, expected = data.batch(rows).image, plain.batch(rows).image
+    varied = data.batch(rows, variants=np.full(len(data), 2)).image
+    assert as_it_is is not None
+    assert expected is not None
+    assert varied is not None
+    assert torch.equal(as_it_is, expected)
+    assert not torch.equal(varied, as_it_is)
+    assert data.fingerprint() != plain.fingerprint()
+    assert val.fingerprint() == plain_val.fingerprint()
+
+
+def test_an_interrupted_training_on_varied_pictures_ends_with_the_same_bits(
+    tmp_path: Path, recipe_of: Callable[..., Recipe]
+) -> None:
+    recipe = recipe_of(augment=["flip", "crop", "color"], augment_views=3)
+    data, val = splits(tmp_path, recipe)
+    train(recipe, data, val, tmp_path / "whole")
+
+    def stop(progress: TrainProgress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, data, val, tmp_path / "broken", on_progress=stop, save_seconds=0)
+    train(recipe, data, val, tmp_path / "broken")
+    whole, broken = (load_trained(tmp_path / name).classifier.state_dict() for name in ("whole", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    # And it is another training than that on plain pictures.
+    train(recipe_of(), *splits(tmp_path, recipe_of()), tmp_path / "plain")
+    plain = load_trained(tmp_path / "plain").classifier.state_dict()
+    assert any(not torch.equal(whole[name], plain[name]) for name in whole)
+
+
+def test_variants_follow_from_seed_and_step_and_all_are_shown() -> None:
+    rows = np.arange(64)
+    drawn = variants_of(rows, 4, seed=1, step=2)
+    assert drawn is not None
+    assert set(drawn.tolist()) == {0, 1, 2, 3}
+    again, later = variants_of(rows, 4, seed=1, step=2), variants_of(rows, 4, seed=1, step=3)
+    assert again is not None
+    assert later is not None
+    assert np.array_equal(drawn, again)
+    assert not np.array_equal(drawn, later)
+    assert variants_of(rows, 1, seed=1, step=2) is None
