@@ -117,6 +117,9 @@ class Store:
         """The failures there are under these keys, or all of them, in the order of keys."""
         if keys is None:
             return list(self.iterate_failures())
+        # There are mostly none, and a resumed run asks about every subject.
+        if not next(self._rows("select exists (select 1 from failures)"))[0]:
+            return []
         return sorted(map(_failure, self._select(_FAILURES, keys)), key=lambda failure: failure.key)
 
     def iterate_failures(self) -> Iterator[Failure]:
