@@ -1,26 +1,23 @@
-"""Every recipe that ships can be loaded, and says what its name says."""
+"""Every recipe that ships can be loaded, and says what its name says; so can every grid, and all it asks."""
 
 from pathlib import Path
 
 import pytest
 
+from mien.ablation.grid import Grid, load_grid
 from mien.config import load_recipe
 from mien.describe.prompts import prompt
 from mien.labels import label_set
-from mien.registry import resolve
+from mien.recipe import Recipe
+from mien.registry import names, resolve
 
 ROOT = Path(__file__).parent.parent
-RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
+GRIDS = sorted((ROOT / "recipes" / "ablations").glob("*.toml"))
+RECIPES = sorted(set((ROOT / "recipes").rglob("*.toml")) - set(GRIDS))
+OF_PAPERS = ("emotic-paper", "caers-paper", "bold-paper")
 
 
-def test_there_are_recipes() -> None:
-    assert {path.stem for path in RECIPES} >= {"playhouse", "photos", "emotic", "caers", "bold"}
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_loads_and_names_parts_that_exist(path: Path) -> None:
-    recipe = load_recipe(path)
-    assert recipe.name == path.stem
+def _require_parts(recipe: Recipe) -> None:
     assert prompt(recipe.describe.prompt).id == recipe.describe.prompt
     assert len(label_set(recipe.data.label_set)) > 1
     for kind, name in (
@@ -29,3 +26,57 @@ def test_a_recipe_loads_and_names_parts_that_exist(path: Path) -> None:
         ("fusion", recipe.model.fusion),
     ):
         assert isinstance(resolve(kind, name), type)
+
+
+def _recipes(grid: Grid) -> dict[str, Recipe]:
+    return {variant.name: grid.recipe(variant) for variant in grid.variants}
+
+
+def test_there_are_recipes_and_grids() -> None:
+    assert {path.stem for path in RECIPES} >= {"playhouse", "photos", "emotic", "caers", "bold", *OF_PAPERS}
+    assert {path.stem for path in GRIDS} >= {"modality", "box", "words", "loss", "queries", "size"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_loads_and_names_parts_that_exist(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    _require_parts(recipe)
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_a_grid_loads_and_each_of_its_variants_is_another_recipe_or_control(path: Path) -> None:
+    grid = load_grid(path)
+    assert grid.name == f"playhouse-{path.stem}"
+    assert grid.referred.name == grid.reference
+    made = {}
+    for variant in grid.variants:
+        recipe = grid.recipe(variant, seed=0)
+        _require_parts(recipe)
+        unnamed = recipe.model_copy(update={"name": "any"})
+        made[variant.name] = (unnamed.digest(), variant.texts, variant.train_share)
+    assert len(set(made.values())) == len(made)
+
+
+def test_the_grid_of_modalities_has_every_fusion() -> None:
+    recipes = _recipes(load_grid(ROOT / "recipes" / "ablations" / "modality.toml"))
+    assert {recipe.model.fusion for recipe in recipes.values()} == set(names("fusion"))
+
+
+@pytest.mark.parametrize("name", OF_PAPERS)
+def test_a_recipe_of_the_paper_is_as_the_paper_says_and_names_what_it_does_not_say(name: str) -> None:
+    path = ROOT / "recipes" / f"{name}.toml"
+    recipe = load_recipe(path)
+    assert (recipe.describe.model, recipe.describe.prompt) == ("llava-hf/llava-1.5-13b-hf", "paper")
+    assert recipe.feature_marking == recipe.describe.marking == "red_box"
+    model = recipe.model
+    assert (model.layers, model.width, model.heads, model.num_queries, model.cross_every) == (
+        12, 768, 12, 32, 2,
+    )  # fmt: skip
+    text = path.read_text(encoding="utf-8")
+    training = text.index("[train]")
+    # Rates, batch, epochs; the loss; the start; the encoder.
+    assert "[inferred]" in text[text.rindex("\n\n", 0, training) : training]
+    for knob in ("init =", "vision =", "layer =", "max_text_tokens ="):
+        line = next(line for line in text.splitlines() if line.startswith(knob))
+        assert "[inferred]" in line, line

@@ -96,10 +96,15 @@ def _limit_threads(recipe: Recipe) -> None:
 # --- Train and evaluate ---
 
 
-def encode(experiment: Experiment, *, on_progress: Callable[[EncodeProgress], None] | None = None) -> None:
-    """Encodes the pictures of all splits that the cache lacks."""
+def encode(
+    experiment: Experiment,
+    *,
+    splits: Sequence[str] | None = None,
+    on_progress: Callable[[EncodeProgress], None] | None = None,
+) -> None:
+    """Encodes the pictures of the splits (all by default) that the cache lacks."""
     _limit_threads(experiment.recipe)
-    for split in experiment.dataset.splits:
+    for split in splits or experiment.dataset.splits:
         _inputs(experiment, split, text=False, on_progress=on_progress)
 
 

@@ -20,8 +20,8 @@ from mien.evaluate.words import (
     read_words,
     write_words,
 )
+from mien.inventories import show_words
 from mien.labels import CAERS, EMOTIC
-from mien.shows import show_words
 
 # --- Real answers ---
 

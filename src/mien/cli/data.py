@@ -48,7 +48,7 @@ def summary(
 ) -> None:
     """Count people, pictures and labels of every split, and the chance level; opens no picture."""
     from mien.data.summary import summarise
-    from mien.shows import show_summary
+    from mien.inventories import show_summary
 
     console = make_console(as_json)
     found = summarise(_dataset(what, root, options, overrides))
@@ -76,8 +76,8 @@ def verify(
     from mien.data.agreement import agreement
     from mien.data.summary import summarise
     from mien.data.verify import verify as check
+    from mien.inventories import show_verdict
     from mien.report.audit import write_audit
-    from mien.shows import show_verdict
 
     console = make_console(as_json)
     recipe = _described(what, root, options, overrides)

@@ -90,7 +90,7 @@ def run(
     from mien import descriptions, pipeline
     from mien import experiment as experiments
     from mien.describe.shards import Shard
-    from mien.shows import show_preflight
+    from mien.inventories import show_preflight
 
     console = make_console(as_json)
     if cluster is not None:
@@ -124,7 +124,7 @@ def run(
 def _show_dry_run(ahead: Any, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from mien.shows import show_preflight
+    from mien.inventories import show_preflight
 
     make_console(as_json).result(asdict(ahead), None)
     if not as_json:

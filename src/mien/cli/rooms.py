@@ -101,6 +101,46 @@ def compare(
 
 
 @rooms.command()
+def ablate(
+    grid: Annotated[
+        Path, typer.Argument(help="A grid in TOML, as in recipes/ablations/.", show_default=False)
+    ],
+    base: Annotated[
+        Path | None, typer.Option("--base", help="Another base recipe than the grid's.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", min=0, help="Only this seed; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where the runs go.", show_default="runs/RECIPE-GRID")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train variants of a recipe with several seeds, and set each beside a reference; what is there already,
+    or the same for several variants, is not made again."""
+    from mien import experiment as experiments
+    from mien.ablation.grid import load_grid
+    from mien.ablation.study import ablate as run_grid
+    from mien.ablation.study import ablation_folder
+    from mien.shows import show_ablation
+
+    console = make_console(as_json)
+    loaded = load_grid(grid, base=base, overrides=overrides or (), seeds=seeds or ())
+    console.note(experiments.notice(loaded.recipe(loaded.referred)))
+    found = run_grid(
+        loaded,
+        out or ablation_folder(loaded),
+        cache=cache_folder(),
+        note=console.note,
+        on_describe=console.describing,
+    )
+    console.result(found.to_json(), None)
+    if not as_json:
+        typer.echo(show_ablation(found))
+
+
+@rooms.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run directory with results.", show_default=False)],
     as_json: AsJson = False,

@@ -51,7 +51,7 @@ def status(
     """Count what is described, failed and missing in every split."""
     from mien import descriptions
     from mien.describe.questions import Questioner
-    from mien.shows import show_status
+    from mien.inventories import show_status
 
     console = make_console(as_json)
     experiment = _experiment(recipe, overrides, out)
@@ -158,7 +158,7 @@ def merge(
 def models(as_json: AsJson = False) -> None:
     """Show models that are known to describe well; any other image-text-to-text model works too."""
     from mien.describe.models import listing
-    from mien.shows import show_models
+    from mien.inventories import show_models
 
     found = listing()
     make_console(as_json).result({"models": found}, None)
@@ -169,7 +169,7 @@ def models(as_json: AsJson = False) -> None:
 def prompts(as_json: AsJson = False) -> None:
     """Show the prompts that a recipe may name."""
     from mien.describe.prompts import listing
-    from mien.shows import show_prompts
+    from mien.inventories import show_prompts
 
     found = listing()
     make_console(as_json).result({"prompts": found}, None)
@@ -193,7 +193,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Find out what the words are worth, and whether they were told the answer."""
-    from mien.shows import show_words
+    from mien.inventories import show_words
 
     console = make_console(as_json)
     found = _audit(recipe, overrides, out, splits, answers, labels)

@@ -1,0 +1,172 @@
+"""A whole ablation: checked, described, encoded, trained, scored, compared, and written down.
+
+Goes in: a grid, a folder. Comes out: `results.json` and a page there, and an `Ablation`.
+Knows nothing about: printing, the environment, how any room works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+from mien.ablation.grid import Grid
+from mien.ablation.runs import Job, jobs_of, train_and_score
+from mien.ablation.stock import Reused, check, describe_missing, encode_missing, open_whole
+from mien.describe.progress import Progress
+from mien.errors import RunError
+from mien.evaluate.evaluation import keep_split
+from mien.evaluate.metrics import default_metrics, metric
+from mien.evaluate.results import RESULTS, Results, compare, label_rows, score_rows, write_results
+from mien.evaluate.scores import SplitScores, scores_file
+from mien.experiment import find_descriptions
+from mien.recipe import Recipe
+from mien.report.page import report
+from mien.runs import Run
+
+__all__ = ["Ablation", "ablate", "ablation_folder"]
+
+_WORKERS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """What an ablation came to; `reused` by kind: descriptions, features, runs."""
+
+    results: Results
+    reference: str
+    metric: str
+    split: str
+    reused: Mapping[str, Reused]
+    out: Path
+    report: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """`rows` and `differences` as in `results.json`, and the rest beside them, as plain JSON values."""
+        return {
+            **asdict(self.results),
+            "reference": self.reference,
+            "metric": self.metric,
+            "split": self.split,
+            "reused": {kind: {"n": one.there, "of": one.wanted} for kind, one in self.reused.items()},
+            "report": str(self.report),
+        }
+
+
+def ablation_folder(grid: Grid) -> Path:
+    """Where an ablation goes if nobody says."""
+    return Path("runs") / grid.name
+
+
+def ablate(
+    grid: Grid,
+    out: Path,
+    *,
+    cache: Path,
+    command: str = "ablate",
+    note: Callable[[str], None] = lambda _: None,
+    on_describe: Callable[[Progress], None] | None = None,
+) -> Ablation:
+    """Everything; what was finished in `out` before is not done again, nor what variants have in common.
+
+    Raises the error of the first variant that cannot run, by its name, before anything is made.
+    """
+    out = out.absolute()
+    recipe = grid.recipe(grid.referred)
+    split = grid.split or recipe.evaluate.splits[0]
+    jobs = jobs_of(grid, out=out, cache=cache, split=split)
+    one_each = open_whole([job for job in jobs if job.seed == grid.seeds[0]])
+    check(one_each, metrics=_named_metrics(grid, recipe))
+    _settle(out, recipe.model_copy(update={"name": grid.name}), command)
+    reused = {
+        "descriptions": describe_missing(one_each, note=note, on_progress=on_describe),
+        "features": encode_missing(one_each, note=note),
+        "runs": _train(jobs, note),
+    }
+    return _conclude(grid, jobs, out, reused)
+
+
+def _named_metrics(grid: Grid, recipe: Recipe) -> Sequence[str]:
+    asked = recipe.evaluate.metrics
+    return (*(() if asked == "auto" else asked), *([grid.metric] if grid.metric else []))
+
+
+def _settle(out: Path, recipe: Recipe, command: str) -> None:
+    """Makes the ablation's own run directory, or sees that an earlier one there was of this reference."""
+    try:
+        Run.open_or_create(out, command=command, recipe=recipe.to_json(), digest=recipe.digest())
+    except RunError as error:
+        raise RunError(str(error), hint=f"delete {out}, or give another folder with --out") from error
+
+
+def _train(jobs: Sequence[Job], note: Callable[[str], None]) -> Reused:
+    """Trains and scores what is not finished."""
+    waiting = [job for job in jobs if not job.is_finished]
+    if waiting:
+        names = ", ".join(dict.fromkeys(job.variant.name for job in waiting))
+        note(f"training {len(waiting)} models: {names}")
+        # Forking a process that has run torch may hang; two workers, because a model is small enough for one
+        # core.
+        with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
+            for job in pool.map(train_and_score, waiting):
+                note(f"trained {job.variant.name}, seed {job.seed}")
+    return Reused(len(jobs) - len(waiting), len(jobs))
+
+
+def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, Reused]) -> Ablation:
+    """The rows and differences, the files, the page."""
+    scores = {
+        variant.name: [
+            SplitScores.load(scores_file(job.run, job.split)) for job in jobs if job.variant == variant
+        ]
+        for variant in grid.variants
+    }
+    options = grid.recipe(grid.referred).evaluate
+    name, reference = _metric(grid, scores[grid.reference]), (grid.reference, scores[grid.reference])
+    asked = options.metrics
+    wanted = asked if asked == "auto" else tuple(dict.fromkeys((*asked, name)))
+    rows = [
+        score_rows(one, runs, seeds=grid.seeds, metrics=wanted, resamples=options.bootstrap)
+        for one, runs in scores.items()
+    ]
+    results = Results(
+        rows=tuple(row for found in rows for row in found),
+        differences=tuple(
+            compare(reference, other, metric_name=name, resamples=options.bootstrap)
+            for other in scores.items()
+            if other[0] != grid.reference
+        ),
+        labels=label_rows(reference[1], name=grid.reference, resamples=options.bootstrap),
+    )
+    write_results(out / RESULTS, results)
+    _keep_examples(next(job for job in jobs if job.variant == grid.referred), reference[1][0], out)
+    return Ablation(
+        results=results,
+        reference=grid.reference,
+        metric=name,
+        split=reference[1][0].split,
+        reused=reused,
+        out=out,
+        report=report(out),
+    )
+
+
+def _metric(grid: Grid, runs: Sequence[SplitScores]) -> str:
+    """The metric of the differences: the grid's, else the first of the recipe, else of the label set."""
+    label_set = runs[0].label_set
+    if grid.metric is not None:
+        return metric(grid.metric, label_set).name
+    asked = grid.recipe(grid.referred).evaluate.metrics
+    names = default_metrics(label_set, dimensions=False) if asked == "auto" else asked
+    return metric(names[0], label_set).name
+
+
+def _keep_examples(job: Job, scores: SplitScores, out: Path) -> None:
+    """What the page shows of the reference's first seed."""
+    experiment = job.experiment()
+    samples = experiment.samples(job.split)
+    texts = find_descriptions(experiment, samples).texts if experiment.store.exists() else {}
+    keep_split(out, scores, samples, texts)

@@ -1,0 +1,281 @@
+"""Ablations: controls, grids, what is checked before anything is made, and one small grid as a command."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.ablation.controls import emptied, masked, share_of, shuffled, text_control
+from mien.ablation.grid import Grid, load_grid
+from mien.ablation.runs import jobs_of
+from mien.ablation.stock import check, describe_missing, encode_missing, open_whole
+from mien.ablation.study import ablate
+from mien.cli import main
+from mien.errors import ConfigError, DataError, MienError, UnknownNameError, WeightsError
+from mien.labels import CAERS, EMOTIC
+from mien.types import Sample, Subject
+
+ROOT = Path(__file__).parent.parent.parent
+GRIDS = sorted((ROOT / "recipes" / "ablations").glob("*.toml"))
+BASE = """name = "tiny"
+[data]
+name = "playhouse"
+options = { train = 16, val = 8, test = 10, seed = 3 }
+[describe]
+engine = "fake"
+model = "none"
+[model]
+width = 16
+heads = 2
+num_queries = 2
+[train]
+epochs = 1
+batch_size = 8
+[evaluate]
+bootstrap = 50
+"""
+MODALITY = """name = "modality"
+base = "tiny.toml"
+seeds = [0]
+reference = "fused"
+[variants.fused]
+[variants.image]
+set = ["model.fusion=image_only"]
+"""
+SMALL = ("data.options={ train = 10, val = 6, test = 6 }", "describe.engine=fake", "run.threads=1")
+
+WriteGrid = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteGrid:
+    """Writes a grid beside its base recipe."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "tiny.toml").write_text(BASE)
+
+    def grid(text: str) -> Path:
+        (tmp_path / "grid.toml").write_text(text)
+        return tmp_path / "grid.toml"
+
+    return grid
+
+
+def _sample(picture: str, person: int) -> Sample:
+    return Sample(subject=Subject.still(f"{picture}:{person}", Path(picture)), target=None, split="train")
+
+
+# --- Controls ---
+
+
+def test_shuffled_gives_everybody_the_words_of_somebody_else() -> None:
+    texts = {f"id-{n}": f"text {n}" for n in range(9)}
+    found = shuffled(texts)
+    assert sorted(found.values()) == sorted(texts.values())
+    assert all(found[name] != texts[name] for name in texts)
+    assert found == shuffled(dict(reversed(texts.items())))
+    assert shuffled({}) == {}
+
+
+def test_emptied_keeps_who_was_described() -> None:
+    assert emptied({"a": "sad", "b": "calm"}) == {"a": "", "b": ""}
+    assert text_control(None, EMOTIC) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "left"),
+    [
+        ("He looks happy, with sadness nearby.", EMOTIC, "He looks [MASK], with [MASK] nearby."),
+        ("Doubt or confusion; she seems confused.", EMOTIC, "[MASK] or [MASK]; she seems [MASK]."),
+        ("An ANGRY man, pleased and excited.", EMOTIC, "An [MASK] man, [MASK] and [MASK]."),
+        ("What happens is dangerous on average, unhappy.", EMOTIC, None),
+        (
+            "A sympathetic, averse, anticipating, sensitive friend.",
+            EMOTIC,
+            "A [MASK], [MASK], [MASK], [MASK] friend.",
+        ),
+        ("A neutral face, disgusted.", CAERS, "A [MASK] face, [MASK]."),
+    ],
+)
+def test_masked_leaves_no_word_of_a_label(text: str, labels: Any, left: str | None) -> None:
+    assert masked({"id": text}, labels=labels.labels) == {"id": left or text}
+
+
+@pytest.mark.parametrize("labels", [EMOTIC, CAERS], ids=lambda one: one.name)
+def test_masked_finds_every_label_itself(labels: Any) -> None:
+    found = masked({label: f"the {label.lower()} here" for label in labels.labels}, labels=labels.labels)
+    assert {re.sub(r"\W+", " ", text).split()[0] for text in found.values()} == {"the"}
+    assert all(text in ("the [MASK] here", "the [MASK]/[MASK] here") for text in found.values())
+
+
+def test_a_share_keeps_people_of_one_picture_together_and_is_within_a_larger_one() -> None:
+    samples = [_sample(f"far/folder/{n}.png", person) for n in range(20) for person in range(2)]
+    elsewhere = [_sample(f"near/far/folder/{n}.png", person) for n in range(20) for person in range(2)]
+    quarter, half = share_of(samples, 0.25), share_of(samples, 0.5)
+    assert (len(quarter), len(half)) == (10, 20)
+    assert [one for one in half if one in quarter] == quarter
+    assert {one.subject.id for one in share_of(elsewhere, 0.25)} == {
+        f"near/{one.subject.id}" for one in quarter
+    }
+    assert share_of(samples, 1.0) == samples
+    assert len(share_of(samples, 0.001)) == 2
+
+
+# --- Grids ---
+
+
+def test_a_grid_names_its_recipes_and_what_is_given_comes_before_the_variants(write: WriteGrid) -> None:
+    grid = load_grid(write(MODALITY), overrides=["model.fusion=concat", "train.lr=0.01"], seeds=[4, 5])
+    assert (grid.name, grid.seeds) == ("tiny-modality", (4, 5))
+    image = grid.recipe(grid.variant("image"), 5)
+    assert (image.name, image.model.fusion, image.train.lr, image.train.seed) == (
+        "image", "image_only", 0.01, 5,
+    )  # fmt: skip
+    assert grid.recipe(grid.referred).model.fusion == "concat"
+    with pytest.raises(UnknownNameError, match="imago"):
+        grid.variant("imago")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('reference = "fused"', 'reference = "fusd"', "the reference 'fusd' is not among the variants"),
+        ("[variants.image]", '[variants."../image"]', "variants"),
+        ("seeds = [0]", "seeds = [1, 1]", "not distinct"),
+        ("set = [", 'texts = "reversed"\nset = [', "variants.image.texts"),
+        ("set = [", "train_share = 0.0\nset = [", "variants.image.train_share"),
+        ("set = [", "sets = [", "unknown key 'variants.image.sets'"),
+    ],
+)
+def test_a_grid_that_is_wrong_says_where(write: WriteGrid, old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_grid(write(MODALITY.replace(old, new)))
+    assert message in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_every_grid_that_ships_could_run(path: Path, tmp_path: Path) -> None:
+    grid = load_grid(path, overrides=SMALL)
+    check(open_whole(_jobs(grid, tmp_path)), metrics=["mAP"])
+
+
+# --- Before anything is made ---
+
+
+def _jobs(grid: Grid, folder: Path) -> list[Any]:
+    jobs = jobs_of(grid, out=folder / "out", cache=folder / "cache", split="test")
+    return [job for job in jobs if job.seed == grid.seeds[0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ('describe.engine=local", "describe.model=/no/such/vlm', WeightsError, "no model at /no/such/vlm"),
+        ("features.vision=/no/such/encoder", WeightsError, "encoder"),
+        ("features.tokenizer=/no/such/words", WeightsError, "words"),
+        ("model.init=/no/such/start", WeightsError, "start"),
+        ("model.options={ pooling = 'best' }", ConfigError, "pooling"),
+        ("train.loss=cross_entropy", ConfigError, "needs exactly one label"),
+        ("describe.prompt=papr", MienError, "papr"),
+        ("train.select_on=dev", DataError, "dev"),
+        ("data.options={ train = 16, val = 8, test = 9, seed = 3 }", DataError, "other subjects of 'test'"),
+    ],
+)
+def test_a_variant_that_cannot_run_is_named_before_anything_is_made(
+    write: WriteGrid, tmp_path: Path, change: str, error: type[MienError], message: str
+) -> None:
+    grid = load_grid(write(MODALITY + f'[variants.faulty]\nset = ["{change}"]\n'))
+    with pytest.raises(error, match="variant faulty: ") as caught:
+        ablate(grid, tmp_path / "out", cache=tmp_path / "cache")
+    assert message in f"{caught.value} {caught.value.hint}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_variant_with_an_unknown_key_is_named(write: WriteGrid, tmp_path: Path) -> None:
+    grid = load_grid(write(MODALITY.replace("model.fusion", "model.fuson")))
+    with pytest.raises(ConfigError, match=r"variant image: unknown key 'model\.fuson'"):
+        ablate(grid, tmp_path / "out", cache=tmp_path / "cache")
+
+
+# --- What is missing ---
+
+
+def test_variants_share_what_they_have_in_common(write: WriteGrid, tmp_path: Path) -> None:
+    more = '[variants.unmarked]\nset = ["features.marking=none"]\n[variants.half]\ntrain_share = 0.5\n'
+    variants = open_whole(_jobs(load_grid(write(MODALITY + more)), tmp_path))
+    notes: list[str] = []
+    found = describe_missing(variants, note=notes.append, on_progress=None)
+    assert (found.there, found.wanted) == (68, 102)  # one of the three that read is described
+    pictures = encode_missing(variants, note=notes.append)
+    assert (pictures.there, pictures.wanted) == (68, 136)  # two of four look otherwise
+    assert notes == ["describing: fused", "encoding the pictures: fused", "encoding the pictures: unmarked"]
+    again = describe_missing(variants, note=notes.append, on_progress=None)
+    assert (again.there, again.wanted) == (102, 102)
+
+
+def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Path) -> None:
+    (job, _) = _jobs(load_grid(write(MODALITY)), tmp_path)
+    job.run.mkdir(parents=True)
+    for name in ("model.safetensors", "scores-test.npz"):
+        (job.run / name).touch()
+    assert not job.is_finished
+    job.finish()
+    assert job.is_finished
+    (changed, _) = _jobs(load_grid(write(MODALITY.replace("d]\n[", 'd]\ntexts = "empty"\n['))), tmp_path)
+    assert changed.run == job.run
+    assert not changed.is_finished
+    (job.run / "scores-test.npz").unlink()
+    assert not job.is_finished
+
+
+# --- All of it ---
+
+
+def test_a_small_grid_as_a_command_and_again(
+    write: WriteGrid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = write(MODALITY + '[variants.few]\ntexts = "shuffled"\ntrain_share = 0.5\n')
+    arguments = ["ablate", str(grid), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--json"]) == 0, capsys.readouterr().err
+    document = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in document["rows"] if row["metric"] == "mAP"}
+    assert set(rows) == {"fused", "image", "few"}
+    assert len({row["value"] for row in rows.values()}) == 3
+    for row in rows.values():
+        assert row["low"] <= row["value"] <= row["high"]
+        assert (row["split"], row["n"], row["seeds"]) == ("test", 10, [0])
+    differences = {item["b"]: item for item in document["differences"]}
+    assert set(differences) == {"image", "few"}
+    assert differences["image"]["value"] == pytest.approx(rows["fused"]["value"] - rows["image"]["value"])
+    assert document["reused"] == {
+        "descriptions": {"n": 34, "of": 68},
+        "features": {"n": 68, "of": 102},
+        "runs": {"n": 0, "of": 3},
+    }
+    kept = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (kept["rows"], kept["differences"]) == (document["rows"], document["differences"])
+    page = Path(document["report"]).read_text()
+    assert "fused" in page
+
+    # Again: nothing is made, trained or scored anew, and the numbers are the same.
+    models = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("model.safetensors")}
+    assert len(models) == 3
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert "reused: 68 of 68 descriptions, 102 of 102 features, 3 of 3 runs" in shown.out
+    assert "training" not in shown.err
+    assert re.search(rf"image +{rows['image']['value']:.3f}", shown.out)
+    assert "fused minus it, paired" in shown.out
+    assert models == {file: file.stat().st_mtime_ns for file in models}
+    looks = [
+        line
+        for line in (tmp_path / "out/few/seed-0/events.jsonl").read_text().splitlines()
+        if '"test"' in line
+    ]
+    assert len(looks) == 1
+
+    # Another reference is another ablation.
+    assert main([*arguments, "--set", "train.lr=0.5"]) == 4
+    assert "--out" in capsys.readouterr().err
