@@ -21,6 +21,7 @@ Knows nothing about: printing, logging, or the libraries whose exceptions it sta
     |       `-- StoreLockedError   another process writes to it (retryable)
     |-- WeightsError        5  weights are not available
     |-- EngineError         6  a describing engine or a device failed (retryable if it says so)
+    |   `-- EngineDownError    the engine cannot work at all, whatever it is asked
     `-- ClusterError        6  the machines that engines run on failed, whatever they were asked
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "DamagedError",
     "DataError",
     "DivergedError",
+    "EngineDownError",
     "EngineError",
     "ImageError",
     "ItemsFailedError",
@@ -149,6 +151,10 @@ class EngineError(MienError):
     def __init__(self, message: str, *, hint: str = "", retryable: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.retryable = retryable
+
+
+class EngineDownError(EngineError):
+    """An engine that cannot work at all: no device, library or server. No item is to blame for it."""
 
 
 class ClusterError(MienError):

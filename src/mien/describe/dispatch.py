@@ -21,7 +21,7 @@ from mien.describe.backoff import Backoff
 from mien.describe.endpoints import AllDownError, Endpoint, Endpoints
 from mien.describe.engine import Reply, Request
 from mien.describe.exchange import Exchange, ExchangeError
-from mien.errors import EngineError
+from mien.errors import EngineDownError, EngineError
 
 __all__ = ["Dispatcher", "Sender"]
 
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 # So many refusals before the first answer, and it is no longer the items' doing: a wrong option, it may be.
 _REFUSED_ALL: Final = 16
+_FORBIDDEN: Final = "status 403"
 _MAX_BYTES: Final = 16 * 2**20  # of an answer; a description has a few thousand
 _MAX_CONNECT: Final = 10.0  # seconds; a server that takes longer to say hello is not there
 # Servers close a silent connection after 5 s or later (uvicorn: 5), and a request must not meet that.
@@ -94,10 +95,14 @@ class Sender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
-    """What came of one request; `doubtful`: no server answered anybody while it was tried."""
+    """What came of one request; `doubtful`: no server answered anybody while it was tried.
+
+    `down`: why no server was there to ask.
+    """
 
     reply: Reply | EngineError
     doubtful: bool = False
+    down: AllDownError | None = None
 
 
 class Dispatcher:
@@ -120,14 +125,20 @@ class Dispatcher:
         self._backoff = backoff
         self._failed_at = 0.0  # when a whole call last failed
         self._num_refused = 0
+        self._num_forbidden = 0  # in a row, after the servers had answered somebody
 
     async def describe(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
         """One reply or error for each, in order; raises EngineError if it is the servers' own."""
         results = await asyncio.gather(*(self._result(request) for request in requests))
         if all(result.doubtful for result in results):
             self._failed_at = time.monotonic()
+            down = next((result.down for result in results if result.down is not None), None)
+            if down is not None:
+                trouble = down.trouble
+                raise EngineDownError(str(down), hint=trouble.hint, retryable=trouble.kind == "away")
             raise next(result.reply for result in results if isinstance(result.reply, EngineError))
         self._require_some_answer(results)
+        self._require_some_right(results)
         return [result.reply for result in results]
 
     async def _result(self, request: Request) -> _Result:
@@ -139,9 +150,13 @@ class Dispatcher:
                 # In a thread, for it takes milliseconds; and before there is a place, ahead of the servers.
                 body = body or await asyncio.to_thread(self._exchange.body, request)
                 async with self._endpoints.place(avoid=last) as last:
-                    return _Result(reply=await self._reply(last, body))
+                    reply = await self._reply(last, body)
+                self._num_forbidden = 0
+                return _Result(reply=reply)
             except AllDownError as error:
-                return _Result(reply=_engine_error(error, error.trouble), doubtful=True)
+                # Others of the call may have been answered: this one is asked again, and then it shows.
+                unasked = EngineError(str(error), hint=error.trouble.hint, retryable=True)
+                return _Result(reply=unasked, doubtful=True, down=error)
             except ExchangeError as trouble:
                 _log.debug("subject %r at %s: %s", request.subject_id, last and last.url, trouble)
                 num_tried += trouble.kind in ("item", "server", "busy")
@@ -162,6 +177,7 @@ class Dispatcher:
 
     def _given_up(self, trouble: ExchangeError, num_tried: int, began: float) -> _Result:
         if trouble.kind == "item":
+            self._num_forbidden += str(trouble).startswith(_FORBIDDEN)
             return _Result(reply=_engine_error(trouble, trouble))
         doubtful = self._endpoints.answered_at < began
         error = EngineError(
@@ -171,13 +187,22 @@ class Dispatcher:
         )
         return _Result(reply=error, doubtful=doubtful)
 
+    def _require_some_right(self, results: Sequence[_Result]) -> None:
+        """One picture may be forbidden; so many in a row are a quota or a right that is gone."""
+        if self._num_forbidden >= _REFUSED_ALL:
+            last = [result.reply for result in results if isinstance(result.reply, EngineError)][-1]
+            raise EngineDownError(
+                f"the servers forbade {self._num_forbidden} requests in a row, the last: {last}",
+                hint="see whether the key's quota or rights are gone; what was described is kept",
+            )
+
     def _require_some_answer(self, results: Sequence[_Result]) -> None:
         if any(endpoint.has_described for endpoint in self._endpoints.all):
             return
         refused = [result.reply for result in results if isinstance(result.reply, EngineError)]
         self._num_refused += len(refused)
         if self._num_refused >= _REFUSED_ALL:
-            raise EngineError(
+            raise EngineDownError(
                 f"the servers refused each of the first {self._num_refused} requests: {refused[-1]}",
                 hint=refused[-1].hint,
             )
@@ -197,7 +222,7 @@ def _http() -> Any:
     try:
         import httpx2
     except ImportError as error:
-        raise EngineError(
+        raise EngineDownError(
             "the engine 'remote' needs the library httpx2", hint="install it with: pip install 'mien[remote]'"
         ) from error
     return httpx2

@@ -33,6 +33,8 @@ __all__ = ["DescribeSummary", "Progress", "describe"]
 _CHUNK: Final = 64
 # So many items in a row that each took the engine down are no poison items: the engine is broken.
 _BROKEN_AFTER: Final = 16
+# Fewer will do where it has not worked for any item of the run.
+_BROKEN_FROM_THE_START: Final = 4
 
 
 def describe(
@@ -124,6 +126,7 @@ class _Job:
         self._waiting: Counter[str] = Counter()
         # Failures held back until it is clear that they are the items' own and not a broken engine's.
         self._suspects: list[Failure] = []
+        self._has_worked = False  # the engine has, for some item
 
     # --- Which questions are open ---
 
@@ -195,6 +198,8 @@ class _Job:
     def finish(self) -> None:
         """Writes the failures that were held back: the subjects ended before the engine looked broken."""
         held, self._suspects = self._suspects, []
+        if len(held) >= _BROKEN_FROM_THE_START and not self._has_worked:
+            raise _broken(self._engine, held)
         self._write([], held, [])
 
     def _sort(
@@ -208,6 +213,7 @@ class _Job:
             descriptions.append(self._description(question, result))
         if not outcome.engine_failed:
             # The engine works, so what took it down before was the items' own doing.
+            self._has_worked = True
             failures += self._suspects
             self._suspects = []
 

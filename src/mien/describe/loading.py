@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from mien.describe.model_errors import first_line, unloadable
 from mien.describe.weights import ModelFolder
-from mien.errors import EngineError, WeightsError
+from mien.errors import EngineDownError, WeightsError
 
 __all__ = [
     "Loading",
@@ -56,7 +56,7 @@ def load_processor(folder: ModelFolder) -> Any:
         # Pillow's image operations: torchvision does not import beside a CPU torch from the registry.
         return transformers_library().AutoProcessor.from_pretrained(folder.path, backend="pil")
     except ImportError as error:
-        raise EngineError(
+        raise EngineDownError(
             f"the processor of {folder.name} needs a library that is missing: {first_line(error)}",
             hint="install it with: pip install 'mien[vlm]'",
         ) from error
@@ -92,7 +92,7 @@ def _quantization(folder: ModelFolder, how: Loading) -> dict[str, Any]:
     if how.quantize is None:
         return {}
     if find_spec("bitsandbytes") is None:
-        raise EngineError(
+        raise EngineDownError(
             f"model {folder.name} in {how.quantize} needs the library bitsandbytes",
             hint="install it with: pip install 'mien[quantize]', or leave out describe.options.quantize",
         )
@@ -108,7 +108,7 @@ def on_device(model: Any, device: str) -> Any:
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
-        raise EngineError(
+        raise EngineDownError(
             f"device {device!r} cannot be used: {first_line(error)}",
             hint="set run.device to cpu, cuda or mps",
         ) from error

@@ -122,17 +122,19 @@ class LocalEngine(Engine):
     def _answer(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
         """Replies to as many of the first requests as the memory holds, which is remembered."""
         size = min(len(requests), self._fits or len(requests))
+        with model_errors(self._folder):
+            model = self._model  # here: a load that fails is no batch that is too large
         while True:
             try:
                 with model_errors(self._folder):
-                    return self._model.answer(requests[:size], self._max_new_tokens)
+                    return model.answer(requests[:size], self._max_new_tokens)
             except EngineError as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise
             # Outside of the handler: the traceback that it holds keeps the tensors alive.
             size = self._fits = (size + 1) // 2
             log.info("out of memory; going on with %d requests at once", size)
-            self._model.free()
+            model.free()
 
     @cached_property
     def _model(self) -> LocalModel:

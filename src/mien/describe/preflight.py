@@ -141,7 +141,7 @@ def _tokens_in(questioner: Questioner, rates: Rates) -> int:
 
 
 def _mean_length(store: Store | None) -> float | None:
-    lengths = [len(item.text) for item in islice(store, _ROWS_READ)] if store else []
+    lengths = [len(item.text) for item in islice(store, _ROWS_READ)] if store is not None else []
     return sum(lengths) / len(lengths) if lengths else None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mien.describe.engine import Engine, Reply, Request
-from mien.errors import EngineError
+from mien.errors import EngineDownError, EngineError
 
 __all__ = ["Outcome", "ask"]
 
@@ -32,11 +32,13 @@ class Outcome:
 
 
 def ask(engine: Engine, requests: Sequence[Request], *, max_attempts: int = 3) -> list[Outcome]:
-    """One outcome for each request, in order; errors other than EngineError pass through."""
+    """One outcome for each request, in order; EngineDownError and errors of other kinds pass through."""
     if not requests:
         return []
     try:
         replies = _replies(engine, requests)
+    except EngineDownError:
+        raise  # the halves would fare no better
     except EngineError as error:
         if len(requests) == 1:
             return [_insist(engine, requests[0], error, max_attempts, engine_failed=True)]
@@ -63,6 +65,8 @@ def _insist(
             return Outcome(result=error, attempts=attempt, engine_failed=engine_failed)
         try:
             reply, engine_failed = _replies(engine, [request])[0], False
+        except EngineDownError:
+            raise
         except EngineError as raised:
             reply, engine_failed = raised, True
         if isinstance(reply, Reply):

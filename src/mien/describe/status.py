@@ -59,8 +59,9 @@ def outcomes(
     """Each subject, in order, and whether it is described, or the failure that is kept in its place."""
     for group in groups(subjects, _GROUP):
         keys = [questioner.key(subject) for subject in group]
-        described = store.described(keys) if store else set()
-        failures = {failure.key: failure for failure in store.failures(keys)} if store else {}
+        described = store.described(keys) if store is not None else set()
+        found = store.failures(keys) if store is not None else []
+        failures = {failure.key: failure for failure in found}
         for subject, key in zip(group, keys, strict=True):
             yield subject, True if key in described else failures.get(key, False)
 

@@ -130,6 +130,10 @@ class Store:
         """How many descriptions there are."""
         return int(next(self._rows("select count(*) from descriptions"))[0])
 
+    def __bool__(self) -> bool:
+        """A store is there, also while it holds no description; counting them would take a while."""
+        return True
+
     def __iter__(self) -> Iterator[Description]:
         """All descriptions, in the order of keys, one at a time."""
         return map(_description, self._rows(f"{_DESCRIPTIONS} order by key"))
@@ -255,12 +259,18 @@ def _take_lock(path: Path) -> int:
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(lock)
         raise StoreLockedError(
             f"store {path} is being written by another process ({holder})",
             hint="wait for it to end, or name another store",
+        ) from error
+    except OSError as error:  # as on network file systems without locks
+        os.close(lock)
+        raise StoreError(
+            f"store {path} cannot be locked: {error.strerror}",
+            hint="keep it on a file system that can lock files, such as a local disk",
         ) from error
     # Who holds it is for messages only: on a full disk it stays unsaid.
     with suppress(OSError):

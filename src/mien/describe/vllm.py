@@ -23,7 +23,7 @@ from mien.describe.engine import Engine, Reply, Request
 from mien.describe.loading import load_processor
 from mien.describe.model_errors import first_line
 from mien.describe.weights import find_model, square_input
-from mien.errors import EngineError
+from mien.errors import EngineDownError, EngineError
 from mien.options import Options
 from mien.recipe import DescribeOptions, RunOptions
 
@@ -168,7 +168,7 @@ class VllmEngine(Engine):
     def _failure(self, request: Request, error: Exception, *, dead: bool) -> EngineError:
         message = f"{type(error).__name__}: {first_line(error)}"
         if dead:
-            raise EngineError(
+            raise EngineDownError(
                 f"vLLM stopped: {message}", hint="run again; what was described is kept", retryable=True
             ) from error
         return EngineError(
@@ -182,7 +182,7 @@ def _start_vllm(path: Any, dtype: str, options: VllmOptions) -> Any:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
     except ImportError as error:
-        raise EngineError(f"engine 'vllm' needs vLLM: {first_line(error)}", hint=_HINT) from error
+        raise EngineDownError(f"engine 'vllm' needs vLLM: {first_line(error)}", hint=_HINT) from error
     try:
         return AsyncLLM.from_engine_args(
             AsyncEngineArgs(
@@ -197,7 +197,7 @@ def _start_vllm(path: Any, dtype: str, options: VllmOptions) -> Any:
             )
         )
     except Exception as error:  # no GPU, no memory, an architecture it does not know; this is the seam
-        raise EngineError(
+        raise EngineDownError(
             f"vLLM cannot start with {path}: {type(error).__name__}: {first_line(error)}",
             hint="see that the GPU is free and that vLLM knows the model, or use engine local",
         ) from error

@@ -1,0 +1,157 @@
+"""An engine that does not work at all: the run ends, and nobody is marked as failed for it."""
+
+import errno
+import fcntl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.describe.chat_server import MODEL, chat_server
+from tests.describe.conftest import Recording
+from tests.describe.fault_proxy import fault_proxy, unused_address
+
+from mien.describe.backoff import Backoff
+from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
+from mien.describe.generate import describe
+from mien.describe.local import LocalEngine
+from mien.describe.questions import Questioner
+from mien.describe.remote import RemoteEngine
+from mien.describe.retry import ask
+from mien.describe.status import take_stock
+from mien.describe.store import Store
+from mien.describe.vllm import VllmEngine
+from mien.errors import EngineDownError, EngineError, StoreError, StoreLockedError
+from mien.recipe import RunOptions
+from mien.types import Subject
+
+Make = Callable[..., list[Subject]]
+
+
+class Down(Recording):
+    """Notes how often it is asked, and cannot work."""
+
+    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
+        super().describe(requests)
+        raise EngineDownError("no such device", hint="plug it in")
+
+
+def remote(*urls: str) -> RemoteEngine:
+    run = RunOptions(endpoints=urls, timeout=30.0, concurrency=2, retries=1)
+    return RemoteEngine(MODEL, run=run, backoff=Backoff(base=0.001, cap=0.01, longest=0.02))
+
+
+def test_an_engine_that_is_down_is_not_asked_for_every_half(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    engine = Down(FakeEngine())
+    with pytest.raises(EngineDownError, match="no such device"):
+        describe(subjects(12), engine=engine, store=store, batch_size=8, **how)
+    assert len(engine.calls) == 1
+    assert store.failures() == []
+
+
+@pytest.mark.parametrize("count", [4, 12])
+def test_one_that_fails_on_everything_marks_nobody(
+    subjects: Make, store: Store, how: dict[str, Any], count: int
+) -> None:
+    engine = FakeEngine(FakeOptions(poison=tuple(f"s{n}" for n in range(count))))
+    with pytest.raises(EngineError, match=f"failed on {count} subjects in a row"):
+        describe(subjects(count), engine=engine, store=store, batch_size=5, **how)
+    assert store.failures() == []
+    assert describe(subjects(count), engine=FakeEngine(), store=store, **how).done == count
+
+
+def test_a_poison_item_alone_in_a_run_is_still_kept(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    summary = describe(subjects(1), engine=FakeEngine(FakeOptions(poison=("s0",))), store=store, **how)
+    assert (summary.failed, len(store.failures())) == (1, 1)
+
+
+def test_no_server_at_all_marks_nobody(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+    with pytest.raises(EngineDownError, match="cannot be reached"):
+        describe(subjects(5), engine=remote(unused_address()), store=store, batch_size=2, **how)
+    assert store.failures() == []
+
+
+@pytest.mark.parametrize("fault", ["401", "404"])
+def test_a_key_that_ends_within_a_batch_marks_nobody(
+    subjects: Make, store: Store, how: dict[str, Any], fault: str
+) -> None:
+    seen: list[str] = []
+
+    def after_three(item: str, before: int) -> str | None:
+        seen.append(item)
+        return fault if len(seen) > 3 else None
+
+    with chat_server() as server, fault_proxy(server.url, after_three) as proxy:
+        with pytest.raises(EngineDownError):
+            describe(subjects(12), engine=remote(proxy.url), store=store, batch_size=6, **how)
+        assert store.failures() == []
+        seen.clear()
+        proxy.schedule = lambda item, before: None
+        assert describe(subjects(12), engine=remote(proxy.url), store=store, **how).failed == 0
+    assert len(store) == 12
+
+
+def test_forbidden_again_and_again_is_the_servers_doing(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    seen: list[str] = []
+
+    def after_three(item: str, before: int) -> str | None:
+        seen.append(item)
+        return "403" if len(seen) > 3 else None
+
+    with (
+        chat_server() as server,
+        fault_proxy(server.url, after_three) as proxy,
+        pytest.raises(EngineDownError, match=r"forbade 1[6-9] requests in a row"),
+    ):
+        describe(subjects(60), engine=remote(proxy.url), store=store, batch_size=4, **how)
+    assert len(store.failures()) <= 16
+
+
+def test_vllm_that_cannot_start_is_started_once(tmp_path: Path) -> None:
+    starts: list[object] = []
+
+    def start(*what: object) -> object:
+        starts.append(what)
+        raise EngineDownError("no GPU")
+
+    engine = VllmEngine("playhouse", start=start)
+    with pytest.raises(EngineDownError):
+        ask(engine, [Request(subject_id=str(n), images=(), prompt="How?") for n in range(8)])
+    assert len(starts) == 1
+
+
+def test_a_device_without_room_for_the_model_is_no_batch_that_is_too_large() -> None:
+    engine = LocalEngine("playhouse", device="cuda")
+    with pytest.raises(EngineDownError, match="cannot be used"):
+        ask(engine, [Request(subject_id=str(n), images=(), prompt="How?") for n in range(8)])
+
+
+# --- What status sees, and locks ---
+
+
+def test_a_store_that_holds_failures_only_is_a_store(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    engine = FakeEngine(FakeOptions(refuse=("s0", "s1")))
+    describe(subjects(2), engine=engine, store=store, **how)
+    questioner = Questioner(engine=engine, **how)
+    stock = take_stock(subjects(3), questioner=questioner, store=store)
+    assert (stock.described, stock.missing, sum(stock.failed.values())) == (0, 1, 2)
+
+
+def test_a_file_system_without_locks_is_not_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StoreError, match="cannot be locked: No locks available") as caught:
+        Store(tmp_path / "store.sqlite")
+    assert not isinstance(caught.value, StoreLockedError)
