@@ -9,7 +9,7 @@ from PIL import Image
 from mien.errors import UsageError
 from mien.images import Marking, fit, mark
 from mien.types import Box, ImageRef, Subject
-from mien.views import load_frames, prepare, prepare_frames, viewed
+from mien.views import load_frames, prepare, prepare_frames, prepare_pictures, viewed
 
 Paint = Callable[..., Path]
 PLAIN = Marking(style="none")
@@ -66,3 +66,13 @@ def test_every_frame_is_marked_with_its_own_box(paint: Paint) -> None:
 def test_an_unknown_view_is_refused(paint: Paint) -> None:
     with pytest.raises(UsageError, match="view of a clip"):
         viewed(_album(paint), "middle")  # type: ignore[arg-type]
+
+
+def test_a_model_of_several_pictures_gets_every_frame(paint: Paint) -> None:
+    album = _album(paint)
+    shown = prepare_pictures(album, marking=PLAIN, clip="frames", size=32)
+    assert [image.getpixel((16, 16)) for image in shown] == [
+        Image.new("RGB", (1, 1), name).getpixel((0, 0)) for name in COLOURS
+    ]
+    (middle,) = prepare_pictures(album, marking=PLAIN, clip="middle_frame", size=32)
+    assert middle.tobytes() == shown[2].tobytes()

@@ -59,7 +59,7 @@ class DescribeOptions(Options):
     prompt_text: str | None = None
     prompt_text_no_box: str | None = None
     marking: MarkStyle = "red_box"
-    clip: ClipView = "middle_frame"  # how a clip is shown to a model that takes one picture
+    clip: ClipView = "middle_frame"  # how a clip is shown; "frames" needs a model of several pictures
     max_new_tokens: int = Field(default=160, gt=0)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     options: dict[str, JsonValue] = Field(default_factory=dict)

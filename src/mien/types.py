@@ -48,7 +48,7 @@ Finish = Literal["stop", "length"]
 # How the subject is shown to a model, and how a picture is brought to the model's square; see `images`.
 MarkStyle = Literal["red_box", "none", "crop", "blur_background"]
 FitMode = Literal["letterbox", "center_crop", "squash"]
-ClipView = Literal["middle_frame", "contact_sheet"]
+ClipView = Literal["middle_frame", "contact_sheet", "frames"]
 
 # Which of an encoder's tokens are used; which part of a text that is too long is read.
 TokenChoice = Literal["all", "patches"]

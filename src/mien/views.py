@@ -3,8 +3,8 @@
 Goes in: a subject, how it is marked, how a clip is shown. Comes out: pictures.
 Knows nothing about: models, labels, how a file is decoded.
 
-An encoder gets every frame. A describing model that takes one picture gets the frame in the middle, or a
-contact sheet of all frames.
+An encoder gets every frame. A describing model gets every frame too, if it takes several pictures; else the
+frame in the middle, or a contact sheet of all frames.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mien.errors import unknown_name
 from mien.images import Marking, fit, mark, open_image
 from mien.types import Box, ClipView, FitMode, Subject
 
-__all__ = ["CLIP_VIEWS", "load_frames", "prepare", "prepare_frames", "viewed"]
+__all__ = ["CLIP_VIEWS", "load_frames", "prepare", "prepare_frames", "prepare_pictures", "viewed"]
 
 CLIP_VIEWS: Final[tuple[ClipView, ...]] = get_args(ClipView)
 _SHEET: Final = 1344  # pixels of a contact sheet's side where a model names no size of its own
@@ -36,7 +36,7 @@ def viewed(subject: Subject, clip: ClipView) -> Subject:
     """
     if clip not in CLIP_VIEWS:
         raise unknown_name("view of a clip", clip, CLIP_VIEWS)
-    if clip == "contact_sheet" or len(subject.images) == 1:
+    if clip != "middle_frame" or len(subject.images) == 1:
         return subject
     middle = (len(subject.images) - 1) / 2
     index = min(range(len(subject.images)), key=lambda i: (subject.boxes[i] is None, abs(i - middle), i))
@@ -88,6 +88,20 @@ def prepare(
     if len(seen.images) == 1:
         return prepare_frames(seen, marking=marking, fit_mode=fit_mode, size=size)[0]
     return _contact_sheet(prepare_frames(seen, marking=marking), size or _SHEET, fit_mode)
+
+
+def prepare_pictures(
+    subject: Subject,
+    *,
+    marking: Marking,
+    clip: ClipView = "middle_frame",
+    fit_mode: FitMode = "letterbox",
+    size: int | None = None,
+) -> tuple[Image.Image, ...]:
+    """What a describing model gets to see: every frame in the view "frames", else one picture."""
+    if clip == "frames":
+        return prepare_frames(subject, marking=marking, fit_mode=fit_mode, size=size)
+    return (prepare(subject, marking=marking, clip=clip, fit_mode=fit_mode, size=size),)
 
 
 def _contact_sheet(frames: tuple[Image.Image, ...], size: int, fit_mode: FitMode) -> Image.Image:

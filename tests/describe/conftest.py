@@ -27,6 +27,7 @@ class Recording(Engine):
         self.engine = engine
         self.calls: list[list[str]] = []
         self.prompts: list[str] = []
+        self.pictures: list[int] = []  # of each request
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -52,6 +53,7 @@ class Recording(Engine):
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         self.calls.append([request.subject_id for request in requests])
         self.prompts += [request.prompt for request in requests]
+        self.pictures += [len(request.images) for request in requests]
         return self.engine.describe(requests)
 
 

@@ -290,3 +290,19 @@ def test_pictures_of_like_size_are_asked_about_together(
     describe(people, engine=engine, store=store, batch_size=4, **how)
     assert engine.calls == [["s1", "s3", "s5", "s7"], ["s0", "s2", "s4", "s6"]]
     assert len(store) == 8
+
+
+def test_a_clip_shown_in_another_way_is_another_question(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    """Several frames as several pictures, as a contact sheet, or the middle one: three descriptions."""
+    stills = subjects(3)
+    images = tuple(image for one in stills for image in one.images)
+    clip = Subject(id="clip", images=images, boxes=tuple(box for one in stills for box in one.boxes))
+    shown: list[int] = []
+    for view in ("frames", "contact_sheet", "middle_frame"):
+        engine = recording()
+        assert describe([clip], engine=engine, store=store, clip=view, **how).done == 1
+        shown.append(engine.pictures[0])
+    assert shown == [3, 1, 1]
+    assert len(store) == 3

@@ -20,7 +20,7 @@ from mien.errors import DataError, EngineError
 from mien.images import Marking, image_digest
 from mien.labels import LabelSet
 from mien.types import Box, ClipView, FitMode, Subject
-from mien.views import prepare, viewed
+from mien.views import prepare_pictures, viewed
 
 __all__ = ["Question", "Questioner"]
 
@@ -98,10 +98,10 @@ class Questioner:
 
     def request(self, question: Question) -> Request:
         """The picture as the model is to see it, and the question; ImageError, BoxError or DataError."""
-        image = prepare(
+        images = prepare_pictures(
             question.subject, marking=self._marking, clip=self._clip, fit_mode=self._fit, size=self._size
         )
-        return Request(subject_id=question.subject.id, images=(image,), prompt=question.text)
+        return Request(subject_id=question.subject.id, images=images, prompt=question.text)
 
     def checked(self, result: Reply | EngineError) -> Reply | EngineError:
         """A reply, or the error that it is not what the prompt asks for: a score for each label, say."""
