@@ -144,6 +144,15 @@ def test_no_server_at_all_and_then_there_is_one(server: ChatServer) -> None:
         wait_until(comes_back)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Started in the background of a shell, a process ignores interrupts, and Python leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_call_lets_go_of_its_requests() -> None:
     with chat_server() as server, fault_proxy(server.url, lambda item, before: "hang") as proxy:
         engine = remote(proxy.url)
