@@ -26,6 +26,7 @@ __all__ = ["FOLDERS", "Form", "folder_of", "widen", "write", "write_emotic"]
 
 # Photographs are dealt out to the folders in turn.
 FOLDERS: Final = ("mscoco/images", "framesdb/images", "emodb_small/images", "ade20k/images")
+_SWAPPED: Final = "emodb_small/images"  # where the release stores (row, column)
 _ANNOTATORS: Final = {"train": 1, "val": 3, "test": 5}
 
 Form = Literal["mat", "csv", "npy"]
@@ -33,7 +34,11 @@ _OFFICIAL: Final[tuple[Form, ...]] = ("mat",)
 
 
 def write(root: Path, *, train: int, val: int, test: int, seed: int) -> None:
-    """Playhouse in EMOTIC's official layout: so many drawn photographs a split, all wider than high."""
+    """Playhouse in EMOTIC's official layout: so many drawn photographs a split.
+
+    Those in the folder whose sizes are swapped are a little wider than high, so that it shows; all others are
+    the squares that the embedded VLM knows.
+    """
     counts = {"train": train, "val": val, "test": test}
     write_emotic(root, {split: _drawn(split, count, seed) for split, count in counts.items()})
 
@@ -42,7 +47,7 @@ def write_emotic(
     root: Path,
     splits: Mapping[str, Iterable[Photograph]],
     *,
-    swap_sizes_of: Collection[str] = ("emodb_small/images",),
+    swap_sizes_of: Collection[str] = (_SWAPPED,),
     forms: Collection[Form] = _OFFICIAL,
     missing: Missing = "nan",
 ) -> None:
@@ -75,9 +80,12 @@ def widen(photograph: Photograph, left: int, right: int) -> Photograph:
 
 
 def _drawn(split: str, count: int, seed: int) -> Iterator[Photograph]:
-    for photograph in stage(split, count, seed, _ANNOTATORS[split]):
+    for index, photograph in enumerate(stage(split, count, seed, _ANNOTATORS[split])):
+        if folder_of(index) != _SWAPPED:
+            yield photograph
+            continue
         rng = random.Random(photograph.name)
-        yield widen(photograph, rng.randint(8, 48), rng.randint(8, 48))
+        yield widen(photograph, rng.randint(8, 24), rng.randint(8, 24))
 
 
 def _moved(box: Box, by: int) -> Box:
