@@ -233,3 +233,11 @@ def test_an_interval_stays_within_the_scale_and_holds_its_value() -> None:
     for scores in (targets, 1 - targets, np.random.default_rng(13).random((60, 1))):
         found = interval(MAP, [scores], targets, groups=_alone(60), resamples=200)
         assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_an_error_beyond_the_scale_keeps_its_interval() -> None:
+    """A model that was hardly trained estimates dimensions far from 0 to 1."""
+    rng = np.random.default_rng(3)
+    values, targets = rng.random((30, 3)) + 2.0, rng.random((30, 3))
+    found = interval(METRICS["vad_mae"], [values], targets, groups=[str(n) for n in range(30)], resamples=50)
+    assert 1 < found.low <= found.value <= found.high

@@ -50,7 +50,8 @@ def test_a_recipe_runs_from_the_files_to_the_scores_of_its_papers(
     rows = _run(capsys, "evaluate", out)["rows"]
     assert isinstance(rows, list)
     assert [(row["split"], row["metric"]) for row in rows] == [(split, name) for name in family]
-    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    for row in rows:
+        assert row["low"] <= row["value"] <= row["high"], row
     assert main(["evaluate", str(out)]) == 0
     table = capsys.readouterr().out
     assert "chance" in table

@@ -198,6 +198,7 @@ METRICS: Final[Mapping[str, Metric]] = {
             higher_is_better=False,
             of_labels=False,
             of_dimensions=True,
+            highest=np.inf,  # an estimate may leave 0..1
         ),
         Metric(name="mRA", title="mean area under the ROC curve", function=mean_roc_auc),
         Metric(

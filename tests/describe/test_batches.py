@@ -1,0 +1,78 @@
+"""Describing: what is asked together, and how clips are shown."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.describe.conftest import Recording
+
+from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
+from mien.describe.generate import describe
+from mien.describe.store import Store
+from mien.errors import EngineError
+from mien.types import Subject
+
+Make = Callable[..., list[Subject]]
+
+
+def recording(**options: Any) -> Recording:
+    return Recording(FakeEngine(FakeOptions(**options)))
+
+
+class Together(Recording):
+    """Answers once so many calls wait at the same time: with fewer it would wait for ever."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__(FakeEngine())
+        self.barrier = threading.Barrier(calls, timeout=20)
+
+    @property
+    def calls_at_once(self) -> int:
+        return self.barrier.parties
+
+    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
+        self.barrier.wait()
+        return super().describe(requests)
+
+
+def test_calls_run_side_by_side_where_the_engine_likes_it(
+    subjects: Make, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    people, found = subjects(12), []
+    for name, engine in (("one", recording()), ("three", Together(3))):
+        with Store(tmp_path / name) as store:
+            assert describe(people, engine=engine, store=store, batch_size=2, **how).done == 12
+            found.append(list(store))
+    assert found[0] == found[1]
+
+
+def test_pictures_of_like_size_are_asked_about_together(
+    paint: Callable[..., Path], store: Store, how: dict[str, Any]
+) -> None:
+    """A model that sees pictures of any shape pads a batch to its largest."""
+    sides = (40, 20, 41, 21, 42, 22, 43, 23)
+    people = [
+        Subject.still(f"s{n}", paint(f"{n}.png", size=(side, side), color=(n, 0, 0)))
+        for n, side in enumerate(sides)
+    ]
+    engine = recording()
+    describe(people, engine=engine, store=store, batch_size=4, **how)
+    assert engine.calls == [["s1", "s3", "s5", "s7"], ["s0", "s2", "s4", "s6"]]
+    assert len(store) == 8
+
+
+def test_a_clip_shown_in_another_way_is_another_question(
+    subjects: Make, store: Store, how: dict[str, Any]
+) -> None:
+    """Several frames as several pictures, as a contact sheet, or the middle one: three descriptions."""
+    stills = subjects(3)
+    images = tuple(image for one in stills for image in one.images)
+    clip = Subject(id="clip", images=images, boxes=tuple(box for one in stills for box in one.boxes))
+    shown: list[int] = []
+    for view in ("frames", "contact_sheet", "middle_frame"):
+        engine = recording()
+        assert describe([clip], engine=engine, store=store, clip=view, **how).done == 1
+        shown.append(engine.pictures[0])
+    assert shown == [3, 1, 1]
+    assert len(store) == 3
