@@ -192,7 +192,8 @@ class _Loop:
         data = self._trainer.data
         empty = [data.label_set.labels[place] for place in LabelCounts.of(data.targets).without_positives]
         if empty and self._writes and self._trainer.state.step == 0:
-            log.warning("no sample of %r has the label %s; its weight is 1", data.split, ", ".join(empty))
+            names = ", ".join(empty)
+            log.warning("no sample of %r has the label %s: nobody is learned to have it", data.split, names)
             self._run.append("labels_without_positives", split=data.split, labels=empty)
 
     def _diverged(self, error: DivergedError) -> DivergedError:
