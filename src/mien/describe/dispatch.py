@@ -130,6 +130,7 @@ class Dispatcher:
     async def describe(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
         """One reply or error for each, in order; raises EngineError if it is the servers' own."""
         results = await asyncio.gather(*(self._result(request) for request in requests))
+        self._require_some_right()
         if all(result.doubtful for result in results):
             self._failed_at = time.monotonic()
             down = next((result.down for result in results if result.down is not None), None)
@@ -138,7 +139,6 @@ class Dispatcher:
                 raise EngineDownError(str(down), hint=trouble.hint, retryable=trouble.kind == "away")
             raise next(result.reply for result in results if isinstance(result.reply, EngineError))
         self._require_some_answer(results)
-        self._require_some_right(results)
         return [result.reply for result in results]
 
     async def _result(self, request: Request) -> _Result:
@@ -150,6 +150,7 @@ class Dispatcher:
                 # In a thread, for it takes milliseconds; and before there is a place, ahead of the servers.
                 body = body or await asyncio.to_thread(self._exchange.body, request)
                 async with self._endpoints.place(avoid=last) as last:
+                    self._require_some_right()
                     reply = await self._reply(last, body)
                 self._num_forbidden = 0
                 return _Result(reply=reply)
@@ -187,12 +188,14 @@ class Dispatcher:
         )
         return _Result(reply=error, doubtful=doubtful)
 
-    def _require_some_right(self, results: Sequence[_Result]) -> None:
-        """One picture may be forbidden; so many in a row are a quota or a right that is gone."""
+    def _require_some_right(self) -> None:
+        """One picture may be forbidden; so many in a row are a quota or a right that is gone.
+
+        Looked at before each request as well, so that no more pictures are sent to who refuses them.
+        """
         if self._num_forbidden >= _REFUSED_ALL:
-            last = [result.reply for result in results if isinstance(result.reply, EngineError)][-1]
             raise EngineDownError(
-                f"the servers forbade {self._num_forbidden} requests in a row, the last: {last}",
+                f"the servers forbade {self._num_forbidden} requests in a row ({_FORBIDDEN})",
                 hint="see whether the key's quota or rights are gone; what was described is kept",
             )
 
