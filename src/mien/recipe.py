@@ -17,7 +17,17 @@ from pydantic import Field, JsonValue, NonNegativeFloat, model_validator
 
 from mien.digests import digest
 from mien.options import Options
-from mien.types import AugmentKind, ClipView, FitMode, MarkStyle, TokenChoice, TruncateMode, ViewKind
+from mien.types import (
+    AugmentKind,
+    ClipView,
+    EncoderTraining,
+    FitMode,
+    LoraPart,
+    MarkStyle,
+    TokenChoice,
+    TruncateMode,
+    ViewKind,
+)
 
 __all__ = [
     "DataOptions",
@@ -116,6 +126,8 @@ class TrainOptions(Options):
     factor from each layer to the one below. `divergence`: training stops where the loss exceeds this many
     times its running median (0: only where it is not finite). `description_dropout`: the share of
     descriptions that a step leaves out. `missing_descriptions`: what to do with subjects that have none.
+    `encoder`: what of the vision encoder learns, at `encoder_lr`: nothing, so that its features are made
+    once; everything; or adapters of `lora_rank` in its `lora_layers`, which take a rate ten times as high.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -142,6 +154,11 @@ class TrainOptions(Options):
     divergence: float = Field(default=10.0, ge=0)
     description_dropout: float = Field(default=0.0, ge=0, le=1)
     missing_descriptions: Literal["error", "image_only"] = "error"
+    encoder: EncoderTraining = "frozen"
+    encoder_lr: float = Field(default=1e-5, gt=0)
+    lora_rank: int = Field(default=8, gt=0)
+    lora_alpha: float = Field(default=16.0, gt=0)
+    lora_layers: LoraPart = "attention"
 
     @model_validator(mode="after")
     def _never_select_on_test(self) -> Self:

@@ -24,10 +24,12 @@ __all__ = [
     "Box",
     "ClipView",
     "Description",
+    "EncoderTraining",
     "Failure",
     "Finish",
     "FitMode",
     "ImageRef",
+    "LoraPart",
     "MarkStyle",
     "Prediction",
     "Problem",
@@ -55,6 +57,10 @@ TokenChoice = Literal["all", "patches"]
 ViewKind = Literal["marked", "crop"]  # the whole picture with the subject marked; the subject alone
 AugmentKind = Literal["flip", "crop", "color"]
 TruncateMode = Literal["head", "head_tail"]
+
+# What of the vision encoder learns: nothing, everything, or adapters; and which of its layers carry those.
+EncoderTraining = Literal["frozen", "full", "lora"]
+LoraPart = Literal["attention", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

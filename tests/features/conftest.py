@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
     torch.set_rng_state(state)
 
 
-def _save_processor(folder: Path, crop: int = SIZE) -> None:
+def save_processor(folder: Path, crop: int = SIZE) -> None:
     settings = {
         "image_processor_type": "CLIPImageProcessor",
         "do_center_crop": True,
@@ -132,7 +132,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
         if not folder.exists():
             torch.manual_seed(0)
             MAKERS[kind]().save_pretrained(folder)
-            _save_processor(folder)
+            save_processor(folder)
         return folder
 
     return make

@@ -27,12 +27,15 @@ class Counted:
     def __init__(self, source: VisionSource) -> None:
         self.source = source
         self.shown = 0
-        self._encode = source.encoder.encode
-        source.encoder.encode = self.encode  # type: ignore[method-assign]
+        self._encode = source.encoder.encode_subjects
+        source.encoder.encode_subjects = self._counting  # type: ignore[method-assign]
+
+    def _counting(self, squares: np.ndarray) -> torch.Tensor:
+        self.shown += squares.shape[0] * squares.shape[1]
+        return self._encode(squares)
 
     def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        self.shown += len(images)
-        return self._encode(images)
+        return self.source.encoder.encode(images)
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path
                 other,
                 engine=FakeEngine(),
                 tokenizer=predictor._reader.tokenizer if predictor._reader else None,
-                encoder=predictor._encoder,
+                vision=predictor._vision,
             )
 
 

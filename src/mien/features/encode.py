@@ -12,24 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
+import numpy as np
+from jaxtyping import UInt8
 
 from mien.errors import DataError
 from mien.features.cache import FeatureFile, FeatureReader, FeatureWriter
 from mien.features.looks import Look, feature_key, looks_at
-from mien.features.vision import VisionEncoder, VisionSource
+from mien.features.pictures import squares_of
+from mien.features.vision import VisionSource
 from mien.images import Marking
 from mien.types import AugmentKind, Subject
-from mien.views import prepare_frames
 
-__all__ = ["EncodeProgress", "FeatureCache", "encode_frames", "feature_key", "num_frames_of"]
+__all__ = ["EncodeProgress", "FeatureCache", "feature_key", "num_frames_of"]
 
 log = logging.getLogger(__name__)
 
-Frames = tuple[Image.Image, ...]
+Squares = UInt8[np.ndarray, "picture row column channel"]
 _FLUSH_SECONDS = 5.0  # what a crash may cost
 
 
@@ -139,7 +137,7 @@ class FeatureCache:
         """Writes what can be encoded; adds why the rest cannot."""
         flushed = time.monotonic()
         for keys, images in self._batches(missing, failures):
-            writer.write(keys, encode_frames(self.source.encoder, images).cpu().numpy())
+            writer.write(keys, self.source.encoder.encode_subjects(np.stack(images)).cpu().numpy())
             report.add(len(keys))
             if time.monotonic() - flushed > _FLUSH_SECONDS:
                 writer.flush()
@@ -147,18 +145,17 @@ class FeatureCache:
 
     def _batches(
         self, missing: Mapping[str, Look], failures: dict[str, str]
-    ) -> Iterator[tuple[list[str], list[Frames]]]:
+    ) -> Iterator[tuple[list[str], list[Squares]]]:
         """Batches of (keys, pictures of each look); for what cannot be read, `failures` says why."""
 
-        def prepared(look: Look) -> Frames | str:
+        def prepared(look: Look) -> Squares | str:
             try:
-                frames = prepare_frames(look.subject, marking=look.marking, variation=look.variation)
-                return tuple(self.source.encoder.fit(frame) for frame in frames)
+                return squares_of(look.subject, (look.marking,), self.source.fit, look.variation)
             except DataError as error:
                 return f"{look.subject.id}: {error}"
 
         keys: list[str] = []
-        images: list[Frames] = []
+        images: list[Squares] = []
         for key, image in zip(missing, self._ahead(prepared, list(missing.values())), strict=True):
             if isinstance(image, str):
                 failures[missing[key].subject.id] = image
@@ -171,7 +168,7 @@ class FeatureCache:
         if keys:
             yield keys, images
 
-    def _ahead(self, work: Callable[[Look], Frames | str], looks: Sequence[Look]) -> Iterator[Frames | str]:
+    def _ahead(self, work: Callable[[Look], Squares | str], looks: Sequence[Look]) -> Iterator[Squares | str]:
         """The results in order, made by threads a little ahead of who asks (so that memory stays flat)."""
         if not self.workers:
             yield from map(work, looks)
@@ -200,16 +197,6 @@ class _Reporter:
             self._listener(
                 EncodeProgress(done=self._done, total=self._total, cached=self._cached, seconds=seconds)
             )
-
-
-def encode_frames(
-    encoder: VisionEncoder, subjects: Sequence[Frames], *, at_once: int = 32
-) -> Float[Tensor, "batch token dim"]:
-    """The tokens of all frames of each subject, one frame after another: a clip of F frames of P tokens
-    gives F x P. Every subject has the same number of frames; `at_once` bounds what the encoder gets."""
-    frames = [frame for subject in subjects for frame in subject]
-    tokens = [encoder.encode(frames[start : start + at_once]) for start in range(0, len(frames), at_once)]
-    return torch.cat(tokens).reshape(len(subjects), -1, encoder.dim)
 
 
 def num_frames_of(subjects: Sequence[Subject]) -> int:

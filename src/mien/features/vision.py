@@ -9,22 +9,23 @@ The signature is known before the encoder is built: where all features are cache
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien.digests import digest
 from mien.errors import WeightsError
 from mien.features.device import open_device
 from mien.features.folders import find_folder, read_json
-from mien.features.tower import Tower, identify_tower, load_tower
+from mien.features.tower import identify_tower, load_tower
+from mien.features.vit import Preparation, Vit
 from mien.images import fit as fit_image
 from mien.types import FitMode, TokenChoice
 
@@ -34,41 +35,15 @@ _FILES: Final = ("*.json", "*.safetensors")
 _VERSION: Final = 1  # raise it when the same files and options give other tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
-    """What an encoder's own processor does to a picture's numbers, once it is a square of `size` pixels."""
-
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    fit: FitMode
-
-
 class VisionEncoder:
     """Pictures to tokens, without gradients. Make one with `load_vision`."""
 
-    def __init__(
-        self,
-        tower: Tower,
-        preparation: Preparation,
-        *,
-        layer: int | None,
-        tokens: TokenChoice,
-        signature: str,
-        device: torch.device,
-    ) -> None:
-        self._tower = tower
-        self._num_skipped = tower.num_skipped
-        self._model: nn.Module = tower.model.requires_grad_(requires_grad=False).eval().to(device)
+    def __init__(self, vit: Vit, preparation: Preparation, *, signature: str, device: torch.device) -> None:
+        self._vit = vit.requires_grad_(requires_grad=False).eval().to(device)
         self._preparation = preparation
-        self._layers = tower.layers if layer is None else (layer,)
-        self._mean = torch.tensor(preparation.mean, device=device).view(1, -1, 1, 1)
-        self._std = torch.tensor(preparation.std, device=device).view(1, -1, 1, 1)
         self.device = device
         self.signature = signature
-        self.num_tokens, self.dim = self._measure()
-        if tokens == "patches":
-            self._skip_all_but_patches()
+        self.num_tokens, self.dim = vit.num_tokens, vit.dim
 
     def fit(self, image: Image.Image) -> Image.Image:
         """The square that the encoder sees of a picture; `encode` does this to whatever is no such square."""
@@ -80,69 +55,15 @@ class VisionEncoder:
         size = (self._preparation.size, self._preparation.size)
         fitted = (image if image.size == size else self.fit(image) for image in images)
         squares = np.stack([np.asarray(image) for image in fitted])
-        # uint8 (batch, row, column, channel) to float (batch, channel, row, column) in 0..1
-        pixels = torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self._forward((pixels - self._mean) / self._std)
-
-    def _forward(self, pixels: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch token dim"]:
-        inputs = self._as_patches(pixels) if self._tower.takes_patches else {"pixel_values": pixels}
-        answer = self._model(**inputs, output_hidden_states=bool(self._layers))
-        if self._layers:
-            tokens = torch.cat([answer.hidden_states[layer] for layer in self._layers], dim=-1)
-        else:
-            tokens = answer.last_hidden_state
-        return tokens[:, self._num_skipped :]
-
-    def _as_patches(self, pixels: Float[Tensor, "batch channel row column"]) -> dict[str, Tensor]:
-        """The picture as rows of patches, row by row, for models that take any number of them."""
-        batch, channels, side, _ = pixels.shape
-        patch = self._tower.patch_size
-        assert patch is not None, "such a model says how large its patches are"
-        count = side // patch  # in a row, and in a column
-        cut = pixels[:, :, : count * patch, : count * patch]
-        cut = cut.reshape(batch, channels, count, patch, count, patch).permute(0, 2, 4, 3, 5, 1)
-        return {
-            "pixel_values": cut.reshape(batch, count * count, -1),
-            "pixel_attention_mask": torch.ones(batch, count * count, dtype=torch.int32, device=self.device),
-            "spatial_shapes": torch.tensor([[count, count]] * batch, device=self.device),
-        }
-
-    def _skip_all_but_patches(self) -> None:
-        """Leaves out what stands before the patches, whatever it is called: class and register tokens."""
-        patch, size = self._tower.patch_size, self._preparation.size
-        others = -1 if patch is None else self.num_tokens - (size // patch) ** 2
-        if others < 0:
-            raise WeightsError(
-                f"the encoder gives {self.num_tokens} tokens of {size} x {size} pixels, and its "
-                f"patches of {patch} pixels cannot be told among them",
-                hint='set features.tokens to "all", or choose a ViT',
-            )
-        self._num_skipped += others
-        self.num_tokens -= others
+        tokens: Tensor = self._vit(torch.from_numpy(squares).to(self.device))
+        return tokens
 
     @torch.inference_mode()
-    def _measure(self) -> tuple[int, int]:
-        """(tokens, dim) of a blank picture, which also shows that the parts fit together."""
-        size = self._preparation.size
-        try:
-            tokens = self._forward(torch.zeros(1, 3, size, size, device=self.device))
-        except IndexError as error:
-            depth = getattr(self._model.config, "num_hidden_layers", "?")
-            raise WeightsError(
-                f"features.layer {self._layers[0]} does not exist: the encoder has {depth} layers",
-                hint="0 is what goes into the first layer, -1 what comes out of the last",
-            ) from error
-        except (ValueError, TypeError, RuntimeError, AttributeError) as error:
-            raise WeightsError(
-                f"the encoder cannot read pictures of {size} x {size} pixels: {error}",
-                hint="choose a CLIP, SigLIP or DINOv2 model, or a LLaVA that sees through one",
-            ) from error
-        if tokens.ndim != 3:
-            raise WeightsError(
-                f"the encoder gives tokens of shape {tuple(tokens.shape[1:])}, not (token, dim)",
-                hint="choose a ViT with patch tokens",
-            )
-        return tokens.shape[1], tokens.shape[2]
+    def encode_subjects(
+        self, squares: UInt8[np.ndarray, "batch picture row column channel"]
+    ) -> Float[Tensor, "batch token dim"]:
+        """The tokens of all pictures of each subject, which are squares as `fit` makes them."""
+        return self._vit.of_subjects(torch.from_numpy(squares).to(self.device))
 
 
 class VisionSource:
@@ -182,14 +103,21 @@ class VisionSource:
     @cached_property
     def encoder(self) -> VisionEncoder:
         """The encoder, built at the first call; WeightsError if its files do not fit together."""
-        return VisionEncoder(
-            load_tower(self.folder),
-            self.preparation,
-            layer=self.layer,
-            tokens=self.tokens,
-            signature=self.signature,
-            device=self.device,
-        )
+        return VisionEncoder(self.build(), self.preparation, signature=self.signature, device=self.device)
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """(token, dim) of what the encoder makes of a picture."""
+        vit = self.build()
+        return vit.num_tokens, vit.dim
+
+    def build(self) -> Vit:
+        """The encoder's computing half, anew, on the CPU; WeightsError if its files do not fit together."""
+        return Vit(load_tower(self.folder), self.preparation, layer=self.layer, tokens=self.tokens)
+
+    def fit(self, image: Image.Image) -> Image.Image:
+        """The square that the encoder sees of a picture."""
+        return fit_image(image, self.preparation.size, self.preparation.fit)
 
 
 def find_vision(

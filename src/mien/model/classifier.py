@@ -1,13 +1,14 @@
 """The classifier: a fusion and one linear head for the labels, and one for valence, arousal, dominance.
 
-Goes in: what the fusion takes. Comes out: a logit for each label, and three numbers where asked.
+Goes in: what the fusion takes, or pictures, if it has an encoder of its own. Comes out: a logit for each
+label, and three numbers where asked.
 Knows nothing about: which label stands where, losses, thresholds.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
@@ -28,21 +29,30 @@ class ClassifierOutput:
 
 
 class Classifier(nn.Module):
-    """One fully connected layer on the fused vector for each kind of answer."""
+    """One fully connected layer on the fused vector for each kind of answer.
+
+    `encoder` may be set: one that learns along, from squares of pixels (batch, picture, row, column, channel)
+    to tokens.
+    """
 
     def __init__(self, fusion: Fusion, num_labels: int, *, dimensions: bool) -> None:
         super().__init__()
+        self.encoder: nn.Module | None = None
         self.fusion = fusion
         self.labels = _label_head(fusion, num_labels)
         self.dimensions = nn.Linear(fusion.dim, len(DIMENSIONS)) if dimensions else None
 
     def forward(
         self,
-        image: Float[Tensor, "batch patch image_dim"] | None,
+        image: Float[Tensor, "batch patch image_dim"]
+        | UInt8[Tensor, "batch picture row column channel"]
+        | None,
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> ClassifierOutput:
         """Logits for `scores_of`, and dimensions if the classifier was built with them."""
+        if self.encoder is not None and image is not None:
+            image = self.encoder(image)
         fused = self.fusion(image, text_ids, text_mask)
         dimensions = None if self.dimensions is None else self.dimensions(fused)
         return ClassifierOutput(self.labels(fused), dimensions)

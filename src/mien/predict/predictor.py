@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from jaxtyping import UInt8
 
 from mien.describe.engine import Engine, Request, open_engine
 from mien.describe.prompts import asked
@@ -25,17 +25,17 @@ from mien.describe.questions import Question, Questioner
 from mien.describe.retry import Outcome, ask
 from mien.errors import DataError, MienError, RunError
 from mien.evaluate.calibrate import CALIBRATION, Calibration, read_calibration
-from mien.features.encode import encode_frames
+from mien.features.pictures import squares_of
 from mien.features.text import TextTokenizer, load_tokenizer
-from mien.features.vision import VisionEncoder, load_vision
+from mien.features.vision import VisionSource
 from mien.images import Marking
 from mien.model.classifier import ClassifierOutput, scores_of
 from mien.train.batch import Texts
 from mien.train.checkpoint import Trained, load_trained
+from mien.train.encoder import vision_of
 from mien.train.identity import model_digest
 from mien.train.inputs import view_markings
 from mien.types import DIMENSIONS, Description, Prediction, Subject
-from mien.views import prepare_frames
 
 __all__ = ["Predictor"]
 
@@ -54,7 +54,7 @@ class _Inputs:
     """One subject on its way; None for what the run's fusion does not use."""
 
     subject: Subject
-    images: tuple[Image.Image, ...] | None = None
+    squares: UInt8[np.ndarray, "picture row column channel"] | None = None
     question: Question | None = None
     request: Request | None = None
     description: Description | None = None
@@ -69,7 +69,7 @@ class Predictor:
         *,
         engine: Engine | None,
         tokenizer: TextTokenizer | None,
-        encoder: VisionEncoder | None,
+        vision: VisionSource | None,
         calibration: Calibration | None = None,
     ) -> None:
         self.trained = trained
@@ -78,10 +78,10 @@ class Predictor:
         self._classifier = trained.classifier.eval()
         self._device = next(self._classifier.parameters()).device
         features = self._recipe.features
-        _check("encoder", features.vision, encoder, trained.vision_signature)
+        _check("encoder", features.vision, vision, trained.vision_signature)
         _check("tokenizer", features.tokenizer, tokenizer, trained.tokenizer_signature)
         assert tokenizer is None or engine is not None, "texts must come from somewhere"
-        self._encoder = encoder
+        self._vision = vision
         self._reader = None
         if engine is not None and tokenizer is not None:
             self._reader = self._make_reader(engine, tokenizer)
@@ -97,17 +97,13 @@ class Predictor:
         trained = load_trained(run, device)
         recipe, fusion = trained.recipe, trained.classifier.fusion
         features, place = recipe.features, recipe.run.model_copy(update={"device": device, "cluster": None})
-        tokenizer = encoder = None
+        tokenizer = vision = None
         if fusion.uses_text:
             engine = engine or open_engine(recipe.describe, place)
             tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
         if fusion.uses_image:
-            encoder = load_vision(
-                features.vision, layer=features.layer, fit=features.fit, tokens=features.tokens, device=device
-            )
-        return cls(
-            trained, engine=engine, tokenizer=tokenizer, encoder=encoder, calibration=_calibration(run)
-        )
+            vision = vision_of(features, device)
+        return cls(trained, engine=engine, tokenizer=tokenizer, vision=vision, calibration=_calibration(run))
 
     def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
         """A prediction for each subject, in order; raises the error of the first that cannot have one."""
@@ -153,13 +149,15 @@ class Predictor:
                 question = self._reader.questioner.question(subject)
                 request = self._reader.questioner.request(question)
                 inputs = replace(inputs, question=question, request=request)
-            if self._encoder is not None:
-                inputs = replace(inputs, images=self._views(subject, self._encoder))
+            if self._vision is not None:
+                inputs = replace(inputs, squares=self._squares(subject, self._vision))
         except DataError as error:
             return error
         return inputs
 
-    def _views(self, subject: Subject, encoder: VisionEncoder) -> tuple[Image.Image, ...]:
+    def _squares(
+        self, subject: Subject, vision: VisionSource
+    ) -> UInt8[np.ndarray, "picture row column channel"]:
         """The frames of one view after another, as the encoder sees them."""
         wanted = self.trained.num_frames
         if len(subject.images) != wanted:
@@ -169,9 +167,7 @@ class Predictor:
                 hint=f"give {wanted} frames of each subject",
             )
         marking = Marking(style=self._recipe.feature_marking)
-        markings = view_markings(self._recipe.features, marking)
-        views = (prepare_frames(subject, marking=marking) for marking in markings)
-        return tuple(encoder.fit(frame) for frames in views for frame in frames)
+        return squares_of(subject, view_markings(self._recipe.features, marking), vision.fit)
 
     def _described(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
         """The same with descriptions; an error in the place of what could not be described."""
@@ -218,10 +214,13 @@ class Predictor:
     @torch.inference_mode()
     def _classify(self, inputs: Sequence[_Inputs]) -> ClassifierOutput:
         image = ids = mask = None
-        if self._encoder is not None:
-            images = [item.images for item in inputs if item.images is not None]
-            # Through float16, as the features that the model was trained on: they were cached so.
-            image = encode_frames(self._encoder, images).half().float().to(self._device)
+        if self._vision is not None:
+            squares = np.stack([item.squares for item in inputs if item.squares is not None])
+            if self._classifier.encoder is not None:
+                image = torch.from_numpy(squares).to(self._device)
+            else:
+                # Through float16, as the features that the model was trained on: they were cached so.
+                image = self._vision.encoder.encode_subjects(squares).half().float().to(self._device)
         if self._reader is not None:
             words = [None if item.description is None else item.description.text for item in inputs]
             texts = Texts.of(words, self._reader.tokenizer)
@@ -257,9 +256,7 @@ def _with_text(item: _Inputs, outcome: Outcome, reader: _Reader) -> _Inputs | Mi
     return replace(item, description=description)
 
 
-def _check(
-    what: str, name: str, part: VisionEncoder | TextTokenizer | None, trained_with: str | None
-) -> None:
+def _check(what: str, name: str, part: VisionSource | TextTokenizer | None, trained_with: str | None) -> None:
     """RunError unless this is the part that the model was trained with, so far as it uses one."""
     given = None if part is None else part.signature
     if given != trained_with:

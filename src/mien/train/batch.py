@@ -1,4 +1,4 @@
-"""What a model is trained and evaluated on: one split, in memory except for the image features.
+"""What a model is trained and evaluated on: one split, in memory except for features or pictures.
 
 Goes in: samples with their texts and features. Comes out: batches of tensors in a seeded order.
 Knows nothing about: models, losses, where features and texts come from.
@@ -12,12 +12,13 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from mien.errors import DataError
 from mien.evaluate.scores import picture_groups
 from mien.features.cache import FeatureReader
+from mien.features.pictures import PictureReader
 from mien.features.text import TextTokenizer
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Sample
@@ -33,7 +34,7 @@ _POOL: Final = 16
 class Batch:
     """Some rows of a split; inputs that were not asked for are None. A dimension is NaN if unannotated."""
 
-    image: Float[Tensor, "batch patch image_dim"] | None
+    image: Float[Tensor, "batch patch image_dim"] | UInt8[Tensor, "batch picture row column channel"] | None
     text_ids: Int[Tensor, "batch token"] | None
     text_mask: Bool[Tensor, "batch token"] | None
     targets: Float[Tensor, "batch label"]
@@ -42,12 +43,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Features of a split's pictures, and the signature of the encoder that made them.
+    """Features of a split's pictures, and the signature of the encoder that made them; or the pictures, for
+    an encoder that learns.
 
     A subject's tokens are those of `num_views` views, of `num_frames` frames each, one after another.
     """
 
-    reader: FeatureReader
+    reader: FeatureReader | PictureReader
     signature: str
     num_frames: int = 1
     num_views: int = 1
@@ -143,7 +145,8 @@ class SplitData:
         pixels = ids = mask = None
         if image and self.images is not None:
             # Cast where the tensor goes: float16 is half of the way.
-            pixels = torch.from_numpy(self.images.reader.read(indices, variants)).to(device).float()
+            pixels = torch.from_numpy(self.images.reader.read(indices, variants)).to(device)
+            pixels = pixels.float() if pixels.is_floating_point() else pixels
         if text and self.texts is not None:
             lengths = self.texts.lengths[rows]
             if wordless is not None:

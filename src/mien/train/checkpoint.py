@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mien.errors import DamagedError, MienError, RunError
+from mien.errors import DamagedError, MienError, RunError, WeightsError
 from mien.features.device import open_device
 from mien.labels import LabelSet
 from mien.model.classifier import Classifier
@@ -31,6 +31,7 @@ from mien.model.fusion import build_fusion
 from mien.recipe import Recipe
 from mien.runs import atomic_write_bytes
 from mien.train.batch import SplitData
+from mien.train.encoder import encoder_of, learns_pictures, vision_of
 
 __all__ = [
     "BEST_FILE",
@@ -171,6 +172,8 @@ def load_trained(folder: Path, device: str = "cpu", name: str = MODEL_FILE) -> T
     try:
         trained = _restore(about, file)
         trained.classifier.load_state_dict(dict(weights))
+    except WeightsError:
+        raise  # of an encoder that learned along: the file is as it should be
     except (MienError, KeyError, TypeError, RuntimeError) as error:
         raise RunError(
             f"{file} does not hold what its header says: {_first_line(error)}",
@@ -193,7 +196,9 @@ def _restore(about: Mapping[str, Any], file: Path) -> Trained:
             num_frames=about.get("num_frames", 1),
             num_views=about.get("num_views", 1),
         )
+        _require_encoder(recipe, about["vision_signature"], file)
         classifier = Classifier(fusion, len(label_set), dimensions=about["dimensions"])
+        classifier.encoder = encoder_of(recipe)
     return Trained(
         classifier=classifier,
         recipe=recipe,
@@ -207,6 +212,19 @@ def _restore(about: Mapping[str, Any], file: Path) -> Trained:
         data=about["data"],
         result=TrainResult(**about["result"]),
     )
+
+
+def _require_encoder(recipe: Recipe, trained_with: str, file: Path) -> None:
+    """WeightsError if the encoder that learned along began as another than is found now."""
+    if not learns_pictures(recipe):
+        return
+    found = vision_of(recipe.features).signature
+    if found != trained_with:
+        raise WeightsError(
+            f"{file} holds what the encoder {recipe.features.vision!r} has learned, and another one is found "
+            f"now ({_short(found)}, not {_short(trained_with)})",
+            hint="bring back the encoder of then, or train again",
+        )
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import load_initial
 from mien.recipe import Recipe
 from mien.train.batch import SplitData
+from mien.train.encoder import encoder_of
 
 __all__ = ["Sizes", "fresh_classifier", "start_from_average"]
 
@@ -45,7 +46,7 @@ class Sizes:
 
 
 def fresh_classifier(recipe: Recipe, sizes: Sizes) -> Classifier:
-    """The classifier that `[model]` asks for, of what its fusion uses."""
+    """The classifier that `[model]` asks for, of what its fusion uses, with an encoder if one is to learn."""
     used = fusion_class(recipe.model.fusion)
     fusion = build_fusion(
         recipe.model,
@@ -55,7 +56,10 @@ def fresh_classifier(recipe: Recipe, sizes: Sizes) -> Classifier:
         num_views=sizes.num_views,
     )
     load_initial(fusion, recipe.model.init)
-    return Classifier(fusion, len(sizes.label_set), dimensions=recipe.train.dimensions and sizes.dimensions)
+    dimensions = recipe.train.dimensions and sizes.dimensions
+    classifier = Classifier(fusion, len(sizes.label_set), dimensions=dimensions)
+    classifier.encoder = encoder_of(recipe)  # last: its random numbers change nobody else's
+    return classifier
 
 
 def start_from_average(classifier: Classifier, data: SplitData) -> None:

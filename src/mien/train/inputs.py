@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.errors import DataError
+from mien.features.cache import FeatureReader
 from mien.features.encode import EncodeProgress, FeatureCache, num_frames_of
+from mien.features.pictures import PictureReader
 from mien.features.text import TextTokenizer, load_tokenizer
-from mien.features.vision import VisionSource, find_vision
+from mien.features.vision import VisionSource
 from mien.images import Marking
 from mien.labels import LabelSet
 from mien.recipe import FeatureOptions, Recipe
 from mien.train.batch import Images, SplitData, Texts, make_split, require_samples
+from mien.train.encoder import learns_pictures, vision_of
 from mien.types import Description, Sample, Subject
 
 __all__ = ["InputBuilder", "descriptions_of", "view_markings"]
@@ -45,6 +48,7 @@ class InputBuilder:
         batch_size: int = 8,
         workers: int = 0,
         may_lack_descriptions: bool = False,
+        live: bool = False,
     ) -> None:
         self.options = options
         self.marking = marking
@@ -53,6 +57,7 @@ class InputBuilder:
         self.batch_size = batch_size
         self.workers = workers
         self.may_lack_descriptions = may_lack_descriptions
+        self.live = live  # the encoder learns: pictures are handed on, and no features are made
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, cache: Path) -> "InputBuilder":
@@ -65,19 +70,13 @@ class InputBuilder:
             batch_size=recipe.run.batch_size,
             workers=recipe.run.workers,
             may_lack_descriptions=recipe.train.missing_descriptions == "image_only",
+            live=learns_pictures(recipe),
         )
 
     @cached_property
     def vision(self) -> VisionSource:
-        """The frozen encoder that `[features]` names; built only if a picture is not in the cache."""
-        options = self.options
-        return find_vision(
-            options.vision,
-            layer=options.layer,
-            fit=options.fit,
-            tokens=options.tokens,
-            device=self.device,
-        )
+        """The encoder that `[features]` names; built only if a picture is not in the cache."""
+        return vision_of(self.options, self.device)
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
@@ -113,8 +112,22 @@ class InputBuilder:
         self, split: str, subjects: Sequence[Subject], on_progress: Callable[[EncodeProgress], None] | None
     ) -> Images:
         markings = view_markings(self.options, self.marking)
-        reader = self.features.features(split, subjects, markings, on_progress, **self._varied(split))
-        frames, views = num_frames_of(subjects), reader.num_views
+        frames, views = num_frames_of(subjects), len(markings)
+        reader: FeatureReader | PictureReader
+        if self.live:
+            num_tokens, dim = self.vision.shape
+            reader = PictureReader(
+                subjects,
+                markings,
+                self.vision.fit,
+                signature=self.vision.signature,
+                num_tokens=frames * views * num_tokens,
+                dim=dim,
+                augment=self.options.augment if split == _VARIED else (),
+                workers=self.workers,
+            )
+        else:
+            reader = self.features.features(split, subjects, markings, on_progress, **self._varied(split))
         return Images(reader, self.vision.signature, num_frames=frames, num_views=views)
 
     @property
@@ -125,7 +138,9 @@ class InputBuilder:
         )
 
     def missing_features(self, split: str, subjects: Sequence[Subject]) -> tuple[int, int]:
-        """How many pictures of a split would have to be encoded, of how many."""
+        """How many pictures of a split would have to be encoded, of how many; none where encoders learn."""
+        if self.live:
+            return 0, 0
         markings = view_markings(self.options, self.marking)
         return self.features.missing(split, subjects, markings, **self._varied(split))
 

@@ -82,6 +82,7 @@ def train(
     fingerprint = f"{data.fingerprint()} {val.fingerprint()}"
     if (out / MODEL_FILE).exists():
         finished = load_trained(out)
+        finished.check_recipe(recipe)
         if finished.data != fingerprint:
             raise other_data(out / MODEL_FILE)
         return finished.result
@@ -181,8 +182,9 @@ class _Loop:
         trained = self._trainer.trained(self._fingerprint)
         if self._writes:
             save_trained(self._run.path, trained)
-            for name in (RESUME_FILE, PREVIOUS_FILE):
-                (self._run.path / name).unlink(missing_ok=True)
+            # Both states, and what is left of any during whose writing the process was killed.
+            for file in self._run.path.glob("*resume*.safetensors*"):
+                file.unlink(missing_ok=True)
             self._run.append("trained", **asdict(trained.result))
         self._trainer.world.wait()
         return trained.result

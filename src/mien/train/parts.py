@@ -1,11 +1,11 @@
 """The parts of a model by name, and how fast each of them learns.
 
-Goes in: the names of a model's parameters, `train.lr_scale`, `train.layer_decay`. Comes out: a part and a
-factor of the learning rate for each parameter.
+Goes in: the names of a model's parameters, `train.lr_scale`, `train.layer_decay`, `train.encoder_lr`. Comes
+out: a part and a factor of the learning rate for each parameter.
 Knows nothing about: optimisers, what the parameters do.
 
 A part is whatever a parameter's name runs through, such as `queries`, `cross_attention`, `layers.0`; two
-names stand for several: `head` and `text_embeddings`.
+names stand for several: `head` and `text_embeddings`; `encoder` is all of an encoder that learns.
 """
 
 import re
@@ -25,6 +25,7 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "text_embeddings": ("words", "positions"),
 }
 _PARTS: Final = (
+    "encoder",
     "head",
     "queries",
     "text_embeddings",
@@ -33,6 +34,8 @@ _PARTS: Final = (
     "query_feedforward",
     "text_feedforward",
 )
+_ENCODER: Final = "encoder."
+_BELOW_LAYERS: Final = ("embeddings", "pre_layrnorm")  # of an encoder: what its first layer starts from
 _LAYER: Final = re.compile(r"^(?P<stack>.*?)\.?layers?\.(?P<index>\d+)\.")
 
 
@@ -47,7 +50,8 @@ def part_of(name: str) -> str:
 
 
 def lr_factors(names: Iterable[str], options: TrainOptions) -> dict[str, float]:
-    """The factor of each parameter's learning rate: all that `lr_scale` says of it, times its layer's.
+    """The factor of each parameter's learning rate: all that `lr_scale` says of it, times its layer's; for an
+    encoder that learns, from `encoder_lr`.
 
     `layer_decay` to the number of layers that stand above it; what a stack of layers starts from stands
     below all of them, and what is in no stack, such as a head, above. ConfigError for an unknown part.
@@ -62,6 +66,8 @@ def lr_factors(names: Iterable[str], options: TrainOptions) -> dict[str, float]:
     factors = {}
     for name in names:
         factor = options.layer_decay ** depths[name]
+        if name.startswith(_ENCODER):
+            factor *= options.encoder_lr / options.lr
         for part, scale in options.lr_scale.items():
             factor *= scale if _runs_through(name, part) else 1.0
         factors[name] = factor
@@ -78,7 +84,7 @@ def freeze(model: nn.Module, options: TrainOptions) -> None:
 
 def _runs_through(name: str, part: str) -> bool:
     wanted = _ALIASES.get(part, (part,))
-    if part == "head":
+    if part in ("head", "encoder"):
         return name.partition(".")[0] in wanted  # a fusion may have labels of its own
     return any(f".{one}." in f".{name}." for one in wanted)
 
@@ -96,5 +102,7 @@ def _depths(names: list[str]) -> dict[str, int]:
             depths[name] = heights[found[name]["stack"]] - int(found[name]["index"])
         else:
             below = [stack for stack in heights if name.startswith(f"{stack}.")]
+            if name.startswith(_ENCODER) and any(f".{piece}." in name for piece in _BELOW_LAYERS):
+                below = [stack for stack in heights if stack.startswith(_ENCODER)]
             depths[name] = heights[max(below, key=len)] + 1 if below else 0
     return depths

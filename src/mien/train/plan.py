@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mien.features.device import open_device
+from mien.features.trainable import TrainableEncoder
 from mien.model.classifier import Classifier
 from mien.model.fusion import fusion_class
 from mien.recipe import Recipe
@@ -106,8 +107,9 @@ def plan(
     device = open_device(recipe.run.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(options.seed)
-        classifier = fresh_classifier(recipe, sizes).to(device).train()
+        classifier = fresh_classifier(recipe, sizes).to(device)
         freeze(classifier, options)
+        classifier.train()
         probe = _probe(recipe, classifier, sizes, (image_tokens, text_tokens), device)
     parameters: Counter[str] = Counter()
     trained: Counter[str] = Counter()
@@ -126,7 +128,7 @@ def plan(
         trained=dict(trained),
         image_tokens=image_tokens,
         text_tokens=text_tokens,
-        memory=_memory(recipe, parameters.total(), trained.total(), probe),
+        memory=_memory(recipe, classifier, probe),
         batch=batch,
         epochs=options.epochs,
         steps_per_epoch=math.ceil(num_samples / batch),
@@ -136,12 +138,13 @@ def plan(
     )
 
 
-def _memory(recipe: Recipe, parameters: int, trained: int, probe: "_Probe") -> dict[str, int]:
+def _memory(recipe: Recipe, classifier: Classifier, probe: "_Probe") -> dict[str, int]:
+    trained = sum(weight.numel() for weight in classifier.parameters() if weight.requires_grad)
     found = {
-        "weights": _BYTES * parameters,
+        "weights": _BYTES * sum(weight.numel() for weight in classifier.parameters()),
         "gradients": _BYTES * trained,
         "optimizer": 2 * _BYTES * trained,
-        "best_weights": _BYTES * parameters,
+        "best_weights": _BYTES * sum(weight.numel() for weight in classifier.state_dict().values()),
         "activations": probe.bytes_per_sample * recipe.train.batch_size,
     }
     if recipe.train.ema is not None:
@@ -164,7 +167,7 @@ def _probe(
 ) -> _Probe:
     """Measures; the classifier's weights are not what they were afterwards."""
     rows = min(_PROBE_ROWS, recipe.train.batch_size)
-    inputs = _made_up(recipe, sizes, rows, tokens, device)
+    inputs = _made_up(recipe, classifier, sizes, (rows, *tokens), device)
     targets = torch.eye(len(sizes.label_set), device=device)[torch.arange(rows) % len(sizes.label_set)]
     dimensions = torch.full((rows, 3), 0.5, device=device)
     loss, optimizer = make_loss(recipe.train, sizes.label_set), make_optimizer(classifier, recipe.train)
@@ -187,14 +190,22 @@ def _probe(
 
 
 def _made_up(
-    recipe: Recipe, sizes: Sizes, rows: int, tokens: tuple[int, int], device: torch.device
+    recipe: Recipe,
+    classifier: Classifier,
+    sizes: Sizes,
+    shape: tuple[int, int, int],
+    device: torch.device,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    used = fusion_class(recipe.model.fusion)
+    """Image, token ids and mask, where `shape` is (rows, image tokens, text tokens)."""
+    used, (rows, image_tokens, text_tokens) = fusion_class(recipe.model.fusion), shape
     image = ids = mask = None
-    if used.uses_image and sizes.image_dim is not None:
-        image = torch.randn(rows, tokens[0], sizes.image_dim, device=device)
+    if isinstance(classifier.encoder, TrainableEncoder):
+        pictures, side = image_tokens // classifier.encoder.num_tokens, classifier.encoder.size
+        image = torch.zeros(rows, pictures, side, side, 3, dtype=torch.uint8, device=device)
+    elif used.uses_image and sizes.image_dim is not None:
+        image = torch.randn(rows, image_tokens, sizes.image_dim, device=device)
     if used.uses_text and sizes.vocab_size is not None:
-        ids = torch.randint(sizes.vocab_size, (rows, tokens[1]), device=device)
+        ids = torch.randint(sizes.vocab_size, (rows, text_tokens), device=device)
         mask = torch.ones_like(ids, dtype=torch.bool)
     return image, ids, mask
 

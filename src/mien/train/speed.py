@@ -49,7 +49,7 @@ def _recompute(layer: nn.Module) -> None:
     forward = layer.forward
 
     def twice(*args: Any, **kwargs: Any) -> Any:
-        if not (layer.training and torch.is_grad_enabled()):
+        if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 

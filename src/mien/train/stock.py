@@ -69,6 +69,10 @@ def take_stock(
         for split, found in samples.items()
     ]
     notes += _what_is_missing(stock, builder.may_lack_descriptions)
+    if image and builder.live:
+        notes.append(
+            "the encoder learns along: pictures are opened anew in every epoch, which takes time, too"
+        )
     return Found(
         sizes=sizes,
         num_samples=len(learned_from),
@@ -88,7 +92,7 @@ def _stock(
     descriptions: Mapping[str, Descriptions] | None,
 ) -> Stock:
     have = wanted = described = None
-    if image:
+    if image and not builder.live:
         try:
             missing, wanted = builder.missing_features(split, subjects)
             have = wanted - missing
@@ -123,7 +127,7 @@ def _image_shape(
             builder.features.path(split, num_frames_of(subjects)), signature=source.signature
         ).shape
         if shape is None:
-            shape = num_frames_of(subjects) * source.encoder.num_tokens, source.encoder.dim
+            shape = num_frames_of(subjects) * source.shape[0], source.shape[1]
     except WeightsError as error:
         notes.append(f"{error}; assumed: {_TOKENS} tokens of {_DIM} numbers, as of CLIP ViT-L/14")
         shape = num_frames_of(subjects) * _TOKENS, _DIM

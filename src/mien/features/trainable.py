@@ -1,0 +1,96 @@
+"""A vision encoder that learns along with what reads it.
+
+Goes in: an encoder as it is found, what of it is to learn. Comes out: a module from squares of pixels to the
+tokens of each subject, whose saved state is what it has learned and nothing else.
+Knows nothing about: optimisers, files of pictures, where subjects stand in them.
+"""
+
+from typing import Any, Final
+
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from mien.features.lora import add_lora
+from mien.features.vision import VisionSource
+from mien.features.vit import Vit
+from mien.types import EncoderTraining, LoraPart
+
+__all__ = ["TrainableEncoder", "trainable_encoder"]
+
+# Parts of a tower that make one vector of a picture. Patch tokens do not pass through them.
+_UNUSED: Final = ("pooler", "head")
+
+
+class TrainableEncoder(nn.Module):
+    """Tokens of subjects of one or more pictures, with gradients. Make one with `trainable_encoder`.
+
+    What never learns is neither saved nor wanted when a state is loaded: it comes from the encoder's own
+    files.
+    """
+
+    def __init__(self, vit: Vit, *, whole: bool) -> None:
+        super().__init__()
+        self.vit = vit
+        self._whole = whole
+        self.num_tokens, self.dim, self.size = vit.num_tokens, vit.dim, vit.size
+        self._given = {
+            name
+            for name, weight in (*self.named_parameters(), *self.named_buffers())
+            if not weight.requires_grad
+        }
+        self.register_state_dict_post_hook(_leave_out_what_was_given)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_want_only_what_was_learned)  # type: ignore[no-untyped-call]
+        self.train(mode=False)
+
+    def forward(
+        self, squares: UInt8[Tensor, "batch picture row column channel"]
+    ) -> Float[Tensor, "batch token dim"]:
+        """The tokens of a subject's pictures, one picture after another."""
+        return self.vit.of_subjects(squares)
+
+    def train(self, mode: bool = True) -> "TrainableEncoder":
+        """As of any module; but a tower that keeps its weights keeps its mode, too."""
+        super().train(mode)
+        if not (self._whole and any(weight.requires_grad for weight in self.parameters())):
+            self.vit.eval()
+        return self
+
+
+def trainable_encoder(
+    source: VisionSource,
+    training: EncoderTraining,
+    *,
+    rank: int,
+    alpha: float,
+    where: LoraPart,
+) -> TrainableEncoder | None:
+    """A new encoder on the CPU, of which all learns ("full") or adapters do ("lora"); None if it is "frozen".
+
+    Raises WeightsError if the files do not fit together.
+    """
+    if training == "frozen":
+        return None
+    vit = source.build()
+    if training == "lora":
+        add_lora(vit.tower, rank=rank, alpha=alpha, where=where)
+    for name, part in vit.tower.named_modules():
+        if name.rpartition(".")[2] in _UNUSED:
+            part.requires_grad_(requires_grad=False)
+    return TrainableEncoder(vit, whole=training == "full")
+
+
+def _leave_out_what_was_given(
+    module: nn.Module, state: dict[str, Any], prefix: str, _: dict[str, Any]
+) -> None:
+    assert isinstance(module, TrainableEncoder)
+    for name in module._given:
+        state.pop(prefix + name, None)
+
+
+def _want_only_what_was_learned(module: nn.Module, found: Any) -> None:
+    """`found.missing_keys` is changed in place, as torch says."""
+    assert isinstance(module, TrainableEncoder)
+    ends = tuple(f".{name}" for name in module._given)
+    found.missing_keys[:] = [
+        name for name in found.missing_keys if not (name in module._given or name.endswith(ends))
+    ]

@@ -1,0 +1,121 @@
+"""Encoders that learn: they begin as they were, learn where they should, and save what they have learned."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tests.features.conftest import MAKERS, SIZE
+from torch import Tensor, nn
+
+from mien.errors import ConfigError
+from mien.features.lora import LowRank, add_lora
+from mien.features.trainable import TrainableEncoder, trainable_encoder
+from mien.features.vision import find_vision
+from mien.types import EncoderTraining, LoraPart
+
+Folder = Callable[[str], Path]
+
+
+def made(folder: Path, how: EncoderTraining, where: LoraPart = "attention") -> TrainableEncoder:
+    found = trainable_encoder(find_vision(folder), how, rank=2, alpha=4.0, where=where)
+    assert found is not None
+    return found
+
+
+def pictures(count: int = 2, each: int = 1) -> Tensor:
+    return torch.randint(256, (count, each, SIZE, SIZE, 3), dtype=torch.uint8)
+
+
+def step(encoder: TrainableEncoder) -> None:
+    """A large step down some slope, so that everything that learns changes."""
+    for _ in range(2):  # the second half of an adapter has no slope before the first step
+        encoder.zero_grad()
+        encoder(pictures()).square().mean().backward()
+        with torch.no_grad():
+            for weight in encoder.parameters():
+                if weight.grad is not None:
+                    weight.sub_(weight.grad.sign() * 0.1)
+
+
+def test_a_frozen_one_is_none_of_these(model_folder: Folder) -> None:
+    assert (
+        trainable_encoder(find_vision(model_folder("clip")), "frozen", rank=1, alpha=1, where="all") is None
+    )
+
+
+@pytest.mark.parametrize("how", ["full", "lora"])
+@pytest.mark.parametrize("kind", MAKERS)
+def test_before_the_first_step_it_says_what_the_frozen_one_says(
+    model_folder: Folder, kind: str, how: EncoderTraining
+) -> None:
+    source = find_vision(model_folder(kind))
+    encoder, seen = made(model_folder(kind), how), pictures(3, 2)
+    tokens = encoder(seen)
+    assert tokens.shape == (3, 2 * source.shape[0], source.shape[1])
+    torch.testing.assert_close(tokens, source.encoder.encode_subjects(seen.numpy()), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize(("how", "where"), [("full", "all"), ("lora", "attention"), ("lora", "all")])
+def test_what_learns_is_what_is_saved_and_nothing_else_is_wanted_back(
+    model_folder: Folder, kind: str, how: EncoderTraining, where: LoraPart
+) -> None:
+    encoder = made(model_folder(kind), how, where)
+    begun = {name: weight.detach().clone() for name, weight in encoder.named_parameters()}
+    step(encoder)
+    changed = {name for name, weight in encoder.named_parameters() if not torch.equal(weight, begun[name])}
+    holder = nn.ModuleDict({"encoder": encoder})  # it stands in a classifier, under a name
+    saved = {name: weight.clone() for name, weight in holder.state_dict().items()}
+    assert {f"encoder.{name}" for name in changed} <= set(saved)
+    if how == "lora":
+        assert all(name.endswith((".down", ".up")) for name in saved)
+        # All of them have a slope, but those of a layer above the one that is read.
+        assert len(changed) == len(saved) or kind == "llava"
+    again = made(model_folder(kind), how, where)
+    nn.ModuleDict({"encoder": again}).load_state_dict(saved)
+    seen = pictures()
+    assert torch.equal(encoder.eval()(seen), again.eval()(seen))
+    saved.pop(f"encoder.{sorted(changed)[0]}")
+    with pytest.raises(RuntimeError, match="Missing key"):
+        nn.ModuleDict({"encoder": again}).load_state_dict(saved)
+
+
+def test_attention_alone_or_every_linear_layer_carries_adapters(model_folder: Folder) -> None:
+    counts = {
+        where: sum(
+            isinstance(module, LowRank)
+            for module in made(model_folder("clip_vision"), "lora", where).modules()
+        )
+        for where in ("attention", "all")
+    }
+    assert counts == {"attention": 3 * 4, "all": 3 * 6}
+
+
+def test_an_adapter_is_a_change_of_the_weight(model_folder: Folder) -> None:
+    torch.manual_seed(0)
+    adapter = LowRank(nn.Linear(6, 5), rank=2, alpha=3.0)
+    nn.init.normal_(adapter.up)
+    inputs = torch.randn(4, 6)
+    merged = adapter.base.weight + 3.0 / 2 * adapter.up @ adapter.down
+    torch.testing.assert_close(adapter(inputs), inputs @ merged.T + adapter.base.bias)
+    with pytest.raises(ConfigError, match="no linear layer") as caught:
+        add_lora(nn.Sequential(nn.Linear(3, 3)), rank=2, alpha=1.0, where="attention")
+    assert "lora_layers" in caught.value.hint
+
+
+def test_a_tower_that_keeps_its_weights_stays_in_evaluation_mode(model_folder: Folder) -> None:
+    whole, adapted = made(model_folder("clip"), "full"), made(model_folder("clip"), "lora")
+    for encoder in (whole, adapted):
+        encoder.train()
+    assert whole.vit.tower.training
+    assert adapted.training
+    assert not adapted.vit.tower.training
+    assert not whole.requires_grad_(requires_grad=False).train().vit.tower.training
+
+
+def test_the_same_with_and_without_gradients_for_any_number_of_pictures(model_folder: Folder) -> None:
+    encoder, seen = made(model_folder("clip"), "full"), pictures(5, 9)  # more than go through at once
+    with torch.no_grad():
+        apart = encoder(seen)
+    torch.testing.assert_close(encoder(seen), apart, atol=1e-5, rtol=1e-5)

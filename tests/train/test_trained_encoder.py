@@ -1,0 +1,213 @@
+"""Training the vision encoder along, whole or by adapters, as it is done from a recipe."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.features.conftest import MAKERS, save_processor
+
+from mien.errors import WeightsError
+from mien.evaluate.scorer import score_split
+from mien.labels import CAERS
+from mien.predict.predictor import Predictor
+from mien.recipe import Recipe
+from mien.train.batch import SplitData
+from mien.train.checkpoint import MODEL_FILE, load_trained
+from mien.train.fresh import Sizes, fresh_classifier
+from mien.train.inputs import InputBuilder
+from mien.train.loop import TrainProgress, train
+from mien.train.parts import lr_factors, part_of
+from mien.train.plan import plan
+from mien.types import Box, Sample, Subject, Target
+
+COUNTS = {"train": 14, "val": 8, "test": 6}
+BASE: dict[str, Any] = {
+    "name": "tiny",
+    "model": {"fusion": "image_only", "width": 16, "heads": 2, "num_queries": 2, "dropout": 0.0},
+    "train": {"epochs": 2, "batch_size": 4, "lr": 0.01, "encoder_lr": 0.002, "encoder": "full"},
+}
+
+
+class Stopped(Exception):  # noqa: N818  an event, not an error
+    """What ends a training in these tests."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Pictures by split, an encoder, a folder."""
+
+    samples: dict[str, list[Sample]]
+    encoder: Path
+    cache: Path
+
+    def recipe(self, run: dict[str, Any] | None = None, **sections: dict[str, Any]) -> Recipe:
+        table = {**BASE, "features": {"vision": str(self.encoder)}, "run": run or {}}
+        for section, values in sections.items():
+            table[section] = {**table[section], **values}
+        return Recipe.parse(table, where="test")
+
+    def split(self, recipe: Recipe, name: str) -> SplitData:
+        return InputBuilder.from_recipe(recipe, self.cache).split(name, self.samples[name], CAERS)
+
+    def train(self, recipe: Recipe, out: Path, **how: Any) -> None:
+        train(recipe, self.split(recipe, "train"), self.split(recipe, "val"), out, **how)
+
+    def scores(self, recipe: Recipe, out: Path) -> np.ndarray:
+        return score_split(load_trained(out).classifier, self.split(recipe, "test")).scores
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    torch.manual_seed(0)
+    folder = tmp_path / "clip"
+    MAKERS["clip"]().save_pretrained(folder)
+    save_processor(folder)
+    samples: dict[str, list[Sample]] = {}
+    for split, count in COUNTS.items():
+        samples[split] = []
+        for row in range(count):
+            path = tmp_path / f"{split}{row}.png"
+            Image.frombytes("RGB", (32, 24), random.Random(str(path.name)).randbytes(32 * 24 * 3)).save(path)
+            subject = Subject.still(f"{split}/{row}", path, Box(left=2, top=3, right=18, bottom=20))
+            target = Target(labels={CAERS.labels[row % len(CAERS)]: 1.0})
+            samples[split].append(Sample(subject=subject, target=target, split=split))
+    return Stage(samples, folder, tmp_path / "cache")
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_trained(out).classifier.state_dict()
+
+
+@pytest.mark.parametrize("how", ["full", "lora"])
+def test_an_encoder_that_learns_changes_and_a_frozen_one_in_its_place_equals_the_cache(
+    stage: Stage, tmp_path: Path, how: str
+) -> None:
+    learns = stage.recipe(train={"encoder": how, "encoder_lr": 0.01 if how == "full" else 0.1})
+    stage.train(learns, tmp_path / "learns")
+    assert not stage.cache.exists()  # features of what changes with every step are not kept
+    begun = fresh_classifier(learns, Sizes(label_set=CAERS, image_dim=16, vocab_size=None)).state_dict()
+    moved = [
+        name
+        for name, weight in weights(tmp_path / "learns").items()
+        if name.startswith("encoder.") and not torch.equal(weight, begun[name])
+    ]
+    assert moved
+    still = stage.recipe(train={"encoder": how, "lr_scale": {"encoder": 0.0}})
+    frozen = stage.recipe(train={"encoder": "frozen"})
+    stage.train(still, tmp_path / "still")
+    stage.train(frozen, tmp_path / "frozen")
+    assert list(stage.cache.rglob("*.npy"))
+    # The cache rounds to float16.
+    apart = np.abs(stage.scores(still, tmp_path / "still") - stage.scores(frozen, tmp_path / "frozen"))
+    assert apart.max() < 5e-3
+    apart = np.abs(stage.scores(learns, tmp_path / "learns") - stage.scores(frozen, tmp_path / "frozen"))
+    assert apart.max() > 2e-2
+
+
+@pytest.mark.parametrize("how", ["full", "lora"])
+def test_an_interruption_at_any_step_changes_no_bit(stage: Stage, tmp_path: Path, how: str) -> None:
+    options = {"encoder": how, "accumulate": 2, "batch_size": 2, "ema": 0.9, "layer_decay": 0.9}
+    features = {
+        "vision": str(stage.encoder),
+        "augment": ["flip", "crop", "color"],
+        "views": ["marked", "crop"],
+    }
+    wanted = stage.recipe(train=options)
+    wanted = wanted.model_copy(
+        update={"features": Recipe.parse({"name": "x", "features": features}, where="test").features}
+    )
+    stage.train(wanted, tmp_path / "whole")
+    threads = wanted.model_copy(
+        update={"run": wanted.run.model_copy(update={"workers": 2, "checkpoint_activations": True})}
+    )
+    last = random.randrange(1, 8)
+
+    def stop(event: TrainProgress) -> None:
+        if event.step == last:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        stage.train(threads, tmp_path / "run", on_progress=stop, save_seconds=0.0)
+    torch.manual_seed(last)
+    stage.train(wanted, tmp_path / "run")
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "run")
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one), last
+
+
+@pytest.mark.parametrize("how", ["full", "lora"])
+def test_predicting_equals_evaluating(stage: Stage, tmp_path: Path, how: str) -> None:
+    recipe = stage.recipe(train={"encoder": how})
+    stage.train(recipe, tmp_path / "run")
+    subjects = [sample.subject for sample in stage.samples["test"]]
+    predictions = Predictor.from_run(tmp_path / "run").predict(subjects)
+    found = np.array([list(prediction.scores.values()) for prediction in predictions])
+    np.testing.assert_allclose(found, stage.scores(recipe, tmp_path / "run"), atol=1e-5)
+
+
+def test_adapters_are_kept_without_the_weights_that_they_adapt(stage: Stage, tmp_path: Path) -> None:
+    sizes = {}
+    for how in ("full", "lora"):
+        stage.train(stage.recipe(train={"encoder": how, "lora_rank": 1}), tmp_path / how)
+        sizes[how] = (tmp_path / how / MODEL_FILE).stat().st_size
+    names = [name for name in weights(tmp_path / "lora") if name.startswith("encoder.")]
+    assert names
+    assert all(name.endswith((".down", ".up")) for name in names)
+    assert sizes["lora"] < sizes["full"] - 10_000
+
+
+@pytest.mark.parametrize("how", ["full", "lora"])
+def test_what_an_encoder_learned_is_refused_upon_another_encoder(
+    stage: Stage, tmp_path: Path, how: str
+) -> None:
+    stage.train(stage.recipe(train={"encoder": how}), tmp_path / "run")
+    torch.manual_seed(1)
+    MAKERS["clip"]().save_pretrained(stage.encoder)
+    with pytest.raises(WeightsError, match="another one is found now") as caught:
+        load_trained(tmp_path / "run")
+    assert "bring back the encoder" in caught.value.hint
+
+
+def test_its_rate_is_its_own_and_falls_towards_the_pixels(stage: Stage) -> None:
+    recipe = stage.recipe(
+        train={"lr": 0.01, "encoder_lr": 1e-4, "layer_decay": 0.5, "lr_scale": {"head": 2.0}}
+    )
+    names = [
+        name
+        for name, _ in fresh_classifier(
+            recipe, Sizes(label_set=CAERS, image_dim=16, vocab_size=None)
+        ).named_parameters()
+    ]
+    found = lr_factors(names, recipe.train)
+    own = {
+        name.removeprefix("encoder.vit.tower."): f for name, f in found.items() if part_of(name) == "encoder"
+    }
+    assert own["post_layernorm.weight"] == pytest.approx(0.01)
+    for layer in range(3):
+        (factor,) = {f for name, f in own.items() if f".layers.{layer}." in name}
+        assert factor == pytest.approx(0.01 * 0.5 ** (3 - layer))
+    assert own["embeddings.patch_embedding.weight"] == pytest.approx(0.01 * 0.5**4)
+    assert own["pre_layrnorm.weight"] == pytest.approx(0.01 * 0.5**4)
+    assert found["labels.weight"] == 2.0
+
+
+@pytest.mark.parametrize("how", ["full", "lora"])
+def test_a_dry_run_counts_what_learns_of_it(stage: Stage, how: str) -> None:
+    recipe = stage.recipe(train={"encoder": how, "lora_rank": 3})
+    data = stage.split(recipe, "train")
+    assert data.images is not None
+    found = plan(recipe, Sizes.of(data), num_samples=len(data), image_tokens=data.images.reader.num_tokens)
+    model = fresh_classifier(recipe, Sizes.of(data))
+    assert model.encoder is not None
+    learning = sum(weight.numel() for weight in model.encoder.parameters() if weight.requires_grad)
+    assert found.trained["encoder"] == learning
+    # 4 layers of attention in each of 3 layers of width 16
+    assert learning == found.parameters["encoder"] if how == "full" else learning == 3 * 4 * 3 * (16 + 16)
+    kept = sum(weight.numel() for weight in model.state_dict().values())
+    assert found.memory["best_weights"] == 4 * kept
+    assert found.memory["activations"] > 0
