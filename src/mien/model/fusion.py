@@ -95,76 +95,59 @@ class Fusion(nn.Module, ABC):
         normed = F.layer_norm(image, image.shape[-1:])
         return normed if self.places is None else self.places(normed)
 
-    def _pool_queries(self, options: ModelOptions) -> None:
+
+class _QueryFusion(Fusion):
+    """Queries of a Q-Former look at the image and read the description, whichever of them the class uses."""
+
+    text_looks: ClassVar[bool] = False
+
+    def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
+        super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
+        config = qformer_config(
+            options,
+            image_dim=image_dim if self.uses_image else None,
+            vocab_size=vocab_size if self.uses_text else None,
+            text_looks=self.text_looks,
+        )
+        self.qformer = QFormer(config)
         mode = _own_options(options).pooling
         self.pool = Pool(mode, num_queries=options.num_queries, width=options.width)
         self.dim, self.num_label_parts = self.pool.dim, options.num_queries if mode == "class" else None
 
+    def forward(
+        self,
+        image: Float[Tensor, "batch patch image_dim"] | None,
+        text_ids: Int[Tensor, "batch text"] | None,
+        text_mask: Bool[Tensor, "batch text"] | None,
+    ) -> Float[Tensor, "batch dim"]:
+        seen = self.look(image) if self.uses_image else None
+        words = (text_ids, text_mask) if self.uses_text else (None, None)
+        pooled: Tensor = self.pool(self.qformer(seen, *words))
+        return pooled
 
-class QFormerFusion(Fusion):
+
+class QFormerFusion(_QueryFusion):
     """The paper's (Xenos et al. 2024): queries read the description and look at the image."""
 
     uses_image = True
     uses_text = True
 
-    def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
-        super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        self.qformer = QFormer(qformer_config(options, image_dim=image_dim, vocab_size=vocab_size))
-        self._pool_queries(options)
 
-    def forward(
-        self,
-        image: Float[Tensor, "batch patch image_dim"] | None,
-        text_ids: Int[Tensor, "batch text"] | None,
-        text_mask: Bool[Tensor, "batch text"] | None,
-    ) -> Float[Tensor, "batch dim"]:
-        pooled: Tensor = self.pool(self.qformer(self.look(image), text_ids, text_mask))
-        return pooled
-
-
-class ImageOnlyFusion(Fusion):
+class ImageOnlyFusion(_QueryFusion):
     """The same Q-Former without a description: queries look at the image."""
 
     uses_image = True
     uses_text = False
 
-    def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
-        super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        self.qformer = QFormer(qformer_config(options, image_dim=image_dim, vocab_size=None))
-        self._pool_queries(options)
 
-    def forward(
-        self,
-        image: Float[Tensor, "batch patch image_dim"] | None,
-        text_ids: Int[Tensor, "batch text"] | None,
-        text_mask: Bool[Tensor, "batch text"] | None,
-    ) -> Float[Tensor, "batch dim"]:
-        pooled: Tensor = self.pool(self.qformer(self.look(image)))
-        return pooled
-
-
-class TextOnlyFusion(Fusion):
+class TextOnlyFusion(_QueryFusion):
     """The same Q-Former without cross-attention: queries read the description."""
 
     uses_image = False
     uses_text = True
 
-    def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
-        super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        self.qformer = QFormer(qformer_config(options, image_dim=None, vocab_size=vocab_size))
-        self._pool_queries(options)
 
-    def forward(
-        self,
-        image: Float[Tensor, "batch patch image_dim"] | None,
-        text_ids: Int[Tensor, "batch text"] | None,
-        text_mask: Bool[Tensor, "batch text"] | None,
-    ) -> Float[Tensor, "batch dim"]:
-        pooled: Tensor = self.pool(self.qformer(None, text_ids, text_mask))
-        return pooled
-
-
-class CrossAttentionFusion(Fusion):
+class CrossAttentionFusion(_QueryFusion):
     """A multimodal transformer in the manner of ALBEF (Li et al. 2021, section 3.1): every text token looks
     at the image itself, as the queries do, where in the Q-Former words reach the image by way of the queries.
 
@@ -174,22 +157,7 @@ class CrossAttentionFusion(Fusion):
 
     uses_image = True
     uses_text = True
-
-    def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
-        super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        self.qformer = QFormer(
-            qformer_config(options, image_dim=image_dim, vocab_size=vocab_size, text_looks=True)
-        )
-        self._pool_queries(options)
-
-    def forward(
-        self,
-        image: Float[Tensor, "batch patch image_dim"] | None,
-        text_ids: Int[Tensor, "batch text"] | None,
-        text_mask: Bool[Tensor, "batch text"] | None,
-    ) -> Float[Tensor, "batch dim"]:
-        pooled: Tensor = self.pool(self.qformer(self.look(image), text_ids, text_mask))
-        return pooled
+    text_looks = True
 
 
 def fusion_class(name: str) -> type[Fusion]:

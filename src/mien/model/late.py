@@ -19,9 +19,8 @@ from mien.recipe import ModelOptions
 __all__ = ["ConcatFusion", "GatedFusion"]
 
 
-class ConcatFusion(Fusion):
-    """The usual baseline: the mean image token beside the mean of the description as read by a transformer
-    of its own. Words and image never meet before the head; the frames of a clip are a bag."""
+class _LateFusion(Fusion):
+    """A reader of the description, and a projection of image tokens to its width."""
 
     uses_image = True
     uses_text = True
@@ -31,6 +30,14 @@ class ConcatFusion(Fusion):
         assert image_dim is not None  # checked above
         self.reader = _reader(options, vocab_size)
         self.image = _projection(options, image_dim)
+
+
+class ConcatFusion(_LateFusion):
+    """The usual baseline: the mean image token beside the mean of the description as read by a transformer
+    of its own. Words and image never meet before the head; the frames of a clip are a bag."""
+
+    def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
+        super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
         self.dim = 2 * options.width
 
     def forward(
@@ -43,21 +50,15 @@ class ConcatFusion(Fusion):
         return torch.cat((self.image(self.look(image).mean(dim=1)), text), dim=1)
 
 
-class GatedFusion(Fusion):
+class GatedFusion(_LateFusion):
     """A gated multimodal unit (Arevalo et al. 2017, equation 1): for each number of the vector, a gate that
     sees both decides how much of it comes from the picture and how much from the words.
 
     The image tokens are pooled by attention. Where there is no description, all comes from the picture.
     """
 
-    uses_image = True
-    uses_text = True
-
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
-        assert image_dim is not None  # checked above
-        self.reader = _reader(options, vocab_size)
-        self.image = _projection(options, image_dim)
         self.attention = AttentionPool(options.width)
         self.gate = nn.Linear(2 * options.width, options.width)
         self.dim = options.width

@@ -1,0 +1,163 @@
+"""What it costs to have the encoder in the loop: steps on cached features against steps on pictures.
+
+    python benchmarks/train_encoder.py [--encoder vit_b16] [--batch 8] [--steps 5] [--workers 1] [--threads 2]
+        [--ways frozen,in_the_loop,lora,full]
+
+Every way is a whole training step of the package's own trainer, loading included, with a Q-Former of 12 x 768
+over 64 words: "frozen" reads cached features, "in_the_loop" opens and encodes pictures with an encoder that
+does not learn, "lora" and "full" train it. Encoders are CLIP towers of the named shape with random weights.
+One step of each way follows the other, after one that does not count. Prints JSON: seconds a step (medians
+and spread), the share of it that waits for data, the ratios to "frozen".
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+
+from mien.features.folders import quiet_transformers
+from mien.labels import EMOTIC
+from mien.recipe import Recipe
+from mien.train.inputs import InputBuilder
+from mien.train.trainer import Part, Trainer
+from mien.types import Box, Sample, Subject, Target
+
+SHAPES: Final[dict[str, dict[str, Any]]] = {
+    "vit_b16": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+                "num_attention_heads": 12, "patch_size": 16, "image_size": 224},
+    "vit_l14": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+                "num_attention_heads": 16, "patch_size": 14, "image_size": 224},
+}  # fmt: skip
+WAYS: Final[dict[str, dict[str, Any]]] = {
+    "frozen": {"encoder": "frozen"},
+    "in_the_loop": {"encoder": "full", "lr_scale": {"encoder": 0.0}},
+    "lora": {"encoder": "lora"},
+    "full": {"encoder": "full"},
+}
+WORDS: Final = 64
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, and prints one JSON document."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as name:
+        stage = Stage(Path(name), options)
+        ways = {way: Steps(stage, WAYS[way]) for way in options.ways.split(",")}
+        for turn in range(options.steps + 1):
+            for steps in ways.values():
+                steps.take(counts=turn > 0)
+    print(json.dumps(_report(ways, options), indent=2))
+
+
+class Stage:
+    """An encoder's folder, words, and people in pictures of 640 x 480 pixels."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.options, self.folder = options, folder
+        self.encoder = folder / "encoder"
+        shape = SHAPES[options.encoder]
+        with quiet_transformers():
+            transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**shape)).save_pretrained(self.encoder)
+        size = {"shortest_edge": shape["image_size"]}
+        processor = {"size": size, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        (self.encoder / "preprocessor_config.json").write_text(json.dumps(processor))
+        self.vocabulary = folder / "vocab.txt"
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        self.vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters]))
+        self.samples = [self._sample(number) for number in range(2 * options.batch)]
+
+    def _sample(self, number: int) -> Sample:
+        path = self.folder / f"{number}.jpg"
+        coarse = np.random.default_rng(number).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(path)
+        subject = Subject.still(str(number), path, Box(left=150, top=80, right=400, bottom=440))
+        target = Target(labels={EMOTIC.labels[number % len(EMOTIC)]: 1.0})
+        return Sample(subject=subject, target=target, split="train")
+
+    def trainer(self, train: dict[str, Any]) -> Trainer:
+        """A trainer of these people by a way's own knobs."""
+        options = self.options
+        table = {
+            "name": "benchmark",
+            "features": {"vision": str(self.encoder), "tokenizer": str(self.vocabulary)},
+            "model": {"width": 768, "layers": 12, "heads": 12, "num_queries": 32},
+            "train": {"batch_size": options.batch, "epochs": 1_000, "divergence": 0.0, **train},
+            "run": {"workers": options.workers, "batch_size": options.batch},
+        }
+        recipe = Recipe.parse(table, where="benchmark")
+        words = " ".join("abcdefghijklmnopqrstuvwxyz"[number % 26] for number in range(WORDS - 2))
+        data = InputBuilder.from_recipe(recipe, self.folder / "features").split(
+            "train",
+            self.samples,
+            EMOTIC,
+            descriptions={sample.subject.id: words for sample in self.samples},
+        )
+        return Trainer(recipe, data, data, torch.device("cpu"))
+
+
+class Steps:
+    """One way to train, step by step."""
+
+    def __init__(self, stage: Stage, train: dict[str, Any]) -> None:
+        self.trainer = stage.trainer(train)
+        self.seconds: list[float] = []
+        self.waits: list[float] = []
+        self._parts: Iterator[list[Part]] = chain.from_iterable(
+            trainer.rest_of_epoch() for trainer in repeat(self.trainer)
+        )
+
+    def take(self, *, counts: bool) -> None:
+        """A step, of which the time is kept if it counts."""
+        begun = time.perf_counter()
+        parts = next(self._parts)
+        there = time.perf_counter()
+        self.trainer.take_step(parts)
+        if counts:
+            self.waits.append(there - begun)
+            self.seconds.append(time.perf_counter() - begun)
+
+
+def _report(ways: dict[str, Steps], options: argparse.Namespace) -> dict[str, object]:
+    medians = {way: statistics.median(steps.seconds) for way, steps in ways.items()}
+    return {
+        "schema": 1,
+        "benchmark": "train_encoder",
+        "options": vars(options),
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+        "processors": os.cpu_count(),
+        "seconds_per_step": {
+            way: {"median": medians[way], "low": min(steps.seconds), "high": max(steps.seconds)}
+            for way, steps in ways.items()
+        },
+        "wait_share": {way: sum(steps.waits) / sum(steps.seconds) for way, steps in ways.items()},
+        "ratios": {f"{way} / frozen": medians[way] / medians["frozen"] for way in ways if way != "frozen"},
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--encoder", choices=SHAPES, default="vit_b16")
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
