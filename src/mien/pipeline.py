@@ -216,7 +216,8 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
         name=recipe.model.fusion,
         seed=recipe.train.seed,
         options=recipe.evaluate,
-        calibration=_calibration(experiment, scores),
+        heads=recipe.train.heads,
+        calibration=None if recipe.train.heads == "dimensions" else _calibration(experiment, scores),
         looks=read_looks(experiment.out),
     )
 
@@ -265,9 +266,9 @@ def _inputs(
     samples = experiment.samples(split)
     descriptions: Mapping[str, str] | None = None
     if text:
-        may_lack = experiment.recipe.train.missing_descriptions == "image_only"
-        none_at_all = may_lack and not experiment.store.exists()
-        descriptions = {} if none_at_all else find_descriptions(experiment, samples).texts
+        # No store at all is as one that lacks everybody: the builder counts them, or may do without.
+        there = experiment.store.exists()
+        descriptions = find_descriptions(experiment, samples).texts if there else {}
         descriptions = texts(descriptions) if texts else descriptions
     return experiment.builder.split(
         split,

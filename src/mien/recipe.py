@@ -22,6 +22,7 @@ from mien.types import (
     ClipView,
     EncoderTraining,
     FitMode,
+    Heads,
     LoraPart,
     MarkStyle,
     TokenChoice,
@@ -139,11 +140,12 @@ class TrainOptions(Options):
     clip: float = Field(default=1.0, gt=0)
     patience: int = Field(default=5, gt=0)
     select_on: str = "val"  # the split by which training stops and the best epoch is chosen; never "test"
+    select_by: str = "auto"  # the metric; auto: accuracy, mAP, or vad_mae, as the labels and heads ask
     # auto: as the label set is exclusive or not
     loss: Literal["auto", "bce", "asl", "focal", "class_balanced", "cross_entropy"] = "auto"
     loss_options: dict[str, JsonValue] = Field(default_factory=dict)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    dimensions: bool = True
+    heads: Heads = "both"  # both: dimensions where they are annotated
     dimension_weight: float = Field(default=1.0, ge=0)
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     accumulate: int = Field(default=1, gt=0)

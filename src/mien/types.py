@@ -28,6 +28,7 @@ __all__ = [
     "Failure",
     "Finish",
     "FitMode",
+    "Heads",
     "ImageRef",
     "LoraPart",
     "MarkStyle",
@@ -61,6 +62,9 @@ TruncateMode = Literal["head", "head_tail"]
 # What of the vision encoder learns: nothing, everything, or adapters; and which of its layers carry those.
 EncoderTraining = Literal["frozen", "full", "lora"]
 LoraPart = Literal["attention", "all"]
+
+# What a model estimates: labels; valence, arousal and dominance; or both.
+Heads = Literal["both", "labels", "dimensions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,13 @@ def _alone(rows: int) -> list[str]:
     return [str(row) for row in range(rows)]
 
 
+def _one_tail(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels so unequally frequent that the same are rarest in every draw."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((120, 5)) < (0.8, 0.05, 0.6, 0.04, 0.0)).astype(np.float64)
+    return np.round(0.6 * rng.random((120, 5)) + 0.3 * targets, 1), targets
+
+
 def _exclusive(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     targets = np.eye(4)[rng.integers(0, 4, 120)]
@@ -74,6 +81,7 @@ def _shifted(scores: np.ndarray, targets: np.ndarray) -> float:
         (METRICS["vad_mae"], _with_gaps),
         (METRICS["mRA"], _data),
         (METRICS["mAP_emotic"], _data),
+        (METRICS["mAP_tail"], _one_tail),
         (metric("ECE", EMOTIC), _data),
         (metric("Brier", EMOTIC), _data),
         (METRICS["ECE"], _probabilities),
@@ -91,6 +99,24 @@ def test_resampled_metrics_equal_the_metrics_of_repeated_samples(item: Metric, m
     for column, times in enumerate(counts.T):
         rows = np.repeat(np.arange(len(scores)), times)
         assert found[column] == pytest.approx(item.function(scores[rows], targets[rows]))
+
+
+def test_the_tail_is_that_of_the_split_in_every_resample() -> None:
+    rng = np.random.default_rng(14)
+    targets = (rng.random((80, 6)) < 0.15).astype(np.float64)
+    targets[:, 4] = 0.0
+    targets[:, 0], targets[:, 3] = np.arange(80) < 6, np.arange(80) >= 73  # 6 and 7, so that draws disagree
+    scores = rng.random((80, 6))
+    rarest = sorted(sorted((0, 1, 2, 3, 5), key=lambda label: targets[:, label].sum())[:2])
+    counts = rng.integers(0, 4, (80, 40))
+    found = resampled(METRICS["mAP_tail"], scores, targets, counts.astype(np.float32))
+    otherwise = 0
+    for column, times in enumerate(counts.T):
+        rows = np.repeat(np.arange(80), times)
+        fixed = MAP.function(scores[rows][:, rarest], targets[rows][:, rarest])
+        assert found[column] == pytest.approx(fixed)
+        otherwise += METRICS["mAP_tail"].function(scores[rows], targets[rows]) != pytest.approx(fixed)
+    assert otherwise  # some draw has other rarest labels of its own
 
 
 def test_a_resample_without_positives_is_not_defined_and_not_zero() -> None:

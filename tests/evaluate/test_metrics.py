@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r
 from mien.errors import ConfigError, DataError, UnknownNameError
 from mien.evaluate import metrics
 from mien.evaluate.dimensions import mean_r2, vad_mae
+from mien.evaluate.precision import tail_labels
 from mien.labels import BOLD, CAERS, EMOTIC
 
 
@@ -149,8 +150,8 @@ def test_random_scores_reach_chance_and_no_more() -> None:
 
 
 def test_metrics_by_name() -> None:
-    assert metrics.primary_metric(EMOTIC) == ("mAP", metrics.mean_average_precision)
-    assert metrics.primary_metric(CAERS) == ("accuracy", metrics.accuracy)
+    assert metrics.primary_metric(EMOTIC) is metrics.METRICS["mAP"]
+    assert metrics.primary_metric(CAERS) is metrics.METRICS["accuracy"]
     assert metrics.metric("macro_f1", CAERS).function is metrics.macro_f1
     assert metrics.metric("macro_f1", EMOTIC).function is metrics.macro_f1_at_half
     assert not metrics.metric("vad_mae", EMOTIC).higher_is_better
@@ -220,3 +221,47 @@ def test_chance_of_the_family_is_what_blind_answers_reach() -> None:
     assert metrics.chance("mR2", dimensions) == 0.0
     expected = (metrics.chance("mAP", targets) + 0.5) / 4
     assert metrics.chance("ERS", both) == pytest.approx(expected)
+
+
+# --- The long tail ---
+
+
+def _with_counts(counts: list[int], rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, and targets of which so many samples have each label."""
+    rng = np.random.default_rng(10)
+    targets = np.zeros((rows, len(counts)), dtype=np.float32)
+    for label, count in enumerate(counts):
+        targets[rng.permutation(rows)[:count], label] = 1.0
+    return rng.random(targets.shape).astype(np.float32), targets
+
+
+@pytest.mark.parametrize(
+    ("counts", "tail"),
+    [
+        ([9, 3, 0, 5, 7, 30, 4], [1, 6]),  # six labels are held by some sample
+        ([9, 3, 2, 5, 7, 30, 4], [1, 2, 6]),  # seven: a third is rounded up
+        ([5, 4, 4, 4], [1, 2]),  # equally rare: the first ones
+        ([0, 8, 0], [1]),
+    ],
+)
+def test_map_of_the_tail_is_the_mean_over_the_rarest_third(counts: list[int], tail: list[int]) -> None:
+    scores, targets = _with_counts(counts)
+    assert tail_labels(targets).tolist() == tail
+    expected = np.mean([average_precision_score(targets[:, k], scores[:, k]) for k in tail])
+    assert metrics.mean_tail_precision(scores, targets) == pytest.approx(expected)
+    assert metrics.metric("mAP_tail", EMOTIC).function is metrics.mean_tail_precision
+    assert metrics.metric("mAP_tail", CAERS).function is metrics.mean_tail_precision
+    shares = [counts[k] / len(targets) for k in tail]
+    assert metrics.chance("mAP_tail", targets) == pytest.approx(np.mean(shares))
+
+
+def test_soft_targets_are_in_the_tail_by_their_positives() -> None:
+    scores, targets = _with_counts([4, 6, 8])
+    soft = np.where(targets > 0, 0.6, 0.4).astype(np.float32)
+    assert tail_labels(soft).tolist() == [0]
+    assert metrics.mean_tail_precision(scores, soft) == metrics.mean_tail_precision(scores, targets)
+
+
+def test_there_is_no_tail_where_nobody_has_a_label() -> None:
+    with pytest.raises(DataError, match="no label has a positive"):
+        metrics.mean_tail_precision(np.zeros((3, 2)), np.zeros((3, 2)))

@@ -80,6 +80,13 @@ def test_metrics_can_be_chosen() -> None:
         score_rows("fused", [replace(_scores(1), dimensions=None)], seeds=(1,), metrics=("vad_mae",))
 
 
+def test_the_tail_counts_its_own_labels() -> None:
+    rows = score_rows("fused", [_scores(1)], seeds=(1,), metrics=("mAP", "mAP_tail"), resamples=50)
+    assert [row.labels for row in rows] == [25, 9]
+    assert rows[1].low <= rows[1].value <= rows[1].high
+    assert rows[1].chance < rows[0].chance
+
+
 def test_a_difference_that_is_there_and_one_that_is_not() -> None:
     good, same, poor = ([_scores(seed, signal=s)] for seed, s in ((1, 0.4), (2, 0.4), (3, 0.1)))
     found = compare(("good", good), ("poor", poor), metric_name="mAP", resamples=200)

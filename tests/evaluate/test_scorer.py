@@ -119,7 +119,7 @@ def test_weights_that_hold_nan_are_an_error_and_the_mode_is_restored() -> None:
     classifier = _classifier()
     classifier.train()
     with torch.no_grad():
-        classifier.labels.weight.fill_(float("nan"))
+        classifier.labels.get_parameter("weight").fill_(float("nan"))
     with pytest.raises(DataError, match="not finite"):
         score_split(classifier, _split())
     assert classifier.training

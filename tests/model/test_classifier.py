@@ -31,7 +31,7 @@ def test_the_first_guess_is_the_average_answer(exclusive: bool) -> None:
     model.start_from(prevalence, torch.tensor([0.2, 0.5, 0.8]), exclusive=exclusive)
     for head in (model.labels, model.dimensions):
         assert head is not None
-        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.get_parameter("weight"))
     answer = model(torch.randn(1, 5, 6), None, None)
     torch.testing.assert_close(scores_of(answer.logits, exclusive=exclusive)[0], prevalence)
     torch.testing.assert_close(answer.dimensions[0], torch.tensor([0.2, 0.5, 0.8]))

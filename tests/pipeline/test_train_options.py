@@ -105,3 +105,26 @@ def test_a_model_of_another_recipe_is_refused(tmp_path: Path) -> None:
     (here / "run" / MODEL_FILE).write_bytes((there / "run" / MODEL_FILE).read_bytes())
     with pytest.raises(RunError, match=r"trained by recipe .*train\.lr \(0\.01, 0\.0005\)"):
         pipeline.score(one, "test")
+
+
+def test_a_model_of_dimensions_alone_says_nothing_of_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = experiment(
+        tmp_path, IMAGE_ONLY, "train.heads=dimensions", "run.cache=" + str(tmp_path / "cache")
+    )
+    made = pipeline.train(wanted)
+    assert "val_vad_mae" in made
+    results = pipeline.evaluate(tmp_path / "run", cache=tmp_path / "cache")
+    assert [row.metric for row in results.rows] == ["vad_mae", "mR2"]
+    assert not results.labels
+    assert len(results.dimensions) == 3
+    (prediction,) = pipeline.predict(tmp_path / "run", [wanted.samples("test")[0].subject])
+    assert prediction.scores == {}
+    assert prediction.dimensions is not None
+    assert main(["report", str(tmp_path / "run")]) == 0
+    picture = wanted.samples("test")[0].subject.images[0].path
+    assert main(["predict", str(picture), "--run", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert "valence" in shown
+    assert "Happiness" not in shown

@@ -63,7 +63,7 @@ def test_learns_dimensions_from_those_who_were_asked(
     answer = load_trained(tmp_path / "run").classifier(batch.image, batch.text_ids, batch.text_mask)
     assert (answer.dimensions - batch.dimensions).nanmean(dim=0).abs().max() < 0.1
     assert (answer.dimensions - batch.dimensions)[:, 0].square().nanmean() < 0.05
-    train(recipe(train={"dimensions": False}), data, val, tmp_path / "without")
+    train(recipe(train={"heads": "labels"}), data, val, tmp_path / "without")
     assert load_trained(tmp_path / "without").classifier.dimensions is None
 
 

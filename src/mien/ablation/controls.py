@@ -18,10 +18,21 @@ from typing import Final, Literal
 from mien.labels import LabelSet
 from mien.types import Sample
 
-__all__ = ["TextControl", "emptied", "masked", "share_of", "shuffled", "text_control"]
+__all__ = [
+    "ScoredTexts",
+    "TextControl",
+    "emptied",
+    "masked",
+    "none_left",
+    "share_of",
+    "shuffled",
+    "text_control",
+]
 
 # What is done to the descriptions before anybody learns from them.
 TextControl = Literal["shuffled", "empty", "label_words_masked"]
+# What is done to those of the scored split alone, once everything is learned.
+ScoredTexts = Literal["missing"]
 Texts = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 _MASK: Final = "[MASK]"
@@ -54,6 +65,11 @@ def shuffled(texts: Mapping[str, str]) -> dict[str, str]:
 def emptied(texts: Mapping[str, str]) -> dict[str, str]:
     """Every subject gets a description without a word: the model has its place, and nothing in it."""
     return dict.fromkeys(texts, "")
+
+
+def none_left(texts: Mapping[str, str]) -> dict[str, str]:
+    """Nobody has a description: what a model meets where describing failed."""
+    return {}
 
 
 def masked(texts: Mapping[str, str], *, labels: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from mien.ablation.controls import TextControl
+from mien.ablation.controls import ScoredTexts, TextControl
 from mien.config import parse_recipe, read_toml
 from mien.errors import ConfigError, unknown_name
 from mien.options import Options
@@ -29,11 +29,13 @@ _Seed = Annotated[int, Field(ge=0)]
 class VariantOptions(Options):
     """[variants.NAME]: what `set` changes in the recipe, and controls that are no knob of one.
 
-    `texts`: what is done to the descriptions. `train_share`: the share of train's pictures to learn from.
+    `texts`: what is done to the descriptions. `scored_texts`: what to those of the scored split alone, after
+    learning; "missing" takes them away. `train_share`: the share of train's pictures to learn from.
     """
 
     set: tuple[str, ...] = ()
     texts: TextControl | None = None
+    scored_texts: ScoredTexts | None = None
     train_share: float = Field(default=1.0, gt=0, le=1)
 
 
@@ -67,11 +69,14 @@ class Variant:
     name: str
     overrides: tuple[str, ...] = ()
     texts: TextControl | None = None
+    scored_texts: ScoredTexts | None = None
     train_share: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """What of it no recipe records."""
-        return {"texts": self.texts, "train_share": self.train_share}
+        found: dict[str, Any] = {"texts": self.texts, "train_share": self.train_share}
+        # Named only where it is asked for: what was finished before it was known stays finished.
+        return found if self.scored_texts is None else {**found, "scored_texts": self.scored_texts}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +129,13 @@ def load_grid(
         table=table,
         where=f"{path}, {recipe.name}",
         variants=tuple(
-            Variant(name=name, overrides=one.set, texts=one.texts, train_share=one.train_share)
+            Variant(
+                name=name,
+                overrides=one.set,
+                texts=one.texts,
+                scored_texts=one.scored_texts,
+                train_share=one.train_share,
+            )
             for name, one in options.variants.items()
         ),
         seeds=options.seeds,

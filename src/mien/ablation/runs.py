@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mien import pipeline
-from mien.ablation.controls import share_of, text_control
+from mien.ablation.controls import none_left, share_of, text_control
 from mien.ablation.grid import Grid, Variant
 from mien.errors import MienError
 from mien.evaluate.scores import scores_file
@@ -111,9 +111,10 @@ def train_and_score(job: Job) -> Job:
     one_core = job.recipe.run.model_copy(update={"threads": 1})
     experiment = replace(job, recipe=job.recipe.model_copy(update={"run": one_core})).experiment()
     texts = text_control(job.variant.texts, experiment.dataset.label_set)
+    scored = none_left if job.variant.scored_texts == "missing" else texts
     with naming(job.variant):
         pipeline.train(experiment, texts=texts)
-        pipeline.score(experiment, job.split, texts=texts)
+        pipeline.score(experiment, job.split, texts=scored)
     job.finish()
     return job
 

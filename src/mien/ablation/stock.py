@@ -91,6 +91,7 @@ def check(variants: Sequence[Opened], *, metrics: Sequence[str]) -> None:
     for one in variants:
         with naming(one.job.variant):
             _require_parts(one.experiment)
+            _require_controls(one)
             for name in metrics:
                 metric(name, one.experiment.dataset.label_set)
             for split in one.splits:
@@ -124,6 +125,22 @@ def _require_parts(experiment: Experiment) -> None:
         _ = experiment.asking, experiment.builder.tokenizer
     if fusion.uses_image:
         _ = experiment.builder.vision
+
+
+def _require_controls(one: Opened) -> None:
+    """ConfigError for a control that the recipe does not let take effect."""
+    if one.job.variant.scored_texts != "missing":
+        return
+    if not fusion_class(one.recipe.model.fusion).uses_text:
+        raise ConfigError(
+            f"scored_texts 'missing' takes away what fusion {one.recipe.model.fusion!r} does not read",
+            hint="take scored_texts out of this variant",
+        )
+    if one.recipe.train.missing_descriptions == "error":
+        raise ConfigError(
+            "scored_texts 'missing' takes descriptions away, and train.missing_descriptions is 'error'",
+            hint='set train.missing_descriptions to "image_only"',
+        )
 
 
 # --- What is missing ---

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mien.ablation.grid import Grid
 from mien.ablation.runs import Job, jobs_of, train_and_score
@@ -126,11 +126,20 @@ def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, R
     }
     options = grid.recipe(grid.referred).evaluate
     name, reference = _metric(grid, scores[grid.reference]), (grid.reference, scores[grid.reference])
-    asked = options.metrics
-    wanted = asked if asked == "auto" else tuple(dict.fromkeys((*asked, name)))
     rows = [
-        score_rows(one, runs, seeds=grid.seeds, metrics=wanted, resamples=options.bootstrap)
+        score_rows(
+            one,
+            runs,
+            seeds=grid.seeds,
+            metrics=_shown(options.metrics, name, runs),
+            resamples=options.bootstrap,
+        )
         for one, runs in scores.items()
+    ]
+    # The reference first: the page shows the labels of whoever comes first.
+    labels = [
+        label_rows(scores[one], name=one, resamples=options.bootstrap)
+        for one in sorted(scores, key=lambda name: name != grid.reference)
     ]
     results = Results(
         rows=tuple(row for found in rows for row in found),
@@ -139,7 +148,7 @@ def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, R
             for other in scores.items()
             if other[0] != grid.reference
         ),
-        labels=label_rows(reference[1], name=grid.reference, resamples=options.bootstrap),
+        labels=tuple(row for found in labels for row in found),
     )
     write_results(out / RESULTS, results)
     _keep_examples(next(job for job in jobs if job.variant == grid.referred), reference[1][0], out)
@@ -162,6 +171,15 @@ def _metric(grid: Grid, runs: Sequence[SplitScores]) -> str:
     asked = grid.recipe(grid.referred).evaluate.metrics
     names = default_metrics(label_set, dimensions=False) if asked == "auto" else asked
     return metric(names[0], label_set).name
+
+
+def _shown(
+    asked: Literal["auto"] | Sequence[str], compared_by: str, runs: Sequence[SplitScores]
+) -> Sequence[str]:
+    """The metrics of a variant's rows: what the recipe asks for, and by what variants are compared."""
+    if asked == "auto":
+        asked = default_metrics(runs[0].label_set, dimensions=all(run.has_dimensions for run in runs))
+    return tuple(dict.fromkeys((*asked, compared_by)))
 
 
 def _keep_examples(job: Job, scores: SplitScores, out: Path) -> None:

@@ -56,7 +56,7 @@ def _check(values: Dimensions, targets: Dimensions, what: str) -> None:
     if values.shape != targets.shape or not np.isfinite(values).all():
         raise DataError(
             f"dimensions of shape {values.shape} against {targets.shape}, or not finite",
-            hint="train a model with [train] dimensions = true, and see that its loss stays finite",
+            hint='train a model with [train] heads = "both", and see that its loss stays finite',
         )
     if not np.isfinite(targets).any():
         raise DataError(

@@ -5,15 +5,16 @@ somebody who sees neither picture nor text can reach on the same targets.
 Knows nothing about: models, files, intervals (see `bootstrap`).
 
 `mAP` is scikit-learn's average precision, `mAP_emotic` the EMOTIC authors' interpolated one: `precision` has
-both formulas. Targets count as positive from 0.5. A label that no sample has is left out of every average
-over labels but that of `ECE` and `Brier`, where its scores have a truth to be held against: 0.
+both formulas, and says what `mAP_tail` is. Targets count as positive from 0.5. A label that no sample has is
+left out of every average over labels but that of `ECE` and `Brier`, where its scores have a truth to be held
+against: 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -25,6 +26,8 @@ from mien.evaluate.precision import (
     average_precisions,
     mean_average_precision,
     mean_interpolated_precision,
+    mean_tail_precision,
+    tail_labels,
 )
 from mien.evaluate.reliability import (
     brier,
@@ -42,7 +45,6 @@ __all__ = [
     "Metric",
     "MetricFunction",
     "MetricName",
-    "PrimaryMetric",
     "accuracy",
     "average_precisions",
     "chance",
@@ -54,6 +56,7 @@ __all__ = [
     "mean_average_precision",
     "mean_interpolated_precision",
     "mean_roc_auc",
+    "mean_tail_precision",
     "metric",
     "positives",
     "primary_metric",
@@ -62,7 +65,7 @@ __all__ = [
 
 MetricFunction = Callable[[np.ndarray, np.ndarray], float]
 MetricName = Literal[
-    "mAP", "mAP_emotic", "mRA", "mR2", "ERS", "accuracy", "macro_f1", "vad_mae", "ECE", "Brier"
+    "mAP", "mAP_emotic", "mAP_tail", "mRA", "mR2", "ERS", "accuracy", "macro_f1", "vad_mae", "ECE", "Brier"
 ]
 
 
@@ -121,12 +124,12 @@ _BLIND: Final = {"mRA": 0.5, "mR2": 0.0, "ECE": 0.0}  # whatever the targets
 def chance(name: str, targets: np.ndarray, *, exclusive: bool = False) -> float:
     """What is reached on these targets without looking; the same rule whatever the model.
 
-    mAP: the mean prevalence (any order of the samples gives it on average). accuracy: the share of the
-    most frequent label. macro_f1: labels guessed as often as they occur, whose F1 is their prevalence.
-    vad_mae: the error of always answering each dimension's median, the best constant. mRA: a half, whatever
-    the labels. mR2: 0, that of always answering the mean. ERS: what follows from these. mAP_emotic: the mean
-    prevalence, which equal scores for all reach. ECE: 0, for whoever always answers the prevalence is well
-    calibrated and of no use. Brier: what that answer costs.
+    mAP: the mean prevalence (any order of the samples gives it on average). mAP_tail: the same of the tail.
+    accuracy: the share of the most frequent label. macro_f1: labels guessed as often as they occur, whose F1
+    is their prevalence. vad_mae: the error of always answering each dimension's median, the best constant.
+    mRA: a half, whatever the labels. mR2: 0, that of always answering the mean. ERS: what follows from these.
+    mAP_emotic: the mean prevalence, which equal scores for all reach. ECE: 0, for whoever always answers the
+    prevalence is well calibrated and of no use. Brier: what that answer costs.
     """
     if name == "vad_mae":
         return vad_mae(np.broadcast_to(np.nanmedian(targets, axis=0), targets.shape), targets)
@@ -139,8 +142,9 @@ def chance(name: str, targets: np.ndarray, *, exclusive: bool = False) -> float:
         return float(np.bincount(true_classes(targets)).max() / len(targets))
     if name == "Brier":
         return _brier_chance(targets, exclusive=exclusive)
-    if name in ("mAP", "mAP_emotic", "macro_f1"):
-        prevalence = positives(targets).mean(axis=0)
+    if name in ("mAP", "mAP_emotic", "mAP_tail", "macro_f1"):
+        counted = tail_labels(targets) if name == "mAP_tail" else slice(None)
+        prevalence = positives(targets[:, counted]).mean(axis=0)
         return float(prevalence[prevalence > 0].mean())
     raise unknown_name("metric", name, METRICS)
 
@@ -173,13 +177,6 @@ class Metric:
     bias_cancels: bool = True  # what resampling adds to it is the same for two models
 
 
-class PrimaryMetric(NamedTuple):
-    """The one number by which training stops; higher is better."""
-
-    name: MetricName
-    function: MetricFunction
-
-
 METRICS: Final[Mapping[str, Metric]] = {
     item.name: item
     for item in (
@@ -188,6 +185,11 @@ METRICS: Final[Mapping[str, Metric]] = {
             name="mAP_emotic",
             title="mean average precision, interpolated as the EMOTIC authors do",
             function=mean_interpolated_precision,
+        ),
+        Metric(
+            name="mAP_tail",
+            title="mean average precision over the rarest third of the labels",
+            function=mean_tail_precision,
         ),
         Metric(name="accuracy", title="accuracy", function=accuracy),
         Metric(name="macro_f1", title="macro-averaged F1", function=macro_f1),
@@ -273,7 +275,6 @@ def default_metrics(label_set: LabelSet, *, dimensions: bool) -> tuple[MetricNam
     return (*labels, "vad_mae") if dimensions else labels
 
 
-def primary_metric(label_set: LabelSet) -> PrimaryMetric:
+def primary_metric(label_set: LabelSet) -> Metric:
     """mAP where several labels may hold, accuracy where exactly one does."""
-    found = METRICS["accuracy" if label_set.exclusive else "mAP"]
-    return PrimaryMetric(found.name, found.function)
+    return METRICS["accuracy" if label_set.exclusive else "mAP"]

@@ -13,12 +13,15 @@ order in which samples are stored.
 The second is that of the EMOTIC authors' MATLAB code, and of PASCAL VOC since 2010: precision is replaced by
 the highest one at this recall or a later one, and integrated over every step of recall. It is never below
 the first. The MATLAB code ranks equal scores as they happen to be stored; here they are one step.
+
+The long tail is the rarest third of the labels that some sample has. It belongs to a split, not to a draw
+from it: whoever resamples a split keeps the tail of the whole.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from mien.errors import DataError
 from mien.evaluate.truth import Labels, check, positives
@@ -28,6 +31,8 @@ __all__ = [
     "interpolated_precisions",
     "mean_average_precision",
     "mean_interpolated_precision",
+    "mean_tail_precision",
+    "tail_labels",
 ]
 
 
@@ -61,6 +66,25 @@ def mean_average_precision(scores: Labels, targets: Labels) -> float:
 def mean_interpolated_precision(scores: Labels, targets: Labels) -> float:
     """mAP_emotic: the mean of `interpolated_precisions` over the labels that some sample has."""
     return _mean(interpolated_precisions(scores, targets))
+
+
+def tail_labels(targets: Labels) -> Int[np.ndarray, " tail"]:
+    """Places of the rarest third, rounded up, of the labels that some sample has, in the label set's order.
+
+    Of labels that are equally rare the first ones belong to it.
+    """
+    counts = positives(targets).sum(axis=0)
+    held = np.flatnonzero(counts)
+    rarest = held[np.argsort(counts[held], kind="stable")]
+    found: np.ndarray = np.sort(rarest[: -(-len(held) // 3)])
+    return found
+
+
+def mean_tail_precision(scores: Labels, targets: Labels) -> float:
+    """mAP_tail: the mean of `average_precisions` over `tail_labels`; DataError if no sample has a label."""
+    check(scores, targets)
+    tail = tail_labels(targets)
+    return mean_average_precision(scores[:, tail], targets[:, tail])
 
 
 def _interpolated(scores: Float[np.ndarray, " sample"], truth: Bool[np.ndarray, " sample"]) -> float:

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from mien.errors import DataError
+from mien.evaluate.asked import asked_of
 from mien.evaluate.bootstrap import (
     RESAMPLES,
-    Asked,
     Interval,
     difference,
     interval,
@@ -25,7 +25,7 @@ from mien.evaluate.by_label import f1_scores, predicted_labels, roc_areas, true_
 from mien.evaluate.calibrate import Calibration
 from mien.evaluate.dimensions import explained
 from mien.evaluate.metrics import METRICS, Metric, chance, default_metrics, metric, positives
-from mien.evaluate.precision import interpolated_precisions
+from mien.evaluate.precision import interpolated_precisions, tail_labels
 from mien.evaluate.results_file import EVALUATION, RESULTS, read_results, write_results
 from mien.evaluate.rows import (
     FEW,
@@ -75,7 +75,7 @@ def score_rows(
     label_set = first.label_set
     with_dimensions = all(run.has_dimensions for run in runs)
     wanted = default_metrics(label_set, dimensions=with_dimensions) if metrics == "auto" else metrics
-    asked = [_asked(metric(one, label_set), runs) for one in wanted]
+    asked = [asked_of(metric(one, label_set), runs) for one in wanted]
     found = intervals(asked, groups=first.groups, resamples=resamples)
     return tuple(
         ResultRow(
@@ -86,7 +86,7 @@ def score_rows(
             chance=chance(item.metric.name, item.targets, exclusive=label_set.exclusive),
             n=len(first),
             seeds=tuple(seeds),
-            labels=int(positives(first.targets).any(axis=0).sum()) if item.metric.of_labels else None,
+            labels=_num_labels(item.metric, first),
         )
         for item, one in zip(asked, found, strict=True)
     )
@@ -102,7 +102,7 @@ def compare(
     """Model a minus model b, each as its name and its scores on one split, one a training seed."""
     first = _same_samples((*a[1], *b[1]))
     item = metric(metric_name, first.label_set)
-    here, there = _asked(item, a[1]), _asked(item, b[1])
+    here, there = asked_of(item, a[1]), asked_of(item, b[1])
     found = difference(
         item, here.scores, there.scores, here.targets, groups=first.groups, resamples=resamples
     )
@@ -234,24 +234,11 @@ def _same_samples(runs: Sequence[SplitScores]) -> SplitScores:
     return first
 
 
-def _asked(item: Metric, runs: Sequence[SplitScores]) -> Asked:
-    if not item.of_dimensions:
-        return Asked(metric=item, scores=[run.scores for run in runs], targets=runs[0].targets)
-    answers = [_answers(item, run, run.dimensions) for run in runs if run.dimensions is not None]
-    if len(answers) < len(runs) or runs[0].dimension_targets is None:
-        raise DataError(
-            f"{item.name} needs valence, arousal and dominance, which the model does not estimate",
-            hint="train it with [train] dimensions = true, or take the metric out of [evaluate] metrics",
-        )
-    targets = runs[0].dimension_targets
-    if item.of_labels:
-        targets = np.concatenate((runs[0].targets, targets), axis=1)
-    return Asked(metric=item, scores=answers, targets=targets)
-
-
-def _answers(item: Metric, run: SplitScores, dimensions: np.ndarray) -> np.ndarray:
-    """The dimensions alone, or behind the labels' scores."""
-    return np.concatenate((run.scores, dimensions), axis=1) if item.of_labels else dimensions
+def _num_labels(item: Metric, of: SplitScores) -> int | None:
+    """Over how many labels the metric is taken."""
+    if item.name == "mAP_tail":
+        return len(tail_labels(of.targets))
+    return int(positives(of.targets).any(axis=0).sum()) if item.of_labels else None
 
 
 def _bounds(found: Interval) -> dict[str, float]:

@@ -27,7 +27,7 @@ FEW: Final = 5
 class ResultRow:
     """One model's score on one split: the mean over `seeds`, its 95 % interval, the chance level, n samples.
 
-    `labels` is how many labels count: those that some sample of the split has.
+    `labels` is how many labels count: those that some sample of the split has, or the rarest third of them.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """The metrics once more, for many resamples at once.
 
 Goes in: scores, targets, and how often each sample occurs in each resample. Comes out: the metric of
-every resample, equal to the plain metric of a split in which samples are repeated that often.
+every resample, equal to the plain metric of a split in which samples are repeated that often. Which labels
+are the long tail is settled by the split itself, the same in every resample.
 Knows nothing about: how resamples are drawn, or what is done with the values.
 
 What depends on the order of scores is in `ranked`.
@@ -27,9 +28,11 @@ from mien.evaluate.metrics import (
     mean_average_precision,
     mean_interpolated_precision,
     mean_roc_auc,
+    mean_tail_precision,
     positives,
     true_classes,
 )
+from mien.evaluate.precision import tail_labels
 from mien.evaluate.ranked import Rankings, Weights, divide
 from mien.evaluate.reliability import (
     BINS,
@@ -82,6 +85,11 @@ def _mean_average_precision(
     scores: Values, targets: Values, weights: Weights, rankings: Rankings
 ) -> Resampled:
     return _mean_over_labels(rankings.values(scores, targets, weights).average_precision)
+
+
+def _mean_tail_precision(scores: Values, targets: Values, weights: Weights, rankings: Rankings) -> Resampled:
+    of_labels = rankings.values(scores, targets, weights).average_precision
+    return _mean_over_labels(of_labels[tail_labels(targets)])
 
 
 def _mean_interpolated_precision(
@@ -208,4 +216,5 @@ _BY_RANK: Final[dict[MetricFunction, Callable[[Values, Values, Weights, Rankings
     mean_average_precision: _mean_average_precision,
     mean_interpolated_precision: _mean_interpolated_precision,
     mean_roc_auc: _mean_roc_auc,
+    mean_tail_precision: _mean_tail_precision,
 }

@@ -29,17 +29,18 @@ class ClassifierOutput:
 
 
 class Classifier(nn.Module):
-    """One fully connected layer on the fused vector for each kind of answer.
+    """One fully connected layer on the fused vector for each kind of answer. Without `labels` everybody gets
+    the same logits, those of the labels' base rates, which never learn.
 
     `encoder` may be set: one that learns along, from squares of pixels (batch, picture, row, column, channel)
     to tokens.
     """
 
-    def __init__(self, fusion: Fusion, num_labels: int, *, dimensions: bool) -> None:
+    def __init__(self, fusion: Fusion, num_labels: int, *, dimensions: bool, labels: bool = True) -> None:
         super().__init__()
         self.encoder: nn.Module | None = None
         self.fusion = fusion
-        self.labels = _label_head(fusion, num_labels)
+        self.labels = _label_head(fusion, num_labels) if labels else _BaseRates(num_labels)
         self.dimensions = nn.Linear(fusion.dim, len(DIMENSIONS)) if dimensions else None
 
     def forward(
@@ -87,6 +88,17 @@ class _LabelHead(nn.Module):
     def forward(self, fused: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
         parts = fused.view(len(fused), *self.weight.shape)
         return (parts * self.weight).sum(dim=-1) + self.bias
+
+
+class _BaseRates(nn.Module):
+    """The same logits for everybody."""
+
+    def __init__(self, num_labels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(num_labels), requires_grad=False)
+
+    def forward(self, fused: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
+        return self.bias.expand(len(fused), -1)
 
 
 def _label_head(fusion: Fusion, num_labels: int) -> nn.Linear | _LabelHead:

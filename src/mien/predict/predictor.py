@@ -191,6 +191,7 @@ class Predictor:
         output = self._classify(inputs)
         label_set = self.trained.label_set
         scores = scores_of(output.logits, exclusive=label_set.exclusive).float().cpu().numpy()
+        has_labels = self._recipe.train.heads != "dimensions"
         thresholds = None
         if self._calibration is not None:
             scores, thresholds = self._calibration.apply(scores), self._calibration.by_label()
@@ -200,7 +201,7 @@ class Predictor:
                 subject_id=item.subject.id,
                 label_set=label_set.name,
                 # Rounding may take a softmax a hair above 1.
-                scores=label_set.decode(np.minimum(scores[row], 1.0).tolist()),
+                scores=label_set.decode(np.minimum(scores[row], 1.0).tolist()) if has_labels else {},
                 dimensions=None
                 if dimensions is None
                 else dict(zip(DIMENSIONS, dimensions[row].tolist(), strict=True)),

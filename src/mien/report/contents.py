@@ -7,7 +7,7 @@ Knows nothing about: HTML, or how any of the files came about.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,24 @@ class Contents:
 
     @property
     def labels(self) -> tuple[LabelRow, ...]:
-        """Label rows of the split that is shown: those of the results, else made from the scores."""
+        """Label rows of the split that is shown: those of the results, else made from the scores.
+
+        Where the results have the labels of several models, those of the first.
+        """
         if self.scores is None:
-            return self.results.labels
+            return _of_first(self.results.labels)
         split = self.scores.split
-        return tuple(row for row in self.results.labels if row.split == split) or label_rows([self.scores])
+        found = _of_first([row for row in self.results.labels if row.split == split])
+        return found or label_rows([self.scores])
 
     def recipe(self, section: str) -> Mapping[str, Any]:
         """One section of the run's recipe, empty where the recipe does not have it."""
         found = self.manifest.recipe.get(section, {})
         return found if isinstance(found, dict) else {}
+
+
+def _of_first(rows: Sequence[LabelRow]) -> tuple[LabelRow, ...]:
+    return tuple(row for row in rows if row.name == rows[0].name)
 
 
 def gather(run: Path) -> Contents:

@@ -197,7 +197,8 @@ def _restore(about: Mapping[str, Any], file: Path) -> Trained:
             num_views=about.get("num_views", 1),
         )
         _require_encoder(recipe, about["vision_signature"], file)
-        classifier = Classifier(fusion, len(label_set), dimensions=about["dimensions"])
+        labels = recipe.train.heads != "dimensions"
+        classifier = Classifier(fusion, len(label_set), dimensions=about["dimensions"], labels=labels)
         classifier.encoder = encoder_of(recipe)
     return Trained(
         classifier=classifier,

@@ -10,6 +10,7 @@ from typing import Self
 
 import torch
 
+from mien.errors import ConfigError
 from mien.labels import LabelSet
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion, fusion_class
@@ -56,8 +57,18 @@ def fresh_classifier(recipe: Recipe, sizes: Sizes) -> Classifier:
         num_views=sizes.num_views,
     )
     load_initial(fusion, recipe.model.init)
-    dimensions = recipe.train.dimensions and sizes.dimensions
-    classifier = Classifier(fusion, len(sizes.label_set), dimensions=dimensions)
+    heads = recipe.train.heads
+    if heads == "dimensions" and not sizes.dimensions:
+        raise ConfigError(
+            "train.heads 'dimensions' has nothing to learn: no sample has valence, arousal and dominance",
+            hint="set train.heads to 'labels', or use a data set with dimensions",
+        )
+    classifier = Classifier(
+        fusion,
+        len(sizes.label_set),
+        dimensions=heads != "labels" and sizes.dimensions,
+        labels=heads != "dimensions",
+    )
     classifier.encoder = encoder_of(recipe)  # last: its random numbers change nobody else's
     return classifier
 

@@ -55,9 +55,10 @@ WHOLE: Final = Share()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """The labels' loss, and the dimensions' times a weight if the classifier has them."""
+    """The labels' loss (None: they do not learn), and the dimensions' times a weight if the classifier has
+    them."""
 
-    labels: LabelLoss
+    labels: LabelLoss | None
     exclusive: bool
     label_smoothing: float
     dimension_weight: float
@@ -70,8 +71,10 @@ class Loss:
         share: Share = WHOLE,
     ) -> Float[Tensor, ""]:
         """What these samples add to the batch's loss; the whole of it if they are the batch."""
-        wanted = smoothed(targets, self.label_smoothing, exclusive=self.exclusive)
-        total = self.labels(output.logits, wanted) * share.samples
+        total = output.logits.new_zeros(())
+        if self.labels is not None:
+            wanted = smoothed(targets, self.label_smoothing, exclusive=self.exclusive)
+            total = self.labels(output.logits, wanted) * share.samples
         if output.dimensions is not None:
             weight = self.dimension_weight * share.annotated
             total = total + weight * dimension_loss(output.dimensions.float(), dimensions)
@@ -107,7 +110,7 @@ def make_loss(options: TrainOptions, label_set: LabelSet, counts: LabelCounts | 
         counts = LabelCounts(positives=torch.zeros(len(label_set)), samples=0)
     softmax = label_set.exclusive and kind in ("cross_entropy", "class_balanced")
     return Loss(
-        labels=build(given, counts, label_set.exclusive),
+        labels=None if options.heads == "dimensions" else build(given, counts, label_set.exclusive),
         exclusive=softmax,
         label_smoothing=options.label_smoothing,
         dimension_weight=options.dimension_weight,

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mien.errors import DataError
-from mien.evaluate.metrics import primary_metric
+from mien.evaluate.asked import value_of
 from mien.evaluate.scorer import score_split
 from mien.recipe import Recipe
 from mien.train.average import WeightAverage
@@ -35,6 +35,7 @@ from mien.train.optimise import clip_gradients, learning_rate, make_optimizer, s
 from mien.train.order import epoch_order, variants_of, wordless_rows
 from mien.train.parts import freeze
 from mien.train.precision import Precision
+from mien.train.selection import selecting_metric
 from mien.train.speed import speed_up
 
 __all__ = ["Part", "TrainState", "Trainer"]
@@ -75,7 +76,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.classifier, self.options)
         self.average = None if self.options.ema is None else WeightAverage(self.classifier, self.options.ema)
         self.loss = make_loss(self.options, data.label_set, LabelCounts.of(data.targets, device))
-        self.metric = primary_metric(data.label_set)
+        self.metric = selecting_metric(self.options, data.label_set)
         self.steps_per_epoch = -(-len(data) // (self.options.batch_size * self.options.accumulate))
         self.steps = self.options.epochs * self.steps_per_epoch
         self.state, self._watch = TrainState(), LossWatch()
@@ -160,14 +161,18 @@ class Trainer:
         """The score on val; the weights are remembered if it is the best so far."""
         with self.average.in_place() if self.average else nullcontext():
             score = self.world.agree(self._score() if self.world.is_first else 0.0, self.device)
-            if self.state.best_score is None or score > self.state.best_score:
+            if self._is_better(score):
                 self.state.best_score, self.state.best_epoch = score, self.epoch
                 self._best = {name: weight.clone() for name, weight in self.classifier.state_dict().items()}
         return score
 
+    def _is_better(self, score: float) -> bool:
+        best = self.state.best_score
+        return best is None or (score > best if self.metric.higher_is_better else score < best)
+
     def _score(self) -> float:
         found = score_split(self.classifier, self.val)
-        score = float(self.metric.function(found.scores, found.targets))
+        score = value_of(self.metric, found)
         if not np.isfinite(score):
             raise DataError(
                 f"{self.metric.name} on split {self.val.split!r} is {score}", hint="see that val has labels"
