@@ -34,7 +34,10 @@ def _recipes(grid: Grid) -> dict[str, Recipe]:
 
 def test_there_are_recipes_and_grids() -> None:
     assert {path.stem for path in RECIPES} >= {"playhouse", "photos", "emotic", "caers", "bold", *OF_PAPERS}
-    assert {path.stem for path in GRIDS} >= {"modality", "box", "words", "loss", "queries", "size"}
+    assert {path.stem for path in GRIDS} >= {
+        *("modality", "box", "words", "prompt", "describer", "length", "encoder", "backbone", "finetune"),
+        *("init", "loss", "queries", "size"),
+    }
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -47,7 +50,7 @@ def test_a_recipe_loads_and_names_parts_that_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_a_grid_loads_and_each_of_its_variants_is_another_recipe_or_control(path: Path) -> None:
     grid = load_grid(path)
-    assert grid.name == f"playhouse-{path.stem}"
+    assert grid.name == f"{grid.table['name']}-{path.stem}"
     assert grid.referred.name == grid.reference
     made = {}
     for variant in grid.variants:

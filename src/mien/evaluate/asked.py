@@ -20,7 +20,7 @@ __all__ = ["asked_of", "value_of"]
 
 
 def asked_of(item: Metric, runs: Sequence[SplitScores]) -> Asked:
-    """The answers of each seed, and the truth; DataError if the metric needs dimensions and there are none."""
+    """The answers of each seed, the truth; DataError if the metric needs dimensions that are not there."""
     if not item.of_dimensions:
         return Asked(metric=item, scores=[run.scores for run in runs], targets=runs[0].targets)
     answers = [_answers(item, run, run.dimensions) for run in runs if run.dimensions is not None]
