@@ -1,6 +1,7 @@
 """The feature file: what was written comes back, whatever happens in between."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +187,24 @@ def test_a_damaged_file_is_a_clear_error(tmp_path: Path, spoil: object) -> None:
     with pytest.raises(DataError, match=r"damaged|schema 2") as caught:
         open_at(tmp_path)
     assert "delete" in caught.value.hint
+
+
+def test_without_room_on_the_disk_it_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
+    file = open_at(tmp_path)
+    write(file, "ab", 1, 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As a full disk: no file may grow beyond this.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with (
+            pytest.raises(DataError, match=r"train\.npy needs .* GiB, which cannot be had") as caught,
+            file.writing([str(number) for number in range(20_000)], SHAPE),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "run.cache" in caught.value.hint
+    again = open_at(tmp_path)
+    assert again.reader("ab").read(np.arange(2))[:, 0, 0].tolist() == [1, 2]
+    write(again, "c", 3)
+    assert again.reader("abc").read(np.arange(3))[:, 0, 0].tolist() == [1, 2, 3]

@@ -124,7 +124,8 @@ _BLIND: Final = {"mRA": 0.5, "mR2": 0.0, "ECE": 0.0}  # whatever the targets
 def chance(name: str, targets: np.ndarray, *, exclusive: bool = False) -> float:
     """What is reached on these targets without looking; the same rule whatever the model.
 
-    mAP: the mean prevalence (any order of the samples gives it on average). mAP_tail: the same of the tail.
+    mAP: the mean prevalence, which equal scores for all reach; a random order has more on average, by luck
+    that counts where samples or positives are few. mAP_tail: the same of the tail.
     accuracy: the share of the most frequent label. macro_f1: labels guessed as often as they occur, whose F1
     is their prevalence. vad_mae: the error of always answering each dimension's median, the best constant.
     mRA: a half, whatever the labels. mR2: 0, that of always answering the mean. ERS: what follows from these.

@@ -9,7 +9,11 @@ only after its numbers are on disk, so whatever a crash interrupts is made again
 """
 
 import fcntl
+import io
 import json
+import math
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,17 +198,38 @@ class FeatureFile:
 
     def _grow(self, shape: tuple[int, int, int]) -> None:
         """Makes the array longer in place: numpy's header leaves room for any number of rows."""
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": _TYPE.str, "fortran_order": False, "shape": shape}
+        )
+        size = header.tell() + math.prod(shape) * _TYPE.itemsize
         with self.path.open("r+b" if self.path.exists() else "w+b") as file:
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": _TYPE.str, "fortran_order": False, "shape": shape}
-            )
-            file.truncate(file.tell() + int(np.prod(shape)) * _TYPE.itemsize)
+            # Room first: what is written to a map of a file without room on the disk kills the process.
+            try:
+                _allocate(file.fileno(), size)
+            except OSError as error:
+                free = shutil.disk_usage(self.path.parent).free
+                raise DataError(
+                    f"{self.path} needs {size / 2**30:,.1f} GiB, which cannot be had ({error.strerror}); "
+                    f"{free / 2**30:,.1f} GiB are free",
+                    hint="name another place with run.cache, or choose fewer tokens: features.tokens, "
+                    "features.views, a smaller encoder",
+                ) from error
+            file.write(header.getvalue())
 
     def _map(self, mode: Literal["r", "r+"]) -> _Map:
         mapped = np.lib.format.open_memmap(self.path, mode=mode)
         if mapped.dtype != _TYPE or mapped.shape[1:] != self._index.shape:
             raise ValueError(f"{self.path.name} holds {mapped.dtype} of shape {mapped.shape}")
         return mapped
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Makes a file so many bytes long, with room for all of them; OSError if there is none."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
 
 
 class _Index:

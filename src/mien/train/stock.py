@@ -25,6 +25,7 @@ __all__ = ["Found", "take_stock"]
 _TOKENS: Final = 257
 _DIM: Final = 1024
 _VOCABULARY: Final = 30522
+_BYTES: Final = 2  # of a number of a feature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def take_stock(
         _stock(builder, split, [sample.subject for sample in found], image=image, descriptions=descriptions)
         for split, found in samples.items()
     ]
-    notes += _what_is_missing(stock, builder.may_lack_descriptions)
+    notes += _what_is_missing(stock, builder.may_lack_descriptions, _BYTES * tokens * (dim or 0))
     if image and builder.live:
         notes.append(
             "the encoder learns along: pictures are opened anew in every epoch, which takes time, too"
@@ -105,7 +106,7 @@ def _stock(
     )
 
 
-def _what_is_missing(stock: Sequence[Stock], may_lack: bool) -> list[str]:
+def _what_is_missing(stock: Sequence[Stock], may_lack: bool, bytes_each: int) -> list[str]:
     notes = []
     lacking = sum(one.samples - one.descriptions for one in stock if one.descriptions is not None)
     if lacking:
@@ -113,7 +114,8 @@ def _what_is_missing(stock: Sequence[Stock], may_lack: bool) -> list[str]:
         notes.append(f"{lacking} subjects have no description: {then}")
     pictures = sum((one.features_wanted or 0) - (one.features or 0) for one in stock)
     if pictures:
-        notes.append(f"{pictures} pictures are to be encoded first, which is not in the time below")
+        size = f"{pictures * bytes_each / 2**30:,.2f} GiB on disk"
+        notes.append(f"{pictures} pictures are to be encoded first ({size}), which is not in the time below")
     return notes
 
 
