@@ -45,12 +45,12 @@ def spread(model: torch.nn.Module) -> Any:
     return model.train(mode=False)
 
 
-def instructblip() -> Any:
+def instructblip(**changes: int) -> Any:
     return spread(
         transformers.InstructBlipForConditionalGeneration(
             transformers.InstructBlipConfig(
                 vision_config=EYES,
-                qformer_config=LOOKING,
+                qformer_config={**LOOKING, **changes},
                 text_config=VOICE,
                 num_query_tokens=QUERIES,
                 image_token_index=19,

@@ -163,6 +163,21 @@ def test_every_fusion_may_begin_from_a_checkpoint_and_says_what_stayed_random(
     assert random_ones == bool(report.missing) + bool(report.mismatched)
 
 
+def test_the_fusion_of_the_paper_begins_from_an_instructblip_with_nothing_missing(
+    saved: Callable[..., Path],
+) -> None:
+    """What it has no place for is what the last layer does with words, which nobody reads any more."""
+    sizes = options("qformer", options={"feedforward": 2})
+    model = build_fusion(sizes, image_dim=IMAGE_DIM, vocab_size=WORDS)
+    folder = saved(instructblip(intermediate_size=2 * WIDTH, max_position_embeddings=512))
+    (report,) = load_initial(model, str(folder))
+    assert (report.missing, report.mismatched, report.partial) == ((), (), ())
+    assert set(report.loaded) == {name.removeprefix("qformer.") for name, _ in model.named_parameters()}
+    assert report.unexpected
+    assert all(".layer.2." in name for name in report.unexpected)
+    assert all("intermediate." in name or "output." in name for name in report.unexpected)
+
+
 def test_random_leaves_all_as_it_is() -> None:
     model, fresh = fusion("qformer"), fusion("qformer")
     assert load_initial(model, "random") == ()

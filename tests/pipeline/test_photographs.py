@@ -3,12 +3,14 @@ folder."""
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.shared_data import shared
+from tests.tiny_clip import build_tiny_clip
 from tests.tiny_llava import build_tiny_llava
 
 from mien.cli import main
@@ -31,28 +33,13 @@ def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def own_models(tmp_path: Path) -> list[str]:
     """Overrides that name a tiny random LLaVA, CLIP and the real BERT vocabulary, by folder."""
-    import torch
-    from transformers import CLIPVisionConfig, CLIPVisionModel
-
-    torch.manual_seed(0)
-    config = CLIPVisionConfig(
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=24,
-        patch_size=6,
-    )
-    CLIPVisionModel(config).save_pretrained(tmp_path / "clip")
-    settings: dict[str, Any] = {"size": {"shortest_edge": 24}, "crop_size": {"height": 24, "width": 24}}
-    settings |= {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
-    (tmp_path / "clip" / "preprocessor_config.json").write_text(json.dumps(settings))
+    clip = build_tiny_clip(tmp_path / "clip")
     (tmp_path / "bert").mkdir()
     shutil.copyfile(shared("tokenizers", "bert-base-uncased", "vocab.txt"), tmp_path / "bert" / "vocab.txt")
     llava = build_tiny_llava(tmp_path / "llava")
     return [
         f"describe.model={llava}",
-        f"features.vision={tmp_path / 'clip'}",
+        f"features.vision={clip}",
         f"features.tokenizer={tmp_path / 'bert'}",
     ]
 
@@ -117,3 +104,28 @@ def test_the_same_commands_with_models_of_ones_own(
     photo = next(shared("scene-photos", "images").iterdir())
     first = _whole_way(run, [*photographs, *own_models], photo)
     assert "Playhouse" not in first["stderr"]
+
+
+@pytest.mark.parametrize("encoder", ["playhouse", "clip"])
+def test_everybody_in_the_photographs_is_scored_beside_chance(
+    photographs: list[str], run: Run, tmp_path: Path, encoder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without models that know photographs nothing is to be learned from them but how it is told."""
+    if encoder == "clip":
+        encoder = str(build_tiny_clip(tmp_path / "clip"))
+    manifest = shared("emotic-photos") / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    test = [row for row in rows if row["split"] == "test"]
+    sets = _sets([*photographs, "data.options={ val_share = 0.15 }", f"features.vision={encoder}"])
+    sets += ["--set", "describe.engine=fake", "--set", "describe.model=none", "--out", "run"]
+    assert run("describe", PHOTOS, *sets)["described"] == len(rows)
+    run("train", PHOTOS, *sets)
+    (scored,) = run("evaluate", "run")["rows"]
+    assert (scored["metric"], scored["split"], scored["n"]) == ("mAP", "test", len(test))
+    counts = Counter(label for row in test for label in set(row["labels"]))
+    assert scored["chance"] == pytest.approx(sum(counts.values()) / len(counts) / len(test))
+    assert 0 < scored["low"] <= scored["value"] <= scored["high"] < 1
+    assert main(["evaluate", "run"]) == 0
+    head, line = capsys.readouterr().out.splitlines()[:2]
+    assert head.split()[-3] == "chance"
+    assert line.split()[-3] == f"{scored['chance']:.3f}"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 import torch
 from tests.train.near_weights import assert_near
 
+from mien.recipe import Recipe
+from mien.train.batch import SplitData
 from mien.train.checkpoint import load_trained
 from mien.train.distributed import ALONE, World, join
+from mien.train.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -44,7 +48,7 @@ def run(out: Path, processes: int, options: str) -> None:
     program.write_text(PROGRAM)
     done = subprocess.run(
         [*launch, str(program), str(out), options, str(processes)],
-        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -52,8 +56,15 @@ def run(out: Path, processes: int, options: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    options = '{"epochs": 5, "ema": 0.9, "accumulate": 2, "description_dropout": 0.2, "divergence": 5}'
+@pytest.mark.parametrize(
+    "options",
+    [
+        '{"epochs": 5, "ema": 0.9, "accumulate": 2, "description_dropout": 0.2, "divergence": 5}',
+        '{"epochs": 3}',
+    ],
+    ids=["accumulating", "plain"],
+)
+def test_two_processes_learn_what_one_does(tmp_path: Path, options: str) -> None:
     for processes in (1, 2):
         run(tmp_path / str(processes), processes, options)
     one, two = (load_trained(tmp_path / name / "run") for name in ("1", "2"))
@@ -78,3 +89,39 @@ def test_the_parts_of_all_are_the_batch(count: int) -> None:
     parts = [World(rank=rank, size=5).part(rows) for rank in range(5)]
     assert sorted(np.concatenate(parts)) == list(rows)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def gradients(trainer: Trainer, worlds: list[World]) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of the first step, in double precision, summed over these processes."""
+    model = trainer.classifier.double()
+    model.zero_grad()
+    total = 0.0
+    for world in worlds:
+        trainer.world = world
+        for part in next(iter(trainer.rest_of_epoch())):
+            image = None if part.batch.image is None else part.batch.image.double()
+            output = model(image, part.batch.text_ids, part.batch.text_mask)
+            loss = trainer.loss(output, part.batch.targets, part.batch.dimensions, part.share)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+    return total, {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("processes", [2, 3, 6])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_what_all_find_adds_up_to_what_one_finds(
+    make: Callable[..., SplitData], recipe: Callable[..., Recipe], processes: int, accumulate: int
+) -> None:
+    """Batches of 5 over 2, 3 and 6 processes, of which one then has no row; a third has no dimensions."""
+    options = {"batch_size": 5, "accumulate": accumulate, "description_dropout": 0.5}
+    trainer = Trainer(
+        recipe({"dropout": 0.0}, options), make("train", 18), make("val", 8, seed=1), torch.device("cpu")
+    )
+    loss, expected = gradients(trainer, [ALONE])
+    expected = {name: gradient.clone() for name, gradient in expected.items()}
+    found_loss, found = gradients(trainer, [World(rank=rank, size=processes) for rank in range(processes)])
+    assert found_loss == pytest.approx(loss, rel=1e-6)
+    assert found.keys() == expected.keys()
+    assert max(float(gradient.abs().max()) for gradient in found.values()) > 0.05
+    for name, gradient in found.items():
+        assert float((gradient - expected[name]).abs().max()) < 1e-7, name

@@ -1,0 +1,204 @@
+"""Every metric by name, in every case that trips one up, against its definition in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.evaluate.oracles import (
+    brier_of_classes,
+    brier_of_labels,
+    calibration_of_highest,
+    calibration_of_labels,
+    f1_at_half,
+    f1_of_highest,
+    interpolated_precision,
+    mean_area,
+    mean_error,
+    mean_explained,
+    mean_over_labels,
+    mean_precision,
+    recognition,
+    share_right,
+    tail_precision,
+)
+
+from mien.errors import ConfigError, DataError
+from mien.evaluate.metrics import METRICS, chance, metric
+from mien.labels import CAERS, EMOTIC, LabelSet
+
+Made = tuple[np.ndarray, np.ndarray]
+
+ROWS, LABELS = 40, 6
+
+
+# --- Cases ---
+
+
+def several(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = False) -> Made:
+    """Any number of labels. `levels`: of scores, few enough for ties; `bare`: a label that nobody has, one
+    that only the first has, one that all have."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random((ROWS, LABELS)) < rng.uniform(0.1, 0.5, LABELS)
+    truth[0], truth[1] = True, False
+    if bare:
+        truth[:, 1], truth[:, 2], truth[:, 3] = False, np.arange(ROWS) == 0, True
+    scores = np.clip(rng.random(truth.shape) * 0.8 + 0.2 * truth, 0, 1)
+    if levels:
+        scores = np.round(scores * levels) / levels
+    if not soft:
+        return scores, truth.astype(np.float64)
+    targets = np.where(
+        truth, rng.choice([0.5, 0.7, 1.0], truth.shape), rng.choice([0.0, 0.3, 0.49], truth.shape)
+    )
+    return scores, targets
+
+
+def exclusive(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = False) -> Made:
+    """Exactly one label. `soft`: annotators disagree, the label is what most of them say; `bare`: labels that
+    nobody has, one of which is predicted."""
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, LABELS - 2 if bare else LABELS, ROWS)
+    targets = np.eye(LABELS)[classes]
+    scores = rng.random((ROWS, LABELS)) + 0.6 * targets
+    if bare:
+        scores[:, LABELS - 1] = 0.0
+    if levels:
+        scores = 0.1 + np.round(scores * levels)
+    if soft:
+        targets = 0.4 * targets + 0.6 / LABELS
+    return scores / scores.sum(axis=1, keepdims=True), targets
+
+
+def dimensions(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = False) -> Made:
+    """Estimates that leave 0..1. `soft`: some are not annotated; `bare`: a dimension on which all agree."""
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(1, 11, (ROWS, 3)) / 10
+    values = 0.5 * targets + 0.9 * rng.random(targets.shape) - 0.1
+    if levels:
+        values = np.round(values * levels) / levels
+    if soft:
+        targets[rng.random(targets.shape) < 0.4] = np.nan
+    if bare:
+        targets[:, 1] = np.where(np.isnan(targets[:, 1]), np.nan, 0.3)
+    return values, targets
+
+
+def both(seed: int, **case: Any) -> Made:
+    (scores, targets), (values, truths) = several(seed, **case), dimensions(seed, **case)
+    return np.hstack((scores, values)), np.hstack((targets, truths))
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "ties": {"levels": 4},
+    "soft": {"soft": True},
+    "without positives": {"bare": True},
+    "all at once": {"levels": 4, "soft": True, "bare": True},
+}
+Make = Callable[..., Made]
+ORACLES: dict[tuple[str, str], tuple[Callable[[np.ndarray, np.ndarray], float], Make]] = {
+    ("mAP", "emotic"): (mean_precision, several),
+    ("mAP_emotic", "emotic"): (mean_over_labels(interpolated_precision), several),
+    ("mAP_tail", "emotic"): (tail_precision, several),
+    ("mRA", "emotic"): (mean_area, several),
+    ("macro_f1", "emotic"): (f1_at_half, several),
+    ("ECE", "emotic"): (calibration_of_labels, several),
+    ("Brier", "emotic"): (brier_of_labels, several),
+    ("accuracy", "caers"): (share_right, exclusive),
+    ("macro_f1", "caers"): (f1_of_highest, exclusive),
+    ("ECE", "caers"): (calibration_of_highest, exclusive),
+    ("Brier", "caers"): (brier_of_classes, exclusive),
+    ("vad_mae", "emotic"): (mean_error, dimensions),
+    ("mR2", "emotic"): (mean_explained, dimensions),
+    ("ERS", "emotic"): (recognition, both),
+}
+SETS: dict[str, LabelSet] = {"emotic": EMOTIC, "caers": CAERS}
+
+
+def of(name: str, where: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    return metric(name, SETS[where]).function
+
+
+def test_no_metric_is_without_an_oracle() -> None:
+    """Where both kinds of label sets know a name by one function, one oracle is enough."""
+    have = {of(*key) for key in ORACLES}
+    for name in METRICS:
+        for label_set in (EMOTIC, CAERS):
+            try:
+                found = metric(name, label_set).function
+            except ConfigError:
+                assert (name, label_set) == ("accuracy", EMOTIC)
+                continue
+            assert found in have, name
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("key", ORACLES, ids="-".join)
+def test_a_metric_is_its_definition(key: tuple[str, str], case: str, seed: int) -> None:
+    oracle, make = ORACLES[key]
+    given = make(seed, **CASES[case])
+    assert of(*key)(*given) == pytest.approx(oracle(*given), abs=1e-9)
+
+
+@pytest.mark.parametrize("key", ORACLES, ids="-".join)
+def test_a_case_is_what_it_is_called(key: tuple[str, str]) -> None:
+    """Ties, soft targets and missing labels each change the answer, so that they are really there."""
+    _, make = ORACLES[key]
+    plain = make(0)
+    for case, given in ((name, make(0, **changes)) for name, changes in CASES.items() if name != "plain"):
+        assert not (np.array_equal(given[0], plain[0]) and np.array_equal(given[1], plain[1])), case
+    scores, _ = make(0, levels=4)
+    assert len(np.unique(scores)) < len(np.unique(plain[0])) / 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("key", ORACLES, ids="-".join)
+def test_scores_that_are_no_numbers_are_refused(key: tuple[str, str], bad: float) -> None:
+    """In every column: labels, and the dimensions beside them."""
+    scores, targets = ORACLES[key][1](0)
+    for column in range(scores.shape[1]):
+        spoilt = scores.copy()
+        spoilt[5, column] = bad
+        with pytest.raises(DataError, match="not finite"):
+            of(*key)(spoilt, targets)
+
+
+@pytest.mark.parametrize("key", [key for key in ORACLES if METRICS[key[0]].of_labels], ids="-".join)
+def test_labels_that_are_no_numbers_are_refused(key: tuple[str, str]) -> None:
+    scores, targets = ORACLES[key][1](0)
+    targets[5, 0] = np.nan
+    with pytest.raises(DataError, match="not finite"):
+        of(*key)(scores, targets)
+
+
+@pytest.mark.parametrize("key", ORACLES, ids="-".join)
+def test_a_split_of_nobody_is_refused(key: tuple[str, str]) -> None:
+    scores, targets = ORACLES[key][1](0)
+    with pytest.raises(DataError):
+        of(*key)(scores[:0], targets[:0])
+
+
+@pytest.mark.parametrize("name", ["mAP", "mAP_emotic", "mAP_tail"])
+def test_the_same_score_for_everybody_reaches_chance(name: str) -> None:
+    _, targets = several(0, bare=True)
+    assert of(name, "emotic")(np.full(targets.shape, 0.3), targets) == pytest.approx(chance(name, targets))
+
+
+@pytest.mark.parametrize(("rows", "positives", "more"), [(100, 2, 0.04), (100, 50, 0.02), (4000, 40, 0.002)])
+def test_a_random_order_reaches_more_than_chance_where_there_is_little(
+    rows: int, positives: int, more: float
+) -> None:
+    """By the expectation of average precision over all orders (Bestgen 2015)."""
+    harmonic = sum(1 / place for place in range(1, rows + 1))
+    expected = ((positives - 1) / (rows - 1) * (rows - harmonic) + harmonic) / rows
+    targets = (np.arange(rows) < positives).astype(np.float64)[:, None]
+    lots = np.random.default_rng(0).permuted(np.tile(np.linspace(0, 1, rows), (2000, 1)), axis=1)
+    reached = np.mean(
+        [of("mAP", "emotic")(one[:, None], targets) for one in lots[: 2000 if rows < 200 else 200]]
+    )
+    assert reached == pytest.approx(expected, rel=0.08)
+    assert expected - chance("mAP", targets) == pytest.approx(more, rel=0.25)
