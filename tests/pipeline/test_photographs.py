@@ -123,7 +123,9 @@ def test_everybody_in_the_photographs_is_scored_beside_chance(
     (scored,) = run("evaluate", "run")["rows"]
     assert (scored["metric"], scored["split"], scored["n"]) == ("mAP", "test", len(test))
     counts = Counter(label for row in test for label in set(row["labels"]))
-    assert scored["chance"] == pytest.approx(sum(counts.values()) / len(counts) / len(test))
+    # Of a random order, which so few people raise above the mean prevalence.
+    prevalence = sum(counts.values()) / len(counts) / len(test)
+    assert prevalence + 0.01 < scored["chance"] < prevalence + 0.04
     assert 0 < scored["low"] <= scored["value"] <= scored["high"] < 1
     assert main(["evaluate", "run"]) == 0
     head, line = capsys.readouterr().out.splitlines()[:2]

@@ -27,6 +27,8 @@ from mien.evaluate.precision import (
     mean_average_precision,
     mean_interpolated_precision,
     mean_tail_precision,
+    random_interpolated_precisions,
+    random_precisions,
     tail_labels,
 )
 from mien.evaluate.reliability import (
@@ -118,36 +120,29 @@ def _mean_f1(predicted: Bool[np.ndarray, "sample label"], truth: Bool[np.ndarray
 # --- Chance ------------------------------------------------------------------------------------------
 
 
-_BLIND: Final = {"mRA": 0.5, "mR2": 0.0, "ECE": 0.0}  # whatever the targets
-
-
 def chance(name: str, targets: np.ndarray, *, exclusive: bool = False) -> float:
     """What is reached on these targets without looking; the same rule whatever the model.
 
-    mAP: the mean prevalence, which equal scores for all reach; a random order has more on average, by luck
-    that counts where samples or positives are few. mAP_tail: the same of the tail.
-    accuracy: the share of the most frequent label. macro_f1: labels guessed as often as they occur, whose F1
-    is their prevalence. vad_mae: the error of always answering each dimension's median, the best constant.
-    mRA: a half, whatever the labels. mR2: 0, that of always answering the mean. ERS: what follows from these.
-    mAP_emotic: the mean prevalence, which equal scores for all reach. ECE: 0, for whoever always answers the
-    prevalence is well calibrated and of no use. Brier: what that answer costs.
+    mAP, mAP_tail, mAP_emotic: the mean over random orders. Equal scores for all reach the mean prevalence,
+    and no more; a random order has more, by luck that counts where samples or positives are few. the
+    share of the most frequent label. macro_f1: labels guessed as often as they occur, whose F1 is their
+    prevalence. vad_mae: the error of always answering each dimension's median, the best constant. mRA: a
+    half, whatever the labels. mR2: 0, that of always answering the mean. ERS: what follows from these. ECE:
+    0, for whoever always answers the prevalence is well calibrated and of no use. Brier: what that costs.
     """
-    if name == "vad_mae":
-        return vad_mae(np.broadcast_to(np.nanmedian(targets, axis=0), targets.shape), targets)
-    if name in _BLIND:
-        return _BLIND[name]
-    if name == "ERS":
-        labels = targets[:, : -len(DIMENSIONS)]
-        return (chance("mR2", targets) + (chance("mAP", labels) + chance("mRA", labels)) / 2) / 2
-    if name == "accuracy":
-        return float(np.bincount(true_classes(targets)).max() / len(targets))
-    if name == "Brier":
-        return _brier_chance(targets, exclusive=exclusive)
-    if name in ("mAP", "mAP_emotic", "mAP_tail", "macro_f1"):
-        counted = tail_labels(targets) if name == "mAP_tail" else slice(None)
-        prevalence = positives(targets[:, counted]).mean(axis=0)
-        return float(prevalence[prevalence > 0].mean())
-    raise unknown_name("metric", name, METRICS)
+    if name not in _CHANCE:
+        raise unknown_name("metric", name, METRICS)
+    return float(_CHANCE[name](targets, exclusive))
+
+
+def _ers_chance(targets: np.ndarray) -> float:
+    labels = targets[:, : -len(DIMENSIONS)]
+    return (chance("mR2", targets) + (chance("mAP", labels) + chance("mRA", labels)) / 2) / 2
+
+
+def _mean_prevalence(targets: Labels) -> float:
+    prevalence = positives(targets).mean(axis=0)
+    return float(prevalence[prevalence > 0].mean())
 
 
 def _brier_chance(targets: Labels, *, exclusive: bool) -> float:
@@ -158,6 +153,23 @@ def _brier_chance(targets: Labels, *, exclusive: bool) -> float:
     )
     spread = share * (1 - share)
     return float(spread.sum() if exclusive else spread.mean())
+
+
+_CHANCE: Final[Mapping[str, Callable[[np.ndarray, bool], float]]] = {
+    "mAP": lambda targets, _: np.nanmean(random_precisions(targets)),
+    "mAP_tail": lambda targets, _: np.nanmean(random_precisions(targets[:, tail_labels(targets)])),
+    "mAP_emotic": lambda targets, _: np.nanmean(random_interpolated_precisions(targets)),
+    "mRA": lambda targets, _: 0.5,
+    "mR2": lambda targets, _: 0.0,
+    "ERS": lambda targets, _: _ers_chance(targets),
+    "accuracy": lambda targets, _: np.bincount(true_classes(targets)).max() / len(targets),
+    "macro_f1": lambda targets, _: _mean_prevalence(targets),
+    "vad_mae": lambda targets, _: vad_mae(
+        np.broadcast_to(np.nanmedian(targets, axis=0), targets.shape), targets
+    ),
+    "ECE": lambda targets, _: 0.0,
+    "Brier": lambda targets, exclusive: _brier_chance(targets, exclusive=exclusive),
+}
 
 
 # --- By name -----------------------------------------------------------------------------------------
