@@ -36,7 +36,7 @@ def test_there_are_recipes_and_grids() -> None:
     assert {path.stem for path in RECIPES} >= {"playhouse", "photos", "emotic", "caers", "bold", *OF_PAPERS}
     assert {path.stem for path in GRIDS} >= {
         *("modality", "box", "words", "prompt", "describer", "length", "encoder", "backbone", "finetune"),
-        *("init", "loss", "queries", "size"),
+        *("init", "loss", "queries", "size", "missing"),
     }
 
 
@@ -57,7 +57,8 @@ def test_a_grid_loads_and_each_of_its_variants_is_another_recipe_or_control(path
         recipe = grid.recipe(variant, seed=0)
         _require_parts(recipe)
         unnamed = recipe.model_copy(update={"name": "any"})
-        made[variant.name] = (unnamed.digest(), variant.texts, variant.train_share)
+        controls = (variant.texts, variant.scored_texts, variant.train_share)
+        made[variant.name] = (unnamed.digest(), *controls)
     assert len(set(made.values())) == len(made)
 
 

@@ -1,4 +1,4 @@
-"""Ablations: controls, grids, what is checked before anything is made, and one small grid as a command."""
+"""Ablations: grids, what is checked before anything is made, and one small grid as a command."""
 
 import json
 import re
@@ -6,20 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from mien.ablation.controls import emptied, masked, share_of, shuffled, text_control
 from mien.ablation.grid import Grid, load_grid
 from mien.ablation.runs import jobs_of
 from mien.ablation.stock import check, describe_missing, encode_missing, open_whole
 from mien.ablation.study import ablate
 from mien.cli import main
 from mien.errors import ConfigError, DataError, MienError, UnknownNameError, WeightsError
-from mien.labels import CAERS, EMOTIC
-from mien.types import Sample, Subject
+from mien.evaluate.looks import read_looks
+from mien.evaluate.scores import SplitScores, scores_file
+from mien.train.checkpoint import load_trained
 
 ROOT = Path(__file__).parent.parent.parent
-GRIDS = sorted((ROOT / "recipes" / "ablations").glob("*.toml"))
+# Those of the embedded models; the others need weights that are nowhere here.
+GRIDS = sorted(
+    path for path in (ROOT / "recipes" / "ablations").glob("*.toml") if "playhouse.toml" in path.read_text()
+)
 BASE = """name = "tiny"
 [data]
 name = "playhouse"
@@ -63,66 +68,6 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteGrid:
     return grid
 
 
-def _sample(picture: str, person: int) -> Sample:
-    return Sample(subject=Subject.still(f"{picture}:{person}", Path(picture)), target=None, split="train")
-
-
-# --- Controls ---
-
-
-def test_shuffled_gives_everybody_the_words_of_somebody_else() -> None:
-    texts = {f"id-{n}": f"text {n}" for n in range(9)}
-    found = shuffled(texts)
-    assert sorted(found.values()) == sorted(texts.values())
-    assert all(found[name] != texts[name] for name in texts)
-    assert found == shuffled(dict(reversed(texts.items())))
-    assert shuffled({}) == {}
-
-
-def test_emptied_keeps_who_was_described() -> None:
-    assert emptied({"a": "sad", "b": "calm"}) == {"a": "", "b": ""}
-    assert text_control(None, EMOTIC) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "labels", "left"),
-    [
-        ("He looks happy, with sadness nearby.", EMOTIC, "He looks [MASK], with [MASK] nearby."),
-        ("Doubt or confusion; she seems confused.", EMOTIC, "[MASK] or [MASK]; she seems [MASK]."),
-        ("An ANGRY man, pleased and excited.", EMOTIC, "An [MASK] man, [MASK] and [MASK]."),
-        ("What happens is dangerous on average, unhappy.", EMOTIC, None),
-        (
-            "A sympathetic, averse, anticipating, sensitive friend.",
-            EMOTIC,
-            "A [MASK], [MASK], [MASK], [MASK] friend.",
-        ),
-        ("A neutral face, disgusted.", CAERS, "A [MASK] face, [MASK]."),
-    ],
-)
-def test_masked_leaves_no_word_of_a_label(text: str, labels: Any, left: str | None) -> None:
-    assert masked({"id": text}, labels=labels.labels) == {"id": left or text}
-
-
-@pytest.mark.parametrize("labels", [EMOTIC, CAERS], ids=lambda one: one.name)
-def test_masked_finds_every_label_itself(labels: Any) -> None:
-    found = masked({label: f"the {label.lower()} here" for label in labels.labels}, labels=labels.labels)
-    assert {re.sub(r"\W+", " ", text).split()[0] for text in found.values()} == {"the"}
-    assert all(text in ("the [MASK] here", "the [MASK]/[MASK] here") for text in found.values())
-
-
-def test_a_share_keeps_people_of_one_picture_together_and_is_within_a_larger_one() -> None:
-    samples = [_sample(f"far/folder/{n}.png", person) for n in range(20) for person in range(2)]
-    elsewhere = [_sample(f"near/far/folder/{n}.png", person) for n in range(20) for person in range(2)]
-    quarter, half = share_of(samples, 0.25), share_of(samples, 0.5)
-    assert (len(quarter), len(half)) == (10, 20)
-    assert [one for one in half if one in quarter] == quarter
-    assert {one.subject.id for one in share_of(elsewhere, 0.25)} == {
-        f"near/{one.subject.id}" for one in quarter
-    }
-    assert share_of(samples, 1.0) == samples
-    assert len(share_of(samples, 0.001)) == 2
-
-
 # --- Grids ---
 
 
@@ -145,6 +90,7 @@ def test_a_grid_names_its_recipes_and_what_is_given_comes_before_the_variants(wr
         ("[variants.image]", '[variants."../image"]', "variants"),
         ("seeds = [0]", "seeds = [1, 1]", "not distinct"),
         ("set = [", 'texts = "reversed"\nset = [', "variants.image.texts"),
+        ("set = [", 'scored_texts = "empty"\nset = [', "variants.image.scored_texts"),
         ("set = [", "train_share = 0.0\nset = [", "variants.image.train_share"),
         ("set = [", "sets = [", "unknown key 'variants.image.sets'"),
     ],
@@ -156,7 +102,7 @@ def test_a_grid_that_is_wrong_says_where(write: WriteGrid, old: str, new: str, m
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_every_grid_that_ships_could_run(path: Path, tmp_path: Path) -> None:
+def test_every_grid_of_embedded_models_could_run(path: Path, tmp_path: Path) -> None:
     grid = load_grid(path, overrides=SMALL)
     check(open_whole(_jobs(grid, tmp_path)), metrics=["mAP"])
 
@@ -193,6 +139,24 @@ def test_a_variant_that_cannot_run_is_named_before_anything_is_made(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.fusion=concat", "train.missing_descriptions is 'error' set train.missing_descriptions to"),
+        ("model.fusion=image_only", "fusion 'image_only' does not read take scored_texts out"),
+    ],
+)
+def test_descriptions_can_be_taken_away_only_from_who_reads_them_and_may_lack_them(
+    write: WriteGrid, tmp_path: Path, change: str, message: str
+) -> None:
+    faulty = f'[variants.faulty]\nset = ["{change}"]\nscored_texts = "missing"\n'
+    grid = load_grid(write(MODALITY + faulty))
+    with pytest.raises(ConfigError, match="variant faulty: scored_texts 'missing' takes") as caught:
+        ablate(grid, tmp_path / "out", cache=tmp_path / "cache")
+    assert message in f"{caught.value} {caught.value.hint}"
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_variant_with_an_unknown_key_is_named(write: WriteGrid, tmp_path: Path) -> None:
     grid = load_grid(write(MODALITY.replace("model.fusion", "model.fuson")))
     with pytest.raises(ConfigError, match=r"variant image: unknown key 'model\.fuson'"):
@@ -223,9 +187,10 @@ def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Pa
     assert not job.is_finished
     job.finish()
     assert job.is_finished
-    (changed, _) = _jobs(load_grid(write(MODALITY.replace("d]\n[", 'd]\ntexts = "empty"\n['))), tmp_path)
-    assert changed.run == job.run
-    assert not changed.is_finished
+    for control in ('texts = "empty"', 'scored_texts = "missing"', "train_share = 0.5"):
+        (changed, _) = _jobs(load_grid(write(MODALITY.replace("d]\n[", f"d]\n{control}\n["))), tmp_path)
+        assert changed.run == job.run
+        assert not changed.is_finished
     (job.run / "scores-test.npz").unlink()
     assert not job.is_finished
 
@@ -254,10 +219,15 @@ def test_a_small_grid_as_a_command_and_again(
         "features": {"n": 68, "of": 102},
         "runs": {"n": 0, "of": 3},
     }
+    # Every label by every variant, the reference first: those are the page's.
+    named = [row["name"] for row in document["labels"]]
+    assert list(dict.fromkeys(named)) == ["fused", "image", "few"]
+    assert named.count("fused") == named.count("image") == named.count("few")
     kept = json.loads((tmp_path / "out" / "results.json").read_text())
     assert (kept["rows"], kept["differences"]) == (document["rows"], document["differences"])
     page = Path(document["report"]).read_text()
-    assert "fused" in page
+    assert re.search(r"of each label\s+by <span class=\"user\">fused</span>", page)
+    assert page.count('aria-label="AP ') == named.count("fused")
 
     # Again: nothing is made, trained or scored anew, and the numbers are the same.
     models = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("model.safetensors")}
@@ -279,3 +249,34 @@ def test_a_small_grid_as_a_command_and_again(
     # Another reference is another ablation.
     assert main([*arguments, "--set", "train.lr=0.5"]) == 4
     assert "--out" in capsys.readouterr().err
+
+
+def test_a_model_that_learned_with_descriptions_is_scored_without(write: WriteGrid, tmp_path: Path) -> None:
+    words = MODALITY.replace("image_only", "text_only").replace("seeds", 'metric = "mAP_tail"\nseeds')
+    lacking = 'set = ["model.fusion={}"]\nscored_texts = "missing"\n'
+    grid = load_grid(
+        write(f"{words}[variants.a]\n{lacking.format('qformer')}[variants.b]\n{lacking.format('text_only')}"),
+        overrides=["train.missing_descriptions=image_only"],
+    )
+    found = ablate(grid, tmp_path / "out", cache=tmp_path / "cache")
+    scores = {
+        name: SplitScores.load(scores_file(tmp_path / "out" / name / "seed-0", "test")).scores
+        for name in ("fused", "image", "a", "b")
+    }
+    # The words alone tell subjects apart; without any, all are alike.
+    assert np.ptp(scores["image"], axis=0).max() > 1e-4
+    assert np.ptp(scores["b"], axis=0).max() < 1e-6
+    # The same weights as with words, and other scores, which still look at the picture.
+    weights = [
+        load_trained(tmp_path / "out" / name / "seed-0", "cpu").classifier.state_dict()
+        for name in ("fused", "a")
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert np.abs(scores["fused"] - scores["a"]).max() > 1e-4
+    assert np.ptp(scores["a"], axis=0).max() > 1e-4
+    assert [(look.split, look.times) for look in read_looks(tmp_path / "out/a/seed-0")] == [("test", 1)]
+    # Compared by a metric that the recipe does not name, shown beside its own.
+    assert {row.metric for row in found.results.differences} == {"mAP_tail"}
+    rows = [row for row in found.results.rows if row.name == "a"]
+    assert [row.metric for row in rows] == ["mAP", "vad_mae", "mAP_tail"]
+    assert rows[2].labels == -(-(rows[0].labels or 0) // 3)

@@ -124,8 +124,8 @@ def chance(name: str, targets: np.ndarray, *, exclusive: bool = False) -> float:
     """What is reached on these targets without looking; the same rule whatever the model.
 
     mAP, mAP_tail, mAP_emotic: the mean over random orders. Equal scores for all reach the mean prevalence,
-    and no more; a random order has more, by luck that counts where samples or positives are few. the
-    share of the most frequent label. macro_f1: labels guessed as often as they occur, whose F1 is their
+    and no more; a random order has more, by luck that counts where samples or positives are few. accuracy:
+    the share of the most frequent label. macro_f1: labels guessed as often as they occur, whose F1 is their
     prevalence. vad_mae: the error of always answering each dimension's median, the best constant. mRA: a
     half, whatever the labels. mR2: 0, that of always answering the mean. ERS: what follows from these. ECE:
     0, for whoever always answers the prevalence is well calibrated and of no use. Brier: what that costs.
