@@ -21,7 +21,7 @@ from mien.descriptions import estimate, note_rate, require_imported, store_of, s
 from mien.errors import RunError
 from mien.experiment import Experiment, find_descriptions, recorded_recipe, reopen
 from mien.recipe import Recipe
-from mien.types import Prediction, Subject
+from mien.types import Prediction, Sample, Subject
 
 if TYPE_CHECKING:
     from mien.evaluate.calibrate import Calibration
@@ -32,15 +32,7 @@ if TYPE_CHECKING:
     from mien.train.loop import TrainProgress
     from mien.train.plan import Plan
 
-__all__ = [
-    "describe",
-    "encode",
-    "evaluate",
-    "plan_training",
-    "predict",
-    "score",
-    "train",
-]
+__all__ = ["describe", "encode", "evaluate", "plan_training", "predict", "score", "train"]
 
 Texts = Callable[[Mapping[str, str]], Mapping[str, str]]
 
@@ -120,12 +112,11 @@ def train(
     Started by `torchrun`, its processes train together.
     """
     from mien.train.distributed import join
-    from mien.train.fit import TRAIN
     from mien.train.loop import train as train_splits
 
     _limit_threads(experiment.recipe)
     image, text = _uses(experiment)
-    splits = (TRAIN, experiment.recipe.train.select_on)
+    splits = tuple(_learned_from(experiment))
     with join(experiment.recipe.run.device) as world:
         with world.first_alone():  # it fills the cache that the others read
             data, val = (_inputs(experiment, split, image=image, text=text, texts=texts) for split in splits)
@@ -142,14 +133,13 @@ def train(
 
 def plan_training(experiment: Experiment) -> Plan:
     """What `train` would do, without doing it: nothing is encoded, learned or written."""
-    from mien.train.fit import TRAIN
     from mien.train.plan import plan
     from mien.train.stock import take_stock
 
     _limit_threads(experiment.recipe)
     recipe = experiment.recipe
     image, text = _uses(experiment)
-    samples = {split: experiment.samples(split) for split in (TRAIN, recipe.train.select_on)}
+    samples = _learned_from(experiment)
     described = experiment.store.exists()
     descriptions = {
         split: find_descriptions(experiment, found).texts if described else {}
@@ -171,6 +161,17 @@ def plan_training(experiment: Experiment) -> Plan:
         stock=found.stock,
         notes=found.notes,
     )
+
+
+def _learned_from(experiment: Experiment) -> dict[str, list[Sample]]:
+    """The samples of the splits that a training reads; ConfigError if they lack what is to be learned."""
+    from mien.train.fit import TRAIN
+    from mien.train.selection import require_learnable
+
+    options = experiment.recipe.train
+    samples = {split: experiment.samples(split) for split in (TRAIN, options.select_on)}
+    require_learnable(options, experiment.dataset.label_set, samples)
+    return samples
 
 
 def score(experiment: Experiment, split: str, *, texts: Texts | None = None) -> SplitScores:
@@ -206,9 +207,12 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
     """
     from mien.evaluate.evaluation import write_evaluation
     from mien.evaluate.looks import read_looks
+    from mien.evaluate.metrics import metric
 
     experiment = reopen(run, cache=cache)
     recipe = experiment.recipe
+    for name in () if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
+        metric(name, experiment.dataset.label_set)  # an error before anything is scored
     scores = {split: score(experiment, split) for split in splits or recipe.evaluate.splits}
     return write_evaluation(
         experiment.out,
@@ -216,7 +220,6 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
         name=recipe.model.fusion,
         seed=recipe.train.seed,
         options=recipe.evaluate,
-        heads=recipe.train.heads,
         calibration=None if recipe.train.heads == "dimensions" else _calibration(experiment, scores),
         looks=read_looks(experiment.out),
     )

@@ -27,6 +27,7 @@ from tests.evaluate.oracles import (
 
 from mien.errors import ConfigError, DataError
 from mien.evaluate.metrics import METRICS, chance, metric
+from mien.evaluate.precision import random_interpolated_precisions
 from mien.labels import CAERS, EMOTIC, LabelSet
 
 Made = tuple[np.ndarray, np.ndarray]
@@ -197,6 +198,17 @@ def test_chance_is_what_a_random_order_reaches(name: str, rows: int, positives: 
         [of(name, "emotic")(one[:, None], targets) for one in lots[: 2000 if rows < 200 else 200]]
     )
     assert reached == pytest.approx(chance(name, targets), rel=0.08)
+
+
+def test_chance_follows_from_how_many_there_are_and_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = np.zeros((50, 4))
+    targets[:7, 0], targets[10:17, 1], targets[:20, 2] = 1.0, 1.0, 1.0
+    first = random_interpolated_precisions(targets)
+    assert first[0] == first[1] < first[2]
+    assert np.isnan(first[3])
+    monkeypatch.setattr("numpy.random.default_rng", None)  # no more is drawn, in whatever order it is asked
+    again = random_interpolated_precisions(targets[::-1, ::-1])
+    np.testing.assert_array_equal(again[::-1], first)
 
 
 @pytest.mark.parametrize(("rows", "positives", "more"), [(100, 2, 0.04), (100, 50, 0.02), (4000, 40, 0.002)])

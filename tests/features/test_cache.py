@@ -1,6 +1,8 @@
 """The feature file: what was written comes back, whatever happens in between."""
 
+import errno
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -197,7 +199,7 @@ def test_without_room_on_the_disk_it_says_so_and_keeps_what_it_has(tmp_path: Pat
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with (
-            pytest.raises(DataError, match=r"train\.npy needs .* GiB, which cannot be had") as caught,
+            pytest.raises(DataError, match=r"train\.npy needs 0\.2 MiB, which cannot be had") as caught,
             file.writing([str(number) for number in range(20_000)], SHAPE),
         ):
             pass
@@ -208,3 +210,23 @@ def test_without_room_on_the_disk_it_says_so_and_keeps_what_it_has(tmp_path: Pat
     assert again.reader("ab").read(np.arange(2))[:, 0, 0].tolist() == [1, 2]
     write(again, "c", 3)
     assert again.reader("abc").read(np.arange(3))[:, 0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("shape", "told"), [((2, 3), "0.0 MiB"), ((2**16, 2**13), "1.0 GiB")])
+def test_a_new_file_for_which_there_is_no_room_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], told: str
+) -> None:
+    def full(_: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = open_at(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("mien.features.cache._allocate", full)
+        with (
+            pytest.raises(DataError, match=f"needs {re.escape(told)}, which cannot be had"),
+            file.writing("a", shape),
+        ):
+            pass
+    assert not list(tmp_path.rglob("*.npy"))
+    write(open_at(tmp_path), "a", 1)
+    assert open_at(tmp_path).reader("a").read(np.arange(1))[:, 0, 0].tolist() == [1]

@@ -1,5 +1,9 @@
 """Pictures for encoders that learn: the same squares as for those that do not, varied without end."""
 
+import gc
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +12,8 @@ from PIL import Image
 
 from mien.errors import DataError
 from mien.features.pictures import PictureReader, squares_of
-from mien.images import Marking, fit
-from mien.types import AugmentKind, Box, Subject
+from mien.images import Marking, fit, open_image
+from mien.types import AugmentKind, Box, ImageRef, Subject
 from mien.views import prepare_frames
 
 SIDE = 16
@@ -83,11 +87,80 @@ def test_the_digest_follows_all_that_is_seen(tmp_path: Path) -> None:
     assert len({reader(people).digest, *(other.digest for other in others)}) == 5
 
 
-def test_what_is_missing_is_told_at_once_and_what_is_damaged_by_its_subject(tmp_path: Path) -> None:
-    people = subjects(tmp_path)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_cannot_be_shown_is_told_at_once(tmp_path: Path, workers: int) -> None:
+    people = subjects(tmp_path, 5)
     (tmp_path / "1.png").unlink()
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])  # its header is whole
+    outside = Subject.still("outside", tmp_path / "0.png", Box(left=90, top=90, right=95, bottom=95))
+    beside = Subject.still("beside", tmp_path / "2.png")  # another person in a damaged picture
+    with pytest.raises(DataError) as caught:
+        reader([*people, outside, beside], workers=workers)
+    told = "4 of 7 subjects have no picture that can be shown; 1: no picture at"
+    assert str(caught.value).startswith(told)
+    assert "mien data verify" in caught.value.hint
+    with pytest.raises(DataError, match=r"1 of 1 subjects .*; outside: "):
+        reader([outside], workers=workers)
+
+
+def test_a_frame_that_cannot_be_decoded_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"no clip")
+    frames = (ImageRef(path=path, frame=0), ImageRef(path=path, frame=3))
+    with pytest.raises(DataError, match="1 of 1 subjects have no picture that can be shown; a: "):
+        reader([Subject(id="a", images=frames, boxes=(None, None))])
+
+
+def test_what_was_damaged_since_is_told_by_its_subject(tmp_path: Path) -> None:
+    found = reader(subjects(tmp_path))
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])
-    with pytest.raises(DataError, match="1 of 4 subjects have no picture; 1: no picture at"):
-        reader(people)
     with pytest.raises(DataError, match="subject '2': "):
-        reader([people[0], people[2]]).read(np.array([0, 1]))
+        found.read(np.array([0, 2]))
+
+
+def test_people_in_one_picture_share_its_decoding_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = subjects(tmp_path, 2)
+    box = Box(left=1, top=1, right=9, bottom=9)
+    people = [here[0], here[1], Subject.still("also in 0", tmp_path / "0.png", box)]
+    opened: list[Path] = []
+
+    def counted(path: Path) -> Image.Image:
+        opened.append(path)
+        return open_image(path)
+
+    monkeypatch.setattr("mien.views.open_image", counted)
+    found = reader(people)
+    assert sorted(opened) == [tmp_path / "0.png", tmp_path / "1.png"]
+    apart = [reader([person]).read(np.array([0]))[0] for person in people]
+    assert np.array_equal(found.read(np.arange(3)), np.stack(apart))
+
+
+def test_no_more_threads_decode_than_are_allowed_and_they_end_with_it(tmp_path: Path) -> None:
+    people = subjects(tmp_path, 6)
+    lock, now, most = threading.Lock(), 0, 0
+
+    def slow(image: Image.Image) -> Image.Image:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)  # long enough for others to begin
+        with lock:
+            now -= 1
+        return square(image)
+
+    before = threading.active_count()
+    found = PictureReader(people, (MARKED,), slow, signature="s", num_tokens=4, dim=3, workers=2)
+    with ThreadPoolExecutor(3) as asking:  # as batches that are made ahead
+        batches = list(asking.map(found.read, [np.arange(6)] * 3))
+    assert most == 2
+    assert all(np.array_equal(batch, reader(people).read(np.arange(6))) for batch in batches)
+    workers = [thread for thread in threading.enumerate() if thread.name.startswith("mien-pictures")]
+    assert len(workers) == 2
+    del found
+    gc.collect()
+    for thread in workers:
+        thread.join(10)
+    assert threading.active_count() == before

@@ -17,8 +17,11 @@ from mien.types import EncoderTraining, LoraPart
 Folder = Callable[[str], Path]
 
 
-def made(folder: Path, how: EncoderTraining, where: LoraPart = "attention") -> TrainableEncoder:
-    found = trainable_encoder(find_vision(folder), how, rank=2, alpha=4.0, where=where)
+def made(
+    folder: Path, how: EncoderTraining, where: LoraPart = "attention", layer: int | None = None
+) -> TrainableEncoder:
+    source = find_vision(folder, layer=layer)
+    found = trainable_encoder(source, how, rank=2, alpha=4.0, where=where)
     assert found is not None
     return found
 
@@ -67,11 +70,12 @@ def test_what_learns_is_what_is_saved_and_nothing_else_is_wanted_back(
     changed = {name for name, weight in encoder.named_parameters() if not torch.equal(weight, begun[name])}
     holder = nn.ModuleDict({"encoder": encoder})  # it stands in a classifier, under a name
     saved = {name: weight.clone() for name, weight in holder.state_dict().items()}
-    assert {f"encoder.{name}" for name in changed} <= set(saved)
+    learning = {name for name, weight in encoder.named_parameters() if weight.requires_grad}
+    # Every weight that learns has a slope, but the biases that attention takes away again.
+    assert {name for name in learning - changed if not name.endswith("k_proj.bias")} == set()
+    assert {name.removeprefix("encoder.") for name in saved} == learning
     if how == "lora":
         assert all(name.endswith((".down", ".up")) for name in saved)
-        # All of them have a slope, but those of a layer above the one that is read.
-        assert len(changed) == len(saved) or kind == "llava"
     again = made(model_folder(kind), how, where)
     nn.ModuleDict({"encoder": again}).load_state_dict(saved)
     seen = pictures()
@@ -79,6 +83,45 @@ def test_what_learns_is_what_is_saved_and_nothing_else_is_wanted_back(
     saved.pop(f"encoder.{sorted(changed)[0]}")
     with pytest.raises(RuntimeError, match="Missing key"):
         nn.ModuleDict({"encoder": again}).load_state_dict(saved)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("how", ["full", "lora"])
+def test_what_stands_above_the_layer_that_is_read_does_not_learn(
+    model_folder: Folder, kind: str, how: EncoderTraining
+) -> None:
+    encoder = made(model_folder(kind), how, "all", layer=-2)
+    above = [
+        name
+        for name, _ in encoder.named_parameters()
+        if any(part in name for part in ("layers.2.", "layer.2.", "post_layernorm", ".head.", "pooler"))
+    ]
+    assert above
+    learning = {name for name, weight in encoder.named_parameters() if weight.requires_grad}
+    assert learning
+    assert learning.isdisjoint(above)
+    assert not any(name in encoder.state_dict() for name in above)
+    assert any(".1." in name for name in learning)  # of the layer that is read
+
+
+def test_what_is_looked_for_leaves_no_trace(model_folder: Folder) -> None:
+    state = torch.get_rng_state()
+    encoder = made(model_folder("siglip"), "full")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(weight.grad is None for weight in encoder.parameters())
+    with torch.no_grad():  # as where it is loaded to judge
+        again = made(model_folder("siglip"), "full")
+    assert again.state_dict().keys() == encoder.state_dict().keys()
+
+
+def test_an_encoder_of_which_nothing_is_left_to_learn_is_refused(model_folder: Folder) -> None:
+    with pytest.raises(ConfigError, match=r"'lora' has nothing to learn: .* features\.layer 0 ") as caught:
+        made(model_folder("clip"), "lora", layer=0)
+    assert "features.layer" in caught.value.hint
+    assert "frozen" in caught.value.hint
+    pixels = set(made(model_folder("clip"), "full", layer=0).state_dict())
+    assert "vit.tower.embeddings.patch_embedding.weight" in pixels
+    assert not any(".layers." in name for name in pixels)
 
 
 def test_attention_alone_or_every_linear_layer_carries_adapters(model_folder: Folder) -> None:

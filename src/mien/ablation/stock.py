@@ -25,7 +25,9 @@ from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
 from mien.recipe import Recipe
+from mien.train.encoder import learns_pictures
 from mien.train.losses import make_loss
+from mien.train.selection import require_learnable
 
 __all__ = ["Opened", "Reused", "check", "describe_missing", "encode_missing", "open_whole"]
 
@@ -94,6 +96,11 @@ def check(variants: Sequence[Opened], *, metrics: Sequence[str]) -> None:
             _require_controls(one)
             for name in metrics:
                 metric(name, one.experiment.dataset.label_set)
+            require_learnable(
+                one.recipe.train,
+                one.experiment.dataset.label_set,
+                {split: one.experiment.samples(split) for split in (_TRAIN, one.recipe.train.select_on)},
+            )
             for split in one.splits:
                 one.experiment.dataset.samples(split)  # an error if there is no such split
             ids = tuple(sample.subject.id for sample in one.experiment.samples(one.job.split))
@@ -173,10 +180,10 @@ def describe_missing(
 
 
 def encode_missing(variants: Sequence[Opened], *, note: Callable[[str], None]) -> Reused:
-    """Encodes what the feature cache lacks."""
+    """Encodes what the feature cache lacks; an encoder that learns along leaves no features to keep."""
     reused, seen = Reused(), dict[str, int]()
     for one in variants:
-        if not fusion_class(one.recipe.model.fusion).uses_image:
+        if not fusion_class(one.recipe.model.fusion).uses_image or learns_pictures(one.recipe):
             continue
         marking, folder = one.recipe.feature_marking, str(one.experiment.features)
         looked = one.key("data", "features", marking=marking, cache=folder)

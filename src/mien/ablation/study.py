@@ -15,9 +15,10 @@ from typing import Any, Final, Literal
 
 from mien.ablation.grid import Grid
 from mien.ablation.runs import Job, jobs_of, train_and_score
-from mien.ablation.stock import Reused, check, describe_missing, encode_missing, open_whole
+from mien.ablation.stock import Opened, Reused, check, describe_missing, encode_missing, open_whole
 from mien.describe.progress import Progress
-from mien.errors import RunError
+from mien.errors import ConfigError, RunError
+from mien.evaluate.asked import metrics_of
 from mien.evaluate.evaluation import keep_split
 from mien.evaluate.metrics import default_metrics, metric
 from mien.evaluate.results import RESULTS, Results, compare, label_rows, score_rows, write_results
@@ -80,6 +81,7 @@ def ablate(
     jobs = jobs_of(grid, out=out, cache=cache, split=split)
     one_each = open_whole([job for job in jobs if job.seed == grid.seeds[0]])
     check(one_each, metrics=_named_metrics(grid, recipe))
+    _require_common_metric(grid, one_each)
     _settle(out, recipe.model_copy(update={"name": grid.name}), command)
     reused = {
         "descriptions": describe_missing(one_each, note=note, on_progress=on_describe),
@@ -92,6 +94,22 @@ def ablate(
 def _named_metrics(grid: Grid, recipe: Recipe) -> Sequence[str]:
     asked = recipe.evaluate.metrics
     return (*(() if asked == "auto" else asked), *([grid.metric] if grid.metric else []))
+
+
+def _require_common_metric(grid: Grid, variants: Sequence[Opened]) -> None:
+    """ConfigError if there is nothing by which all variants can be compared."""
+    label_set = variants[0].experiment.dataset.label_set
+    every = [one.recipe.train.heads for one in variants]
+    labels, dimensions = "dimensions" not in every, "labels" not in every
+    asked = grid.recipe(grid.referred).evaluate.metrics
+    usual = default_metrics(label_set, dimensions=True) if asked == "auto" else asked
+    names = [grid.metric] if grid.metric else [*usual, "vad_mae"] if asked == "auto" else usual
+    if not any(metric(name, label_set).fits(labels=labels, dimensions=dimensions) for name in names):
+        raise ConfigError(
+            f"variants with train.heads {', '.join(dict.fromkeys(every))} have none of "
+            f"{', '.join(names)} in common",
+            hint="let all of them learn what is compared, or name a metric of what they all learn",
+        )
 
 
 def _settle(out: Path, recipe: Recipe, command: str) -> None:
@@ -125,7 +143,8 @@ def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, R
         for variant in grid.variants
     }
     options = grid.recipe(grid.referred).evaluate
-    name, reference = _metric(grid, scores[grid.reference]), (grid.reference, scores[grid.reference])
+    every = [run for runs in scores.values() for run in runs]
+    name, reference = _metric(grid, every), (grid.reference, scores[grid.reference])
     rows = [
         score_rows(
             one,
@@ -164,22 +183,17 @@ def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, R
 
 
 def _metric(grid: Grid, runs: Sequence[SplitScores]) -> str:
-    """The metric of the differences: the grid's, else the first of the recipe, else of the label set."""
-    label_set = runs[0].label_set
+    """The metric of the differences: the grid's, else the first of the recipe that all of these runs have."""
     if grid.metric is not None:
-        return metric(grid.metric, label_set).name
-    asked = grid.recipe(grid.referred).evaluate.metrics
-    names = default_metrics(label_set, dimensions=False) if asked == "auto" else asked
-    return metric(names[0], label_set).name
+        return metric(grid.metric, runs[0].label_set).name
+    return metrics_of(grid.recipe(grid.referred).evaluate.metrics, runs)[0]
 
 
 def _shown(
     asked: Literal["auto"] | Sequence[str], compared_by: str, runs: Sequence[SplitScores]
 ) -> Sequence[str]:
     """The metrics of a variant's rows: what the recipe asks for, and by what variants are compared."""
-    if asked == "auto":
-        asked = default_metrics(runs[0].label_set, dimensions=all(run.has_dimensions for run in runs))
-    return tuple(dict.fromkeys((*asked, compared_by)))
+    return tuple(dict.fromkeys((*metrics_of(asked, runs), compared_by)))
 
 
 def _keep_examples(job: Job, scores: SplitScores, out: Path) -> None:

@@ -21,7 +21,7 @@ from mien.errors import DataError, UsageError
 from mien.evaluate.bootstrap import RESAMPLES
 from mien.evaluate.looks import read_looks
 from mien.evaluate.published import Published
-from mien.evaluate.results import Look, Results, compare, score_rows
+from mien.evaluate.results import Look, ResultRow, Results, compare, score_rows
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run
 
@@ -101,7 +101,7 @@ def compare_runs(
         )
         for name, group in rows.items()
     ]
-    wanted = metrics or [results[0][0].metric]
+    wanted = metrics or [_in_common(results)]
     (first, own), *others = [(name, [run.scores for run in group]) for name, group in rows.items()]
     differences = tuple(
         compare((first, own), other, metric_name=metric, resamples=resamples)
@@ -113,6 +113,18 @@ def compare_runs(
         split=split,
         settings=_settings(rows),
         looks={str(run.path): look for run in scored for look in read_looks(run.path) if look.split == split},
+    )
+
+
+def _in_common(rows: Sequence[Sequence[ResultRow]]) -> str:
+    """The first metric that all of them have."""
+    named = [[row.metric for row in found] for found in rows]
+    for name in named[0]:
+        if all(name in names for names in named):
+            return name
+    raise DataError(
+        f"the runs have no metric in common: {', '.join(named[0])} of the first",
+        hint="compare models that estimate the same: labels, or valence, arousal and dominance",
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from mien.evaluate.asked import metrics_of
 from mien.evaluate.calibrate import Calibration
 from mien.evaluate.examples import examples_file, write_examples
 from mien.evaluate.results import (
@@ -25,7 +26,7 @@ from mien.evaluate.results import (
 )
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import EvaluateOptions
-from mien.types import Description, Heads, Sample
+from mien.types import Description, Sample
 
 __all__ = ["keep_split", "write_evaluation"]
 
@@ -48,26 +49,26 @@ def write_evaluation(
     name: str,
     seed: int,
     options: EvaluateOptions,
-    heads: Heads = "both",
     calibration: Calibration | None = None,
     looks: Sequence[Look] = (),
 ) -> Results:
     """Rates the model `name` of one training seed on each split, and writes `evaluation.json`.
 
-    Of a model that estimates dimensions alone, "auto" metrics are about those, and labels have no rows.
+    Metrics of what the model does not estimate are left out, and told of.
     `calibration`: what was fitted on the split that stops training; `looks`: how often splits were scored.
     """
     resamples = options.bootstrap
-    metrics = options.metrics
-    if heads == "dimensions" and metrics == "auto":
-        metrics = ("vad_mae", "mR2")
     results = Results()
     for split in scores:
         more = Results(
-            rows=score_rows(name, [split], seeds=(seed,), metrics=metrics, resamples=resamples),
-            labels=()
-            if heads == "dimensions"
-            else label_rows([split], name=name, resamples=resamples, calibration=calibration),
+            rows=score_rows(
+                name,
+                [split],
+                seeds=(seed,),
+                metrics=metrics_of(options.metrics, [split]),
+                resamples=resamples,
+            ),
+            labels=label_rows([split], name=name, resamples=resamples, calibration=calibration),
             dimensions=dimension_rows([split], name=name, resamples=resamples),
             calibration=()
             if calibration is None

@@ -189,6 +189,10 @@ class Metric:
     highest: float = 1.0
     bias_cancels: bool = True  # what resampling adds to it is the same for two models
 
+    def fits(self, *, labels: bool, dimensions: bool) -> bool:
+        """Whether it can be taken of a model that estimates these."""
+        return (labels or not self.of_labels) and (dimensions or not self.of_dimensions)
+
 
 METRICS: Final[Mapping[str, Metric]] = {
     item.name: item
@@ -280,12 +284,14 @@ def metric(name: str, label_set: LabelSet) -> Metric:
     return _MULTI.get(found.name, found)
 
 
-def default_metrics(label_set: LabelSet, *, dimensions: bool) -> tuple[MetricName, ...]:
-    """What [evaluate] metrics = "auto" stands for; the first is the primary one."""
+def default_metrics(label_set: LabelSet, *, dimensions: bool, labels: bool = True) -> tuple[MetricName, ...]:
+    """What [evaluate] metrics = "auto" stands for, by what a model estimates, the primary one first."""
+    if not labels:
+        return ("vad_mae", "mR2")
     if label_set == BOLD:
         return ("mAP", "mRA", "mR2", "ERS") if dimensions else ("mAP", "mRA")
-    labels: tuple[MetricName, ...] = ("accuracy", "macro_f1") if label_set.exclusive else ("mAP",)
-    return (*labels, "vad_mae") if dimensions else labels
+    names: tuple[MetricName, ...] = ("accuracy", "macro_f1") if label_set.exclusive else ("mAP",)
+    return (*names, "vad_mae") if dimensions else names
 
 
 def primary_metric(label_set: LabelSet) -> Metric:

@@ -23,6 +23,7 @@ from it: whoever resamples a split keeps the tail of the whole.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -42,7 +43,7 @@ __all__ = [
     "tail_labels",
 ]
 
-_LOTS: Final = 200_000  # samples in all the random orders of a label that are tried
+_LOTS: Final = 200_000  # ranks in all the random orders of a label that are tried
 
 
 def average_precisions(scores: Labels, targets: Labels) -> Float[np.ndarray, " label"]:
@@ -90,13 +91,8 @@ def random_precisions(targets: Labels) -> Float[np.ndarray, " label"]:
 def random_interpolated_precisions(targets: Labels) -> Float[np.ndarray, " label"]:
     """What `interpolated_precisions` are on average over some random orders, the same each time."""
     truth = positives(targets)
-    rows = len(truth)
-    lots, tries = np.random.default_rng(0), int(np.clip(_LOTS // rows, 20, 500))
-    values = np.full(truth.shape[1], np.nan)
-    for label in np.flatnonzero(truth.any(axis=0)):
-        orders = (lots.permutation(rows).astype(np.float64) for _ in range(tries))
-        values[label] = np.mean([_interpolated(order, truth[:, label]) for order in orders])
-    return values
+    counts = truth.sum(axis=0).tolist()
+    return np.array([_random_interpolated(len(truth), count) if count else np.nan for count in counts])
 
 
 def tail_labels(targets: Labels) -> Int[np.ndarray, " tail"]:
@@ -124,6 +120,17 @@ def _interpolated(scores: Float[np.ndarray, " sample"], truth: Bool[np.ndarray, 
     found = np.cumsum(truth[order])[ends]
     precision = np.maximum.accumulate((found / (ends + 1))[::-1])[::-1]
     return float((np.diff(found, prepend=0) * precision).sum() / found[-1])
+
+
+@lru_cache(maxsize=4096)  # a table asks for the same few in each of its rows
+def _random_interpolated(rows: int, count: int) -> float:
+    """The average over random orders of so many samples, so many of which have the label; no ties."""
+    # The fewer have it, the more one order differs from another.
+    lots, tries = np.random.default_rng((rows, count)), int(np.clip(_LOTS // count, 50, 4000))
+    # Recall grows, and precision is highest, at samples that have the label: only their ranks matter.
+    ranks = np.sort([lots.choice(rows, count, replace=False, shuffle=False) for _ in range(tries)], axis=1)
+    precisions = np.arange(1, count + 1) / (ranks + 1)
+    return float(np.maximum.accumulate(precisions[:, ::-1], axis=1).mean())
 
 
 def _mean(values: Float[np.ndarray, " label"]) -> float:

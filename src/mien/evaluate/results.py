@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from mien.errors import DataError
-from mien.evaluate.asked import asked_of
+from mien.evaluate.asked import asked_of, metrics_of
 from mien.evaluate.bootstrap import (
     RESAMPLES,
     Interval,
@@ -24,7 +24,7 @@ from mien.evaluate.bootstrap import (
 from mien.evaluate.by_label import f1_scores, predicted_labels, roc_areas, true_labels
 from mien.evaluate.calibrate import Calibration
 from mien.evaluate.dimensions import explained
-from mien.evaluate.metrics import METRICS, Metric, chance, default_metrics, metric, positives
+from mien.evaluate.metrics import METRICS, Metric, chance, metric, positives
 from mien.evaluate.precision import interpolated_precisions, tail_labels
 from mien.evaluate.results_file import EVALUATION, RESULTS, read_results, write_results
 from mien.evaluate.rows import (
@@ -73,8 +73,7 @@ def score_rows(
     """One row a metric for the model `name`; `runs` are its scores on one split, one a training seed."""
     first = _same_samples(runs)
     label_set = first.label_set
-    with_dimensions = all(run.has_dimensions for run in runs)
-    wanted = default_metrics(label_set, dimensions=with_dimensions) if metrics == "auto" else metrics
+    wanted = metrics_of("auto", runs) if metrics == "auto" else metrics
     asked = [asked_of(metric(one, label_set), runs) for one in wanted]
     found = intervals(asked, groups=first.groups, resamples=resamples)
     return tuple(
@@ -116,11 +115,14 @@ def label_rows(
     resamples: int = RESAMPLES,
     calibration: Calibration | None = None,
 ) -> tuple[LabelRow, ...]:
-    """Every label by itself, the mean over `runs`; labels without a positive sample are left out.
+    """Every label by itself, the mean over `runs`; labels without a positive sample are left out, and all
+    of a model that does not estimate labels.
 
     `calibration`: of the only run, for its thresholds.
     """
     first = _same_samples(runs)
+    if not all(run.has_labels for run in runs):
+        return ()
     counts = positives(first.targets).sum(axis=0)
     found = label_intervals(
         [run.scores for run in runs], first.targets, groups=first.groups, resamples=resamples

@@ -80,6 +80,7 @@ def score_split(classifier: Classifier, data: BatchSource, *, batch_size: int = 
         targets=data.targets.numpy().astype(np.float32),
         dimensions=dimensions,
         dimension_targets=data.dimensions.numpy().astype(np.float32),
+        has_labels=classifier.estimates_labels,
     )
 
 

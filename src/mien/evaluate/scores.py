@@ -35,7 +35,8 @@ class SplitScores:
     """Scores in 0..1 and targets, a row a sample and a column a label, in the label set's order.
 
     `groups` names each sample's picture. `dimensions` (0..1, in the order of `types.DIMENSIONS`) is None
-    for a model that does not estimate them; `dimension_targets` is NaN where nobody annotated.
+    for a model that does not estimate them; `dimension_targets` is NaN where nobody annotated. Without
+    `has_labels` the scores are base rates, the same for everybody, and no estimates.
     """
 
     split: str
@@ -46,6 +47,7 @@ class SplitScores:
     targets: Rows
     dimensions: Rows | None = None
     dimension_targets: Rows | None = None
+    has_labels: bool = True
 
     def __post_init__(self) -> None:
         rows = len(self.ids)
@@ -89,6 +91,7 @@ class SplitScores:
             },
             "ids": self.ids,
             "groups": self.groups,
+            "has_labels": self.has_labels,
         }
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         # JSON and not arrays of text: those drop a NUL at the end and are as wide as the longest id.
@@ -135,6 +138,7 @@ def _fields(about: dict[str, Any]) -> dict[str, Any]:
         ),
         "ids": tuple(about["ids"]),
         "groups": tuple(about["groups"]),
+        "has_labels": bool(about.get("has_labels", True)),
     }
 
 

@@ -203,15 +203,18 @@ class FeatureFile:
             header, {"descr": _TYPE.str, "fortran_order": False, "shape": shape}
         )
         size = header.tell() + math.prod(shape) * _TYPE.itemsize
-        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+        is_new = not self.path.exists()
+        with self.path.open("w+b" if is_new else "r+b") as file:
             # Room first: what is written to a map of a file without room on the disk kills the process.
             try:
                 _allocate(file.fileno(), size)
             except OSError as error:
+                if is_new:
+                    self.path.unlink()
                 free = shutil.disk_usage(self.path.parent).free
                 raise DataError(
-                    f"{self.path} needs {size / 2**30:,.1f} GiB, which cannot be had ({error.strerror}); "
-                    f"{free / 2**30:,.1f} GiB are free",
+                    f"{self.path} needs {_told(size)}, which cannot be had ({error.strerror}); "
+                    f"{_told(free)} are free",
                     hint="name another place with run.cache, or choose fewer tokens: features.tokens, "
                     "features.views, a smaller encoder",
                 ) from error
@@ -230,6 +233,13 @@ def _allocate(descriptor: int, size: int) -> None:
         os.posix_fallocate(descriptor, 0, size)
     else:
         os.ftruncate(descriptor, size)
+
+
+def _told(num_bytes: int) -> str:
+    """A number of bytes as people read it."""
+    if num_bytes < 2**30:
+        return f"{num_bytes / 2**20:,.1f} MiB"
+    return f"{num_bytes / 2**30:,.1f} GiB"
 
 
 class _Index:

@@ -5,20 +5,19 @@ tokens of each subject, whose saved state is what it has learned and nothing els
 Knows nothing about: optimisers, files of pictures, where subjects stand in them.
 """
 
-from typing import Any, Final
+from typing import Any
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from mien.errors import ConfigError
 from mien.features.lora import add_lora
 from mien.features.vision import VisionSource
 from mien.features.vit import Vit
 from mien.types import EncoderTraining, LoraPart
 
 __all__ = ["TrainableEncoder", "trainable_encoder"]
-
-# Parts of a tower that make one vector of a picture. Patch tokens do not pass through them.
-_UNUSED: Final = ("pooler", "head")
 
 
 class TrainableEncoder(nn.Module):
@@ -66,17 +65,43 @@ def trainable_encoder(
 ) -> TrainableEncoder | None:
     """A new encoder on the CPU, of which all learns ("full") or adapters do ("lora"); None if it is "frozen".
 
-    Raises WeightsError if the files do not fit together.
+    Either way only so far as the tokens that are read pass through it: not what makes one vector of a
+    picture, nor the layers above `features.layer`. Raises WeightsError if the files do not fit together,
+    ConfigError if nothing is left to learn.
     """
     if training == "frozen":
         return None
     vit = source.build()
     if training == "lora":
         add_lora(vit.tower, rank=rank, alpha=alpha, where=where)
-    for name, part in vit.tower.named_modules():
-        if name.rpartition(".")[2] in _UNUSED:
-            part.requires_grad_(requires_grad=False)
+    for weight in _not_passed_through(vit):
+        weight.requires_grad = False
+    if not any(weight.requires_grad for weight in vit.parameters()):
+        raise ConfigError(
+            f"train.encoder {training!r} has nothing to learn: the tokens of features.layer {source.layer} "
+            "pass through none of its weights",
+            hint='choose a later features.layer, or set train.encoder to "frozen"',
+        )
     return TrainableEncoder(vit, whole=training == "full")
+
+
+def _not_passed_through(vit: Vit) -> list[nn.Parameter]:
+    """The weights that may learn, and that no gradient of a blank picture's tokens would reach.
+
+    Told by what the forward pass was computed from; going backward would cost twice as much again.
+    """
+    vit.eval()  # nothing is drawn at random
+    with torch.enable_grad():
+        tokens = vit(torch.zeros(1, vit.size, vit.size, 3, dtype=torch.uint8))
+    reached, seen, waiting = set[int](), set[Any](), [tokens.grad_fn]
+    while waiting:
+        step = waiting.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        reached.add(id(getattr(step, "variable", None)))  # where the graph ends in a weight
+        waiting += [earlier for earlier, _ in step.next_functions]
+    return [weight for weight in vit.parameters() if weight.requires_grad and id(weight) not in reached]
 
 
 def _leave_out_what_was_given(

@@ -43,6 +43,11 @@ class Classifier(nn.Module):
         self.labels = _label_head(fusion, num_labels) if labels else _BaseRates(num_labels)
         self.dimensions = nn.Linear(fusion.dim, len(DIMENSIONS)) if dimensions else None
 
+    @property
+    def estimates_labels(self) -> bool:
+        """Whether labels are learned; else their scores are the same for everybody."""
+        return not isinstance(self.labels, _BaseRates)
+
     def forward(
         self,
         image: Float[Tensor, "batch patch image_dim"]

@@ -79,6 +79,8 @@ def best_and_worst(
 
     Samples without a true label, and those of which nothing was kept, cannot be shown.
     """
+    if not scores.has_labels:
+        return (), ()  # they are rated by their labels
     ratings, margins = rate(scores.scores, positives(scores.targets))
     rows = [row for row, id in enumerate(scores.ids) if id in examples and not np.isnan(ratings[row])]
     ranked = sorted(rows, key=lambda row: (-ratings[row], -margins[row], row))

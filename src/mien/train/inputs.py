@@ -174,7 +174,8 @@ def descriptions_of(
         if not may_lack:
             raise DataError(
                 message,
-                hint="make them with: mien describe RECIPE; or set train.missing_descriptions=image_only",
+                hint="make them with: mien describe RECIPE; run.store names their file, if elsewhere; "
+                "or set train.missing_descriptions=image_only",
             )
         log.warning("%s; they are judged by the image alone", message)
     found = [descriptions.get(subject.id) for subject in subjects]

@@ -1,15 +1,18 @@
-"""By which number the best epoch is chosen.
+"""What a model is to learn, and by which number its best epoch is chosen: settled before it begins.
 
-Goes in: `[train]`, a label set. Comes out: a metric.
-Knows nothing about: models, which split it is taken on.
+Goes in: `[train]`, a label set, the samples of the splits. Comes out: a metric, or what speaks against it.
+Knows nothing about: models, inputs.
 """
+
+from collections.abc import Mapping, Sequence
 
 from mien.errors import ConfigError
 from mien.evaluate.metrics import METRICS, Metric, metric, primary_metric
 from mien.labels import LabelSet
 from mien.recipe import TrainOptions
+from mien.types import Sample
 
-__all__ = ["selecting_metric"]
+__all__ = ["require_learnable", "selecting_metric"]
 
 
 def selecting_metric(options: TrainOptions, label_set: LabelSet) -> Metric:
@@ -17,10 +20,29 @@ def selecting_metric(options: TrainOptions, label_set: LabelSet) -> Metric:
     if options.select_by == "auto":
         return METRICS["vad_mae"] if options.heads == "dimensions" else primary_metric(label_set)
     found = metric(options.select_by, label_set)
-    unlearned = {"dimensions": found.of_labels, "labels": found.of_dimensions, "both": False}
-    if unlearned[options.heads]:
+    if not found.fits(labels=options.heads != "dimensions", dimensions=options.heads != "labels"):
         raise ConfigError(
             f"train.select_by {found.name!r} needs more than train.heads {options.heads!r} learns",
-            hint="choose another metric, or train.heads = 'both'",
+            hint='choose another metric, or train.heads = "both"',
         )
     return found
+
+
+def require_learnable(
+    options: TrainOptions, label_set: LabelSet, samples: Mapping[str, Sequence[Sample]]
+) -> None:
+    """ConfigError if a split lacks what is to be learned, or what the best epoch is to be chosen by."""
+    chosen_by = selecting_metric(options, label_set)
+    if options.heads != "dimensions" and not chosen_by.of_dimensions:
+        return
+    for split, found in samples.items():
+        if not any(sample.target and sample.target.dimensions for sample in found):
+            knob = (
+                f"train.heads {options.heads!r}"
+                if options.heads == "dimensions"
+                else (f"train.select_by {chosen_by.name!r}")
+            )
+            raise ConfigError(
+                f"{knob} needs valence, arousal and dominance, which no sample of split {split!r} has",
+                hint="use a data set with dimensions, or choose another",
+            )

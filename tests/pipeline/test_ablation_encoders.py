@@ -1,0 +1,47 @@
+"""Ablations in which some encoders learn along: what is encoded up front, and what is counted."""
+
+from pathlib import Path
+
+import pytest
+
+from mien.ablation.grid import load_grid
+from mien.ablation.runs import jobs_of
+from mien.ablation.stock import encode_missing, open_whole
+
+BASE = """name = "tiny"
+[data]
+name = "playhouse"
+options = { train = 6, val = 4, test = 4, seed = 3 }
+[model]
+fusion = "image_only"
+width = 16
+heads = 2
+num_queries = 2
+"""
+ENCODERS = {"frozen": "frozen", "lora": "lora", "full": "full", "again": "frozen"}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [("lora", "full", "frozen", "again"), ("frozen", "lora", "again", "full")],
+    ids="-".join,
+)
+def test_only_what_a_frozen_encoder_makes_is_encoded_and_counted(
+    tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(BASE)
+    variants = "".join(f'[variants.{name}]\nset = ["train.encoder={ENCODERS[name]}"]\n' for name in order)
+    (tmp_path / "grid.toml").write_text(
+        f'name = "encoders"\nbase = "tiny.toml"\nseeds = [0]\nreference = "frozen"\n{variants}'
+    )
+    grid = load_grid(tmp_path / "grid.toml")
+    jobs = jobs_of(grid, out=tmp_path / "out", cache=tmp_path / "cache", split="test")
+    opened = open_whole(jobs)
+    samples = sum(len(opened[0].experiment.samples(split)) for split in opened[0].splits)
+    notes: list[str] = []
+    found = encode_missing(opened, note=notes.append)
+    assert notes == ["encoding the pictures: frozen"]
+    assert (found.there, found.wanted) == (samples, 2 * samples)
+    again = encode_missing(opened, note=notes.append)
+    assert (again.there, again.wanted) == (2 * samples, 2 * samples)
+    assert len(notes) == 1
