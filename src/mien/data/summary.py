@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mien.chance import random_precision
 from mien.data.dataset import Dataset, Record
 from mien.data.listing import Listing
 from mien.data.tally import POSITIVE, BoxSizes, Spread, Tally
@@ -65,8 +66,8 @@ class SplitSummary:
 
     @property
     def chance_map(self) -> float | None:
-        """The mAP of guessing: mean prevalence of the labels that some subject has; None if none has."""
-        found = [share for share in self.prevalence.values() if share > 0]
+        """The mAP of guessing: of a random order, over the labels that some subject has; None if none has."""
+        found = [random_precision(count, self.labelled) for count in self.positives.values() if count]
         return sum(found) / len(found) if found else None
 
     @property

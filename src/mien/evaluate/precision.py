@@ -14,9 +14,6 @@ The second is that of the EMOTIC authors' MATLAB code, and of PASCAL VOC since 2
 the highest one at this recall or a later one, and integrated over every step of recall. It is never below
 the first. The MATLAB code ranks equal scores as they happen to be stored; here they are one step.
 
-In a random order AP is on average above the prevalence, the more the fewer samples there are: by .038
-where 10 of 100 have the label, by .0008 where 1,000 of 10,000 have it.
-
 The long tail is the rarest third of the labels that some sample has. It belongs to a split, not to a draw
 from it: whoever resamples a split keeps the tail of the whole.
 """
@@ -29,6 +26,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from mien.chance import random_precision
 from mien.errors import DataError
 from mien.evaluate.truth import Labels, check, positives
 
@@ -79,13 +77,10 @@ def mean_interpolated_precision(scores: Labels, targets: Labels) -> float:
 
 
 def random_precisions(targets: Labels) -> Float[np.ndarray, " label"]:
-    """What `average_precisions` are on average over all orders of the samples (Bestgen 2015)."""
+    """What `average_precisions` are on average over all orders of the samples."""
     truth = positives(targets)
-    rows, counts = len(truth), truth.sum(axis=0)
-    harmonic = float((1 / np.arange(1, rows + 1)).sum())
-    others = (counts - 1) / max(1, rows - 1)  # of the other samples, how many have the label
-    values: np.ndarray = np.where(counts > 0, (others * (rows - harmonic) + harmonic) / rows, np.nan)
-    return values
+    counts = truth.sum(axis=0).tolist()
+    return np.array([random_precision(count, len(truth)) if count else np.nan for count in counts])
 
 
 def random_interpolated_precisions(targets: Labels) -> Float[np.ndarray, " label"]:
