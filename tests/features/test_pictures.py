@@ -158,9 +158,7 @@ def test_no_more_threads_decode_than_are_allowed_and_they_end_with_it(tmp_path: 
     assert most == 2
     assert all(np.array_equal(batch, reader(people).read(np.arange(6))) for batch in batches)
     workers = [
-        thread
-        for thread in set(threading.enumerate()) - others
-        if thread.name.startswith("mien-pictures")
+        thread for thread in set(threading.enumerate()) - others if thread.name.startswith("mien-pictures")
     ]
     assert len(workers) == 2
     del found
