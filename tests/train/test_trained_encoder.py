@@ -21,7 +21,8 @@ from mien.train.checkpoint import MODEL_FILE, load_trained
 from mien.train.fresh import Sizes, fresh_classifier
 from mien.train.inputs import InputBuilder
 from mien.train.loop import TrainProgress, train
-from mien.train.parts import lr_factors, part_of
+from mien.train.optimise import make_optimizer
+from mien.train.parts import lr_factors, part_of, rated
 from mien.train.plan import plan
 from mien.types import Box, Sample, Subject, Target
 
@@ -234,3 +235,19 @@ def test_a_dry_run_counts_what_learns_of_it(stage: Stage, how: str) -> None:
     kept = sum(weight.numel() for weight in model.state_dict().values())
     assert found.memory["best_weights"] == 4 * kept
     assert found.memory["activations"] > 0
+
+
+def test_layers_are_counted_from_the_last_that_learns(stage: Stage) -> None:
+    table = {**BASE, "features": {"vision": str(stage.encoder), "layer": -2}}
+    table["train"] = {**BASE["train"], "lr": 0.01, "encoder_lr": 0.01, "layer_decay": 0.5}
+    recipe = Recipe.parse(table, where="test")
+    model = fresh_classifier(recipe, Sizes(label_set=CAERS, image_dim=16, vocab_size=None))
+    found = lr_factors(rated(model), recipe.train)
+    by_layer = {
+        layer: {factor for name, factor in found.items() if f"encoder.layers.{layer}." in name}
+        for layer in range(3)
+    }
+    # The tokens that are read come out of the second of three layers.
+    assert by_layer == {0: {0.25}, 1: {0.5}, 2: set()}
+    rates = {group["factor"] for group in make_optimizer(model, recipe.train).param_groups}
+    assert {0.125, 0.25, 0.5, 1.0} <= rates

@@ -12,7 +12,7 @@ from torch import nn
 
 from mien.errors import DivergedError
 from mien.recipe import TrainOptions
-from mien.train.parts import lr_factors
+from mien.train.parts import lr_factors, rated
 
 __all__ = ["clip_gradients", "learning_rate", "make_optimizer", "seed_step", "set_rate"]
 
@@ -24,7 +24,7 @@ def make_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.AdamW
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    factors = lr_factors([name for name, _ in model.named_parameters()], options)
+    factors = lr_factors(rated(model), options)
     for is_vector in (False, True):
         for name, weight in named.items():
             if (weight.ndim < 2) == is_vector:

@@ -17,7 +17,7 @@ from torch import nn
 from mien.errors import ConfigError, nearest_hint
 from mien.recipe import TrainOptions
 
-__all__ = ["freeze", "lr_factors", "part_of"]
+__all__ = ["freeze", "lr_factors", "part_of", "rated"]
 
 # What the classifier and the Q-Former call theirs.
 _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -76,10 +76,20 @@ def lr_factors(names: Iterable[str], options: TrainOptions) -> dict[str, float]:
 
 def freeze(model: nn.Module, options: TrainOptions) -> None:
     """What has a factor of 0 gets no gradient."""
-    named = dict(model.named_parameters())
+    named = rated(model)
     for name, factor in lr_factors(named, options).items():
         if factor == 0:
             named[name].requires_grad_(False)
+
+
+def rated(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that have a rate, by name: of an encoder those that learn, so that its layers are
+    counted from the last of these."""
+    return {
+        name: weight
+        for name, weight in model.named_parameters()
+        if weight.requires_grad or not name.startswith(_ENCODER)
+    }
 
 
 def _runs_through(name: str, part: str) -> bool:
