@@ -102,8 +102,8 @@ def _require_common_metric(grid: Grid, variants: Sequence[Opened]) -> None:
     every = [one.recipe.train.heads for one in variants]
     labels, dimensions = "dimensions" not in every, "labels" not in every
     asked = grid.recipe(grid.referred).evaluate.metrics
-    usual = default_metrics(label_set, dimensions=True) if asked == "auto" else asked
-    names = [grid.metric] if grid.metric else [*usual, "vad_mae"] if asked == "auto" else usual
+    usual = default_metrics(label_set, dimensions=dimensions, labels=labels) if asked == "auto" else asked
+    names = [grid.metric] if grid.metric else usual
     if not any(metric(name, label_set).fits(labels=labels, dimensions=dimensions) for name in names):
         raise ConfigError(
             f"variants with train.heads {', '.join(dict.fromkeys(every))} have none of "

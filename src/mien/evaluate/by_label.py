@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mien.evaluate.truth import POSITIVE, Labels, check, positives, true_classes
+from mien.evaluate.truth import POSITIVE, Labels, check, positives, rate_labels, true_classes
 
 __all__ = ["f1_scores", "predicted_labels", "roc_areas", "true_labels"]
 
@@ -22,10 +22,7 @@ def roc_areas(scores: Labels, targets: Labels) -> Float[np.ndarray, " label"]:
 
     check(scores, targets)
     truth = positives(targets)
-    values = np.full(truth.shape[1], np.nan)
-    for label in np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)):
-        values[label] = roc_auc_score(truth[:, label], scores[:, label])
-    return values
+    return rate_labels(roc_auc_score, truth, scores, rated=truth.any(axis=0) & ~truth.all(axis=0))
 
 
 def predicted_labels(scores: Labels, *, exclusive: bool) -> Holds:

@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 
 from mien.chance import random_precision
 from mien.errors import DataError
-from mien.evaluate.truth import Labels, check, positives
+from mien.evaluate.truth import Labels, check, positives, rate_labels
 
 __all__ = [
     "average_precisions",
@@ -50,20 +50,14 @@ def average_precisions(scores: Labels, targets: Labels) -> Float[np.ndarray, " l
 
     check(scores, targets)
     truth = positives(targets)
-    values = np.full(truth.shape[1], np.nan)
-    for label in np.flatnonzero(truth.any(axis=0)):
-        values[label] = average_precision_score(truth[:, label], scores[:, label])
-    return values
+    return rate_labels(average_precision_score, truth, scores, rated=truth.any(axis=0))
 
 
 def interpolated_precisions(scores: Labels, targets: Labels) -> Float[np.ndarray, " label"]:
     """Average precision of each label as the EMOTIC authors take it; NaN for a label that no sample has."""
     check(scores, targets)
     truth = positives(targets)
-    values = np.full(truth.shape[1], np.nan)
-    for label in np.flatnonzero(truth.any(axis=0)):
-        values[label] = _interpolated(scores[:, label], truth[:, label])
-    return values
+    return rate_labels(_interpolated, truth, scores, rated=truth.any(axis=0))
 
 
 def mean_average_precision(scores: Labels, targets: Labels) -> float:
@@ -109,7 +103,7 @@ def mean_tail_precision(scores: Labels, targets: Labels) -> float:
     return mean_average_precision(scores[:, tail], targets[:, tail])
 
 
-def _interpolated(scores: Float[np.ndarray, " sample"], truth: Bool[np.ndarray, " sample"]) -> float:
+def _interpolated(truth: Bool[np.ndarray, " sample"], scores: Float[np.ndarray, " sample"]) -> float:
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of the groups of equal scores
     found = np.cumsum(truth[order])[ends]

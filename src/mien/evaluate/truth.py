@@ -6,6 +6,7 @@ Knows nothing about: metrics.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from mien.errors import DataError
 
-__all__ = ["POSITIVE", "Labels", "check", "positives", "true_classes"]
+__all__ = ["POSITIVE", "Labels", "check", "positives", "rate_labels", "true_classes"]
 
 POSITIVE: Final = 0.5  # soft targets from here on count as positive, as BoLD's authors do
 
@@ -24,6 +25,20 @@ def positives(targets: Labels) -> Bool[np.ndarray, "sample label"]:
     """Which labels hold for which sample."""
     found: np.ndarray = np.asarray(targets) >= POSITIVE
     return found
+
+
+def rate_labels(
+    rate: Callable[[np.ndarray, np.ndarray], float],
+    truth: Bool[np.ndarray, "sample label"],
+    scores: Labels,
+    *,
+    rated: np.ndarray | np.bool,
+) -> Float[np.ndarray, " label"]:
+    """`rate` of (truth, scores) of each label that is to be rated; NaN for the others."""
+    values = np.full(truth.shape[1], np.nan)
+    for label in np.flatnonzero(rated):
+        values[label] = rate(truth[:, label], scores[:, label])
+    return values
 
 
 def true_classes(targets: Labels) -> np.ndarray:

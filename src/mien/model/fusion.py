@@ -1,6 +1,6 @@
 """Fusions: how image tokens and a description become one vector. An ablation is another row of the table.
 
-Goes in: image tokens of a frozen encoder, token ids of a description with their mask.
+Goes in: image tokens of an encoder, token ids of a description with their mask.
 Comes out: one vector for each subject.
 Knows nothing about: encoders, tokenizers, labels. `mien.registry` names the classes; a recipe may name its
 own as "package.module:Class", a subclass of `Fusion` with the same constructor.

@@ -1,6 +1,6 @@
 """The Q-Former: learnable queries read a picture and a description, and come out as a few vectors.
 
-Goes in: image tokens of a frozen encoder, token ids of a description with their mask, either or both.
+Goes in: image tokens of an encoder, token ids of a description with their mask, either or both.
 Comes out: one vector for each query (and, where asked, one for each text token).
 Knows nothing about: encoders, tokenizers, labels, losses, or what the vectors are used for.
 

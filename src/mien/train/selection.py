@@ -37,12 +37,9 @@ def require_learnable(
         return
     for split, found in samples.items():
         if not any(sample.target and sample.target.dimensions for sample in found):
-            knob = (
-                f"train.heads {options.heads!r}"
-                if options.heads == "dimensions"
-                else (f"train.select_by {chosen_by.name!r}")
-            )
+            learns = options.heads == "dimensions"
+            knob = f"train.heads {options.heads!r}" if learns else f"train.select_by {chosen_by.name!r}"
             raise ConfigError(
                 f"{knob} needs valence, arousal and dominance, which no sample of split {split!r} has",
-                hint="use a data set with dimensions, or choose another",
+                hint="use a data set with dimensions, or change that knob",
             )
