@@ -4,7 +4,7 @@
 
 Prints JSON. Eight frames spread over a clip of 10 s, 640 x 360, at 25 frames a second, coded by x264 with a
 key frame every so many frames. Bare: open, and for each frame seek, decode to it, make it a picture. Ours:
-`mien.clips.read_frames`, which also numbers the frames exactly. In turn, in one process; the ratio is that of
+`mien.media.clips.read_frames`, which also numbers the frames exactly. In turn, in one process; the ratio is that of
 the medians, its spread that of the rounds' own ratios (tenth and ninetieth percentile).
 """
 
@@ -26,7 +26,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from mien.clips import read_frames, spread
+from mien.media.clips import read_frames, spread
 
 _WIDTH, _HEIGHT, _RATE, _SECONDS = 640, 360, 25, 10
 _FRAMES = spread(0, _RATE * _SECONDS - 1, 8)

@@ -31,8 +31,8 @@ from mien.describe.generate import describe
 from mien.describe.prompts import prompt
 from mien.describe.ray_connection import connection
 from mien.describe.store import Store
-from mien.images import Marking
 from mien.labels import EMOTIC
+from mien.media.images import Marking
 from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Subject
 

@@ -33,8 +33,8 @@ from mien.describe.generate import describe
 from mien.describe.local import LocalEngine, LocalModel
 from mien.describe.prompts import prompt
 from mien.describe.store import Store
-from mien.images import Marking
 from mien.labels import EMOTIC
+from mien.media.images import Marking
 from mien.types import Box, Subject
 
 transformers: Any = _transformers  # its annotations do not hold

@@ -33,10 +33,10 @@ from mien.describe.generate import describe
 from mien.describe.local import LocalEngine
 from mien.describe.prompts import prompt
 from mien.describe.store import Store
-from mien.images import Marking, mark, open_image
 from mien.labels import EMOTIC
+from mien.media.images import Marking, mark, open_image
+from mien.media.views import prepare
 from mien.types import Box, Subject
-from mien.views import prepare
 
 transformers: Any = _transformers  # its annotations do not hold
 

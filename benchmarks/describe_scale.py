@@ -36,8 +36,8 @@ from mien.describe.prompts import prompt
 from mien.describe.questions import Questioner
 from mien.describe.store import Store
 from mien.errors import EngineError
-from mien.images import Marking
 from mien.labels import EMOTIC
+from mien.media.images import Marking
 from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Subject
 

@@ -32,8 +32,8 @@ from mien.describe.engine import Engine, FakeEngine, Request
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
 from mien.describe.store import Store
-from mien.images import Marking
 from mien.labels import EMOTIC
+from mien.media.images import Marking
 from mien.types import Box, Subject
 
 _SIDE = 144

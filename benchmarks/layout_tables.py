@@ -193,7 +193,7 @@ def _overrides(place: Place) -> list[str]:
     if not root.exists():
         part = place.folder / "drawn.part"
         shutil.rmtree(part, ignore_errors=True)
-        import_module(f"mien.playhouse.{place.name}_layout").write(part, **place.sizes, seed=place.drawn_by)
+        import_module(f"mien.playhouse.layouts.{place.name}").write(part, **place.sizes, seed=place.drawn_by)
         part.rename(root)
     return [
         f"data.root={root}",

@@ -30,8 +30,8 @@ from torch import Tensor
 from mien.features.encode import FeatureCache
 from mien.features.folders import quiet_transformers
 from mien.features.vision import VisionSource, find_vision
-from mien.images import Marking, prepare
 from mien.labels import EMOTIC
+from mien.media.images import Marking, prepare
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
 from mien.recipe import ModelOptions, TrainOptions

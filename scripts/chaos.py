@@ -37,8 +37,8 @@ from mien.describe.generate import describe
 from mien.describe.prompts import prompt
 from mien.describe.store import Store
 from mien.errors import EngineError
-from mien.images import Marking
 from mien.labels import CAERS
+from mien.media.images import Marking
 from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Failure, Subject
 

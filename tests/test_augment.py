@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.augment import Variation, draw_variation, vary
+from mien.media.augment import Variation, draw_variation, vary
 from mien.types import AugmentKind, Box
 
 KINDS: tuple[AugmentKind, ...] = ("flip", "crop", "color")

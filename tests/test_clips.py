@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.numbered_clips import COUNT, HEIGHT, WIDTH, encode, number_of, picture
 
-from mien.clips import check, probe, read_frames, spread
 from mien.errors import ClipError
+from mien.media.clips import check, probe, read_frames, spread
 
 VARYING = [0, 1, 2, 7, 8, 20, 21, 22, 23, 60, *range(61, 61 + COUNT - 10)]
 # Ways in which a file may order, time and store its frames.
@@ -98,7 +98,7 @@ def test_decoding_begins_at_a_key_frame(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(_: object) -> None:
         raise AssertionError("decodes from the start")
 
-    monkeypatch.setattr("mien.clips._Clip.decode", fail)
+    monkeypatch.setattr("mien.media.clips._Clip.decode", fail)
     assert [number_of(image) for image in read_frames(path, [0, 11, 12, 13, 30, COUNT - 1])][1:4] == [
         11,
         12,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.numbered_clips import COUNT, HEIGHT, WIDTH, encode, number_of
 
-from mien.clips import check, probe, read_frames
 from mien.errors import ClipError, ImageError
+from mien.media.clips import check, probe, read_frames
 
 
 def test_a_clip_without_its_table_is_an_error(tmp_path: Path) -> None:
@@ -84,14 +84,14 @@ def test_what_is_no_clip_is_an_error_with_its_path(tmp_path: Path, kind: str) ->
 
 def test_a_frame_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = encode(tmp_path / "a.mp4")
-    monkeypatch.setattr("mien.clips.MAX_PIXELS", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr("mien.media.clips.MAX_PIXELS", WIDTH * HEIGHT - 1)
     with pytest.raises(ClipError, match=f"{WIDTH} x {HEIGHT} pixels"):
         probe(path)
 
 
 def test_a_clip_of_endless_packets_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = encode(tmp_path / "a.mp4")
-    monkeypatch.setattr("mien.clips.MAX_PACKETS", 10)
+    monkeypatch.setattr("mien.media.clips.MAX_PACKETS", 10)
     with pytest.raises(ClipError, match="more than 10 packets"):
         probe(path)
 

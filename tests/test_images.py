@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.errors import ImageError
-from mien.images import image_digest, open_image
+from mien.media.images import image_digest, open_image
 
 Paint = Callable[..., Path]
 

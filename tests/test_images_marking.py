@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.errors import BoxError, DataError, UnknownNameError
-from mien.images import FIT_MODES, MARK_STYLES, Marking, fit, mark
+from mien.media.images import FIT_MODES, MARK_STYLES, Marking, fit, mark
 from mien.types import Box, FitMode
 
 Paint = Callable[..., Path]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.packets import Index, Packet, index_packets
+from mien.media.frame_index import Index, Packet, index_packets
 
 
 def packet(pts: int | None, dts: int | None = None, *, key: bool = False, hidden: bool = False) -> Packet:

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from mien.errors import UsageError
-from mien.images import Marking, fit, mark
+from mien.media.images import Marking, fit, mark
+from mien.media.views import load_frames, prepare, prepare_frames, prepare_pictures, viewed
 from mien.types import Box, ImageRef, Subject
-from mien.views import load_frames, prepare, prepare_frames, prepare_pictures, viewed
 
 Paint = Callable[..., Path]
 PLAIN = Marking(style="none")

@@ -20,8 +20,8 @@ import torch
 
 from mien.describe.engine import Engine, Reply, Request, open_engine
 from mien.describe.prompts import prompt
-from mien.images import Marking, fit, mark
 from mien.labels import EMOTIC
+from mien.media.images import Marking, fit, mark
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import THRESHOLD, score_emotions
 from mien.playhouse.scene import Scene, draw_lots

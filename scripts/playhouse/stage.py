@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from mien.images import Marking, fit, mark
+from mien.media.images import Marking, fit, mark
 from mien.playhouse.draw import SIZE, draw_layers
 from mien.playhouse.figure import Figure
 from mien.playhouse.scene import COLOURS, EXPRESSIONS, GARMENTS, PLACES, POSES, ROLES, Scene, draw_lots

@@ -20,10 +20,10 @@ from tests.data.bold_copies import (
     save_joints,
 )
 
-from mien.clips import spread
 from mien.data import bold
 from mien.errors import ConfigError, DataError
 from mien.labels import BOLD, EMOTIC
+from mien.media.clips import spread
 
 VIDEO = "003/ab-cd_EFGhi.mp4/0001.mp4"
 

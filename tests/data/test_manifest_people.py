@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from mien.clips import spread
 from mien.data import Dataset, open_dataset
+from mien.media.clips import spread
 from mien.recipe import DataOptions
 from mien.types import Box, Subject, Target
 

@@ -12,18 +12,18 @@ from mien.describe.engine import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
 from mien.describe.store import Store
-from mien.images import Marking
 from mien.labels import EMOTIC
+from mien.media.images import Marking
 from mien.types import Box, Subject
 
 # Opens one picture under a limit of memory and of processor time, as a process of its own.
 ALONE = """
 import resource, sys
 from pathlib import Path
-import mien.images, numpy
+import mien.media.images, numpy
 resource.setrlimit(resource.RLIMIT_CPU, (4, 4))
 try:
-    mien.images.open_image(Path(sys.argv[1])).load()
+    mien.media.images.open_image(Path(sys.argv[1])).load()
 except mien.errors.DataError:
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -61,7 +61,7 @@ def test_no_file_takes_the_machine_with_it(tmp_path: Path, name: str) -> None:
 
 def test_the_limits_are_really_set() -> None:
     """The check above would show a file that takes too much."""
-    code = ALONE.replace("mien.images.open_image(Path(sys.argv[1])).load()", "numpy.ones(150_000_000)")
+    code = ALONE.replace("mien.media.images.open_image(Path(sys.argv[1])).load()", "numpy.ones(150_000_000)")
     done = subprocess.run([sys.executable, "-c", code, "x"], capture_output=True, timeout=60, check=False)
     assert int(done.stdout) > 1024 * 1024
     assert resource.RLIMIT_CPU is not None

@@ -17,8 +17,8 @@ from mien.describe.prompts import Prompt, prompt
 from mien.describe.questions import Questioner
 from mien.digests import digest
 from mien.errors import DataError
-from mien.images import Marking, image_digest
 from mien.labels import BOLD, CAERS, EMOTIC
+from mien.media.images import Marking, image_digest
 from mien.types import Box, ImageRef, Subject
 
 BOX = Box(left=1, top=2, right=9, bottom=8)

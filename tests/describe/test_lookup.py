@@ -12,7 +12,7 @@ from mien.describe.generate import describe
 from mien.describe.lookup import look_up
 from mien.describe.prompts import prompt
 from mien.describe.store import Store
-from mien.images import Marking
+from mien.media.images import Marking
 from mien.types import Failure, Subject
 
 Make = Callable[..., list[Subject]]

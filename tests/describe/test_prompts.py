@@ -11,8 +11,8 @@ from mien.describe.lookup import look_up
 from mien.describe.prompts import PROMPTS, Prompt, asked, listing, prompt, suited
 from mien.describe.store import Store
 from mien.errors import ConfigError, DataError, UnknownNameError
-from mien.images import Marking
 from mien.labels import BOLD, CAERS, EMOTIC
+from mien.media.images import Marking
 from mien.recipe import DescribeOptions
 from mien.types import Box, Subject
 

@@ -22,8 +22,8 @@ from mien.describe.prompts import prompt
 from mien.describe.questions import Questioner
 from mien.describe.remote import RemoteEngine, RemoteOptions
 from mien.describe.store import Store
-from mien.images import Marking
 from mien.labels import EMOTIC
+from mien.media.images import Marking
 from mien.playhouse.weights import embedded
 from mien.recipe import DataOptions, RunOptions
 from mien.types import Subject

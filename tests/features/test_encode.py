@@ -12,9 +12,9 @@ from PIL import Image
 from mien.errors import DataError
 from mien.features.encode import EncodeProgress, FeatureCache, feature_key
 from mien.features.vision import VisionSource, find_vision
-from mien.images import Marking
+from mien.media.images import Marking
+from mien.media.views import prepare
 from mien.types import Box, ImageRef, Subject
-from mien.views import prepare
 
 Pictures = Callable[[int], list[Path]]
 RED, NONE = Marking(), Marking(style="none")

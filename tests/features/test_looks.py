@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from mien.augment import draw_variation
 from mien.features.encode import FeatureCache, feature_key
 from mien.features.vision import VisionSource, find_vision
-from mien.images import Marking
+from mien.media.augment import draw_variation
+from mien.media.images import Marking
+from mien.media.views import prepare_frames
 from mien.types import AugmentKind, Box, ImageRef, Subject
-from mien.views import prepare_frames
 
 Pictures = Callable[[int], list[Path]]
 RED, CROP = Marking(), Marking(style="crop")

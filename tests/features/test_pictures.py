@@ -12,9 +12,9 @@ from PIL import Image
 
 from mien.errors import DataError
 from mien.features.pictures import PictureReader, squares_of
-from mien.images import Marking, fit, open_image
+from mien.media.images import Marking, fit, open_image
+from mien.media.views import prepare_frames
 from mien.types import AugmentKind, Box, ImageRef, Subject
-from mien.views import prepare_frames
 
 SIDE = 16
 MARKED, CROP = Marking(), Marking(style="crop")
@@ -130,7 +130,7 @@ def test_people_in_one_picture_share_its_decoding_and_nothing_else(
         opened.append(path)
         return open_image(path)
 
-    monkeypatch.setattr("mien.views.open_image", counted)
+    monkeypatch.setattr("mien.media.views.open_image", counted)
     found = reader(people)
     assert sorted(opened) == [tmp_path / "0.png", tmp_path / "1.png"]
     apart = [reader([person]).read(np.array([0]))[0] for person in people]

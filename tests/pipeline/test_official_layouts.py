@@ -25,7 +25,7 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, ob
 
 def _write(layout: str, root: Path, counts: dict[str, int]) -> None:
     if layout != "bold":
-        importlib.import_module(f"mien.playhouse.{layout}_layout").write(root, **counts, seed=5)
+        importlib.import_module(f"mien.playhouse.layouts.{layout}").write(root, **counts, seed=5)
         return
     # Shorter clips than the release has, for time.
     clips = {split: compose(split, count, 5, num_frames=16) for split, count in counts.items()}

@@ -30,7 +30,7 @@ SMALL = (
 def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("layouts")
     for layout in ("emotic", "caers"):
-        importlib.import_module(f"mien.playhouse.{layout}_layout").write(root / layout, **COUNTS, seed=5)
+        importlib.import_module(f"mien.playhouse.layouts.{layout}").write(root / layout, **COUNTS, seed=5)
     # Shorter clips than the release has, for time.
     clips = {split: compose(split, count, 5, num_frames=16) for split, count in COUNTS.items()}
     write_bold(root / "bold", clips)

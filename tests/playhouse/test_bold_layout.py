@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mien.clips import check, read_frames
 from mien.data import open_dataset
 from mien.labels import BOLD
+from mien.media.clips import check, read_frames
 from mien.playhouse.bold_layout import Clip, compose, write, write_bold
 from mien.playhouse.bold_skeletons import JOINTS, LOWEST_CONFIDENCE, skeleton
 from mien.playhouse.draw import SIZE, place_boxes

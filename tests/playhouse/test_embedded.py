@@ -10,8 +10,8 @@ import pytest
 from mien.describe.engine import Reply, Request, open_engine
 from mien.describe.prompts import prompt
 from mien.errors import WeightsError
-from mien.images import Marking, fit, mark
 from mien.labels import EMOTIC
+from mien.media.images import Marking, fit, mark
 from mien.playhouse import weights
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import score_emotions

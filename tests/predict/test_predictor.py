@@ -19,8 +19,8 @@ from mien.describe.prompts import prompt
 from mien.describe.store import Store
 from mien.errors import BoxError, EngineError, ImageError, MienError, RunError, WeightsError
 from mien.evaluate.scorer import score_split
-from mien.images import Marking
 from mien.labels import CAERS
+from mien.media.images import Marking
 from mien.predict.predictor import Predictor
 from mien.train.checkpoint import load_trained, save_trained
 from mien.train.inputs import InputBuilder

@@ -20,7 +20,6 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from mien.clips import spread
 from mien.data.bold_checks import Appearance, check_appearances
 from mien.data.bold_csv import ATTRIBUTES, FILES, VERSION, parse, subject_id
 from mien.data.bold_joints import JointsFile, read_joints
@@ -29,6 +28,7 @@ from mien.data.tables import Tables
 from mien.digests import digest
 from mien.errors import DataError
 from mien.labels import BOLD, LabelSet
+from mien.media.clips import spread
 from mien.options import Options
 from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.clips import probe
 from mien.errors import ClipError, DataError
+from mien.media.clips import probe
 from mien.types import Box, Problem
 
 __all__ = ["Appearance", "check_appearances"]

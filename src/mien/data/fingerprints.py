@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from mien.errors import MienError
-from mien.images import MAX_PIXELS, open_image
+from mien.media.images import MAX_PIXELS, open_image
 
 __all__ = ["THUMB_SIDE", "Fingerprint", "Flaw", "Look", "fingerprint", "look", "look_at_clip", "squashed"]
 
@@ -108,7 +108,7 @@ def look(path: Path) -> Look | Flaw:
 
 def look_at_clip(path: Path) -> Look | Flaw:
     """Decodes a whole clip; its fingerprint is that of its middle frame."""
-    from mien import clips
+    from mien.media import clips
 
     length = _length(path)
     if isinstance(length, Flaw):

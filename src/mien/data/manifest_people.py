@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from mien.clips import probe, spread
 from mien.data.dataset import Record
 from mien.data.embedded import Embedded, content_name
 from mien.data.manifest_cells import (
@@ -27,6 +26,7 @@ from mien.data.manifest_cells import (
 from mien.data.manifest_rows import EXAMPLE, Line
 from mien.errors import ImageError, MienError
 from mien.labels import LabelSet
+from mien.media.clips import probe, spread
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
 __all__ = ["People", "picture_name"]

@@ -23,8 +23,8 @@ from mien.describe.questions import Question, Questioner
 from mien.describe.retry import Outcome, ask
 from mien.describe.store import Store
 from mien.errors import DataError, EngineError, MienError
-from mien.images import Marking
 from mien.labels import LabelSet
+from mien.media.images import Marking
 from mien.types import ClipView, Description, Failure, FitMode, Subject
 
 __all__ = ["DescribeSummary", "Progress", "describe"]

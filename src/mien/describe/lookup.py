@@ -14,8 +14,8 @@ from mien.describe.engine import Engine
 from mien.describe.prompts import Prompt
 from mien.describe.questions import Questioner
 from mien.describe.store import Store
-from mien.images import Marking
 from mien.labels import LabelSet
+from mien.media.images import Marking
 from mien.types import ClipView, Description, Failure, FitMode, Subject
 
 __all__ = ["Found", "look_up"]

@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, unknown_name
-from mien.images import Marking
 from mien.labels import LabelSet
+from mien.media.images import Marking
 from mien.recipe import DescribeOptions
 from mien.types import Box
 

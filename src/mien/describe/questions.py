@@ -17,10 +17,10 @@ from mien.describe.prompts import Prompt, suited
 from mien.describe.structured import checked
 from mien.digests import digest, file_version
 from mien.errors import DataError, EngineError
-from mien.images import Marking, image_digest
 from mien.labels import LabelSet
+from mien.media.images import Marking, image_digest
+from mien.media.views import prepare_pictures, viewed
 from mien.types import Box, ClipView, FitMode, Subject
-from mien.views import prepare_pictures, viewed
 
 __all__ = ["Question", "Questioner"]
 

@@ -20,7 +20,7 @@ from mien.features.cache import FeatureFile, FeatureReader, FeatureWriter
 from mien.features.looks import Look, feature_key, looks_at
 from mien.features.pictures import squares_of
 from mien.features.vision import VisionSource
-from mien.images import Marking
+from mien.media.images import Marking
 from mien.types import AugmentKind, Subject
 
 __all__ = ["EncodeProgress", "FeatureCache", "feature_key", "num_frames_of"]

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.augment import Variation, draw_variation
 from mien.digests import digest
-from mien.images import Marking, image_digest
+from mien.media.augment import Variation, draw_variation
+from mien.media.images import Marking, image_digest
 from mien.types import AugmentKind, Subject
 
 __all__ = ["Look", "feature_key", "looks_at"]

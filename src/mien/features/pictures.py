@@ -18,13 +18,13 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from mien.augment import Variation, draw_variation
 from mien.digests import digest
 from mien.errors import DataError
 from mien.features.looks import feature_key
-from mien.images import Marking, image_digest
+from mien.media.augment import Variation, draw_variation
+from mien.media.images import Marking, image_digest
+from mien.media.views import load_frames, prepare_frames
 from mien.types import AugmentKind, ImageRef, Subject
-from mien.views import load_frames, prepare_frames
 
 __all__ = ["PictureReader", "squares_of"]
 

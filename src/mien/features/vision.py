@@ -26,7 +26,7 @@ from mien.features.device import open_device
 from mien.features.folders import find_folder, read_json
 from mien.features.tower import identify_tower, load_tower
 from mien.features.vit import Preparation, Vit
-from mien.images import fit as fit_image
+from mien.media.images import fit as fit_image
 from mien.types import FitMode, TokenChoice
 
 __all__ = ["Preparation", "VisionEncoder", "VisionSource", "find_vision", "load_vision"]

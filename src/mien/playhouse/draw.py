@@ -1,7 +1,7 @@
 """Puts a scene on canvas.
 
 In: a `Scene`. Out: an RGB picture, one box a person, and whose pixels are whose.
-Knows nothing about emotions and draws no red box: marking the subject is `mien.images`' business.
+Knows nothing about emotions and draws no red box: marking the subject is `mien.media.images`' business.
 """
 
 import random

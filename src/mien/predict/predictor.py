@@ -28,7 +28,7 @@ from mien.evaluate.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.features.pictures import squares_of
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource
-from mien.images import Marking
+from mien.media.images import Marking
 from mien.model.classifier import ClassifierOutput, scores_of
 from mien.train.batch import Texts
 from mien.train.checkpoint import Trained, load_trained

@@ -22,11 +22,11 @@ from mien.errors import MienError
 from mien.evaluate.examples import Example
 from mien.evaluate.metrics import positives
 from mien.evaluate.scores import SplitScores
-from mien.images import Marking
+from mien.media.images import Marking
+from mien.media.views import prepare
 from mien.report.charts import Scale
 from mien.report.pictures import data_uri
 from mien.types import DIMENSIONS, ImageRef, Subject
-from mien.views import prepare
 
 __all__ = ["Card", "DimensionLine", "Guess", "best_and_worst", "rate"]
 

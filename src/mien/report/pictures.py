@@ -11,7 +11,7 @@ from typing import Final
 
 from PIL import Image
 
-from mien.images import Marking, mark
+from mien.media.images import Marking, mark
 from mien.types import Box
 
 __all__ = ["data_uri", "with_box"]

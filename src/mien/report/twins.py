@@ -13,7 +13,7 @@ from typing import Final
 
 from mien.data.verify import Twin
 from mien.errors import MienError
-from mien.images import open_image
+from mien.media.images import open_image
 from mien.report.pictures import data_uri
 
 __all__ = ["TwinCard", "TwinLine", "twin_cards", "twin_lines"]

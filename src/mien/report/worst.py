@@ -15,9 +15,9 @@ from typing import Final
 from mien.data.dataset import Dataset
 from mien.data.verify import BoxFault
 from mien.errors import MienError
+from mien.media.views import load_frames, viewed
 from mien.report.pictures import data_uri, with_box
 from mien.types import Box, ImageRef, Subject
-from mien.views import load_frames, viewed
 
 __all__ = ["BoxCard", "worst_boxes"]
 

@@ -19,8 +19,8 @@ from mien.features.encode import EncodeProgress, FeatureCache, num_frames_of
 from mien.features.pictures import PictureReader
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource
-from mien.images import Marking
 from mien.labels import LabelSet
+from mien.media.images import Marking
 from mien.recipe import FeatureOptions, Recipe
 from mien.train.batch import Images, SplitData, Texts, make_split, require_samples
 from mien.train.encoder import learns_pictures, vision_of

@@ -16,10 +16,10 @@ from typing import Final, get_args
 
 from PIL import Image
 
-from mien.augment import Variation, vary
-from mien.clips import read_frames
 from mien.errors import unknown_name
-from mien.images import Marking, fit, mark, open_image
+from mien.media.augment import Variation, vary
+from mien.media.clips import read_frames
+from mien.media.images import Marking, fit, mark, open_image
 from mien.types import Box, ClipView, FitMode, Subject
 
 __all__ = ["CLIP_VIEWS", "load_frames", "prepare", "prepare_frames", "prepare_pictures", "viewed"]

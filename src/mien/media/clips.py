@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import ClipError, MienError
-from mien.packets import Index, Packet, index_packets
+from mien.media.frame_index import Index, Packet, index_packets
 
 __all__ = ["MAX_PACKETS", "MAX_PIXELS", "ClipInfo", "check", "probe", "read_frames", "spread"]
 

@@ -1,0 +1,1 @@
+"""Images and video clips: opened safely, oriented, marked, fitted."""
