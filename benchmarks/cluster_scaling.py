@@ -33,7 +33,7 @@ from mien.describe.ray_connection import connection
 from mien.describe.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
-from mien.recipe import DescribeOptions, RunOptions
+from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Subject
 
 _PHOTOS = 64

@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mien.labels import EMOTIC
 from mien.model.classifier import Classifier
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.fresh import Sizes, fresh_classifier
 from mien.train.losses import make_loss
 from mien.train.optimise import clip_gradients, make_optimizer

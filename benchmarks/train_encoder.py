@@ -29,7 +29,7 @@ from PIL import Image
 
 from mien.features.folders import quiet_transformers
 from mien.labels import EMOTIC
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.inputs import InputBuilder
 from mien.train.trainer import Part, Trainer
 from mien.types import Box, Sample, Subject, Target

@@ -28,7 +28,7 @@ from qformer_flops import Step  # beside this file
 
 from mien.features.cache import FeatureReader
 from mien.labels import EMOTIC
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import Images, SplitData, Texts
 from mien.train.trainer import Part, Trainer
 

@@ -26,7 +26,7 @@ import torch
 
 from mien.features.cache import FeatureFile
 from mien.labels import EMOTIC
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import Images, SplitData, Texts, make_split
 from mien.train.trainer import Trainer
 from mien.types import Sample, Subject, Target

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.config import apply_overrides, load_recipe, parse_recipe
 from mien.errors import ConfigError
+from mien.recipe.load import apply_overrides, load_recipe, parse_recipe
 
 
 @pytest.fixture

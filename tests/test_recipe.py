@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from mien.config import parse_recipe
-from mien.recipe import Recipe, RunOptions
+from mien.recipe.load import parse_recipe
+from mien.recipe.recipe import Recipe, RunOptions
 
 # One other value for every knob outside of [run]; the test below fails if a knob is missing here.
 OTHER: dict[str, Any] = {

@@ -20,7 +20,7 @@ from mien.describe.store import Store
 from mien.descriptions import estimate, note_rate, require_imported, store_of, subjects_in
 from mien.errors import RunError
 from mien.experiment import Experiment, find_descriptions, recorded_recipe, reopen
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.types import Prediction, Sample, Subject
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from PIL import Image
 from mien.data import Dataset, open_dataset
 from mien.errors import DataError
 from mien.playhouse import bold_layout, caers_layout, emotic_layout
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 from mien.types import DIMENSIONS
 
 

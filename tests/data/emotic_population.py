@@ -16,7 +16,7 @@ from mien.labels import EMOTIC
 from mien.playhouse.emotic_layout import write_emotic
 from mien.playhouse.people import AGES, GENDERS, Actor, Photograph
 from mien.playhouse.rules import Opinion
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, Target
 
 MAT = Path("Annotations") / "Annotations.mat"

@@ -13,7 +13,7 @@ from mien.data.dedup import assign_splits, dedup
 from mien.data.splits import read_splits
 from mien.data.verify import verify
 from mien.errors import DataError
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 
 
 def _manifest(folder: Path, *rows: dict[str, Any]) -> Dataset:

@@ -17,7 +17,7 @@ from mien.data.doctor import Diagnosis, examine
 from mien.errors import DataError, UnknownNameError
 from mien.labels import LabelSet
 from mien.playhouse.emotic_layout import write
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 from mien.types import Problem
 
 

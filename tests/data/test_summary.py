@@ -19,7 +19,7 @@ from mien.data.summary import summarise
 from mien.data.tally import SIDES, Spread
 from mien.evaluate.metrics import POSITIVE, chance
 from mien.labels import CAERS
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 from mien.types import Box, ImageRef, Problem, Subject, Target
 
 VAD = {"valence": 0.3, "arousal": 0.5, "dominance": 1.0}

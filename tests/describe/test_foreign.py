@@ -15,7 +15,7 @@ from mien.describe.prompts import prompt
 from mien.describe.questions import Questioner
 from mien.describe.store import Store
 from mien.errors import ConfigError, DataError, EngineError
-from mien.recipe import DescribeOptions, RunOptions
+from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Subject
 
 Make = Callable[..., list[Subject]]

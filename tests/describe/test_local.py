@@ -24,7 +24,7 @@ from mien.describe.questions import Questioner
 from mien.describe.retry import ask
 from mien.describe.store import Store
 from mien.errors import EngineError, WeightsError
-from mien.recipe import DescribeOptions, RunOptions
+from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Subject
 
 

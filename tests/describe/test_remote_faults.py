@@ -18,7 +18,7 @@ from mien.describe.questions import Questioner
 from mien.describe.remote import RemoteEngine
 from mien.describe.store import Store
 from mien.errors import EngineError
-from mien.recipe import RunOptions
+from mien.recipe.recipe import RunOptions
 from mien.types import Subject
 
 Make = Callable[..., list[Subject]]

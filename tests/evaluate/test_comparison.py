@@ -17,7 +17,7 @@ from mien.evaluate.published import PUBLISHED, doubts, published_rows
 from mien.evaluate.results import Look, compare
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.labels import EMOTIC
-from mien.recipe import EvaluateOptions, ModelOptions, Recipe, TrainOptions
+from mien.recipe.recipe import EvaluateOptions, ModelOptions, Recipe, TrainOptions
 from mien.runs import Run
 from mien.shows import show_comparison
 

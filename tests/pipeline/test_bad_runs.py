@@ -12,8 +12,8 @@ import torch
 from tests.tiny_clip import build_tiny_clip
 
 from mien.cli import main
-from mien.config import load_recipe
 from mien.experiment import open_experiment
+from mien.recipe.load import load_recipe
 from mien.train import loop
 from mien.train.checkpoint import (
     MODEL_FILE,

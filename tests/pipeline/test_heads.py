@@ -8,10 +8,10 @@ import pytest
 
 from mien import pipeline
 from mien.cli import main
-from mien.config import parse_recipe
 from mien.errors import ConfigError, DataError
 from mien.evaluate.comparison import compare_runs
 from mien.experiment import Experiment, open_experiment
+from mien.recipe.load import parse_recipe
 
 TABLE: dict[str, Any] = {
     "name": "tiny",

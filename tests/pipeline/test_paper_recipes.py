@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mien import pipeline
-from mien.config import load_recipe
 from mien.experiment import open_experiment
 from mien.playhouse.bold_layout import compose, write_bold
+from mien.recipe.load import load_recipe
 
 ROOT = Path(__file__).parent.parent.parent
 COUNTS = {"train": 10, "val": 6, "test": 6}

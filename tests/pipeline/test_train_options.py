@@ -7,9 +7,9 @@ import pytest
 
 from mien import pipeline
 from mien.cli import main
-from mien.config import parse_recipe
 from mien.errors import DataError, RunError
 from mien.experiment import Experiment, open_experiment
+from mien.recipe.load import parse_recipe
 from mien.train.checkpoint import MODEL_FILE
 
 TABLE = {

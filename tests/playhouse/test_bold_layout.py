@@ -15,7 +15,7 @@ from mien.playhouse.bold_skeletons import JOINTS, LOWEST_CONFIDENCE, skeleton
 from mien.playhouse.draw import SIZE, place_boxes
 from mien.playhouse.figure import Figure
 from mien.playhouse.people import stage
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 
 FRAMES = 16
 COUNTS = {"train": 4, "val": 3, "test": 2}

@@ -8,7 +8,7 @@ from mien.data import open_dataset
 from mien.labels import CAERS
 from mien.playhouse.caers_layout import compose, write
 from mien.playhouse.figure import SKIN
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 
 
 def _files(root: Path) -> dict[str, bytes]:

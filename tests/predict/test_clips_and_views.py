@@ -15,7 +15,7 @@ from mien.errors import DataError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS
 from mien.predict.predictor import Predictor
-from mien.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, TrainOptions
+from mien.recipe.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, TrainOptions
 from mien.train.checkpoint import load_trained
 from mien.train.fit import fit
 from mien.train.inputs import InputBuilder

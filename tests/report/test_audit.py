@@ -21,7 +21,7 @@ from mien.data.summary import summarise
 from mien.data.verify import Verified, verify
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 from mien.report.audit import write_audit
 from mien.report.kinds import GRAVITIES, kind_of
 from mien.report.pictures import with_box

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mien.errors import RunError
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import SplitData
 from mien.train.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors, write_tensors
 from mien.train.loop import train

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tests.train.near_weights import assert_near
 
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import SplitData
 from mien.train.checkpoint import load_trained
 from mien.train.distributed import ALONE, World, join

@@ -14,7 +14,7 @@ from PIL import Image
 from mien.errors import DataError, WeightsError
 from mien.features.encode import EncodeProgress
 from mien.labels import LabelSet
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import SplitData
 from mien.train.checkpoint import load_trained
 from mien.train.fit import fit

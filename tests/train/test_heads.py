@@ -12,7 +12,7 @@ from mien.errors import ConfigError, UnknownNameError
 from mien.evaluate.asked import value_of
 from mien.evaluate.metrics import METRICS
 from mien.evaluate.scorer import score_split
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.runs import Run
 from mien.train.batch import SplitData
 from mien.train.checkpoint import load_trained

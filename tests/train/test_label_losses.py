@@ -14,7 +14,7 @@ from mien.errors import ConfigError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS, EMOTIC
 from mien.model.classifier import ClassifierOutput
-from mien.recipe import Recipe, TrainOptions
+from mien.recipe.recipe import Recipe, TrainOptions
 from mien.runs import Run
 from mien.train.batch import SplitData
 from mien.train.checkpoint import load_trained

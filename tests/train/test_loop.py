@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mien.errors import ConfigError, DataError, RunError
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.runs import Run
 from mien.train.batch import SplitData
 from mien.train.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors

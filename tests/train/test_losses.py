@@ -6,7 +6,7 @@ import torch
 from mien.errors import ConfigError
 from mien.labels import CAERS, EMOTIC
 from mien.model.classifier import ClassifierOutput
-from mien.recipe import TrainOptions
+from mien.recipe.recipe import TrainOptions
 from mien.train.losses import binary_cross_entropy, cross_entropy, dimension_loss, make_loss
 
 NAN = float("nan")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.recipe import TrainOptions
+from mien.recipe.recipe import TrainOptions
 from mien.train.batch import SplitData
 from mien.train.loader import made_ahead
 from mien.train.order import balanced_chances, epoch_order, wordless_rows

@@ -8,7 +8,7 @@ import torch
 from mien.errors import ConfigError
 from mien.labels import EMOTIC
 from mien.model.classifier import Classifier
-from mien.recipe import Recipe, TrainOptions
+from mien.recipe.recipe import Recipe, TrainOptions
 from mien.train.batch import SplitData
 from mien.train.distributed import ALONE
 from mien.train.fresh import Sizes, fresh_classifier

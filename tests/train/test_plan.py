@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mien.labels import EMOTIC
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import SplitData
 from mien.train.distributed import ALONE
 from mien.train.fresh import Sizes

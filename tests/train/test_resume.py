@@ -12,7 +12,7 @@ import torch
 
 from mien.errors import DamagedError, DivergedError, RunError
 from mien.features.cache import FeatureReader
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.runs import Run
 from mien.train.batch import SplitData
 from mien.train.checkpoint import (

@@ -15,7 +15,7 @@ from mien.errors import WeightsError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS
 from mien.predict.predictor import Predictor
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import SplitData
 from mien.train.checkpoint import MODEL_FILE, load_trained
 from mien.train.fresh import Sizes, fresh_classifier

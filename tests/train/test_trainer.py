@@ -12,7 +12,7 @@ from tests.train.near_weights import assert_near
 
 from mien.errors import ConfigError, DivergedError
 from mien.model.classifier import ClassifierOutput
-from mien.recipe import Recipe, RunOptions
+from mien.recipe.recipe import Recipe, RunOptions
 from mien.train.average import WeightAverage
 from mien.train.batch import SplitData
 from mien.train.checkpoint import load_trained

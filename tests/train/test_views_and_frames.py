@@ -13,7 +13,7 @@ from tests.tiny_llava import build_tiny_llava
 
 from mien.errors import DataError, RunError
 from mien.labels import CAERS
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import SplitData
 from mien.train.checkpoint import load_trained
 from mien.train.inputs import InputBuilder

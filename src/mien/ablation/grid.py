@@ -14,10 +14,10 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from mien.ablation.controls import ScoredTexts, TextControl
-from mien.config import parse_recipe, read_toml
 from mien.errors import ConfigError, unknown_name
-from mien.options import Options
-from mien.recipe import Recipe
+from mien.recipe.load import parse_recipe, read_toml
+from mien.recipe.options import Options
+from mien.recipe.recipe import Recipe
 
 __all__ = ["Grid", "GridOptions", "Variant", "VariantOptions", "load_grid"]
 

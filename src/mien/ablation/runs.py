@@ -19,7 +19,7 @@ from mien.ablation.grid import Grid, Variant
 from mien.errors import MienError
 from mien.evaluate.scores import scores_file
 from mien.experiment import Experiment, open_experiment
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.runs import atomic_write_json
 from mien.train.checkpoint import MODEL_FILE
 from mien.types import Sample

@@ -24,7 +24,7 @@ from mien.features.folders import find_folder
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.encoder import learns_pictures
 from mien.train.losses import make_loss
 from mien.train.selection import require_learnable

@@ -24,7 +24,7 @@ from mien.evaluate.metrics import default_metrics, metric
 from mien.evaluate.results import RESULTS, Results, compare, label_rows, score_rows, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.experiment import find_descriptions
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.report.page import report
 from mien.runs import Run
 

@@ -16,7 +16,7 @@ from mien.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
-    from mien.recipe import Recipe
+    from mien.recipe.recipe import Recipe
 
 __all__ = ["data", "doctor"]
 
@@ -208,7 +208,7 @@ def _described(
     what: str, root: Path | None, options: list[str] | None, overrides: list[str] | None
 ) -> Recipe:
     """The recipe in a file, or the least one that names a data set; with root and options on top."""
-    from mien.config import parse_recipe
+    from mien.recipe.load import parse_recipe
 
     given = [f"data.options.{option}" for option in options or ()]
     if what.endswith(".toml"):

@@ -27,8 +27,8 @@ from mien.data.caers_val import carve
 from mien.data.dataset import Card, Dataset, Part, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
-from mien.options import Options
-from mien.recipe import DataOptions
+from mien.recipe.options import Options
+from mien.recipe.recipe import DataOptions
 from mien.types import Problem, Sample, Subject, Target
 
 __all__ = ["Caers", "CaersOptions"]

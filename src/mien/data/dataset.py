@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from mien.errors import ConfigError, DataError, nearest_hint
 from mien.labels import LabelSet
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 from mien.registry import resolve
 from mien.types import Problem, Sample, Target
 

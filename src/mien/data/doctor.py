@@ -19,7 +19,7 @@ from mien.data.dataset import Card, dataset_class, open_dataset
 from mien.data.parts import PartFound, elsewhere, find
 from mien.data.summary import Summary, summarise
 from mien.errors import DataError
-from mien.recipe import DataOptions
+from mien.recipe.recipe import DataOptions
 
 __all__ = ["Diagnosis", "examine"]
 

@@ -39,8 +39,8 @@ from mien.data.manifest_rows import EXAMPLE, READERS, Line, array_rows, is_array
 from mien.digests import digest
 from mien.errors import ManifestError
 from mien.labels import LABEL_SETS, LabelSet, label_set
-from mien.options import Options
-from mien.recipe import DataOptions
+from mien.recipe.options import Options
+from mien.recipe.recipe import DataOptions
 from mien.types import Problem
 
 __all__ = ["Manifest", "ManifestOptions"]

@@ -28,7 +28,7 @@ from mien.describe.host import Host, LostError
 from mien.describe.ray_connection import LOCAL, connection, library, seam
 from mien.describe.worker import Worker, packed
 from mien.errors import ClusterError, EngineError, MienError
-from mien.recipe import DescribeOptions, RunOptions
+from mien.recipe.recipe import DescribeOptions, RunOptions
 
 __all__ = ["ClusterEngine"]
 

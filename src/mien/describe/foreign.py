@@ -21,8 +21,8 @@ from mien.describe.engine import Engine, Reply, Request
 from mien.describe.questions import Questioner
 from mien.describe.store import Store
 from mien.errors import DataError, EngineError, ImageError
-from mien.options import Options
-from mien.recipe import DescribeOptions, RunOptions
+from mien.recipe.options import Options
+from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Description, Finish, Subject
 
 __all__ = ["ForeignEngine", "ForeignOptions", "Imported", "import_answers"]

@@ -33,8 +33,8 @@ from mien.describe.loading import (
 from mien.describe.model_errors import is_out_of_memory, model_errors
 from mien.describe.weights import ModelFolder, find_model, square_input
 from mien.errors import EngineError
-from mien.options import Options
-from mien.recipe import DescribeOptions, RunOptions
+from mien.recipe.options import Options
+from mien.recipe.recipe import DescribeOptions, RunOptions
 
 __all__ = ["LocalEngine", "LocalModel", "LocalOptions"]
 

@@ -28,8 +28,8 @@ from mien.describe.dispatch import Dispatcher, Sender
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.exchange import Encoding, Exchange
 from mien.errors import ConfigError, EngineError
-from mien.options import Options
-from mien.recipe import DescribeOptions, RunOptions
+from mien.recipe.options import Options
+from mien.recipe.recipe import DescribeOptions, RunOptions
 
 __all__ = ["RemoteEngine", "RemoteOptions"]
 

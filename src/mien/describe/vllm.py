@@ -24,8 +24,8 @@ from mien.describe.loading import load_processor
 from mien.describe.model_errors import first_line
 from mien.describe.weights import find_model, square_input
 from mien.errors import EngineDownError, EngineError
-from mien.options import Options
-from mien.recipe import DescribeOptions, RunOptions
+from mien.recipe.options import Options
+from mien.recipe.recipe import DescribeOptions, RunOptions
 
 __all__ = ["VllmEngine", "VllmOptions"]
 

@@ -25,7 +25,7 @@ from mien.evaluate.results import (
     write_results,
 )
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.recipe import EvaluateOptions
+from mien.recipe.recipe import EvaluateOptions
 from mien.types import Description, Sample
 
 __all__ = ["keep_split", "write_evaluation"]

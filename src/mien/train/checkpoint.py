@@ -28,7 +28,7 @@ from mien.features.device import open_device
 from mien.labels import LabelSet
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.runs import atomic_write_bytes
 from mien.train.batch import SplitData
 from mien.train.encoder import encoder_of, learns_pictures, vision_of

@@ -14,7 +14,7 @@ from mien.errors import DataError
 from mien.features.encode import EncodeProgress
 from mien.labels import LabelSet
 from mien.model.fusion import fusion_class
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.checkpoint import TrainResult
 from mien.train.inputs import Descriptions, InputBuilder
 from mien.train.loop import TrainProgress, train

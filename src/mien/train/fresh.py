@@ -15,7 +15,7 @@ from mien.labels import LabelSet
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import load_initial
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.batch import SplitData
 from mien.train.encoder import encoder_of
 

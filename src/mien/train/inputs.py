@@ -21,7 +21,7 @@ from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource
 from mien.labels import LabelSet
 from mien.media.images import Marking
-from mien.recipe import FeatureOptions, Recipe
+from mien.recipe.recipe import FeatureOptions, Recipe
 from mien.train.batch import Images, SplitData, Texts, make_split, require_samples
 from mien.train.encoder import learns_pictures, vision_of
 from mien.types import Description, Sample, Subject

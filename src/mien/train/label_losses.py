@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mien.options import Options
+from mien.recipe.options import Options
 
 __all__ = [
     "AsymmetricOptions",

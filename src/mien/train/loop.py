@@ -18,7 +18,7 @@ from typing import Final
 import torch
 
 from mien.errors import DamagedError, DivergedError, RunError
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.runs import Run
 from mien.train.batch import SplitData
 from mien.train.checkpoint import (

@@ -17,8 +17,8 @@ from torch import Tensor
 from mien.errors import ConfigError
 from mien.labels import LabelSet
 from mien.model.classifier import ClassifierOutput
-from mien.options import Options
-from mien.recipe import TrainOptions
+from mien.recipe.options import Options
+from mien.recipe.recipe import TrainOptions
 from mien.train.class_weights import LabelCounts, effective_number_weights, positive_weights
 from mien.train.label_losses import (
     AsymmetricOptions,

@@ -22,7 +22,7 @@ from mien.features.device import open_device
 from mien.features.trainable import TrainableEncoder
 from mien.model.classifier import Classifier
 from mien.model.fusion import fusion_class
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.fresh import Sizes, fresh_classifier
 from mien.train.losses import make_loss
 from mien.train.optimise import make_optimizer

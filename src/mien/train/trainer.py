@@ -21,7 +21,7 @@ from torch import Tensor
 from mien.errors import DataError
 from mien.evaluate.asked import value_of
 from mien.evaluate.scorer import score_split
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 from mien.train.average import WeightAverage
 from mien.train.batch import Batch, SplitData
 from mien.train.checkpoint import Trained, TrainResult, read_tensors, write_tensors

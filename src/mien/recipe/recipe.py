@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, NonNegativeFloat, model_validator
 
 from mien.digests import digest
-from mien.options import Options
+from mien.recipe.options import Options
 from mien.types import (
     AugmentKind,
     ClipView,

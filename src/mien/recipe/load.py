@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError
-from mien.recipe import Recipe
+from mien.recipe.recipe import Recipe
 
 __all__ = ["apply_overrides", "load_recipe", "parse_recipe", "read_toml"]
 
