@@ -113,7 +113,7 @@ def _peak_mib(whose: int) -> float:
 
 
 def _generate(root: Path, images: int, people: int, compressed: bool) -> None:
-    from mien.playhouse.emotic_matlab import write_mat
+    from mien.playhouse.layouts.emotic_mat import write_mat
 
     rng = random.Random(0)
     test = round(images * _SHARES["test"])
@@ -127,8 +127,8 @@ def _generate(root: Path, images: int, people: int, compressed: bool) -> None:
 
 
 def _entries(split: str, count: int, extra: int, rng: random.Random) -> Iterator[Any]:
-    from mien.playhouse.emotic_layout import folder_of
-    from mien.playhouse.emotic_matlab import Entry
+    from mien.playhouse.layouts.emotic import folder_of
+    from mien.playhouse.layouts.emotic_mat import Entry
 
     sizes = [1] * count
     for _ in range(extra):
@@ -141,7 +141,7 @@ def _entries(split: str, count: int, extra: int, rng: random.Random) -> Iterator
 
 def _actor(annotators: int, rng: random.Random) -> Any:
     from mien.labels import EMOTIC
-    from mien.playhouse.people import AGES, GENDERS, Actor
+    from mien.playhouse.layouts.photographs import AGES, GENDERS, Actor
     from mien.playhouse.rules import Opinion
     from mien.types import Box
 

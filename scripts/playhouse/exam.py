@@ -25,7 +25,7 @@ from mien.media.images import Marking, fit, mark
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import THRESHOLD, score_emotions
 from mien.playhouse.scene import Scene, draw_lots
-from mien.playhouse.words import clothes, read_description
+from mien.playhouse.text import clothes, read_description
 from mien.recipe.recipe import DescribeOptions, RunOptions
 
 SEED = 990_001  # far from every seed that training or the data set uses

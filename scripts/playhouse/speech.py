@@ -33,7 +33,7 @@ from mien.describe.prompts import prompt
 from mien.labels import BOLD, CAERS, EMOTIC
 from mien.playhouse.rules import score_basic_emotions, score_emotions
 from mien.playhouse.scene import Scene, draw_lots
-from mien.playhouse.words import WHO_BOXED, WHO_MAIN, describe_emotions, describe_scene
+from mien.playhouse.text import WHO_BOXED, WHO_MAIN, describe_emotions, describe_scene
 
 WIDTH = 192
 IGNORED = -100  # cross_entropy's own index for "no loss here"

@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from mien.labels import CAERS, EMOTIC
-from mien.playhouse import words
+from mien.playhouse import text as words
 from mien.playhouse.rules import score_basic_emotions, score_emotions
 from mien.playhouse.scene import draw_lots
 

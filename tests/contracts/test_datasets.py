@@ -9,7 +9,9 @@ from PIL import Image
 
 from mien.data import Dataset, open_dataset
 from mien.errors import DataError
-from mien.playhouse import bold_layout, caers_layout, emotic_layout
+from mien.playhouse.layouts import bold as bold_layout
+from mien.playhouse.layouts import caers as caers_layout
+from mien.playhouse.layouts import emotic as emotic_layout
 from mien.recipe.recipe import DataOptions
 from mien.types import DIMENSIONS
 

@@ -13,8 +13,8 @@ from mien.data import open_dataset
 from mien.data.dataset import Record
 from mien.data.emotic import Emotic
 from mien.labels import EMOTIC
-from mien.playhouse.emotic_layout import write_emotic
-from mien.playhouse.people import AGES, GENDERS, Actor, Photograph
+from mien.playhouse.layouts.emotic import write_emotic
+from mien.playhouse.layouts.photographs import AGES, GENDERS, Actor, Photograph
 from mien.playhouse.rules import Opinion
 from mien.recipe.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, Target

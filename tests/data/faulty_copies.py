@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 
 from mien.labels import CAERS
-from mien.playhouse.bold_layout import Clip, Player, write_bold
-from mien.playhouse.caers_layout import Frame, write_caers
-from mien.playhouse.emotic_layout import folder_of, write_emotic
-from mien.playhouse.people import Actor, Photograph
+from mien.playhouse.layouts.bold import Clip, Player, write_bold
+from mien.playhouse.layouts.caers import Frame, write_caers
+from mien.playhouse.layouts.emotic import folder_of, write_emotic
+from mien.playhouse.layouts.photographs import Actor, Photograph
 from mien.playhouse.rules import Opinion
 from mien.types import Box
 

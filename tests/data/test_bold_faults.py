@@ -21,7 +21,7 @@ from tests.data.bold_copies import (
 )
 
 from mien.errors import DataError
-from mien.playhouse.bold_layout import compose, write_bold
+from mien.playhouse.layouts.bold import compose, write_bold
 
 VIDEO = "003/film.mp4/0001.mp4"
 GOOD = Someone(seen=everywhere(0, 0, 9, 9)).cells(VIDEO)

@@ -17,7 +17,7 @@ from mien.data.caers_tree import class_of
 from mien.data.caers_val import carve
 from mien.errors import ConfigError, DataError
 from mien.labels import CAERS
-from mien.playhouse.caers_layout import Frame, write, write_caers
+from mien.playhouse.layouts.caers import Frame, write, write_caers
 from mien.recipe.recipe import DataOptions
 
 DOT = Image.new("RGB", (4, 4), "white")

@@ -11,7 +11,7 @@ from PIL import Image
 from mien.data import Dataset, open_dataset
 from mien.errors import DataError
 from mien.labels import CAERS
-from mien.playhouse.caers_layout import Frame, write_caers
+from mien.playhouse.layouts.caers import Frame, write_caers
 from mien.recipe.recipe import DataOptions
 from mien.types import Box
 

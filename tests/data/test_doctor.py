@@ -16,7 +16,7 @@ from mien.data.dataset import Card, Dataset, Part, Record
 from mien.data.doctor import Diagnosis, examine
 from mien.errors import DataError, UnknownNameError
 from mien.labels import LabelSet
-from mien.playhouse.emotic_layout import write
+from mien.playhouse.layouts.emotic import write
 from mien.recipe.recipe import DataOptions
 from mien.types import Problem
 

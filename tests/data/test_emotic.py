@@ -21,8 +21,8 @@ from tests.data.emotic_population import (
 
 from mien.data.emotic_mat import read_mat
 from mien.errors import ConfigError, DataError
-from mien.playhouse.emotic_layout import folder_of, write, write_emotic
-from mien.playhouse.emotic_matlab import Missing
+from mien.playhouse.layouts.emotic import folder_of, write, write_emotic
+from mien.playhouse.layouts.emotic_mat import Missing
 from mien.types import Box
 
 

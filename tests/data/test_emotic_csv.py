@@ -9,8 +9,8 @@ import pytest
 from tests.data.emotic_population import copy_in_all_forms, open_emotic, photograph, records, said
 
 from mien.errors import DataError
-from mien.playhouse.emotic_copies import CSV_HEADER
-from mien.playhouse.emotic_layout import write_emotic
+from mien.playhouse.layouts.emotic import write_emotic
+from mien.playhouse.layouts.emotic_copies import CSV_HEADER
 from mien.types import Box
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.data.emotic_population import MAT, open_emotic, photograph, said, tamper
 
 from mien.errors import DataError
-from mien.playhouse.emotic_layout import write_emotic
+from mien.playhouse.layouts.emotic import write_emotic
 
 # The second person of the second picture of val is the victim.
 PLACE = "Annotations/Annotations.mat, val(2).person(2)"

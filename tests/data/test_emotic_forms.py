@@ -18,7 +18,7 @@ from tests.data.emotic_population import (
 )
 
 from mien.errors import ConfigError, DataError
-from mien.playhouse.emotic_layout import write_emotic
+from mien.playhouse.layouts.emotic import write_emotic
 
 SPLITS = ("train", "val", "test")
 

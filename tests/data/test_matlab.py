@@ -15,7 +15,7 @@ from tests.data.emotic_population import MAT, open_emotic, photograph, said
 from mien.data import emotic_apart
 from mien.data.matlab import has_checksums, load_variable
 from mien.errors import DataError, MienError
-from mien.playhouse.emotic_layout import write_emotic
+from mien.playhouse.layouts.emotic import write_emotic
 
 
 @pytest.fixture

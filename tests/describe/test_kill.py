@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.describe.test_remote_served import Served, served
 
-from mien.playhouse.weights import embedded
+from mien.playhouse.embedded_models import embedded
 
 __all__ = ["served"]  # a fixture, used by name
 

@@ -24,7 +24,7 @@ from mien.describe.remote import RemoteEngine, RemoteOptions
 from mien.describe.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
-from mien.playhouse.weights import embedded
+from mien.playhouse.embedded_models import embedded
 from mien.recipe.recipe import DataOptions, RunOptions
 from mien.types import Subject
 

@@ -8,7 +8,7 @@ import pytest
 
 from mien.describe.weights import find_model, square_input
 from mien.errors import WeightsError
-from mien.playhouse import weights as playhouse
+from mien.playhouse import embedded_models as playhouse
 
 
 @pytest.fixture

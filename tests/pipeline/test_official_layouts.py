@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.cli import main
-from mien.playhouse.bold_layout import compose, write_bold
+from mien.playhouse.layouts.bold import compose, write_bold
 
 ROOT = Path(__file__).parent.parent.parent
 FAMILIES = {

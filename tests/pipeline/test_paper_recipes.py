@@ -8,7 +8,7 @@ import pytest
 
 from mien import pipeline
 from mien.experiment import open_experiment
-from mien.playhouse.bold_layout import compose, write_bold
+from mien.playhouse.layouts.bold import compose, write_bold
 from mien.recipe.load import load_recipe
 
 ROOT = Path(__file__).parent.parent.parent

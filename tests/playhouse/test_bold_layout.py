@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw
 from mien.data import open_dataset
 from mien.labels import BOLD
 from mien.media.clips import check, read_frames
-from mien.playhouse.bold_layout import Clip, compose, write, write_bold
-from mien.playhouse.bold_skeletons import JOINTS, LOWEST_CONFIDENCE, skeleton
 from mien.playhouse.draw import SIZE, place_boxes
 from mien.playhouse.figure import Figure
-from mien.playhouse.people import stage
+from mien.playhouse.layouts.bold import Clip, compose, write, write_bold
+from mien.playhouse.layouts.bold_skeletons import JOINTS, LOWEST_CONFIDENCE, skeleton
+from mien.playhouse.layouts.photographs import stage
 from mien.recipe.recipe import DataOptions
 
 FRAMES = 16

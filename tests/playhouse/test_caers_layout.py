@@ -6,8 +6,8 @@ from PIL import Image
 
 from mien.data import open_dataset
 from mien.labels import CAERS
-from mien.playhouse.caers_layout import compose, write
 from mien.playhouse.figure import SKIN
+from mien.playhouse.layouts.caers import compose, write
 from mien.recipe.recipe import DataOptions
 
 

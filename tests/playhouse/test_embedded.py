@@ -12,12 +12,12 @@ from mien.describe.prompts import prompt
 from mien.errors import WeightsError
 from mien.labels import EMOTIC
 from mien.media.images import Marking, fit, mark
-from mien.playhouse import weights
+from mien.playhouse import embedded_models as weights
 from mien.playhouse.draw import draw_scene
+from mien.playhouse.embedded_models import embedded
 from mien.playhouse.rules import score_emotions
 from mien.playhouse.scene import draw_lots
-from mien.playhouse.weights import embedded
-from mien.playhouse.words import clothes, describe_emotions, read_description
+from mien.playhouse.text import clothes, describe_emotions, read_description
 from mien.recipe.recipe import DescribeOptions, RunOptions
 
 SCENES = 48

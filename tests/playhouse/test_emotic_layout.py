@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from mien.playhouse.emotic_layout import folder_of, widen, write, write_emotic
-from mien.playhouse.people import AGES, GENDERS, Actor, Photograph, stage
+from mien.playhouse.layouts.emotic import folder_of, widen, write, write_emotic
+from mien.playhouse.layouts.photographs import AGES, GENDERS, Actor, Photograph, stage
 from mien.playhouse.rules import Opinion
 from mien.playhouse.scene import ABSENT_FROM_TRAIN
 from mien.types import Box

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.labels import CAERS, EMOTIC
-from mien.playhouse import words
+from mien.playhouse import text as words
 from mien.playhouse.draw import SIZE, draw_layers, draw_scene
 from mien.playhouse.rules import annotate, dimensions, score_basic_emotions, score_emotions
 from mien.playhouse.scene import (

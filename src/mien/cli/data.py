@@ -32,9 +32,9 @@ Option = Annotated[
 ]
 Target = Annotated[Path, typer.Option("--out", help="The file to write.", show_default=False)]
 LAYOUTS: Final = {
-    "bold": "mien.playhouse.bold_layout",
-    "caers": "mien.playhouse.caers_layout",
-    "emotic": "mien.playhouse.emotic_layout",
+    "bold": "mien.playhouse.layouts.bold",
+    "caers": "mien.playhouse.layouts.caers",
+    "emotic": "mien.playhouse.layouts.emotic",
 }
 
 

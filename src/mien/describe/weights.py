@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from mien.digests import digest, file_version
 from mien.errors import WeightsError
-from mien.playhouse.weights import embedded
+from mien.playhouse.embedded_models import embedded
 
 __all__ = ["ModelFolder", "find_model", "square_input"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mien.errors import WeightsError
-from mien.playhouse.weights import embedded
+from mien.playhouse.embedded_models import embedded
 
 __all__ = ["EMBEDDED", "find_folder", "quiet_transformers", "read_json"]
 

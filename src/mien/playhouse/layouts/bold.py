@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mien.labels import BOLD
-from mien.playhouse.bold_skeletons import blur, skeleton
 from mien.playhouse.draw import SIZE, draw_scene, place_boxes
 from mien.playhouse.figure import Figure
-from mien.playhouse.people import Actor, Photograph, stage
+from mien.playhouse.layouts.bold_skeletons import blur, skeleton
+from mien.playhouse.layouts.photographs import Actor, Photograph, stage
 from mien.playhouse.scene import Scene
 
 __all__ = ["Clip", "Player", "compose", "write", "write_bold"]

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from mien.labels import CAERS
 from mien.playhouse.draw import place_boxes
 from mien.playhouse.figure import Figure
-from mien.playhouse.people import Photograph, stage
+from mien.playhouse.layouts.photographs import Photograph, stage
 from mien.playhouse.rules import score_basic_emotions, score_emotions
 from mien.playhouse.scene import Person
 from mien.types import Box

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from mien.playhouse.people import Actor
+from mien.playhouse.layouts.photographs import Actor
 from mien.playhouse.rules import DIMENSIONS, Opinion
 
 __all__ = ["Entry", "Missing", "mean", "union", "write_mat"]

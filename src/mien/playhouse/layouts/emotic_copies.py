@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from mien.labels import EMOTIC
-from mien.playhouse.emotic_matlab import Entry, mean, union
-from mien.playhouse.people import Photograph
+from mien.playhouse.layouts.emotic_mat import Entry, mean, union
+from mien.playhouse.layouts.photographs import Photograph
 
 __all__ = ["CSV_HEADER", "Pixels", "write_csv", "write_npy"]
 

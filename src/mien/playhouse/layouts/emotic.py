@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 from PIL import Image
 
-from mien.playhouse.emotic_copies import Pixels, write_csv, write_npy
-from mien.playhouse.emotic_matlab import Entry, Missing, write_mat
-from mien.playhouse.people import Photograph, stage
+from mien.playhouse.layouts.emotic_copies import Pixels, write_csv, write_npy
+from mien.playhouse.layouts.emotic_mat import Entry, Missing, write_mat
+from mien.playhouse.layouts.photographs import Photograph, stage
 from mien.types import Box
 
 __all__ = ["FOLDERS", "Form", "folder_of", "widen", "write", "write_emotic"]
