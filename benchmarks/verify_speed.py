@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from mien.data import open_dataset
-from mien.data.verify import verify
+from mien.data.audit.verify import verify
 from mien.recipe.recipe import DataOptions
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from mien.data.verify import VerifyProgress
+    from mien.data.audit.verify import VerifyProgress
     from mien.describe.progress import Progress
     from mien.train.loop import TrainProgress
 

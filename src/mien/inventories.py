@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from mien.data.summary import Summary
-    from mien.data.verify import Verified
+    from mien.data.audit.summary import Summary
+    from mien.data.audit.verify import Verified
     from mien.describe.preflight import Preflight
     from mien.describe.status import Stock
     from mien.evaluate.words import WordsAudit

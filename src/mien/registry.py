@@ -19,10 +19,10 @@ __all__ = ["TABLES", "names", "resolve"]
 TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "dataset": {
-            "bold": "mien.data.bold:Bold",
-            "caers": "mien.data.caers:Caers",
-            "emotic": "mien.data.emotic:Emotic",
-            "manifest": "mien.data.manifest:Manifest",
+            "bold": "mien.data.bold.dataset:Bold",
+            "caers": "mien.data.caers.dataset:Caers",
+            "emotic": "mien.data.emotic.dataset:Emotic",
+            "manifest": "mien.data.manifest.dataset:Manifest",
             "playhouse": "mien.data.playhouse:Playhouse",
         },
         "engine": {

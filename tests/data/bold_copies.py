@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mien.data import open_dataset
-from mien.data.bold import Bold
+from mien.data.bold.dataset import Bold
 from mien.recipe.recipe import DataOptions
 from mien.types import Problem
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mien.data import open_dataset
 from mien.data.dataset import Record
-from mien.data.emotic import Emotic
+from mien.data.emotic.dataset import Emotic
 from mien.labels import EMOTIC
 from mien.playhouse.layouts.emotic import write_emotic
 from mien.playhouse.layouts.photographs import AGES, GENDERS, Actor, Photograph

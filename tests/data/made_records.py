@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mien.data.audit.verify import Verified
 from mien.data.dataset import Card, Dataset, Record
-from mien.data.verify import Verified
 from mien.labels import EMOTIC, LabelSet
 from mien.recipe.recipe import DataOptions
 from mien.types import Box, ImageRef, Problem, Sample, Subject

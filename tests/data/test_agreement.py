@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.made_up import MOODS, MadeUp, person
 
-from mien.data.agreement import agree, agreement
+from mien.data.audit.agreement import agree, agreement
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Target
 

@@ -20,7 +20,7 @@ from tests.data.bold_copies import (
     save_joints,
 )
 
-from mien.data import bold
+from mien.data.bold import dataset as bold
 from mien.errors import ConfigError, DataError
 from mien.labels import BOLD, EMOTIC
 from mien.media.clips import spread

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.data import open_dataset
-from mien.data.caers import Caers
-from mien.data.caers_tree import class_of
-from mien.data.caers_val import carve
+from mien.data.caers.dataset import Caers
+from mien.data.caers.folders import class_of
+from mien.data.caers.val_split import carve
 from mien.errors import ConfigError, DataError
 from mien.labels import CAERS
 from mien.playhouse.layouts.caers import Frame, write, write_caers

@@ -9,9 +9,9 @@ from PIL import Image
 from tests.data.faulty_copies import noise, write_faulty_caers
 
 from mien.data import Dataset, open_dataset
-from mien.data.dedup import assign_splits, dedup
+from mien.data.audit.near_duplicate_splits import assign_splits, dedup
+from mien.data.audit.verify import verify
 from mien.data.splits import read_splits
-from mien.data.verify import verify
 from mien.errors import DataError
 from mien.recipe.recipe import DataOptions
 

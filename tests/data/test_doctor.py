@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tests.data.made_up import MOODS, person
 
-from mien.data import doctor
+from mien.data.audit import doctor
+from mien.data.audit.doctor import Diagnosis, examine
 from mien.data.dataset import Card, Dataset, Part, Record
-from mien.data.doctor import Diagnosis, examine
 from mien.errors import DataError, UnknownNameError
 from mien.labels import LabelSet
 from mien.playhouse.layouts.emotic import write

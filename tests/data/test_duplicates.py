@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from tests.shared_data import shared
 
-from mien.data import duplicates, fingerprint_cache
-from mien.data.duplicates import MAX_BITS, alike_groups, equal_groups, near_groups
-from mien.data.fingerprints import Fingerprint, Look, fingerprint, look, squashed
+from mien.data.audit import fingerprint_cache
+from mien.data.audit import near_duplicates as duplicates
+from mien.data.audit.fingerprints import Fingerprint, Look, fingerprint, look, squashed
+from mien.data.audit.near_duplicates import MAX_BITS, alike_groups, equal_groups, near_groups
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.scene import draw_lots
 

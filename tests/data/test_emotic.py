@@ -19,7 +19,7 @@ from tests.data.emotic_population import (
     tamper,
 )
 
-from mien.data.emotic_mat import read_mat
+from mien.data.emotic.mat_reader import read_mat
 from mien.errors import ConfigError, DataError
 from mien.playhouse.layouts.emotic import folder_of, write, write_emotic
 from mien.playhouse.layouts.emotic_mat import Missing
@@ -213,7 +213,7 @@ def test_the_file_is_parsed_once_and_anew_when_it_changes(
         parsed.append(path)
         return read_mat(path, images=images)
 
-    monkeypatch.setattr("mien.data.emotic.read_mat", count)
+    monkeypatch.setattr("mien.data.emotic.dataset.read_mat", count)
     root = tmp_path / "copy"
     write_emotic(root, {"train": [photograph("1.jpg", [said("Fear")])]})
     first = list(open_emotic(root).samples("train"))

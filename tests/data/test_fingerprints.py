@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from mien.data import fingerprints
-from mien.data.fingerprints import Flaw, Look, look
+from mien.data.audit import fingerprints
+from mien.data.audit.fingerprints import Flaw, Look, look
 
 Paint = Callable[..., Path]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 from tests.data.emotic_population import MAT, open_emotic, photograph, said
 
-from mien.data import emotic_apart
-from mien.data.matlab import has_checksums, load_variable
+from mien.data.emotic import mat_subprocess as emotic_apart
+from mien.data.emotic.mat_file import has_checksums, load_variable
 from mien.errors import DataError, MienError
 from mien.playhouse.layouts.emotic import write_emotic
 

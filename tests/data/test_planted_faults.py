@@ -21,7 +21,7 @@ from tests.data.faulty_copies import (
 )
 
 from mien.data import Dataset, open_dataset
-from mien.data.verify import verify
+from mien.data.audit.verify import verify
 from mien.recipe.recipe import DataOptions
 
 EACH = 50  # faults of a kind

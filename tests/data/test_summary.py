@@ -15,8 +15,8 @@ from tests.data.made_up import MOODS, MadeUp, person
 from tests.shared_data import shared
 
 from mien.data import open_dataset
-from mien.data.summary import summarise
-from mien.data.tally import SIDES, Spread
+from mien.data.audit.summary import summarise
+from mien.data.audit.tally import SIDES, Spread
 from mien.evaluate.metrics import POSITIVE, chance
 from mien.labels import CAERS
 from mien.recipe.recipe import DataOptions

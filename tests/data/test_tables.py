@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mien.data.tables import Tables
+from mien.data.table_cache import Tables
 from mien.errors import DataError
 from mien.types import Problem
 

@@ -7,9 +7,9 @@ from PIL import Image
 from tests.data.faulty_copies import noise
 from tests.data.made_records import Made, still, told
 
-from mien.data import verify as module
-from mien.data.fingerprints import look
-from mien.data.verify import VerifyProgress, verify
+from mien.data.audit import verify as module
+from mien.data.audit.fingerprints import look
+from mien.data.audit.verify import VerifyProgress, verify
 from mien.types import Problem
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.data.faulty_copies import clip_of
 from tests.data.made_records import BOX, Made, in_clip, told
 
-from mien.data.verify import verify
+from mien.data.audit.verify import verify
 from mien.playhouse.layouts.bold import write_bold
 from mien.types import Box, Problem
 

@@ -15,10 +15,10 @@ from tests.data.made_up import MadeUp, person
 from tests.report.pages import PageReader, read_page
 
 from mien.data import Dataset, open_dataset
-from mien.data.agreement import agreement
+from mien.data.audit.agreement import agreement
+from mien.data.audit.summary import summarise
+from mien.data.audit.verify import Verified, verify
 from mien.data.dataset import Card, Record
-from mien.data.summary import summarise
-from mien.data.verify import Verified, verify
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
 from mien.recipe.recipe import DataOptions

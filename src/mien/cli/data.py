@@ -47,7 +47,7 @@ def summary(
     as_json: AsJson = False,
 ) -> None:
     """Count people, pictures and labels of every split, and the chance level; opens no picture."""
-    from mien.data.summary import summarise
+    from mien.data.audit.summary import summarise
     from mien.inventories import show_summary
 
     console = make_console(as_json)
@@ -73,9 +73,9 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Open every picture and clip, find what is wrong and what is there twice, write a report."""
-    from mien.data.agreement import agreement
-    from mien.data.summary import summarise
-    from mien.data.verify import verify as check
+    from mien.data.audit.agreement import agreement
+    from mien.data.audit.summary import summarise
+    from mien.data.audit.verify import verify as check
     from mien.inventories import show_verdict
     from mien.report.audit import write_audit
 
@@ -144,7 +144,7 @@ def dedup(
     as_json: AsJson = False,
 ) -> None:
     """Write a split file that keeps equal and nearly equal pictures on one side, for data.split_file."""
-    from mien.data.dedup import dedup as split_anew
+    from mien.data.audit.near_duplicate_splits import dedup as split_anew
 
     console = make_console(as_json)
     table = split_anew(
@@ -188,7 +188,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what of a data set is there, what is missing, where to ask for it, what its licence allows."""
-    from mien.data.doctor import examine
+    from mien.data.audit.doctor import examine
 
     chosen = _described(name, root, options, None).data
     diagnosis = examine(name, root, cache=cache_folder(), options=chosen.options)

@@ -126,8 +126,8 @@ class Dataset(ABC):
         return (record.sample for record in self._records(split))
 
     def verify(self) -> list[Problem]:
-        """Everything wrong with the data set; opens every picture and clip. See `mien.data.verify`."""
-        from mien.data.verify import verify
+        """Everything wrong with the data set; opens every picture and clip. See `mien.data.audit.verify`."""
+        from mien.data.audit.verify import verify
 
         return list(verify(self).problems)
 

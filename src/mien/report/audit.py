@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien import __version__
-from mien.data.agreement import Agreement
+from mien.data.audit.agreement import Agreement
+from mien.data.audit.summary import Summary
+from mien.data.audit.verify import Verified
 from mien.data.dataset import Dataset
-from mien.data.summary import Summary
-from mien.data.verify import Verified
 from mien.errors import DataError
 from mien.report.audit_labels import agreement_chart, heat_maps, prevalence_chart
 from mien.report.audit_lines import attribute_tables, box_table, dimension_rows, split_rows, warning

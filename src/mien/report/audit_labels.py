@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mien.data.agreement import Agreement
-from mien.data.summary import SplitSummary, Summary
+from mien.data.audit.agreement import Agreement
+from mien.data.audit.summary import SplitSummary, Summary
 from mien.report.audit_lines import NONE, signs
 from mien.report.charts import Scale, scale_over
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mien.data.agreement import Agreement, DimensionAgreement
-from mien.data.summary import SplitSummary, Summary
+from mien.data.audit.agreement import Agreement, DimensionAgreement
+from mien.data.audit.summary import SplitSummary, Summary
 from mien.report.charts import Scale, Tick, scale_over
 from mien.types import DIMENSIONS
 

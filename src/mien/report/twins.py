@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mien.data.verify import Twin
+from mien.data.audit.verify import Twin
 from mien.errors import MienError
 from mien.media.images import open_image
 from mien.report.pictures import data_uri

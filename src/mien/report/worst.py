@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mien.data.audit.verify import BoxFault
 from mien.data.dataset import Dataset
-from mien.data.verify import BoxFault
 from mien.errors import MienError
 from mien.media.views import load_frames, viewed
 from mien.report.pictures import data_uri, with_box

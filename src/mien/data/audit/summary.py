@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.chance import random_precision
+from mien.data.audit.directory_listing import Listing
+from mien.data.audit.tally import POSITIVE, BoxSizes, Spread, Tally
 from mien.data.dataset import Dataset, Record
-from mien.data.listing import Listing
-from mien.data.tally import POSITIVE, BoxSizes, Spread, Tally
 
 __all__ = ["POSITIVE", "SplitSummary", "Summary", "summarise"]
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.data.manifest_rows import Line, read_json
-from mien.data.tables import Tables
+from mien.data.manifest.rows import Line, read_json
+from mien.data.table_cache import Tables
 from mien.errors import ManifestError, nearest_hint
 from mien.types import DIMENSIONS, Problem
 

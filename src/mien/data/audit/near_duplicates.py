@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, UInt8, UInt64
 
-from mien.data.fingerprint_cache import cached_fingerprints
-from mien.data.fingerprints import Fingerprint
+from mien.data.audit.fingerprint_cache import cached_fingerprints
+from mien.data.audit.fingerprints import Fingerprint
 
 __all__ = ["MAX_BITS", "MIN_CORRELATION", "alike_groups", "equal_groups", "near_groups"]
 

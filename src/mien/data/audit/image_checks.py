@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mien.data.fingerprints import Flaw, Look
+from mien.data.audit.fingerprints import Flaw, Look
 from mien.errors import BoxError
 from mien.types import Box, Problem
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mien.data.caers_tree import FOLDERS, ClassFolder, Finding, class_folders, class_of, pictures
+from mien.data.caers.folders import FOLDERS, ClassFolder, Finding, class_folders, class_of, pictures
 from mien.errors import DataError
 from mien.labels import CAERS
 from mien.types import Box, Problem

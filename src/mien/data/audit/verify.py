@@ -21,11 +21,11 @@ from typing import Final
 
 from PIL import Image
 
+from mien.data.audit.fingerprint_cache import num_threads
+from mien.data.audit.fingerprints import Fingerprint, Flaw, Look, look, look_at_clip
+from mien.data.audit.image_checks import BoxFault, Use, check_boxes, check_file
+from mien.data.audit.near_duplicates import alike_groups, equal_groups
 from mien.data.dataset import Dataset, Record
-from mien.data.duplicates import alike_groups, equal_groups
-from mien.data.fingerprint_cache import num_threads
-from mien.data.fingerprints import Fingerprint, Flaw, Look, look, look_at_clip
-from mien.data.picture_checks import BoxFault, Use, check_boxes, check_file
 from mien.types import Problem
 
 __all__ = ["BoxFault", "Twin", "Verified", "VerifyProgress", "verify"]

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from mien.data.emotic_mat import read_mat
-from mien.data.emotic_table import People
+from mien.data.emotic.mat_reader import read_mat
+from mien.data.emotic.table import People
 from mien.errors import DataError, MienError
 from mien.types import Problem
 
@@ -24,7 +24,7 @@ __all__ = ["read_mat_apart"]
 
 def read_mat_apart(path: Path, *, images: Path) -> Iterator[People]:
     """What `read_mat` gives, by way of JSON."""
-    command = [sys.executable, "-m", "mien.data.emotic_apart", str(path), str(images)]
+    command = [sys.executable, "-m", "mien.data.emotic.mat_subprocess", str(path), str(images)]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode < 0:  # by a signal, such as that of a segmentation fault
         raise DataError(

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
+from mien.data.audit.components import PartFound, elsewhere, find
+from mien.data.audit.summary import Summary, summarise
 from mien.data.dataset import Card, dataset_class, open_dataset
-from mien.data.parts import PartFound, elsewhere, find
-from mien.data.summary import Summary, summarise
 from mien.errors import DataError
 from mien.recipe.recipe import DataOptions
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from mien.data.emotic_table import Opinion, People
+from mien.data.emotic.table import Opinion, People
 from mien.errors import DataError
 from mien.labels import EMOTIC
 

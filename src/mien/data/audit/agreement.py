@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
+from mien.data.audit.tally import POSITIVE
 from mien.data.dataset import Dataset
-from mien.data.tally import POSITIVE
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Target
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
 
+from mien.data.audit.verify import Twin, VerifyProgress, verify
 from mien.data.dataset import Dataset
 from mien.data.splits import write_splits
-from mien.data.verify import Twin, VerifyProgress, verify
 from mien.errors import DataError
 
 if TYPE_CHECKING:

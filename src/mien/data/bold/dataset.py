@@ -20,11 +20,11 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from mien.data.bold_checks import Appearance, check_appearances
-from mien.data.bold_csv import ATTRIBUTES, FILES, VERSION, parse, subject_id
-from mien.data.bold_joints import JointsFile, read_joints
+from mien.data.bold.checks import Appearance, check_appearances
+from mien.data.bold.csv_reader import ATTRIBUTES, FILES, VERSION, parse, subject_id
+from mien.data.bold.joints import JointsFile, read_joints
 from mien.data.dataset import Card, Dataset, Part, Record
-from mien.data.tables import Tables
+from mien.data.table_cache import Tables
 from mien.digests import digest
 from mien.errors import DataError
 from mien.labels import BOLD, LabelSet

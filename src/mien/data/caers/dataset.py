@@ -21,9 +21,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from mien.data.caers_faces import Faces, face_lists, read_faces
-from mien.data.caers_tree import FOLDERS, ClassFolder, Finding, findings, listing
-from mien.data.caers_val import carve
+from mien.data.caers.face_boxes import Faces, face_lists, read_faces
+from mien.data.caers.folders import FOLDERS, ClassFolder, Finding, findings, listing
+from mien.data.caers.val_split import carve
 from mien.data.dataset import Card, Dataset, Part, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
@@ -39,7 +39,7 @@ _ACCESS: Final = "ask for it at https://caer-dataset.github.io, for research tha
 # Which folder a split is taken from.
 _FOLDER_OF: Final = {"train": "train", "val": "test", "test": "test"}
 
-# The group number of each picture, where near-duplicates share one; see `mien.data.duplicates`.
+# The group number of each picture, where near-duplicates share one; see `mien.data.audit.near_duplicates`.
 Groups = Callable[[Sequence[Path]], Sequence[int]]
 
 
@@ -139,7 +139,7 @@ class Caers(Dataset):
         return frozenset(_id(*item) for item, inside in zip(found, is_val, strict=True) if inside)
 
     def _near_groups(self, paths: Sequence[Path]) -> Sequence[int]:
-        from mien.data.duplicates import near_groups
+        from mien.data.audit.near_duplicates import near_groups
 
         return near_groups(paths, cache=self.cache)
 

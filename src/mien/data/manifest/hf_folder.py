@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.data.manifest_rows import Line, parquet_rows, read_json
+from mien.data.manifest.rows import Line, parquet_rows, read_json
 from mien.errors import ManifestError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
+from mien.data.audit.directory_listing import is_file
 from mien.data.dataset import Card, Part
-from mien.data.listing import is_file
 
 __all__ = ["PartFound", "elsewhere", "find"]
 

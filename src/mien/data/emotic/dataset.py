@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mien.data.dataset import Card, Dataset, Part, Record
-from mien.data.emotic_apart import read_mat_apart
-from mien.data.emotic_csv import read_csv
-from mien.data.emotic_files import ACCESS, ANNOTATIONS, Found, find, picture_globs
-from mien.data.emotic_mat import read_mat
-from mien.data.emotic_npy import Contexts, array_path, contexts_stamp, read_npy
-from mien.data.emotic_table import PEOPLE_VERSION, People, merge
-from mien.data.emotic_votes import Vote, opinion, unite, votes_of
-from mien.data.matlab import has_checksums
-from mien.data.tables import Tables
+from mien.data.emotic.csv_reader import read_csv
+from mien.data.emotic.files import ACCESS, ANNOTATIONS, Found, find, picture_globs
+from mien.data.emotic.mat_file import has_checksums
+from mien.data.emotic.mat_reader import read_mat
+from mien.data.emotic.mat_subprocess import read_mat_apart
+from mien.data.emotic.npy_reader import Contexts, array_path, contexts_stamp, read_npy
+from mien.data.emotic.table import PEOPLE_VERSION, People, merge
+from mien.data.emotic.targets import Vote, opinion, unite, votes_of
+from mien.data.table_cache import Tables
 from mien.digests import digest
 from mien.errors import ConfigError, DataError
 from mien.labels import EMOTIC, LabelSet

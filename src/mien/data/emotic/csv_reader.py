@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mien.data.emotic_table import NOT_GIVEN, Opinion, People, is_inside
+from mien.data.emotic.table import NOT_GIVEN, Opinion, People, is_inside
 from mien.errors import DataError
 
 __all__ = ["read_csv"]

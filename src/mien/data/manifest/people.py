@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.data.dataset import Record
-from mien.data.embedded import Embedded, content_name
-from mien.data.manifest_cells import (
+from mien.data.manifest.cells import (
     Broken,
     box_cell,
     cell,
@@ -23,7 +22,8 @@ from mien.data.manifest_cells import (
     label_cell,
     size_cell,
 )
-from mien.data.manifest_rows import EXAMPLE, Line
+from mien.data.manifest.embedded_images import Embedded, content_name
+from mien.data.manifest.rows import EXAMPLE, Line
 from mien.errors import ImageError, MienError
 from mien.labels import LabelSet
 from mien.media.clips import probe, spread

@@ -18,8 +18,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from mien.data.emotic_table import NOT_GIVEN, Opinion, People, Size, is_inside
-from mien.data.matlab import load_variable
+from mien.data.emotic.mat_file import load_variable
+from mien.data.emotic.table import NOT_GIVEN, Opinion, People, Size, is_inside
 from mien.errors import DataError
 from mien.types import DIMENSIONS
 

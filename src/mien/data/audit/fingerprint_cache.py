@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from PIL import Image
 
-from mien.data.fingerprints import Fingerprint, Flaw, look
+from mien.data.audit.fingerprints import Fingerprint, Flaw, look
 from mien.digests import digest
 from mien.errors import DataError
 

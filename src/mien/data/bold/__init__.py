@@ -1,0 +1,1 @@
+"""BoLD: 26 labels and valence, arousal, dominance for people in film clips."""

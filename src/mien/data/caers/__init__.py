@@ -1,0 +1,1 @@
+"""CAER-S: seven labels for frames of TV shows."""
