@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mien.describe.cluster import ClusterEngine
 from mien.describe.engine import Request
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
-from mien.describe.ray_connection import connection
-from mien.describe.store import Store
+from mien.describe.ray.connection import connection
+from mien.describe.ray.engine import ClusterEngine
+from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.recipe.recipe import DescribeOptions, RunOptions

@@ -30,9 +30,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mien.describe.engine import Request
 from mien.describe.generate import describe
-from mien.describe.local import LocalEngine
+from mien.describe.local.engine import LocalEngine
 from mien.describe.prompts import prompt
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking, mark, open_image
 from mien.media.views import prepare

@@ -28,16 +28,16 @@ from typing import Any, Self
 from PIL import Image
 from pydantic import JsonValue
 
-from mien.describe.ahead import groups
 from mien.describe.engine import Engine, FakeEngine, Reply, Request
 from mien.describe.generate import describe
 from mien.describe.preflight import Rates, look_ahead
 from mien.describe.prompts import prompt
-from mien.describe.questions import Questioner
-from mien.describe.store import Store
+from mien.describe.requests import Questioner
+from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.labels import EMOTIC
 from mien.media.images import Marking
+from mien.prefetch import groups
 from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Subject
 

@@ -31,7 +31,7 @@ from PIL import Image
 from mien.describe.engine import Engine, FakeEngine, Request
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.types import Box, Subject
@@ -81,7 +81,7 @@ def measure_speed(arguments: argparse.Namespace) -> dict[str, Any]:
     """Seconds for each description, in batches and alone, in alternating rounds."""
     import torch
 
-    from mien.describe.local import LocalEngine
+    from mien.describe.local.engine import LocalEngine
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -35,7 +35,7 @@ from pydantic import JsonValue
 from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request, open_engine
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.labels import CAERS
 from mien.media.images import Marking

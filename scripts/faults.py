@@ -35,8 +35,8 @@ from typing import Final
 import chaos
 
 from mien.describe.engine import FakeEngine
-from mien.describe.export import read_export, write_export
-from mien.describe.store import Store
+from mien.describe.store.export import read_export, write_export
+from mien.describe.store.store import Store
 from mien.errors import MienError
 from mien.runs import append_event, atomic_write_json, read_events
 from mien.types import Description

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.cli import main
-from mien.describe.export import read_export
+from mien.describe.store.export import read_export
 
 RECIPE = """
 name = "people"

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.describe.engine import Engine
-from mien.describe.foreign import ForeignEngine, Imported, import_answers
 from mien.describe.preflight import SAMPLE, Preflight, Rates, look_ahead
 from mien.describe.progress import DescribeSummary
-from mien.describe.questions import Questioner
+from mien.describe.requests import Questioner
 from mien.describe.shards import Shard
-from mien.describe.status import Stock, outcomes, take_stock
-from mien.describe.store import Store
+from mien.describe.store.imported import ForeignEngine, Imported, import_answers
+from mien.describe.store.status import Stock, outcomes, take_stock
+from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError
 from mien.experiment import Experiment, find_descriptions
 from mien.runs import append_event, read_events

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.data import Dataset, open_dataset
 from mien.describe.engine import open_engine
-from mien.describe.lookup import Found, look_up
 from mien.describe.prompts import asked
-from mien.describe.store import Store
+from mien.describe.store.lookup import Found, look_up
+from mien.describe.store.store import Store
 from mien.media.images import Marking
 from mien.recipe.recipe import Recipe
 from mien.runs import Run

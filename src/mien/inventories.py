@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mien.data.audit.summary import Summary
     from mien.data.audit.verify import Verified
     from mien.describe.preflight import Preflight
-    from mien.describe.status import Stock
+    from mien.describe.store.status import Stock
     from mien.evaluate.words import WordsAudit
 
 __all__ = [

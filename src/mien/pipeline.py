@@ -16,7 +16,7 @@ from mien.describe.generate import DescribeSummary, Progress
 from mien.describe.generate import describe as describe_subjects
 from mien.describe.preflight import Preflight
 from mien.describe.shards import Shard
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.descriptions import estimate, note_rate, require_imported, store_of, subjects_in
 from mien.errors import RunError
 from mien.experiment import Experiment, find_descriptions, recorded_recipe, reopen

@@ -27,9 +27,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "engine": {
             "fake": "mien.describe.engine:FakeEngine",
-            "foreign": "mien.describe.foreign:ForeignEngine",
-            "local": "mien.describe.local:LocalEngine",
-            "remote": "mien.describe.remote:RemoteEngine",
+            "foreign": "mien.describe.store.imported:ForeignEngine",
+            "local": "mien.describe.local.engine:LocalEngine",
+            "remote": "mien.describe.remote.engine:RemoteEngine",
             "vllm": "mien.describe.vllm:VllmEngine",
         },
         "fusion": {

@@ -20,7 +20,7 @@ def _fake(folder: Path) -> Engine:
 
 
 def _local(folder: Path) -> Engine:
-    from mien.describe.local import LocalEngine
+    from mien.describe.local.engine import LocalEngine
 
     return LocalEngine(build_tiny_llava(folder / "llava"), max_new_tokens=8)
 
@@ -28,7 +28,7 @@ def _local(folder: Path) -> Engine:
 def _remote(folder: Path) -> Engine:
     from tests.describe.chat_server import MODEL, ChatServer
 
-    from mien.describe.remote import RemoteEngine
+    from mien.describe.remote.engine import RemoteEngine
     from mien.recipe.recipe import RunOptions
 
     server = ChatServer()  # in a thread that ends with the session

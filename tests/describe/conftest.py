@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.prompts import prompt
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.labels import CAERS
 from mien.media.images import Marking

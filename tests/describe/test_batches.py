@@ -9,7 +9,7 @@ from tests.describe.conftest import Recording
 
 from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
 from mien.describe.generate import describe
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.types import Subject
 

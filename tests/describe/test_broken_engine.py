@@ -14,12 +14,12 @@ from tests.describe.fault_proxy import fault_proxy, unused_address
 from mien.describe.backoff import Backoff
 from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
 from mien.describe.generate import describe
-from mien.describe.local import LocalEngine
-from mien.describe.questions import Questioner
-from mien.describe.remote import RemoteEngine
+from mien.describe.local.engine import LocalEngine
+from mien.describe.remote.engine import RemoteEngine
+from mien.describe.requests import Questioner
 from mien.describe.retry import ask
-from mien.describe.status import take_stock
-from mien.describe.store import Store
+from mien.describe.store.status import take_stock
+from mien.describe.store.store import Store
 from mien.describe.vllm import VllmEngine
 from mien.errors import EngineDownError, EngineError, StoreError, StoreLockedError
 from mien.recipe.recipe import RunOptions

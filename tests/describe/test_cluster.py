@@ -16,8 +16,8 @@ from PIL import Image
 
 from mien.describe.engine import Engine, Request, open_engine
 from mien.describe.generate import describe
-from mien.describe.ray_connection import connection
-from mien.describe.store import Store
+from mien.describe.ray.connection import connection
+from mien.describe.store.store import Store
 from mien.errors import ClusterError
 from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Subject

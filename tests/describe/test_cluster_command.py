@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.types import Description
 
 pytest.importorskip("ray")

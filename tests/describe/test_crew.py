@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mien.describe import crew as crew_module
 from mien.describe.backoff import Backoff
-from mien.describe.crew import Crew
 from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
-from mien.describe.host import Host, LostError
+from mien.describe.ray import worker_pool as crew_module
+from mien.describe.ray.worker_backend import Host, LostError
+from mien.describe.ray.worker_pool import Crew
 from mien.describe.retry import ask
 from mien.errors import ClusterError, EngineError, MienError, WeightsError
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mien.describe.backoff import Backoff
-from mien.describe.endpoints import AllDownError, Endpoints
-from mien.describe.exchange import ExchangeError, Kind
+from mien.describe.remote.endpoints import AllDownError, Endpoints
+from mien.describe.remote.protocol import ExchangeError, Kind
 
 QUICK = Backoff(base=0.001, cap=0.002, longest=0.002)
 
@@ -203,7 +203,9 @@ def test_a_pause_that_ends_between_two_looks_at_the_clock(monkeypatch: pytest.Mo
         [endpoint] = servers.all
         endpoint.paused_until = 0.0015
         ticks = (0.001 * tick for tick in count(1))
-        monkeypatch.setattr("mien.describe.endpoints.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+        monkeypatch.setattr(
+            "mien.describe.remote.endpoints.time", SimpleNamespace(monotonic=lambda: next(ticks))
+        )
         async with asyncio.timeout(20):
             assert await answer(servers) == endpoint.url
 

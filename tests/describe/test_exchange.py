@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.describe.engine import Reply, Request
-from mien.describe.exchange import Encoding, Exchange, ExchangeError, is_same_model
+from mien.describe.remote.protocol import Encoding, Exchange, ExchangeError, is_same_model
 
 KEY = "sk-very-secret"
 

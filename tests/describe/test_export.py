@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.describe.export import COLUMNS, FORMS, read_export, write_export
-from mien.describe.store import Store
+from mien.describe.store.export import COLUMNS, FORMS, read_export, write_export
+from mien.describe.store.store import Store
 from mien.errors import DataError
 from mien.types import Description
 

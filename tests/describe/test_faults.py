@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "faults.py"
 
@@ -23,7 +23,7 @@ sys.exit(faults.main())
 FILL = """
 import resource, sys
 from pathlib import Path
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.errors import StoreError
 from mien.types import Description
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))

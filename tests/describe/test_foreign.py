@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from mien.describe.engine import FakeEngine, Request, open_engine
-from mien.describe.foreign import ForeignEngine, ForeignOptions, Imported, import_answers
-from mien.describe.lookup import look_up
 from mien.describe.prompts import prompt
-from mien.describe.questions import Questioner
-from mien.describe.store import Store
+from mien.describe.requests import Questioner
+from mien.describe.store.imported import ForeignEngine, ForeignOptions, Imported, import_answers
+from mien.describe.store.lookup import look_up
+from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError, EngineError
 from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Subject

@@ -9,8 +9,8 @@ from tests.describe.conftest import BOX, Recording
 
 from mien.describe.engine import FakeEngine, FakeOptions
 from mien.describe.generate import Progress, describe
-from mien.describe.lookup import look_up
-from mien.describe.store import Store
+from mien.describe.store.lookup import look_up
+from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.types import Box, ImageRef, Subject
 

@@ -11,7 +11,7 @@ from tests.hostile_pictures import BROKEN, ODD
 from mien.describe.engine import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.types import Box, Subject

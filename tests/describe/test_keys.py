@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.describe import questions
+from mien.describe import requests as questions
 from mien.describe.engine import FakeEngine, FakeOptions
-from mien.describe.keys import description_key, unreadable_key
 from mien.describe.prompts import Prompt, prompt
-from mien.describe.questions import Questioner
+from mien.describe.requests import Questioner
+from mien.describe.store.keys import description_key, unreadable_key
 from mien.digests import digest
 from mien.errors import DataError
 from mien.labels import BOLD, CAERS, EMOTIC

@@ -18,11 +18,11 @@ from tests.tiny_llava import IMAGE_SIZE, build_tiny_llava
 
 from mien.describe.engine import Engine, Reply, Request, open_engine
 from mien.describe.generate import describe
-from mien.describe.local import LocalEngine
-from mien.describe.lookup import look_up
-from mien.describe.questions import Questioner
+from mien.describe.local.engine import LocalEngine
+from mien.describe.requests import Questioner
 from mien.describe.retry import ask
-from mien.describe.store import Store
+from mien.describe.store.lookup import look_up
+from mien.describe.store.store import Store
 from mien.errors import EngineError, WeightsError
 from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Subject
@@ -65,7 +65,7 @@ def test_a_recipe_opens_it(llava: Path) -> None:
 
 def test_opening_and_its_signature_load_no_torch(llava: Path) -> None:
     code = (
-        "import sys; from mien.describe.local import LocalEngine; engine = LocalEngine(sys.argv[1]);"
+        "import sys; from mien.describe.local.engine import LocalEngine; engine = LocalEngine(sys.argv[1]);"
         "engine.signature, engine.image_size;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     )

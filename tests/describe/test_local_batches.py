@@ -14,7 +14,7 @@ from PIL import Image
 from tests.tiny_llava import build_tiny_llava, build_tiny_llava_next
 
 from mien.describe.engine import Reply, Request
-from mien.describe.local import LocalEngine
+from mien.describe.local.engine import LocalEngine
 from mien.errors import EngineError
 
 BUILDERS = {"llava": build_tiny_llava, "llava_next": build_tiny_llava_next}

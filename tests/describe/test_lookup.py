@@ -9,9 +9,9 @@ from tests.describe.conftest import Recording
 
 from mien.describe.engine import FakeEngine, FakeOptions
 from mien.describe.generate import describe
-from mien.describe.lookup import look_up
 from mien.describe.prompts import prompt
-from mien.describe.store import Store
+from mien.describe.store.lookup import look_up
+from mien.describe.store.store import Store
 from mien.media.images import Marking
 from mien.types import Failure, Subject
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.describe.merge import merge
-from mien.describe.store import Store
+from mien.describe.store.merge import merge
+from mien.describe.store.store import Store
 from mien.errors import StoreError, StoreLockedError, UsageError
 from mien.types import Description, Failure, Finish
 
@@ -127,7 +127,7 @@ def test_a_source_that_is_not_there_leaves_no_target(tmp_path: Path) -> None:
 def test_what_a_killed_writer_left_in_its_journal_is_merged(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from mien.describe.store import Store; from mien.types import Description\n"
+        "from mien.describe.store.store import Store; from mien.types import Description\n"
         "store = Store(Path(sys.argv[1]))\n"
         "store.put([Description(key='1', subject_id='s', text='calm', prompt_id='paper', engine='fake@1',\n"
         "                       finish='stop')])\n"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mien.cli import main
-from mien.describe.models import MODELS, known_model, listing
+from mien.describe.local.known_models import MODELS, known_model, listing
 
 
 def test_every_model_is_named_once_the_smallest_first() -> None:

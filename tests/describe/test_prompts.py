@@ -7,9 +7,9 @@ import pytest
 
 from mien.describe.engine import FakeEngine
 from mien.describe.generate import describe
-from mien.describe.lookup import look_up
 from mien.describe.prompts import PROMPTS, Prompt, asked, listing, prompt, suited
-from mien.describe.store import Store
+from mien.describe.store.lookup import look_up
+from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError, UnknownNameError
 from mien.labels import BOLD, CAERS, EMOTIC
 from mien.media.images import Marking

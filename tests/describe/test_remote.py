@@ -16,7 +16,7 @@ from tests.describe.fault_proxy import fault_proxy, unused_address, wait_until
 
 from mien.describe.backoff import Backoff
 from mien.describe.engine import Reply, Request, open_engine
-from mien.describe.remote import RemoteEngine, RemoteOptions
+from mien.describe.remote.engine import RemoteEngine, RemoteOptions
 from mien.digests import canonical_json
 from mien.errors import ConfigError, EngineError
 from mien.recipe.recipe import DescribeOptions, RunOptions
@@ -200,7 +200,7 @@ def test_what_changes_speed_and_place_does_not() -> None:
 
 def test_opening_and_its_signature_load_no_client() -> None:
     code = (
-        "import sys; from mien.describe.remote import RemoteEngine; from mien.recipe.recipe import RunOptions;"
+        "import sys; from mien.describe.remote.engine import RemoteEngine; from mien.recipe.recipe import RunOptions;"
         "RemoteEngine('m', run=RunOptions()).signature;"
         "sys.exit(any(name in sys.modules for name in ('httpx2', 'openai', 'torch')))"
     )

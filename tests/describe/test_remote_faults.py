@@ -12,11 +12,11 @@ from tests.describe.chat_server import MODEL, answer_to, chat_server
 from tests.describe.fault_proxy import LASTING, PASSING, FaultProxy, Schedule, fault_proxy, unused_address
 
 from mien.describe.backoff import Backoff
-from mien.describe.dispatch import Sender
 from mien.describe.generate import describe
-from mien.describe.questions import Questioner
-from mien.describe.remote import RemoteEngine
-from mien.describe.store import Store
+from mien.describe.remote.dispatcher import Sender
+from mien.describe.remote.engine import RemoteEngine
+from mien.describe.requests import Questioner
+from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.recipe.recipe import RunOptions
 from mien.types import Subject

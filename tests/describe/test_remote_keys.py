@@ -11,7 +11,7 @@ from tests.describe.fault_proxy import fault_proxy
 
 from mien.describe.backoff import Backoff
 from mien.describe.engine import Request
-from mien.describe.remote import RemoteEngine
+from mien.describe.remote.engine import RemoteEngine
 from mien.errors import ConfigError, EngineError
 from mien.recipe.recipe import RunOptions
 

@@ -17,11 +17,11 @@ from mien.data.playhouse import Playhouse
 from mien.describe.backoff import Backoff
 from mien.describe.engine import Request
 from mien.describe.generate import describe
-from mien.describe.local import LocalEngine
+from mien.describe.local.engine import LocalEngine
 from mien.describe.prompts import prompt
-from mien.describe.questions import Questioner
-from mien.describe.remote import RemoteEngine, RemoteOptions
-from mien.describe.store import Store
+from mien.describe.remote.engine import RemoteEngine, RemoteOptions
+from mien.describe.requests import Questioner
+from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.playhouse.embedded_models import embedded

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 
 COUNT, BATCH = 24, 3
 RECIPE = """

@@ -11,9 +11,9 @@ from tests.describe.conftest import Recording
 from mien.describe.engine import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.preflight import Preflight, Rates, look_ahead
-from mien.describe.questions import Questioner
-from mien.describe.status import Stock, take_stock
-from mien.describe.store import Store
+from mien.describe.requests import Questioner
+from mien.describe.store.status import Stock, take_stock
+from mien.describe.store.store import Store
 from mien.types import Subject
 
 Make = Callable[..., list[Subject]]

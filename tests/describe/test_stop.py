@@ -8,7 +8,7 @@ from tests.describe.conftest import Recording
 
 from mien.describe.engine import FakeEngine, FakeOptions
 from mien.describe.generate import describe
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.types import Subject
 
 Make = Callable[..., list[Subject]]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.errors import StoreError
 from mien.types import Description, Failure
 

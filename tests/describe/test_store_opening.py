@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.describe.test_store import description
 
-from mien.describe import schema
-from mien.describe.store import Store
+from mien.describe.store import schema
+from mien.describe.store.store import Store
 from mien.errors import StoreError, StoreLockedError
 
 
@@ -38,7 +38,7 @@ def test_a_second_writer_is_refused(path: Path) -> None:
 
 
 def test_a_writer_in_another_process_is_refused_until_it_is_killed(path: Path) -> None:
-    code = "import sys, time; from pathlib import Path; from mien.describe.store import Store\n"
+    code = "import sys, time; from pathlib import Path; from mien.describe.store.store import Store\n"
     code += "store = Store(Path(sys.argv[1])); print('open', flush=True); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
     try:
@@ -172,7 +172,7 @@ def test_a_store_that_has_only_begun_to_be_made_reads_as_empty(path: Path, conte
 STRANGER = """
 import os, sys
 from pathlib import Path
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.errors import StoreError
 path = Path(sys.argv[1])
 if os.getuid() == 0:
@@ -216,7 +216,7 @@ def test_a_read_only_folder_can_be_read_and_says_why_not_written(killed: bool) -
 
 def test_two_processes_may_begin_at_the_same_time(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from mien.describe.store import Store\n"
+        "import sys; from pathlib import Path; from mien.describe.store.store import Store\n"
         "from mien.errors import StoreLockedError\n"
         "try:\n    store = Store(Path(sys.argv[1])); print('mine', flush=True); sys.stdin.read()\n"
         "except StoreLockedError: print('locked', flush=True)"

@@ -13,8 +13,8 @@ from pydantic import JsonValue
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
-from mien.describe.store import Store
-from mien.describe.structured import checked, read_scores
+from mien.describe.store.store import Store
+from mien.describe.structured_output import checked, read_scores
 from mien.errors import DataError, EngineError
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.recipe.recipe import DescribeOptions, RunOptions
@@ -75,7 +75,7 @@ def test_what_leaves_a_score_open_is_refused(text: str, match: str) -> None:
 
 
 def test_a_label_that_was_not_asked_for_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger="mien.describe.structured"):
+    with caplog.at_level(logging.WARNING, logger="mien.describe.structured_output"):
         assert read_scores(PLAIN[:-1] + ', "Joy": 7}', TWO) == SCORES
     assert "'Joy'" in caplog.text
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mien.describe.weights import find_model, square_input
+from mien.describe.local.model_folder import find_model, square_input
 from mien.errors import WeightsError
 from mien.playhouse import embedded_models as playhouse
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.describe.engine import FakeEngine, Reply, Request
-from mien.describe.worker import Worker, packed
+from mien.describe.ray.worker import Worker, packed
 from mien.errors import ClusterError, EngineError, WeightsError
 from mien.recipe.recipe import DescribeOptions, RunOptions
 

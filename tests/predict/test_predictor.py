@@ -14,9 +14,9 @@ from tests.predict.conftest import Made
 
 from mien.describe.engine import FakeEngine, FakeOptions, open_engine
 from mien.describe.generate import describe
-from mien.describe.lookup import look_up
 from mien.describe.prompts import prompt
-from mien.describe.store import Store
+from mien.describe.store.lookup import look_up
+from mien.describe.store.store import Store
 from mien.errors import BoxError, EngineError, ImageError, MienError, RunError, WeightsError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS

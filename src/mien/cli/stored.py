@@ -50,7 +50,7 @@ def status(
 ) -> None:
     """Count what is described, failed and missing in every split."""
     from mien import descriptions
-    from mien.describe.questions import Questioner
+    from mien.describe.requests import Questioner
     from mien.inventories import show_status
 
     console = make_console(as_json)
@@ -81,8 +81,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write all descriptions of a store to a file for other programs."""
-    from mien.describe.export import write_export
-    from mien.describe.store import Store
+    from mien.describe.store.export import write_export
+    from mien.describe.store.store import Store
 
     path = _experiment(what, overrides, None).store if what.suffix == ".toml" else what
     with Store(path, writable=False) as store:
@@ -131,7 +131,7 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Put several stores, such as those of shards, together into one."""
-    from mien.describe.merge import merge as put_together
+    from mien.describe.store.merge import merge as put_together
 
     console = make_console(as_json)
     found = put_together(stores, target, prefer_first=prefer is Prefer.FIRST)
@@ -157,7 +157,7 @@ def merge(
 
 def models(as_json: AsJson = False) -> None:
     """Show models that are known to describe well; any other image-text-to-text model works too."""
-    from mien.describe.models import listing
+    from mien.describe.local.known_models import listing
     from mien.inventories import show_models
 
     found = listing()

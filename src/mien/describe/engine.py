@@ -91,7 +91,7 @@ class Engine(ABC):
 def open_engine(options: DescribeOptions, run: RunOptions) -> Engine:
     """The engine that `[describe]` names, by way of the registry; on a cluster if `[run]` names one."""
     if run.cluster is not None:
-        from mien.describe.cluster import ClusterEngine
+        from mien.describe.ray.engine import ClusterEngine
 
         return ClusterEngine.open(options, run)
     part = registry.resolve("engine", options.engine)

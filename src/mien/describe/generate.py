@@ -15,16 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from typing import Final
 
-from mien.describe.ahead import ahead, groups, threads
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.progress import DescribeSummary, Progress, Tally
 from mien.describe.prompts import Prompt
-from mien.describe.questions import Question, Questioner
+from mien.describe.requests import Question, Questioner
 from mien.describe.retry import Outcome, ask
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, MienError
 from mien.labels import LabelSet
 from mien.media.images import Marking
+from mien.prefetch import ahead, groups, threads
 from mien.types import ClipView, Description, Failure, FitMode, Subject
 
 __all__ = ["DescribeSummary", "Progress", "describe"]

@@ -17,9 +17,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from mien.describe.questions import Questioner
-from mien.describe.status import outcomes
-from mien.describe.store import Store
+from mien.describe.requests import Questioner
+from mien.describe.store.status import outcomes
+from mien.describe.store.store import Store
 from mien.types import Failure, Subject
 
 __all__ = ["SAMPLE", "Preflight", "Rates", "look_ahead"]

@@ -18,11 +18,11 @@ from uuid import uuid4
 
 from pydantic import Field, JsonValue
 
-from mien.describe.chat import chat_text
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.loading import load_processor
-from mien.describe.model_errors import first_line
-from mien.describe.weights import find_model, square_input
+from mien.describe.local.chat_template import chat_text
+from mien.describe.local.loading import load_processor
+from mien.describe.local.model_errors import first_line
+from mien.describe.local.model_folder import find_model, square_input
 from mien.errors import EngineDownError, EngineError
 from mien.recipe.options import Options
 from mien.recipe.recipe import DescribeOptions, RunOptions

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Final
 
-from mien.describe.structured import read_scores
+from mien.describe.structured_output import read_scores
 from mien.errors import DataError
 from mien.labels import LabelSet
 

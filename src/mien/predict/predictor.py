@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 
 from mien.describe.engine import Engine, Request, open_engine
 from mien.describe.prompts import asked
-from mien.describe.questions import Question, Questioner
+from mien.describe.requests import Question, Questioner
 from mien.describe.retry import Outcome, ask
 from mien.errors import DataError, MienError, RunError
 from mien.evaluate.calibrate import CALIBRATION, Calibration, read_calibration

@@ -18,9 +18,9 @@ from functools import cached_property
 from typing import Any, Final
 
 from mien.describe.backoff import Backoff
-from mien.describe.endpoints import AllDownError, Endpoint, Endpoints
 from mien.describe.engine import Reply, Request
-from mien.describe.exchange import Exchange, ExchangeError
+from mien.describe.remote.endpoints import AllDownError, Endpoint, Endpoints
+from mien.describe.remote.protocol import Exchange, ExchangeError
 from mien.errors import EngineDownError, EngineError
 
 __all__ = ["Dispatcher", "Sender"]

@@ -16,9 +16,9 @@ from itertools import groupby, repeat
 from pathlib import Path
 from typing import Final, TypeVar
 
-from mien.describe.ahead import groups
-from mien.describe.store import Store
+from mien.describe.store.store import Store
 from mien.errors import UsageError
+from mien.prefetch import groups
 from mien.types import Description, Failure
 
 __all__ = ["Conflict", "Merged", "merge"]

@@ -18,8 +18,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, Any, Final
 
-from mien.describe.ahead import groups
 from mien.errors import DataError
+from mien.prefetch import groups
 from mien.runs import atomic_file
 from mien.types import Description
 

@@ -16,11 +16,11 @@ from typing import IO, Any, Final, Self, cast, get_args
 
 from pydantic import Field, JsonValue
 
-from mien.describe.ahead import groups
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.questions import Questioner
-from mien.describe.store import Store
+from mien.describe.requests import Questioner
+from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, ImageError
+from mien.prefetch import groups
 from mien.recipe.options import Options
 from mien.recipe.recipe import DescribeOptions, RunOptions
 from mien.types import Description, Finish, Subject

@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue
 
 from mien.describe.backoff import Backoff
-from mien.describe.dispatch import Dispatcher, Sender
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.exchange import Encoding, Exchange
+from mien.describe.remote.dispatcher import Dispatcher, Sender
+from mien.describe.remote.protocol import Encoding, Exchange
 from mien.errors import ConfigError, EngineError
 from mien.recipe.options import Options
 from mien.recipe.recipe import DescribeOptions, RunOptions

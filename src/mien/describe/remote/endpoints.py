@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from mien.describe.backoff import Backoff
-from mien.describe.exchange import ExchangeError
+from mien.describe.remote.protocol import ExchangeError
 
 __all__ = ["AllDownError", "Endpoint", "Endpoints"]
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from mien.describe.host import LostError
+from mien.describe.ray.worker_backend import LostError
 from mien.errors import ClusterError, MienError
 from mien.recipe.recipe import RunOptions
 

@@ -19,9 +19,9 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import JsonValue
 
-from mien.describe.chat import chat_text
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.loading import (
+from mien.describe.local.chat_template import chat_text
+from mien.describe.local.loading import (
     Loading,
     decode_greedily,
     load_processor,
@@ -30,8 +30,8 @@ from mien.describe.loading import (
     stop_tokens,
     transformers_library,
 )
-from mien.describe.model_errors import is_out_of_memory, model_errors
-from mien.describe.weights import ModelFolder, find_model, square_input
+from mien.describe.local.model_errors import is_out_of_memory, model_errors
+from mien.describe.local.model_folder import ModelFolder, find_model, square_input
 from mien.errors import EngineError
 from mien.recipe.options import Options
 from mien.recipe.recipe import DescribeOptions, RunOptions

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from mien.describe.schema import (
+from mien.describe.store.schema import (
     KEYS,
     has_index,
     is_empty,

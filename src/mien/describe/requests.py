@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.keys import KeyMaker, unreadable_key
 from mien.describe.prompts import Prompt, suited
-from mien.describe.structured import checked
+from mien.describe.store.keys import KeyMaker, unreadable_key
+from mien.describe.structured_output import checked
 from mien.digests import digest, file_version
 from mien.errors import DataError, EngineError
 from mien.labels import LabelSet

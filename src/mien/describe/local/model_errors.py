@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mien.describe.weights import ModelFolder
+from mien.describe.local.model_folder import ModelFolder
 from mien.errors import EngineError, MienError, WeightsError
 
 __all__ = ["first_line", "is_out_of_memory", "model_errors", "unloadable"]

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from mien.describe.model_errors import first_line, unloadable
-from mien.describe.weights import ModelFolder
+from mien.describe.local.model_errors import first_line, unloadable
+from mien.describe.local.model_folder import ModelFolder
 from mien.errors import EngineDownError, WeightsError
 
 __all__ = [

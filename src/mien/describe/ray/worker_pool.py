@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from mien.describe.backoff import Backoff
 from mien.describe.engine import Reply, Request
-from mien.describe.host import Host, LostError
-from mien.describe.job import Job
+from mien.describe.ray.job import Job
+from mien.describe.ray.worker_backend import Host, LostError
 from mien.errors import ClusterError, EngineError, MienError
 
 __all__ = ["Crew"]

@@ -22,11 +22,11 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from mien.describe.crew import Crew
 from mien.describe.engine import Engine, Reply, Request, open_engine
-from mien.describe.host import Host, LostError
-from mien.describe.ray_connection import LOCAL, connection, library, seam
-from mien.describe.worker import Worker, packed
+from mien.describe.ray.connection import LOCAL, connection, library, seam
+from mien.describe.ray.worker import Worker, packed
+from mien.describe.ray.worker_backend import Host, LostError
+from mien.describe.ray.worker_pool import Crew
 from mien.errors import ClusterError, EngineError, MienError
 from mien.recipe.recipe import DescribeOptions, RunOptions
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from mien.describe.ahead import groups
 from mien.describe.engine import Engine
 from mien.describe.prompts import Prompt
-from mien.describe.questions import Questioner
-from mien.describe.store import Store
+from mien.describe.requests import Questioner
+from mien.describe.store.store import Store
 from mien.labels import LabelSet
 from mien.media.images import Marking
+from mien.prefetch import groups
 from mien.types import ClipView, Description, Failure, FitMode, Subject
 
 __all__ = ["Found", "look_up"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mien.describe.engine import Reply, Request
-from mien.describe.host import LostError
+from mien.describe.ray.worker_backend import LostError
 from mien.errors import EngineError
 
 __all__ = ["Job"]

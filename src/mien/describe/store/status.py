@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from mien.describe.ahead import groups
-from mien.describe.questions import Questioner
-from mien.describe.store import Store
+from mien.describe.requests import Questioner
+from mien.describe.store.store import Store
+from mien.prefetch import groups
 from mien.types import Failure, Subject
 
 __all__ = ["Stock", "outcomes", "take_stock"]

@@ -1,0 +1,1 @@
+"""Vision-language models that run in this process through transformers."""

@@ -1,0 +1,1 @@
+"""Any engine on many workers, on one machine or a Ray cluster."""

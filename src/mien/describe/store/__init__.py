@@ -1,0 +1,1 @@
+"""The SQLite file of descriptions, and what reads and writes it."""
