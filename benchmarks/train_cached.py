@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from mien.features.encode import FeatureCache
-from mien.features.folders import quiet_transformers
+from mien.features.model_folders import quiet_transformers
 from mien.features.vision import VisionSource, find_vision
 from mien.labels import EMOTIC
 from mien.media.images import Marking, prepare

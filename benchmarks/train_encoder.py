@@ -27,7 +27,7 @@ import torch
 import transformers
 from PIL import Image
 
-from mien.features.folders import quiet_transformers
+from mien.features.model_folders import quiet_transformers
 from mien.labels import EMOTIC
 from mien.recipe.recipe import Recipe
 from mien.train.inputs import InputBuilder

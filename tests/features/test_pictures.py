@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import DataError
-from mien.features.pictures import PictureReader, squares_of
+from mien.features.image_reader import PictureReader, squares_of
 from mien.media.images import Marking, fit, open_image
 from mien.media.views import prepare_frames
 from mien.types import AugmentKind, Box, ImageRef, Subject

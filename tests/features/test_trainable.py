@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError
 from mien.features.lora import LowRank, add_lora
-from mien.features.trainable import TrainableEncoder, trainable_encoder
+from mien.features.trainable_encoder import TrainableEncoder, trainable_encoder
 from mien.features.vision import find_vision
 from mien.types import EncoderTraining, LoraPart
 

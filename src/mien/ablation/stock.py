@@ -20,7 +20,7 @@ from mien.digests import digest
 from mien.errors import ConfigError, DataError, ItemsFailedError
 from mien.evaluate.metrics import metric
 from mien.experiment import Experiment
-from mien.features.folders import find_folder
+from mien.features.model_folders import find_folder
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer

@@ -17,8 +17,8 @@ from jaxtyping import UInt8
 
 from mien.errors import DataError
 from mien.features.cache import FeatureFile, FeatureReader, FeatureWriter
-from mien.features.looks import Look, feature_key, looks_at
-from mien.features.pictures import squares_of
+from mien.features.feature_views import Look, feature_key, looks_at
+from mien.features.image_reader import squares_of
 from mien.features.vision import VisionSource
 from mien.media.images import Marking
 from mien.types import AugmentKind, Subject

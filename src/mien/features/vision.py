@@ -23,8 +23,8 @@ from torch import Tensor
 from mien.digests import digest
 from mien.errors import WeightsError
 from mien.features.device import open_device
-from mien.features.folders import find_folder, read_json
-from mien.features.tower import identify_tower, load_tower
+from mien.features.model_folders import find_folder, read_json
+from mien.features.vision_tower import identify_tower, load_tower
 from mien.features.vit import Preparation, Vit
 from mien.media.images import fit as fit_image
 from mien.types import FitMode, TokenChoice

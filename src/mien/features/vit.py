@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from mien.errors import WeightsError
-from mien.features.tower import Tower
+from mien.features.vision_tower import Tower
 from mien.types import FitMode, TokenChoice
 
 __all__ = ["Preparation", "Vit"]

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mien.errors import ConfigError, WeightsError
-from mien.features.folders import find_folder, read_json
+from mien.features.model_folders import find_folder, read_json
 from mien.model.checkpoint_names import Source, read_names
 from mien.model.fusion import Fusion
 from mien.model.qformer import QFormer

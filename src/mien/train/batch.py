@@ -18,7 +18,7 @@ from torch import Tensor
 from mien.errors import DataError
 from mien.evaluate.scores import picture_groups
 from mien.features.cache import FeatureReader
-from mien.features.pictures import PictureReader
+from mien.features.image_reader import PictureReader
 from mien.features.text import TextTokenizer
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Sample

@@ -4,7 +4,7 @@ Goes in: a recipe. Comes out: an encoder that is frozen, or one for the classifi
 Knows nothing about: data, classifiers, optimisers.
 """
 
-from mien.features.trainable import TrainableEncoder, trainable_encoder
+from mien.features.trainable_encoder import TrainableEncoder, trainable_encoder
 from mien.features.vision import VisionSource, find_vision
 from mien.model.fusion import fusion_class
 from mien.recipe.recipe import FeatureOptions, Recipe

@@ -16,7 +16,7 @@ from typing import Any, Final
 from mien.errors import DataError
 from mien.features.cache import FeatureReader
 from mien.features.encode import EncodeProgress, FeatureCache, num_frames_of
-from mien.features.pictures import PictureReader
+from mien.features.image_reader import PictureReader
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource
 from mien.labels import LabelSet

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mien.features.device import open_device
-from mien.features.trainable import TrainableEncoder
+from mien.features.trainable_encoder import TrainableEncoder
 from mien.model.classifier import Classifier
 from mien.model.fusion import fusion_class
 from mien.recipe.recipe import Recipe

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mien.errors import WeightsError
-from mien.features.folders import quiet_transformers, read_json
+from mien.features.model_folders import quiet_transformers, read_json
 
 __all__ = ["Tower", "identify_tower", "load_tower"]
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from mien.digests import digest
 from mien.errors import DataError
-from mien.features.looks import feature_key
+from mien.features.feature_views import feature_key
 from mien.media.augment import Variation, draw_variation
 from mien.media.images import Marking, image_digest
 from mien.media.views import load_frames, prepare_frames
