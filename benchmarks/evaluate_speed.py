@@ -24,8 +24,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-from mien.evaluate.calibrate import fit_calibration  # noqa: E402
-from mien.evaluate.results import (  # noqa: E402
+from mien.evaluate.calibration.calibrate import fit_calibration  # noqa: E402
+from mien.evaluate.results.build import (  # noqa: E402
     calibration_rows,
     compare,
     dimension_rows,

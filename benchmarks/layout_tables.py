@@ -39,12 +39,12 @@ from mien import pipeline
 from mien.ablation.grid import Grid, load_grid
 from mien.ablation.study import ablate
 from mien.evaluate.bootstrap import difference
-from mien.evaluate.calibrate import fit_calibration
-from mien.evaluate.metrics import metric
-from mien.evaluate.precision import tail_labels
-from mien.evaluate.results import LabelRow, compare
+from mien.evaluate.calibration.calibrate import fit_calibration
+from mien.evaluate.calibration.thresholds import decide, fit_thresholds
+from mien.evaluate.metrics.average_precision import tail_labels
+from mien.evaluate.metrics.table import metric
+from mien.evaluate.results.build import LabelRow, compare
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.evaluate.thresholds import decide, fit_thresholds
 from mien.experiment import reopen
 
 RECIPES: Final = Path(__file__).resolve().parent.parent / "recipes"

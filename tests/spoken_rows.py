@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from mien.evaluate.verdict import Finding
-from mien.evaluate.words import WordsAudit, WordsRow
+from mien.evaluate.descriptions.description_audit import WordsAudit, WordsRow
+from mien.evaluate.descriptions.findings import Finding
 from mien.labels import CAERS, LabelSet
 
 FILLER = (

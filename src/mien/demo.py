@@ -19,7 +19,7 @@ from mien import pipeline
 from mien.ablation.grid import Grid, Variant
 from mien.ablation.study import ablate
 from mien.describe.progress import Progress
-from mien.evaluate.results import Results
+from mien.evaluate.results.build import Results
 from mien.experiment import reopen
 from mien.types import Prediction
 

@@ -28,7 +28,7 @@ from mien.runs import append_event, read_events
 from mien.types import Failure, Subject
 
 if TYPE_CHECKING:
-    from mien.evaluate.words import WordsAudit, WordsRow
+    from mien.evaluate.descriptions.description_audit import WordsAudit, WordsRow
 
 __all__ = [
     "audit",
@@ -210,7 +210,7 @@ def audit(experiment: Experiment, splits: Sequence[str] | None = None) -> WordsA
 
     Sees labels, as nobody does who describes; what is found is kept in the run directory.
     """
-    from mien.evaluate.words import WordsRow, audit_words, write_words
+    from mien.evaluate.descriptions.description_audit import WordsRow, audit_words, write_words
 
     rows: list[WordsRow] = []
     failures: list[Failure] = []
@@ -236,7 +236,7 @@ def audit(experiment: Experiment, splits: Sequence[str] | None = None) -> WordsA
 
 def audit_answers(path: Path, labels: str) -> WordsAudit:
     """The same without a recipe: of JSON lines with id, text (or description) and label."""
-    from mien.evaluate.words import audit_words
+    from mien.evaluate.descriptions.description_audit import audit_words
     from mien.labels import label_set
 
     return audit_words(label_set(labels), _answers(path, _ALIASES.get(labels, {})))
@@ -256,7 +256,7 @@ def _answers(path: Path, aliases: Mapping[str, str]) -> list[WordsRow]:
 
 
 def _answer(path: Path, number: int, line: bytes, aliases: Mapping[str, str]) -> WordsRow:
-    from mien.evaluate.words import WordsRow
+    from mien.evaluate.descriptions.description_audit import WordsRow
 
     try:
         row = json.loads(line.decode("utf-8-sig"))

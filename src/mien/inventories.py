@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mien.data.audit.verify import Verified
     from mien.describe.preflight import Preflight
     from mien.describe.store.status import Stock
-    from mien.evaluate.words import WordsAudit
+    from mien.evaluate.descriptions.description_audit import WordsAudit
 
 __all__ = [
     "show_models",

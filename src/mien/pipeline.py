@@ -24,8 +24,8 @@ from mien.recipe.recipe import Recipe
 from mien.types import Prediction, Sample, Subject
 
 if TYPE_CHECKING:
-    from mien.evaluate.calibrate import Calibration
-    from mien.evaluate.results import Results
+    from mien.evaluate.calibration.calibrate import Calibration
+    from mien.evaluate.results.build import Results
     from mien.evaluate.scores import SplitScores
     from mien.features.encode import EncodeProgress
     from mien.train.batch import SplitData
@@ -180,7 +180,7 @@ def score(experiment: Experiment, split: str, *, texts: Texts | None = None) -> 
     That the split was looked at is recorded in the run's events.
     """
     from mien.evaluate.evaluation import keep_split
-    from mien.evaluate.looks import record_look
+    from mien.evaluate.results.split_accesses import record_look
     from mien.evaluate.scorer import score_split
     from mien.train.checkpoint import load_trained
     from mien.train.identity import model_digest
@@ -206,8 +206,8 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
     A calibration is fitted on the split that stops training, unless the run has one of its weights.
     """
     from mien.evaluate.evaluation import write_evaluation
-    from mien.evaluate.looks import read_looks
-    from mien.evaluate.metrics import metric
+    from mien.evaluate.metrics.table import metric
+    from mien.evaluate.results.split_accesses import read_looks
 
     experiment = reopen(run, cache=cache)
     recipe = experiment.recipe
@@ -227,7 +227,7 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
 
 def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> Calibration:
     """The run's calibration, fitted if there is none of these weights; `scores`: what was scored by now."""
-    from mien.evaluate.calibrate import fit_calibration, read_calibration
+    from mien.evaluate.calibration.calibrate import fit_calibration, read_calibration
     from mien.train.identity import model_digest
 
     options, split = experiment.recipe.evaluate, experiment.recipe.train.select_on

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mien.ablation.study import Ablation
-    from mien.evaluate.comparison import Comparison
-    from mien.evaluate.results import Results
+    from mien.evaluate.results.build import Results
+    from mien.evaluate.results.comparison import Comparison
     from mien.train.plan import Plan
     from mien.types import Prediction
 

@@ -17,7 +17,7 @@ from tests.shared_data import shared
 from mien.data import open_dataset
 from mien.data.audit.summary import summarise
 from mien.data.audit.tally import SIDES, Spread
-from mien.evaluate.metrics import POSITIVE, chance
+from mien.evaluate.metrics.table import POSITIVE, chance
 from mien.labels import CAERS
 from mien.recipe.recipe import DataOptions
 from mien.types import Box, ImageRef, Problem, Subject, Target

@@ -15,8 +15,8 @@ from mien.evaluate.bootstrap import (
     intervals,
     label_intervals,
 )
-from mien.evaluate.metrics import METRICS, Metric, metric
-from mien.evaluate.weighted import resampled
+from mien.evaluate.metrics.table import METRICS, Metric, metric
+from mien.evaluate.metrics.weighted import resampled
 from mien.labels import CAERS, EMOTIC
 
 MAP = metric("mAP", EMOTIC)

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import ConfigError, DataError, RunError
-from mien.evaluate.calibrate import CALIBRATION, Calibration, fit_calibration, read_calibration
-from mien.evaluate.likelihood import log_odds, loss
-from mien.evaluate.metrics import accuracy, average_precisions, metric
-from mien.evaluate.results import calibration_rows, label_rows
+from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, fit_calibration, read_calibration
+from mien.evaluate.calibration.likelihood import log_odds, loss
+from mien.evaluate.metrics.table import accuracy, average_precisions, metric
+from mien.evaluate.results.build import calibration_rows, label_rows
 from mien.evaluate.scores import SplitScores
 from mien.labels import CAERS, EMOTIC, LabelSet
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from mien.errors import DataError, RunError, UsageError
-from mien.evaluate.comparison import compare_runs
-from mien.evaluate.looks import read_looks, record_look
-from mien.evaluate.published import PUBLISHED, doubts, published_rows
-from mien.evaluate.results import Look, compare
+from mien.evaluate.results.build import Look, compare
+from mien.evaluate.results.comparison import compare_runs
+from mien.evaluate.results.published import PUBLISHED, doubts, published_rows
+from mien.evaluate.results.split_accesses import read_looks, record_look
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.labels import EMOTIC
 from mien.recipe.recipe import EvaluateOptions, ModelOptions, Recipe, TrainOptions

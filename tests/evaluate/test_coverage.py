@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mien.evaluate.bootstrap import difference, interval
-from mien.evaluate.metrics import metric
+from mien.evaluate.metrics.table import metric
 from mien.labels import CAERS, EMOTIC
 
 ACCURACY, MAP, BRIER = metric("accuracy", CAERS), metric("mAP", EMOTIC), metric("Brier", EMOTIC)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.errors import RunError
-from mien.evaluate.examples import examples_file, read_examples, write_examples
+from mien.evaluate.results.examples import examples_file, read_examples, write_examples
 from mien.types import Box, Description, ImageRef, Sample, Subject, Target
 
 _BOX = Box(left=1, top=2, right=30.5, bottom=40)

@@ -26,8 +26,8 @@ from tests.evaluate.oracles import (
 )
 
 from mien.errors import ConfigError, DataError
-from mien.evaluate.metrics import METRICS, chance, metric
-from mien.evaluate.precision import random_interpolated_precisions
+from mien.evaluate.metrics.average_precision import random_interpolated_precisions
+from mien.evaluate.metrics.table import METRICS, chance, metric
 from mien.labels import CAERS, EMOTIC, LabelSet
 
 Made = tuple[np.ndarray, np.ndarray]

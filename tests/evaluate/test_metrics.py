@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r2_score, roc_auc_score
 
 from mien.errors import ConfigError, DataError, UnknownNameError
-from mien.evaluate import metrics
-from mien.evaluate.dimensions import mean_r2, vad_mae
-from mien.evaluate.precision import tail_labels
+from mien.evaluate.metrics import table as metrics
+from mien.evaluate.metrics.average_precision import tail_labels
+from mien.evaluate.metrics.dimensions import mean_r2, vad_mae
 from mien.labels import BOLD, CAERS, EMOTIC
 
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mien.errors import DataError
-from mien.evaluate.by_label import f1_scores, predicted_labels, roc_areas, true_labels
-from mien.evaluate.precision import (
+from mien.evaluate.metrics.average_precision import (
     average_precisions,
     interpolated_precisions,
     mean_average_precision,
     mean_interpolated_precision,
 )
-from mien.evaluate.ranked import Rankings
+from mien.evaluate.metrics.by_label import f1_scores, predicted_labels, roc_areas, true_labels
+from mien.evaluate.metrics.rank_kernel import Rankings
 
 
 @st.composite

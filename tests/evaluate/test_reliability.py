@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
 from mien.errors import DataError
-from mien.evaluate.metrics import METRICS, chance, metric
-from mien.evaluate.reliability import BINS, reliability
+from mien.evaluate.calibration.reliability import BINS, reliability
+from mien.evaluate.metrics.table import METRICS, chance, metric
 from mien.labels import CAERS, EMOTIC
 
 ECE, BRIER = metric("ECE", EMOTIC), metric("Brier", EMOTIC)

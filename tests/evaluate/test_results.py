@@ -11,8 +11,7 @@ import pytest
 
 from mien.errors import DataError, RunError
 from mien.evaluate.evaluation import keep_split, write_evaluation
-from mien.evaluate.examples import examples_file, read_examples
-from mien.evaluate.results import (
+from mien.evaluate.results.build import (
     FEW,
     Difference,
     Results,
@@ -22,6 +21,7 @@ from mien.evaluate.results import (
     score_rows,
     write_results,
 )
+from mien.evaluate.results.examples import examples_file, read_examples
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.recipe.recipe import EvaluateOptions

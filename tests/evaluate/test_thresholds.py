@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import DataError, UnknownNameError
-from mien.evaluate.thresholds import DEFAULT_THRESHOLD, ThresholdRule, decide, fit_thresholds
+from mien.evaluate.calibration.thresholds import DEFAULT_THRESHOLD, ThresholdRule, decide, fit_thresholds
 
 COST = 2.5
 

@@ -13,7 +13,7 @@ from tests.shared_data import shared
 from tests.spoken_rows import FILLER, finding, honest, plain, rows_with
 
 from mien.errors import RunError
-from mien.evaluate.words import (
+from mien.evaluate.descriptions.description_audit import (
     WORDS,
     WordsRow,
     audit_words,

@@ -10,8 +10,8 @@ import pytest
 from tests.spoken_rows import finding, honest, plain, rows_with
 
 from mien.errors import DataError, UnknownNameError
-from mien.evaluate.verdict import Finding
-from mien.evaluate.words import WordsRow, audit_words
+from mien.evaluate.descriptions.description_audit import WordsRow, audit_words
+from mien.evaluate.descriptions.findings import Finding
 from mien.labels import CAERS
 from mien.types import Failure
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mien.errors import UnknownNameError
-from mien.evaluate.gold import compare_names, rate
-from mien.evaluate.naming import Namer
+from mien.evaluate.descriptions.label_agreement import compare_names, rate
+from mien.evaluate.descriptions.label_naming import Namer
 from mien.labels import BOLD, CAERS, EMOTIC, LabelSet
 
 

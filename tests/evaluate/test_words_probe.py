@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from mien.evaluate.probe import LEAST, probe
+from mien.evaluate.descriptions.probe import LEAST, probe
 from mien.labels import CAERS, EMOTIC
 
 _RNG = random.Random(0)

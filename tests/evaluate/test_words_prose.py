@@ -6,8 +6,15 @@ import random
 
 import pytest
 
-from mien.evaluate.prose import is_cut, is_english, is_refusal, mentions_somebody, read_prose, words
-from mien.evaluate.sameness import compare_texts
+from mien.evaluate.descriptions.near_duplicate_texts import compare_texts
+from mien.evaluate.descriptions.text_statistics import (
+    is_cut,
+    is_english,
+    is_refusal,
+    mentions_somebody,
+    read_prose,
+    words,
+)
 from mien.types import Finish
 
 

@@ -16,7 +16,7 @@ from mien.ablation.stock import check, describe_missing, encode_missing, open_wh
 from mien.ablation.study import ablate
 from mien.cli import main
 from mien.errors import ConfigError, DataError, MienError, UnknownNameError, WeightsError
-from mien.evaluate.looks import read_looks
+from mien.evaluate.results.split_accesses import read_looks
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.train.checkpoint import load_trained
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mien.cli import main
-from mien.evaluate.calibrate import CALIBRATION, read_calibration
+from mien.evaluate.calibration.calibrate import CALIBRATION, read_calibration
 from mien.runs import Run
 
 RECIPE = """

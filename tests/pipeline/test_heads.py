@@ -9,7 +9,7 @@ import pytest
 from mien import pipeline
 from mien.cli import main
 from mien.errors import ConfigError, DataError
-from mien.evaluate.comparison import compare_runs
+from mien.evaluate.results.comparison import compare_runs
 from mien.experiment import Experiment, open_experiment
 from mien.recipe.load import parse_recipe
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.evaluate.calibrate import fit_calibration
+from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.evaluation import keep_split, write_evaluation
-from mien.evaluate.results import RESULTS, Look, Results, compare, label_rows, score_rows, write_results
+from mien.evaluate.results.build import RESULTS, Look, Results, compare, label_rows, score_rows, write_results
 from mien.evaluate.scores import SplitScores, picture_groups
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene

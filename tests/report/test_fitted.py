@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from tests.report.pages import read_page
 
-from mien.evaluate.calibrate import fit_calibration
-from mien.evaluate.results import LabelRow, Look, calibration_rows
+from mien.evaluate.calibration.calibrate import fit_calibration
+from mien.evaluate.results.build import LabelRow, Look, calibration_rows
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
 from mien.report.fitted import fitted_section, label_figures, seen_often

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import label_ranking_average_precision_score
 
-from mien.evaluate.examples import Example
+from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
 from mien.report.gallery import Card, best_and_worst, rate

@@ -10,7 +10,7 @@ import pytest
 from tests.spoken_rows import honest, plain, rows_with
 
 from mien.errors import RunError
-from mien.evaluate.words import WORDS, WordsAudit, WordsRow, audit_words, write_words
+from mien.evaluate.descriptions.description_audit import WORDS, WordsAudit, WordsRow, audit_words, write_words
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.report.page import report
 from mien.report.words import words_view

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mien.errors import ConfigError, UnknownNameError
-from mien.evaluate.asked import value_of
-from mien.evaluate.metrics import METRICS
+from mien.evaluate.metrics.metric_inputs import value_of
+from mien.evaluate.metrics.table import METRICS
 from mien.evaluate.scorer import score_split
 from mien.recipe.recipe import Recipe
 from mien.runs import Run

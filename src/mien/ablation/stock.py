@@ -18,7 +18,7 @@ from mien.data import Dataset
 from mien.describe.progress import Progress
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, ItemsFailedError
-from mien.evaluate.metrics import metric
+from mien.evaluate.metrics.table import metric
 from mien.experiment import Experiment
 from mien.features.model_folders import find_folder
 from mien.model.fusion import build_fusion, fusion_class

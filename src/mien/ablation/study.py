@@ -18,10 +18,10 @@ from mien.ablation.runs import Job, jobs_of, train_and_score
 from mien.ablation.stock import Opened, Reused, check, describe_missing, encode_missing, open_whole
 from mien.describe.progress import Progress
 from mien.errors import ConfigError, RunError
-from mien.evaluate.asked import metrics_of
 from mien.evaluate.evaluation import keep_split
-from mien.evaluate.metrics import default_metrics, metric
-from mien.evaluate.results import RESULTS, Results, compare, label_rows, score_rows, write_results
+from mien.evaluate.metrics.metric_inputs import metrics_of
+from mien.evaluate.metrics.table import default_metrics, metric
+from mien.evaluate.results.build import RESULTS, Results, compare, label_rows, score_rows, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.experiment import find_descriptions
 from mien.recipe.recipe import Recipe

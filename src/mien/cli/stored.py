@@ -27,7 +27,7 @@ from mien.cli.shared import (
 from mien.errors import ItemsFailedError, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from mien.evaluate.words import WordsAudit
+    from mien.evaluate.descriptions.description_audit import WordsAudit
     from mien.experiment import Experiment
 
 __all__ = ["commands"]

@@ -29,9 +29,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mien.errors import DataError
-from mien.evaluate.metrics import Metric, average_precisions
-from mien.evaluate.ranked import Rankings, Weights
-from mien.evaluate.weighted import Resampled, resampled
+from mien.evaluate.metrics.rank_kernel import Rankings, Weights
+from mien.evaluate.metrics.table import Metric, average_precisions
+from mien.evaluate.metrics.weighted import Resampled, resampled
 
 __all__ = ["RESAMPLES", "Asked", "Interval", "difference", "interval", "intervals", "label_intervals"]
 

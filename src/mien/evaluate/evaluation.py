@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from mien.evaluate.asked import metrics_of
-from mien.evaluate.calibrate import Calibration
-from mien.evaluate.examples import examples_file, write_examples
-from mien.evaluate.results import (
+from mien.evaluate.calibration.calibrate import Calibration
+from mien.evaluate.metrics.metric_inputs import metrics_of
+from mien.evaluate.results.build import (
     EVALUATION,
     Look,
     Results,
@@ -24,6 +23,7 @@ from mien.evaluate.results import (
     score_rows,
     write_results,
 )
+from mien.evaluate.results.examples import examples_file, write_examples
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe.recipe import EvaluateOptions
 from mien.types import Description, Sample

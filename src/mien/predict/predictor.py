@@ -24,7 +24,7 @@ from mien.describe.prompts import asked
 from mien.describe.requests import Question, Questioner
 from mien.describe.retry import Outcome, ask
 from mien.errors import DataError, MienError, RunError
-from mien.evaluate.calibrate import CALIBRATION, Calibration, read_calibration
+from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.features.image_reader import squares_of
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource

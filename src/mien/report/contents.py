@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import RunError
-from mien.evaluate.calibrate import Calibration, read_calibration
-from mien.evaluate.examples import Example, examples_file, read_examples
-from mien.evaluate.results import EVALUATION, RESULTS, LabelRow, Results, label_rows, read_results
+from mien.evaluate.calibration.calibrate import Calibration, read_calibration
+from mien.evaluate.descriptions.description_audit import WordsAudit, read_words
+from mien.evaluate.results.build import EVALUATION, RESULTS, LabelRow, Results, label_rows, read_results
+from mien.evaluate.results.examples import Example, examples_file, read_examples
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.evaluate.words import WordsAudit, read_words
 from mien.runs import Run, RunManifest
 
 __all__ = ["Contents", "gather"]

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mien.evaluate.calibrate import Calibration
-from mien.evaluate.reliability import Bin, reliability
-from mien.evaluate.results import CalibrationRow, DimensionRow, LabelRow, Look
+from mien.evaluate.calibration.calibrate import Calibration
+from mien.evaluate.calibration.reliability import Bin, reliability
+from mien.evaluate.results.build import CalibrationRow, DimensionRow, LabelRow, Look
 from mien.evaluate.scores import SplitScores
 from mien.report.charts import Scale
 from mien.report.tables import number

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from mien import __version__
 from mien.errors import RunError
-from mien.evaluate.metrics import POSITIVE
+from mien.evaluate.metrics.table import POSITIVE
 from mien.report.contents import Contents, gather
 from mien.report.fitted import Fitted, dimension_lines, fitted_section, label_figures, seen_often
 from mien.report.gallery import best_and_worst

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mien.evaluate.metrics import METRICS
-from mien.evaluate.results import Difference, LabelRow, ResultRow
+from mien.evaluate.metrics.table import METRICS
+from mien.evaluate.results.build import Difference, LabelRow, ResultRow
 from mien.report.charts import Scale, Whisker, scale_over
 
 __all__ = [

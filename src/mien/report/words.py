@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from mien.evaluate.gold import LabelNaming
-from mien.evaluate.verdict import Level
-from mien.evaluate.words import WordsAudit
+from mien.evaluate.descriptions.description_audit import WordsAudit
+from mien.evaluate.descriptions.findings import Level
+from mien.evaluate.descriptions.label_agreement import LabelNaming
 from mien.report.charts import Scale
 from mien.report.tables import number
 

@@ -7,7 +7,7 @@ Knows nothing about: models, inputs.
 from collections.abc import Mapping, Sequence
 
 from mien.errors import ConfigError
-from mien.evaluate.metrics import METRICS, Metric, metric, primary_metric
+from mien.evaluate.metrics.table import METRICS, Metric, metric, primary_metric
 from mien.labels import LabelSet
 from mien.recipe.recipe import TrainOptions
 from mien.types import Sample

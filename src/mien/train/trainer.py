@@ -19,7 +19,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mien.errors import DataError
-from mien.evaluate.asked import value_of
+from mien.evaluate.metrics.metric_inputs import value_of
 from mien.evaluate.scorer import score_split
 from mien.recipe.recipe import Recipe
 from mien.train.average import WeightAverage

@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 
 from mien.chance import random_precision
 from mien.errors import DataError
-from mien.evaluate.truth import Labels, check, positives, rate_labels
+from mien.evaluate.metrics.truth import Labels, check, positives, rate_labels
 
 __all__ = [
     "average_precisions",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from mien.evaluate.rows import Look
+from mien.evaluate.results.results import Look
 from mien.runs import Run
 
 __all__ = ["read_looks", "record_look"]

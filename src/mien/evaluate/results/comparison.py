@@ -19,9 +19,9 @@ from typing import Any
 from mien.digests import digest
 from mien.errors import DataError, UsageError
 from mien.evaluate.bootstrap import RESAMPLES
-from mien.evaluate.looks import read_looks
-from mien.evaluate.published import Published
-from mien.evaluate.results import Look, ResultRow, Results, compare, score_rows
+from mien.evaluate.results.build import Look, ResultRow, Results, compare, score_rows
+from mien.evaluate.results.published import Published
+from mien.evaluate.results.split_accesses import read_looks
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from mien.errors import RunError
-from mien.evaluate.rows import (
+from mien.evaluate.results.results import (
     CalibrationRow,
     Difference,
     DimensionRow,

@@ -22,10 +22,10 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from mien.errors import ConfigError, DataError, RunError
-from mien.evaluate.likelihood import best_slope, line_of_label, log_odds, sigmoid
+from mien.evaluate.calibration.likelihood import best_slope, line_of_label, log_odds, sigmoid
+from mien.evaluate.calibration.thresholds import ThresholdRule, fit_thresholds
+from mien.evaluate.metrics.truth import Labels, positives, true_classes
 from mien.evaluate.scores import SplitScores
-from mien.evaluate.thresholds import ThresholdRule, fit_thresholds
-from mien.evaluate.truth import Labels, positives, true_classes
 from mien.labels import LabelSet
 from mien.runs import atomic_write_json
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.errors import DataError
 from mien.evaluate.bootstrap import Asked
-from mien.evaluate.metrics import Metric, default_metrics, metric
+from mien.evaluate.metrics.table import Metric, default_metrics, metric
 from mien.evaluate.scores import SplitScores
 
 __all__ = ["asked_of", "metrics_of", "value_of"]

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.evaluate.naming import plain
+from mien.evaluate.descriptions.label_naming import plain
 from mien.types import Finish
 
 __all__ = [

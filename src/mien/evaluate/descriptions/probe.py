@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mien.evaluate.bootstrap import interval
-from mien.evaluate.metrics import chance, metric
+from mien.evaluate.metrics.table import chance, metric
 from mien.labels import LabelSet
 
 __all__ = ["FOLDS", "LEAST", "Probe", "Telling", "probe"]

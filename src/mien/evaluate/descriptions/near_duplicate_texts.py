@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.evaluate.prose import words
+from mien.evaluate.descriptions.text_statistics import words
 
 __all__ = ["Sameness", "compare_texts"]
 

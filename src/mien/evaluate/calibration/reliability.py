@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mien.errors import DataError
-from mien.evaluate.truth import Labels, check, positives, true_classes
+from mien.evaluate.metrics.truth import Labels, check, positives, true_classes
 
 __all__ = [
     "BINS",

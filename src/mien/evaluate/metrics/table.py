@@ -20,9 +20,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from mien.errors import ConfigError, DataError, unknown_name
-from mien.evaluate.by_label import f1_scores, predicted_labels, roc_areas, true_labels
-from mien.evaluate.dimensions import mean_r2, vad_mae
-from mien.evaluate.precision import (
+from mien.evaluate.calibration.reliability import (
+    brier,
+    brier_exclusive,
+    classwise_calibration_error,
+    top_label_calibration_error,
+)
+from mien.evaluate.metrics.average_precision import (
     average_precisions,
     mean_average_precision,
     mean_interpolated_precision,
@@ -31,13 +35,9 @@ from mien.evaluate.precision import (
     random_precisions,
     tail_labels,
 )
-from mien.evaluate.reliability import (
-    brier,
-    brier_exclusive,
-    classwise_calibration_error,
-    top_label_calibration_error,
-)
-from mien.evaluate.truth import POSITIVE, Labels, check, positives, true_classes
+from mien.evaluate.metrics.by_label import f1_scores, predicted_labels, roc_areas, true_labels
+from mien.evaluate.metrics.dimensions import mean_r2, vad_mae
+from mien.evaluate.metrics.truth import POSITIVE, Labels, check, positives, true_classes
 from mien.labels import BOLD, LabelSet
 from mien.types import DIMENSIONS
 

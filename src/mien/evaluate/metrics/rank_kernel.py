@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from mien.evaluate.truth import positives
+from mien.evaluate.metrics.truth import positives
 
 __all__ = ["RankedValues", "Rankings", "Weights", "divide"]
 

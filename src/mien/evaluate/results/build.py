@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 
 from mien.errors import DataError
-from mien.evaluate.asked import asked_of, metrics_of
 from mien.evaluate.bootstrap import (
     RESAMPLES,
     Interval,
@@ -21,13 +20,14 @@ from mien.evaluate.bootstrap import (
     intervals,
     label_intervals,
 )
-from mien.evaluate.by_label import f1_scores, predicted_labels, roc_areas, true_labels
-from mien.evaluate.calibrate import Calibration
-from mien.evaluate.dimensions import explained
-from mien.evaluate.metrics import METRICS, Metric, chance, metric, positives
-from mien.evaluate.precision import interpolated_precisions, tail_labels
-from mien.evaluate.results_file import EVALUATION, RESULTS, read_results, write_results
-from mien.evaluate.rows import (
+from mien.evaluate.calibration.calibrate import Calibration
+from mien.evaluate.calibration.thresholds import decide
+from mien.evaluate.metrics.average_precision import interpolated_precisions, tail_labels
+from mien.evaluate.metrics.by_label import f1_scores, predicted_labels, roc_areas, true_labels
+from mien.evaluate.metrics.dimensions import explained
+from mien.evaluate.metrics.metric_inputs import asked_of, metrics_of
+from mien.evaluate.metrics.table import METRICS, Metric, chance, metric, positives
+from mien.evaluate.results.results import (
     FEW,
     CalibrationRow,
     Difference,
@@ -37,8 +37,8 @@ from mien.evaluate.rows import (
     ResultRow,
     Results,
 )
+from mien.evaluate.results.results_file import EVALUATION, RESULTS, read_results, write_results
 from mien.evaluate.scores import SplitScores
-from mien.evaluate.thresholds import decide
 from mien.types import DIMENSIONS
 
 __all__ = [

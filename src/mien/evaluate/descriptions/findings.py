@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from mien.evaluate.gold import Naming
-from mien.evaluate.probe import Probe
-from mien.evaluate.prose import Prose
-from mien.evaluate.sameness import Sameness
+from mien.evaluate.descriptions.label_agreement import Naming
+from mien.evaluate.descriptions.near_duplicate_texts import Sameness
+from mien.evaluate.descriptions.probe import Probe
+from mien.evaluate.descriptions.text_statistics import Prose
 
 __all__ = ["Finding", "Level", "judge_gold", "judge_texts", "worst"]
 

@@ -16,8 +16,22 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from mien.evaluate.dimensions import mean_r2, vad_mae
-from mien.evaluate.metrics import (
+from mien.evaluate.calibration.reliability import (
+    BINS,
+    Judged,
+    bins_of,
+    brier,
+    brier_exclusive,
+    classwise_calibration_error,
+    each_label,
+    squared_errors,
+    top_label,
+    top_label_calibration_error,
+)
+from mien.evaluate.metrics.average_precision import tail_labels
+from mien.evaluate.metrics.dimensions import mean_r2, vad_mae
+from mien.evaluate.metrics.rank_kernel import Rankings, Weights, divide
+from mien.evaluate.metrics.table import (
     POSITIVE,
     Metric,
     MetricFunction,
@@ -31,20 +45,6 @@ from mien.evaluate.metrics import (
     mean_tail_precision,
     positives,
     true_classes,
-)
-from mien.evaluate.precision import tail_labels
-from mien.evaluate.ranked import Rankings, Weights, divide
-from mien.evaluate.reliability import (
-    BINS,
-    Judged,
-    bins_of,
-    brier,
-    brier_exclusive,
-    classwise_calibration_error,
-    each_label,
-    squared_errors,
-    top_label,
-    top_label_calibration_error,
 )
 from mien.types import DIMENSIONS
 

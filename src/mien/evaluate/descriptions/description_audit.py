@@ -16,13 +16,13 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from mien.errors import DataError, RunError
-from mien.evaluate.gold import Naming, compare_names
-from mien.evaluate.metrics import positives
-from mien.evaluate.naming import Namer
-from mien.evaluate.probe import Probe, probe
-from mien.evaluate.prose import Prose, read_prose
-from mien.evaluate.sameness import Sameness, compare_texts
-from mien.evaluate.verdict import Finding, Level, judge_gold, judge_texts, worst
+from mien.evaluate.descriptions.findings import Finding, Level, judge_gold, judge_texts, worst
+from mien.evaluate.descriptions.label_agreement import Naming, compare_names
+from mien.evaluate.descriptions.label_naming import Namer
+from mien.evaluate.descriptions.near_duplicate_texts import Sameness, compare_texts
+from mien.evaluate.descriptions.probe import Probe, probe
+from mien.evaluate.descriptions.text_statistics import Prose, read_prose
+from mien.evaluate.metrics.table import positives
 from mien.labels import LabelSet
 from mien.runs import atomic_write_json
 from mien.types import Failure, Finish

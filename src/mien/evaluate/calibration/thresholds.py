@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from mien.errors import unknown_name
-from mien.evaluate.truth import Labels, check, positives
+from mien.evaluate.metrics.truth import Labels, check, positives
 
 __all__ = ["DEFAULT_THRESHOLD", "ThresholdRule", "decide", "fit_thresholds"]
 

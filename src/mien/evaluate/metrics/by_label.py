@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mien.evaluate.truth import POSITIVE, Labels, check, positives, rate_labels, true_classes
+from mien.evaluate.metrics.truth import POSITIVE, Labels, check, positives, rate_labels, true_classes
 
 __all__ = ["f1_scores", "predicted_labels", "roc_areas", "true_labels"]
 

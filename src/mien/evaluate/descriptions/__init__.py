@@ -1,0 +1,1 @@
+"""The audit of descriptions: their language, accuracy, and leaks of the answer."""

@@ -1,0 +1,1 @@
+"""Results of runs, with confidence intervals, and their comparison."""
