@@ -4,8 +4,8 @@
 
 Prints JSON. Eight frames spread over a clip of 10 s, 640 x 360, at 25 frames a second, coded by x264 with a
 key frame every so many frames. Bare: open, and for each frame seek, decode to it, make it a picture. Ours:
-`mien.media.clips.read_frames`, which also numbers the frames exactly. In turn, in one process; the ratio is that of
-the medians, its spread that of the rounds' own ratios (tenth and ninetieth percentile).
+`mien.media.clips.read_frames`, which also numbers the frames exactly. In turn, in one process; the ratio
+is that of the medians, its spread that of the rounds' own ratios (tenth and ninetieth percentile).
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is loaded
 
 import numpy as np
 
-from mien import pipeline
 from mien.ablation.grid import Grid, load_grid
 from mien.ablation.study import ablate
 from mien.evaluate.bootstrap import difference
@@ -45,7 +44,8 @@ from mien.evaluate.metrics.average_precision import tail_labels
 from mien.evaluate.metrics.table import metric
 from mien.evaluate.results.build import LabelRow, compare
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.experiment import reopen
+from mien.workflow import steps as pipeline
+from mien.workflow.experiment import reopen
 
 RECIPES: Final = Path(__file__).resolve().parent.parent / "recipes"
 GRIDS: Final = ("modality", "words", "box", "missing", "loss")

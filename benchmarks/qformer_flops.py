@@ -24,11 +24,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien.labels import EMOTIC
+from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
 from mien.recipe.recipe import Recipe
-from mien.train.fresh import Sizes, fresh_classifier
 from mien.train.losses import make_loss
-from mien.train.optimise import clip_gradients, make_optimizer
+from mien.train.optimizer import clip_gradients, make_optimizer
 from mien.train.precision import Precision
 
 VOCABULARY = 30522
@@ -49,9 +49,9 @@ class Step:
             },
         }
         recipe = Recipe.parse(table, where="benchmark")
-        sizes = Sizes(label_set=EMOTIC, image_dim=options.image_dim, vocab_size=VOCABULARY)
+        sizes = InputSpec(label_set=EMOTIC, image_dim=options.image_dim, vocab_size=VOCABULARY)
         self.device = torch.device(options.device)
-        self.classifier: Classifier = fresh_classifier(recipe, sizes).to(self.device).train()
+        self.classifier: Classifier = build_classifier(recipe, sizes).to(self.device).train()
         self.optimizer = make_optimizer(self.classifier, recipe.train)
         self.loss = make_loss(recipe.train, EMOTIC)
         self.precision = Precision(options.precision, self.device)

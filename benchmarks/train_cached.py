@@ -36,7 +36,7 @@ from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
 from mien.recipe.recipe import ModelOptions, TrainOptions
 from mien.train.losses import make_loss
-from mien.train.optimise import clip_gradients, make_optimizer
+from mien.train.optimizer import clip_gradients, make_optimizer
 from mien.types import Box, Subject
 
 SIZE, BATCH, WORDS = 144, 32, 400

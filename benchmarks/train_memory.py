@@ -24,10 +24,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
+from mien.batches.batch import Images, SplitData, Texts, make_split
 from mien.features.cache import FeatureFile
 from mien.labels import EMOTIC
 from mien.recipe.recipe import Recipe
-from mien.train.batch import Images, SplitData, Texts, make_split
 from mien.train.trainer import Trainer
 from mien.types import Sample, Subject, Target
 

@@ -5,7 +5,8 @@ import pytest
 import typer
 
 from mien import __version__
-from mien.cli import entry, main
+from mien.cli import entry_point as entry
+from mien.cli import main
 from mien.errors import MienError
 
 Capture = pytest.CaptureFixture[str]
@@ -106,7 +107,7 @@ def test_the_exit_code_of_a_command_is_handed_on(monkeypatch: pytest.MonkeyPatch
 
 def test_a_closed_pipe_is_no_defect() -> None:
     code = (
-        "import os, sys, mien.cli.entry as cli\n"
+        "import os, sys, mien.cli.entry_point as cli\n"
         "def app(*a, **k):\n"
         "    print('x' * 100_000, flush=True)\n"
         "cli.app = app\n"

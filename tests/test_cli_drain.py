@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mien.cli import drain as module
-from mien.cli.drain import Drain, draining
+from mien.cli import signals as module
+from mien.cli.signals import Drain, draining
 
 
 @pytest.fixture(autouse=True)

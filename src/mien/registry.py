@@ -33,9 +33,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "vllm": "mien.describe.vllm:VllmEngine",
         },
         "fusion": {
-            "concat": "mien.model.late:ConcatFusion",
+            "concat": "mien.model.late_fusion:ConcatFusion",
             "cross_attention": "mien.model.fusion:CrossAttentionFusion",
-            "gated": "mien.model.late:GatedFusion",
+            "gated": "mien.model.late_fusion:GatedFusion",
             "image_only": "mien.model.fusion:ImageOnlyFusion",
             "qformer": "mien.model.fusion:QFormerFusion",
             "text_only": "mien.model.fusion:TextOnlyFusion",

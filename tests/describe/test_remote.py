@@ -200,7 +200,8 @@ def test_what_changes_speed_and_place_does_not() -> None:
 
 def test_opening_and_its_signature_load_no_client() -> None:
     code = (
-        "import sys; from mien.describe.remote.engine import RemoteEngine; from mien.recipe.recipe import RunOptions;"
+        "import sys; from mien.describe.remote.engine import RemoteEngine;"
+        "from mien.recipe.recipe import RunOptions;"
         "RemoteEngine('m', run=RunOptions()).signature;"
         "sys.exit(any(name in sys.modules for name in ('httpx2', 'openai', 'torch')))"
     )

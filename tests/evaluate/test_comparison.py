@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mien.cli.render_runs import show_comparison
 from mien.errors import DataError, RunError, UsageError
 from mien.evaluate.results.build import Look, compare
 from mien.evaluate.results.comparison import compare_runs
@@ -19,7 +20,6 @@ from mien.evaluate.scores import SplitScores, scores_file
 from mien.labels import EMOTIC
 from mien.recipe.recipe import EvaluateOptions, ModelOptions, Recipe, TrainOptions
 from mien.runs import Run
-from mien.shows import show_comparison
 
 
 def scores(seed: int, *, signal: float, rows: int = 60) -> SplitScores:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from mien.batches.batch import SplitData, Texts
 from mien.errors import DataError
 from mien.evaluate.scorer import BatchSource, score_split
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
 from mien.recipe.recipe import ModelOptions
-from mien.train.batch import SplitData, Texts
 
 _ROWS, _VOCABULARY = 23, 40
 

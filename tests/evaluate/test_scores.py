@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.batches.batch import image_groups
 from mien.errors import DataError, RunError
-from mien.evaluate.scores import SplitScores, picture_groups, scores_file
+from mien.evaluate.scores import SplitScores, scores_file
 from mien.labels import LabelSet
 from mien.types import Sample, Subject
 
@@ -97,5 +98,5 @@ def test_people_in_one_picture_share_a_group() -> None:
         Sample(subject=Subject.still(name, Path(picture)), target=None, split="test")
         for name, picture in (("a", "x.jpg"), ("b", "x.jpg"), ("c", "y.jpg"))
     ]
-    first, second, third = picture_groups(samples)
+    first, second, third = image_groups(samples)
     assert first == second != third

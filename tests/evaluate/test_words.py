@@ -12,6 +12,7 @@ import pytest
 from tests.shared_data import shared
 from tests.spoken_rows import FILLER, finding, honest, plain, rows_with
 
+from mien.cli.render_data import show_words
 from mien.errors import RunError
 from mien.evaluate.descriptions.description_audit import (
     WORDS,
@@ -20,7 +21,6 @@ from mien.evaluate.descriptions.description_audit import (
     read_words,
     write_words,
 )
-from mien.inventories import show_words
 from mien.labels import CAERS, EMOTIC
 
 # --- Real answers ---

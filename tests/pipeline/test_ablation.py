@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from mien.ablation.grid import Grid, load_grid
-from mien.ablation.runs import jobs_of
-from mien.ablation.stock import check, describe_missing, encode_missing, open_whole
+from mien.ablation.inputs import check, describe_missing, encode_missing, open_whole
+from mien.ablation.jobs import jobs_of
 from mien.ablation.study import ablate
 from mien.cli import main
 from mien.errors import ConfigError, DataError, MienError, UnknownNameError, WeightsError
 from mien.evaluate.results.split_accesses import read_looks
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.train.checkpoint import load_trained
+from mien.model.checkpoint import load_trained
 
 ROOT = Path(__file__).parent.parent.parent
 # Those of the embedded models; the others need weights that are nowhere here.

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mien.ablation.grid import load_grid
-from mien.ablation.runs import jobs_of
-from mien.ablation.stock import encode_missing, open_whole
+from mien.ablation.inputs import encode_missing, open_whole
+from mien.ablation.jobs import jobs_of
 
 BASE = """name = "tiny"
 [data]

@@ -12,10 +12,7 @@ import torch
 from tests.tiny_clip import build_tiny_clip
 
 from mien.cli import main
-from mien.experiment import open_experiment
-from mien.recipe.load import load_recipe
-from mien.train import loop
-from mien.train.checkpoint import (
+from mien.model.checkpoint import (
     MODEL_FILE,
     PREVIOUS_FILE,
     RESUME_FILE,
@@ -23,7 +20,10 @@ from mien.train.checkpoint import (
     read_tensors,
     write_tensors,
 )
+from mien.recipe.load import load_recipe
+from mien.train import loop
 from mien.train.trainer import Trainer
+from mien.workflow.experiment import open_experiment
 
 RECIPE = """
 name = "tiny"

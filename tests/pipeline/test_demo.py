@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mien.demo import VARIANTS, run_demo
+from mien.ablation.demo import VARIANTS, run_demo
 
 SMALL = (
     "data.options={ train = 24, val = 12, test = 16 }",

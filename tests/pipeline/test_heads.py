@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from mien import pipeline
 from mien.cli import main
 from mien.errors import ConfigError, DataError
 from mien.evaluate.results.comparison import compare_runs
-from mien.experiment import Experiment, open_experiment
 from mien.recipe.load import parse_recipe
+from mien.workflow import steps as pipeline
+from mien.workflow.experiment import Experiment, open_experiment
 
 TABLE: dict[str, Any] = {
     "name": "tiny",

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mien.cli import main
-from mien.train.checkpoint import MODEL_FILE, PREVIOUS_FILE, RESUME_FILE, read_tensors
+from mien.model.checkpoint import MODEL_FILE, PREVIOUS_FILE, RESUME_FILE, read_tensors
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mien import pipeline
-from mien.experiment import open_experiment
 from mien.playhouse.layouts.bold import compose, write_bold
 from mien.recipe.load import load_recipe
+from mien.workflow import steps as pipeline
+from mien.workflow.experiment import open_experiment
 
 ROOT = Path(__file__).parent.parent.parent
 COUNTS = {"train": 10, "val": 6, "test": 6}

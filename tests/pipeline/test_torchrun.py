@@ -10,7 +10,7 @@ import pytest
 from tests.train.near_weights import assert_near
 
 from mien.cli import main
-from mien.train.checkpoint import load_trained
+from mien.model.checkpoint import load_trained
 
 ROOT = Path(__file__).parents[2]
 # Without dropout, whose random numbers differ by process; 22 rows are uneven parts of two. Where a gradient

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mien import pipeline
 from mien.cli import main
 from mien.errors import DataError, RunError
-from mien.experiment import Experiment, open_experiment
+from mien.model.checkpoint import MODEL_FILE
 from mien.recipe.load import parse_recipe
-from mien.train.checkpoint import MODEL_FILE
+from mien.workflow import steps as pipeline
+from mien.workflow.experiment import Experiment, open_experiment
 
 TABLE = {
     "name": "tiny",

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.batches.builder import InputBuilder
 from mien.describe.engine import FakeEngine, FakeOptions
 from mien.errors import DataError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS
+from mien.model.checkpoint import load_trained
 from mien.predict.predictor import Predictor
 from mien.recipe.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, TrainOptions
-from mien.train.checkpoint import load_trained
 from mien.train.fit import fit
-from mien.train.inputs import InputBuilder
 from mien.types import Box, ImageRef, Sample, Subject, Target
 
 FRAMES = 3

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from tests.predict.conftest import Made
 
+from mien.batches.builder import InputBuilder
 from mien.describe.engine import FakeEngine, FakeOptions, open_engine
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
@@ -21,9 +22,8 @@ from mien.errors import BoxError, EngineError, ImageError, MienError, RunError, 
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS
 from mien.media.images import Marking
+from mien.model.checkpoint import load_trained, save_trained
 from mien.predict.predictor import Predictor
-from mien.train.checkpoint import load_trained, save_trained
-from mien.train.inputs import InputBuilder
 from mien.types import Box, Description, Prediction, Subject
 
 Make = Callable[..., Made]

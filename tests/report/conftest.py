@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.batches.batch import image_groups
 from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.evaluation import keep_split, write_evaluation
 from mien.evaluate.results.build import RESULTS, Look, Results, compare, label_rows, score_rows, write_results
-from mien.evaluate.scores import SplitScores, picture_groups
+from mien.evaluate.scores import SplitScores
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import annotate, score_emotions
@@ -78,7 +79,7 @@ def scores_of(
         split="test",
         label_set=label_set,
         ids=ids,
-        groups=picture_groups(play.samples),
+        groups=image_groups(play.samples),
         scores=(1 / (1 + np.exp(-logits))).astype(np.float32),
         targets=targets,
         dimensions=(truth + 0.08 * noise).astype(np.float32) if dimensions else None,

@@ -22,9 +22,9 @@ from mien.data.dataset import Card, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
 from mien.recipe.recipe import DataOptions
-from mien.report.audit import write_audit
-from mien.report.kinds import GRAVITIES, kind_of
-from mien.report.pictures import with_box
+from mien.report.audit.page import write_audit
+from mien.report.audit.problem_kinds import GRAVITIES, kind_of
+from mien.report.embedded_images import with_box
 from mien.types import Box, Problem, Target
 
 _HOSTILE = (

@@ -11,8 +11,8 @@ from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.results.build import LabelRow, Look, calibration_rows
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
-from mien.report.fitted import fitted_section, label_figures, seen_often
-from mien.report.page import report
+from mien.report.run.calibration import fitted_section, label_figures, seen_often
+from mien.report.run.page import report
 
 PAIR = LabelSet(name="pair", labels=("Peace", "Fear"), exclusive=False)
 

@@ -15,7 +15,7 @@ from sklearn.metrics import label_ranking_average_precision_score
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
-from mien.report.gallery import Card, best_and_worst, rate
+from mien.report.run.gallery import Card, best_and_worst, rate
 from mien.types import Box
 
 _SET = LabelSet(name="mood", labels=("Glad", "Sad", "Cross"), exclusive=False)

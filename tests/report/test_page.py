@@ -14,7 +14,7 @@ from mien.evaluate.evaluation import keep_split, write_evaluation
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
 from mien.recipe.recipe import EvaluateOptions, Recipe
-from mien.report.page import report
+from mien.report.run.page import report
 from mien.runs import Run
 from mien.types import Sample, Subject, Target
 

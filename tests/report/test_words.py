@@ -12,8 +12,8 @@ from tests.spoken_rows import honest, plain, rows_with
 from mien.errors import RunError
 from mien.evaluate.descriptions.description_audit import WORDS, WordsAudit, WordsRow, audit_words, write_words
 from mien.labels import CAERS, EMOTIC, LabelSet
-from mien.report.page import report
-from mien.report.words import words_view
+from mien.report.run.descriptions import words_view
+from mien.report.run.page import report
 from mien.runs import Run
 
 _EVIL = "<script>alert(1)</script>"

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from mien.batches.batch import Images, SplitData, Texts, make_split
 from mien.features.cache import FeatureFile, FeatureReader
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.labels import LabelSet
 from mien.recipe.recipe import Recipe
-from mien.train.batch import Images, SplitData, Texts, make_split
 from mien.types import Sample, Subject, Target
 
 TOKENS, DIM = 4, 12

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien.batches.batch import SplitData, make_split, shuffled_batches
 from mien.errors import DataError
 from mien.labels import CAERS, EMOTIC
-from mien.train.batch import SplitData, make_split, shuffled_batches
 from mien.types import Sample, Subject, Target
 
 MakeSplit = Callable[..., SplitData]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mien.batches.batch import SplitData
 from mien.errors import RunError
+from mien.model.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors, write_tensors
 from mien.recipe.recipe import Recipe
-from mien.train.batch import SplitData
-from mien.train.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors, write_tensors
 from mien.train.loop import train
 
 MakeSplit = Callable[..., SplitData]
@@ -52,7 +52,7 @@ def test_loading_does_not_disturb_random_numbers(run: Path) -> None:
 
 def test_refuses_inputs_of_another_make_if_it_uses_them(run: Path, make: MakeSplit) -> None:
     trained = load_trained(run)
-    trained.check(make("test", 10, seed=5))
+    trained.check(make("test", 10, seed=5).spec, "test")
     for other, what in (
         (make("test", 10, signature="another"), "the image features another, .* with encoder"),
         (make("test", 10, image=False), "no image features"),
@@ -60,7 +60,7 @@ def test_refuses_inputs_of_another_make_if_it_uses_them(run: Path, make: MakeSpl
         (make("test", 10, exclusive=True), "the label set 'one_of', .* 'toy'"),
     ):
         with pytest.raises(RunError, match=what):
-            trained.check(other)
+            trained.check(other.spec, "test")
 
 
 def test_a_model_without_text_asks_for_no_tokenizer(
@@ -70,7 +70,7 @@ def test_a_model_without_text_asks_for_no_tokenizer(
     train(recipe({"fusion": "image_only"}, {"epochs": 1}), data, val, tmp_path / "run")
     trained = load_trained(tmp_path / "run")
     assert (trained.vocab_size, trained.tokenizer_signature) == (None, None)
-    trained.check(make("test", 10, text=False))
+    trained.check(make("test", 10, text=False).spec, "test")
 
 
 def test_no_model_and_an_unfinished_one_are_told_apart(tmp_path: Path) -> None:

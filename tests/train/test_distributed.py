@@ -11,9 +11,9 @@ import pytest
 import torch
 from tests.train.near_weights import assert_near
 
+from mien.batches.batch import SplitData
+from mien.model.checkpoint import load_trained
 from mien.recipe.recipe import Recipe
-from mien.train.batch import SplitData
-from mien.train.checkpoint import load_trained
 from mien.train.distributed import ALONE, World, join
 from mien.train.trainer import Trainer
 

@@ -11,14 +11,14 @@ import torch
 import transformers
 from PIL import Image
 
+from mien.batches.batch import SplitData
+from mien.batches.builder import InputBuilder
 from mien.errors import DataError, WeightsError
 from mien.features.encode import EncodeProgress
 from mien.labels import LabelSet
+from mien.model.checkpoint import load_trained
 from mien.recipe.recipe import Recipe
-from mien.train.batch import SplitData
-from mien.train.checkpoint import load_trained
 from mien.train.fit import fit
-from mien.train.inputs import InputBuilder
 from mien.types import Box, Description, Sample, Subject, Target
 
 LABELS = LabelSet(name="toy", labels=("light", "dark"), exclusive=False)
@@ -113,9 +113,8 @@ def test_trainings_share_the_cache(
         )  # fmt: skip
     assert sum(event.done == event.total for event in events) == 2  # train and val, the first time
     builder = InputBuilder.from_recipe(recipe(), tmp_path / "cache")
-    load_trained(tmp_path / "qformer").check(
-        builder.split("val", samples["val"], LABELS, descriptions=descriptions(samples))
-    )
+    data = builder.split("val", samples["val"], LABELS, descriptions=descriptions(samples))
+    load_trained(tmp_path / "qformer").check(data.spec, "val")
 
 
 def test_one_split_serves_every_fusion(

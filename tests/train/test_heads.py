@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from mien.batches.batch import SplitData
 from mien.errors import ConfigError, UnknownNameError
 from mien.evaluate.metrics.metric_inputs import value_of
 from mien.evaluate.metrics.table import METRICS
 from mien.evaluate.scorer import score_split
+from mien.model.checkpoint import load_trained
 from mien.recipe.recipe import Recipe
 from mien.runs import Run
-from mien.train.batch import SplitData
-from mien.train.checkpoint import load_trained
 from mien.train.loop import train
 
 MakeSplit = Callable[..., SplitData]

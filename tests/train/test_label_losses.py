@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from mien.batches.batch import SplitData
 from mien.errors import ConfigError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS, EMOTIC
+from mien.model.checkpoint import load_trained
 from mien.model.classifier import ClassifierOutput
 from mien.recipe.recipe import Recipe, TrainOptions
 from mien.runs import Run
-from mien.train.batch import SplitData
-from mien.train.checkpoint import load_trained
 from mien.train.class_weights import LabelCounts, effective_number_weights, positive_weights
 from mien.train.label_losses import (
     asymmetric_loss,

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from mien.batches.batch import SplitData
 from mien.errors import ConfigError, DataError, RunError
+from mien.model.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors
 from mien.recipe.recipe import Recipe
 from mien.runs import Run
-from mien.train.batch import SplitData
-from mien.train.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors
 from mien.train.loop import TrainProgress, train
 
 MakeSplit = Callable[..., SplitData]

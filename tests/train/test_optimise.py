@@ -8,7 +8,7 @@ from torch import nn
 
 from mien.errors import ConfigError
 from mien.recipe.recipe import TrainOptions
-from mien.train.optimise import clip_gradients, learning_rate, make_optimizer, seed_step
+from mien.train.optimizer import clip_gradients, learning_rate, make_optimizer, seed_step
 
 
 def test_the_rate_rises_in_a_line_and_falls_along_a_cosine() -> None:

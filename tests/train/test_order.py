@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from mien.batches.batch import SplitData
+from mien.batches.loader import made_ahead
 from mien.recipe.recipe import TrainOptions
-from mien.train.batch import SplitData
-from mien.train.loader import made_ahead
-from mien.train.order import balanced_chances, epoch_order, wordless_rows
+from mien.train.sampling import balanced_chances, epoch_order, wordless_rows
 
 MakeSplit = Callable[..., SplitData]
 

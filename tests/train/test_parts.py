@@ -5,15 +5,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from mien.batches.batch import SplitData
 from mien.errors import ConfigError
 from mien.labels import EMOTIC
+from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
 from mien.recipe.recipe import Recipe, TrainOptions
-from mien.train.batch import SplitData
 from mien.train.distributed import ALONE
-from mien.train.fresh import Sizes, fresh_classifier
-from mien.train.optimise import make_optimizer, set_rate
-from mien.train.parts import freeze, lr_factors, part_of
+from mien.train.optimizer import make_optimizer, set_rate
+from mien.train.parameter_groups import freeze, lr_factors, part_of
 from mien.train.trainer import Trainer
 
 
@@ -21,7 +21,7 @@ def classifier(fusion: str = "qformer") -> Classifier:
     recipe = Recipe.parse(
         {"name": "x", "model": {"fusion": fusion, "width": 16, "heads": 2, "layers": 3}}, where="test"
     )
-    return fresh_classifier(recipe, Sizes(label_set=EMOTIC, image_dim=8, vocab_size=20))
+    return build_classifier(recipe, InputSpec(label_set=EMOTIC, image_dim=8, vocab_size=20))
 
 
 def factors(model: Classifier, **table: object) -> dict[str, float]:

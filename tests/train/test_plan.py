@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from mien.batches.batch import SplitData
 from mien.labels import EMOTIC
+from mien.model.build import InputSpec
 from mien.recipe.recipe import Recipe
-from mien.train.batch import SplitData
 from mien.train.distributed import ALONE
-from mien.train.fresh import Sizes
 from mien.train.plan import Plan, Stock, plan
 from mien.train.trainer import Trainer
 
@@ -19,7 +19,7 @@ MakeRecipe = Callable[..., Recipe]
 
 
 def planned(recipe: Recipe, data: SplitData) -> Plan:
-    return plan(recipe, Sizes.of(data), num_samples=len(data), image_tokens=4, text_tokens=8)
+    return plan(recipe, data.spec, num_samples=len(data), image_tokens=4, text_tokens=8)
 
 
 @pytest.mark.parametrize("fusion", ["qformer", "concat", "image_only", "text_only"])
@@ -63,7 +63,7 @@ def test_activations_are_what_one_layer_is_known_to_keep(recipe: MakeRecipe) -> 
             recipe(
                 {"fusion": "image_only", "layers": layers, "width": 64, "num_queries": 8, "cross_every": 9}
             ),
-            Sizes(label_set=EMOTIC, image_dim=16, vocab_size=None, dimensions=False),
+            InputSpec(label_set=EMOTIC, image_dim=16, vocab_size=None, dimensions=False),
             num_samples=8,
             image_tokens=5,
         ).memory["activations"]
@@ -88,7 +88,7 @@ def test_json_has_the_sums_and_what_is_there(make: MakeSplit, recipe: MakeRecipe
 
     data = make("train", 16)
     stock = (Stock(split="train", samples=16, features=3, features_wanted=16, descriptions=None),)
-    found = plan(recipe(), Sizes.of(data), num_samples=16, image_tokens=4, text_tokens=3, stock=stock)
+    found = plan(recipe(), data.spec, num_samples=16, image_tokens=4, text_tokens=3, stock=stock)
     table = json.loads(json.dumps(found.to_json()))
     assert table["num_parameters"] == sum(table["parameters"].values())
     assert table["memory_total"] == sum(table["memory"].values())

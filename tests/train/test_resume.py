@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from mien.batches.batch import SplitData
 from mien.errors import DamagedError, DivergedError, RunError
 from mien.features.cache import FeatureReader
-from mien.recipe.recipe import Recipe
-from mien.runs import Run
-from mien.train.batch import SplitData
-from mien.train.checkpoint import (
+from mien.model.checkpoint import (
     BEST_FILE,
     LAST_FILE,
     MODEL_FILE,
@@ -24,6 +22,8 @@ from mien.train.checkpoint import (
     load_trained,
     read_tensors,
 )
+from mien.recipe.recipe import Recipe
+from mien.runs import Run
 from mien.train.divergence import LossWatch
 from mien.train.loop import TrainProgress, train
 from mien.train.trainer import Trainer
@@ -216,7 +216,7 @@ def test_label_sets_of_one_name_and_other_labels_are_told_apart(
     data = make("test", 8)
     swapped = replace(data.label_set, labels=("bright", "both", "stormy"))
     with pytest.raises(RunError, match="label 1 is 'both' here and 'stormy' there"):
-        load_trained(tmp_path / "run").check(replace(data, label_set=swapped))
+        load_trained(tmp_path / "run").check(replace(data, label_set=swapped).spec, "test")
 
 
 def test_the_last_weights_are_kept_if_asked_for(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -11,18 +11,18 @@ import torch
 from PIL import Image
 from tests.features.conftest import MAKERS, save_processor
 
+from mien.batches.batch import SplitData
+from mien.batches.builder import InputBuilder
 from mien.errors import WeightsError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS
+from mien.model.build import InputSpec, build_classifier
+from mien.model.checkpoint import MODEL_FILE, load_trained
 from mien.predict.predictor import Predictor
 from mien.recipe.recipe import Recipe
-from mien.train.batch import SplitData
-from mien.train.checkpoint import MODEL_FILE, load_trained
-from mien.train.fresh import Sizes, fresh_classifier
-from mien.train.inputs import InputBuilder
 from mien.train.loop import TrainProgress, train
-from mien.train.optimise import make_optimizer
-from mien.train.parts import lr_factors, part_of, rated
+from mien.train.optimizer import make_optimizer
+from mien.train.parameter_groups import lr_factors, part_of, rated
 from mien.train.plan import plan
 from mien.types import Box, Sample, Subject, Target
 
@@ -91,7 +91,7 @@ def test_an_encoder_that_learns_changes_and_a_frozen_one_in_its_place_equals_the
     learns = stage.recipe(train={"encoder": how, "encoder_lr": 0.01 if how == "full" else 0.1})
     stage.train(learns, tmp_path / "learns")
     assert not stage.cache.exists()  # features of what changes with every step are not kept
-    begun = fresh_classifier(learns, Sizes(label_set=CAERS, image_dim=16, vocab_size=None)).state_dict()
+    begun = build_classifier(learns, InputSpec(label_set=CAERS, image_dim=16, vocab_size=None)).state_dict()
     moved = [
         name
         for name, weight in weights(tmp_path / "learns").items()
@@ -150,7 +150,7 @@ def test_a_layer_in_the_middle_is_read_learned_and_loaded(stage: Stage, tmp_path
     )
     data = stage.split(recipe, "train")
     assert data.images is not None
-    found = plan(recipe, Sizes.of(data), num_samples=len(data), image_tokens=data.images.reader.num_tokens)
+    found = plan(recipe, data.spec, num_samples=len(data), image_tokens=data.images.reader.num_tokens)
     stage.train(recipe, tmp_path / "run")
     saved = {
         name: weight for name, weight in weights(tmp_path / "run").items() if name.startswith("encoder.")
@@ -200,8 +200,8 @@ def test_its_rate_is_its_own_and_falls_towards_the_pixels(stage: Stage) -> None:
     )
     names = [
         name
-        for name, _ in fresh_classifier(
-            recipe, Sizes(label_set=CAERS, image_dim=16, vocab_size=None)
+        for name, _ in build_classifier(
+            recipe, InputSpec(label_set=CAERS, image_dim=16, vocab_size=None)
         ).named_parameters()
     ]
     found = lr_factors(names, recipe.train)
@@ -222,8 +222,8 @@ def test_a_dry_run_counts_what_learns_of_it(stage: Stage, how: str) -> None:
     recipe = stage.recipe(train={"encoder": how, "lora_rank": 3})
     data = stage.split(recipe, "train")
     assert data.images is not None
-    found = plan(recipe, Sizes.of(data), num_samples=len(data), image_tokens=data.images.reader.num_tokens)
-    model = fresh_classifier(recipe, Sizes.of(data))
+    found = plan(recipe, data.spec, num_samples=len(data), image_tokens=data.images.reader.num_tokens)
+    model = build_classifier(recipe, data.spec)
     assert model.encoder is not None
     learning = sum(weight.numel() for weight in model.encoder.parameters() if weight.requires_grad)
     assert found.trained["encoder"] == learning
@@ -241,7 +241,7 @@ def test_layers_are_counted_from_the_last_that_learns(stage: Stage) -> None:
     table = {**BASE, "features": {"vision": str(stage.encoder), "layer": -2}}
     table["train"] = {**BASE["train"], "lr": 0.01, "encoder_lr": 0.01, "layer_decay": 0.5}
     recipe = Recipe.parse(table, where="test")
-    model = fresh_classifier(recipe, Sizes(label_set=CAERS, image_dim=16, vocab_size=None))
+    model = build_classifier(recipe, InputSpec(label_set=CAERS, image_dim=16, vocab_size=None))
     found = lr_factors(rated(model), recipe.train)
     by_layer = {
         layer: {factor for name, factor in found.items() if f"encoder.layers.{layer}." in name}

@@ -10,12 +10,12 @@ import pytest
 import torch
 from tests.train.near_weights import assert_near
 
+from mien.batches.batch import SplitData
 from mien.errors import ConfigError, DivergedError
+from mien.model.checkpoint import load_trained
 from mien.model.classifier import ClassifierOutput
 from mien.recipe.recipe import Recipe, RunOptions
 from mien.train.average import WeightAverage
-from mien.train.batch import SplitData
-from mien.train.checkpoint import load_trained
 from mien.train.loop import train
 from mien.train.precision import Precision
 from mien.train.speed import speed_up

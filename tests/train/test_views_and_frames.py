@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from tests.tiny_llava import build_tiny_llava
 
+from mien.batches.batch import SplitData
+from mien.batches.builder import InputBuilder
 from mien.errors import DataError, RunError
 from mien.labels import CAERS
+from mien.model.checkpoint import load_trained
 from mien.recipe.recipe import Recipe
-from mien.train.batch import SplitData
-from mien.train.checkpoint import load_trained
-from mien.train.inputs import InputBuilder
 from mien.train.loop import TrainProgress, train
-from mien.train.order import variants_of
+from mien.train.sampling import variants_of
 from mien.types import Box, ImageRef, Sample, Subject, Target
 
 BOX = Box(left=4, top=4, right=24, bottom=28)
@@ -77,13 +77,13 @@ def test_the_number_of_frames_and_views_reaches_the_trained_model(
     trained = load_trained(tmp_path / "run")
     assert (trained.num_frames, trained.num_views) == (3, 2)
     assert trained.classifier.fusion.places is not None
-    trained.check(data)
+    trained.check(data.spec, "train")
     others = splits(tmp_path, recipe, (2, 2))  # in the same cache
     with pytest.raises(RunError, match="number of frames 2, and the model was trained with 3"):
-        trained.check(others[1])
+        trained.check(others[1].spec, "val")
     one_view = splits(tmp_path, recipe_of(), (3, 3))
     with pytest.raises(RunError, match="number of views 1, and the model was trained with 2"):
-        trained.check(one_view[1])
+        trained.check(one_view[1].spec, "val")
 
 
 def test_train_and_val_with_other_numbers_of_frames_are_refused(

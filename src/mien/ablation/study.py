@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mien.ablation.grid import Grid
-from mien.ablation.runs import Job, jobs_of, train_and_score
-from mien.ablation.stock import Opened, Reused, check, describe_missing, encode_missing, open_whole
+from mien.ablation.inputs import Opened, Reused, check, describe_missing, encode_missing, open_whole
+from mien.ablation.jobs import Job, jobs_of, train_and_score
 from mien.describe.progress import Progress
 from mien.errors import ConfigError, RunError
 from mien.evaluate.evaluation import keep_split
@@ -23,10 +23,10 @@ from mien.evaluate.metrics.metric_inputs import metrics_of
 from mien.evaluate.metrics.table import default_metrics, metric
 from mien.evaluate.results.build import RESULTS, Results, compare, label_rows, score_rows, write_results
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.experiment import find_descriptions
 from mien.recipe.recipe import Recipe
-from mien.report.page import report
+from mien.report.run.page import report
 from mien.runs import Run
+from mien.workflow.experiment import find_descriptions
 
 __all__ = ["Ablation", "ablate", "ablation_folder"]
 

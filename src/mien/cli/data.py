@@ -47,8 +47,8 @@ def summary(
     as_json: AsJson = False,
 ) -> None:
     """Count people, pictures and labels of every split, and the chance level; opens no picture."""
+    from mien.cli.render_data import show_summary
     from mien.data.audit.summary import summarise
-    from mien.inventories import show_summary
 
     console = make_console(as_json)
     found = summarise(_dataset(what, root, options, overrides))
@@ -73,11 +73,11 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Open every picture and clip, find what is wrong and what is there twice, write a report."""
+    from mien.cli.render_data import show_verdict
     from mien.data.audit.agreement import agreement
     from mien.data.audit.summary import summarise
     from mien.data.audit.verify import verify as check
-    from mien.inventories import show_verdict
-    from mien.report.audit import write_audit
+    from mien.report.audit.page import write_audit
 
     console = make_console(as_json)
     recipe = _described(what, root, options, overrides)
@@ -222,6 +222,6 @@ def _described(
 
 
 def _open(recipe: Recipe) -> Dataset:
-    from mien.experiment import open_data
+    from mien.workflow.experiment import open_data
 
     return open_data(recipe, cache=cache_folder())

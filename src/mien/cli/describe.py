@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from mien.cli.drain import draining
 from mien.cli.shared import (
     AsJson,
     Out,
@@ -24,14 +23,15 @@ from mien.cli.shared import (
     make_console,
     read_recipe,
 )
+from mien.cli.signals import draining
 from mien.cli.stored import commands
 from mien.errors import ItemsFailedError
 
 if TYPE_CHECKING:
     from mien.describe.progress import DescribeSummary
     from mien.describe.shards import Shard
-    from mien.experiment import Experiment
     from mien.types import Failure
+    from mien.workflow.experiment import Experiment
 
 __all__ = ["describe"]
 
@@ -87,10 +87,11 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Describe every subject that is not described yet; what is given without a command."""
-    from mien import descriptions, pipeline
-    from mien import experiment as experiments
+    from mien.cli.render_data import show_preflight
     from mien.describe.shards import Shard
-    from mien.inventories import show_preflight
+    from mien.workflow import descriptions
+    from mien.workflow import experiment as experiments
+    from mien.workflow import steps as pipeline
 
     console = make_console(as_json)
     if cluster is not None:
@@ -124,7 +125,7 @@ def run(
 def _show_dry_run(ahead: Any, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from mien.inventories import show_preflight
+    from mien.cli.render_data import show_preflight
 
     make_console(as_json).result(asdict(ahead), None)
     if not as_json:
@@ -132,7 +133,7 @@ def _show_dry_run(ahead: Any, as_json: bool) -> None:
 
 
 def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None) -> dict[str, Any]:
-    from mien.descriptions import store_of
+    from mien.workflow.descriptions import store_of
 
     return {
         "described": summary.done,

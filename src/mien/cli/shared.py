@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from mien.console import Console
+    from mien.cli.console import Console
     from mien.recipe.recipe import Recipe
 
 __all__ = [
@@ -60,7 +60,7 @@ def cache_folder() -> Path:
 
 
 def make_console(as_json: bool) -> Console:
-    from mien.console import Console
+    from mien.cli.console import Console
 
     plain = not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR"))
     # Of the processes that torchrun starts, one speaks.

@@ -28,7 +28,7 @@ from mien.errors import ItemsFailedError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from mien.evaluate.descriptions.description_audit import WordsAudit
-    from mien.experiment import Experiment
+    from mien.workflow.experiment import Experiment
 
 __all__ = ["commands"]
 
@@ -49,9 +49,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Count what is described, failed and missing in every split."""
-    from mien import descriptions
+    from mien.cli.render_data import show_status
     from mien.describe.requests import Questioner
-    from mien.inventories import show_status
+    from mien.workflow import descriptions
 
     console = make_console(as_json)
     experiment = _experiment(recipe, overrides, out)
@@ -100,7 +100,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take in descriptions that were made elsewhere, for a recipe with describe.engine = "foreign"."""
-    from mien import descriptions
+    from mien.workflow import descriptions
 
     experiment = _experiment(recipe, overrides, out)
     found = descriptions.import_file(experiment, file)
@@ -157,8 +157,8 @@ def merge(
 
 def models(as_json: AsJson = False) -> None:
     """Show models that are known to describe well; any other image-text-to-text model works too."""
+    from mien.cli.render_data import show_models
     from mien.describe.local.known_models import listing
-    from mien.inventories import show_models
 
     found = listing()
     make_console(as_json).result({"models": found}, None)
@@ -168,8 +168,8 @@ def models(as_json: AsJson = False) -> None:
 
 def prompts(as_json: AsJson = False) -> None:
     """Show the prompts that a recipe may name."""
+    from mien.cli.render_data import show_prompts
     from mien.describe.prompts import listing
-    from mien.inventories import show_prompts
 
     found = listing()
     make_console(as_json).result({"prompts": found}, None)
@@ -193,7 +193,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Find out what the words are worth, and whether they were told the answer."""
-    from mien.inventories import show_words
+    from mien.cli.render_data import show_words
 
     console = make_console(as_json)
     found = _audit(recipe, overrides, out, splits, answers, labels)
@@ -210,7 +210,7 @@ def _audit(
     answers: Path | None,
     labels: str | None,
 ) -> WordsAudit:
-    from mien import descriptions
+    from mien.workflow import descriptions
 
     if (recipe is None) == (answers is None):
         raise UsageError(
@@ -225,7 +225,7 @@ def _audit(
 
 
 def _experiment(recipe: Path, overrides: list[str] | None, out: Path | None) -> Experiment:
-    from mien.experiment import open_experiment
+    from mien.workflow.experiment import open_experiment
 
     return open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
 

@@ -38,7 +38,7 @@ class ScoredBatch(Protocol):
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """A split with its answers, such as `mien.train.batch.SplitData`."""
+    """A split with its answers, such as `mien.batches.batch.SplitData`."""
 
     @property
     def split(self) -> str: ...

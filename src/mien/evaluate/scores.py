@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +18,9 @@ from jaxtyping import Float32
 from mien.errors import DataError, MienError, RunError
 from mien.labels import LabelSet
 from mien.runs import atomic_write_bytes
-from mien.types import DIMENSIONS, Sample
+from mien.types import DIMENSIONS
 
-__all__ = ["SplitScores", "picture_groups", "scores_file"]
+__all__ = ["SplitScores", "scores_file"]
 
 _SCHEMA: Final = 1
 # (sample, label) or (sample, dimension). Without names: a file may hold others, and says so in our words.
@@ -122,11 +121,6 @@ class SplitScores:
 def scores_file(run: Path, split: str) -> Path:
     """Where a run keeps the scores of a split."""
     return run / f"scores-{split}.npz"
-
-
-def picture_groups(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """The name of each sample's picture: people in one photo, or in one clip, share it."""
-    return tuple(str(sample.subject.images[0].path) for sample in samples)
 
 
 def _fields(about: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from mien.batches.batch import Texts
+from mien.batches.builder import view_markings
 from mien.describe.engine import Engine, Request, open_engine
 from mien.describe.prompts import asked
 from mien.describe.requests import Question, Questioner
@@ -29,12 +31,10 @@ from mien.features.image_reader import squares_of
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource
 from mien.media.images import Marking
+from mien.model.checkpoint import Trained, load_trained
 from mien.model.classifier import ClassifierOutput, scores_of
-from mien.train.batch import Texts
-from mien.train.checkpoint import Trained, load_trained
-from mien.train.encoder import vision_of
-from mien.train.identity import model_digest
-from mien.train.inputs import view_markings
+from mien.model.encoder import vision_of
+from mien.model.model_digest import model_digest
 from mien.types import DIMENSIONS, Description, Prediction, Subject
 
 __all__ = ["Predictor"]

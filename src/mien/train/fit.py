@@ -10,13 +10,13 @@ a split with images and texts serves every fusion, which takes what it uses.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mien.batches.builder import Descriptions, InputBuilder
 from mien.errors import DataError
 from mien.features.encode import EncodeProgress
 from mien.labels import LabelSet
+from mien.model.checkpoint import TrainResult
 from mien.model.fusion import fusion_class
 from mien.recipe.recipe import Recipe
-from mien.train.checkpoint import TrainResult
-from mien.train.inputs import Descriptions, InputBuilder
 from mien.train.loop import TrainProgress, train
 from mien.types import Sample
 

@@ -17,11 +17,9 @@ from typing import Final
 
 import torch
 
+from mien.batches.batch import SplitData
 from mien.errors import DamagedError, DivergedError, RunError
-from mien.recipe.recipe import Recipe
-from mien.runs import Run
-from mien.train.batch import SplitData
-from mien.train.checkpoint import (
+from mien.model.checkpoint import (
     BEST_FILE,
     LAST_FILE,
     MODEL_FILE,
@@ -32,6 +30,8 @@ from mien.train.checkpoint import (
     load_trained,
     save_trained,
 )
+from mien.recipe.recipe import Recipe
+from mien.runs import Run
 from mien.train.class_weights import LabelCounts
 from mien.train.distributed import ALONE, World
 from mien.train.trackers import Trackers

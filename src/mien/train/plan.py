@@ -20,13 +20,13 @@ from torch import Tensor
 
 from mien.features.device import open_device
 from mien.features.trainable_encoder import TrainableEncoder
+from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
 from mien.model.fusion import fusion_class
 from mien.recipe.recipe import Recipe
-from mien.train.fresh import Sizes, fresh_classifier
 from mien.train.losses import make_loss
-from mien.train.optimise import make_optimizer
-from mien.train.parts import freeze, part_of
+from mien.train.optimizer import make_optimizer
+from mien.train.parameter_groups import freeze, part_of
 from mien.train.precision import Precision
 from mien.train.speed import speed_up
 
@@ -94,7 +94,7 @@ class Plan:
 
 def plan(
     recipe: Recipe,
-    sizes: Sizes,
+    sizes: InputSpec,
     *,
     num_samples: int,
     image_tokens: int = 0,
@@ -107,7 +107,7 @@ def plan(
     device = open_device(recipe.run.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(options.seed)
-        classifier = fresh_classifier(recipe, sizes).to(device)
+        classifier = build_classifier(recipe, sizes).to(device)
         freeze(classifier, options)
         classifier.train()
         probe = _probe(recipe, classifier, sizes, (image_tokens, text_tokens), device)
@@ -163,7 +163,7 @@ class _Probe:
 
 
 def _probe(
-    recipe: Recipe, classifier: Classifier, sizes: Sizes, tokens: tuple[int, int], device: torch.device
+    recipe: Recipe, classifier: Classifier, sizes: InputSpec, tokens: tuple[int, int], device: torch.device
 ) -> _Probe:
     """Measures; the classifier's weights are not what they were afterwards."""
     rows = min(_PROBE_ROWS, recipe.train.batch_size)
@@ -192,7 +192,7 @@ def _probe(
 def _made_up(
     recipe: Recipe,
     classifier: Classifier,
-    sizes: Sizes,
+    sizes: InputSpec,
     shape: tuple[int, int, int],
     device: torch.device,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

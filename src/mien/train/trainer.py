@@ -18,23 +18,24 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mien.batches.batch import Batch, SplitData
+from mien.batches.loader import made_ahead
 from mien.errors import DataError
 from mien.evaluate.metrics.metric_inputs import value_of
 from mien.evaluate.scorer import score_split
+from mien.model.build import build_classifier
+from mien.model.checkpoint import Trained, TrainResult, read_tensors, write_tensors
+from mien.model.classifier import Classifier
 from mien.recipe.recipe import Recipe
 from mien.train.average import WeightAverage
-from mien.train.batch import Batch, SplitData
-from mien.train.checkpoint import Trained, TrainResult, read_tensors, write_tensors
 from mien.train.class_weights import LabelCounts
 from mien.train.distributed import ALONE, World
 from mien.train.divergence import LossWatch
-from mien.train.fresh import Sizes, fresh_classifier, start_from_average
-from mien.train.loader import made_ahead
 from mien.train.losses import Share, make_loss
-from mien.train.optimise import clip_gradients, learning_rate, make_optimizer, seed_step, set_rate
-from mien.train.order import epoch_order, variants_of, wordless_rows
-from mien.train.parts import freeze
+from mien.train.optimizer import clip_gradients, learning_rate, make_optimizer, seed_step, set_rate
+from mien.train.parameter_groups import freeze
 from mien.train.precision import Precision
+from mien.train.sampling import epoch_order, variants_of, wordless_rows
 from mien.train.selection import selecting_metric
 from mien.train.speed import speed_up
 
@@ -69,8 +70,8 @@ class Trainer:
         self.data, self.val, self.device = data, val, device
         _require_alike(data, val)
         torch.manual_seed(self.options.seed)
-        self.classifier = fresh_classifier(recipe, Sizes.of(data))
-        start_from_average(self.classifier, data)
+        self.classifier = build_classifier(recipe, data.spec)
+        _start_from_average(self.classifier, data)
         freeze(self.classifier.to(device), self.options)
         self.classifier.train()
         self.optimizer = make_optimizer(self.classifier, self.options)
@@ -266,3 +267,9 @@ def _require_alike(data: SplitData, val: SplitData) -> None:
 def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     start = f"{part}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _start_from_average(classifier: Classifier, data: SplitData) -> None:
+    """The first guess of the heads becomes the average answer of the data."""
+    means = torch.nanmean(data.dimensions, dim=0)
+    classifier.start_from(data.targets.mean(dim=0), means, exclusive=data.label_set.exclusive)

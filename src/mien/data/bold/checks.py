@@ -1,7 +1,8 @@
 """What only the joints and the clips of BoLD tell to be wrong.
 
 In: where each annotated person appears. Out: problems. Opens clips, to count their frames, and decodes next
-to nothing: whether a clip is whole is `mien.data.audit.verify`'s business. Knows nothing about annotation files.
+to nothing: whether a clip is whole is the business of `mien.data.audit.verify`.
+Knows nothing about annotation files.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mien import pipeline
 from mien.ablation.grid import Grid, Variant
 from mien.ablation.study import ablate
 from mien.describe.progress import Progress
 from mien.evaluate.results.build import Results
-from mien.experiment import reopen
 from mien.types import Prediction
+from mien.workflow import steps as pipeline
+from mien.workflow.experiment import reopen
 
 __all__ = ["SEEDS", "VARIANTS", "Demo", "run_demo"]
 

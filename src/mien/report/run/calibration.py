@@ -15,7 +15,7 @@ from mien.evaluate.calibration.reliability import Bin, reliability
 from mien.evaluate.results.build import CalibrationRow, DimensionRow, LabelRow, Look
 from mien.evaluate.scores import SplitScores
 from mien.report.charts import Scale
-from mien.report.tables import number
+from mien.report.run.tables import number
 
 __all__ = [
     "Change",

@@ -17,18 +17,18 @@ from mien.describe.generate import describe as describe_subjects
 from mien.describe.preflight import Preflight
 from mien.describe.shards import Shard
 from mien.describe.store.store import Store
-from mien.descriptions import estimate, note_rate, require_imported, store_of, subjects_in
 from mien.errors import RunError
-from mien.experiment import Experiment, find_descriptions, recorded_recipe, reopen
 from mien.recipe.recipe import Recipe
 from mien.types import Prediction, Sample, Subject
+from mien.workflow.descriptions import estimate, note_rate, require_imported, store_of, subjects_in
+from mien.workflow.experiment import Experiment, find_descriptions, recorded_recipe, reopen
 
 if TYPE_CHECKING:
+    from mien.batches.batch import SplitData
     from mien.evaluate.calibration.calibrate import Calibration
     from mien.evaluate.results.build import Results
     from mien.evaluate.scores import SplitScores
     from mien.features.encode import EncodeProgress
-    from mien.train.batch import SplitData
     from mien.train.loop import TrainProgress
     from mien.train.plan import Plan
 
@@ -134,7 +134,7 @@ def train(
 def plan_training(experiment: Experiment) -> Plan:
     """What `train` would do, without doing it: nothing is encoded, learned or written."""
     from mien.train.plan import plan
-    from mien.train.stock import take_stock
+    from mien.train.readiness import take_stock
 
     _limit_threads(experiment.recipe)
     recipe = experiment.recipe
@@ -182,15 +182,15 @@ def score(experiment: Experiment, split: str, *, texts: Texts | None = None) -> 
     from mien.evaluate.evaluation import keep_split
     from mien.evaluate.results.split_accesses import record_look
     from mien.evaluate.scorer import score_split
-    from mien.train.checkpoint import load_trained
-    from mien.train.identity import model_digest
+    from mien.model.checkpoint import load_trained
+    from mien.model.model_digest import model_digest
 
     _limit_threads(experiment.recipe)
     trained = load_trained(experiment.out, experiment.recipe.run.device)
     trained.check_recipe(experiment.recipe)
     image, text = _uses(experiment)
     data = _inputs(experiment, split, image=image, text=text, texts=texts)
-    trained.check(data)
+    trained.check(data.spec, split)
     scores = score_split(trained.classifier, data)
     samples = experiment.samples(split)
     # Shown even where the model does not read them, so that a reader may.
@@ -228,7 +228,7 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
 def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> Calibration:
     """The run's calibration, fitted if there is none of these weights; `scores`: what was scored by now."""
     from mien.evaluate.calibration.calibrate import fit_calibration, read_calibration
-    from mien.train.identity import model_digest
+    from mien.model.model_digest import model_digest
 
     options, split = experiment.recipe.evaluate, experiment.recipe.train.select_on
     model = model_digest(experiment.out)

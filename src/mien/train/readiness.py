@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mien.batches.batch import Texts
+from mien.batches.builder import Descriptions, InputBuilder
 from mien.errors import WeightsError
 from mien.features.cache import FeatureFile
 from mien.features.encode import num_frames_of
 from mien.labels import LabelSet
-from mien.train.batch import Texts
-from mien.train.fresh import Sizes
-from mien.train.inputs import Descriptions, InputBuilder
+from mien.model.build import InputSpec
 from mien.train.plan import Stock
 from mien.types import Sample, Subject
 
@@ -32,7 +32,7 @@ _BYTES: Final = 2  # of a number of a feature
 class Found:
     """What `plan` wants to know of the data."""
 
-    sizes: Sizes
+    sizes: InputSpec
     num_samples: int
     image_tokens: int
     text_tokens: int
@@ -57,7 +57,7 @@ def take_stock(
     if descriptions is not None:
         texts, vocabulary = _text_shape(builder, list(descriptions[first].values()), notes)
     views = len(builder.options.views)
-    sizes = Sizes(
+    sizes = InputSpec(
         label_set=label_set,
         image_dim=dim,
         vocab_size=vocabulary,

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mien.batches.batch import shuffled_batches
 from mien.recipe.recipe import TrainOptions
-from mien.train.batch import shuffled_batches
 
 __all__ = ["balanced_chances", "epoch_order", "variants_of", "wordless_rows"]
 

@@ -17,12 +17,12 @@ from typing import Any, Final
 from mien import __version__
 from mien.errors import RunError
 from mien.evaluate.metrics.table import POSITIVE
-from mien.report.contents import Contents, gather
-from mien.report.fitted import Fitted, dimension_lines, fitted_section, label_figures, seen_often
-from mien.report.gallery import best_and_worst
-from mien.report.tables import difference_tables, headline, label_table, score_tables
+from mien.report.run.calibration import Fitted, dimension_lines, fitted_section, label_figures, seen_often
+from mien.report.run.contents import Contents, gather
+from mien.report.run.descriptions import words_view
+from mien.report.run.gallery import best_and_worst
+from mien.report.run.tables import difference_tables, headline, label_table, score_tables
 from mien.report.template import environment
-from mien.report.words import words_view
 from mien.runs import atomic_write_bytes
 
 __all__ = ["REPORT", "report"]

@@ -23,9 +23,9 @@ from mien.describe.store.imported import ForeignEngine, Imported, import_answers
 from mien.describe.store.status import Stock, outcomes, take_stock
 from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError
-from mien.experiment import Experiment, find_descriptions
 from mien.runs import append_event, read_events
 from mien.types import Failure, Subject
+from mien.workflow.experiment import Experiment, find_descriptions
 
 if TYPE_CHECKING:
     from mien.evaluate.descriptions.description_audit import WordsAudit, WordsRow

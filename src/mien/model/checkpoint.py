@@ -26,12 +26,12 @@ from torch import Tensor
 from mien.errors import DamagedError, MienError, RunError, WeightsError
 from mien.features.device import open_device
 from mien.labels import LabelSet
+from mien.model.build import InputSpec
 from mien.model.classifier import Classifier
+from mien.model.encoder import encoder_of, learns_pictures, vision_of
 from mien.model.fusion import build_fusion
 from mien.recipe.recipe import Recipe
 from mien.runs import atomic_write_bytes
-from mien.train.batch import SplitData
-from mien.train.encoder import encoder_of, learns_pictures, vision_of
 
 __all__ = [
     "BEST_FILE",
@@ -83,22 +83,22 @@ class Trained:
     num_views: int = 1
     result: TrainResult
 
-    def check(self, data: SplitData) -> None:
-        """RunError unless the data are such as the classifier was trained on, so far as it uses them."""
+    def check(self, spec: InputSpec, split: str) -> None:
+        """RunError unless the inputs of a split are of the kind that the classifier was trained on."""
         given = {
-            "label set": (data.label_set, self.label_set),
-            "image features": (data.images and data.images.signature, self.vision_signature),
-            "tokenizer": (data.texts and data.texts.signature, self.tokenizer_signature),
-            "number of frames": (data.images and data.num_frames, self.image_dim and self.num_frames),
-            "number of views": (data.images and data.num_views, self.image_dim and self.num_views),
+            "label set": (spec.label_set, self.label_set),
+            "image features": (spec.vision_signature, self.vision_signature),
+            "tokenizer": (spec.tokenizer_signature, self.tokenizer_signature),
+            "number of frames": (spec.image_dim and spec.num_frames, self.image_dim and self.num_frames),
+            "number of views": (spec.image_dim and spec.num_views, self.image_dim and self.num_views),
         }
         for what, (got, needed) in given.items():
             if needed is not None and got != needed:
                 if isinstance(got, LabelSet) and isinstance(needed, LabelSet) and got.name == needed.name:
-                    raise _other_labels(data.split, got, needed)
+                    raise _other_labels(split, got, needed)
                 has = f"no {what}" if got is None else f"the {what} {_short(got)}"
                 raise RunError(
-                    f"split {data.split!r} has {has}, and the model was trained with {_short(needed)}",
+                    f"split {split!r} has {has}, and the model was trained with {_short(needed)}",
                     hint="evaluate with the recipe that trained the model, or train again",
                 )
 

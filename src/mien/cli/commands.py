@@ -44,9 +44,9 @@ def train(
 ) -> None:
     """Train the fusion on described subjects; run again after a break, it goes on where it was. Started by
     torchrun (torchrun --nproc-per-node N -m mien train RECIPE), N processes train one model."""
-    from mien import experiment as experiments
-    from mien import pipeline
-    from mien.shows import show_plan
+    from mien.cli.render_runs import show_plan
+    from mien.workflow import experiment as experiments
+    from mien.workflow import steps as pipeline
 
     console = make_console(as_json)
     experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
@@ -65,8 +65,8 @@ def train(
 @rooms.command()
 def evaluate(run: RunFolder, splits: Splits = None, as_json: AsJson = False) -> None:
     """Score a trained run, with 95 % intervals and the chance level beside every score."""
-    from mien import pipeline
-    from mien.shows import show_results
+    from mien.cli.render_runs import show_results
+    from mien.workflow import steps as pipeline
 
     console = make_console(as_json)
     results = pipeline.evaluate(run, cache=cache_folder(), splits=splits)
@@ -90,8 +90,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Set scored runs side by side, with paired differences from the first; seeds of a recipe are one row."""
-    from mien import standing
-    from mien.shows import show_comparison
+    from mien.cli.render_runs import show_comparison
+    from mien.workflow import compare as standing
 
     console = make_console(as_json)
     found = standing.compare(runs, split=split, metrics=metrics, published=published)
@@ -119,11 +119,11 @@ def ablate(
 ) -> None:
     """Train variants of a recipe with several seeds, and set each beside a reference; what is there already,
     or the same for several variants, is not made again."""
-    from mien import experiment as experiments
     from mien.ablation.grid import load_grid
     from mien.ablation.study import ablate as run_grid
     from mien.ablation.study import ablation_folder
-    from mien.shows import show_ablation
+    from mien.cli.render_runs import show_ablation
+    from mien.workflow import experiment as experiments
 
     console = make_console(as_json)
     loaded = load_grid(grid, base=base, overrides=overrides or (), seeds=seeds or ())
@@ -146,7 +146,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write one self-contained HTML page about a run."""
-    from mien.report.page import report as write
+    from mien.report.run.page import report as write
 
     table = {"report": str(write(run))}
     make_console(as_json).result(table, table)
@@ -165,9 +165,9 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say how the person in each image appears to feel."""
-    from mien import experiment as experiments
-    from mien import pipeline
-    from mien.shows import show_prediction
+    from mien.cli.render_runs import show_prediction
+    from mien.workflow import experiment as experiments
+    from mien.workflow import steps as pipeline
 
     console = make_console(as_json)
     subjects = subjects_of(images, box)
@@ -185,8 +185,8 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The whole method on Playhouse, a theatre drawn by code: describe, train, compare, report, predict."""
-    from mien.demo import run_demo
-    from mien.shows import show_prediction, show_results
+    from mien.ablation.demo import run_demo
+    from mien.cli.render_runs import show_prediction, show_results
 
     console = make_console(as_json)
     shown = run_demo(out, cache=cache_folder(), note=console.note, on_describe=console.describing)

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from mien import __version__
+from mien.cli.commands import rooms
 from mien.cli.data import data, doctor
 from mien.cli.describe import describe
-from mien.cli.rooms import rooms
 from mien.errors import DataError, MienError, UsageError
 
 __all__ = ["app", "main"]

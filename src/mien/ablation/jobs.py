@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mien import pipeline
 from mien.ablation.controls import none_left, share_of, text_control
 from mien.ablation.grid import Grid, Variant
 from mien.errors import MienError
 from mien.evaluate.scores import scores_file
-from mien.experiment import Experiment, open_experiment
+from mien.model.checkpoint import MODEL_FILE
 from mien.recipe.recipe import Recipe
 from mien.runs import atomic_write_json
-from mien.train.checkpoint import MODEL_FILE
 from mien.types import Sample
+from mien.workflow import steps as pipeline
+from mien.workflow.experiment import Experiment, open_experiment
 
 __all__ = ["Job", "jobs_of", "naming", "train_and_score"]
 

@@ -16,14 +16,23 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from mien.errors import DataError
-from mien.evaluate.scores import picture_groups
 from mien.features.cache import FeatureReader
 from mien.features.image_reader import PictureReader
 from mien.features.text import TextTokenizer
 from mien.labels import LabelSet
+from mien.model.build import InputSpec
 from mien.types import DIMENSIONS, Sample
 
-__all__ = ["Batch", "Images", "SplitData", "Texts", "make_split", "require_samples", "shuffled_batches"]
+__all__ = [
+    "Batch",
+    "Images",
+    "SplitData",
+    "Texts",
+    "image_groups",
+    "make_split",
+    "require_samples",
+    "shuffled_batches",
+]
 
 # Batches are cut from pools of this many, sorted by length: texts of like length need little padding, and
 # the order stays random enough.
@@ -95,6 +104,20 @@ class SplitData:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def spec(self) -> InputSpec:
+        """What a classifier of this split reads."""
+        return InputSpec(
+            label_set=self.label_set,
+            image_dim=self.image_dim,
+            vocab_size=self.vocab_size,
+            num_frames=self.num_frames,
+            num_views=self.num_views,
+            dimensions=bool(self.dimensions.isfinite().any()),
+            vision_signature=None if self.images is None else self.images.signature,
+            tokenizer_signature=None if self.texts is None else self.texts.signature,
+        )
 
     @property
     def image_dim(self) -> int | None:
@@ -191,12 +214,17 @@ def make_split(
         split=split,
         label_set=label_set,
         ids=ids,
-        groups=picture_groups(samples),
+        groups=image_groups(samples),
         targets=_targets(split, samples, label_set),
         dimensions=_dimensions(samples),
         images=images,
         texts=texts,
     )
+
+
+def image_groups(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The name of each sample's image: people in one photo, or in one clip, share it."""
+    return tuple(str(sample.subject.images[0].path) for sample in samples)
 
 
 def require_samples(split: str, samples: Sequence[Sample]) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from mien.errors import DivergedError
 from mien.recipe.recipe import TrainOptions
-from mien.train.parts import lr_factors, rated
+from mien.train.parameter_groups import lr_factors, rated
 
 __all__ = ["clip_gradients", "learning_rate", "make_optimizer", "seed_step", "set_rate"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from mien.data.dataset import dataset_class
 from mien.evaluate.results.comparison import Comparison, compare_runs
 from mien.evaluate.results.published import Published, doubts, published_rows
-from mien.experiment import notice, recorded_recipe
+from mien.workflow.experiment import notice, recorded_recipe
 
 __all__ = ["compare"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from mien.errors import RunError
-from mien.train.checkpoint import MODEL_FILE
+from mien.model.checkpoint import MODEL_FILE
 
 __all__ = ["model_digest"]
 

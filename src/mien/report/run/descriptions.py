@@ -13,7 +13,7 @@ from mien.evaluate.descriptions.description_audit import WordsAudit
 from mien.evaluate.descriptions.findings import Level
 from mien.evaluate.descriptions.label_agreement import LabelNaming
 from mien.report.charts import Scale
-from mien.report.tables import number
+from mien.report.run.tables import number
 
 __all__ = ["FindingLine", "NamingLine", "WordsView", "words_view"]
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from mien.data.audit.agreement import Agreement
 from mien.data.audit.summary import SplitSummary, Summary
-from mien.report.audit_lines import NONE, signs
+from mien.report.audit.lines import NONE, signs
 from mien.report.charts import Scale, scale_over
 
 __all__ = [

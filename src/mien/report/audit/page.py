@@ -22,12 +22,12 @@ from mien.data.audit.summary import Summary
 from mien.data.audit.verify import Verified
 from mien.data.dataset import Dataset
 from mien.errors import DataError
-from mien.report.audit_labels import agreement_chart, heat_maps, prevalence_chart
-from mien.report.audit_lines import attribute_tables, box_table, dimension_rows, split_rows, warning
-from mien.report.kinds import GRAVITIES, Kind, kind_of
+from mien.report.audit.label_charts import agreement_chart, heat_maps, prevalence_chart
+from mien.report.audit.lines import attribute_tables, box_table, dimension_rows, split_rows, warning
+from mien.report.audit.near_duplicates import twin_cards, twin_lines
+from mien.report.audit.problem_kinds import GRAVITIES, Kind, kind_of
+from mien.report.audit.suspicious_boxes import worst_boxes
 from mien.report.template import environment
-from mien.report.twins import twin_cards, twin_lines
-from mien.report.worst import worst_boxes
 from mien.runs import atomic_write_bytes, atomic_write_json
 from mien.types import Problem
 

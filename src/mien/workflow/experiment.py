@@ -23,7 +23,7 @@ from mien.runs import Run
 from mien.types import Sample
 
 if TYPE_CHECKING:
-    from mien.train.inputs import InputBuilder
+    from mien.batches.builder import InputBuilder
 
 __all__ = ["Experiment", "find_descriptions", "notice", "open_data", "open_experiment", "reopen"]
 
@@ -73,7 +73,7 @@ class Experiment:
     @cached_property
     def builder(self) -> InputBuilder:
         """Makes the classifier's inputs; loads an encoder and a tokenizer once, when they are needed."""
-        from mien.train.inputs import InputBuilder
+        from mien.batches.builder import InputBuilder
 
         return InputBuilder.from_recipe(self.recipe, self.features)
 

@@ -25,7 +25,7 @@ from mien.evaluate.scores import SplitScores
 from mien.media.images import Marking
 from mien.media.views import prepare
 from mien.report.charts import Scale
-from mien.report.pictures import data_uri
+from mien.report.embedded_images import data_uri
 from mien.types import DIMENSIONS, ImageRef, Subject
 
 __all__ = ["Card", "DimensionLine", "Guess", "best_and_worst", "rate"]

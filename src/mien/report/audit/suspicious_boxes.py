@@ -16,7 +16,7 @@ from mien.data.audit.verify import BoxFault
 from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.media.views import load_frames, viewed
-from mien.report.pictures import data_uri, with_box
+from mien.report.embedded_images import data_uri, with_box
 from mien.types import Box, ImageRef, Subject
 
 __all__ = ["BoxCard", "worst_boxes"]

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from mien.batches.batch import Images, SplitData, Texts, make_split, require_samples
 from mien.errors import DataError
 from mien.features.cache import FeatureReader
 from mien.features.encode import EncodeProgress, FeatureCache, num_frames_of
@@ -21,9 +22,8 @@ from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource
 from mien.labels import LabelSet
 from mien.media.images import Marking
+from mien.model.encoder import learns_pictures, vision_of
 from mien.recipe.recipe import FeatureOptions, Recipe
-from mien.train.batch import Images, SplitData, Texts, make_split, require_samples
-from mien.train.encoder import learns_pictures, vision_of
 from mien.types import Description, Sample, Subject
 
 __all__ = ["InputBuilder", "descriptions_of", "view_markings"]

@@ -12,22 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mien import pipeline
-from mien.ablation.runs import Job, naming
+from mien.ablation.jobs import Job, naming
 from mien.data import Dataset
 from mien.describe.progress import Progress
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, ItemsFailedError
 from mien.evaluate.metrics.table import metric
-from mien.experiment import Experiment
 from mien.features.model_folders import find_folder
+from mien.model.encoder import learns_pictures
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
 from mien.recipe.recipe import Recipe
-from mien.train.encoder import learns_pictures
 from mien.train.losses import make_loss
 from mien.train.selection import require_learnable
+from mien.workflow import steps as pipeline
+from mien.workflow.experiment import Experiment
 
 __all__ = ["Opened", "Reused", "check", "describe_missing", "encode_missing", "open_whole"]
 

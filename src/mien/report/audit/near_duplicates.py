@@ -14,7 +14,7 @@ from typing import Final
 from mien.data.audit.verify import Twin
 from mien.errors import MienError
 from mien.media.images import open_image
-from mien.report.pictures import data_uri
+from mien.report.embedded_images import data_uri
 
 __all__ = ["TwinCard", "TwinLine", "twin_cards", "twin_lines"]
 

@@ -1,0 +1,1 @@
+"""The steps of the method in order, as a recipe asks for them."""
