@@ -1,0 +1,90 @@
+"""Tiny splits with learnable labels (from the image, from the text, from both) and tiny recipes."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from mien.batches.batch import Images, SplitData, Texts, make_split
+from mien.features.cache import FeatureFile, FeatureReader
+from mien.features.text import TextTokenizer, load_tokenizer
+from mien.labels import LabelSet
+from mien.recipe.recipe import Recipe
+from mien.types import Sample, Subject, Target
+
+TOKENS, DIM = 4, 12  # of an image
+WORDS: Final = ("calm", "storm", "very", "quite", "rather", "a", "day")
+LABELS: Final = LabelSet(name="toy", labels=("bright", "stormy", "both"), exclusive=False)
+ONE_OF: Final = LabelSet(name="one_of", labels=("dull and calm", "bright", "stormy"), exclusive=True)
+
+MakeSplit = Callable[..., SplitData]
+MakeRecipe = Callable[..., Recipe]
+
+
+def tiny_recipe(
+    model: Mapping[str, Any] | None = None, train: Mapping[str, Any] | None = None, **run: Any
+) -> Recipe:
+    """A recipe for a model with a few thousand weights."""
+    table = {
+        "name": "toy",
+        "model": {"width": 16, "heads": 2, "num_queries": 3, **(model or {})},
+        "train": {"epochs": 3, "batch_size": 8, "lr": 0.003, **(train or {})},
+        "run": run,
+    }
+    return Recipe.parse(table, where="test")
+
+
+def tiny_tokenizer(folder: Path) -> TextTokenizer:
+    """Knows `WORDS`."""
+    file = folder / "words.txt"
+    file.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
+    return load_tokenizer(file, 12)
+
+
+def learnable_split(
+    folder: Path,
+    name: str,
+    count: int,
+    *,
+    seed: int = 0,
+    exclusive: bool = False,
+    image: bool = True,
+    text: bool = True,
+    signature: str = "encoder",
+) -> SplitData:
+    """Random features and words in which the labels are written; a third has no dimensions."""
+    random = np.random.default_rng(seed)
+    bright, stormy = random.random(count) < 0.5, random.random(count) < 0.5
+    texts = [
+        " ".join([*random.choice(WORDS[2:], random.integers(1, 7)), WORDS[int(storm)]]) for storm in stormy
+    ]
+    features = random.normal(size=(count, TOKENS, DIM)).astype(np.float32)
+    features[:, 1, :3] = np.where(bright, 4, -4)[:, None]
+    return make_split(
+        name,
+        [_sample(name, row, bright[row], stormy[row], exclusive=exclusive) for row in range(count)],
+        ONE_OF if exclusive else LABELS,
+        images=Images(_reader(folder / f"{name}-{seed}-{count}", features), signature) if image else None,
+        texts=Texts.of(texts, tiny_tokenizer(folder)) if text else None,
+    )
+
+
+def _reader(folder: Path, features: np.ndarray) -> FeatureReader:
+    file = FeatureFile.open(folder / "f.npy", signature="encoder")
+    keys = [str(row) for row in range(len(features))]
+    with file.writing(keys, (TOKENS, DIM)) as writer:
+        writer.write(keys, features)
+    return file.reader(keys)
+
+
+def _sample(split: str, row: int, bright: bool, stormy: bool, *, exclusive: bool) -> Sample:
+    if exclusive:
+        scores = {ONE_OF.labels[2 if stormy else int(bright)]: 1.0}
+    else:
+        scores = {"bright": float(bright), "stormy": float(stormy), "both": float(bright and stormy)}
+    dimensions = (
+        None if row % 3 == 0 else {"valence": 0.8 if bright else 0.2, "arousal": 0.5, "dominance": 0.4}
+    )
+    subject = Subject.still(f"{split} {row}", Path(f"{row // 2}.png"))
+    return Sample(subject=subject, target=Target(labels=scores, dimensions=dimensions), split=split)
