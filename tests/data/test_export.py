@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.made_up import MOODS, MadeUp, person
+from tests.factories.datasets import MOODS, MadeUp, person
 
 from mien.data import open_dataset
 from mien.data.export import export

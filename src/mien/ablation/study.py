@@ -24,7 +24,7 @@ from mien.evaluate.metrics.table import default_metrics, metric
 from mien.evaluate.results.build import RESULTS, Results, compare, label_rows, score_rows, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe.recipe import Recipe
-from mien.report.run.page import report
+from mien.report.run.page import write_report
 from mien.runs import Run
 from mien.workflow.experiment import find_descriptions
 
@@ -178,7 +178,7 @@ def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, R
         split=reference[1][0].split,
         reused=reused,
         out=out,
-        report=report(out),
+        report=write_report(out),
     )
 
 

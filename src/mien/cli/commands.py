@@ -146,9 +146,9 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write one self-contained HTML page about a run."""
-    from mien.report.run.page import report as write
+    from mien.report.run.page import write_report
 
-    table = {"report": str(write(run))}
+    table = {"report": str(write_report(run))}
     make_console(as_json).result(table, table)
 
 

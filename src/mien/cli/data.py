@@ -48,10 +48,10 @@ def summary(
 ) -> None:
     """Count people, pictures and labels of every split, and the chance level; opens no picture."""
     from mien.cli.render_data import show_summary
-    from mien.data.audit.summary import summarise
+    from mien.data.audit.summary import summarize
 
     console = make_console(as_json)
-    found = summarise(_dataset(what, root, options, overrides))
+    found = summarize(_dataset(what, root, options, overrides))
     console.result(found.to_json(), None)
     if not as_json:
         typer.echo(show_summary(found))
@@ -74,8 +74,8 @@ def verify(
 ) -> None:
     """Open every picture and clip, find what is wrong and what is there twice, write a report."""
     from mien.cli.render_data import show_verdict
-    from mien.data.audit.agreement import agreement
-    from mien.data.audit.summary import summarise
+    from mien.data.audit.agreement import measure_agreement
+    from mien.data.audit.summary import summarize
     from mien.data.audit.verify import verify as check
     from mien.report.audit.page import write_audit
 
@@ -91,7 +91,7 @@ def verify(
         raise
     console.settle()
     folder = out or Path("runs") / f"{recipe.name}-audit"
-    page, table = write_audit(folder, dataset, summarise(dataset), agreement(dataset), verified)
+    page, table = write_audit(folder, dataset, summarize(dataset), measure_agreement(dataset), verified)
     problems = [{"kind": one.kind, "file": one.file, "message": one.message} for one in verified.problems]
     console.result(
         {
@@ -144,10 +144,10 @@ def dedup(
     as_json: AsJson = False,
 ) -> None:
     """Write a split file that keeps equal and nearly equal pictures on one side, for data.split_file."""
-    from mien.data.audit.near_duplicate_splits import dedup as split_anew
+    from mien.data.audit.near_duplicate_splits import write_split_file
 
     console = make_console(as_json)
-    table = split_anew(
+    table = write_split_file(
         _dataset(what, root, options, overrides),
         out,
         workers=workers,
@@ -188,10 +188,10 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what of a data set is there, what is missing, where to ask for it, what its licence allows."""
-    from mien.data.audit.doctor import examine
+    from mien.data.audit.doctor import diagnose
 
     chosen = _described(name, root, options, None).data
-    diagnosis = examine(name, root, cache=cache_folder(), options=chosen.options)
+    diagnosis = diagnose(name, root, cache=cache_folder(), options=chosen.options)
     make_console(as_json).result(diagnosis.to_json(), None)
     if not as_json:
         typer.echo(diagnosis.show())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mien.data.audit.summary import Summary
-    from mien.data.audit.verify import Verified
+    from mien.data.audit.verify import Verification
     from mien.describe.preflight import Preflight
     from mien.describe.store.status import Stock
     from mien.evaluate.descriptions.description_audit import WordsAudit
@@ -53,7 +53,7 @@ def show_summary(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def show_verdict(verified: Verified, page: Path) -> str:
+def show_verdict(verified: Verification, page: Path) -> str:
     """How many problems of which kind, the first few of each, and where all are."""
     lines = [
         f"checked {verified.num_images} files and {verified.num_subjects} subjects "

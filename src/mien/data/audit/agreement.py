@@ -21,7 +21,7 @@ from mien.data.dataset import Dataset
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Target
 
-__all__ = ["Agreement", "DimensionAgreement", "agree", "agreement"]
+__all__ = ["Agreement", "DimensionAgreement", "measure_agreement", "split_agreement"]
 
 _LEAST: Final = 1e-12  # a disagreement that rounding alone can make
 
@@ -69,16 +69,16 @@ class Agreement:
         }
 
 
-def agreement(dataset: Dataset) -> tuple[Agreement, ...]:
+def measure_agreement(dataset: Dataset) -> tuple[Agreement, ...]:
     """The agreement in every split in which some subject has two opinions or more."""
     found = (
-        agree(split, (record.opinions for record in dataset.records(split)), dataset.label_set)
+        split_agreement(split, (record.opinions for record in dataset.records(split)), dataset.label_set)
         for split in dataset.splits
     )
     return tuple(item for item in found if item.subjects)
 
 
-def agree(split: str, subjects: Iterator[Sequence[Target]], label_set: LabelSet) -> Agreement:
+def split_agreement(split: str, subjects: Iterator[Sequence[Target]], label_set: LabelSet) -> Agreement:
     """The agreement of the annotators of these subjects, each given by its opinions."""
     questions = {label: _Question() for label in label_set.labels}
     scales = {name: _Scale() for name in DIMENSIONS}

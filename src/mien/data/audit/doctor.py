@@ -16,12 +16,12 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from mien.data.audit.components import PartFound, elsewhere, find
-from mien.data.audit.summary import Summary, summarise
+from mien.data.audit.summary import Summary, summarize
 from mien.data.dataset import Card, dataset_class, open_dataset
 from mien.errors import DataError
 from mien.recipe.recipe import DataOptions
 
-__all__ = ["Diagnosis", "examine"]
+__all__ = ["Diagnosis", "diagnose"]
 
 _SCHEMA: Final = 1
 
@@ -128,7 +128,7 @@ class Diagnosis:
         return "\n".join(lines)
 
 
-def examine(
+def diagnose(
     name: str, root: Path | None, *, cache: Path, options: Mapping[str, JsonValue] | None = None
 ) -> Diagnosis:
     """Looks at a copy of the data set `name` below `root`; `options` are its `[data.options]`.
@@ -166,7 +166,7 @@ def _exists(path: Path) -> bool:
 
 def _read(options: DataOptions, cache: Path) -> tuple[Summary | None, str, str]:
     try:
-        return summarise(open_dataset(options, cache=cache)), "", ""
+        return summarize(open_dataset(options, cache=cache)), "", ""
     except DataError as error:
         return None, str(error), error.hint
     except OSError as error:

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from PIL import Image
 
-from mien.data.audit.fingerprints import Fingerprint, Flaw, look
+from mien.data.audit.fingerprints import Fingerprint, ImageProblem, inspect_image
 from mien.digests import digest
 from mien.errors import DataError
 
@@ -73,8 +73,8 @@ def _above(paths: Sequence[Path]) -> str:
 def _look_at_all(paths: Sequence[Path]) -> list[Fingerprint | None]:
     with warnings.catch_warnings(), ThreadPoolExecutor(num_threads()) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        seen = pool.map(look, paths, chunksize=16)
-        return [None if isinstance(found, Flaw) else found.fingerprint for found in seen]
+        seen = pool.map(inspect_image, paths, chunksize=16)
+        return [None if isinstance(found, ImageProblem) else found.fingerprint for found in seen]
 
 
 # --- The file ----------------------------------------------------------------------------------------

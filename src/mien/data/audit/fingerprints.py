@@ -24,7 +24,16 @@ from PIL.JpegImagePlugin import JpegImageFile
 from mien.errors import MienError
 from mien.media.images import MAX_PIXELS, open_image
 
-__all__ = ["THUMB_SIDE", "Fingerprint", "Flaw", "Look", "fingerprint", "look", "look_at_clip", "squashed"]
+__all__ = [
+    "THUMB_SIDE",
+    "Fingerprint",
+    "ImageInfo",
+    "ImageProblem",
+    "fingerprint",
+    "gray_square",
+    "inspect_clip",
+    "inspect_image",
+]
 
 THUMB_SIDE: Final = 16  # pixels
 
@@ -65,7 +74,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageInfo:
     """A picture or clip that can be shown. `size`: (width, height) upright; `stored`: as in the file."""
 
     size: tuple[int, int]
@@ -76,17 +85,17 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class ImageProblem:
     """Why a file cannot be shown: `kind` is one of the kinds of `mien.types.Problem`."""
 
     kind: str
     message: str
 
 
-def look(path: Path) -> Look | Flaw:
+def inspect_image(path: Path) -> ImageInfo | ImageProblem:
     """Opens and decodes a picture, once."""
     length = _length(path)
-    if isinstance(length, Flaw):
+    if isinstance(length, ImageProblem):
         return length
     try:
         with path.open("rb") as opened:
@@ -94,24 +103,24 @@ def look(path: Path) -> Look | Flaw:
             file = BytesIO(opened.read()) if length <= _AT_ONCE else opened
             digest = hashlib.file_digest(file, "sha256").digest()
             if _shorter_than_told(file):
-                return Flaw("truncated", "it is shorter than its header says")
+                return ImageProblem("truncated", "it is shorter than its header says")
             file.seek(0)
             return _look(path, file, digest)
     except Image.DecompressionBombError as error:
-        return Flaw("too_large", str(error))
+        return ImageProblem("too_large", str(error))
     except UnidentifiedImageError:
-        return Flaw("unreadable", "it is no JPEG, PNG or WebP picture")
+        return ImageProblem("unreadable", "it is no JPEG, PNG or WebP picture")
     except Exception as error:  # noqa: BLE001 - hostile bytes raise nearly anything in a decoder
         kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        return Flaw(kind, f"it cannot be decoded: {error}")
+        return ImageProblem(kind, f"it cannot be decoded: {error}")
 
 
-def look_at_clip(path: Path) -> Look | Flaw:
+def inspect_clip(path: Path) -> ImageInfo | ImageProblem:
     """Decodes a whole clip; its fingerprint is that of its middle frame."""
     from mien.media import clips
 
     length = _length(path)
-    if isinstance(length, Flaw):
+    if isinstance(length, ImageProblem):
         return length
     try:
         info = clips.check(path)
@@ -120,12 +129,12 @@ def look_at_clip(path: Path) -> Look | Flaw:
             digest = hashlib.file_digest(file, "sha256").digest()
     except (MienError, OSError) as error:
         is_cut = "cut short" in str(error) or _is_cut_mp4(path)
-        return Flaw("clip_truncated" if is_cut else "clip_unreadable", str(error))
-    print_ = fingerprint(squashed(frame), digest)
-    return Look(frame.size, frame.size, "RGB", print_, num_frames=info.num_frames)
+        return ImageProblem("clip_truncated" if is_cut else "clip_unreadable", str(error))
+    print_ = fingerprint(gray_square(frame), digest)
+    return ImageInfo(frame.size, frame.size, "RGB", print_, num_frames=info.num_frames)
 
 
-def squashed(image: Image.Image, box: tuple[float, float, float, float] | None = None) -> Image.Image:
+def gray_square(image: Image.Image, box: tuple[float, float, float, float] | None = None) -> Image.Image:
     """A grey square of 32 x 32 pixels of the picture, or of the part of it in the box."""
     # Hamming: as cheap as a box, without its aliasing. First reduced by a whole factor, which is cheaper.
     side = (SQUARE_SIDE, SQUARE_SIDE)
@@ -133,7 +142,7 @@ def squashed(image: Image.Image, box: tuple[float, float, float, float] | None =
 
 
 def fingerprint(square: Image.Image, digest: bytes) -> Fingerprint:
-    """Of an upright picture, `squashed`, whose file has this digest."""
+    """Of an upright picture, `gray_square`, whose file has this digest."""
     thumb = square.reduce(SQUARE_SIDE // THUMB_SIDE).tobytes()
     if np.frombuffer(thumb, np.uint8).std() < _FEATURELESS:
         return Fingerprint(digest, None, None)
@@ -150,28 +159,28 @@ def _perceptual_hash(square: Image.Image) -> int:
     return int.from_bytes(np.packbits(strength > median).tobytes())
 
 
-def _length(path: Path) -> int | Flaw:
+def _length(path: Path) -> int | ImageProblem:
     """In bytes. What is no ordinary file is told before it is opened: opening a pipe would wait for ever."""
     try:
         status = path.stat()
     except FileNotFoundError:
-        return Flaw("missing", "there is no such file")
+        return ImageProblem("missing", "there is no such file")
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        return Flaw("missing", f"it cannot be reached: {error}")
+        return ImageProblem("missing", f"it cannot be reached: {error}")
     if not stat.S_ISREG(status.st_mode):
-        return Flaw("unreadable", "it is not an ordinary file")
-    return status.st_size or Flaw("empty", "it has 0 bytes")
+        return ImageProblem("unreadable", "it is not an ordinary file")
+    return status.st_size or ImageProblem("empty", "it has 0 bytes")
 
 
-def _look(path: Path, file: BinaryIO, digest: bytes) -> Look | Flaw:
+def _look(path: Path, file: BinaryIO, digest: bytes) -> ImageInfo | ImageProblem:
     with Image.open(file, formats=_FORMATS) as header:
         stored, mode = header.size, _mode(header)
         if stored[0] * stored[1] > MAX_PIXELS:
             pixels = f"{stored[0]} x {stored[1]} pixels"
-            return Flaw("too_large", f"it has {pixels}, more than the {MAX_PIXELS:,} allowed")
+            return ImageProblem("too_large", f"it has {pixels}, more than the {MAX_PIXELS:,} allowed")
         turn = header.getexif().get(_EXIF_ORIENTATION, 1)
         size = (stored[1], stored[0]) if turn in _SIDEWAYS else stored
-        return Look(size, stored, mode, fingerprint(_square(path, header, mode, turn), digest))
+        return ImageInfo(size, stored, mode, fingerprint(_square(path, header, mode, turn), digest))
 
 
 def _mode(header: Image.Image) -> str:
@@ -183,13 +192,13 @@ def _square(path: Path, header: Image.Image, mode: str, turn: int) -> Image.Imag
     if mode not in ("RGB", "L"):
         # Rare, and reported; seen here as the models see it, white behind what is transparent.
         header.load()
-        return squashed(open_image(path))
+        return gray_square(open_image(path))
     box = None
     if isinstance(header, JpegImageFile):
         # Its box is the picture's without the padding, which is seen at such scales.
         drafted = header.draft("L", (_SMALL, _SMALL))
         box = None if drafted is None else drafted[1]
-    square = squashed(header, box)
+    square = gray_square(header, box)
     return square.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else square
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mien.data.audit.fingerprints import Flaw, Look
+from mien.data.audit.fingerprints import ImageInfo, ImageProblem
 from mien.errors import BoxError
 from mien.types import Box, Problem
 
-__all__ = ["PLAIN_MODES", "BoxFault", "Use", "check_boxes", "check_file"]
+__all__ = ["PLAIN_MODES", "OutsideBox", "Use", "check_boxes", "check_file"]
 
 # 8 bits a channel, as models are shown; of all other modes something is lost on the way.
 PLAIN_MODES: Final = ("RGB", "L")
@@ -35,7 +35,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoxFault:
+class OutsideBox:
     """A box that leaves its picture. `size`: (width, height) of the picture; `outside`: the share of the box
     that is not in it, 1 if nothing is."""
 
@@ -47,9 +47,9 @@ class BoxFault:
     outside: float
 
 
-def check_file(path: Path, uses: Sequence[Use], found: Look | Flaw) -> Iterator[Problem]:
+def check_file(path: Path, uses: Sequence[Use], found: ImageInfo | ImageProblem) -> Iterator[Problem]:
     """What is wrong with the file itself, whoever is in it."""
-    if isinstance(found, Flaw):
+    if isinstance(found, ImageProblem):
         yield Problem(kind=found.kind, file=str(path), message=found.message)
         return
     if found.mode not in PLAIN_MODES:
@@ -63,7 +63,7 @@ def check_file(path: Path, uses: Sequence[Use], found: Look | Flaw) -> Iterator[
         yield Problem(kind="image_size", file=str(path), message=message)
 
 
-def check_boxes(path: Path, use: Use, found: Look) -> tuple[list[Problem], BoxFault | None]:
+def check_boxes(path: Path, use: Use, found: ImageInfo) -> tuple[list[Problem], OutsideBox | None]:
     """What is wrong with where one subject is said to be, and its worst box, if one leaves the picture."""
     problems = []
     if found.num_frames is not None:
@@ -72,7 +72,9 @@ def check_boxes(path: Path, use: Use, found: Look) -> tuple[list[Problem], BoxFa
             message = f"{use.subject_id}: there is no frame {beyond[0]}, the clip has {found.num_frames}"
             problems.append(Problem(kind="frame_range", file=str(path), message=message))
     faults = [
-        BoxFault(subject_id=use.subject_id, path=path, frame=frame, box=box, size=found.size, outside=outside)
+        OutsideBox(
+            subject_id=use.subject_id, path=path, frame=frame, box=box, size=found.size, outside=outside
+        )
         for frame, box in use.marks
         if box is not None and (outside := _share_outside(box, found.size)) > 0
     ]
@@ -98,7 +100,7 @@ def _share_outside(box: Box, size: tuple[int, int]) -> float:
     return min(1.0 - inside.width * inside.height / (box.width * box.height), 1.0 - 1e-9)
 
 
-def _box_message(fault: BoxFault, num_faults: int, num_marks: int) -> str:
+def _box_message(fault: OutsideBox, num_faults: int, num_marks: int) -> str:
     box = ", ".join(f"{edge:g}" for edge in fault.box.as_tuple())
     what = "lies outside of" if fault.outside == 1 else "sticks out of"
     where = "the picture" if fault.frame is None else f"frame {fault.frame}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
 
-from mien.data.audit.verify import Twin, VerifyProgress, verify
+from mien.data.audit.verify import NearDuplicate, VerifyProgress, verify
 from mien.data.dataset import Dataset
 from mien.data.splits import write_splits
 from mien.errors import DataError
@@ -25,12 +25,12 @@ from mien.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["assign_splits", "dedup"]
+__all__ = ["assign_splits", "write_split_file"]
 
 _FIRST: Final = ("train", "dev", "val")
 
 
-def dedup(
+def write_split_file(
     dataset: Dataset,
     out: Path,
     *,
@@ -44,16 +44,16 @@ def dedup(
             f"there is no folder {out.parent} to write into", hint="make it, or name another file"
         )
     verified = verify(dataset, workers=workers, on_progress=on_progress)
-    splits = assign_splits(dataset, verified.twins, drop_copies=drop_copies)
+    splits = assign_splits(dataset, verified.near_duplicates, drop_copies=drop_copies)
     write_splits(out, splits)
     own = {record.sample.subject.id: split for split in dataset.splits for record in dataset.records(split)}
     moved = Counter(
         f"{own[name]} to {split}" for name, split in splits.items() if split not in (None, own[name])
     )
-    across = [group for group in verified.twins if len({twin.split for twin in group}) > 1]
+    across = [group for group in verified.near_duplicates if len({twin.split for twin in group}) > 1]
     return {
         "subjects": len(splits),
-        "groups_alike": len(verified.twins),
+        "groups_alike": len(verified.near_duplicates),
         "groups_across_splits": len(across),
         "moved": dict(sorted(moved.items())),
         "left_out": sum(split is None for split in splits.values()),
@@ -62,7 +62,7 @@ def dedup(
 
 
 def assign_splits(
-    dataset: Dataset, twins: Sequence[Sequence[Twin]], *, drop_copies: bool = False
+    dataset: Dataset, twins: Sequence[Sequence[NearDuplicate]], *, drop_copies: bool = False
 ) -> dict[str, str | None]:
     """The split of every subject by id, in the data set's order; None leaves it out.
 
@@ -98,7 +98,7 @@ def _homes(dataset: Dataset, together: _Together) -> Mapping[Path, str]:
     return homes
 
 
-def _surplus(twins: Sequence[Sequence[Twin]]) -> frozenset[Path]:
+def _surplus(twins: Sequence[Sequence[NearDuplicate]]) -> frozenset[Path]:
     """Of each content, all files but the first of the training side."""
     surplus = set()
     for group in twins:
@@ -112,7 +112,7 @@ def _surplus(twins: Sequence[Sequence[Twin]]) -> frozenset[Path]:
     return frozenset(surplus)
 
 
-def _rank(twin: Twin) -> int:
+def _rank(twin: NearDuplicate) -> int:
     return _FIRST.index(twin.split) if twin.split in _FIRST else len(_FIRST)
 
 

@@ -23,7 +23,13 @@ from jaxtyping import Float, Int, UInt8, UInt64
 from mien.data.audit.fingerprint_cache import cached_fingerprints
 from mien.data.audit.fingerprints import Fingerprint
 
-__all__ = ["MAX_BITS", "MIN_CORRELATION", "alike_groups", "equal_groups", "near_groups"]
+__all__ = [
+    "MAX_BITS",
+    "MIN_CORRELATION",
+    "group_exact_duplicates",
+    "group_near_duplicate_files",
+    "group_near_duplicates",
+]
 
 # Chosen on Playhouse, the hardest case (12 places and few figures, so that different scenes have most of
 # their pixels in common), and on photographs. Copies as JPEG of quality 30 to 95, of half to double size, or
@@ -36,17 +42,17 @@ _BANDS: Final = (11, 11, 11, 11, 10, 10)  # bits; 64 in all
 _PAIRS_AT_ONCE: Final = 1 << 20
 
 
-def near_groups(paths: Sequence[Path], *, cache: Path) -> list[int]:
+def group_near_duplicate_files(paths: Sequence[Path], *, cache: Path) -> list[int]:
     """A group number for each picture; one that cannot be shown is alone. See `cached_fingerprints`."""
-    return alike_groups(cached_fingerprints(paths, cache=cache))
+    return group_near_duplicates(cached_fingerprints(paths, cache=cache))
 
 
-def equal_groups(prints: Sequence[Fingerprint | None]) -> list[int]:
+def group_exact_duplicates(prints: Sequence[Fingerprint | None]) -> list[int]:
     """A group number for each; equal bytes share one. Numbers count from 0 in the order of occurrence."""
     return _numbered(index if print_ is None else print_.digest for index, print_ in enumerate(prints))
 
 
-def alike_groups(prints: Sequence[Fingerprint | None]) -> list[int]:
+def group_near_duplicates(prints: Sequence[Fingerprint | None]) -> list[int]:
     """A group number for each; equal bytes and pictures that are alike share one, also by way of others."""
     # What is the same to the last grey level is compared once: a set may hold thousands of one still.
     labels = np.array(_numbered(_seen(index, print_) for index, print_ in enumerate(prints)), dtype=np.int64)

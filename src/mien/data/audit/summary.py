@@ -18,7 +18,7 @@ from mien.data.audit.directory_listing import Listing
 from mien.data.audit.tally import POSITIVE, BoxSizes, Spread, Tally
 from mien.data.dataset import Dataset, Record
 
-__all__ = ["POSITIVE", "SplitSummary", "Summary", "summarise"]
+__all__ = ["POSITIVE", "SplitSummary", "Summary", "summarize"]
 
 _SCHEMA: Final = 1
 
@@ -129,7 +129,7 @@ class Summary:
         }
 
 
-def summarise(dataset: Dataset) -> Summary:
+def summarize(dataset: Dataset) -> Summary:
     """Counts what is in a data set; rows that are no record are counted among the problems alone."""
     listing = Listing()
     splits = tuple(_summarise(dataset, split, listing) for split in dataset.splits)

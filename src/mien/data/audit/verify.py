@@ -22,18 +22,18 @@ from typing import Final
 from PIL import Image
 
 from mien.data.audit.fingerprint_cache import num_threads
-from mien.data.audit.fingerprints import Fingerprint, Flaw, Look, look, look_at_clip
-from mien.data.audit.image_checks import BoxFault, Use, check_boxes, check_file
-from mien.data.audit.near_duplicates import alike_groups, equal_groups
+from mien.data.audit.fingerprints import Fingerprint, ImageInfo, ImageProblem, inspect_clip, inspect_image
+from mien.data.audit.image_checks import OutsideBox, Use, check_boxes, check_file
+from mien.data.audit.near_duplicates import group_exact_duplicates, group_near_duplicates
 from mien.data.dataset import Dataset, Record
 from mien.types import Problem
 
-__all__ = ["BoxFault", "Twin", "Verified", "VerifyProgress", "verify"]
+__all__ = ["NearDuplicate", "OutsideBox", "Verification", "VerifyProgress", "verify"]
 
 _FILES_AT_ONCE: Final = 16  # of one task for a thread: many pictures take less time than handing one over
 _TASKS_AHEAD: Final = 4  # a thread, so that none waits, and results do not pile up
 
-Found = Look | Flaw
+Found = ImageInfo | ImageProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class VerifyProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Twin:
+class NearDuplicate:
     """A picture that others are like. `digest` is SHA-256 of its bytes, in hex; `split` that which it is
     used in first."""
 
@@ -55,19 +55,19 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verification:
     """What was found. `num_images` counts files, be they pictures or clips.
 
-    `twins`: groups of files that look alike, those with the same bytes included, also within a split (where
-    they are no problem). `boxes`: the boxes that leave their pictures, the worst first.
+    `near_duplicates`: groups of files that look alike, exact copies included, also within a split (where
+    they are not a problem). `outside_boxes`: the boxes that leave their images, the worst first.
     """
 
     problems: tuple[Problem, ...]
     num_images: int
     num_subjects: int
     seconds: float
-    twins: tuple[tuple[Twin, ...], ...]
-    boxes: tuple[BoxFault, ...]
+    near_duplicates: tuple[tuple[NearDuplicate, ...], ...]
+    outside_boxes: tuple[OutsideBox, ...]
 
 
 @dataclass(slots=True)
@@ -93,32 +93,32 @@ def verify(
     *,
     workers: int | None = None,
     on_progress: Callable[[VerifyProgress], None] | None = None,
-) -> Verified:
+) -> Verification:
     """Checks the annotations and opens every file; `workers` threads, one a core if not told."""
     start = time.perf_counter()
     reading = [*dataset.problems(), *dataset.deep_problems()]
     files, num_subjects = _gather(dataset)
     known = {(problem.kind, problem.file) for problem in reading}
     prints: list[Fingerprint | None] = []
-    faults: list[BoxFault] = []
+    faults: list[OutsideBox] = []
     for file, found in _look_at(files, num_threads(workers)):
         problems, worst = _check(file, found)
         file.problems += (problem for problem in problems if (problem.kind, problem.file) not in known)
         faults += worst
-        prints.append(None if isinstance(found, Flaw) else found.fingerprint)
+        prints.append(None if isinstance(found, ImageProblem) else found.fingerprint)
         if on_progress is not None:
             on_progress(VerifyProgress(done=len(prints), total=len(files)))
-    twins = _report_twins(files, prints)
+    near_duplicates = _report_near_duplicates(files, prints)
     # Of a clip that is cut short, later frames are missing: that is no further fault.
     flawed = {file.path for file, print_ in zip(files, prints, strict=True) if print_ is None}
     told = (problem for problem in reading if problem.kind != "frame_range" or problem.file not in flawed)
-    return Verified(
+    return Verification(
         problems=(*told, *(problem for file in files for problem in file.problems)),
         num_images=len(files),
         num_subjects=num_subjects,
         seconds=time.perf_counter() - start,
-        twins=twins,
-        boxes=tuple(sorted(faults, key=lambda fault: -fault.outside)),
+        near_duplicates=near_duplicates,
+        outside_boxes=tuple(sorted(faults, key=lambda fault: -fault.outside)),
     )
 
 
@@ -178,13 +178,13 @@ def _look_at(files: Sequence[_File], workers: int) -> Iterator[tuple[_File, Foun
 
 
 def _look_at_some(files: Sequence[_File]) -> list[tuple[_File, Found]]:
-    return [(file, (look_at_clip if file.is_clip else look)(Path(file.path))) for file in files]
+    return [(file, (inspect_clip if file.is_clip else inspect_image)(Path(file.path))) for file in files]
 
 
-def _check(file: _File, found: Found) -> tuple[list[Problem], list[BoxFault]]:
+def _check(file: _File, found: Found) -> tuple[list[Problem], list[OutsideBox]]:
     path = Path(file.path)
     problems = list(check_file(path, file.uses, found))
-    if isinstance(found, Flaw):
+    if isinstance(found, ImageProblem):
         return problems, []
     checked = [check_boxes(path, use, found) for use in file.uses]
     of_subjects = chain.from_iterable(of_subject for of_subject, _ in checked)
@@ -194,16 +194,16 @@ def _check(file: _File, found: Found) -> tuple[list[Problem], list[BoxFault]]:
 # --- Twice -------------------------------------------------------------------------------------------
 
 
-def _report_twins(
+def _report_near_duplicates(
     files: Sequence[_File], prints: Sequence[Fingerprint | None]
-) -> tuple[tuple[Twin, ...], ...]:
+) -> tuple[tuple[NearDuplicate, ...], ...]:
     """The groups that look alike; a file whose like is in an earlier split gets a problem."""
-    equal = equal_groups(prints)
+    equal = group_exact_duplicates(prints)
     first: dict[int, _File] = {}
     for file, number in zip(files, equal, strict=True):
         first.setdefault(number, file)
     groups = defaultdict(list)
-    for index, number in enumerate(alike_groups(prints)):
+    for index, number in enumerate(group_near_duplicates(prints)):
         groups[number].append(index)
     alike = [group for group in groups.values() if len(group) > 1]
     for group in alike:
@@ -211,7 +211,7 @@ def _report_twins(
             files[index].problems += _across(files[index], first[equal[index]], files[group[0]])
     return tuple(
         tuple(
-            Twin(path=Path(files[index].path), split=files[index].split, digest=print_.digest.hex())
+            NearDuplicate(path=Path(files[index].path), split=files[index].split, digest=print_.digest.hex())
             for index in group
             if (print_ := prints[index]) is not None
         )

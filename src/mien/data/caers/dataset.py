@@ -139,9 +139,9 @@ class Caers(Dataset):
         return frozenset(_id(*item) for item, inside in zip(found, is_val, strict=True) if inside)
 
     def _near_groups(self, paths: Sequence[Path]) -> Sequence[int]:
-        from mien.data.audit.near_duplicates import near_groups
+        from mien.data.audit.near_duplicates import group_near_duplicate_files
 
-        return near_groups(paths, cache=self.cache)
+        return group_near_duplicate_files(paths, cache=self.cache)
 
 
 def _id(folder: ClassFolder, name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mien.data.audit.verify import Twin
+from mien.data.audit.verify import NearDuplicate
 from mien.errors import MienError
 from mien.media.images import open_image
 from mien.report.embedded_images import data_uri
@@ -43,7 +43,7 @@ class TwinCard:
     more: int
 
 
-def twin_lines(twins: Sequence[Sequence[Twin]]) -> tuple[TwinLine, ...]:
+def twin_lines(twins: Sequence[Sequence[NearDuplicate]]) -> tuple[TwinLine, ...]:
     """Exact copies and look-alikes, across splits and within one; those that there are."""
     found: dict[tuple[bool, bool], list[int]] = {}
     for group in twins:
@@ -59,13 +59,13 @@ def twin_lines(twins: Sequence[Sequence[Twin]]) -> tuple[TwinLine, ...]:
     )
 
 
-def twin_cards(twins: Sequence[Sequence[Twin]]) -> tuple[TwinCard, ...]:
+def twin_cards(twins: Sequence[Sequence[NearDuplicate]]) -> tuple[TwinCard, ...]:
     """Some groups, those across splits first, then the largest."""
     order = sorted(twins, key=lambda group: (not _is_across(group), -len(group)))
     return tuple(_card(group) for group in order[:_GROUPS])
 
 
-def _card(group: Sequence[Twin]) -> TwinCard:
+def _card(group: Sequence[NearDuplicate]) -> TwinCard:
     shown = _one_of_each_split_first(group)[:_OF_EACH]
     return TwinCard(
         what=_what(across=_is_across(group), exact=_is_exact(group)),
@@ -74,7 +74,7 @@ def _card(group: Sequence[Twin]) -> TwinCard:
     )
 
 
-def _one_of_each_split_first(group: Sequence[Twin]) -> list[Twin]:
+def _one_of_each_split_first(group: Sequence[NearDuplicate]) -> list[NearDuplicate]:
     first = list({twin.split: twin for twin in reversed(group)}.values())[::-1]
     return [*first, *(twin for twin in group if twin not in first)]
 
@@ -86,11 +86,11 @@ def _picture(path: Path) -> str:
         return ""
 
 
-def _is_across(group: Sequence[Twin]) -> bool:
+def _is_across(group: Sequence[NearDuplicate]) -> bool:
     return len({twin.split for twin in group}) > 1
 
 
-def _is_exact(group: Sequence[Twin]) -> bool:
+def _is_exact(group: Sequence[NearDuplicate]) -> bool:
     return len({twin.digest for twin in group}) == 1
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from mien import __version__
 from mien.data.audit.agreement import Agreement
 from mien.data.audit.summary import Summary
-from mien.data.audit.verify import Verified
+from mien.data.audit.verify import Verification
 from mien.data.dataset import Dataset
 from mien.errors import DataError
 from mien.report.audit.label_charts import agreement_chart, heat_maps, prevalence_chart
@@ -56,7 +56,7 @@ def write_audit(
     dataset: Dataset,
     summary: Summary,
     agreement: Sequence[Agreement],
-    verified: Verified,
+    verified: Verification,
 ) -> tuple[Path, Path]:
     """Writes both files into the folder `out`, which is made if need be, and returns their paths."""
     page, table = out / PAGE, out / TABLE
@@ -73,7 +73,7 @@ def write_audit(
 
 
 def _view(
-    dataset: Dataset, summary: Summary, agreement: Sequence[Agreement], verified: Verified
+    dataset: Dataset, summary: Summary, agreement: Sequence[Agreement], verified: Verification
 ) -> dict[str, Any]:
     groups = _groups(verified.problems)
     rows, scale = split_rows(summary)
@@ -105,9 +105,9 @@ def _view(
         "bins_tables": [table for table in (box_table(summary),) if table is not None],
         "attributes": attributes,
         "attributes_left_out": left_out,
-        "worst": worst_boxes(dataset, verified.boxes),
-        "twins": twin_lines(verified.twins),
-        "twin_cards": twin_cards(verified.twins),
+        "worst": worst_boxes(dataset, verified.outside_boxes),
+        "twins": twin_lines(verified.near_duplicates),
+        "twin_cards": twin_cards(verified.near_duplicates),
         "table": TABLE,
     }
 
@@ -135,7 +135,7 @@ def _group(kind: Kind, count: int, problems: Any) -> _Group:
     )
 
 
-def _verdict(groups: Sequence[_Group], verified: Verified) -> str:
+def _verdict(groups: Sequence[_Group], verified: Verification) -> str:
     """The result in a sentence or two."""
     seen = f"{verified.num_images:,} files of {verified.num_subjects:,} people were opened"
     if not groups:
@@ -147,7 +147,7 @@ def _verdict(groups: Sequence[_Group], verified: Verified) -> str:
     return f"{total:,} {'problem' if total == 1 else 'problems'}: {told}{more}. {seen}."
 
 
-def _facts(summary: Summary, verified: Verified) -> tuple[tuple[str, str], ...]:
+def _facts(summary: Summary, verified: Verification) -> tuple[tuple[str, str], ...]:
     rule = "exactly one holds" if summary.exclusive else "any number may hold"
     return (
         ("People", f"{verified.num_subjects:,}"),
@@ -158,7 +158,7 @@ def _facts(summary: Summary, verified: Verified) -> tuple[tuple[str, str], ...]:
 
 
 def _table(
-    dataset: Dataset, summary: Summary, agreement: Sequence[Agreement], verified: Verified
+    dataset: Dataset, summary: Summary, agreement: Sequence[Agreement], verified: Verification
 ) -> dict[str, Any]:
     """Everything on the page but the pictures, and every problem."""
     card = dataset.card
@@ -173,7 +173,7 @@ def _table(
         "found": [asdict(problem) for problem in verified.problems],
         "twins": [
             [{"file": str(twin.path), "split": twin.split, "digest": twin.digest} for twin in group]
-            for group in verified.twins
+            for group in verified.near_duplicates
         ],
         "boxes": [
             {
@@ -184,7 +184,7 @@ def _table(
                 "size": list(fault.size),
                 "outside": fault.outside,
             }
-            for fault in verified.boxes
+            for fault in verified.outside_boxes
         ],
         "agreement": {item.split: item.to_json() for item in agreement},
     }

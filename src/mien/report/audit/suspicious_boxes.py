@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mien.data.audit.verify import BoxFault
+from mien.data.audit.verify import OutsideBox
 from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.media.views import load_frames, viewed
@@ -37,7 +37,7 @@ class BoxCard:
     no_picture: str
 
 
-def worst_boxes(dataset: Dataset, faults: Sequence[BoxFault]) -> tuple[BoxCard, ...]:
+def worst_boxes(dataset: Dataset, faults: Sequence[OutsideBox]) -> tuple[BoxCard, ...]:
     """Those that leave their picture the farthest, then the smallest; nobody comes twice."""
     out = heapq.nlargest(_SHOWN, faults, key=lambda fault: fault.outside)
     shown = {fault.subject_id for fault in out}
@@ -61,7 +61,7 @@ def _boxed(dataset: Dataset) -> Iterator[tuple[Subject, Box]]:
                 yield subject, subject.boxes[0]
 
 
-def _subject(fault: BoxFault) -> Subject:
+def _subject(fault: OutsideBox) -> Subject:
     image = ImageRef(path=fault.path, frame=fault.frame)
     return Subject(id=fault.subject_id, images=(image,), boxes=(fault.box,))
 
@@ -87,7 +87,7 @@ def _picture(subject: Subject, box: Box) -> tuple[str, str]:
         return "", str(error)
 
 
-def _outside(fault: BoxFault) -> str:
+def _outside(fault: OutsideBox) -> str:
     if fault.outside >= 1:
         return "wholly outside of its picture"
     return (

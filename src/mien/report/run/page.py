@@ -25,14 +25,14 @@ from mien.report.run.tables import difference_tables, headline, label_table, sco
 from mien.report.template import environment
 from mien.runs import atomic_write_bytes
 
-__all__ = ["REPORT", "report"]
+__all__ = ["REPORT", "write_report"]
 
 REPORT: Final = "report.html"
 _EXAMPLES: Final = 4  # of the best, and as many of the worst
 _EMBEDDED: Final = "playhouse"
 
 
-def report(run: Path) -> Path:
+def write_report(run: Path) -> Path:
     """Writes the page of a run and returns its path; RunError if the run was not evaluated yet."""
     page = environment("page.css").get_template("page.html").render(_view(gather(run)))
     path = run / REPORT

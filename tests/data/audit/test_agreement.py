@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.made_up import MOODS, MadeUp, person
+from tests.factories.datasets import MOODS, MadeUp, person
 
-from mien.data.audit.agreement import agree, agreement
+from mien.data.audit.agreement import measure_agreement, split_agreement
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Target
 
@@ -43,7 +43,7 @@ def test_the_published_example() -> None:
         [_said(grade) for grade, count in zip(_GRADES.labels, row, strict=True) for _ in range(count)]
         for row in _EXAMPLE
     ]
-    found = agree("test", iter(subjects), _GRADES)
+    found = split_agreement("test", iter(subjects), _GRADES)
     shares = np.sum(_EXAMPLE, axis=0) / 140
     weights = shares * (1 - shares)
     # Fleiss (1971): the kappa of all categories is the mean of each one's, weighted by p (1 - p).
@@ -54,14 +54,14 @@ def test_the_published_example() -> None:
 
 def test_perfect_agreement_is_one_and_a_constant_answer_is_not_defined() -> None:
     subjects = [[_said("calm")] * 3, [_said()] * 2]
-    found = agree("test", iter(subjects), MOODS)
+    found = split_agreement("test", iter(subjects), MOODS)
     assert found.kappa == {"calm": 1.0, "glad": None, "sour": None}
     assert found.mean_kappa == 1.0
 
 
 def test_perfect_disagreement_of_two_is_minus_one() -> None:
     subjects = [[_said("calm"), _said()], [_said(), _said("calm")]]
-    assert agree("test", iter(subjects), MOODS).kappa["calm"] == pytest.approx(-1.0)
+    assert split_agreement("test", iter(subjects), MOODS).kappa["calm"] == pytest.approx(-1.0)
 
 
 def test_answers_at_random_agree_about_as_chance_would() -> None:
@@ -72,7 +72,7 @@ def test_answers_at_random_agree_about_as_chance_would() -> None:
         return _said(*(label for label in MOODS.labels if lots.random() < 0.3), values=values)
 
     subjects = [[opinion() for _ in range(lots.randint(2, 6))] for _ in range(4000)]
-    found = agree("test", iter(subjects), MOODS)
+    found = split_agreement("test", iter(subjects), MOODS)
     assert all(value == pytest.approx(0, abs=0.03) for value in found.kappa.values())
     assert all(item.alpha == pytest.approx(0, abs=0.03) for item in found.dimensions.values())
     # Two values drawn from 1..10 lie (10 - 1/10) / 3 steps apart on average.
@@ -85,7 +85,7 @@ _VALUES = st.lists(st.lists(st.integers(1, 10), min_size=2, max_size=5), min_siz
 @given(subjects=_VALUES)
 def test_alpha_is_what_its_definition_says(subjects: list[list[int]]) -> None:
     opinions = [[_said(values=(value / 10, 0.5, 0.5)) for value in values] for values in subjects]
-    found = agree("test", iter(opinions), MOODS).dimensions
+    found = split_agreement("test", iter(opinions), MOODS).dimensions
     pooled = [value / 10 for values in subjects for value in values]
     observed = sum(
         sum((a - b) ** 2 for a, b in permutations([value / 10 for value in values], 2)) / (len(values) - 1)
@@ -106,7 +106,7 @@ def test_alpha_is_what_its_definition_says(subjects: list[list[int]]) -> None:
 )
 def test_kappa_is_what_its_definition_says(subjects: list[list[bool]], rest: list[bool]) -> None:
     opinions = [[_said(*["calm"] * said) for said in answers] for answers in [*subjects, rest]]
-    found = agree("test", iter(opinions), MOODS)
+    found = split_agreement("test", iter(opinions), MOODS)
     pairs = [np.mean([a == b for a, b in permutations(answers, 2)]) for answers in subjects]
     share = np.mean([np.mean(answers) for answers in subjects])
     by_chance = share**2 + (1 - share) ** 2
@@ -117,7 +117,7 @@ def test_kappa_is_what_its_definition_says(subjects: list[list[bool]], rest: lis
 
 def test_annotators_who_gave_no_values_are_left_out_of_them() -> None:
     both = [_said(values=(0.2, 0.2, 0.2)), _said(), _said(values=(0.6, 0.2, 0.2))]
-    found = agree("test", iter([both, [_said(), _said()]]), MOODS)
+    found = split_agreement("test", iter([both, [_said(), _said()]]), MOODS)
     assert found.subjects == 2
     assert found.dimensions["valence"].subjects == 1
     assert found.dimensions["valence"].difference == pytest.approx(0.4)
@@ -129,12 +129,12 @@ def test_soft_answers_count_from_a_half() -> None:
         [Target(labels={"calm": 0.5}), Target(labels={"calm": 0.9})],
         [_said(), Target(labels={"calm": 0.4})],
     ]
-    assert agree("test", iter(subjects), MOODS).kappa["calm"] == 1.0
+    assert split_agreement("test", iter(subjects), MOODS).kappa["calm"] == 1.0
 
 
 def test_only_splits_with_several_annotators_are_there(tmp_path: Path) -> None:
     alone = person("a", tmp_path, "calm", opinions=[_said("calm")])
     several = person("b", tmp_path, "calm", opinions=[_said("calm"), _said()])
-    found = agreement(MadeUp(tmp_path, {"train": [alone], "test": [several]}))
+    found = measure_agreement(MadeUp(tmp_path, {"train": [alone], "test": [several]}))
     assert [item.split for item in found] == ["test"]
-    assert agreement(MadeUp(tmp_path, {"train": [alone]})) == ()
+    assert measure_agreement(MadeUp(tmp_path, {"train": [alone]})) == ()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tests.report.pages import read_page
+from tests.factories.html_pages import read_page
 
 from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.results.build import LabelRow, Look, calibration_rows
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
 from mien.report.run.calibration import fitted_section, label_figures, seen_often
-from mien.report.run.page import report
+from mien.report.run.page import write_report
 
 PAIR = LabelSet(name="pair", labels=("Peace", "Fear"), exclusive=False)
 
@@ -67,7 +67,7 @@ def test_only_a_second_look_is_told() -> None:
 
 
 def test_the_page_shows_calibration_thresholds_dimensions_and_looks(demo_run: Path) -> None:
-    page = read_page(report(demo_run))
+    page = read_page(write_report(demo_run))
     for words in (
         "Calibration and thresholds",
         "Fitted on split val, never on test",

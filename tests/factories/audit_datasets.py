@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mien.data.audit.verify import Verified
+from mien.data.audit.verify import Verification
 from mien.data.dataset import Card, Dataset, Record
 from mien.labels import EMOTIC, LabelSet
 from mien.recipe.recipe import DataOptions
@@ -62,5 +62,5 @@ def in_clip(name: str, path: Path, *boxes: tuple[int, Box | None], split: str = 
     return Record(sample=Sample(subject=subject, target=None, split=split))
 
 
-def told(verified: Verified) -> list[tuple[str, str]]:
+def told(verified: Verification) -> list[tuple[str, str]]:
     return [(problem.kind, Path(problem.file).name) for problem in verified.problems]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.made_up import MOODS, MadeUp, person
+from tests.factories.datasets import MOODS, MadeUp, person
 from tests.shared_data import shared
 
 from mien.data import open_dataset
-from mien.data.audit.summary import summarise
+from mien.data.audit.summary import summarize
 from mien.data.audit.tally import SIDES, Spread
 from mien.evaluate.metrics.table import POSITIVE, chance
 from mien.labels import CAERS
@@ -33,7 +33,7 @@ def test_a_small_set_is_counted_as_by_hand(tmp_path: Path, paint: Callable[..., 
         person("c", two, dimensions={**VAD, "valence": 0.7}, attributes={"age": "Adult"}),
         person("d", two, labelled=False, box=(0, 0, 40, 90)),
     ]
-    found = summarise(MadeUp(tmp_path, {"train": people}))
+    found = summarize(MadeUp(tmp_path, {"train": people}))
     assert json.loads(json.dumps(found.to_json()))["splits"] == {
         "train": {
             "images": 2,
@@ -59,7 +59,7 @@ def test_a_small_set_is_counted_as_by_hand(tmp_path: Path, paint: Callable[..., 
 
 
 def test_the_document_begins_as_its_contract_says(tmp_path: Path, paint: Callable[..., Path]) -> None:
-    found = summarise(MadeUp(tmp_path, {"train": [person("a", paint("a.png"), "calm")]})).to_json()
+    found = summarize(MadeUp(tmp_path, {"train": [person("a", paint("a.png"), "calm")]})).to_json()
     assert list(found)[:4] == ["schema", "dataset", "splits", "problems"]
     assert (found["schema"], found["dataset"]) == (1, "made_up")
 
@@ -76,7 +76,7 @@ def test_chance_is_the_metrics_own(tmp_path_factory: pytest.TempPathFactory, row
         made = person(f"{index}", folder / "x.png")
         target = Target(labels=MOODS.decode(row))
         people.append(dataclasses.replace(made, sample=dataclasses.replace(made.sample, target=target)))
-    (part,) = summarise(MadeUp(folder, {"train": people})).splits
+    (part,) = summarize(MadeUp(folder, {"train": people})).splits
     targets = np.array(rows)
     if (targets >= POSITIVE).any():
         assert part.chance_map == pytest.approx(chance("mAP", targets))
@@ -89,14 +89,14 @@ def test_chance_is_the_metrics_own(tmp_path_factory: pytest.TempPathFactory, row
 
 def test_of_an_exclusive_set_the_most_frequent_label_is_the_chance(tmp_path: Path) -> None:
     people = [person(f"{i}", tmp_path, label) for i, label in enumerate(["Sad", "Happy", "Happy", "Fear"])]
-    (part,) = summarise(MadeUp(tmp_path, {"train": people}, label_set=CAERS)).splits
+    (part,) = summarize(MadeUp(tmp_path, {"train": people}, label_set=CAERS)).splits
     assert part.most_frequent == ("Happy", 0.5)
     targets = np.array([CAERS.encode(item.sample.target.labels) for item in people if item.sample.target])
     assert part.most_frequent[1] == chance("accuracy", targets)
 
 
 def test_a_split_without_labels_has_no_chance(tmp_path: Path, paint: Callable[..., Path]) -> None:
-    (part,) = summarise(MadeUp(tmp_path, {"test": [person("a", paint("a.png"), labelled=False)]})).splits
+    (part,) = summarize(MadeUp(tmp_path, {"test": [person("a", paint("a.png"), labelled=False)]})).splits
     assert part.to_json() == {
         "images": 1,
         "subjects": 1,
@@ -108,7 +108,7 @@ def test_a_split_without_labels_has_no_chance(tmp_path: Path, paint: Callable[..
 
 
 def test_a_split_without_people_is_no_error(tmp_path: Path) -> None:
-    found = summarise(MadeUp(tmp_path, {"train": []}))
+    found = summarize(MadeUp(tmp_path, {"train": []}))
     assert json.dumps(found.to_json(), allow_nan=False)
 
 
@@ -116,7 +116,7 @@ def test_problems_are_counted_by_kind(tmp_path: Path, paint: Callable[..., Path]
     problems = [Problem(kind="bad_row", file="x.csv, row 2", message="")] * 2
     problems += [Problem(kind="no_label", file="x.csv, row 3", message="")]
     people = {"train": [person("a", paint("a.png"), "calm")]}
-    assert summarise(MadeUp(tmp_path, people, problems=problems)).problems == {"bad_row": 2, "no_label": 1}
+    assert summarize(MadeUp(tmp_path, people, problems=problems)).problems == {"bad_row": 2, "no_label": 1}
 
 
 def test_a_missing_file_counts_once_whoever_is_in_it_and_whoever_told(
@@ -134,7 +134,7 @@ def test_a_missing_file_counts_once_whoever_is_in_it_and_whoever_told(
         person("g", Path("nul\0.png")),
     ]
     problems = [Problem(kind="missing", file=str(told), message="")]
-    found = summarise(MadeUp(tmp_path, {"train": people, "test": people}, problems=problems))
+    found = summarize(MadeUp(tmp_path, {"train": people, "test": people}, problems=problems))
     assert found.problems == {"missing": 5}
     assert found.missing == (str(untold), str(folderless), str(tmp_path / "folder.png"), "nul\0.png")
 
@@ -145,7 +145,7 @@ def test_no_picture_is_opened(
     people = {"train": [person("a", paint("a.png"), "calm")]}
     monkeypatch.setattr("PIL.Image.open", None)
     monkeypatch.setattr(Path, "open", None)
-    assert summarise(MadeUp(tmp_path, people)).problems == {}
+    assert summarize(MadeUp(tmp_path, people)).problems == {}
 
 
 def test_a_clip_is_one_file_with_a_box_a_frame(tmp_path: Path, paint: Callable[..., Path]) -> None:
@@ -156,7 +156,7 @@ def test_a_clip_is_one_file_with_a_box_a_frame(tmp_path: Path, paint: Callable[.
         boxes=(Box(left=0, top=0, right=5, bottom=5), None),
     )
     record = dataclasses.replace(made, sample=dataclasses.replace(made.sample, subject=clip))
-    (part,) = summarise(MadeUp(tmp_path, {"train": [record]})).splits
+    (part,) = summarize(MadeUp(tmp_path, {"train": [record]})).splits
     assert (part.images, part.subjects, part.clips, part.boxes.count, part.boxless) == (1, 1, 1, 1, 0)
 
 
@@ -171,7 +171,7 @@ def test_every_tenth_falls_into_its_own_bin(steps: list[int]) -> None:
 def test_bins_of_boxes_are_named_by_their_edges(tmp_path: Path) -> None:
     sides = [1, *(edge for edge in SIDES[1:])]
     people = [person(f"{side}", tmp_path, box=(0, 0, side, side)) for side in sides]
-    (part,) = summarise(MadeUp(tmp_path, {"train": people})).splits
+    (part,) = summarize(MadeUp(tmp_path, {"train": people})).splits
     assert part.boxes.histogram == [1] * len(SIDES)
     assert part.boxes.names[0] == "0 to 16"
     assert part.boxes.names[-1] == "512 and more"
@@ -179,14 +179,14 @@ def test_bins_of_boxes_are_named_by_their_edges(tmp_path: Path) -> None:
 
 def test_an_attribute_of_many_values_stays_small(tmp_path: Path) -> None:
     people = [person(f"{i}", tmp_path, attributes={"note": f"value {i}"}) for i in range(500)]
-    (part,) = summarise(MadeUp(tmp_path, {"train": people})).splits
+    (part,) = summarize(MadeUp(tmp_path, {"train": people})).splits
     assert len(part.attributes["note"]) < 100
     assert sum(part.attributes["note"].values()) == 500
 
 
 def test_real_photographs(tmp_path: Path) -> None:
     root = shared("emotic-photos", "manifest.jsonl")
-    found = summarise(open_dataset(DataOptions(name="manifest", root=root), cache=tmp_path))
+    found = summarize(open_dataset(DataOptions(name="manifest", root=root), cache=tmp_path))
     assert sum(part.subjects for part in found.splits) == 615
     assert sum(part.images for part in found.splits) == 489
     assert found.problems == {}

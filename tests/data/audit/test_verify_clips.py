@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.data.faulty_copies import clip_of
-from tests.data.made_records import BOX, Made, in_clip, told
+from tests.factories.audit_datasets import BOX, Made, in_clip, told
+from tests.factories.faulty_datasets import clip_of
 
 from mien.data.audit.verify import verify
 from mien.playhouse.layouts.bold import write_bold
@@ -33,7 +33,10 @@ def test_a_clip_is_checked_frame_by_frame_and_told_subject_by_subject(clip: Path
         *(("frame_range", "late"), ("box_clipped", "sticks out"), ("box_outside", "gone"))
     ]
     assert "2 of 3 frames" in verified.problems[1].message
-    assert [(fault.subject_id, fault.frame) for fault in verified.boxes] == [("gone", 3), ("sticks out", 2)]
+    assert [(fault.subject_id, fault.frame) for fault in verified.outside_boxes] == [
+        ("gone", 3),
+        ("sticks out", 2),
+    ]
     assert verified.num_images == 1
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.data.made_up import MOODS, person
+from tests.factories.datasets import MOODS, person
 
 from mien.data.audit import doctor
-from mien.data.audit.doctor import Diagnosis, examine
+from mien.data.audit.doctor import Diagnosis, diagnose
 from mien.data.dataset import Card, Dataset, Part, Record
 from mien.errors import DataError, UnknownNameError
 from mien.labels import LabelSet
@@ -83,7 +83,7 @@ def _fill(root: Path, people: str = "a b", pictures: Sequence[str] = ("a", "b"))
 
 
 def _examine(root: Path | None, cache: Path) -> Diagnosis:
-    found = examine(NAME, root, cache=cache)
+    found = diagnose(NAME, root, cache=cache)
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert document["schema"] == 1
     assert document["ready"] == found.ready
@@ -168,16 +168,16 @@ def test_a_copy_of_a_real_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
     root = tmp_path / "emotic copy"
     write(root, train=5, val=2, test=3, seed=1)
-    found = examine("emotic", root, cache=tmp_path / "cache")
+    found = diagnose("emotic", root, cache=tmp_path / "cache")
     assert found.ready
     assert any("not the whole official data set" in text for text in found.advice)
-    assert examine("emotic", tmp_path, cache=tmp_path / "cache").suggested_root == root
+    assert diagnose("emotic", tmp_path, cache=tmp_path / "cache").suggested_root == root
     shutil.rmtree(root / "emotic" / "mscoco")
-    spoiled = examine("emotic", root, cache=tmp_path / "cache")
+    spoiled = diagnose("emotic", root, cache=tmp_path / "cache")
     assert spoiled.lacking == ("pictures of mscoco",)
     assert spoiled.to_json()["problems"].keys() == {"missing"}
 
 
 def test_an_unknown_data_set_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError):
-        examine("nobody", None, cache=tmp_path)
+        diagnose("nobody", None, cache=tmp_path)

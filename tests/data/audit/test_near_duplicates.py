@@ -13,8 +13,13 @@ from tests.shared_data import shared
 
 from mien.data.audit import fingerprint_cache
 from mien.data.audit import near_duplicates as duplicates
-from mien.data.audit.fingerprints import Fingerprint, Look, fingerprint, look, squashed
-from mien.data.audit.near_duplicates import MAX_BITS, alike_groups, equal_groups, near_groups
+from mien.data.audit.fingerprints import Fingerprint, ImageInfo, fingerprint, gray_square, inspect_image
+from mien.data.audit.near_duplicates import (
+    MAX_BITS,
+    group_exact_duplicates,
+    group_near_duplicate_files,
+    group_near_duplicates,
+)
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.scene import draw_lots
 
@@ -25,8 +30,8 @@ def _scene(index: int) -> Image.Image:
 
 def _print(image: Image.Image, path: Path, **how: object) -> Fingerprint:
     image.save(path, **how)  # type: ignore[arg-type]
-    found = look(path)
-    assert isinstance(found, Look), found
+    found = inspect_image(path)
+    assert isinstance(found, ImageInfo), found
     return found.fingerprint
 
 
@@ -51,10 +56,10 @@ def _check_copies(images: list[Image.Image], folder: Path) -> None:
     prints = [list(_copies(image, folder)) for image in images]
     pictures = [row[0] for row in prints]
     apart = list(range(len(images)))
-    assert alike_groups(pictures) == apart
+    assert group_near_duplicates(pictures) == apart
     for number, row in enumerate(prints):
         for copy in row[1:]:
-            assert alike_groups([*pictures, copy]) == [*apart, number]
+            assert group_near_duplicates([*pictures, copy]) == [*apart, number]
 
 
 def test_copies_of_scenes_are_found_and_scenes_are_told_apart(tmp_path: Path) -> None:
@@ -67,20 +72,20 @@ def test_copies_of_photographs_are_found_and_photographs_are_told_apart(tmp_path
 
 
 def test_different_scenes_are_not_alike() -> None:
-    prints = [fingerprint(squashed(_scene(index)), index.to_bytes(32)) for index in range(400)]
-    assert alike_groups(prints) == list(range(400))
+    prints = [fingerprint(gray_square(_scene(index)), index.to_bytes(32)) for index in range(400)]
+    assert group_near_duplicates(prints) == list(range(400))
 
 
 def test_different_photographs_are_not_alike(tmp_path: Path) -> None:
     files = sorted(shared("emotic-photos", "images").iterdir())
-    assert near_groups(files, cache=tmp_path) == list(range(len(files)))
+    assert group_near_duplicate_files(files, cache=tmp_path) == list(range(len(files)))
 
 
 def test_plain_surfaces_are_alike_only_byte_for_byte(tmp_path: Path) -> None:
     paths = [tmp_path / f"{index}.png" for index in range(4)]
     for path, color in zip(paths, ("red", "blue", "blue", "black"), strict=True):
         Image.new("RGB", (60, 40), color).save(path)
-    assert near_groups(paths, cache=tmp_path) == [0, 1, 1, 2]
+    assert group_near_duplicate_files(paths, cache=tmp_path) == [0, 1, 1, 2]
 
 
 # --- The search --------------------------------------------------------------------------------------
@@ -102,7 +107,7 @@ def test_no_pair_within_reach_is_missed(bits: int, flipped: set[int]) -> None:
     # A step of one grey level, so that the two are not the same to the last bit.
     first = _thumb(0)
     second = bytes([first[0] ^ 1]) + first[1:]
-    groups = alike_groups([_made(0, bits, first), _made(1, other, second)])
+    groups = group_near_duplicates([_made(0, bits, first), _made(1, other, second)])
     assert (groups[0] == groups[1]) == (len(flipped) <= MAX_BITS)
 
 
@@ -110,7 +115,7 @@ def test_no_pair_within_reach_is_missed(bits: int, flipped: set[int]) -> None:
 def test_groups_are_what_hangs_together(chosen: list[tuple[int, int]]) -> None:
     hashes, thumbs = (0, 0xFF, 0xFFFF, 2**63), [_thumb(seed) for seed in range(3)]
     prints = [_made(index, hashes[a], thumbs[b]) for index, (a, b) in enumerate(chosen)]
-    groups = alike_groups(prints)
+    groups = group_near_duplicates(prints)
     # By the definition: all pairs, joined until nothing changes.
     expected = list(range(len(prints)))
     for _ in prints:
@@ -126,17 +131,17 @@ def test_pairs_come_in_pieces_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -
     rng = np.random.default_rng(0)
     few = [int(bits) for bits in rng.integers(0, 2**63, 40)]
     prints = [_made(index, few[index % 40] ^ (1 << index % 64), _thumb(index % 40)) for index in range(400)]
-    whole = alike_groups(prints)
+    whole = group_near_duplicates(prints)
     assert len(set(whole)) == 40
     monkeypatch.setattr(duplicates, "_PAIRS_AT_ONCE", 64)
-    assert alike_groups(prints) == whole
+    assert group_near_duplicates(prints) == whole
 
 
 def test_what_cannot_be_shown_is_alone() -> None:
     same = _made(7, 1, _thumb(1))
-    assert alike_groups([None, same, None, same]) == [0, 1, 2, 1]
-    assert equal_groups([None, same, None, same]) == [0, 1, 2, 1]
-    assert alike_groups([]) == []
+    assert group_near_duplicates([None, same, None, same]) == [0, 1, 2, 1]
+    assert group_exact_duplicates([None, same, None, same]) == [0, 1, 2, 1]
+    assert group_near_duplicates([]) == []
 
 
 # --- The cache ---------------------------------------------------------------------------------------
@@ -152,17 +157,17 @@ def test_a_picture_is_decoded_once_until_it_changes(tmp_path: Path, monkeypatch:
 
     def counted(path: Path) -> object:
         opened.append(path.name)
-        return look(path)
+        return inspect_image(path)
 
-    monkeypatch.setattr(fingerprint_cache, "look", counted)
+    monkeypatch.setattr(fingerprint_cache, "inspect_image", counted)
     cache = tmp_path / "cache"
-    assert near_groups(paths, cache=cache) == [0, 1, 0, 2, 3]
+    assert group_near_duplicate_files(paths, cache=cache) == [0, 1, 0, 2, 3]
     assert sorted(opened) == ["0.png", "1.png", "2.png", "broken.jpg"]
-    assert near_groups(paths, cache=cache) == [0, 1, 0, 2, 3]
+    assert group_near_duplicate_files(paths, cache=cache) == [0, 1, 0, 2, 3]
     assert len(opened) == 4
     # Of the same size as before, so that only its time tells.
     _scene(2).save(paths[2], "PNG", compress_level=0)
-    assert near_groups(paths, cache=cache) == [0, 1, 1, 2, 3]
+    assert group_near_duplicate_files(paths, cache=cache) == [0, 1, 1, 2, 3]
     assert opened[4:] == ["2.png"]
     assert not list(cache.rglob("*.part"))
 
@@ -171,8 +176,8 @@ def test_a_torn_cache_is_made_anew(tmp_path: Path) -> None:
     paths = [tmp_path / "a.png"]
     _scene(0).save(paths[0])
     cache = tmp_path / "cache"
-    near_groups(paths, cache=cache)
+    group_near_duplicate_files(paths, cache=cache)
     (file,) = cache.rglob("*.parquet")
     file.write_bytes(file.read_bytes()[:50])
-    assert near_groups(paths, cache=cache) == [0]
-    assert near_groups([tmp_path / "absent.png"], cache=cache) == [0]
+    assert group_near_duplicate_files(paths, cache=cache) == [0]
+    assert group_near_duplicate_files([tmp_path / "absent.png"], cache=cache) == [0]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.data.faulty_copies import (
+from tests.factories.faulty_datasets import (
     BOLD_KINDS,
     CAERS_KINDS,
     EMOTIC_KINDS,
@@ -59,5 +59,5 @@ def test_a_clean_copy_raises_no_alarm(name: str, tmp_path: Path) -> None:
     assert not write(tmp_path / name, each=0).faults
     verified = verify(_open(name, tmp_path / name))
     assert verified.problems == ()
-    assert verified.twins == ()
+    assert verified.near_duplicates == ()
     assert verified.num_images >= NUM_SOUND

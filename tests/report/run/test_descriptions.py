@@ -13,7 +13,7 @@ from mien.errors import RunError
 from mien.evaluate.descriptions.description_audit import WORDS, WordsAudit, WordsRow, audit_words, write_words
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.report.run.descriptions import words_view
-from mien.report.run.page import report
+from mien.report.run.page import write_report
 from mien.runs import Run
 
 _EVIL = "<script>alert(1)</script>"
@@ -28,7 +28,7 @@ def _leak() -> WordsAudit:
 
 
 def _page(run: Path) -> str:
-    source = report(run).read_text(encoding="utf-8")
+    source = write_report(run).read_text(encoding="utf-8")
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", "", source.partition("</style>")[2])))
 
 
@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_an_audit_alone_makes_a_page(run: Path) -> None:
     with pytest.raises(RunError, match="no results to report"):
-        report(run)
+        write_report(run)
     audit = _audit()
     write_words(run, audit)
     text = _page(run)
@@ -68,7 +68,7 @@ def test_results_and_audit_stand_on_one_page(demo_run: Path, tmp_path: Path) -> 
 
 def test_the_alarm_is_loud_and_comes_first(run: Path) -> None:
     write_words(run, _leak())
-    source = report(run).read_text(encoding="utf-8")
+    source = write_report(run).read_text(encoding="utf-8")
     found = re.findall(r'<li class="(ok|note|alarm)">', source)
     assert found[0] == "alarm"
     assert set(found[1:]) <= {"ok", "note"}
@@ -110,7 +110,7 @@ def test_hostile_labels_are_only_text(run: Path) -> None:
         for index in range(80)
     ]
     write_words(run, audit_words(labels, rows))
-    source = report(run).read_text(encoding="utf-8")
+    source = write_report(run).read_text(encoding="utf-8")
     assert "<script" not in source
     assert _EVIL in unescape(source)
 
@@ -118,4 +118,4 @@ def test_hostile_labels_are_only_text(run: Path) -> None:
 def test_a_damaged_audit_is_an_error(run: Path) -> None:
     (run / WORDS).write_text("{}")
     with pytest.raises(RunError, match="cannot be read"):
-        report(run)
+        write_report(run)

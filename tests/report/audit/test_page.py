@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from tests.data.made_up import MadeUp, person
-from tests.report.pages import PageReader, read_page
+from tests.factories.datasets import MadeUp, person
+from tests.factories.html_pages import PageReader, read_page
 
 from mien.data import Dataset, open_dataset
-from mien.data.audit.agreement import agreement
-from mien.data.audit.summary import summarise
-from mien.data.audit.verify import Verified, verify
+from mien.data.audit.agreement import measure_agreement
+from mien.data.audit.summary import summarize
+from mien.data.audit.verify import Verification, verify
 from mien.data.dataset import Card, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
@@ -44,10 +44,10 @@ KINDS = (
 
 
 def _write(
-    out: Path, dataset: Dataset, verified: Verified | None = None
+    out: Path, dataset: Dataset, verified: Verification | None = None
 ) -> tuple[PageReader, dict[str, Any]]:
     found = verify(dataset, workers=1) if verified is None else verified
-    page, table = write_audit(out, dataset, summarise(dataset), agreement(dataset), found)
+    page, table = write_audit(out, dataset, summarize(dataset), measure_agreement(dataset), found)
     reader = read_page(page)
     document: dict[str, Any] = json.loads(table.read_text(encoding="utf-8"))
     assert document["schema"] == 1

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.data.faulty_copies import noise
-from tests.data.made_records import Made, still, told
+from tests.factories.audit_datasets import Made, still, told
+from tests.factories.faulty_datasets import noise
 
 from mien.data.audit import verify as module
-from mien.data.audit.fingerprints import look
+from mien.data.audit.fingerprints import inspect_image
 from mien.data.audit.verify import VerifyProgress, verify
 from mien.types import Problem
 
@@ -26,9 +26,9 @@ def test_a_file_is_opened_once_for_all_its_people(tmp_path: Path, monkeypatch: p
 
     def counted(path: Path) -> object:
         opened.append(path.name)
-        return look(path)
+        return inspect_image(path)
 
-    monkeypatch.setattr(module, "look", counted)
+    monkeypatch.setattr(module, "inspect_image", counted)
     first, second = _picture(tmp_path, "a.png"), _picture(tmp_path, "b.png")
     records = [still(f"{path.name}{person}", path) for person in range(3) for path in (first, second)]
     verified = verify(Made(*records))
@@ -90,10 +90,10 @@ def test_a_box_fault_names_its_subject_and_the_worst_comes_first(tmp_path: Path)
         *(("box_clipped", "half"), ("box_outside", "gone"), ("box_clipped", "little"))
     ]
     assert {problem.file for problem in verified.problems} == {str(path)}
-    assert [(fault.subject_id, fault.size) for fault in verified.boxes] == [
+    assert [(fault.subject_id, fault.size) for fault in verified.outside_boxes] == [
         *(("gone", (96, 72)), ("half", (96, 72)), ("little", (96, 72)))
     ]
-    assert [fault.outside for fault in verified.boxes] == pytest.approx([1, 0.5, 0.008], abs=1e-6)
+    assert [fault.outside for fault in verified.outside_boxes] == pytest.approx([1, 0.5, 0.008], abs=1e-6)
 
 
 def test_boxes_are_in_the_upright_picture(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_copies_in_other_splits_are_told_with_their_partner(tmp_path: Path) -> N
     verified = verify(dataset)
     assert told(verified) == [("near_duplicate", "like.jpg"), ("duplicate", "again.png")]
     assert all(str(first) in problem.message for problem in verified.problems)
-    (group,) = verified.twins
+    (group,) = verified.near_duplicates
     assert [(twin.path, twin.split) for twin in group] == [(first, "train"), (like, "val"), (again, "test")]
     assert group[0].digest == group[2].digest != group[1].digest
 
@@ -131,7 +131,7 @@ def test_copies_within_a_split_are_counted_but_no_problem(tmp_path: Path) -> Non
     paths = [_picture(tmp_path, f"{name}.png", "same") for name in "abc"]
     verified = verify(Made(*(still(path.name, path) for path in paths)))
     assert verified.problems == ()
-    assert [len(group) for group in verified.twins] == [3]
+    assert [len(group) for group in verified.near_duplicates] == [3]
 
 
 def test_a_copy_of_a_copy_is_told_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from mien.data.audit import fingerprints
-from mien.data.audit.fingerprints import Flaw, Look, look
+from mien.data.audit.fingerprints import ImageInfo, ImageProblem, inspect_image
 
 Paint = Callable[..., Path]
 
@@ -30,15 +30,15 @@ def _encoded(kind: str, **how: object) -> bytes:
     return buffer.getvalue()
 
 
-def _seen(path: Path) -> Look:
-    found = look(path)
-    assert isinstance(found, Look), found
+def _seen(path: Path) -> ImageInfo:
+    found = inspect_image(path)
+    assert isinstance(found, ImageInfo), found
     return found
 
 
-def _flaw(path: Path) -> Flaw:
-    found = look(path)
-    assert isinstance(found, Flaw), found
+def _flaw(path: Path) -> ImageProblem:
+    found = inspect_image(path)
+    assert isinstance(found, ImageProblem), found
     return found
 
 
@@ -71,7 +71,7 @@ def test_a_truncated_file_is_seen_although_it_is_decoded_small(
     whole = _encoded(kind, **how)
     path = tmp_path / "a"
     path.write_bytes(whole)
-    assert isinstance(look(path), Look)
+    assert isinstance(inspect_image(path), ImageInfo)
     path.write_bytes(whole[: int(share * len(whole))])
     assert _flaw(path).kind == "truncated"
 
@@ -191,6 +191,6 @@ def test_no_bytes_bring_it_down(
         data[place] = value
     path = tmp_path / "hostile"
     path.write_bytes(data[-length:] if length % 2 else data[:length])
-    assert isinstance(look(path), Look | Flaw)
+    assert isinstance(inspect_image(path), ImageInfo | ImageProblem)
     path.write_bytes(data)
-    assert isinstance(look(path), Look | Flaw)
+    assert isinstance(inspect_image(path), ImageInfo | ImageProblem)

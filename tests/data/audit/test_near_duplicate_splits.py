@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.data.faulty_copies import noise, write_faulty_caers
+from tests.factories.faulty_datasets import noise, write_faulty_caers
 
 from mien.data import Dataset, open_dataset
-from mien.data.audit.near_duplicate_splits import assign_splits, dedup
+from mien.data.audit.near_duplicate_splits import assign_splits, write_split_file
 from mien.data.audit.verify import verify
 from mien.data.splits import read_splits
 from mien.errors import DataError
@@ -35,7 +35,7 @@ def _pictures(folder: Path) -> None:
 
 
 def _assigned(dataset: Dataset, **how: bool) -> dict[str, str | None]:
-    return assign_splits(dataset, verify(dataset).twins, **how)
+    return assign_splits(dataset, verify(dataset).near_duplicates, **how)
 
 
 def test_what_spans_splits_goes_to_the_training_side(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_by_the_split_file_nothing_is_on_two_sides(tmp_path: Path) -> None:
     before = verify(dataset)
     assert len([problem for problem in before.problems if problem.kind in across]) == 24
     out = tmp_path / "splits.jsonl"
-    told = dedup(dataset, out)
+    told = write_split_file(dataset, out)
     anew = open_dataset(options.model_copy(update={"split_file": out}), cache=tmp_path / "cache")
     after = verify(anew)
     assert [problem for problem in after.problems if problem.kind in across] == []
@@ -143,7 +143,7 @@ def test_every_subject_is_in_the_file_in_the_order_of_the_data_set(tmp_path: Pat
         _row("broken", "broken.png", "test"),
         _row("y", "a_copy.png", "test"),
     )
-    dedup(dataset, tmp_path / "splits.jsonl")
+    write_split_file(dataset, tmp_path / "splits.jsonl")
     assert list(read_splits(tmp_path / "splits.jsonl").items()) == [
         *(("z", "train"), ("broken", "test"), ("y", "train"))
     ]
@@ -161,7 +161,7 @@ def test_a_folder_that_is_not_there_is_said_before_the_work(tmp_path: Path) -> N
     _pictures(tmp_path)
     told: list[object] = []
     with pytest.raises(DataError, match="no folder"):
-        dedup(
+        write_split_file(
             _manifest(tmp_path, _row("a", "a.png", "train")),
             tmp_path / "nowhere" / "splits.jsonl",
             on_progress=told.append,

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.report.pages import read_page
+from tests.factories.html_pages import read_page
 
 from mien.errors import RunError
 from mien.evaluate.evaluation import keep_split, write_evaluation
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
 from mien.recipe.recipe import EvaluateOptions, Recipe
-from mien.report.run.page import report
+from mien.report.run.page import write_report
 from mien.runs import Run
 from mien.types import Sample, Subject, Target
 
@@ -60,7 +60,7 @@ def _hostile_run(path: Path, data: str = "manifest") -> Path:
 
 
 def test_the_page_tells_everything(demo_run: Path) -> None:
-    page = read_page(report(demo_run))
+    page = read_page(write_report(demo_run))
     for words in (
         "playhouse-demo",
         "appear",
@@ -87,7 +87,7 @@ def test_the_page_tells_everything(demo_run: Path) -> None:
 
 
 def test_the_page_needs_nothing_else(demo_run: Path) -> None:
-    page = read_page(report(demo_run))
+    page = read_page(write_report(demo_run))
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "iframe", "object", "embed", "form", "base", "a"}
     for tag, attributes in page.tags:
@@ -103,7 +103,7 @@ def test_the_page_needs_nothing_else(demo_run: Path) -> None:
 
 
 def test_every_chart_has_words_for_those_who_do_not_see_it(demo_run: Path) -> None:
-    page = read_page(report(demo_run))
+    page = read_page(write_report(demo_run))
     charts = [
         attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "row"
     ]
@@ -113,7 +113,7 @@ def test_every_chart_has_words_for_those_who_do_not_see_it(demo_run: Path) -> No
 
 
 def test_hostile_text_is_only_text(tmp_path: Path) -> None:
-    page = read_page(report(_hostile_run(tmp_path / "run")))
+    page = read_page(write_report(_hostile_run(tmp_path / "run")))
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "img", "h5"}
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -125,13 +125,13 @@ def test_hostile_text_is_only_text(tmp_path: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_page(demo_run: Path) -> None:
-    first = report(demo_run).read_bytes()
-    assert report(demo_run).read_bytes() == first
+    first = write_report(demo_run).read_bytes()
+    assert write_report(demo_run).read_bytes() == first
     assert sorted(file.name for file in demo_run.glob("*report*")) == ["report.html"]
 
 
 def test_embedded_models_on_other_pictures_carry_a_notice(tmp_path: Path) -> None:
-    text = read_page(report(_hostile_run(tmp_path / "run"))).text
+    text = read_page(write_report(_hostile_run(tmp_path / "run"))).text
     assert "know only the drawn scenes of Playhouse" in text
 
 
@@ -143,7 +143,7 @@ def test_a_run_of_other_models_carries_only_the_notice_about_appearance(tmp_path
         vision="openai/clip-vit-large-patch14", tokenizer="bert-base-uncased"
     )
     (run / "manifest.json").write_text(json.dumps(manifest))
-    text = read_page(report(run)).text
+    text = read_page(write_report(run)).text
     assert "Apparent emotion." in text
     assert "Playhouse" not in text.split("The whole recipe")[0]
 
@@ -163,22 +163,22 @@ def test_a_part_of_the_files_gives_a_part_of_the_page(
 ) -> None:
     for name in ("manifest.json", *kept):
         (tmp_path / name).write_bytes((demo_run / name).read_bytes())
-    text = read_page(report(tmp_path)).text
+    text = read_page(write_report(tmp_path)).text
     assert shown in text
     assert not_shown not in text
 
 
 def test_a_comparison_replaces_what_the_run_says_of_itself(demo_run: Path) -> None:
-    text = read_page(report(demo_run)).text
+    text = read_page(write_report(demo_run)).text
     assert text.count("mAP on split test") == 2  # its scores and its differences
     assert "vad_mae on split test" in text  # which the comparison does not speak of
 
 
 def test_a_run_without_results_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
-        report(tmp_path)
+        write_report(tmp_path)
     Run.create(tmp_path / "run", command="mien train", recipe={"name": "x"}, digest="0" * 64)
     with pytest.raises(RunError, match="no results to report") as caught:
-        report(tmp_path / "run")
+        write_report(tmp_path / "run")
     assert "mien evaluate" in caught.value.hint
     assert not (tmp_path / "run" / "report.html").exists()
