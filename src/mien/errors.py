@@ -163,17 +163,17 @@ class ClusterError(MienError):
     exit_code = 6
 
 
-def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """One line that names the valid name nearest to `name`, if one is near, and the valid names."""
+def nearest_hint(name: str, known: Iterable[str], *, kind: str = "names") -> str:
+    """The valid name nearest to `name`, if one is close, and all valid names. `kind`: their plural."""
     names = list(known)
     by_folded = {candidate.casefold(): candidate for candidate in names}
     close = difflib.get_close_matches(name.casefold(), list(by_folded), n=1)
     guess = f"did you mean {by_folded[close[0]]!r}? " if close else ""
     if not names:
-        return guess + "there are no valid names here"
+        return f"{guess}there are no valid {kind} here"
     shown = ", ".join(names[:_MAX_NAMES_SHOWN])
     rest = len(names) - _MAX_NAMES_SHOWN
-    return f"{guess}valid names: {shown}" + (f", and {rest} more" if rest > 0 else "")
+    return f"{guess}valid {kind}: {shown}" + (f", and {rest} more" if rest > 0 else "")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -1,4 +1,4 @@
-"""What every data set must do, whichever it is. A new one is one more entry in `DATASETS`."""
+"""The dataset contract. A new dataset is one more entry in `DATASETS`; wrappers are in `WRAPPERS`."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from mien.data import Dataset, open_dataset
+from mien.data.audit.verify import verify
+from mien.data.splits import ResplitDataset, write_splits
 from mien.errors import DataError
 from mien.playhouse.layouts import bold as bold_layout
 from mien.playhouse.layouts import caers as caers_layout
@@ -58,6 +60,18 @@ def _emotic(root: Path) -> Dataset:
     return open_dataset(DataOptions(name="emotic", root=root / "emotic"), cache=root / "cache")
 
 
+def _resplit(open_inner: Callable[[Path], Dataset]) -> Callable[[Path], Dataset]:
+    """The same dataset behind a split file that assigns every subject to its own split."""
+
+    def open_wrapper(root: Path) -> Dataset:
+        inner = open_inner(root)
+        ids = {sample.subject.id: split for split in inner.splits for sample in inner.samples(split)}
+        write_splits(root / "splits.jsonl", ids)
+        return ResplitDataset(inner, root / "splits.jsonl")
+
+    return open_wrapper
+
+
 DATASETS: dict[str, Callable[[Path], Dataset]] = {
     "bold": _bold,
     "caers": _caers,
@@ -65,16 +79,18 @@ DATASETS: dict[str, Callable[[Path], Dataset]] = {
     "manifest": _manifest,
     "playhouse": _playhouse,
 }
+WRAPPERS = {f"resplit {name}": _resplit(open_inner) for name, open_inner in DATASETS.items()}
 
 
-@pytest.fixture(params=sorted(DATASETS))
+@pytest.fixture(params=[*DATASETS, *WRAPPERS])
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
-    return DATASETS[request.param](tmp_path)
+    return (DATASETS | WRAPPERS)[request.param](tmp_path)
 
 
-def test_it_says_what_it_is(dataset: Dataset) -> None:
+def test_the_card_is_filled_in(dataset: Dataset) -> None:
     assert dataset.card.title
-    assert dataset.card.licence
+    assert dataset.card.license
+    assert dataset.card.task
     assert dataset.splits
 
 
@@ -85,15 +101,20 @@ def test_samples_come_in_the_same_order_each_time(dataset: Dataset) -> None:
         assert first
 
 
+def test_records_and_samples_agree(dataset: Dataset) -> None:
+    for split in dataset.splits:
+        assert [record.sample for record in dataset.records(split)] == list(dataset.samples(split))
+
+
 def test_ids_are_unique_across_splits(dataset: Dataset) -> None:
     ids = [sample.subject.id for split in dataset.splits for sample in dataset.samples(split)]
     assert len(set(ids)) == len(ids)
 
 
-def test_targets_speak_of_the_label_set(dataset: Dataset) -> None:
+def test_targets_use_the_label_set(dataset: Dataset) -> None:
     for split in dataset.splits:
         targets = [sample.target for sample in dataset.samples(split)]
-        # A split is annotated, or it is not.
+        # A split is annotated completely or not at all.
         assert (None in targets) == all(target is None for target in targets)
         for sample in dataset.samples(split):
             assert sample.split == split
@@ -106,18 +127,19 @@ def test_targets_speak_of_the_label_set(dataset: Dataset) -> None:
 
 
 def test_a_clean_copy_has_no_problems(dataset: Dataset) -> None:
-    assert dataset.verify() == []
+    assert verify(dataset).problems == ()
 
 
-def test_a_missing_picture_is_reported_with_its_file(dataset: Dataset) -> None:
+def test_a_broken_image_is_reported_with_its_file(dataset: Dataset) -> None:
     victim = next(dataset.samples(dataset.splits[0])).subject.images[0].path
     victim.write_bytes(b"no picture")
-    (problem,) = dataset.verify()
+    (problem,) = verify(dataset).problems
     assert problem.kind in ("unreadable", "clip_unreadable")
     assert problem.file == str(victim)
 
 
-def test_an_unknown_split_is_an_error_at_once(dataset: Dataset) -> None:
-    with pytest.raises(DataError, match="no split 'trian'") as caught:
-        dataset.samples("trian")
-    assert dataset.splits[0] in caught.value.hint
+def test_an_unknown_split_is_an_immediate_error(dataset: Dataset) -> None:
+    for read in (dataset.samples, dataset.records):
+        with pytest.raises(DataError, match="no split 'trian'") as caught:
+            read("trian")
+        assert f"valid splits: {', '.join(dataset.splits)}" in caught.value.hint

@@ -273,7 +273,7 @@ def test_annotations_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_copies_of_these_tests_have_no_problems(tmp_path: Path) -> None:
     save_clip(tmp_path, VIDEO, Someone(seen=everywhere(0, 0, 9, 9)))
     dataset = open_bold(tmp_path)
-    assert kinds([*dataset.problems(), *dataset.deep_problems()]) == []
+    assert kinds([*dataset.problems(), *dataset.sidecar_problems()]) == []
 
 
 def test_a_share_of_trains_films_becomes_dev_whole(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.data.bold_copies import (
     save_joints,
 )
 
+from mien.data.audit.verify import verify
 from mien.errors import DataError
 from mien.playhouse.layouts.bold import compose, write_bold
 
@@ -63,7 +64,7 @@ def test_a_row_that_cannot_be_used_is_reported(tmp_path: Path, fault: str) -> No
     save_annotations(tmp_path, "train.csv", [other.cells(VIDEO), row])
     dataset = open_bold(tmp_path)
     assert kinds(dataset.problems()) == [(kind, "train.csv, row 2")]
-    assert kinds(dataset.unusable("train")) == [(kind, "train.csv, row 2")]
+    assert kinds(dataset.unusable_rows("train")) == [(kind, "train.csv, row 2")]
     with pytest.raises(DataError, match="1 rows of split 'train'"):
         dataset.samples("train")
     (sample,) = open_bold(tmp_path, skip_broken=True).samples("train")
@@ -154,7 +155,7 @@ def test_joints_that_cannot_be_read_leave_no_box_and_are_reported(
     JOINTS[fault](save_clip(tmp_path, VIDEO, *people))
     dataset = open_bold(tmp_path)
     assert dataset.problems() == []
-    assert kinds(list(dataset.deep_problems())) == [("joints_missing", "0001.npy")]
+    assert kinds(list(dataset.sidecar_problems())) == [("joints_missing", "0001.npy")]
     with caplog.at_level(logging.WARNING):
         assert boxes(dataset) == [[None] * 8] * 2
         assert boxes(dataset) == [[None] * 8] * 2
@@ -168,7 +169,7 @@ def test_a_person_without_joints_is_reported(tmp_path: Path) -> None:
         Someone(person_id=1, seen=everywhere(0, 0, 9, 9, frames=[40])),
     )
     save_clip(tmp_path, VIDEO, seen, late, Someone(person_id=2))
-    problems = list(open_bold(tmp_path).deep_problems())
+    problems = list(open_bold(tmp_path).sidecar_problems())
     assert kinds(problems) == [("no_person", "0001.npy")] * 2
     assert [
         f"#{number}@0-9" in problem.message for number, problem in zip((1, 2), problems, strict=True)
@@ -178,10 +179,10 @@ def test_a_person_without_joints_is_reported(tmp_path: Path) -> None:
 def test_a_gap_that_is_too_wide_is_reported(tmp_path: Path) -> None:
     seen = {frame: joints_at(0, 0, 9, 9) for frame in (0, 99)}
     save_clip(tmp_path, VIDEO, Someone(last=99, seen=seen))
-    (problem,) = open_bold(tmp_path).deep_problems()
+    (problem,) = open_bold(tmp_path).sidecar_problems()
     assert problem.kind == "joints_gap"
     assert problem.message.endswith("frames 31, 43, 56, 68")
-    assert list(open_bold(tmp_path, bridge=50).deep_problems()) == []
+    assert list(open_bold(tmp_path, bridge=50).sidecar_problems()) == []
 
 
 # --- Clips -------------------------------------------------------------------------------------------
@@ -195,17 +196,17 @@ def test_frames_that_a_clip_does_not_have_are_reported(tmp_path: Path) -> None:
     for last, expected in ((15, []), (16, []), (17, [("frame_range", path.name)])):
         someone.last = last
         save_annotations(tmp_path, "val.csv", [someone.cells(clip.video)])
-        assert kinds(list(open_bold(tmp_path).deep_problems())) == expected
+        assert kinds(list(open_bold(tmp_path).sidecar_problems())) == expected
     path.write_bytes(b"no clip")
-    assert list(open_bold(tmp_path).deep_problems()) == []  # told by whoever looks at the clip itself
-    assert kinds(open_bold(tmp_path).verify()) == [("clip_unreadable", path.name)]
+    assert list(open_bold(tmp_path).sidecar_problems()) == []  # told by whoever looks at the clip itself
+    assert kinds(list(verify(open_bold(tmp_path)).problems)) == [("clip_unreadable", path.name)]
 
 
 def test_missing_joints_are_reported_also_where_only_they_tell_where_a_clip_begins(tmp_path: Path) -> None:
     someone = Someone(first=1000, last=1009, seen=everywhere(0, 0, 9, 9))
     save_clip(tmp_path, VIDEO, someone, offset=1000).unlink()
     dataset = open_bold(tmp_path, frames="absolute")
-    assert [problem.kind for problem in dataset.deep_problems()] == ["joints_missing"]
+    assert [problem.kind for problem in dataset.sidecar_problems()] == ["joints_missing"]
     with pytest.raises(DataError, match=r"where .* begins is not known"):
         list(dataset.samples("train"))
 
@@ -217,5 +218,5 @@ def test_a_clips_missing_joints_are_told_once_also_where_its_people_stand_apart(
     save_annotations(tmp_path, "train.csv", rows)
     save_annotations(tmp_path, "val.csv", [[*people[1].cells(VIDEO)[:1], "2", "0", "9", *GOOD[4:]]])
     save_joints(tmp_path, other, people[:1])
-    kinds_found = [problem.kind for problem in open_bold(tmp_path).deep_problems()]
+    kinds_found = [problem.kind for problem in open_bold(tmp_path).sidecar_problems()]
     assert kinds_found.count("joints_missing") == 1

@@ -117,7 +117,7 @@ def test_both_angry_and_anger_are_one_class_and_equal_names_two_subjects(tmp_pat
     ]
     assert all(sample.target and sample.target.labels == {"Anger": 1.0} for sample in samples)
     assert _kinds(dataset) == [("name_collision", "0001.png")]
-    assert dataset.unusable("train") == []
+    assert dataset.unusable_rows("train") == []
 
 
 def test_train_may_say_angry_where_test_says_anger(tmp_path: Path) -> None:

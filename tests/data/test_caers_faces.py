@@ -128,7 +128,7 @@ def test_a_line_for_a_picture_that_is_not_there_is_reported_and_keeps_nobody_out
 
 def test_a_line_that_names_nothing_may_have_been_anybodys(root: Path) -> None:
     dataset = _open(root, _list(root, "what is this"))
-    assert [len(dataset.unusable(split)) for split in dataset.splits] == [1, 1]
+    assert [len(dataset.unusable_rows(split)) for split in dataset.splits] == [1, 1]
 
 
 def test_of_several_lines_the_largest_face_is_kept(root: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_copy_reads_back_as_it_was_made(population: Population, missing: Missi
                     assert subject.images[0].path.is_file()
                     assert subject.boxes == (actor.box,)
                     assert record.sample.target == expected(actor.opinions)
-                    assert record.opinions == tuple(expected((said,)) for said in actor.opinions)
+                    assert record.annotations == tuple(expected((said,)) for said in actor.opinions)
                     assert record.attributes == {"gender": actor.gender, "age": actor.age}
                     assert record.size == shown.image.size
             assert next(records, None) is None
@@ -59,7 +59,7 @@ def test_playhouse_in_the_official_layout(tmp_path: Path) -> None:
     for split, (photos, annotators) in {"train": (5, 1), "val": (4, 3), "test": (4, 5)}.items():
         records = list(dataset.records(split))
         assert len({record.sample.subject.images[0].path for record in records}) == photos
-        assert {len(record.opinions) for record in records} == {annotators}
+        assert {len(record.annotations) for record in records} == {annotators}
         for record in records:
             with Image.open(record.sample.subject.images[0].path) as image:
                 assert record.size == image.size
@@ -176,7 +176,7 @@ def test_majority_is_what_more_than_half_ticked_or_else_the_most_ticked(tmp_path
     first = next(iter(open_emotic(tmp_path / "copy", target="majority").records("val")))
     assert first.sample.target is not None
     assert first.sample.target.dimensions == pytest.approx({"valence": 0.3, "arousal": 0.4, "dominance": 0.5})
-    assert len(first.opinions) == 3
+    assert len(first.annotations) == 3
 
 
 def test_each_annotator_is_a_sample_of_their_own(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_each_annotator_is_a_sample_of_their_own(tmp_path: Path) -> None:
     second = list(open_emotic(tmp_path / "copy", target="annotator").records("val"))[1]
     assert second.sample.target is not None
     assert second.sample.target.dimensions is None
-    assert second.opinions == (second.sample.target,)
+    assert second.annotations == (second.sample.target,)
 
 
 def test_people_without_dimensions_are_left_out_only_if_asked(tmp_path: Path) -> None:

@@ -142,8 +142,8 @@ def test_a_wrong_person(root: Path, fault: str) -> None:
     assert problem.kind == kind
     assert problem.file == (str(root / place) if place == PICTURE else place)
     assert _usable(root) == everybody - {VICTIM}
-    assert dataset.unusable("val") == [problem]
-    assert dataset.unusable("train") == []
+    assert dataset.unusable_rows("val") == [problem]
+    assert dataset.unusable_rows("train") == []
     with pytest.raises(DataError, match="1 rows of split 'val'"):
         dataset.samples("val")
     assert len(list(dataset.samples("train"))) == 1
@@ -189,7 +189,7 @@ def test_what_is_reported_and_still_used(
     (problem,) = dataset.problems()
     assert (problem.kind, problem.file) == (kind, place)
     assert said_there in problem.message
-    assert dataset.unusable("val") == []
+    assert dataset.unusable_rows("val") == []
     assert len(list(dataset.samples("val"))) == (4 if place == ENTRY else 6)
 
 

@@ -50,7 +50,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_best_form_that_is_there_is_read(root: Path) -> None:
-    assert len(next(open_emotic(root).records("val")).opinions) == 2
+    assert len(next(open_emotic(root).records("val")).annotations) == 2
     (root / "Annotations" / "Annotations.mat").unlink()
     assert next(open_emotic(root).records("val")).sample.subject.boxes != (None,)
     (root / "val.csv").unlink()
@@ -82,4 +82,4 @@ def test_united_annotators_cannot_be_told_apart(root: Path, form: str, target: s
 def test_only_a_single_annotator_of_train_is_an_opinion(tmp_path: Path) -> None:
     shown = {split: [photograph("a.jpg", [said("Peace")])] for split in ("train", "test")}
     write_emotic(tmp_path / "copy", shown, forms=["csv"])
-    assert [len(records(tmp_path / "copy", "csv", split)[0].opinions) for split in shown] == [1, 0]
+    assert [len(records(tmp_path / "copy", "csv", split)[0].annotations) for split in shown] == [1, 0]

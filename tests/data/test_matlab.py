@@ -74,7 +74,7 @@ def test_problems_come_through_as_well(root: Path) -> None:
     savemat(root / MAT, {"train": held["train"]})
     dataset = open_emotic(root)
     assert [problem.kind for problem in dataset.problems()] == ["box_not_finite"]
-    assert len(dataset.unusable("train")) == 1
+    assert len(dataset.unusable_rows("train")) == 1
 
 
 def _crash(content: bytes) -> bytes:

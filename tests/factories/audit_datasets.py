@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mien.data.audit.verify import Verification
-from mien.data.dataset import Card, Dataset, Record
+from mien.data.dataset import Dataset, DatasetCard, Record
 from mien.labels import EMOTIC, LabelSet
 from mien.recipe.recipe import DataOptions
 from mien.types import Box, ImageRef, Problem, Sample, Subject
@@ -15,7 +15,7 @@ BOX = (5.0, 5.0, 40.0, 60.0)
 class Made(Dataset):
     """A data set of records that a test makes."""
 
-    card = Card(name="made", title="made", licence="none", homepage="", task="none")
+    card = DatasetCard(name="made", title="made", license="none", homepage="", task="none")
     reading: tuple[Problem, ...] = ()
     deep: tuple[Problem, ...] = ()
 
@@ -37,7 +37,7 @@ class Made(Dataset):
     def problems(self) -> Sequence[Problem]:
         return self.reading
 
-    def deep_problems(self) -> Iterator[Problem]:
+    def sidecar_problems(self) -> Iterator[Problem]:
         return iter(self.deep)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mien.data.dataset import Card, Dataset, Record
+from mien.data.dataset import Dataset, DatasetCard, Record
 from mien.labels import LabelSet
 from mien.recipe.recipe import DataOptions
 from mien.types import Box, Problem, Sample, Subject, Target
@@ -16,7 +16,7 @@ MOODS = LabelSet(name="moods", labels=("calm", "glad", "sour"), exclusive=False)
 class MadeUp(Dataset):
     """These records, under these splits."""
 
-    card = Card(name="made_up", title="a made-up set", licence="none", homepage="", task="to be tested")
+    card = DatasetCard(name="made_up", title="a made-up set", license="none", homepage="", task="tests")
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class MadeUp(Dataset):
     def problems(self) -> Sequence[Problem]:
         return self._found
 
-    def unusable(self, split: str) -> Sequence[Problem]:
+    def unusable_rows(self, split: str) -> Sequence[Problem]:
         return self._unusable
 
 
@@ -59,7 +59,7 @@ def person(
     box: tuple[float, float, float, float] | None = (0, 0, 10, 10),
     dimensions: Mapping[str, float] | None = None,
     labelled: bool = True,
-    opinions: Sequence[Target] = (),
+    annotations: Sequence[Target] = (),
     attributes: Mapping[str, str] | None = None,
 ) -> Record:
     """Somebody in a photo; with a target unless `labelled` is False."""
@@ -67,6 +67,6 @@ def person(
     target = Target(labels=dict.fromkeys(labels, 1.0), dimensions=dimensions) if labelled else None
     return Record(
         sample=Sample(subject=subject, target=target, split=split),
-        opinions=tuple(opinions),
+        annotations=tuple(annotations),
         attributes=attributes or {},
     )

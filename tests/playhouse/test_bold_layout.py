@@ -154,7 +154,7 @@ def test_a_written_copy_is_without_fault(tmp_path: Path) -> None:
     write(tmp_path, train=3, val=2, test=2, seed=11)
     dataset = open_dataset(DataOptions(name="bold", root=tmp_path), cache=tmp_path / "cache")
     assert dataset.problems() == []
-    assert list(dataset.deep_problems()) == []
+    assert list(dataset.sidecar_problems()) == []
     shown = [ref for sample in dataset.samples("val") for ref in sample.subject.images]
     assert max(ref.frame or 0 for ref in shown) > 60  # clips have the release's length
 

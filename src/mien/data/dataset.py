@@ -1,160 +1,150 @@
-"""What every data set offers, and the one place that opens one by name.
+"""The dataset contract: what every dataset offers to training, evaluation and audits.
 
-In: `[data]` of a recipe. Out: a `Dataset`.
-Knows nothing about any data set's files: a new one is a module of its own and a line in `mien.registry`.
+To add a dataset, see the checklist in CONTRIBUTING.md. `mien.data.open` opens one by name.
 """
 
-import logging
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
-from mien.errors import ConfigError, DataError, nearest_hint
+from mien.errors import DataError, nearest_hint
 from mien.labels import LabelSet
 from mien.recipe.recipe import DataOptions
-from mien.registry import resolve
 from mien.types import Problem, Sample, Target
 
-__all__ = ["Card", "Dataset", "Part", "Record", "dataset_class", "open_dataset"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Component", "Dataset", "DatasetCard", "Record"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A piece of a data set on disk: what it is, and where it lies below the root (one of these globs)."""
+class Component:
+    """A part of a dataset on disk, such as its images or its annotations.
 
-    what: str
-    any_of: tuple[str, ...]
-    needed: bool = True
+    Attributes:
+        name: What it is, in a few words.
+        globs: Where it may be, relative to the root; the component is present if any of these matches.
+        required: Whether the dataset can be opened only with it.
+    """
+
+    name: str
+    globs: tuple[str, ...]
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """What somebody must know of a data set before using it.
+class DatasetCard:
+    """What you must know about a dataset before you use it.
 
-    `access`: how to get it. `people`: subjects by split in a whole copy, where that is known.
+    Attributes:
+        access: How to obtain it.
+        components: What a complete copy consists of.
+        num_subjects: Published number of subjects by split, where known.
     """
 
     name: str
     title: str
-    licence: str
+    license: str
     homepage: str
     task: str
     access: str = ""
-    parts: tuple[Part, ...] = ()
-    people: Mapping[str, int] = field(default_factory=dict)
+    components: tuple[Component, ...] = ()
+    num_subjects: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A sample with all that is noted of it, for audits. Models are given the sample alone.
+    """A sample with everything the annotation files say about it, for audits. Models only get the sample.
 
-    `opinions`: what each annotator said, where that is known. `attributes`: such as gender and age, as the
-    file has them. `size`: the picture's (width, height) as the annotation file claims it.
+    Attributes:
+        annotations: One target per annotator, where known.
+        attributes: Such as gender and age, spelled as in the annotation file.
+        size: (width, height) of the image as the annotation file states it.
     """
 
     sample: Sample
-    opinions: tuple[Target, ...] = ()
+    annotations: tuple[Target, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     size: tuple[int, int] | None = None
 
 
 class Dataset(ABC):
-    """Samples by split, always in the same order; iterating holds one sample in memory, not the set.
+    """Samples by split, always in the same order. Iteration keeps one sample in memory, not the dataset.
 
-    A subclass takes `(options: DataOptions, cache: Path)`; `cache` is a folder for what can be made again.
+    Set `card` on the class. A wrapper sets it on the instance.
+
+    Args:
+        options: The `[data]` section of a recipe.
+        cache: A directory for files that can be regenerated.
     """
 
-    card: ClassVar[Card]
+    card: DatasetCard
 
     def __init__(self, options: DataOptions, cache: Path) -> None:
+        self.options = options
         self.cache = cache
-        self._skip_broken = options.skip_broken
 
     @property
     @abstractmethod
     def label_set(self) -> LabelSet:
-        """The labels that the targets speak of."""
+        """The labels that targets use."""
 
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """The names of the splits that are there."""
+        """The names of the splits that are present."""
 
     @abstractmethod
     def _records(self, split: str) -> Iterator[Record]:
         """The usable records of a split that exists."""
 
     def problems(self) -> Sequence[Problem]:
-        """What reading the annotation files found wrong, `unusable` rows included. Opens no picture."""
+        """Problems in the annotation files, including those of unusable rows. Opens no image."""
         return ()
 
-    def unusable(self, split: str) -> Sequence[Problem]:
-        """Those problems for which a row of this split is no record."""
+    def unusable_rows(self, split: str) -> Sequence[Problem]:
+        """The subset of `problems` that makes a row of this split unusable."""
         return ()
 
-    def deep_problems(self) -> Iterator[Problem]:
-        """What is wrong with further files beside pictures, such as joints; reads them all."""
+    def sidecar_problems(self) -> Iterator[Problem]:
+        """Problems in further files, such as joints. Reads all of them."""
         return iter(())
 
     def records(self, split: str) -> Iterator[Record]:
-        """The records of one split, without its unusable rows; DataError if there is no such split."""
-        self._require(split)
+        """The records of one split, without unusable rows.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        self._check_split(split)
         return self._records(split)
 
     def samples(self, split: str) -> Iterator[Sample]:
-        """The samples of one split; DataError at once, not at the first sample, if there is no such split.
+        """The samples of one split.
 
-        Also where rows of it are unusable, unless `data.skip_broken` allows to leave them out.
+        Raises:
+            DataError: There is no such split, or it has unusable rows and `data.skip_broken` is false. Raised
+                immediately, not at the first sample.
         """
-        self._require(split)
-        broken = self.unusable(split)
-        if broken and not self._skip_broken:
-            first = broken[0]
+        self._check_split(split)
+        unusable = self.unusable_rows(split)
+        if unusable and not self.options.skip_broken:
+            first = unusable[0]
             raise DataError(
-                f"{len(broken)} rows of split {split!r} of {self.card.name} cannot be used; the first: "
+                f"{len(unusable)} rows of split {split!r} of {self.card.name} are unusable; the first: "
                 f"{first.file}: {first.message}",
-                hint="mien data verify shows all; mend them, or leave them out with data.skip_broken = true",
+                hint="list them with mien data verify; fix them, or skip them with data.skip_broken = true",
             )
         return self._samples(split)
 
     def _samples(self, split: str) -> Iterator[Sample]:
-        """The usable samples; for a data set to override where the rest of a record costs time."""
+        """The usable samples. Override where the rest of a record is slow to build."""
         return (record.sample for record in self._records(split))
 
-    def verify(self) -> list[Problem]:
-        """Everything wrong with the data set; opens every picture and clip. See `mien.data.audit.verify`."""
-        from mien.data.audit.verify import verify
-
-        return list(verify(self).problems)
-
-    def _require(self, split: str) -> None:
+    def _check_split(self, split: str) -> None:
         if split not in self.splits:
             raise DataError(
                 f"{self.card.name} has no split {split!r}",
-                hint=nearest_hint(split, self.splits).replace("names", "splits"),
+                hint=nearest_hint(split, self.splits, kind="splits"),
             )
-
-
-def dataset_class(name: str) -> type[Dataset]:
-    """The class of a data set by name; ConfigError for a part that is none."""
-    part = resolve("dataset", name)
-    if not (isinstance(part, type) and issubclass(part, Dataset)):
-        raise ConfigError(
-            f"data set {name!r} is not a data set", hint="name a subclass of mien.data.dataset.Dataset"
-        )
-    return part
-
-
-def open_dataset(options: DataOptions, *, cache: Path) -> Dataset:
-    """The data set that `[data]` names. `cache`: a folder for what can be made again."""
-    made = dataset_class(options.name)(options, cache)
-    if options.split_file is not None:
-        from mien.data.splits import Resplit
-
-        made = Resplit(made, options.split_file)
-    log.debug("opened data set %s with splits %s", made.card.name, made.splits)
-    return made

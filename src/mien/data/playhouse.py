@@ -15,7 +15,7 @@ from typing import Final
 from PIL import Image
 from pydantic import Field
 
-from mien.data.dataset import Card, Dataset, Record
+from mien.data.dataset import Dataset, DatasetCard, Record
 from mien.digests import digest
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene, place_boxes
@@ -43,10 +43,10 @@ class PlayhouseOptions(Options):
 class Playhouse(Dataset):
     """12 places, 6 expressions, 6 poses, 1 to 3 people; EMOTIC's 26 labels and VAD by written rules."""
 
-    card = Card(
+    card = DatasetCard(
         name="playhouse",
         title="Playhouse, a little theatre drawn by code",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         homepage="",
         task="26 labels of apparent emotion and VAD; a test bed that says nothing about real photographs",
     )
@@ -83,7 +83,7 @@ class Playhouse(Dataset):
         box = place_boxes(scene)[scene.subject]
         subject = Subject.still(f"{split}/{index:05d}", path, box)
         sample = Sample(subject=subject, target=unite(opinions), split=split)
-        return Record(sample=sample, opinions=tuple(unite((opinion,)) for opinion in opinions))
+        return Record(sample=sample, annotations=tuple(unite((opinion,)) for opinion in opinions))
 
 
 def _save_whole(image: Image.Image, path: Path) -> None:

@@ -1,7 +1,6 @@
-"""A data set with other splits than its own, as a split file says.
+"""Splits other than a dataset's own, read from a split file: JSON lines of {"id", "split"}, one per subject.
 
-In: a data set, and a JSONL file of `{"id", "split"}`, one line a subject. Out: the same records, in the
-data set's order, in the splits of the file. Knows nothing about how the file came to be (see `dedup`).
+`mien data dedup` writes such files.
 """
 
 from __future__ import annotations
@@ -11,28 +10,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mien.data.dataset import Card, Dataset, Record
-from mien.errors import DataError
+from mien.data.dataset import Dataset, Record
+from mien.errors import DataError, nearest_hint
 from mien.labels import LabelSet
+from mien.runs import atomic_write_text
 from mien.types import Problem
 
-__all__ = ["Resplit", "read_splits", "write_splits"]
+__all__ = ["ResplitDataset", "read_splits", "write_splits"]
 
-_HINT = "write it anew with mien data dedup"
+_HINT = "regenerate it: mien data dedup RECIPE --out FILE"
 
 
-class Resplit(Dataset):
-    """Every subject of a data set in the split that a file names for it; a split of null leaves it out."""
+class ResplitDataset(Dataset):
+    """Wraps a dataset: every subject is in the split that a file assigns; null leaves the subject out.
+
+    Records keep the order of the wrapped dataset.
+    """
 
     def __init__(self, dataset: Dataset, path: Path) -> None:
+        super().__init__(dataset.options, dataset.cache)
+        self.card = dataset.card
         self._inner = dataset
         self._path = path
         self._split_of = read_splits(path)
-        self._order = tuple(dict.fromkeys(split for split in self._split_of.values() if split is not None))
-        # What a data set says of itself is the class's; this one speaks for another.
-        self.card: Card = dataset.card  # type: ignore[misc]
-        self.cache = dataset.cache
-        self._skip_broken = dataset._skip_broken
+        self._splits = tuple(dict.fromkeys(split for split in self._split_of.values() if split is not None))
 
     @property
     def label_set(self) -> LabelSet:
@@ -40,67 +41,69 @@ class Resplit(Dataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return self._order
+        return self._splits
 
     def problems(self) -> Sequence[Problem]:
         return self._inner.problems()
 
-    def deep_problems(self) -> Iterator[Problem]:
-        return self._inner.deep_problems()
+    def unusable_rows(self, split: str) -> Sequence[Problem]:
+        """The unusable rows of all splits, because each of them could have been in this one."""
+        return [problem for inner in self._inner.splits for problem in self._inner.unusable_rows(inner)]
 
-    def unusable(self, split: str) -> Sequence[Problem]:
-        """Any row of any split may have belonged here."""
-        return [problem for own in self._inner.splits for problem in self._inner.unusable(own)]
-
-    def _require(self, split: str) -> None:
-        if split not in self._order:
-            raise DataError(
-                f"{self._path} puts nobody into split {split!r}; it names {', '.join(self._order) or 'none'}",
-                hint="it was made with other options; write it anew: mien data dedup RECIPE --out FILE",
-            )
+    def sidecar_problems(self) -> Iterator[Problem]:
+        return self._inner.sidecar_problems()
 
     def _records(self, split: str) -> Iterator[Record]:
-        for own in self._inner.splits:
-            for record in self._inner.records(own):
-                if self._split(record) == split:
+        for inner in self._inner.splits:
+            for record in self._inner.records(inner):
+                if self._assigned_split(record) == split:
                     yield replace(record, sample=replace(record.sample, split=split))
 
-    def _split(self, record: Record) -> str | None:
+    def _assigned_split(self, record: Record) -> str | None:
         subject_id = record.sample.subject.id
         if subject_id not in self._split_of:
-            raise DataError(f"{self._path} does not name subject {subject_id!r}", hint=_HINT)
+            raise DataError(f"{self._path} does not list subject {subject_id!r}", hint=_HINT)
         return self._split_of[subject_id]
+
+    def _check_split(self, split: str) -> None:
+        if split not in self._splits:
+            raise DataError(
+                f"{self.card.name} has no split {split!r}: {self._path} assigns no subjects to it",
+                hint=f"{nearest_hint(split, self._splits, kind='splits')}; to change the file, {_HINT}",
+            )
 
 
 def write_splits(path: Path, splits: Mapping[str, str | None]) -> None:
-    """Writes one line a subject."""
-    from mien.runs import atomic_write_text
-
+    """Writes one line per subject."""
     lines = (json.dumps({"id": name, "split": split}) for name, split in splits.items())
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_splits(path: Path) -> dict[str, str | None]:
-    """The split of each subject; DataError, with the line, where the file is not as `write_splits` writes."""
-    found: dict[str, str | None] = {}
+    """The split of each subject id.
+
+    Raises:
+        DataError: The file is not one that `write_splits` writes; the message names the line.
+    """
+    splits: dict[str, str | None] = {}
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
-                name, split = _line(path, number, line)
-                if name in found:
-                    raise DataError(f"{path}, line {number}: {name!r} stands there twice", hint=_HINT)
-                found[name] = split
+                subject_id, split = _parse_line(line, f"{path}, line {number}")
+                if subject_id in splits:
+                    raise DataError(f"{path}, line {number}: {subject_id!r} is listed twice", hint=_HINT)
+                splits[subject_id] = split
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=_HINT) from error
-    return found
+    return splits
 
 
-def _line(path: Path, number: int, line: str) -> tuple[str, str | None]:
+def _parse_line(line: str, where: str) -> tuple[str, str | None]:
     try:
         row = json.loads(line)
-        name, split = row["id"], row["split"]
+        subject_id, split = row["id"], row["split"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}, line {number}: {error!r}", hint=_HINT) from error
-    if not isinstance(name, str) or not (split is None or (isinstance(split, str) and split)):
-        raise DataError(f"{path}, line {number}: not an id and a split", hint=_HINT)
-    return name, split
+        raise DataError(f"{where}: {error!r}", hint=_HINT) from error
+    if not isinstance(subject_id, str) or not (split is None or (isinstance(split, str) and split)):
+        raise DataError(f"{where}: not an id and a split", hint=_HINT)
+    return subject_id, split

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mien.data.dataset import dataset_class
+from mien.data.open import dataset_class
 from mien.evaluate.results.comparison import Comparison, compare_runs
 from mien.evaluate.results.published import Published, doubts, published_rows
 from mien.workflow.experiment import notice, recorded_recipe
@@ -33,7 +33,7 @@ def compare(
 def _published(runs: Sequence[Path], found: Comparison) -> tuple[tuple[Published, str], ...]:
     recipes = [recorded_recipe(run) for run in runs]
     name, rows = recipes[0].data.name, found.results.rows
-    official = dataset_class(name).card.people.get(found.split)
+    official = dataset_class(name).card.num_subjects.get(found.split)
     drawn = any(notice(recipe, photographs=True) is not None for recipe in recipes)
     metrics = list(dict.fromkeys(row.metric for row in rows))
     return tuple(

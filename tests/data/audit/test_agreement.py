@@ -133,8 +133,8 @@ def test_soft_answers_count_from_a_half() -> None:
 
 
 def test_only_splits_with_several_annotators_are_there(tmp_path: Path) -> None:
-    alone = person("a", tmp_path, "calm", opinions=[_said("calm")])
-    several = person("b", tmp_path, "calm", opinions=[_said("calm"), _said()])
+    alone = person("a", tmp_path, "calm", annotations=[_said("calm")])
+    several = person("b", tmp_path, "calm", annotations=[_said("calm"), _said()])
     found = measure_agreement(MadeUp(tmp_path, {"train": [alone], "test": [several]}))
     assert [item.split for item in found] == ["test"]
     assert measure_agreement(MadeUp(tmp_path, {"train": [alone]})) == ()

@@ -13,7 +13,7 @@ from tests.factories.datasets import MOODS, person
 
 from mien.data.audit import doctor
 from mien.data.audit.doctor import Diagnosis, diagnose
-from mien.data.dataset import Card, Dataset, Part, Record
+from mien.data.dataset import Component, Dataset, DatasetCard, Record
 from mien.errors import DataError, UnknownNameError
 from mien.labels import LabelSet
 from mien.playhouse.layouts.emotic import write
@@ -24,19 +24,19 @@ from mien.types import Problem
 class Gated(Dataset):
     """A data set of two parts, of which people.txt names somebody a line."""
 
-    card = Card(
+    card = DatasetCard(
         name="gated",
         title="a gated set",
-        licence="research only",
+        license="research only",
         homepage="https://example.org",
         task="to be asked for",
         access="write to its makers",
-        parts=(
-            Part(what="the list of people", any_of=("people.txt", "lists/people.txt")),
-            Part(what="the pictures", any_of=("pictures/*.png",)),
-            Part(what="the joints", any_of=("joints/*.npy",), needed=False),
+        components=(
+            Component(name="the list of people", globs=("people.txt", "lists/people.txt")),
+            Component(name="the pictures", globs=("pictures/*.png",)),
+            Component(name="the joints", globs=("joints/*.npy",), required=False),
         ),
-        people={"train": 2, "test": 5},
+        num_subjects={"train": 2, "test": 5},
     )
 
     def __init__(self, options: DataOptions, cache: Path) -> None:
@@ -87,7 +87,7 @@ def _examine(root: Path | None, cache: Path) -> Diagnosis:
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert document["schema"] == 1
     assert document["ready"] == found.ready
-    for text in (found.card.licence, found.card.access, *found.advice):
+    for text in (found.card.license, found.card.access, *found.advice):
         assert text in found.show()
     return found
 

@@ -90,7 +90,7 @@ def test_a_fault_is_reported_once_with_its_kind_and_place(
         assert f"{path}, row 2: " in problem.message
     else:
         assert problem.file.startswith(f"{path}, row 2")
-    assert dataset.unusable("train") == [problem]
+    assert dataset.unusable_rows("train") == [problem]
     with pytest.raises(DataError, match="1 rows of split 'train'"):
         dataset.samples("train")
     assert _ids(_open(path, skip_broken=True), "train") == ["good"]

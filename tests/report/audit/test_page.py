@@ -18,7 +18,7 @@ from mien.data import Dataset, open_dataset
 from mien.data.audit.agreement import measure_agreement
 from mien.data.audit.summary import summarize
 from mien.data.audit.verify import Verification, verify
-from mien.data.dataset import Card, Record
+from mien.data.dataset import DatasetCard, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
 from mien.recipe.recipe import DataOptions
@@ -72,7 +72,7 @@ def _dataset(tmp_path: Path, records: Mapping[str, Sequence[Record]] | None = No
         train, test = (_scene(tmp_path / f"{index}.png", index) for index in (1, 2))
         records = {
             "train": [person("a", train, "calm", "glad"), person("b", train, "calm")],
-            "test": [person("c", test, "glad", split="test", dimensions=vad, opinions=said)],
+            "test": [person("c", test, "glad", split="test", dimensions=vad, annotations=said)],
         }
     return MadeUp(tmp_path, records, **how)
 
@@ -106,10 +106,10 @@ def test_chance_stands_beside_the_counts_and_splits_are_told_apart(tmp_path: Pat
 
 def test_apparent_emotion_is_said_with_licence_and_access(tmp_path: Path) -> None:
     class Gated(MadeUp):
-        card = Card(
+        card = DatasetCard(
             name="x",
             title="x",
-            licence="by request only",
+            license="by request only",
             homepage="https://example.org",
             task="t",
             access="write to them",
@@ -248,7 +248,7 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
             split=name,
             box=(-5, 0, 20, 20),
             attributes={name: name},
-            opinions=[Target(labels={name: 1.0}), Target(labels={})],
+            annotations=[Target(labels={name: 1.0}), Target(labels={})],
         )
         for i, name in enumerate(_HOSTILE)
     ]

@@ -72,7 +72,7 @@ class Agreement:
 def measure_agreement(dataset: Dataset) -> tuple[Agreement, ...]:
     """The agreement in every split in which some subject has two opinions or more."""
     found = (
-        split_agreement(split, (record.opinions for record in dataset.records(split)), dataset.label_set)
+        split_agreement(split, (record.annotations for record in dataset.records(split)), dataset.label_set)
         for split in dataset.splits
     )
     return tuple(item for item in found if item.subjects)

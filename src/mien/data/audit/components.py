@@ -1,6 +1,6 @@
 """Finds the parts of a data set below a folder, and the folder in which they are, should it be another.
 
-In: a `Card`, which says what the parts are called, and a root. Out: how many of each are there.
+In: a `DatasetCard`, which says what the parts are called, and a root. Out: how many of each are there.
 Knows nothing about what is in the files; folders that may not be listed count as empty.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.data.audit.directory_listing import is_file
-from mien.data.dataset import Card, Part
+from mien.data.dataset import Component, DatasetCard
 
 __all__ = ["PartFound", "elsewhere", "find"]
 
@@ -27,34 +27,35 @@ _MAX_BELOW: Final = 300  # folders that are tried
 class PartFound:
     """A piece of the data set, and how many files or folders of it are there."""
 
-    part: Part
+    part: Component
     found: int
 
     @property
     def lacking(self) -> bool:
-        return self.part.needed and not self.found
+        return self.part.required and not self.found
 
 
-def find(card: Card, root: Path | None) -> tuple[PartFound, ...]:
+def find(card: DatasetCard, root: Path | None) -> tuple[PartFound, ...]:
     """The parts of a data set, counted. A root that is a file may be a part itself."""
-    return tuple(PartFound(part=part, found=_count(part, root)) for part in card.parts)
+    return tuple(PartFound(part=part, found=_count(part, root)) for part in card.components)
 
 
-def elsewhere(card: Card, root: Path) -> Path | None:
+def elsewhere(card: DatasetCard, root: Path) -> Path | None:
     """The nearest folder above or below the root that lacks no needed part; None if there is none."""
     for folder in chain(_above(root), islice(_below(root), _MAX_BELOW)):
-        if all(any(_is_there(folder, glob) for glob in part.any_of) for part in card.parts if part.needed):
+        required = (part for part in card.components if part.required)
+        if all(any(_is_there(folder, glob) for glob in part.globs) for part in required):
             return folder
     return None
 
 
-def _count(part: Part, root: Path | None) -> int:
+def _count(part: Component, root: Path | None) -> int:
     """Of the first pattern that matches anything."""
     if root is None:
         return 0
     if is_file(root):
-        return int(any(fnmatch(root.name, pattern) for pattern in part.any_of))
-    return next((count for pattern in part.any_of if (count := sum(1 for _ in _glob(root, pattern)))), 0)
+        return int(any(fnmatch(root.name, pattern) for pattern in part.globs))
+    return next((count for pattern in part.globs if (count := sum(1 for _ in _glob(root, pattern)))), 0)
 
 
 def _is_there(root: Path, pattern: str) -> bool:

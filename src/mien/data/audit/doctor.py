@@ -2,7 +2,7 @@
 
 In: a data set's name and the folder where it is said to lie. Out: a `Diagnosis`, for people (`show`) and
 programs (`to_json`). A folder that is missing, wrong or broken is a diagnosis, not an error.
-Knows nothing about any data set's files but what its `Card` says of them, and opens no picture.
+Knows nothing about any data set's files but what its `DatasetCard` says of them, and opens no picture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pydantic import JsonValue
 
 from mien.data.audit.components import PartFound, elsewhere, find
 from mien.data.audit.summary import Summary, summarize
-from mien.data.dataset import Card, dataset_class, open_dataset
+from mien.data.dataset import DatasetCard
+from mien.data.open import dataset_class, open_dataset
 from mien.errors import DataError
 from mien.recipe.recipe import DataOptions
 
@@ -42,7 +43,7 @@ class Diagnosis:
     read; `error` and `hint` say why not. `libraries`: what does not import, by name, with the reason.
     """
 
-    card: Card
+    card: DatasetCard
     root: Path | None
     root_exists: bool
     parts: tuple[PartFound, ...]
@@ -60,15 +61,14 @@ class Diagnosis:
     @property
     def lacking(self) -> tuple[str, ...]:
         """The needed parts of which nothing is there."""
-        return tuple(part.part.what for part in self.parts if part.lacking)
+        return tuple(part.part.name for part in self.parts if part.lacking)
 
     @property
     def people(self) -> dict[str, tuple[int | None, int | None]]:
         """Subjects by split: here, and in a whole copy; None where it is not known."""
         here = {} if self.summary is None else {part.split: part.subjects for part in self.summary.splits}
-        return {
-            split: (here.get(split), self.card.people.get(split)) for split in {**self.card.people, **here}
-        }
+        published = self.card.num_subjects
+        return {split: (here.get(split), published.get(split)) for split in {**published, **here}}
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -87,9 +87,9 @@ class Diagnosis:
             "suggested_root": None if self.suggested_root is None else str(self.suggested_root),
             "parts": [
                 {
-                    "what": p.part.what,
-                    "any_of": list(p.part.any_of),
-                    "needed": p.part.needed,
+                    "what": p.part.name,
+                    "any_of": list(p.part.globs),
+                    "needed": p.part.required,
                     "found": p.found,
                 }
                 for p in self.parts
@@ -101,7 +101,7 @@ class Diagnosis:
             "error": self.error or None,
             "libraries_missing": dict(self.libraries),
             "advice": list(self.advice),
-            "licence": self.card.licence,
+            "licence": self.card.license,
             "access": self.card.access,
             "homepage": self.card.homepage,
         }
@@ -110,7 +110,7 @@ class Diagnosis:
         """A page of text."""
         card = self.card
         lines = [f"{card.name}: {card.title}", f"  {_verdict(self)}"]
-        lines += [f"  {_mark(part)} {part.part.what}: {_found(part)}" for part in self.parts]
+        lines += [f"  {_mark(part)} {part.part.name}: {_found(part)}" for part in self.parts]
         lines += [_people(split, *counts) for split, counts in self.people.items()]
         if self.summary is not None:
             lines += [f"  ! {kind}: {count:,}" for kind, count in self.summary.problems.items()]
@@ -121,7 +121,7 @@ class Diagnosis:
                 "What to do",
                 *(f"  {number}. {text}" for number, text in enumerate(advice, start=1)),
             ]
-        lines += ["", f"Licence   {card.licence}"]
+        lines += ["", f"Licence   {card.license}"]
         lines += [
             f"{name:<9} {text}" for name, text in (("Access", card.access), ("Home", card.homepage)) if text
         ]
@@ -207,15 +207,15 @@ def _verdict(diagnosis: Diagnosis) -> str:
 
 
 def _mark(part: PartFound) -> str:
-    return "+" if part.found else "-" if part.part.needed else " "
+    return "+" if part.found else "-" if part.part.required else " "
 
 
 def _found(part: PartFound) -> str:
     if part.found:
         return f"{part.found:,} found"
-    first, others = part.part.any_of[0], len(part.part.any_of) - 1
+    first, others = part.part.globs[0], len(part.part.globs) - 1
     places = first if not others else f"{first}, nor in {others} other place{'s' if others > 1 else ''}"
-    return f"not found ({places})" + ("" if part.part.needed else "; not needed")
+    return f"not found ({places})" + ("" if part.part.required else "; not needed")
 
 
 def _people(split: str, here: int | None, whole: int | None) -> str:

@@ -133,7 +133,7 @@ class Tally:
         for box in subject.boxes:
             if box is not None:
                 self.boxes.add(box)
-        self.annotators[len(record.opinions)] += 1
+        self.annotators[len(record.annotations)] += 1
         self._note(record.attributes)
         if record.sample.target is None:
             self.unlabelled += 1

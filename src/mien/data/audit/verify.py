@@ -96,7 +96,7 @@ def verify(
 ) -> Verification:
     """Checks the annotations and opens every file; `workers` threads, one a core if not told."""
     start = time.perf_counter()
-    reading = [*dataset.problems(), *dataset.deep_problems()]
+    reading = [*dataset.problems(), *dataset.sidecar_problems()]
     files, num_subjects = _gather(dataset)
     known = {(problem.kind, problem.file) for problem in reading}
     prints: list[Fingerprint | None] = []

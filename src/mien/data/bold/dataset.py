@@ -23,7 +23,7 @@ from pydantic import Field
 from mien.data.bold.checks import Appearance, check_appearances
 from mien.data.bold.csv_reader import ATTRIBUTES, FILES, VERSION, parse, subject_id
 from mien.data.bold.joints import JointsFile, read_joints
-from mien.data.dataset import Card, Dataset, Part, Record
+from mien.data.dataset import Component, Dataset, DatasetCard, Record
 from mien.data.table_cache import Tables
 from mien.digests import digest
 from mien.errors import DataError
@@ -77,19 +77,19 @@ class Bold(Dataset):
     is not seen for long, boxes are None: such a frame is shown without a mark.
     """
 
-    card = Card(
+    card = DatasetCard(
         name="bold",
         title="BoLD: body language in clips from films",
-        licence="research that is not commercial, by request; the films belong to their makers",
+        license="research that is not commercial, by request; the films belong to their makers",
         homepage="https://cydar.ist.psu.edu/emotionchallenge",
         task="26 labels of apparent emotion with scores of 0 to 1; valence, arousal, dominance of 1 to 10",
         access=_ACCESS,
-        parts=(
-            Part(what="annotations of train", any_of=_anywhere("annotations/train.csv")),
-            Part(what="annotations of val", any_of=_anywhere("annotations/val.csv")),
-            Part(what="list of test", any_of=_anywhere("annotations/test_meta.csv"), needed=False),
-            Part(what="clips", any_of=_anywhere("videos/*")),
-            Part(what="joints", any_of=_anywhere("joints/*")),
+        components=(
+            Component(name="annotations of train", globs=_anywhere("annotations/train.csv")),
+            Component(name="annotations of val", globs=_anywhere("annotations/val.csv")),
+            Component(name="list of test", globs=_anywhere("annotations/test_meta.csv"), required=False),
+            Component(name="clips", globs=_anywhere("videos/*")),
+            Component(name="joints", globs=_anywhere("joints/*")),
         ),
     )
 
@@ -130,10 +130,10 @@ class Bold(Dataset):
     def problems(self) -> Sequence[Problem]:
         return self._tables.problems()
 
-    def unusable(self, split: str) -> Sequence[Problem]:
+    def unusable_rows(self, split: str) -> Sequence[Problem]:
         return self._tables.problems(_file_of(split), unusable=True)
 
-    def deep_problems(self) -> Iterator[Problem]:
+    def sidecar_problems(self) -> Iterator[Problem]:
         """Faults of joints, and frames that a clip does not have; reads all joints and opens all clips."""
         yield from check_appearances(
             self._appearance(row, joints, file)

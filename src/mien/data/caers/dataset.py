@@ -24,7 +24,7 @@ from typing import Final, Literal
 from mien.data.caers.face_boxes import Faces, face_lists, read_faces
 from mien.data.caers.folders import FOLDERS, ClassFolder, Finding, findings, listing
 from mien.data.caers.val_split import carve
-from mien.data.dataset import Card, Dataset, Part, Record
+from mien.data.dataset import Component, Dataset, DatasetCard, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
 from mien.recipe.options import Options
@@ -53,16 +53,16 @@ class CaersOptions(Options):
 class Caers(Dataset):
     """CAER-S in one of its protocols; `groups` tells near-duplicates, by default by what pictures show."""
 
-    card = Card(
+    card = DatasetCard(
         name="caers",
         title="CAER-S, about 70,000 frames of 79 TV shows",
-        licence="research that is not commercial; the shows belong to their makers",
+        license="research that is not commercial; the shows belong to their makers",
         homepage="https://caer-dataset.github.io",
         task="one of 7 classes of apparent emotion a frame; no boxes",
         access=_ACCESS,
-        parts=(
-            Part(what="the training frames, a folder a class", any_of=("train/*/*",)),
-            Part(what="the test frames, a folder a class", any_of=("test/*/*",)),
+        components=(
+            Component(name="the training frames, a folder a class", globs=("train/*/*",)),
+            Component(name="the test frames, a folder a class", globs=("test/*/*",)),
         ),
     )
 
@@ -92,7 +92,7 @@ class Caers(Dataset):
     def problems(self) -> Sequence[Problem]:
         return [finding.problem for finding in self._findings]
 
-    def unusable(self, split: str) -> Sequence[Problem]:
+    def unusable_rows(self, split: str) -> Sequence[Problem]:
         """A fault of the test folder counts for both of the splits that are made of it."""
         folders = (_FOLDER_OF[split], None)
         return [item.problem for item in self._findings if item.unusable and item.folder in folders]

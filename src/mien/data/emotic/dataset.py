@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from mien.data.dataset import Card, Dataset, Part, Record
+from mien.data.dataset import Component, Dataset, DatasetCard, Record
 from mien.data.emotic.csv_reader import read_csv
 from mien.data.emotic.files import ACCESS, ANNOTATIONS, Found, find, picture_globs
 from mien.data.emotic.mat_file import has_checksums
@@ -63,19 +63,19 @@ class Emotic(Dataset):
     and age are in a record's attributes for audits, and in no sample. The `.npy` form has no boxes.
     """
 
-    card = Card(
+    card = DatasetCard(
         name="emotic",
         title="EMOTIC: emotions in context",
-        licence="non-commercial research and education, by request; the photographs belong to their owners",
+        license="non-commercial research and education, by request; the photographs belong to their owners",
         homepage="https://s3.sunai.uoc.edu/emotic/index.html",
         task="26 labels of apparent emotion, any number a person; valence, arousal, dominance of 1 to 10",
         access=ACCESS,
-        parts=(
-            Part(what="annotations", any_of=ANNOTATIONS),
-            *(Part(what=f"pictures of {source}", any_of=picture_globs(source)) for source in _SOURCES),
+        components=(
+            Component(name="annotations", globs=ANNOTATIONS),
+            *(Component(name=f"pictures of {source}", globs=picture_globs(source)) for source in _SOURCES),
         ),
         # Those with dimensions, as they are counted in the literature; a few have none.
-        people={"train": 23_266, "val": 3_315, "test": 7_203},
+        num_subjects={"train": 23_266, "val": 3_315, "test": 7_203},
     )
 
     def __init__(self, options: DataOptions, cache: Path) -> None:
@@ -115,7 +115,7 @@ class Emotic(Dataset):
     def problems(self) -> Sequence[Problem]:
         return self._tables.problems()
 
-    def unusable(self, split: str) -> Sequence[Problem]:
+    def unusable_rows(self, split: str) -> Sequence[Problem]:
         return self._tables.problems(split, unusable=True)
 
     def _records(self, split: str) -> Iterator[Record]:
@@ -126,7 +126,7 @@ class Emotic(Dataset):
             size = None if row["width"] is None else (row["width"], row["height"])
             for number, sample in self._samples_of(row, split, path, votes):
                 own = opinions if number is None else opinions[number : number + 1]
-                yield Record(sample=sample, opinions=own, attributes=attributes, size=size)
+                yield Record(sample=sample, annotations=own, attributes=attributes, size=size)
 
     def _samples(self, split: str) -> Iterator[Sample]:
         """Without making every annotator's opinion, which would take as long as the rest."""

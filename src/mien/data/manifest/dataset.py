@@ -30,7 +30,7 @@ from typing import Final
 
 from pydantic import Field
 
-from mien.data.dataset import Card, Dataset, Record
+from mien.data.dataset import Dataset, DatasetCard, Record
 from mien.data.manifest.coco import Coco
 from mien.data.manifest.embedded_images import Embedded
 from mien.data.manifest.hf_folder import HfFolder
@@ -78,10 +78,10 @@ class Manifest(Dataset):
     rows added later move nobody.
     """
 
-    card = Card(
+    card = DatasetCard(
         name="manifest",
         title="photos listed in a file of the user's own",
-        licence="the user's",
+        license="the user's",
         homepage="",
         task="whatever its labels say",
     )
@@ -115,7 +115,7 @@ class Manifest(Dataset):
     def problems(self) -> Sequence[Problem]:
         return [problem for _, problem in self._found[0]]
 
-    def unusable(self, split: str) -> Sequence[Problem]:
+    def unusable_rows(self, split: str) -> Sequence[Problem]:
         """A row that cannot be made out may have been of any split."""
         return [problem for own, problem in self._found[0] if own in (split, None)]
 

@@ -166,7 +166,7 @@ def _table(
     return summary.to_json() | {
         "schema": _SCHEMA,
         "title": card.title,
-        "licence": card.licence,
+        "licence": card.license,
         "access": card.access,
         "homepage": card.homepage,
         "problems": dict(sorted(counts.items(), key=lambda item: kind_of(item[0])[0])),
