@@ -27,7 +27,7 @@ from mien.labels import EMOTIC
 from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
 from mien.recipe.recipe import Recipe
-from mien.train.losses import make_loss
+from mien.train.losses import build_loss
 from mien.train.optimizer import clip_gradients, make_optimizer
 from mien.train.precision import Precision
 
@@ -53,7 +53,7 @@ class Step:
         self.device = torch.device(options.device)
         self.classifier: Classifier = build_classifier(recipe, sizes).to(self.device).train()
         self.optimizer = make_optimizer(self.classifier, recipe.train)
-        self.loss = make_loss(recipe.train, EMOTIC)
+        self.loss = build_loss(recipe.train, EMOTIC)
         self.precision = Precision(options.precision, self.device)
         rows = options.batch
         self.image = torch.randn(rows, options.image_tokens, options.image_dim, device=self.device)

@@ -35,7 +35,7 @@ from mien.media.images import Marking, prepare
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
 from mien.recipe.recipe import ModelOptions, TrainOptions
-from mien.train.losses import make_loss
+from mien.train.losses import build_loss
 from mien.train.optimizer import clip_gradients, make_optimizer
 from mien.types import Box, Subject
 
@@ -77,7 +77,7 @@ class Race:
         fusion = build_fusion(model, image_dim=self.encoder.dim, vocab_size=WORDS)
         self.classifier = Classifier(fusion, len(EMOTIC), dimensions=True)
         self.optimizer = make_optimizer(self.classifier, TrainOptions())
-        self.loss = make_loss(TrainOptions(), EMOTIC)
+        self.loss = build_loss(TrainOptions(), EMOTIC)
 
     def epoch(self, read: Callable[[np.ndarray], Tensor]) -> None:
         order = np.random.default_rng(0).permutation(len(self.subjects))

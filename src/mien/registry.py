@@ -40,6 +40,13 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "qformer": "mien.model.fusion:QFormerFusion",
             "text_only": "mien.model.fusion:TextOnlyFusion",
         },
+        "loss": {
+            "asl": "mien.train.losses:asymmetric_loss",
+            "bce": "mien.train.losses:binary_cross_entropy",
+            "class_balanced": "mien.train.losses:class_balanced_loss",
+            "cross_entropy": "mien.train.losses:cross_entropy",
+            "focal": "mien.train.losses:focal_loss",
+        },
     }
 )
 

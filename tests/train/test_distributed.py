@@ -101,7 +101,7 @@ def gradients(trainer: Trainer, worlds: list[World]) -> tuple[float, dict[str, t
         for part in next(iter(trainer.rest_of_epoch())):
             image = None if part.batch.image is None else part.batch.image.double()
             output = model(image, part.batch.text_ids, part.batch.text_mask)
-            loss = trainer.loss(output, part.batch.targets, part.batch.dimensions, part.share)
+            loss = trainer.loss(output, part.batch.targets, part.batch.dimensions, part.fraction)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
     return total, {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}

@@ -24,7 +24,7 @@ from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
 from mien.recipe.recipe import Recipe
-from mien.train.losses import make_loss
+from mien.train.losses import build_loss
 from mien.train.selection import require_learnable
 from mien.workflow import steps as pipeline
 from mien.workflow.experiment import Experiment
@@ -120,7 +120,7 @@ def _require_parts(experiment: Experiment) -> None:
     recipe = experiment.recipe
     with torch.device("meta"):  # shapes without numbers
         fusion = build_fusion(recipe.model, image_dim=1, vocab_size=1)
-    make_loss(recipe.train, experiment.dataset.label_set)
+    build_loss(recipe.train, experiment.dataset.label_set)
     if recipe.model.init != RANDOM:
         if not any(isinstance(module, QFormer) for module in fusion.modules()):
             raise ConfigError(

@@ -13,10 +13,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, NonNegativeFloat, model_validator
+from pydantic import Field, JsonValue, NonNegativeFloat, field_validator, model_validator
 
 from mien.digests import digest
 from mien.recipe.options import Options
+from mien.registry import names
 from mien.types import (
     AugmentKind,
     ClipView,
@@ -120,8 +121,9 @@ class ModelOptions(Options):
 class TrainOptions(Options):
     """[train]: `warmup` is a share of all steps; `patience` counts epochs without a better val score.
 
-    A step sees `batch_size` x `accumulate` samples. `loss_options` are declared beside each loss, in
-    `mien.train.label_losses`. `sampler` "balanced" shows the samples of rare labels more often. `ema`:
+    A step sees `batch_size` x `accumulate` samples. `loss`: a name that `mien.registry` lists, or
+    "package.module:name"; `loss_options` are declared next to each loss, in `mien.train.losses`.
+    `sampler` "balanced" shows the samples of rare labels more often. `ema`:
     decay of a running mean of the weights, which is then what is scored and kept. `lr_scale`: factors of
     the learning rate by part, such as `queries`, `head`, `text_embeddings`; 0 freezes. `layer_decay`: the
     factor from each layer to the one below. `divergence`: training stops where the loss exceeds this many
@@ -141,8 +143,7 @@ class TrainOptions(Options):
     patience: int = Field(default=5, gt=0)
     select_on: str = "val"  # the split by which training stops and the best epoch is chosen; never "test"
     select_by: str = "auto"  # the metric; auto: accuracy, mAP, or vad_mae, as the labels and heads ask
-    # auto: as the label set is exclusive or not
-    loss: Literal["auto", "bce", "asl", "focal", "class_balanced", "cross_entropy"] = "auto"
+    loss: str = "auto"  # auto: cross_entropy if exactly one label holds, else bce
     loss_options: dict[str, JsonValue] = Field(default_factory=dict)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     heads: Heads = "both"  # both: dimensions where they are annotated
@@ -161,6 +162,14 @@ class TrainOptions(Options):
     lora_rank: int = Field(default=8, gt=0)
     lora_alpha: float = Field(default=16.0, gt=0)
     lora_layers: LoraPart = "attention"
+
+    @field_validator("loss")
+    @classmethod
+    def _is_known_loss(cls, name: str) -> str:
+        known = ("auto", *names("loss"))
+        if name not in known and ":" not in name:
+            raise ValueError(f"choose from {', '.join(known)}, or write 'package.module:name'")
+        return name
 
     @model_validator(mode="after")
     def _never_select_on_test(self) -> Self:

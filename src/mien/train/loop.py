@@ -32,8 +32,8 @@ from mien.model.checkpoint import (
 )
 from mien.recipe.recipe import Recipe
 from mien.runs import Run
-from mien.train.class_weights import LabelCounts
 from mien.train.distributed import ALONE, World
+from mien.train.losses import LabelCounts
 from mien.train.trackers import Trackers
 from mien.train.trainer import Trainer, other_data
 

@@ -24,7 +24,7 @@ from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
 from mien.model.fusion import fusion_class
 from mien.recipe.recipe import Recipe
-from mien.train.losses import make_loss
+from mien.train.losses import build_loss
 from mien.train.optimizer import make_optimizer
 from mien.train.parameter_groups import freeze, part_of
 from mien.train.precision import Precision
@@ -170,7 +170,7 @@ def _probe(
     inputs = _made_up(recipe, classifier, sizes, (rows, *tokens), device)
     targets = torch.eye(len(sizes.label_set), device=device)[torch.arange(rows) % len(sizes.label_set)]
     dimensions = torch.full((rows, 3), 0.5, device=device)
-    loss, optimizer = make_loss(recipe.train, sizes.label_set), make_optimizer(classifier, recipe.train)
+    loss, optimizer = build_loss(recipe.train, sizes.label_set), make_optimizer(classifier, recipe.train)
     precision = Precision(recipe.train.precision, device)
     # Compiling takes longer than what is measured here.
     forward = speed_up(classifier, recipe.run.model_copy(update={"compile": False}))

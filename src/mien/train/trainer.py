@@ -28,10 +28,9 @@ from mien.model.checkpoint import Trained, TrainResult, read_tensors, write_tens
 from mien.model.classifier import Classifier
 from mien.recipe.recipe import Recipe
 from mien.train.average import WeightAverage
-from mien.train.class_weights import LabelCounts
 from mien.train.distributed import ALONE, World
 from mien.train.divergence import LossWatch
-from mien.train.losses import Share, make_loss
+from mien.train.losses import BatchFraction, LabelCounts, build_loss
 from mien.train.optimizer import clip_gradients, learning_rate, make_optimizer, seed_step, set_rate
 from mien.train.parameter_groups import freeze
 from mien.train.precision import Precision
@@ -57,7 +56,7 @@ class Part:
     """What one pass over the model sees of a step's rows, and how much of them that is."""
 
     batch: Batch
-    share: Share
+    fraction: BatchFraction
 
 
 class Trainer:
@@ -76,7 +75,7 @@ class Trainer:
         self.classifier.train()
         self.optimizer = make_optimizer(self.classifier, self.options)
         self.average = None if self.options.ema is None else WeightAverage(self.classifier, self.options.ema)
-        self.loss = make_loss(self.options, data.label_set, LabelCounts.of(data.targets, device))
+        self.loss = build_loss(self.options, data.label_set, LabelCounts.of(data.targets, device))
         self.metric = selecting_metric(self.options, data.label_set)
         self.steps_per_epoch = -(-len(data) // (self.options.batch_size * self.options.accumulate))
         self.steps = self.options.epochs * self.steps_per_epoch
@@ -124,8 +123,10 @@ class Trainer:
                     variants=None if variants is None else variants[ours],
                 )
                 own = int(self.data.dimensions[torch.from_numpy(rows[ours])].isfinite().sum())
-                share = Share(samples=len(ours) / len(rows), annotated=own / annotated if annotated else 1.0)
-                parts.append(Part(batch, share))
+                fraction = BatchFraction(
+                    samples=len(ours) / len(rows), annotated=own / annotated if annotated else 1.0
+                )
+                parts.append(Part(batch, fraction))
         return parts
 
     def take_step(self, parts: list[Part]) -> float:
@@ -154,7 +155,7 @@ class Trainer:
         batch = part.batch
         with self._precision.forward():
             output = self._forward(batch.image, batch.text_ids, batch.text_mask)
-        loss = self.loss(output, batch.targets, batch.dimensions, part.share)
+        loss = self.loss(output, batch.targets, batch.dimensions, part.fraction)
         self._precision.backward(loss)
         return loss.detach()
 
