@@ -25,7 +25,7 @@ from pathlib import Path
 
 from mien.data import open_dataset
 from mien.labels import CAERS
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 _SHARE_OF_TRAIN = 0.7
 _CHILD = "--list"

@@ -33,7 +33,7 @@ from mien.describe.ray.engine import ClusterEngine
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Subject
 
 _PHOTOS = 64

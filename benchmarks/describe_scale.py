@@ -38,7 +38,7 @@ from mien.errors import EngineError
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.prefetch import groups
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Subject
 
 _PICTURES = 5

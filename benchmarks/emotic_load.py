@@ -84,7 +84,7 @@ def _run(*arguments: str) -> bytes:
 def _load(root: Path) -> dict[str, Any]:
     start = time.perf_counter()
     from mien.data import open_dataset
-    from mien.recipe.recipe import DataOptions
+    from mien.recipe import DataOptions
 
     imported = time.perf_counter()
     dataset = open_dataset(DataOptions(name="emotic", root=root), cache=root / "cache")

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mien.labels import EMOTIC
 from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.losses import build_loss
 from mien.train.optimizer import clip_gradients, make_optimizer
 from mien.train.precision import Precision

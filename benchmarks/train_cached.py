@@ -34,7 +34,7 @@ from mien.labels import EMOTIC
 from mien.media.images import Marking, prepare
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
-from mien.recipe.recipe import ModelOptions, TrainOptions
+from mien.recipe import ModelOptions, TrainOptions
 from mien.train.losses import build_loss
 from mien.train.optimizer import clip_gradients, make_optimizer
 from mien.types import Box, Subject

@@ -30,7 +30,7 @@ from PIL import Image
 from mien.batches.builder import InputBuilder
 from mien.features.model_folders import quiet_transformers
 from mien.labels import EMOTIC
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.trainer import Part, Trainer
 from mien.types import Box, Sample, Subject, Target
 

@@ -29,7 +29,7 @@ from qformer_flops import Step  # beside this file
 from mien.batches.batch import Images, SplitData, Texts
 from mien.features.cache import FeatureReader
 from mien.labels import EMOTIC
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.trainer import Part, Trainer
 
 VOCABULARY = 30522

@@ -27,7 +27,7 @@ import torch
 from mien.batches.batch import Images, SplitData, Texts, make_split
 from mien.features.cache import FeatureFile
 from mien.labels import EMOTIC
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.trainer import Trainer
 from mien.types import Sample, Subject, Target
 

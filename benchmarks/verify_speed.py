@@ -29,7 +29,7 @@ from PIL import Image
 
 from mien.data import open_dataset
 from mien.data.audit.verify import verify
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

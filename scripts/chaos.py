@@ -39,7 +39,7 @@ from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.labels import CAERS
 from mien.media.images import Marking
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Failure, Subject
 
 _SHARE: Final = 0.6  # of a whole run, at most, is an attempt: so several kills fall into each

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.media.augment import Variation, draw_variation, vary
-from mien.types import AugmentKind, Box
+from mien.recipe.features import AugmentKind
+from mien.types import Box
 
 KINDS: tuple[AugmentKind, ...] = ("flip", "crop", "color")
 GREEN, GREY = (0, 200, 0), (90, 90, 90)

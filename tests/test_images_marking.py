@@ -11,7 +11,8 @@ from PIL import Image
 
 from mien.errors import BoxError, DataError, UnknownNameError
 from mien.media.images import FIT_MODES, MARK_STYLES, Marking, fit, mark
-from mien.types import Box, FitMode
+from mien.recipe.features import FitMode
+from mien.types import Box
 
 Paint = Callable[..., Path]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mien.errors import ConfigError
-from mien.recipe.options import Options
+from mien.recipe import Options
 
 
 class Inner(Options):

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
+from mien.recipe import Recipe, RunOptions
 from mien.recipe.load import parse_recipe
-from mien.recipe.recipe import Recipe, RunOptions
 
 # One other value for every knob outside of [run]; the test below fails if a knob is missing here.
 OTHER: dict[str, Any] = {
@@ -121,6 +121,17 @@ def test_the_tables_above_hold_every_knob() -> None:
     }
     assert set(OTHER) == knobs
     assert set(OTHER_RUN) == set(RunOptions.model_fields)
+
+
+def test_every_knob_is_documented() -> None:
+    sections = [Recipe, *(field.annotation for name, field in Recipe.model_fields.items() if name != "name")]
+    undocumented = [
+        f"{section}.{name}"
+        for section in sections
+        for name, field in getattr(section, "model_fields", {}).items()
+        if not field.description
+    ]
+    assert undocumented == []
 
 
 @pytest.mark.parametrize("knob", OTHER)

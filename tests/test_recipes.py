@@ -7,8 +7,7 @@ import pytest
 from mien.ablation.grid import Grid, load_grid
 from mien.describe.prompts import prompt
 from mien.labels import label_set
-from mien.recipe.load import load_recipe
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe, load_recipe
 from mien.registry import names, resolve
 
 ROOT = Path(__file__).parent.parent

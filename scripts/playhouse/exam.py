@@ -26,7 +26,7 @@ from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import THRESHOLD, score_emotions
 from mien.playhouse.scene import Scene, draw_lots
 from mien.playhouse.text import clothes, read_description
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 SEED = 990_001  # far from every seed that training or the data set uses
 

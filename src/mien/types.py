@@ -20,26 +20,16 @@ from mien.errors import BoxError, DataError
 
 __all__ = [
     "DIMENSIONS",
-    "AugmentKind",
     "Box",
-    "ClipView",
     "Description",
-    "EncoderTraining",
     "Failure",
     "Finish",
-    "FitMode",
-    "Heads",
     "ImageRef",
-    "LoraPart",
-    "MarkStyle",
     "Prediction",
     "Problem",
     "Sample",
     "Subject",
     "Target",
-    "TokenChoice",
-    "TruncateMode",
-    "ViewKind",
 ]
 
 # Continuous emotion, on a 0..1 scale: an annotator's 7 of 10 is 0.7.
@@ -47,24 +37,6 @@ DIMENSIONS: Final = ("valence", "arousal", "dominance")
 
 # Why a description ended: by itself, or because it reached the limit on its length.
 Finish = Literal["stop", "length"]
-
-# How the subject is shown to a model, and how a picture is brought to the model's square; see `images`.
-MarkStyle = Literal["red_box", "none", "crop", "blur_background"]
-FitMode = Literal["letterbox", "center_crop", "squash"]
-ClipView = Literal["middle_frame", "contact_sheet", "frames"]
-
-# Which of an encoder's tokens are used; which part of a text that is too long is read.
-TokenChoice = Literal["all", "patches"]
-ViewKind = Literal["marked", "crop"]  # the whole picture with the subject marked; the subject alone
-AugmentKind = Literal["flip", "crop", "color"]
-TruncateMode = Literal["head", "head_tail"]
-
-# What of the vision encoder learns: nothing, everything, or adapters; and which of its layers carry those.
-EncoderTraining = Literal["frozen", "full", "lora"]
-LoraPart = Literal["attention", "all"]
-
-# What a model estimates: labels; valence, arousal and dominance; or both.
-Heads = Literal["both", "labels", "dimensions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from mien.errors import DataError
 from mien.playhouse.layouts import bold as bold_layout
 from mien.playhouse.layouts import caers as caers_layout
 from mien.playhouse.layouts import emotic as emotic_layout
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import DIMENSIONS
 
 

@@ -29,7 +29,7 @@ def _remote(folder: Path) -> Engine:
     from tests.describe.chat_server import MODEL, ChatServer
 
     from mien.describe.remote.engine import RemoteEngine
-    from mien.recipe.recipe import RunOptions
+    from mien.recipe import RunOptions
 
     server = ChatServer()  # in a thread that ends with the session
     return RemoteEngine(MODEL, run=RunOptions(endpoints=(server.url,), concurrency=4))

@@ -12,7 +12,7 @@ import numpy as np
 
 from mien.data import open_dataset
 from mien.data.bold.dataset import Bold
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Problem
 
 # As the release's columns stand, written down once more.

@@ -16,7 +16,7 @@ from mien.labels import EMOTIC
 from mien.playhouse.layouts.emotic import write_emotic
 from mien.playhouse.layouts.photographs import AGES, GENDERS, Actor, Photograph
 from mien.playhouse.rules import Opinion
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, Target
 
 MAT = Path("Annotations") / "Annotations.mat"

@@ -18,7 +18,7 @@ from mien.data.caers.val_split import carve
 from mien.errors import ConfigError, DataError
 from mien.labels import CAERS
 from mien.playhouse.layouts.caers import Frame, write, write_caers
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 DOT = Image.new("RGB", (4, 4), "white")
 ALIASES = {

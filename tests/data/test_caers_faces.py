@@ -12,7 +12,7 @@ from mien.data import Dataset, open_dataset
 from mien.errors import DataError
 from mien.labels import CAERS
 from mien.playhouse.layouts.caers import Frame, write_caers
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Box
 
 DOT = Image.new("RGB", (4, 4), "white")

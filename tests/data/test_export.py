@@ -15,7 +15,7 @@ from tests.factories.datasets import MOODS, MadeUp, person
 from mien.data import open_dataset
 from mien.data.export import export
 from mien.errors import DataError
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
 _KEYS = ["id", "images", "frames", "boxes", "labels", "dimensions", "split"]

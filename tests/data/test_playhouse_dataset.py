@@ -10,7 +10,7 @@ from mien.data.playhouse import Playhouse, unite
 from mien.errors import ConfigError
 from mien.playhouse.rules import Opinion
 from mien.playhouse.scene import ABSENT_FROM_TRAIN
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 
 def _playhouse(cache: Path, **options: int) -> Playhouse:

@@ -11,8 +11,7 @@ from pydantic import Field, JsonValue
 
 from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request
 from mien.errors import EngineError
-from mien.recipe.options import Options
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, Options, RunOptions
 
 
 class TracedOptions(Options):

@@ -14,7 +14,7 @@ from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.labels import CAERS
 from mien.media.images import Marking
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Subject
 
 BOX = Box(left=4, top=4, right=20, bottom=20)

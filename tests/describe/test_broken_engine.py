@@ -22,7 +22,7 @@ from mien.describe.store.status import take_stock
 from mien.describe.store.store import Store
 from mien.describe.vllm import VllmEngine
 from mien.errors import EngineDownError, EngineError, StoreError, StoreLockedError
-from mien.recipe.recipe import RunOptions
+from mien.recipe import RunOptions
 from mien.types import Subject
 
 Make = Callable[..., list[Subject]]

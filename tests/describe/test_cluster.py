@@ -19,7 +19,7 @@ from mien.describe.generate import describe
 from mien.describe.ray.connection import connection
 from mien.describe.store.store import Store
 from mien.errors import ClusterError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Subject
 
 pytest.importorskip("ray")

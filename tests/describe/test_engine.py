@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request, open_engine
 from mien.errors import ConfigError, EngineError, UnknownNameError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 
 class Mine(Engine):

@@ -15,7 +15,7 @@ from mien.describe.store.imported import ForeignEngine, ForeignOptions, Imported
 from mien.describe.store.lookup import look_up
 from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError, EngineError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Subject
 
 Make = Callable[..., list[Subject]]

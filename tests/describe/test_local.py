@@ -24,7 +24,7 @@ from mien.describe.retry import ask
 from mien.describe.store.lookup import look_up
 from mien.describe.store.store import Store
 from mien.errors import EngineError, WeightsError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Subject
 
 

@@ -13,7 +13,7 @@ from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError, UnknownNameError
 from mien.labels import BOLD, CAERS, EMOTIC
 from mien.media.images import Marking
-from mien.recipe.recipe import DescribeOptions
+from mien.recipe import DescribeOptions
 from mien.types import Box, Subject
 
 BOX = Box(left=0, top=0, right=5, bottom=5)

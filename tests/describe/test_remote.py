@@ -19,7 +19,7 @@ from mien.describe.engine import Reply, Request, open_engine
 from mien.describe.remote.engine import RemoteEngine, RemoteOptions
 from mien.digests import canonical_json
 from mien.errors import ConfigError, EngineError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 QUICK = Backoff(base=0.001, cap=0.01, longest=0.02)
 
@@ -201,7 +201,7 @@ def test_what_changes_speed_and_place_does_not() -> None:
 def test_opening_and_its_signature_load_no_client() -> None:
     code = (
         "import sys; from mien.describe.remote.engine import RemoteEngine;"
-        "from mien.recipe.recipe import RunOptions;"
+        "from mien.recipe import RunOptions;"
         "RemoteEngine('m', run=RunOptions()).signature;"
         "sys.exit(any(name in sys.modules for name in ('httpx2', 'openai', 'torch')))"
     )

@@ -18,7 +18,7 @@ from mien.describe.remote.engine import RemoteEngine
 from mien.describe.requests import Questioner
 from mien.describe.store.store import Store
 from mien.errors import EngineError
-from mien.recipe.recipe import RunOptions
+from mien.recipe import RunOptions
 from mien.types import Subject
 
 Make = Callable[..., list[Subject]]

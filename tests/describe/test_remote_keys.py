@@ -13,7 +13,7 @@ from mien.describe.backoff import Backoff
 from mien.describe.engine import Request
 from mien.describe.remote.engine import RemoteEngine
 from mien.errors import ConfigError, EngineError
-from mien.recipe.recipe import RunOptions
+from mien.recipe import RunOptions
 
 QUICK = Backoff(base=0.001, cap=0.01, longest=0.02)
 ASKED = [Request(subject_id="s", images=(Image.new("RGB", (8, 8)),), prompt="How?")]

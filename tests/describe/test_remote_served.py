@@ -25,7 +25,7 @@ from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.playhouse.embedded_models import embedded
-from mien.recipe.recipe import DataOptions, RunOptions
+from mien.recipe import DataOptions, RunOptions
 from mien.types import Subject
 
 pytestmark = pytest.mark.slow  # two processes that load torch

@@ -13,7 +13,7 @@ from tests.describe.conftest import Recording
 from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request
 from mien.describe.retry import ask
 from mien.errors import EngineError, WeightsError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 
 def requests(count: int) -> list[Request]:

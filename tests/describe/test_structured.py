@@ -17,7 +17,7 @@ from mien.describe.store.store import Store
 from mien.describe.structured_output import checked, read_scores
 from mien.errors import DataError, EngineError
 from mien.labels import CAERS, EMOTIC, LabelSet
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Subject
 
 TWO = LabelSet(name="two", labels=("Glad", "Doubt/Confusion"), exclusive=False)

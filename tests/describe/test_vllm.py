@@ -15,7 +15,7 @@ from tests.tiny_llava import build_tiny_llava
 from mien.describe.engine import Reply, Request, open_engine
 from mien.describe.vllm import VllmEngine, VllmOptions
 from mien.errors import EngineError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 
 class StandIn:

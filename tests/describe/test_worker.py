@@ -11,7 +11,7 @@ from PIL import Image
 from mien.describe.engine import FakeEngine, Reply, Request
 from mien.describe.ray.worker import Worker, packed
 from mien.errors import ClusterError, EngineError, WeightsError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 TRACED = "tests.describe.cluster_engines:TracedEngine"
 MODES = ("RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "F")

@@ -18,7 +18,7 @@ from mien.evaluate.results.published import PUBLISHED, doubts, published_rows
 from mien.evaluate.results.split_accesses import read_looks, record_look
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.labels import EMOTIC
-from mien.recipe.recipe import EvaluateOptions, ModelOptions, Recipe, TrainOptions
+from mien.recipe import EvaluateOptions, ModelOptions, Recipe, TrainOptions
 from mien.runs import Run
 
 

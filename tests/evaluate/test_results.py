@@ -24,7 +24,7 @@ from mien.evaluate.results.build import (
 from mien.evaluate.results.examples import examples_file, read_examples
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.labels import CAERS, EMOTIC, LabelSet
-from mien.recipe.recipe import EvaluateOptions
+from mien.recipe import EvaluateOptions
 from mien.types import Sample, Subject, Target
 
 

@@ -14,7 +14,7 @@ from mien.evaluate.scorer import BatchSource, score_split
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 
 _ROWS, _VOCABULARY = 23, 40
 

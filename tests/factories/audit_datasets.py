@@ -6,7 +6,7 @@ from pathlib import Path
 from mien.data.audit.verify import Verification
 from mien.data.dataset import Dataset, DatasetCard, Record
 from mien.labels import EMOTIC, LabelSet
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Box, ImageRef, Problem, Sample, Subject
 
 BOX = (5.0, 5.0, 40.0, 60.0)

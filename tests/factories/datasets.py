@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mien.data.dataset import Dataset, DatasetCard, Record
 from mien.labels import LabelSet
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Box, Problem, Sample, Subject, Target
 
 MOODS = LabelSet(name="moods", labels=("calm", "glad", "sour"), exclusive=False)

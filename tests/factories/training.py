@@ -10,7 +10,7 @@ from mien.batches.batch import Images, SplitData, Texts, make_split
 from mien.features.cache import FeatureFile, FeatureReader
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.labels import LabelSet
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.types import Sample, Subject, Target
 
 TOKENS, DIM = 4, 12  # of an image

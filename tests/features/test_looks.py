@@ -12,7 +12,8 @@ from mien.features.vision import VisionSource, find_vision
 from mien.media.augment import draw_variation
 from mien.media.images import Marking
 from mien.media.views import prepare_frames
-from mien.types import AugmentKind, Box, ImageRef, Subject
+from mien.recipe.features import AugmentKind
+from mien.types import Box, ImageRef, Subject
 
 Pictures = Callable[[int], list[Path]]
 RED, CROP = Marking(), Marking(style="crop")

@@ -14,7 +14,8 @@ from mien.errors import DataError
 from mien.features.image_reader import PictureReader, squares_of
 from mien.media.images import Marking, fit, open_image
 from mien.media.views import prepare_frames
-from mien.types import AugmentKind, Box, ImageRef, Subject
+from mien.recipe.features import AugmentKind
+from mien.types import Box, ImageRef, Subject
 
 SIDE = 16
 MARKED, CROP = Marking(), Marking(style="crop")

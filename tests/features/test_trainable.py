@@ -12,7 +12,7 @@ from mien.errors import ConfigError
 from mien.features.lora import LowRank, add_lora
 from mien.features.trainable_encoder import TrainableEncoder, trainable_encoder
 from mien.features.vision import find_vision
-from mien.types import EncoderTraining, LoraPart
+from mien.recipe.train import EncoderTraining, LoraPart
 
 Folder = Callable[[str], Path]
 

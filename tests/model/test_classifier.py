@@ -5,7 +5,7 @@ import torch
 
 from mien.model.classifier import Classifier, scores_of
 from mien.model.fusion import build_fusion
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 
 
 def classifier(num_labels: int = 4, *, dimensions: bool = True) -> Classifier:

@@ -7,7 +7,7 @@ from torch import nn
 from mien.errors import UsageError
 from mien.model.frames import Places
 from mien.model.fusion import Fusion, build_fusion, fusion_class
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 from mien.registry import names
 
 IMAGE_DIM, WORDS, PATCHES = 12, 40, 4

@@ -6,7 +6,7 @@ from torch import nn
 
 from mien.errors import ConfigError, UnknownNameError, UsageError
 from mien.model.fusion import Fusion, build_fusion, fusion_class
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 from mien.registry import names
 
 IMAGE_DIM, WORDS = 12, 40

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion, fusion_class
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 from mien.registry import names
 
 IMAGE_DIM, WORDS, LABELS = 12, 40, 3

@@ -7,7 +7,7 @@ from mien.errors import ConfigError
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
 from mien.model.pooling import AttentionPool, Pool
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 
 IMAGE_DIM, LABELS, WIDTH = 6, 4, 16
 

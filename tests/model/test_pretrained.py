@@ -26,7 +26,7 @@ from tests.model.blips import (
 
 from mien.model.fusion import Fusion, build_fusion
 from mien.model.pretrained import load_initial, load_qformer
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 
 
 @pytest.mark.parametrize("shards", [False, True])

@@ -13,7 +13,7 @@ from tests.model.blips import bert, qformer
 from mien.errors import ConfigError, WeightsError
 from mien.model.fusion import Fusion
 from mien.model.pretrained import load_initial, load_qformer
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 
 
 class NoQFormer(Fusion):

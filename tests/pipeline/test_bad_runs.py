@@ -20,7 +20,7 @@ from mien.model.checkpoint import (
     read_tensors,
     write_tensors,
 )
-from mien.recipe.load import load_recipe
+from mien.recipe import load_recipe
 from mien.train import loop
 from mien.train.trainer import Trainer
 from mien.workflow.experiment import open_experiment

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.playhouse.layouts.bold import compose, write_bold
-from mien.recipe.load import load_recipe
+from mien.recipe import load_recipe
 from mien.workflow import steps as pipeline
 from mien.workflow.experiment import open_experiment
 

@@ -15,7 +15,7 @@ from mien.playhouse.figure import Figure
 from mien.playhouse.layouts.bold import Clip, compose, write, write_bold
 from mien.playhouse.layouts.bold_skeletons import JOINTS, LOWEST_CONFIDENCE, skeleton
 from mien.playhouse.layouts.photographs import stage
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 FRAMES = 16
 COUNTS = {"train": 4, "val": 3, "test": 2}

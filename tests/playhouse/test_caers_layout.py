@@ -8,7 +8,7 @@ from mien.data import open_dataset
 from mien.labels import CAERS
 from mien.playhouse.figure import SKIN
 from mien.playhouse.layouts.caers import compose, write
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 
 def _files(root: Path) -> dict[str, bytes]:

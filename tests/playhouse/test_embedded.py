@@ -18,7 +18,7 @@ from mien.playhouse.embedded_models import embedded
 from mien.playhouse.rules import score_emotions
 from mien.playhouse.scene import draw_lots
 from mien.playhouse.text import clothes, describe_emotions, read_description
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 SCENES = 48
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.tiny_llava import build_tiny_llava
 
 from mien.labels import CAERS
-from mien.recipe.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, RunOptions, TrainOptions
+from mien.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, RunOptions, TrainOptions
 from mien.train.fit import fit
 from mien.types import DIMENSIONS, Box, Sample, Subject, Target
 

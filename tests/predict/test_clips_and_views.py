@@ -17,7 +17,7 @@ from mien.evaluate.scorer import score_split
 from mien.labels import CAERS
 from mien.model.checkpoint import load_trained
 from mien.predict.predictor import Predictor
-from mien.recipe.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, TrainOptions
+from mien.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, TrainOptions
 from mien.train.fit import fit
 from mien.types import Box, ImageRef, Sample, Subject, Target
 

@@ -20,7 +20,7 @@ from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import annotate, score_emotions
 from mien.playhouse.scene import draw_lots
 from mien.playhouse.text import describe_emotions
-from mien.recipe.recipe import EvaluateOptions, Recipe
+from mien.recipe import EvaluateOptions, Recipe
 from mien.runs import Run
 from mien.types import DIMENSIONS, Sample, Subject, Target
 

@@ -9,7 +9,7 @@ import torch
 from mien.batches.batch import Images, SplitData, Texts, make_split
 from mien.features.cache import FeatureFile
 from mien.labels import LabelSet
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.types import Sample, Subject, Target
 
 LABELS = LabelSet(name="toy", labels=("a", "b", "c"), exclusive=False)

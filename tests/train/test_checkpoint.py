@@ -10,7 +10,7 @@ import torch
 from mien.batches.batch import SplitData
 from mien.errors import RunError
 from mien.model.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors, write_tensors
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.loop import train
 
 MakeSplit = Callable[..., SplitData]

@@ -13,7 +13,7 @@ from tests.train.near_weights import assert_near
 
 from mien.batches.batch import SplitData
 from mien.model.checkpoint import load_trained
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.distributed import ALONE, World, join
 from mien.train.trainer import Trainer
 

@@ -17,7 +17,7 @@ from mien.errors import DataError, WeightsError
 from mien.features.encode import EncodeProgress
 from mien.labels import LabelSet
 from mien.model.checkpoint import load_trained
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.fit import fit
 from mien.types import Box, Description, Sample, Subject, Target
 

@@ -14,7 +14,7 @@ from mien.evaluate.metrics.metric_inputs import value_of
 from mien.evaluate.metrics.table import METRICS
 from mien.evaluate.scorer import score_split
 from mien.model.checkpoint import load_trained
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.runs import Run
 from mien.train.loop import train
 

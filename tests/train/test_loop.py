@@ -9,7 +9,7 @@ import torch
 from mien.batches.batch import SplitData
 from mien.errors import ConfigError, DataError, RunError
 from mien.model.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.runs import Run
 from mien.train.loop import TrainProgress, train
 

@@ -16,7 +16,7 @@ from mien.evaluate.scorer import score_split
 from mien.labels import CAERS, EMOTIC
 from mien.model.checkpoint import load_trained
 from mien.model.classifier import ClassifierOutput
-from mien.recipe.recipe import Recipe, TrainOptions
+from mien.recipe import Recipe, TrainOptions
 from mien.registry import names
 from mien.runs import Run
 from mien.train.loop import train

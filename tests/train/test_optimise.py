@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mien.errors import ConfigError
-from mien.recipe.recipe import TrainOptions
+from mien.recipe import TrainOptions
 from mien.train.optimizer import clip_gradients, learning_rate, make_optimizer, seed_step
 
 

@@ -8,7 +8,7 @@ import torch
 
 from mien.batches.batch import SplitData
 from mien.batches.loader import made_ahead
-from mien.recipe.recipe import TrainOptions
+from mien.recipe import TrainOptions
 from mien.train.sampling import balanced_chances, epoch_order, wordless_rows
 
 MakeSplit = Callable[..., SplitData]

@@ -10,7 +10,7 @@ from mien.errors import ConfigError
 from mien.labels import EMOTIC
 from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
-from mien.recipe.recipe import Recipe, TrainOptions
+from mien.recipe import Recipe, TrainOptions
 from mien.train.distributed import ALONE
 from mien.train.optimizer import make_optimizer, set_rate
 from mien.train.parameter_groups import freeze, lr_factors, part_of

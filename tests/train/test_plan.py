@@ -9,7 +9,7 @@ import torch
 from mien.batches.batch import SplitData
 from mien.labels import EMOTIC
 from mien.model.build import InputSpec
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.distributed import ALONE
 from mien.train.plan import Plan, Stock, plan
 from mien.train.trainer import Trainer

@@ -22,7 +22,7 @@ from mien.model.checkpoint import (
     load_trained,
     read_tensors,
 )
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.runs import Run
 from mien.train.divergence import LossWatch
 from mien.train.loop import TrainProgress, train

@@ -19,7 +19,7 @@ from mien.labels import CAERS
 from mien.model.build import InputSpec, build_classifier
 from mien.model.checkpoint import MODEL_FILE, load_trained
 from mien.predict.predictor import Predictor
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.loop import TrainProgress, train
 from mien.train.optimizer import make_optimizer
 from mien.train.parameter_groups import lr_factors, part_of, rated

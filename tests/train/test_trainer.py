@@ -14,7 +14,7 @@ from mien.batches.batch import SplitData
 from mien.errors import ConfigError, DivergedError
 from mien.model.checkpoint import load_trained
 from mien.model.classifier import ClassifierOutput
-from mien.recipe.recipe import Recipe, RunOptions
+from mien.recipe import Recipe, RunOptions
 from mien.train.average import WeightAverage
 from mien.train.loop import train
 from mien.train.precision import Precision

@@ -16,7 +16,7 @@ from mien.batches.builder import InputBuilder
 from mien.errors import DataError, RunError
 from mien.labels import CAERS
 from mien.model.checkpoint import load_trained
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.loop import TrainProgress, train
 from mien.train.sampling import variants_of
 from mien.types import Box, ImageRef, Sample, Subject, Target

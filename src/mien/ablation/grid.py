@@ -15,9 +15,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mien.ablation.controls import ScoredTexts, TextControl
 from mien.errors import ConfigError, unknown_name
+from mien.recipe import Options, Recipe
 from mien.recipe.load import parse_recipe, read_toml
-from mien.recipe.options import Options
-from mien.recipe.recipe import Recipe
 
 __all__ = ["Grid", "GridOptions", "Variant", "VariantOptions", "load_grid"]
 

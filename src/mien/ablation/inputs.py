@@ -23,7 +23,7 @@ from mien.model.encoder import learns_pictures
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.losses import build_loss
 from mien.train.selection import require_learnable
 from mien.workflow import steps as pipeline

@@ -18,7 +18,7 @@ from mien.ablation.grid import Grid, Variant
 from mien.errors import MienError
 from mien.evaluate.scores import scores_file
 from mien.model.checkpoint import MODEL_FILE
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.runs import atomic_write_json
 from mien.types import Sample
 from mien.workflow import steps as pipeline

@@ -23,7 +23,7 @@ from mien.evaluate.metrics.metric_inputs import metrics_of
 from mien.evaluate.metrics.table import default_metrics, metric
 from mien.evaluate.results.build import RESULTS, Results, compare, label_rows, score_rows, write_results
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.report.run.page import write_report
 from mien.runs import Run
 from mien.workflow.experiment import find_descriptions

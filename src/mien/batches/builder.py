@@ -23,7 +23,7 @@ from mien.features.vision import VisionSource
 from mien.labels import LabelSet
 from mien.media.images import Marking
 from mien.model.encoder import learns_pictures, vision_of
-from mien.recipe.recipe import FeatureOptions, Recipe
+from mien.recipe import FeatureOptions, Recipe
 from mien.types import Description, Sample, Subject
 
 __all__ = ["InputBuilder", "descriptions_of", "view_markings"]

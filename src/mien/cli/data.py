@@ -16,7 +16,7 @@ from mien.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
-    from mien.recipe.recipe import Recipe
+    from mien.recipe import Recipe
 
 __all__ = ["data", "doctor"]
 

@@ -16,7 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from mien.cli.console import Console
-    from mien.recipe.recipe import Recipe
+    from mien.recipe import Recipe
 
 __all__ = [
     "SCHEMA",
@@ -48,7 +48,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to
 
 
 def read_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
-    from mien.recipe.load import load_recipe
+    from mien.recipe import load_recipe
 
     return load_recipe(path, overrides or ())
 

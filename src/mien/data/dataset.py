@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mien.errors import DataError, nearest_hint
 from mien.labels import LabelSet
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Problem, Sample, Target
 
 __all__ = ["Component", "Dataset", "DatasetCard", "Record"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from mien.data.dataset import Dataset
 from mien.data.splits import ResplitDataset
 from mien.errors import ConfigError
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.registry import resolve
 
 __all__ = ["dataset_class", "open_dataset"]

@@ -21,8 +21,7 @@ from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene, place_boxes
 from mien.playhouse.rules import Opinion, annotate
 from mien.playhouse.scene import ABSENT_FROM_TRAIN, Scene, draw_lots
-from mien.recipe.options import Options
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions, Options
 from mien.types import DIMENSIONS, Sample, Subject, Target
 
 # Raised when the same seed draws other pictures or labels, so that pictures on disk are not taken for the

@@ -22,8 +22,7 @@ from pydantic import Field, JsonValue
 from mien import registry
 from mien.digests import digest
 from mien.errors import ConfigError, EngineError
-from mien.recipe.options import Options
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, Options, RunOptions
 from mien.types import Finish
 
 __all__ = ["Engine", "FakeEngine", "FakeOptions", "Reply", "Request", "open_engine"]

@@ -25,7 +25,9 @@ from mien.errors import DataError, EngineError, MienError
 from mien.labels import LabelSet
 from mien.media.images import Marking
 from mien.prefetch import ahead, groups, threads
-from mien.types import ClipView, Description, Failure, FitMode, Subject
+from mien.recipe.describe import ClipView
+from mien.recipe.features import FitMode
+from mien.types import Description, Failure, Subject
 
 __all__ = ["DescribeSummary", "Progress", "describe"]
 

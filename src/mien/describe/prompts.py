@@ -19,7 +19,7 @@ from mien.digests import digest
 from mien.errors import ConfigError, DataError, unknown_name
 from mien.labels import LabelSet
 from mien.media.images import Marking
-from mien.recipe.recipe import DescribeOptions
+from mien.recipe import DescribeOptions
 from mien.types import Box
 
 __all__ = ["PROMPTS", "Answer", "Prompt", "asked", "listing", "prompt", "shows_red_box", "suited"]

@@ -20,7 +20,9 @@ from mien.errors import DataError, EngineError
 from mien.labels import LabelSet
 from mien.media.images import Marking, image_digest
 from mien.media.views import prepare_pictures, viewed
-from mien.types import Box, ClipView, FitMode, Subject
+from mien.recipe.describe import ClipView
+from mien.recipe.features import FitMode
+from mien.types import Box, Subject
 
 __all__ = ["Question", "Questioner"]
 

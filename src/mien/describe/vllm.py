@@ -24,8 +24,7 @@ from mien.describe.local.loading import load_processor
 from mien.describe.local.model_errors import first_line
 from mien.describe.local.model_folder import find_model, square_input
 from mien.errors import EngineDownError, EngineError
-from mien.recipe.options import Options
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["VllmEngine", "VllmOptions"]
 

@@ -25,7 +25,7 @@ from mien.evaluate.results.build import (
 )
 from mien.evaluate.results.examples import examples_file, write_examples
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.recipe.recipe import EvaluateOptions
+from mien.recipe import EvaluateOptions
 from mien.types import Description, Sample
 
 __all__ = ["keep_split", "write_evaluation"]

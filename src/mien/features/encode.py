@@ -21,7 +21,8 @@ from mien.features.feature_views import Look, feature_key, looks_at
 from mien.features.image_reader import squares_of
 from mien.features.vision import VisionSource
 from mien.media.images import Marking
-from mien.types import AugmentKind, Subject
+from mien.recipe.features import AugmentKind
+from mien.types import Subject
 
 __all__ = ["EncodeProgress", "FeatureCache", "feature_key", "num_frames_of"]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from mien.digests import digest
 from mien.media.augment import Variation, draw_variation
 from mien.media.images import Marking, image_digest
-from mien.types import AugmentKind, Subject
+from mien.recipe.features import AugmentKind
+from mien.types import Subject
 
 __all__ = ["Look", "feature_key", "looks_at"]
 

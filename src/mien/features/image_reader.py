@@ -24,7 +24,8 @@ from mien.features.feature_views import feature_key
 from mien.media.augment import Variation, draw_variation
 from mien.media.images import Marking, image_digest
 from mien.media.views import load_frames, prepare_frames
-from mien.types import AugmentKind, ImageRef, Subject
+from mien.recipe.features import AugmentKind
+from mien.types import ImageRef, Subject
 
 __all__ = ["PictureReader", "squares_of"]
 

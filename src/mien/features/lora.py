@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
-from mien.types import LoraPart
+from mien.recipe.train import LoraPart
 
 __all__ = ["LowRank", "add_lora"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mien.digests import digest
 from mien.errors import WeightsError
 from mien.features.model_folders import find_folder, read_json
-from mien.types import TruncateMode
+from mien.recipe.features import TruncateMode
 
 __all__ = ["TextTokenizer", "load_tokenizer"]
 

@@ -15,7 +15,7 @@ from mien.errors import ConfigError
 from mien.features.lora import add_lora
 from mien.features.vision import VisionSource
 from mien.features.vit import Vit
-from mien.types import EncoderTraining, LoraPart
+from mien.recipe.train import EncoderTraining, LoraPart
 
 __all__ = ["TrainableEncoder", "trainable_encoder"]
 

@@ -27,7 +27,7 @@ from mien.features.model_folders import find_folder, read_json
 from mien.features.vision_tower import identify_tower, load_tower
 from mien.features.vit import Preparation, Vit
 from mien.media.images import fit as fit_image
-from mien.types import FitMode, TokenChoice
+from mien.recipe.features import FitMode, TokenChoice
 
 __all__ = ["Preparation", "VisionEncoder", "VisionSource", "find_vision", "load_vision"]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mien.errors import WeightsError
 from mien.features.vision_tower import Tower
-from mien.types import FitMode, TokenChoice
+from mien.recipe.features import FitMode, TokenChoice
 
 __all__ = ["Preparation", "Vit"]
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from PIL import Image, ImageEnhance, ImageOps
 
-from mien.types import AugmentKind, Box
+from mien.recipe.features import AugmentKind
+from mien.types import Box
 
 __all__ = ["Variation", "draw_variation", "vary"]
 

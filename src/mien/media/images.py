@@ -24,7 +24,9 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
 
 from mien.digests import digest
 from mien.errors import DataError, ImageError, unknown_name
-from mien.types import Box, FitMode, MarkStyle
+from mien.recipe.describe import MarkStyle
+from mien.recipe.features import FitMode
+from mien.types import Box
 
 __all__ = [
     "FIT_MODES",

@@ -20,7 +20,9 @@ from mien.errors import unknown_name
 from mien.media.augment import Variation, vary
 from mien.media.clips import read_frames
 from mien.media.images import Marking, fit, mark, open_image
-from mien.types import Box, ClipView, FitMode, Subject
+from mien.recipe.describe import ClipView
+from mien.recipe.features import FitMode
+from mien.types import Box, Subject
 
 __all__ = ["CLIP_VIEWS", "load_frames", "prepare", "prepare_frames", "prepare_pictures", "viewed"]
 

@@ -13,7 +13,7 @@ from mien.model.classifier import Classifier
 from mien.model.encoder import encoder_of
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import load_initial
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 
 __all__ = ["InputSpec", "build_classifier"]
 

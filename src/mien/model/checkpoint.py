@@ -30,7 +30,7 @@ from mien.model.build import InputSpec
 from mien.model.classifier import Classifier
 from mien.model.encoder import encoder_of, learns_pictures, vision_of
 from mien.model.fusion import build_fusion
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.runs import atomic_write_bytes
 
 __all__ = [

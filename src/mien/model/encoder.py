@@ -7,7 +7,7 @@ Knows nothing about: data, classifiers, optimisers.
 from mien.features.trainable_encoder import TrainableEncoder, trainable_encoder
 from mien.features.vision import VisionSource, find_vision
 from mien.model.fusion import fusion_class
-from mien.recipe.recipe import FeatureOptions, Recipe
+from mien.recipe import FeatureOptions, Recipe
 
 __all__ = ["encoder_of", "learns_pictures", "vision_of"]
 

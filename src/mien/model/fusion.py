@@ -18,8 +18,7 @@ from mien.errors import ConfigError, UsageError
 from mien.model.frames import Places
 from mien.model.pooling import Pool, PoolMode
 from mien.model.qformer import QFormer, QFormerConfig
-from mien.recipe.options import Options
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions, Options
 from mien.registry import resolve
 
 __all__ = [

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mien.model.fusion import Fusion, qformer_config
 from mien.model.pooling import AttentionPool
 from mien.model.qformer import QFormer
-from mien.recipe.recipe import ModelOptions
+from mien.recipe import ModelOptions
 
 __all__ = ["ConcatFusion", "GatedFusion"]
 

@@ -1,8 +1,4 @@
-"""Recipes from TOML: read strictly, override from the command line, check.
-
-Goes in: a TOML file and overrides such as "train.lr=0.001". Comes out: a frozen `Recipe`.
-Knows nothing about: which keys there are (see `recipe`), or what they do.
-"""
+"""Recipes from TOML files, with overrides such as "train.lr=0.001" from the command line."""
 
 from __future__ import annotations
 
@@ -19,17 +15,25 @@ __all__ = ["apply_overrides", "load_recipe", "parse_recipe", "read_toml"]
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """The recipe in a TOML file, with overrides "a.b=value" applied in order."""
+    """Loads a recipe from a TOML file.
+
+    Args:
+        path: The TOML file.
+        overrides: Settings such as "train.lr=0.001", applied in order.
+
+    Raises:
+        ConfigError: The file is missing or not TOML, or a key or value is not valid.
+    """
     return parse_recipe(read_toml(path), overrides, where=str(path))
 
 
 def parse_recipe(table: Mapping[str, Any], overrides: Iterable[str] = (), *, where: str) -> Recipe:
-    """The recipe in a table; `where` opens the message of an error."""
+    """Builds a recipe from a table; `where` begins the message of an error."""
     return Recipe.parse(apply_overrides(table, overrides), where=where)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; ConfigError if there is none or it is not TOML."""
+    """Reads the tables of a TOML file; ConfigError if it is missing or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -41,11 +45,13 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"{path} cannot be read: {error.strerror}", hint="give a readable TOML file"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}", hint="mend the file at that place") from error
+        raise ConfigError(
+            f"{path} is not TOML: {error}", hint="fix the syntax error at this position"
+        ) from error
 
 
 def apply_overrides(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """A copy of the table in which each "a.b=value" is set; unknown keys are left to the check."""
+    """A copy of the table with each "a.b=value" set; unknown keys are refused later, by `parse_recipe`."""
     result = copy.deepcopy(dict(table))
     for override in overrides:
         dotted, sign, text = override.partition("=")
@@ -66,7 +72,7 @@ def _set(table: dict[str, Any], keys: list[str], value: object, override: str) -
 
 
 def _value(text: str, override: str) -> object:
-    """A TOML value; a bare word or path, which TOML would refuse, is text."""
+    """A TOML value; a bare word or path, which is not valid TOML, is text."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError as error:
@@ -76,5 +82,5 @@ def _value(text: str, override: str) -> object:
             ) from error
         return text
     if set(parsed) != {"value"}:
-        raise ConfigError(f"override {override!r} sets more than one key", hint="give one --set for each key")
+        raise ConfigError(f"override {override!r} sets more than one key", hint="give one --set per key")
     return parsed["value"]

@@ -1,9 +1,4 @@
-"""The base of all options: frozen, strict, and clear about what is wrong.
-
-Goes in: a table as TOML gives it. Comes out: an instance of an `Options` class, or a ConfigError that
-names the key, the file and the nearest valid key.
-Knows nothing about: which options exist. Each part of mien declares its own next to its class.
-"""
+"""The base of all options: frozen, strict, with errors that name the key and the nearest valid one."""
 
 from __future__ import annotations
 
@@ -19,16 +14,30 @@ __all__ = ["Options"]
 
 
 class Options(BaseModel):
-    """Subclass with annotated fields and defaults; make instances of outside data with `parse`."""
+    """Options of a section or a component.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    Subclass it with annotated fields and defaults, each followed by a docstring. Build instances from outside
+    data with `parse`.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @classmethod
     def parse(cls, table: Mapping[str, Any], *, where: str) -> Self:
-        """Options from a table; `where` (a file, or a section of one) opens the error's message."""
+        """Builds options from a table as TOML gives it.
+
+        Args:
+            table: Keys and values.
+            where: The file, or a section of one; begins the error message.
+
+        Raises:
+            ConfigError: A key is unknown or missing, or a value has the wrong type.
+        """
         try:
-            # By way of JSON, because pydantic is then strict about "3" for 3 and still takes text for a
-            # path and an array for a tuple, which TOML cannot tell apart.
+            # Through JSON: pydantic then refuses "3" for 3, but accepts text for a path and an array for a
+            # tuple, which TOML does not distinguish.
             return cls.model_validate_json(json.dumps(table))
         except ValidationError as error:
             raise _config_error(cls, error, where) from error
@@ -45,7 +54,7 @@ def _config_error(cls: type[BaseModel], error: ValidationError, where: str) -> C
     key = ".".join(parts)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
-        hint = nearest_hint(parts[-1], _keys_beside(cls, parts))
+        hint = nearest_hint(parts[-1], _sibling_keys(cls, parts))
         return ConfigError(f"{where}: unknown key {key!r}{more}", hint=hint)
     if first["type"] == "missing":
         return ConfigError(f"{where}: the key {key!r} is missing{more}", hint=f"add {key} = ...")
@@ -53,8 +62,8 @@ def _config_error(cls: type[BaseModel], error: ValidationError, where: str) -> C
     return ConfigError(f"{where}: {shown} is not valid{more}", hint=first["msg"])
 
 
-def _keys_beside(cls: type[BaseModel], parts: list[str]) -> list[str]:
-    """The valid keys of the table in which the key at `parts` stands; none if it is no options class."""
+def _sibling_keys(cls: type[BaseModel], parts: list[str]) -> list[str]:
+    """The valid keys in the table of the key at `parts`; none if that table is not an options class."""
     table: Any = cls
     for part in parts[:-1]:
         field = table.model_fields.get(part)

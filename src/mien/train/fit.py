@@ -16,7 +16,7 @@ from mien.features.encode import EncodeProgress
 from mien.labels import LabelSet
 from mien.model.checkpoint import TrainResult
 from mien.model.fusion import fusion_class
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.loop import TrainProgress, train
 from mien.types import Sample
 

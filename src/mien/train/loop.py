@@ -30,7 +30,7 @@ from mien.model.checkpoint import (
     load_trained,
     save_trained,
 )
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.runs import Run
 from mien.train.distributed import ALONE, World
 from mien.train.losses import LabelCounts

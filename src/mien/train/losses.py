@@ -22,8 +22,7 @@ from torch import Tensor
 from mien.errors import ConfigError
 from mien.labels import LabelSet
 from mien.model.classifier import ClassifierOutput
-from mien.recipe.options import Options
-from mien.recipe.recipe import TrainOptions
+from mien.recipe import Options, TrainOptions
 from mien.registry import resolve
 
 __all__ = [

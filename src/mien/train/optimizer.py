@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mien.errors import DivergedError
-from mien.recipe.recipe import TrainOptions
+from mien.recipe import TrainOptions
 from mien.train.parameter_groups import lr_factors, rated
 
 __all__ = ["clip_gradients", "learning_rate", "make_optimizer", "seed_step", "set_rate"]

@@ -15,7 +15,7 @@ from typing import Final
 from torch import nn
 
 from mien.errors import ConfigError, nearest_hint
-from mien.recipe.recipe import TrainOptions
+from mien.recipe import TrainOptions
 
 __all__ = ["freeze", "lr_factors", "part_of", "rated"]
 

@@ -23,7 +23,7 @@ from mien.features.trainable_encoder import TrainableEncoder
 from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
 from mien.model.fusion import fusion_class
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.losses import build_loss
 from mien.train.optimizer import make_optimizer
 from mien.train.parameter_groups import freeze, part_of

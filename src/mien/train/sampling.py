@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mien.batches.batch import shuffled_batches
-from mien.recipe.recipe import TrainOptions
+from mien.recipe import TrainOptions
 
 __all__ = ["balanced_chances", "epoch_order", "variants_of", "wordless_rows"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from mien.errors import ConfigError
 from mien.evaluate.metrics.table import METRICS, Metric, metric, primary_metric
 from mien.labels import LabelSet
-from mien.recipe.recipe import TrainOptions
+from mien.recipe import TrainOptions
 from mien.types import Sample
 
 __all__ = ["require_learnable", "selecting_metric"]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from mien.recipe.recipe import RunOptions
+from mien.recipe import RunOptions
 
 __all__ = ["speed_up"]
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from mien.digests import digest
 from mien.errors import ConfigError
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 
 __all__ = ["Tracker", "Trackers"]
 

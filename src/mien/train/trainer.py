@@ -26,7 +26,7 @@ from mien.evaluate.scorer import score_split
 from mien.model.build import build_classifier
 from mien.model.checkpoint import Trained, TrainResult, read_tensors, write_tensors
 from mien.model.classifier import Classifier
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.train.average import WeightAverage
 from mien.train.distributed import ALONE, World
 from mien.train.divergence import LossWatch

@@ -18,7 +18,7 @@ from mien.describe.prompts import asked
 from mien.describe.store.lookup import Found, look_up
 from mien.describe.store.store import Store
 from mien.media.images import Marking
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.runs import Run
 from mien.types import Sample
 

@@ -18,7 +18,7 @@ from mien.describe.preflight import Preflight
 from mien.describe.shards import Shard
 from mien.describe.store.store import Store
 from mien.errors import RunError
-from mien.recipe.recipe import Recipe
+from mien.recipe import Recipe
 from mien.types import Prediction, Sample, Subject
 from mien.workflow.descriptions import estimate, note_rate, require_imported, store_of, subjects_in
 from mien.workflow.experiment import Experiment, find_descriptions, recorded_recipe, reopen

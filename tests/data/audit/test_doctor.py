@@ -17,7 +17,7 @@ from mien.data.dataset import Component, Dataset, DatasetCard, Record
 from mien.errors import DataError, UnknownNameError
 from mien.labels import LabelSet
 from mien.playhouse.layouts.emotic import write
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Problem
 
 

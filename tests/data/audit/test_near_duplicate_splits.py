@@ -13,7 +13,7 @@ from mien.data.audit.near_duplicate_splits import assign_splits, write_split_fil
 from mien.data.audit.verify import verify
 from mien.data.splits import read_splits
 from mien.errors import DataError
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 
 def _manifest(folder: Path, *rows: dict[str, Any]) -> Dataset:

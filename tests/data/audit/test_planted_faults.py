@@ -22,7 +22,7 @@ from tests.factories.faulty_datasets import (
 
 from mien.data import Dataset, open_dataset
 from mien.data.audit.verify import verify
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 EACH = 50  # faults of a kind
 

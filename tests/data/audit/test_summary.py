@@ -19,7 +19,7 @@ from mien.data.audit.summary import summarize
 from mien.data.audit.tally import SIDES, Spread
 from mien.evaluate.metrics.table import POSITIVE, chance
 from mien.labels import CAERS
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Box, ImageRef, Problem, Subject, Target
 
 VAD = {"valence": 0.3, "arousal": 0.5, "dominance": 1.0}

@@ -10,7 +10,7 @@ from tests.shared_data import shared
 
 from mien.data import Dataset, open_dataset
 from mien.errors import ManifestError
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Box
 
 CATEGORIES = [{"id": 1, "name": "Person"}, {"id": 18, "name": "dog"}]

@@ -12,7 +12,7 @@ from pyarrow import ipc, parquet
 
 from mien.data import Dataset, open_dataset
 from mien.errors import ManifestError
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Box
 
 NAMES = ["Pain", "Peace"]

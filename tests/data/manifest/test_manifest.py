@@ -12,7 +12,7 @@ from tests.shared_data import shared
 
 from mien.data import Dataset, open_dataset
 from mien.errors import DataError, ManifestError, MienError
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Box
 
 ROWS: list[dict[str, Any]] = [

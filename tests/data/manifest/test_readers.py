@@ -14,7 +14,7 @@ from pyarrow import parquet
 from mien.data import Dataset, open_dataset
 from mien.errors import DataError
 from mien.labels import EMOTIC
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import DIMENSIONS
 
 VAD = dict.fromkeys(DIMENSIONS, 0.5)

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from mien.data import Dataset, open_dataset
 from mien.media.clips import spread
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.types import Box, Subject, Target
 
 BOX = [1, 2, 30, 40]

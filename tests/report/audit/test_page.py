@@ -21,7 +21,7 @@ from mien.data.audit.verify import Verification, verify
 from mien.data.dataset import DatasetCard, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 from mien.report.audit.page import write_audit
 from mien.report.audit.problem_kinds import GRAVITIES, kind_of
 from mien.report.embedded_images import with_box

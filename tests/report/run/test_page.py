@@ -13,7 +13,7 @@ from mien.errors import RunError
 from mien.evaluate.evaluation import keep_split, write_evaluation
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
-from mien.recipe.recipe import EvaluateOptions, Recipe
+from mien.recipe import EvaluateOptions, Recipe
 from mien.report.run.page import write_report
 from mien.runs import Run
 from mien.types import Sample, Subject, Target

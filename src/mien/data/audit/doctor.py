@@ -20,7 +20,7 @@ from mien.data.audit.summary import Summary, summarize
 from mien.data.dataset import DatasetCard
 from mien.data.open import dataset_class, open_dataset
 from mien.errors import DataError
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions
 
 __all__ = ["Diagnosis", "diagnose"]
 

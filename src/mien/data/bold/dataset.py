@@ -29,8 +29,7 @@ from mien.digests import digest
 from mien.errors import DataError
 from mien.labels import BOLD, LabelSet
 from mien.media.clips import spread
-from mien.recipe.options import Options
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions, Options
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
 __all__ = ["Bold", "BoldOptions"]

@@ -27,8 +27,7 @@ from mien.data.caers.val_split import carve
 from mien.data.dataset import Component, Dataset, DatasetCard, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
-from mien.recipe.options import Options
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions, Options
 from mien.types import Problem, Sample, Subject, Target
 
 __all__ = ["Caers", "CaersOptions"]

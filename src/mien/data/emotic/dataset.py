@@ -30,8 +30,7 @@ from mien.data.table_cache import Tables
 from mien.digests import digest
 from mien.errors import ConfigError, DataError
 from mien.labels import EMOTIC, LabelSet
-from mien.recipe.options import Options
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions, Options
 from mien.types import Box, Problem, Sample, Subject, Target
 
 __all__ = ["Emotic", "EmoticOptions"]

@@ -39,8 +39,7 @@ from mien.data.manifest.rows import EXAMPLE, READERS, Line, array_rows, is_array
 from mien.digests import digest
 from mien.errors import ManifestError
 from mien.labels import LABEL_SETS, LabelSet, label_set
-from mien.recipe.options import Options
-from mien.recipe.recipe import DataOptions
+from mien.recipe import DataOptions, Options
 from mien.types import Problem
 
 __all__ = ["Manifest", "ManifestOptions"]

@@ -33,8 +33,7 @@ from mien.describe.local.loading import (
 from mien.describe.local.model_errors import is_out_of_memory, model_errors
 from mien.describe.local.model_folder import ModelFolder, find_model, square_input
 from mien.errors import EngineError
-from mien.recipe.options import Options
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["LocalEngine", "LocalModel", "LocalOptions"]
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from mien.describe.ray.worker_backend import LostError
 from mien.errors import ClusterError, MienError
-from mien.recipe.recipe import RunOptions
+from mien.recipe import RunOptions
 
 __all__ = ["LOCAL", "Connection", "connection", "library", "seam"]
 

@@ -28,7 +28,7 @@ from mien.describe.ray.worker import Worker, packed
 from mien.describe.ray.worker_backend import Host, LostError
 from mien.describe.ray.worker_pool import Crew
 from mien.errors import ClusterError, EngineError, MienError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 __all__ = ["ClusterEngine"]
 

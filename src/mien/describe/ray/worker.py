@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request, open_engine
 from mien.errors import ClusterError, EngineError, MienError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 __all__ = ["Packed", "Worker", "packed"]
 

@@ -28,8 +28,7 @@ from mien.describe.engine import Engine, Reply, Request
 from mien.describe.remote.dispatcher import Dispatcher, Sender
 from mien.describe.remote.protocol import Encoding, Exchange
 from mien.errors import ConfigError, EngineError
-from mien.recipe.options import Options
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["RemoteEngine", "RemoteOptions"]
 

@@ -21,8 +21,7 @@ from mien.describe.requests import Questioner
 from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, ImageError
 from mien.prefetch import groups
-from mien.recipe.options import Options
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, Options, RunOptions
 from mien.types import Description, Finish, Subject
 
 __all__ = ["ForeignEngine", "ForeignOptions", "Imported", "import_answers"]

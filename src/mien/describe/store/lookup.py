@@ -16,7 +16,9 @@ from mien.describe.store.store import Store
 from mien.labels import LabelSet
 from mien.media.images import Marking
 from mien.prefetch import groups
-from mien.types import ClipView, Description, Failure, FitMode, Subject
+from mien.recipe.describe import ClipView
+from mien.recipe.features import FitMode
+from mien.types import Description, Failure, Subject
 
 __all__ = ["Found", "look_up"]
 
