@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from mien.errors import BoxError, DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = [
     "DIMENSIONS",
@@ -91,10 +94,14 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRef:
-    """Where a picture is: a file, or one frame (counted from 0) of a video file."""
+    """Where an image is: a file, one frame (counted from 0) of a video file, or pixels in memory.
+
+    With `pixels`, `path` is only the name that messages show.
+    """
 
     path: Path
     frame: int | None = None
+    pixels: Image | None = field(default=None, repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

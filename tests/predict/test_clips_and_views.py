@@ -65,7 +65,7 @@ def test_predicting_equals_evaluating_and_other_clips_are_refused(tmp_path: Path
     run, cache = tmp_path / "run", tmp_path / "cache"
     texts = {one.subject.id: "any words at all" for split in samples.values() for one in split}
     fit(recipe, samples, CAERS, descriptions=texts, cache=cache, out=run)
-    predictor = Predictor.from_run(run, engine=engine)
+    predictor = Predictor.from_pretrained(run, engine=engine)
     subjects = [sample.subject for sample in samples["test"]]
     predictions = predictor.predict(subjects)
     said = {one.subject_id: one.description.text for one in predictions if one.description}

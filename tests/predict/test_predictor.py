@@ -40,7 +40,7 @@ def _values(predictions: list[Prediction]) -> np.ndarray:
 def test_a_prediction_says_everything(make_run: Make) -> None:
     made = make_run()
     subjects = _subjects(made, 4)
-    predictions = Predictor.from_run(made.run).predict(subjects)
+    predictions = Predictor.from_pretrained(made.run).predict(subjects)
     assert [prediction.subject_id for prediction in predictions] == [subject.id for subject in subjects]
     for prediction in predictions:
         assert prediction.label_set == "caers"
@@ -70,7 +70,7 @@ def test_predicting_equals_evaluating(make_run: Make, tmp_path: Path) -> None:
         "test", made.samples["test"], CAERS, descriptions=texts
     )
     scores = score_split(trained.classifier, data)
-    predictions = Predictor.from_run(made.run).predict(_subjects(made))
+    predictions = Predictor.from_pretrained(made.run).predict(_subjects(made))
     np.testing.assert_allclose(_values(predictions), scores.scores, atol=1e-5)
     for prediction, subject in zip(predictions, _subjects(made), strict=True):
         assert prediction.description == texts[subject.id]
@@ -78,7 +78,7 @@ def test_predicting_equals_evaluating(make_run: Make, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fusion", ["qformer", "image_only", "text_only", "concat"])
 def test_a_subject_gets_the_same_alone_and_among_others(make_run: Make, fusion: str) -> None:
-    predictor = Predictor.from_run(make_run(fusion, "fake").run)
+    predictor = Predictor.from_pretrained(make_run(fusion, "fake").run)
     subjects = _subjects(make_run(fusion, "fake"), 5)
     together = predictor.predict(subjects)
     alone = [predictor.predict([subject])[0] for subject in subjects]
@@ -88,20 +88,20 @@ def test_a_subject_gets_the_same_alone_and_among_others(make_run: Make, fusion: 
 
 def test_the_box_and_the_words_both_matter(make_run: Make) -> None:
     made = make_run("qformer", "fake")
-    predictor = Predictor.from_run(made.run)
+    predictor = Predictor.from_pretrained(made.run)
     subject = _subjects(made, 1)[0]
     other_box = replace(subject, boxes=(Box(left=26, top=2, right=46, bottom=30),))
     boxed, moved = predictor.predict([subject, other_box])
     assert boxed.description != moved.description
     assert boxed.scores != moved.scores
-    other_words = Predictor.from_run(made.run, engine=FakeEngine(FakeOptions(num_words=3)))
+    other_words = Predictor.from_pretrained(made.run, engine=FakeEngine(FakeOptions(num_words=3)))
     assert other_words.predict([subject])[0].scores != boxed.scores
 
 
 def test_without_a_box_the_prompt_does_not_speak_of_one(make_run: Make) -> None:
     made = make_run("qformer", "fake")
     subject = replace(_subjects(made, 1)[0], boxes=(None,))
-    (prediction,) = Predictor.from_run(made.run).predict([subject])
+    (prediction,) = Predictor.from_pretrained(made.run).predict([subject])
     assert prediction.description is not None
     assert prediction.description.prompt_id == "paper_no_box"
 
@@ -123,7 +123,7 @@ def test_one_bad_subject_does_not_cost_the_others(make_run: Make, tmp_path: Path
         good[2],
     ]
     engine = FakeEngine(FakeOptions(refuse=("refused",)))
-    predictor = Predictor.from_run(made.run, engine=engine)
+    predictor = Predictor.from_pretrained(made.run, engine=engine)
     results = list(predictor.each(subjects))
     kinds = [Prediction, ImageError, BoxError, EngineError, Prediction, ImageError, Prediction]
     assert [type(result) for result in results] == kinds
@@ -139,7 +139,7 @@ def test_one_bad_subject_does_not_cost_the_others(make_run: Make, tmp_path: Path
 
 
 def test_a_batch_of_bad_subjects_only(make_run: Make, tmp_path: Path) -> None:
-    predictor = Predictor.from_run(make_run("qformer", "fake").run)
+    predictor = Predictor.from_pretrained(make_run("qformer", "fake").run)
     missing = [Subject.still(str(index), tmp_path / f"{index}.png") for index in range(4)]
     assert all(isinstance(result, MienError) for result in predictor.each(missing))
     assert predictor.predict([]) == []
@@ -155,7 +155,7 @@ def test_subjects_are_taken_as_they_are_needed(make_run: Make) -> None:
             taken += 1
             yield replace(_subjects(made, 1)[0], id=f"s{taken}")
 
-    results = Predictor.from_run(made.run).each(endless())  # type: ignore[arg-type]
+    results = Predictor.from_pretrained(made.run).each(endless())  # type: ignore[arg-type]
     assert [next(results).subject_id for _ in range(4)] == ["s1", "s2", "s3", "s4"]  # type: ignore[union-attr]
     assert taken == 2 * made.recipe.run.batch_size
 
@@ -163,7 +163,7 @@ def test_subjects_are_taken_as_they_are_needed(make_run: Make) -> None:
 def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path) -> None:
     made = make_run("qformer", "fake")
     trained = load_trained(made.run)
-    predictor = Predictor.from_run(made.run)
+    predictor = Predictor.from_pretrained(made.run)
     changed = "0" * 64
     for other in (
         replace(trained, vision_signature=changed),
@@ -180,15 +180,15 @@ def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path
 
 def test_a_folder_without_a_model_and_weights_that_are_gone(make_run: Make, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no trained model"):
-        Predictor.from_run(tmp_path)
+        Predictor.from_pretrained(tmp_path)
     made = make_run("image_only", "fake")
     trained = load_trained(made.run)
     gone = trained.recipe.features.model_copy(update={"vision": str(tmp_path / "gone")})
     save_trained(tmp_path, replace(trained, recipe=trained.recipe.model_copy(update={"features": gone})))
     with pytest.raises(WeightsError, match="gone"):
-        Predictor.from_run(tmp_path)
+        Predictor.from_pretrained(tmp_path)
     with pytest.raises(EngineError, match="device"):
-        Predictor.from_run(made.run, device="no such device")
+        Predictor.from_pretrained(made.run, device="no such device")
 
 
 def test_who_cannot_be_described_is_judged_by_the_image_alone_if_the_run_says_so(
@@ -202,9 +202,9 @@ def test_who_cannot_be_described_is_judged_by_the_image_alone_if_the_run_says_so
     lenient = tmp_path / "lenient"
     lenient.mkdir()
     save_trained(lenient, replace(trained, recipe=trained.recipe.model_copy(update={"train": train})))
-    strict = list(Predictor.from_run(made.run, engine=silent).each(subjects))
+    strict = list(Predictor.from_pretrained(made.run, engine=silent).each(subjects))
     assert [isinstance(item, EngineError) for item in strict] == [False, True, False, False]
-    found = Predictor.from_run(lenient, engine=silent).predict(subjects)
+    found = Predictor.from_pretrained(lenient, engine=silent).predict(subjects)
     assert [item.status for item in found] == ["ok", "no description", "ok", "ok"]
     assert found[1].description is None
     others = [item for item in strict if isinstance(item, Prediction)]

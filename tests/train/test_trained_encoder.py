@@ -166,7 +166,7 @@ def test_predicting_equals_evaluating(stage: Stage, tmp_path: Path, how: str) ->
     recipe = stage.recipe(train={"encoder": how})
     stage.train(recipe, tmp_path / "run")
     subjects = [sample.subject for sample in stage.samples["test"]]
-    predictions = Predictor.from_run(tmp_path / "run").predict(subjects)
+    predictions = Predictor.from_pretrained(tmp_path / "run").predict(subjects)
     found = np.array([list(prediction.scores.values()) for prediction in predictions])
     np.testing.assert_allclose(found, stage.scores(recipe, tmp_path / "run"), atol=1e-5)
 

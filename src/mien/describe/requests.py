@@ -18,7 +18,7 @@ from mien.describe.structured_output import checked
 from mien.digests import digest, file_version
 from mien.errors import DataError, EngineError
 from mien.labels import LabelSet
-from mien.media.images import Marking, image_digest
+from mien.media.images import Marking, image_digest, pixel_digest
 from mien.media.views import prepare_pictures, viewed
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
@@ -135,7 +135,12 @@ class Questioner:
 
     def _digests(self, subject: Subject) -> list[str]:
         """Of each picture's file; people of one photo and frames of one clip share a file, read once."""
-        return [self._digest(image.path, *file_version(image.path)) for image in subject.images]
+        return [
+            self._digest(image.path, *file_version(image.path))
+            if image.pixels is None
+            else pixel_digest(image.pixels)
+            for image in subject.images
+        ]
 
 
 def _digest(path: Path, *version: int) -> str:  # the version is for the cache

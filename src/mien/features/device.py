@@ -8,7 +8,16 @@ import torch
 
 from mien.errors import EngineError
 
-__all__ = ["open_device"]
+__all__ = ["open_device", "resolve_device"]
+
+
+def resolve_device(name: str) -> str:
+    """The name itself, or for "auto" the fastest device that is available: cuda, mps, else cpu."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def open_device(name: str) -> torch.device:

@@ -37,6 +37,8 @@ __all__ = [
     "image_digest",
     "mark",
     "open_image",
+    "pixel_digest",
+    "upright_rgb",
 ]
 
 MARK_STYLES: Final[tuple[MarkStyle, ...]] = get_args(MarkStyle)
@@ -76,7 +78,7 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             width, height = header.size
             if width * height <= max_pixels:
                 header.load()
-                return _to_rgb(ImageOps.exif_transpose(header))
+                return upright_rgb(header)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} is too large: {error}", hint="make the picture smaller first") from error
     except Exception as error:  # hostile bytes raise nearly anything in a decoder; this is the seam
@@ -86,6 +88,18 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         f"{path} has {width} x {height} pixels, more than the {max_pixels:,} allowed",
         hint="make the picture smaller first",
     )
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says, as RGB, with white behind transparent pixels."""
+    return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def pixel_digest(image: Image.Image) -> str:
+    """SHA-256 of an image's pixels, mode and size, as 64 hex digits: for images that are not files."""
+    sha = hashlib.sha256(f"pixels {image.mode} {image.width} {image.height}\n".encode())
+    sha.update(image.tobytes())
+    return sha.hexdigest()
 
 
 def image_digest(path: Path) -> str:

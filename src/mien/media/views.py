@@ -19,12 +19,20 @@ from PIL import Image
 from mien.errors import unknown_name
 from mien.media.augment import Variation, vary
 from mien.media.clips import read_frames
-from mien.media.images import Marking, fit, mark, open_image
+from mien.media.images import Marking, fit, mark, open_image, upright_rgb
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
-from mien.types import Box, Subject
+from mien.types import Box, ImageRef, Subject
 
-__all__ = ["CLIP_VIEWS", "load_frames", "prepare", "prepare_frames", "prepare_pictures", "viewed"]
+__all__ = [
+    "CLIP_VIEWS",
+    "load_frames",
+    "load_image",
+    "prepare",
+    "prepare_frames",
+    "prepare_pictures",
+    "viewed",
+]
 
 CLIP_VIEWS: Final[tuple[ClipView, ...]] = get_args(ClipView)
 _SHEET: Final = 1344  # pixels of a contact sheet's side where a model names no size of its own
@@ -54,11 +62,25 @@ def load_frames(subject: Subject) -> Iterator[Image.Image]:
     waiting: dict[object, Iterator[Image.Image]] = {}
     for image in subject.images:
         if image.frame is None:
-            yield open_image(image.path)
+            yield load_image(image)
             continue
         if image.path not in waiting:
             waiting[image.path] = iter(read_frames(image.path, by_file[image.path]))
         yield next(waiting[image.path])
+
+
+def load_image(image: ImageRef) -> Image.Image:
+    """The image of a reference, upright and RGB.
+
+    Raises:
+        ImageError: The file cannot be read as an image.
+        ClipError: The frame cannot be read.
+    """
+    if image.pixels is not None:
+        return upright_rgb(image.pixels)
+    if image.frame is not None:
+        return next(iter(read_frames(image.path, [image.frame])))
+    return open_image(image.path)
 
 
 def prepare_frames(

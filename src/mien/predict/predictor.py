@@ -10,6 +10,7 @@ evaluated has a calibration: its scores are then the calibrated ones, with thres
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -25,8 +26,9 @@ from mien.describe.engine import Engine, Request, open_engine
 from mien.describe.prompts import asked
 from mien.describe.requests import Question, Questioner
 from mien.describe.retry import Outcome, ask
-from mien.errors import DataError, MienError, RunError
+from mien.errors import DataError, ImageError, MienError, RunError
 from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
+from mien.features.device import resolve_device
 from mien.features.image_reader import squares_of
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision import VisionSource
@@ -35,6 +37,8 @@ from mien.model.checkpoint import Trained, load_trained
 from mien.model.classifier import ClassifierOutput, scores_of
 from mien.model.encoder import vision_of
 from mien.model.model_digest import model_digest
+from mien.predict.results import Person, Results
+from mien.predict.sources import BoxLike, ImageLike, Source, open_source, open_sources
 from mien.types import DIMENSIONS, Description, Prediction, Subject
 
 __all__ = ["Predictor"]
@@ -61,7 +65,15 @@ class _Inputs:
 
 
 class Predictor:
-    """A trained run, ready to be asked. Make one with `from_run`."""
+    """Predicts how people in images appear to feel, with a trained run.
+
+    Example:
+        >>> import mien
+        >>> predictor = mien.Predictor.from_pretrained("runs/playhouse")  # doctest: +SKIP
+        >>> results = predictor("photo.jpg", boxes=[(40, 30, 210, 380)])  # doctest: +SKIP
+        >>> results[0].top(3)  # doctest: +SKIP
+        (('Happiness', 0.93), ('Excitement', 0.79), ('Esteem', 0.44))
+    """
 
     def __init__(
         self,
@@ -87,13 +99,23 @@ class Predictor:
             self._reader = self._make_reader(engine, tokenizer)
 
     @classmethod
-    def from_run(cls, run: Path, *, device: str = "cpu", engine: Engine | None = None) -> Predictor:
-        """The model in a run directory with all that it needs, on a device.
+    def from_pretrained(
+        cls, run: str | Path, *, device: str = "auto", engine: Engine | None = None
+    ) -> Predictor:
+        """Loads the model of a run, with its encoder, tokenizer and describing engine.
 
-        `engine` stands in for the one that the recipe names. Raises RunError if the run is not trained or
-        its encoder or tokenizer is another by now, WeightsError if weights are not here, EngineError if
-        the device is not.
+        Args:
+            run: The run directory of a trained model.
+            device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest that is available.
+            engine: Replaces the describing engine that the recipe names.
+
+        Raises:
+            RunError: The run is not trained, or its encoder or tokenizer has changed since.
+            WeightsError: Weights that the run needs are not available.
+            EngineError: The device is not available.
         """
+        run = Path(run)
+        device = resolve_device(device)
         trained = load_trained(run, device)
         recipe, fusion = trained.recipe, trained.classifier.fusion
         features, place = recipe.features, recipe.run.model_copy(update={"device": device, "cluster": None})
@@ -105,6 +127,59 @@ class Predictor:
             vision = vision_of(features, device)
         return cls(trained, engine=engine, tokenizer=tokenizer, vision=vision, calibration=_calibration(run))
 
+    def __call__(self, image: ImageLike, *, boxes: Iterable[BoxLike] | None = None) -> Results:
+        """How the people in one image appear to feel.
+
+        Args:
+            image: A path, a PIL image, or a uint8 array of shape (height, width, 3), RGB.
+            boxes: (left, top, right, bottom) of each person, in pixels of the upright image. Without boxes
+                the whole image is the subject.
+
+        Returns:
+            One `Person` per box, in the order of the boxes.
+
+        Raises:
+            ImageError: The image cannot be read.
+            BoxError: A box is empty or lies outside of the image.
+        """
+        (results,) = self._stream([open_source(image, boxes)], batch_size=None)
+        errors = [results.error, *(person.error for person in results.people)]
+        for error in errors:
+            if error is not None:
+                raise error
+        return results
+
+    def stream(
+        self, sources: ImageLike | Iterable[object], *, batch_size: int | None = None
+    ) -> Iterator[Results]:
+        """The results of many images, in order, with constant memory.
+
+        An image that cannot be read, and a box outside of its image, do not stop the others: they are
+        returned in their place with status "failed" and the error.
+
+        Args:
+            sources: A path, a folder, a glob pattern, or an iterable of paths, PIL images, arrays, or pairs
+                of one of these and its boxes.
+            batch_size: People per batch; by default that of the run's recipe.
+
+        Raises:
+            DataError: A folder holds no image, or a pattern matches nothing.
+            WeightsError: Weights that the run needs are not available.
+        """
+        return self._stream(open_sources(sources), batch_size=batch_size)
+
+    def _stream(self, sources: Iterable[Source], *, batch_size: int | None) -> Iterator[Results]:
+        opened = deque[Source]()
+        predictions = self.each(_subjects(sources, opened), batch_size=batch_size)
+        answers: list[Prediction | MienError] = []
+        for answer in predictions:
+            yield from _unusable(opened)
+            answers.append(answer)
+            if len(answers) == max(1, len(opened[0].boxes)):
+                yield _results(opened.popleft(), answers)
+                answers = []
+        yield from _unusable(opened)
+
     def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
         """A prediction for each subject, in order; raises the error of the first that cannot have one."""
         predictions = []
@@ -114,14 +189,16 @@ class Predictor:
             predictions.append(result)
         return predictions
 
-    def each(self, subjects: Iterable[Subject]) -> Iterator[Prediction | MienError]:
+    def each(
+        self, subjects: Iterable[Subject], *, batch_size: int | None = None
+    ) -> Iterator[Prediction | MienError]:
         """One by one, in order, with memory that stays flat: a prediction, or the error of that subject.
 
         A picture that cannot be read, a box outside of it and a description that fails concern one
         subject; weights that are not here concern all of them, and are raised.
         """
         waiting = iter(subjects)
-        while batch := list(islice(waiting, self._recipe.run.batch_size)):
+        while batch := list(islice(waiting, batch_size or self._recipe.run.batch_size)):
             inputs = self._described([self._inputs(subject) for subject in batch])
             found = iter(self._predictions([item for item in inputs if isinstance(item, _Inputs)]))
             for item in inputs:
@@ -228,6 +305,41 @@ class Predictor:
             ids, mask = texts.ids.to(self._device), texts.mask.to(self._device)
         output: ClassifierOutput = self._classifier(image, ids, mask)
         return output
+
+
+def _subjects(sources: Iterable[Source], opened: deque[Source]) -> Iterator[Subject]:
+    """One subject per person; appends each source to `opened` before its first subject."""
+    for source in sources:
+        opened.append(source)
+        if source.error is not None:
+            continue
+        for index, box in enumerate(source.boxes or (None,)):
+            name = source.name if box is None else f"{source.name}#{index}"
+            yield Subject(id=name, images=(source.image,), boxes=(box,))
+
+
+def _unusable(opened: deque[Source]) -> Iterator[Results]:
+    """Removes the sources with an error from the left, and returns their results."""
+    while opened and opened[0].error is not None:
+        source = opened.popleft()
+        yield Results(source=source.name, image=source.image, error=source.error)
+
+
+def _results(source: Source, answers: Sequence[Prediction | MienError]) -> Results:
+    unreadable = next((answer for answer in answers if isinstance(answer, ImageError)), None)
+    if unreadable is not None:
+        return Results(source=source.name, image=source.image, error=unreadable)
+    people = tuple(
+        Person(
+            id=index,
+            box=box,
+            box_source="whole" if box is None else "given",
+            prediction=answer if isinstance(answer, Prediction) else None,
+            error=answer if isinstance(answer, MienError) else None,
+        )
+        for index, (box, answer) in enumerate(zip(source.boxes or (None,), answers, strict=True))
+    )
+    return Results(source=source.name, image=source.image, people=people)
 
 
 def _calibration(run: Path) -> Calibration | None:

@@ -292,4 +292,4 @@ def predict(run: Path, subjects: Sequence[Subject]) -> list[Prediction]:
 
     recipe = recorded_recipe(run)
     _limit_threads(recipe)
-    return Predictor.from_run(run, device=recipe.run.device).predict(subjects)
+    return Predictor.from_pretrained(run, device=recipe.run.device).predict(subjects)

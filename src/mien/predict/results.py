@@ -1,0 +1,194 @@
+"""What a prediction returns: one `Results` per image, with one `Person` per subject."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from mien.errors import MienError, UsageError
+from mien.media.views import load_image
+from mien.types import DIMENSIONS, Box, Description, ImageRef, Prediction
+
+if TYPE_CHECKING:
+    import pandas
+    from PIL import Image
+
+    from mien.predict.render import Chart
+
+__all__ = ["BoxSource", "Person", "Results"]
+
+# Where a box comes from: the caller gave it, or there is none and the whole image is the subject.
+BoxSource = Literal["given", "whole"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """How one person in an image appears to feel.
+
+    Attributes:
+        id: The number of the person in the image, from 0.
+        box: The box of the person in pixels of the upright image; None if the whole image is the subject.
+        box_source: "given" or "whole".
+        box_score: The confidence of the detector that found the box, from 0 to 1; None for other boxes.
+        track: The number of the person across the frames of a video; None for images.
+        prediction: Scores and description; None if this person could not be processed.
+        error: Why there is no prediction; None if there is one.
+    """
+
+    id: int
+    box: Box | None
+    box_source: BoxSource
+    box_score: float | None = None
+    track: int | None = None
+    prediction: Prediction | None = None
+    error: MienError | None = None
+
+    @property
+    def status(self) -> str:
+        """ "ok", "failed", or a word for what is missing, such as "no description"."""
+        return "failed" if self.prediction is None else self.prediction.status
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """A score from 0 to 1 per label, in label set order; calibrated if the run was evaluated."""
+        return {} if self.prediction is None else self.prediction.scores
+
+    @property
+    def dimensions(self) -> Mapping[str, float] | None:
+        """Valence, arousal and dominance on a scale from 0 to 1; None if the model does not predict them."""
+        return None if self.prediction is None else self.prediction.dimensions
+
+    @property
+    def description(self) -> Description | None:
+        """What the vision-language model wrote; None if the model reads no text or the description failed."""
+        return None if self.prediction is None else self.prediction.description
+
+    @property
+    def above(self) -> tuple[str, ...] | None:
+        """The labels that reach their decision thresholds, highest score first; None without thresholds."""
+        if self.prediction is None or self.prediction.thresholds is None:
+            return None
+        return self.prediction.above(self.prediction.thresholds)
+
+    def top(self, k: int) -> tuple[tuple[str, float], ...]:
+        """The `k` highest (label, score) pairs, highest first."""
+        return () if self.prediction is None else self.prediction.top(k)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON. Dimensions are on a scale from 0 to 1."""
+        dimensions = self.dimensions or {}
+        return {
+            "person": self.id,
+            "track": self.track,
+            "box": None if self.box is None else list(self.box.as_tuple()),
+            "box_source": self.box_source,
+            "box_score": self.box_score,
+            "status": self.status,
+            "error": None if self.error is None else str(self.error),
+            "scores": dict(self.scores),
+            "above": None if self.above is None else list(self.above),
+            **{name: dimensions.get(name) for name in DIMENSIONS},
+            "description": None if self.description is None else self.description.text,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results(Sequence[Person]):
+    """The people in one image, in the order of their boxes; a sequence of `Person`.
+
+    Attributes:
+        source: The path of the image, or its name if it was given as pixels.
+        image: Where the pixels are.
+        people: One `Person` per box.
+        frame: The frame number if the image is a frame of a video, else None.
+        time: The time of the frame in seconds, else None.
+        error: Why the image could not be read; None if it could.
+
+    Example:
+        >>> results = predictor("photo.jpg", boxes=[(40, 30, 210, 380)])  # doctest: +SKIP
+        >>> results[0].top(3)  # doctest: +SKIP
+        (('Happiness', 0.93), ('Excitement', 0.79), ('Esteem', 0.44))
+    """
+
+    source: str
+    image: ImageRef
+    people: tuple[Person, ...] = ()
+    frame: int | None = None
+    time: float | None = None
+    error: MienError | None = None
+
+    @property
+    def status(self) -> str:
+        """ "ok"; "failed" if the image cannot be read or no person in it could be processed; "partial" if
+        some could."""
+        failed = sum(person.status == "failed" for person in self.people)
+        if self.error is not None or (failed and failed == len(self.people)):
+            return "failed"
+        return "partial" if failed else "ok"
+
+    @overload
+    def __getitem__(self, index: int) -> Person: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Person, ...]: ...
+    def __getitem__(self, index: int | slice) -> Person | tuple[Person, ...]:
+        return self.people[index]
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def __iter__(self) -> Iterator[Person]:
+        return iter(self.people)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary per person; one with the error alone if the image could not be read."""
+        where = {"source": self.source, "frame": self.frame, "time": self.time}
+        if self.error is not None:
+            return [{**where, "status": "failed", "error": str(self.error)}]
+        return [{**where, **person.to_dict()} for person in self.people]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the source, the status, and one entry per person in "people"."""
+        return {
+            "source": self.source,
+            "frame": self.frame,
+            "time": self.time,
+            "status": self.status,
+            "error": None if self.error is None else str(self.error),
+            "people": [person.to_dict() for person in self.people],
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as a JSON string."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_df(self) -> pandas.DataFrame:
+        """One row per person and one column per label, for pandas.
+
+        Raises:
+            UsageError: pandas is not installed (`pip install "mien[pandas]"`).
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise UsageError("to_df needs pandas", hint='pip install "mien[pandas]"') from error
+        rows = [{**row, **row.pop("scores", {})} for row in self.rows()]
+        return pandas.DataFrame(rows)
+
+    def annotate(self) -> Image.Image:
+        """A copy of the image with the box, number and highest label of each person drawn on it."""
+        from mien.predict.render import annotate
+
+        return annotate(load_image(self.image), self.people)
+
+    def plot(self, *, top: int = 8) -> Chart:
+        """A bar chart of the `top` labels of each person, as SVG."""
+        from mien.predict.render import bar_chart
+
+        return bar_chart(self.people, top=top)
+
+    def _repr_html_(self) -> str:
+        from mien.predict.render import results_html
+
+        return results_html(self)

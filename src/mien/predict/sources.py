@@ -1,0 +1,149 @@
+"""Images for prediction: from paths, folders, glob patterns, PIL images and NumPy arrays."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from mien.errors import DataError, ImageError, MienError
+from mien.types import Box, ImageRef
+
+__all__ = ["BoxLike", "ImageLike", "Source", "open_source", "open_sources"]
+
+# (left, top, right, bottom) in pixels of the upright image.
+BoxLike = Box | Sequence[float]
+ImageLike = str | Path | Image.Image | np.ndarray
+
+# Files that a folder contributes; other files in it are not images.
+_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
+_GLOB_CHARACTERS: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One image and the boxes of the people in it, or why it cannot be used.
+
+    Without boxes the whole image is the subject.
+    """
+
+    image: ImageRef
+    boxes: tuple[Box, ...] = ()
+    error: MienError | None = None
+
+    @property
+    def name(self) -> str:
+        """How the image is named in results and messages."""
+        return str(self.image.path)
+
+
+def open_source(image: ImageLike, boxes: Iterable[BoxLike] | None = None, *, name: str = "image") -> Source:
+    """One image with its boxes.
+
+    Args:
+        image: A path, a PIL image, or an array of shape (height, width), (height, width, 3) or
+            (height, width, 4) with values from 0 to 255 in RGB order (dtype uint8).
+        boxes: (left, top, right, bottom) in pixels of the upright image, one per person.
+        name: The name of an image that is given as pixels.
+
+    Raises:
+        ImageError: The array has another shape or dtype.
+        BoxError: A box is empty or not finite.
+    """
+    if isinstance(image, str | Path):
+        reference = ImageRef(path=Path(image))
+    else:
+        pixels = _from_array(image) if isinstance(image, np.ndarray) else image
+        if not isinstance(pixels, Image.Image):
+            raise ImageError(
+                f"cannot read an image from {type(image).__name__}",
+                hint="give a path, a PIL image or a NumPy array",
+            )
+        reference = ImageRef(path=Path(name), pixels=pixels)
+    return Source(image=reference, boxes=tuple(_to_box(box) for box in boxes or ()))
+
+
+def open_sources(sources: ImageLike | Iterable[object]) -> Iterator[Source]:
+    """The images of a path, folder, glob pattern, PIL image, array, or an iterable of these, in order.
+
+    The images of a folder and of a pattern come in the order of their names; a folder is not searched
+    recursively. An item of an iterable may be a pair (image, boxes). An item that cannot be used is returned
+    in its place with its error.
+
+    Raises:
+        DataError: The folder holds no image, or the pattern matches nothing.
+    """
+    if isinstance(sources, str | Path):
+        for path in _expand(sources):
+            yield open_source(path)
+    elif isinstance(sources, Image.Image | np.ndarray):
+        yield open_source(sources)
+    else:
+        for index, item in enumerate(sources):
+            name = f"image {index}"
+            try:
+                yield from _open_item(item, name)
+            except MienError as error:
+                yield Source(image=ImageRef(path=Path(_name_of(item, name))), error=error)
+
+
+def _name_of(item: object, name: str) -> str:
+    image = item[0] if isinstance(item, tuple) and item else item
+    return str(image) if isinstance(image, str | Path) else name
+
+
+def _open_item(item: object, name: str) -> Iterator[Source]:
+    if isinstance(item, tuple) and len(item) == 2:
+        image, boxes = item
+        yield open_source(image, boxes, name=name)
+    elif isinstance(item, str | Path):
+        for path in _expand(item):
+            yield open_source(path)
+    elif isinstance(item, Image.Image | np.ndarray):
+        yield open_source(item, name=name)
+    else:
+        raise ImageError(
+            f"cannot read an image from {type(item).__name__}",
+            hint="give paths, PIL images, NumPy arrays, or pairs of an image and its boxes",
+        )
+
+
+def _expand(place: str | Path) -> list[Path]:
+    """The files of a folder or pattern; a path that exists is never taken for a pattern."""
+    path = Path(place)
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        if not found:
+            raise DataError(f"no image in {path}", hint=f"files must end with {', '.join(_SUFFIXES)}")
+        return found
+    if not path.exists() and _GLOB_CHARACTERS & set(str(place)):
+        found = sorted(Path(match) for match in glob.glob(str(place), recursive=True))  # noqa: PTH207  the pattern may be absolute
+        if not found:
+            raise DataError(f"no file matches {place}", hint="check the pattern")
+        return [file for file in found if not file.is_dir()]
+    return [path]
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    shape_is_known = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
+    if array.dtype != np.uint8 or not shape_is_known or 0 in array.shape:
+        raise ImageError(
+            f"an array of shape {array.shape} and dtype {array.dtype} is not an image",
+            hint="give uint8 values from 0 to 255 in shape (height, width, 3), RGB",
+        )
+    return Image.fromarray(array)
+
+
+def _to_box(box: BoxLike) -> Box:
+    if isinstance(box, Box):
+        return box
+    edges = [float(edge) for edge in box]
+    if len(edges) != 4:
+        raise DataError(f"box {tuple(edges)} has {len(edges)} numbers", hint="give left, top, right, bottom")
+    left, top, right, bottom = edges
+    return Box(left=left, top=top, right=right, bottom=bottom)
