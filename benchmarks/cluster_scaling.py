@@ -27,6 +27,7 @@ from PIL import Image
 
 from mien.describe.engine import Request
 from mien.describe.generate import describe
+from mien.describe.open import open_engine
 from mien.describe.prompts import prompt
 from mien.describe.ray.connection import connection
 from mien.describe.ray.engine import ClusterEngine
@@ -44,7 +45,7 @@ def main() -> None:
     arguments = _arguments()
     result: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "hardware": _hardware()}
     run = RunOptions(cluster="ray", actors=max(arguments.actors))
-    connection.hold(run)
+    connection.acquire(run)
     try:
         result["scaling"] = measure_scaling(arguments)
         result["handing_over"] = measure_handing_over(arguments)
@@ -122,11 +123,13 @@ def _seconds(arguments: argparse.Namespace, count: int, photos: list[Path], path
 
 def _engine(count: int, *, delay: float = 0.0) -> ClusterEngine:
     options = DescribeOptions(engine="fake", options={"delay": delay})
-    return ClusterEngine.open(options, RunOptions(cluster="ray", actors=count))
+    engine = open_engine(options, RunOptions(cluster="ray", actors=count))
+    assert isinstance(engine, ClusterEngine)
+    return engine
 
 
 def _wait_for_all(engine: ClusterEngine, count: int) -> None:
-    while engine.crew.num_live < count:
+    while engine.pool.num_ready < count:
         time.sleep(0.1)
 
 

@@ -19,16 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from PIL import Image
-from pydantic import JsonValue
 
-from mien.describe.engine import Engine, FakeEngine, Reply, Request
+from mien.describe.engine import EngineWrapper, Reply, Request
+from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.preflight import Rates, look_ahead
 from mien.describe.prompts import prompt
@@ -38,7 +38,6 @@ from mien.errors import EngineError
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.prefetch import groups
-from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Subject
 
 _PICTURES = 5
@@ -47,28 +46,17 @@ _TEXT = "The person appears calm and attentive, watching the others from a littl
 _HOW: dict[str, Any] = {"prompt": prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
 
 
-class Stopwatch(Engine):
-    """The fake engine, which notes when it is asked for the first time."""
+class Stopwatch(EngineWrapper):
+    """The fake engine, which records the time of its first call."""
 
     def __init__(self) -> None:
-        self._fake, self.first, self.first_cpu = FakeEngine(), 0.0, 0.0
-
-    @classmethod
-    def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
-        return cls()
-
-    @property
-    def name(self) -> str:
-        return self._fake.name
-
-    @property
-    def signature(self) -> Mapping[str, JsonValue]:
-        return self._fake.signature
+        super().__init__(FakeEngine())
+        self.first, self.first_cpu = 0.0, 0.0
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         if not self.first:
             self.first, self.first_cpu = time.perf_counter(), time.process_time()
-        return self._fake.describe(requests)
+        return super().describe(requests)
 
 
 def main() -> None:

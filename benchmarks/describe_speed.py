@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mien.describe.engine import Engine, FakeEngine, Request
+from mien.describe.engine import Engine, Request
+from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
 from mien.describe.store.store import Store

@@ -23,17 +23,18 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from PIL import Image
-from pydantic import JsonValue
 
-from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request, open_engine
+from mien.describe.engine import Engine, EngineWrapper, Reply, Request
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
+from mien.describe.open import open_engine
 from mien.describe.prompts import prompt
 from mien.describe.store.store import Store
 from mien.errors import EngineError
@@ -90,35 +91,16 @@ class Log:
         return found
 
 
-class Logging(Engine):
-    """Notes the ids of each request before they are answered."""
+class LoggingEngine(EngineWrapper):
+    """Logs the ids of each call's requests before they are answered."""
 
-    def __init__(self, engine: Engine, log: Log) -> None:
-        self.engine, self.log = engine, log
-
-    @classmethod
-    def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
-        raise NotImplementedError
-
-    @property
-    def name(self) -> str:
-        return self.engine.name
-
-    @property
-    def signature(self) -> Mapping[str, JsonValue]:
-        return self.engine.signature
-
-    @property
-    def image_size(self) -> int | None:
-        return self.engine.image_size
-
-    @property
-    def calls_at_once(self) -> int:
-        return self.engine.calls_at_once
+    def __init__(self, inner: Engine, log: Log) -> None:
+        super().__init__(inner)
+        self.log = log
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         self.log.write("ask", (request.subject_id for request in requests))
-        return self.engine.describe(requests)
+        return super().describe(requests)
 
 
 class Witnessed(Store):
@@ -146,7 +128,7 @@ def work(store: Path, log: Log, subjects: Sequence[Subject], engine: Engine, bat
     with Witnessed(store, log) as opened:
         describe(
             subjects,
-            engine=Logging(engine, log),
+            engine=LoggingEngine(engine, log),
             prompt=prompt("paper"),
             label_set=CAERS,
             marking=Marking(),

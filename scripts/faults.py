@@ -34,7 +34,7 @@ from typing import Final
 
 import chaos
 
-from mien.describe.engine import FakeEngine
+from mien.describe.fake import FakeEngine
 from mien.describe.store.export import read_export, write_export
 from mien.describe.store.store import Store
 from mien.errors import MienError

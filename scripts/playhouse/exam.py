@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from mien.describe.engine import Engine, Reply, Request, open_engine
+from mien.describe.engine import Engine, Reply, Request
+from mien.describe.open import open_engine
 from mien.describe.prompts import prompt
 from mien.labels import EMOTIC
 from mien.media.images import Marking, fit, mark

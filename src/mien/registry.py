@@ -26,7 +26,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "playhouse": "mien.data.playhouse:Playhouse",
         },
         "engine": {
-            "fake": "mien.describe.engine:FakeEngine",
+            "fake": "mien.describe.fake:FakeEngine",
             "foreign": "mien.describe.store.imported:ForeignEngine",
             "local": "mien.describe.local.engine:LocalEngine",
             "remote": "mien.describe.remote.engine:RemoteEngine",

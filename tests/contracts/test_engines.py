@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.tiny_llava import build_tiny_llava
+from tests.factories.tiny_llava import build_tiny_llava
 
-from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request
+from mien.describe.engine import Engine, Reply, Request
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.digests import canonical_json
 from mien.errors import EngineError
 
@@ -26,7 +27,7 @@ def _local(folder: Path) -> Engine:
 
 
 def _remote(folder: Path) -> Engine:
-    from tests.describe.chat_server import MODEL, ChatServer
+    from tests.factories.chat_server import MODEL, ChatServer
 
     from mien.describe.remote.engine import RemoteEngine
     from mien.recipe import RunOptions

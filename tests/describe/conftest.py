@@ -1,60 +1,19 @@
-"""Pictures of different content, subjects in them, and an engine that keeps count."""
+"""Subjects in images of different content, a prompt, and an empty store."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from PIL import Image
-from pydantic import JsonValue
 
-from mien.describe.engine import Engine, Reply, Request
 from mien.describe.prompts import prompt
 from mien.describe.store.store import Store
-from mien.errors import EngineError
 from mien.labels import CAERS
 from mien.media.images import Marking
-from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Subject
 
 BOX = Box(left=4, top=4, right=20, bottom=20)
-
-
-class Recording(Engine):
-    """Passes everything on, and keeps the ids of every call."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.calls: list[list[str]] = []
-        self.prompts: list[str] = []
-        self.pictures: list[int] = []  # of each request
-
-    @classmethod
-    def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
-        raise NotImplementedError
-
-    @property
-    def name(self) -> str:
-        return self.engine.name
-
-    @property
-    def signature(self) -> Mapping[str, JsonValue]:
-        return self.engine.signature
-
-    @property
-    def image_size(self) -> int | None:
-        return self.engine.image_size
-
-    @property
-    def asked(self) -> list[str]:
-        """The ids of all requests, in order."""
-        return [subject_id for call in self.calls for subject_id in call]
-
-    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
-        self.calls.append([request.subject_id for request in requests])
-        self.prompts += [request.prompt for request in requests]
-        self.pictures += [len(request.images) for request in requests]
-        return self.engine.describe(requests)
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.describe.conftest import Recording
+from tests.factories.engines import RecordingEngine
 
-from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
+from mien.describe.engine import Reply, Request
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.store.store import Store
 from mien.errors import EngineError
@@ -16,11 +17,11 @@ from mien.types import Subject
 Make = Callable[..., list[Subject]]
 
 
-def recording(**options: Any) -> Recording:
-    return Recording(FakeEngine(FakeOptions(**options)))
+def recording(**options: Any) -> RecordingEngine:
+    return RecordingEngine(FakeEngine(FakeOptions(**options)))
 
 
-class Together(Recording):
+class Together(RecordingEngine):
     """Answers once so many calls wait at the same time: with fewer it would wait for ever."""
 
     def __init__(self, calls: int) -> None:
@@ -73,6 +74,6 @@ def test_a_clip_shown_in_another_way_is_another_question(
     for view in ("frames", "contact_sheet", "middle_frame"):
         engine = recording()
         assert describe([clip], engine=engine, store=store, clip=view, **how).done == 1
-        shown.append(engine.pictures[0])
+        shown.append(engine.num_images[0])
     assert shown == [3, 1, 1]
     assert len(store) == 3

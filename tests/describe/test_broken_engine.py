@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.describe.chat_server import MODEL, chat_server
-from tests.describe.conftest import Recording
-from tests.describe.fault_proxy import fault_proxy, unused_address
+from tests.factories.chat_server import MODEL, chat_server
+from tests.factories.engines import RecordingEngine
+from tests.factories.fault_proxy import fault_proxy, unused_address
 
 from mien.describe.backoff import Backoff
-from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
+from mien.describe.engine import Reply, Request
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.remote.engine import RemoteEngine
@@ -28,7 +29,7 @@ from mien.types import Subject
 Make = Callable[..., list[Subject]]
 
 
-class Down(Recording):
+class Down(RecordingEngine):
     """Notes how often it is asked, and cannot work."""
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:

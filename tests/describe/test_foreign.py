@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mien.describe.engine import FakeEngine, Request, open_engine
+from mien.describe.engine import Request
+from mien.describe.fake import FakeEngine
+from mien.describe.open import open_engine
 from mien.describe.prompts import prompt
 from mien.describe.requests import Questioner
 from mien.describe.store.imported import ForeignEngine, ForeignOptions, Imported, import_answers

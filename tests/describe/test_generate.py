@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.describe.conftest import BOX, Recording
+from tests.describe.conftest import BOX
+from tests.factories.engines import RecordingEngine
 
-from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import Progress, describe
 from mien.describe.store.lookup import look_up
 from mien.describe.store.store import Store
@@ -17,8 +18,8 @@ from mien.types import Box, ImageRef, Subject
 Make = Callable[..., list[Subject]]
 
 
-def recording(**options: Any) -> Recording:
-    return Recording(FakeEngine(FakeOptions(**options)))
+def recording(**options: Any) -> RecordingEngine:
+    return RecordingEngine(FakeEngine(FakeOptions(**options)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -30,12 +31,12 @@ def test_every_subject_is_described_once(
     options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": batch_size, "workers": workers}
     summary = describe(people, **options, **how)
     assert (summary.done, summary.skipped, summary.failed, summary.asked) == (11, 0, 0, 11)
-    assert engine.asked == [person.id for person in people]
+    assert engine.subject_ids == [person.id for person in people]
     assert max(map(len, engine.calls)) == min(batch_size, 11)
     assert len({item.text for item in store}) == 11
     again = describe(people, **options, **how)
     assert (again.done, again.skipped, again.failed, again.asked) == (0, 11, 0, 0)
-    assert len(engine.asked) == 11
+    assert len(engine.subject_ids) == 11
 
 
 def test_text_does_not_depend_on_the_batch(subjects: Make, tmp_path: Path, how: dict[str, Any]) -> None:
@@ -53,7 +54,7 @@ def test_new_subjects_among_old_ones(subjects: Make, store: Store, how: dict[str
     engine.calls.clear()
     summary = describe(people, engine=engine, store=store, **how)
     assert (summary.done, summary.skipped) == (5, 5)
-    assert engine.asked == [person.id for person in people[1::2]]
+    assert engine.subject_ids == [person.id for person in people[1::2]]
 
 
 def test_a_description_says_where_it_comes_from(subjects: Make, store: Store, how: dict[str, Any]) -> None:
@@ -69,7 +70,7 @@ def test_subjects_without_a_box_are_asked_the_counterpart(
 ) -> None:
     engine = recording()
     describe([*subjects(1), *subjects(1, start=1, box=None)], engine=engine, store=store, **how)
-    boxed = dict(zip(engine.asked, ("red box" in asked for asked in engine.prompts), strict=True))
+    boxed = dict(zip(engine.subject_ids, ("red box" in asked for asked in engine.prompts), strict=True))
     assert boxed == {"s0": True, "s1": False}
     assert {item.subject_id: item.prompt_id for item in store} == {"s0": "paper", "s1": "paper_no_box"}
 
@@ -93,7 +94,7 @@ def test_the_same_question_twice_is_asked_once(
     options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": batch_size, "workers": 1}
     summary = describe([first, twin, *subjects(3, start=1), twin], **options, **how)
     assert summary.done + summary.skipped == 6
-    assert summary.asked == len(engine.asked) == 4
+    assert summary.asked == len(engine.subject_ids) == 4
     found = look_up([first, twin], engine=engine, store=store, **how)
     assert found.descriptions["twin"].subject_id == "twin"
     assert found.texts["twin"] == found.texts["s0"]
@@ -112,10 +113,10 @@ def test_a_failure_is_kept_and_left_alone_until_asked_for(
     mended = recording()
     summary = describe(people, engine=mended, store=store, **how)
     assert (summary.done, summary.skipped, summary.failed) == (0, 4, 2)
-    assert mended.asked == []
+    assert mended.subject_ids == []
     summary = describe(people, engine=mended, store=store, retry_failed=True, **how)
     assert (summary.done, summary.skipped, summary.failed) == (2, 4, 0)
-    assert mended.asked == ["s2", "s4"]
+    assert mended.subject_ids == ["s2", "s4"]
     assert store.failures() == []
 
 
@@ -146,7 +147,7 @@ def test_broken_pictures_and_boxes_are_failures_with_reasons(
     ]
     summary = describe([fine[0], *broken, fine[1]], engine=engine, store=store, **how)
     assert (summary.done, summary.failed) == (2, 4)
-    assert engine.asked == ["s0", "s1"]
+    assert engine.subject_ids == ["s0", "s1"]
     reasons = {item.subject_id: item.error for item in store.failures()}
     assert set(reasons) == {"gone", "torn", "outside", "clip"}
     assert "no picture at" in reasons["gone"]

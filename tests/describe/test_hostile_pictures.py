@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.hostile_pictures import BROKEN, ODD
 
-from mien.describe.engine import FakeEngine
+from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
 from mien.describe.store.store import Store

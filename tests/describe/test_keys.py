@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.describe import requests as questions
-from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.prompts import Prompt, prompt
 from mien.describe.requests import Questioner
 from mien.describe.store.keys import description_key, unreadable_key

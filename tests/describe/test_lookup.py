@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.describe.conftest import Recording
+from tests.factories.engines import RecordingEngine
 
-from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.prompts import prompt
 from mien.describe.store.lookup import look_up
@@ -23,7 +23,7 @@ def test_looking_up_tells_described_missing_and_failed_apart(
 ) -> None:
     people = subjects(5)
     describe(people[:3], engine=FakeEngine(FakeOptions(refuse=("s1",))), store=store, **how)
-    engine = Recording(FakeEngine())
+    engine = RecordingEngine(FakeEngine())
     found = look_up(people, engine=engine, store=store, **how)
     assert list(found.descriptions) == ["s0", "s2"]
     assert found.missing == ("s3", "s4")

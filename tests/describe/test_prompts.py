@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mien.describe.engine import FakeEngine
+from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.prompts import PROMPTS, Prompt, asked, listing, prompt, suited
 from mien.describe.store.lookup import look_up

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import JsonValue
-from tests.describe.conftest import Recording
+from tests.factories.engines import RecordingEngine
 
-from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request
+from mien.describe.engine import Engine, Reply, Request
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.retry import ask
 from mien.errors import EngineError, WeightsError
 from mien.recipe import DescribeOptions, RunOptions
@@ -21,9 +22,11 @@ def requests(count: int) -> list[Request]:
     return [Request(subject_id=str(n), images=(picture,), prompt=f"{n}?") for n in range(count)]
 
 
-def engine(*, refuse: Sequence[int] = (), poison: Sequence[int] = (), retryable: bool = False) -> Recording:
+def engine(
+    *, refuse: Sequence[int] = (), poison: Sequence[int] = (), retryable: bool = False
+) -> RecordingEngine:
     options = FakeOptions(refuse=tuple(map(str, refuse)), poison=tuple(map(str, poison)), retryable=retryable)
-    return Recording(FakeEngine(options))
+    return RecordingEngine(FakeEngine(options))
 
 
 class Scripted(Engine):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.describe.conftest import Recording
+from tests.factories.engines import RecordingEngine
 
-from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.preflight import Preflight, Rates, look_ahead
 from mien.describe.requests import Questioner
@@ -53,7 +53,7 @@ def test_nothing_is_there_without_a_store(subjects: Make, questioner: Questioner
 
 
 def test_nobody_is_asked_and_nothing_written(subjects: Make, store: Store, how: dict[str, Any]) -> None:
-    engine = Recording(FakeEngine())
+    engine = RecordingEngine(FakeEngine())
     take_stock(subjects(3), questioner=Questioner(engine=engine, **how), store=store)
     ahead(subjects(3), Questioner(engine=engine, **how), store)
     assert engine.calls == []

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.describe.conftest import Recording
+from tests.factories.engines import RecordingEngine
 
-from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.store.store import Store
 from mien.types import Subject
@@ -14,8 +14,8 @@ from mien.types import Subject
 Make = Callable[..., list[Subject]]
 
 
-def recording(**options: Any) -> Recording:
-    return Recording(FakeEngine(FakeOptions(**options)))
+def recording(**options: Any) -> RecordingEngine:
+    return RecordingEngine(FakeEngine(FakeOptions(**options)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -25,11 +25,11 @@ def test_told_to_stop_it_writes_the_batch_and_begins_no_other(
     engine = recording()
     options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": 3, "workers": workers}
     summary = describe(subjects(20), stop=lambda: len(engine.calls) >= 2, **options, **how)
-    assert engine.asked == [f"s{number}" for number in range(6)]
+    assert engine.subject_ids == [f"s{number}" for number in range(6)]
     assert summary.done == len(store) == 6
     again = describe(subjects(20), **options, **how)
     assert (again.done, again.skipped) == (14, 6)
-    assert len(engine.asked) == len(set(engine.asked)) == 20
+    assert len(engine.subject_ids) == len(set(engine.subject_ids)) == 20
 
 
 def test_told_to_stop_before_the_start_it_does_nothing(
@@ -52,12 +52,12 @@ def test_calls_that_run_side_by_side_are_waited_for(
     subjects: Make, store: Store, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = recording(delay=0.01)
-    monkeypatch.setattr(Recording, "calls_at_once", 3)
+    monkeypatch.setattr(RecordingEngine, "calls_at_once", 3)
     describe(
         subjects(30), engine=engine, store=store, batch_size=2, stop=lambda: len(engine.calls) >= 2, **how
     )
-    assert 4 <= len(engine.asked) < 30
-    assert {row.subject_id for row in store} == set(engine.asked)
+    assert 4 <= len(engine.subject_ids) < 30
+    assert {row.subject_id for row in store} == set(engine.subject_ids)
 
 
 def test_failures_that_may_be_the_engines_are_not_kept_when_it_is_stopped(

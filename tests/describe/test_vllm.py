@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.tiny_llava import build_tiny_llava
+from tests.factories.tiny_llava import build_tiny_llava
 
-from mien.describe.engine import Reply, Request, open_engine
+from mien.describe.engine import Reply, Request
+from mien.describe.open import open_engine
 from mien.describe.vllm import VllmEngine, VllmOptions
 from mien.errors import EngineError
 from mien.recipe import DescribeOptions, RunOptions

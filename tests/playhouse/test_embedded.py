@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mien.describe.engine import Reply, Request, open_engine
+from mien.describe.engine import Reply, Request
+from mien.describe.open import open_engine
 from mien.describe.prompts import prompt
 from mien.errors import WeightsError
 from mien.labels import EMOTIC

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tests.tiny_llava import build_tiny_llava
+from tests.factories.tiny_llava import build_tiny_llava
 
 from mien.labels import CAERS
 from mien.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, RunOptions, TrainOptions

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.batches.builder import InputBuilder
-from mien.describe.engine import FakeEngine, FakeOptions
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.errors import DataError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS

@@ -13,8 +13,9 @@ from PIL import Image
 from tests.predict.conftest import Made
 
 from mien.batches.builder import InputBuilder
-from mien.describe.engine import FakeEngine, FakeOptions, open_engine
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
+from mien.describe.open import open_engine
 from mien.describe.prompts import prompt
 from mien.describe.store.lookup import look_up
 from mien.describe.store.store import Store

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.tiny_llava import build_tiny_llava
+from tests.factories.tiny_llava import build_tiny_llava
 
 from mien.batches.batch import SplitData
 from mien.batches.builder import InputBuilder

@@ -22,7 +22,8 @@ from jaxtyping import UInt8
 
 from mien.batches.batch import Texts
 from mien.batches.builder import view_markings
-from mien.describe.engine import Engine, Request, open_engine
+from mien.describe.engine import Engine, Request
+from mien.describe.open import open_engine
 from mien.describe.prompts import asked
 from mien.describe.requests import Question, Questioner
 from mien.describe.retry import Outcome, ask

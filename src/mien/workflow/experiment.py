@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.data import Dataset, open_dataset
-from mien.describe.engine import open_engine
+from mien.describe.open import open_engine
 from mien.describe.prompts import asked
 from mien.describe.store.lookup import Found, look_up
 from mien.describe.store.store import Store

@@ -1,7 +1,6 @@
-"""Ray in this process: begun or joined, and left as it was; with its errors as ours.
+"""The connection to Ray: started or joined on first use, with Ray's errors mapped to mien's.
 
-Goes in: where the cluster is. Comes out: the library, ready to be called.
-Knows nothing about: engines, workers, requests. Nothing else imports Ray.
+Only this module imports Ray.
 """
 
 from __future__ import annotations
@@ -24,46 +23,46 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from mien.describe.ray.worker_backend import LostError
+from mien.describe.ray.worker_backend import WorkerLostError
 from mien.errors import ClusterError, MienError
 from mien.recipe import RunOptions
 
-__all__ = ["LOCAL", "Connection", "connection", "library", "seam"]
+__all__ = ["LOCAL", "Connection", "connection", "map_errors", "ray_library"]
 
 _log = logging.getLogger(__name__)
 
-LOCAL: Final = "ray"
-_VERSION: Final = (2, 52)  # the first that guards its ports by a token; older ones ignore the wish
-# A socket's path has at most 107 bytes, and Ray's begins with a folder and the session's long name.
-_LONGEST_FOLDER: Final = 22
-_CONNECTING: Final = 10.0  # seconds
-_SIGACTION: Final = 1024  # bytes, more than any system has in its struct
+LOCAL: Final = "ray"  # the value of run.cluster that starts Ray on this machine
+_MIN_VERSION: Final = (2, 52)  # the first that protects its ports with a token; older ones ignore the setting
+# A socket path has at most 107 bytes, and Ray's starts with this folder and a long session name.
+_MAX_FOLDER_LENGTH: Final = 22
+_CONNECT_TIMEOUT: Final = 10.0  # seconds
+_SIGACTION_SIZE: Final = 1024  # bytes; larger than the struct of any system
 _ENVIRONMENT: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Otherwise Ray hides the GPUs from workers that reserve none of them.
+    # Otherwise Ray hides the GPUs from workers that reserve none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Otherwise a call that comes after the end starts Ray anew.
+    # Otherwise a call after shutdown starts Ray again.
     "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_AUTH_MODE": "token",
 }
 
 
 @contextmanager
-def seam() -> Iterator[None]:
-    """Ray's errors as ours: the engine's own come through, all others mean that a worker is lost."""
-    errors = library().exceptions
+def map_errors() -> Iterator[None]:
+    """Maps Ray's errors: the engine's own pass through, all others mean that a worker is lost."""
+    errors = ray_library().exceptions
     try:
         yield
     except errors.GetTimeoutError as error:
-        raise LostError("gave no answer in time", hung=True) from error
+        raise WorkerLostError("did not answer in time", hung=True) from error
     except errors.RayTaskError as error:
         raise error.cause or ClusterError(_first_line(error)) from error
     except errors.RayError as error:
-        raise LostError(f"died: {_first_line(error)}") from error
+        raise WorkerLostError(f"died: {_first_line(error)}") from error
     except ConnectionError as error:
         raise ClusterError(
-            f"the cluster cannot be reached any more: {_first_line(error)}",
-            hint="see that it runs, and run again: what was described is kept",
+            f"the cluster is no longer reachable: {_first_line(error)}",
+            hint="check that it runs, then run again; finished descriptions are kept",
         ) from error
 
 
@@ -73,53 +72,56 @@ def _first_line(error: BaseException) -> str:
 
 
 class Connection:
-    """Shared by all engines of this process: begun by the first, ended by the last.
+    """Shared by all engines of this process: the first one opens it, the last one closes it.
 
-    It has a thread of its own, for two reasons: the processes that Ray starts end with the thread that
-    started them, and in the main thread Ray takes the handling of SIGTERM from whoever had it.
+    It lives in a separate thread for two reasons: processes that Ray starts end with the thread that started
+    them, and in the main thread Ray replaces the handler of SIGTERM.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._holders = 0
+        self._num_users = 0
         self._thread: threading.Thread | None = None
-        self._leave = threading.Event()
+        self._closing = threading.Event()
 
-    def hold(self, run: RunOptions) -> None:
-        """Begins, if nobody has; ClusterError if that fails. What was begun by others is used as it is."""
+    def acquire(self, run: RunOptions) -> None:
+        """Starts or joins the cluster on first use; ClusterError if that fails.
+
+        If the process is connected to Ray already, that connection is used and left open.
+        """
         with self._lock:
-            if self._holders == 0:
+            if self._num_users == 0:
                 _prepare(run)
-                if not library().is_initialized():
-                    self._begin(run)
-            self._holders += 1
+                if not ray_library().is_initialized():
+                    self._start_thread(run)
+            self._num_users += 1
 
     def release(self) -> None:
-        """Ends, if nobody else holds it."""
+        """Closes the connection when its last user releases it."""
         with self._lock:
-            self._holders -= 1
-            if self._holders == 0 and self._thread is not None:
-                self._leave.set()
+            self._num_users -= 1
+            if self._num_users == 0 and self._thread is not None:
+                self._closing.set()
                 self._thread.join()
                 self._thread = None
 
-    def _begin(self, run: RunOptions) -> None:
-        began: Future[None] = Future()
-        self._leave.clear()
-        self._thread = threading.Thread(target=self._live, args=(run, began), name="ray", daemon=True)
+    def _start_thread(self, run: RunOptions) -> None:
+        started: Future[None] = Future()
+        self._closing.clear()
+        self._thread = threading.Thread(target=self._keep_open, args=(run, started), name="ray", daemon=True)
         self._thread.start()
-        began.result()
+        started.result()
 
-    def _live(self, run: RunOptions, began: Future[None]) -> None:
+    def _keep_open(self, run: RunOptions, started: Future[None]) -> None:
         folder = _short_folder() if run.cluster == LOCAL else None
         try:
-            _begin(run, folder)
-            began.set_result(None)
-            self._leave.wait()
+            _connect(run, folder)
+            started.set_result(None)
+            self._closing.wait()
         except MienError as error:
-            began.set_exception(error)
+            started.set_exception(error)
         finally:
-            library().shutdown()
+            ray_library().shutdown()
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -127,93 +129,97 @@ class Connection:
 connection: Final = Connection()
 
 
-def _begin(run: RunOptions, folder: Path | None) -> None:
+def _connect(run: RunOptions, folder: Path | None) -> None:
     settings: dict[str, Any] = {"address": run.cluster}
     if folder is None:
         _require_listener(str(run.cluster))
     else:
-        cores, wanted = os.cpu_count() or 1, math.ceil((run.actors or 0) * run.cpus_per_actor)
+        num_cores, num_needed = os.cpu_count() or 1, math.ceil((run.actors or 0) * run.cpus_per_actor)
         settings = {
             "address": "local",
             "include_dashboard": False,
-            "num_cpus": max(cores, wanted),  # as many workers as are asked for, however few cores
-            "_temp_dir": str(folder / "ray"),  # Ray opens its own folder to everybody, so it has one above it
+            "num_cpus": max(num_cores, num_needed),  # run.actors workers start even on fewer cores
+            "_temp_dir": str(folder / "ray"),  # Ray makes it readable to everyone; the folder above is not
         }
-    _silence()
+    _redirect_output()
     try:
-        with _keeping_signals():
-            library().init(log_to_driver=False, logging_level="ERROR", **settings)
+        with _preserve_signal_handlers():
+            ray_library().init(log_to_driver=False, logging_level="ERROR", **settings)
     except Exception as error:  # Ray raises anything here; this is the seam
         raise ClusterError(
             f"cluster {run.cluster!r} cannot be used: {_first_line(error)}",
-            hint="see that it runs, has the same Ray and Python as here, and that RAY_AUTH_TOKEN is its "
-            "token (or RAY_AUTH_MODE=disabled, if it asks for none)",
+            hint="check that it runs, that it has the same Ray and Python as this machine, and that "
+            "RAY_AUTH_TOKEN is its token (or set RAY_AUTH_MODE=disabled if it requires none)",
         ) from error
 
 
 def _require_listener(address: str) -> None:
-    """Ray itself tries for minutes to reach an address where nobody listens."""
+    """Ray itself tries for minutes to reach an address where nothing listens."""
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     try:
-        if parts.hostname and parts.port:  # others are names that Ray understands, such as "auto"
-            socket.create_connection((parts.hostname, parts.port), timeout=_CONNECTING).close()
+        if parts.hostname and parts.port:  # other values, such as "auto", are for Ray to resolve
+            socket.create_connection((parts.hostname, parts.port), timeout=_CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
         raise ClusterError(
-            f"nobody answers at cluster {address!r}: {_first_line(error)}",
-            hint="see that it runs, and write it as HOST:6379 or ray://HOST:10001",
+            f"no answer from cluster {address!r}: {_first_line(error)}",
+            hint="check that it runs, and write its address as HOST:6379 or ray://HOST:10001",
         ) from error
 
 
 def _prepare(run: RunOptions) -> None:
-    """What Ray reads from the environment when it is imported, and hands on to what it starts."""
-    is_late = "ray" in sys.modules
+    """Sets what Ray reads from the environment on import and passes on to the processes that it starts."""
+    is_imported = "ray" in sys.modules
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if run.cluster == LOCAL:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        if is_late:
-            _read_again()
-        if tuple(int(part) for part in library().__version__.split(".")[:2]) < _VERSION:
+        if is_imported:
+            _reload_authentication()
+        if tuple(int(part) for part in ray_library().__version__.split(".")[:2]) < _MIN_VERSION:
             raise ClusterError(
-                f"Ray {library().__version__} leaves its ports unguarded", hint="pip install 'mien[ray]'"
+                f"Ray {ray_library().__version__} does not protect its ports",
+                hint="upgrade it with: pip install 'mien[ray]'",
             )
 
 
-def _read_again() -> None:
-    """Somebody imported Ray before; it would go on as if no token were wanted."""
-    inside = library()._raylet  # as Ray itself does where it makes up a token
+def _reload_authentication() -> None:
+    """Ray was imported before the token was set, and would run without one."""
+    inside = ray_library()._raylet  # the same calls as where Ray generates a token itself
     inside.Config.initialize("")
     inside.AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _silence() -> None:
-    """What nodes report goes to the log; Ray prints it to stdout, where only data may be, come what may."""
-    worker = library()._private.worker
+def _redirect_output() -> None:
+    """Sends reports of the nodes to the log; Ray always prints them to stdout, which is for data only."""
+    worker = ray_library()._private.worker
     worker.print_to_stdstream = lambda data, **how: _log.info("ray: %s", " ".join(data["lines"]))
 
 
 @contextmanager
-def _keeping_signals() -> Iterator[None]:
-    """Ray lets a fault handler of its own end the process at SIGTERM, below what Python knows of handlers."""
-    library_of_c = ctypes.CDLL(None)
-    kept = {number: ctypes.create_string_buffer(_SIGACTION) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, action in kept.items():
-        library_of_c.sigaction(number, None, action)
+def _preserve_signal_handlers() -> Iterator[None]:
+    """Ray installs a fault handler below Python's that ends the process at SIGTERM; this restores the old ones."""
+    libc = ctypes.CDLL(None)
+    saved = {
+        number: ctypes.create_string_buffer(_SIGACTION_SIZE) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    for number, action in saved.items():
+        libc.sigaction(number, None, action)
     try:
         yield
     finally:
-        for number, action in kept.items():
-            library_of_c.sigaction(number, action, None)
+        for number, action in saved.items():
+            libc.sigaction(number, action, None)
 
 
 def _short_folder() -> Path:
     parent = tempfile.gettempdir()
-    parent = parent if len(parent) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108  a folder of our own within
+    parent = parent if len(parent) <= _MAX_FOLDER_LENGTH else "/tmp"  # noqa: S108  mkdtemp makes a private one inside
     return Path(tempfile.mkdtemp(prefix="mien-ray-", dir=parent))
 
 
-def library() -> Any:
+def ray_library() -> Any:
+    """The module `ray`; ClusterError if it is not installed."""
     try:
         import ray
     except ImportError as error:

@@ -1,7 +1,6 @@
-"""The engine in a process of a cluster: what it is handed, and what it hands back.
+"""The engine inside a process of a cluster, and the form in which requests travel to it.
 
-Goes in: a recipe's options, then packed requests. Comes out: replies, or as values the errors of mien.
-Knows nothing about: how the process is started or reached, stores, keys.
+Errors of mien come back as values, because Ray wraps exceptions in its own.
 """
 
 from __future__ import annotations
@@ -9,65 +8,68 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from PIL import Image
 from pydantic import JsonValue
 
-from mien.describe.engine import Engine, Reply, Request, open_engine
+from mien.describe.engine import Engine, Reply, Request
 from mien.errors import ClusterError, EngineError, MienError
-from mien.recipe import DescribeOptions, RunOptions
 
-__all__ = ["Packed", "Worker", "packed"]
+__all__ = ["PackedRequest", "Worker", "pack"]
 
-# Subject, question, and pictures: arrays of pixels where those say all.
-Packed = list[tuple[str, str, list[Any]]]
+# Subject id, prompt, and images: as arrays of pixels where those hold everything.
+PackedRequest = tuple[str, str, list[Any]]
 
 
 class Worker:
-    """Holds the engine, which is opened with the first greeting and loaded with the first batch."""
+    """Holds the engine: opens it at the first handshake, and the engine loads its model at the first batch.
 
-    def __init__(self, options: DescribeOptions, run: RunOptions) -> None:
-        self._options = options
-        self._run = run.model_copy(update={"cluster": None})
-        if run.threads is not None:
-            os.environ["OMP_NUM_THREADS"] = str(run.threads)  # read when a model's library is imported
+    Args:
+        open_engine: opens the engine in this process. It must be picklable.
+        num_threads: threads for the model's library; None leaves its default.
+    """
+
+    def __init__(self, open_engine: Callable[[], Engine], num_threads: int | None = None) -> None:
+        self._open_engine = open_engine
+        if num_threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(num_threads)  # read when the model's library is imported
 
     @cached_property
-    def _opened(self) -> tuple[Engine, threading.Semaphore]:
-        """The engine, and its places; made by the greeting, before several calls may come."""
-        engine = open_engine(self._options, self._run)
+    def _engine(self) -> tuple[Engine, threading.Semaphore]:
+        """The engine and a semaphore for its calls; the handshake creates both before calls run in parallel."""
+        engine = self._open_engine()
         return engine, threading.Semaphore(engine.calls_at_once)
 
-    def greet(self, signature: Mapping[str, JsonValue]) -> MienError | None:
-        """None if this engine is the one of which the keys of the answers are made."""
+    def handshake(self, signature: Mapping[str, JsonValue]) -> MienError | None:
+        """Checks that this engine has the signature from which the keys of the descriptions are made."""
         try:
-            engine, _ = self._opened
+            engine, _ = self._engine
             if dict(engine.signature) == dict(signature):
                 return None
         except MienError as error:
             return error
         return ClusterError(
-            f"engine {engine.name} on {platform.node()} is not the one asked for: its model or version "
+            f"engine {engine.name} on {platform.node()} is not the requested one: its model or version "
             "differs",
-            hint="put the same weights and the same mien on every node",
+            hint="install the same weights and the same version of mien on every node",
         )
 
-    def describe(self, requests: Packed) -> list[Reply | EngineError] | MienError:
-        """As `Engine.describe`; of more calls than the engine likes at once, some wait."""
+    def describe(self, requests: list[PackedRequest]) -> list[Reply | EngineError] | MienError:
+        """Same as `Engine.describe`; calls beyond what the engine takes at once wait."""
         try:
-            engine, places = self._opened
-            unpacked = [_unpacked(*request) for request in requests]
-            with places:
+            engine, semaphore = self._engine
+            unpacked = [_unpack(*request) for request in requests]
+            with semaphore:
                 return list(engine.describe(unpacked))
         except MienError as error:
             return error
 
 
-def packed(requests: Sequence[Request]) -> Packed:
-    """To be handed over: an array goes through shared memory as it is, a picture is copied several times."""
+def pack(requests: Sequence[Request]) -> list[PackedRequest]:
+    """Prepares requests for a worker: arrays pass through shared memory, PIL images are copied repeatedly."""
     import numpy as np
 
     return [
@@ -80,6 +82,6 @@ def packed(requests: Sequence[Request]) -> Packed:
     ]
 
 
-def _unpacked(subject_id: str, prompt: str, images: Sequence[Any]) -> Request:
-    pictures = (image if isinstance(image, Image.Image) else Image.fromarray(image) for image in images)
-    return Request(subject_id=subject_id, prompt=prompt, images=tuple(pictures))
+def _unpack(subject_id: str, prompt: str, pixels: Sequence[Any]) -> Request:
+    images = (image if isinstance(image, Image.Image) else Image.fromarray(image) for image in pixels)
+    return Request(subject_id=subject_id, prompt=prompt, images=tuple(images))

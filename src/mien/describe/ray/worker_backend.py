@@ -1,7 +1,6 @@
-"""Where workers live: what a crew asks of it.
+"""The contract of a place where workers run: what a `WorkerPool` needs from it.
 
-Goes in: requests for one worker. Comes out: its replies, or that it is lost.
-Knows nothing about: which batch goes to which worker (see `crew`).
+A backend knows nothing about which batch goes to which worker.
 """
 
 from __future__ import annotations
@@ -13,44 +12,51 @@ from typing import Any
 from mien.describe.engine import Reply, Request
 from mien.errors import EngineError
 
-__all__ = ["Host", "LostError"]
+__all__ = ["WorkerBackend", "WorkerLostError"]
 
 
-class LostError(Exception):
-    """A worker died, or hung: then it waited for so long as it was told to."""
+class WorkerLostError(Exception):
+    """A worker died, or hung: it did not answer within its timeout."""
 
     def __init__(self, reason: str, *, hung: bool = False) -> None:
         super().__init__(reason)
         self.hung = hung
 
 
-class Host(ABC):
-    """Where workers live. All but `open` and `close` may be called from several threads."""
+class WorkerBackend(ABC):
+    """A place where workers run. All methods but `open` and `close` may be called from several threads."""
 
     @abstractmethod
     def open(self) -> None:
-        """Makes ready what workers need; ClusterError if that fails."""
+        """Prepares what workers need; ClusterError if that fails."""
 
     @abstractmethod
-    def room(self) -> int:
-        """How many workers there is room for now."""
+    def capacity(self) -> int:
+        """How many workers fit now, including those that run."""
 
     @abstractmethod
     def start(self) -> Any:
-        """Begins to start a worker, and returns at once."""
+        """Begins to start a worker and returns a handle to it at once."""
 
     @abstractmethod
-    def greet(self, worker: Any, timeout: float) -> None:
-        """Returns once a worker can work. LostError if it is lost, a MienError if it says that it cannot."""
+    def handshake(self, worker: Any, timeout: float) -> None:
+        """Returns once the worker is ready.
+
+        Raises:
+            WorkerLostError: the worker died or did not answer within `timeout` seconds.
+            MienError: the worker reports that it cannot work.
+        """
 
     @abstractmethod
-    def ask(self, worker: Any, requests: Sequence[Request], timeout: float) -> Sequence[Reply | EngineError]:
-        """As `Engine.describe`, by that worker; LostError if the worker is lost over it."""
+    def describe(
+        self, worker: Any, requests: Sequence[Request], timeout: float
+    ) -> Sequence[Reply | EngineError]:
+        """Same as `Engine.describe`, on that worker; WorkerLostError if the worker is lost meanwhile."""
 
     @abstractmethod
-    def dismiss(self, worker: Any) -> None:
-        """Ends a worker, whatever it does; nothing if it is dead."""
+    def stop(self, worker: Any) -> None:
+        """Ends a worker immediately, even a busy one; does nothing if it is dead."""
 
     @abstractmethod
     def close(self) -> None:
-        """Gives back what `open` made."""
+        """Releases what `open` made."""

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.describe.chat_server import MODEL, ChatServer, answer_to, chat_server
-from tests.describe.fault_proxy import fault_proxy, unused_address, wait_until
+from tests.factories.chat_server import MODEL, ChatServer, answer_to, chat_server
+from tests.factories.fault_proxy import fault_proxy, unused_address, wait_until
 
 from mien.describe.backoff import Backoff
-from mien.describe.engine import Reply, Request, open_engine
+from mien.describe.engine import Reply, Request
+from mien.describe.open import open_engine
 from mien.describe.remote.engine import RemoteEngine, RemoteOptions
 from mien.digests import canonical_json
 from mien.errors import ConfigError, EngineError

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.describe.chat_server import MODEL, answer_to, chat_server
-from tests.describe.fault_proxy import LASTING, PASSING, FaultProxy, Schedule, fault_proxy, unused_address
+from tests.factories.chat_server import MODEL, answer_to, chat_server
+from tests.factories.fault_proxy import LASTING, PASSING, FaultProxy, Schedule, fault_proxy, unused_address
 
 from mien.describe.backoff import Backoff
 from mien.describe.generate import describe

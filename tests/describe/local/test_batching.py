@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.tiny_llava import build_tiny_llava, build_tiny_llava_next
+from tests.factories.tiny_llava import build_tiny_llava, build_tiny_llava_next
 
 from mien.describe.engine import Reply, Request
 from mien.describe.local.engine import LocalEngine

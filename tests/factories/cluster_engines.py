@@ -1,4 +1,4 @@
-"""Engines for workers in processes of their own: they leave a trace of every call, and some end badly."""
+"""An engine for workers in separate processes that logs every call and can be made to die or hang."""
 
 import os
 import signal
@@ -9,15 +9,23 @@ from typing import Self
 
 from pydantic import Field, JsonValue
 
-from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request
+from mien.describe.engine import EngineWrapper, Reply, Request
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.errors import EngineError
 from mien.recipe import DescribeOptions, Options, RunOptions
 
 
 class TracedOptions(Options):
-    """`deadly`, `hanging`, `faulty`: subjects over which the process dies, hangs, or meets a defect.
+    """Options of the traced engine.
 
-    `once`: only the first time. `home`: only the process of this id has the signature that is asked for.
+    Attributes:
+        folder: where each process writes the ids it was called with.
+        delay: seconds per call.
+        deadly: subjects that kill the process.
+        hanging: subjects on which the process hangs.
+        faulty: subjects on which the engine has a bug.
+        once: whether these happen only the first time.
+        home: id of the only process whose engine has the expected signature.
     """
 
     folder: Path
@@ -29,12 +37,12 @@ class TracedOptions(Options):
     home: int | None = None
 
 
-class TracedEngine(Engine):
-    """The fake engine; `folder` holds a file for each process that answered, with the ids it was asked."""
+class TracedEngine(EngineWrapper):
+    """The fake engine; `folder` holds one file per process that answered, with the subject ids."""
 
     def __init__(self, options: TracedOptions) -> None:
+        super().__init__(FakeEngine(FakeOptions(delay=options.delay)))
         self.options = options
-        self.fake = FakeEngine(FakeOptions(delay=options.delay))
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -46,18 +54,18 @@ class TracedEngine(Engine):
 
     @property
     def signature(self) -> Mapping[str, JsonValue]:
-        at_home = self.options.home in (None, os.getpid())
-        return {**self.fake.signature, "weights": "ours" if at_home else "theirs"}
+        is_home = self.options.home in (None, os.getpid())
+        return {**super().signature, "weights": "ours" if is_home else "theirs"}
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         ids = [request.subject_id for request in requests]
         with (self.options.folder / f"{os.getpid()}.pid").open("a") as file:
             file.write(" ".join(ids) + "\n")
         for subject_id in ids:
-            self._suffer(subject_id)
-        return self.fake.describe(requests)
+            self._fail_on(subject_id)
+        return super().describe(requests)
 
-    def _suffer(self, subject_id: str) -> None:
+    def _fail_on(self, subject_id: str) -> None:
         if self.options.once:
             mark = self.options.folder / f"{subject_id}.once"
             if mark.exists():
@@ -68,4 +76,4 @@ class TracedEngine(Engine):
         if subject_id in self.options.hanging:
             time.sleep(600)
         if subject_id in self.options.faulty:
-            raise ValueError(f"a defect at {subject_id}")
+            raise ValueError(f"a bug at {subject_id}")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.describe.chat_server import MODEL, ChatServer, chat_server
-from tests.describe.fault_proxy import fault_proxy
+from tests.factories.chat_server import MODEL, ChatServer, chat_server
+from tests.factories.fault_proxy import fault_proxy
 
 from mien.describe.backoff import Backoff
 from mien.describe.engine import Request

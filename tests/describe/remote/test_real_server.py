@@ -11,7 +11,7 @@ from typing import Any
 from urllib.error import URLError
 
 import pytest
-from tests.describe.fault_proxy import PASSING, fault_proxy, open_here, unused_address, wait_until
+from tests.factories.fault_proxy import PASSING, fault_proxy, open_here, unused_address, wait_until
 
 from mien.data.playhouse import Playhouse
 from mien.describe.backoff import Backoff

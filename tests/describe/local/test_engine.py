@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tests.describe.conftest import Recording
+from tests.factories.engines import RecordingEngine
+from tests.factories.tiny_llava import IMAGE_SIZE, build_tiny_llava
 from tests.shared_data import shared
-from tests.tiny_llava import IMAGE_SIZE, build_tiny_llava
 
-from mien.describe.engine import Engine, Reply, Request, open_engine
+from mien.describe.engine import Engine, Reply, Request
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
+from mien.describe.open import open_engine
 from mien.describe.requests import Questioner
 from mien.describe.retry import ask
 from mien.describe.store.lookup import look_up
@@ -208,7 +209,7 @@ def test_real_photographs_described_in_pieces(llava: Path, tmp_path: Path, how: 
         Subject.still(row["id"], photos / row["image"], row["box"] and Box.from_tuple(tuple(row["box"])))
         for row in rows
     ]
-    engine, options = Recording(LocalEngine(llava, max_new_tokens=8)), {**how, "batch_size": 3}
+    engine, options = RecordingEngine(LocalEngine(llava, max_new_tokens=8)), {**how, "batch_size": 3}
     for part in (people[:5], people, people):
         with Store(tmp_path / "store.sqlite") as store:
             describe(part, engine=engine, store=store, **options)
@@ -217,4 +218,4 @@ def test_real_photographs_described_in_pieces(llava: Path, tmp_path: Path, how: 
     # Random weights may answer nothing, which is a failure; nobody is left out, and nobody asked twice.
     assert len(found.descriptions) + len(found.failures) == 12
     assert len(found.descriptions) > 6
-    assert len(engine.asked) == len(set(engine.asked))
+    assert len(engine.subject_ids) == len(set(engine.subject_ids))

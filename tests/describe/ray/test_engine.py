@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mien.describe.engine import Engine, Request, open_engine
+from mien.describe.engine import Engine, Request
 from mien.describe.generate import describe
+from mien.describe.open import open_engine
 from mien.describe.ray.connection import connection
 from mien.describe.store.store import Store
 from mien.errors import ClusterError
@@ -24,7 +25,7 @@ from mien.types import Box, Description, Subject
 
 pytest.importorskip("ray")
 
-TRACED = "tests.describe.cluster_engines:TracedEngine"
+TRACED = "tests.factories.cluster_engines:TracedEngine"
 ASKED = Request(subject_id="s", images=(Image.new("RGB", (4, 4)),), prompt="Who?")
 Make = Callable[..., Engine]
 

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 from pydantic import JsonValue
 
-from mien.describe.engine import Engine, FakeEngine, FakeOptions, Reply, Request, open_engine
+from mien.describe.engine import Engine, Reply, Request
+from mien.describe.fake import FakeEngine, FakeOptions
+from mien.describe.open import open_engine
 from mien.errors import ConfigError, EngineError, UnknownNameError
 from mien.recipe import DescribeOptions, RunOptions
 

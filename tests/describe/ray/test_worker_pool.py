@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from mien.describe.backoff import Backoff
-from mien.describe.engine import FakeEngine, FakeOptions, Reply, Request
+from mien.describe.engine import Reply, Request
+from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.ray import worker_pool as crew_module
-from mien.describe.ray.worker_backend import Host, LostError
+from mien.describe.ray.worker_backend import Host, WorkerLostError
 from mien.describe.ray.worker_pool import Crew
 from mien.describe.retry import ask
 from mien.errors import ClusterError, EngineError, MienError, WeightsError
@@ -56,7 +57,7 @@ class Yard(Host):
 
     def greet(self, worker: Hand, timeout: float) -> None:
         if worker.gone.is_set():
-            raise LostError("died in its sleep")
+            raise WorkerLostError("died in its sleep")
         self.starts(self.hands.index(worker))
 
     def ask(self, worker: Hand, requests: Sequence[Request], timeout: float) -> Sequence[Reply | EngineError]:
@@ -68,9 +69,9 @@ class Yard(Host):
         if self.deadly.intersection(ids):
             worker.gone.set()
         if self.hanging.intersection(ids) and not worker.gone.wait(timeout):
-            raise LostError("hangs", hung=True)
+            raise WorkerLostError("hangs", hung=True)
         if worker.gone.wait(self.engine.options.delay):
-            raise LostError("died")
+            raise WorkerLostError("died")
         with self.lock:
             worker.at_once -= 1
         return self.engine.describe(requests)
@@ -206,7 +207,7 @@ def test_new_room_is_used(make: Make) -> None:
 def test_a_worker_that_starts_at_the_third_try_is_waited_for(make: Make) -> None:
     def starts(number: int) -> None:
         if number < 2:
-            raise LostError("died")
+            raise WorkerLostError("died")
 
     crew, yard = make(size=1, starts=starts)
     assert len(crew.describe(requests(2))) == 2
@@ -216,8 +217,8 @@ def test_a_worker_that_starts_at_the_third_try_is_waited_for(make: Make) -> None
 @pytest.mark.parametrize(
     ("raised", "kind", "said"),
     [
-        (LostError("died of cold"), ClusterError, "no worker can start; the last one died of cold"),
-        (LostError("hangs", hung=True), ClusterError, "no worker can start; the last one hangs"),
+        (WorkerLostError("died of cold"), ClusterError, "no worker can start; the last one died of cold"),
+        (WorkerLostError("hangs", hung=True), ClusterError, "no worker can start; the last one hangs"),
         (WeightsError("no model here"), WeightsError, "no model here"),
         (ValueError("a defect"), ClusterError, "the cluster failed: ValueError: a defect"),
     ],

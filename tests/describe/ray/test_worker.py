@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mien.describe.engine import FakeEngine, Reply, Request
+from mien.describe.engine import Reply, Request
+from mien.describe.fake import FakeEngine
 from mien.describe.ray.worker import Worker, packed
 from mien.errors import ClusterError, EngineError, WeightsError
 from mien.recipe import DescribeOptions, RunOptions
 
-TRACED = "tests.describe.cluster_engines:TracedEngine"
+TRACED = "tests.factories.cluster_engines:TracedEngine"
 MODES = ("RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "F")
 
 

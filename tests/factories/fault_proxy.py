@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from tests.describe.chat_server import Handler, Server
+from tests.factories.chat_server import Handler, Server
 
 Schedule = Callable[[str, int], str | None]
 
