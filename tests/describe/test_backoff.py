@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.describe.backoff import Backoff, retry_after
+from mien.describe.backoff import Backoff, parse_retry_after
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -39,17 +39,17 @@ def test_pauses_differ_over_the_whole_width() -> None:
     ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
-    assert retry_after(value, NOW) == seconds
+    assert parse_retry_after(value, NOW) == seconds
 
 
 @given(value=st.text())
 def test_any_header_is_seconds_or_nothing(value: str) -> None:
-    found = retry_after(value, NOW)
+    found = parse_retry_after(value, NOW)
     assert found is None or found >= 0
 
 
 def test_a_wish_is_granted_within_reason() -> None:
-    backoff = Backoff(longest=60)
-    assert backoff.granted("5") == 5
-    assert backoff.granted("86400") == 60
-    assert backoff.granted(None) is None
+    backoff = Backoff(max_retry_after=60)
+    assert backoff.retry_after("5") == 5
+    assert backoff.retry_after("86400") == 60
+    assert backoff.retry_after(None) is None

@@ -18,7 +18,7 @@ from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.remote.engine import RemoteEngine
 from mien.describe.requests import Questioner
-from mien.describe.retry import ask
+from mien.describe.retry import describe_with_retries
 from mien.describe.store.status import take_stock
 from mien.describe.store.store import Store
 from mien.describe.vllm import VllmEngine
@@ -39,7 +39,11 @@ class Down(RecordingEngine):
 
 def remote(*urls: str, concurrency: int = 2) -> RemoteEngine:
     run = RunOptions(endpoints=urls, timeout=30.0, concurrency=concurrency, retries=1)
-    return RemoteEngine(MODEL, run=run, backoff=Backoff(base=0.001, cap=0.01, longest=0.02))
+    return RemoteEngine(MODEL, run=run, backoff=Backoff(base=0.001, cap=0.01, max_retry_after=0.02))
+
+
+def requests(count: int) -> list[Request]:
+    return [Request(subject_id=str(number), images=(), prompt="How?") for number in range(count)]
 
 
 def test_an_engine_that_is_down_is_not_asked_for_every_half(
@@ -123,14 +127,14 @@ def test_vllm_that_cannot_start_is_started_once(tmp_path: Path) -> None:
 
     engine = VllmEngine("playhouse", start=start)
     with pytest.raises(EngineDownError):
-        ask(engine, [Request(subject_id=str(n), images=(), prompt="How?") for n in range(8)])
+        describe_with_retries(engine, requests(8))
     assert len(starts) == 1
 
 
 def test_a_device_without_room_for_the_model_is_no_batch_that_is_too_large() -> None:
     engine = LocalEngine("playhouse", device="cuda")
     with pytest.raises(EngineDownError, match="cannot be used"):
-        ask(engine, [Request(subject_id=str(n), images=(), prompt="How?") for n in range(8)])
+        describe_with_retries(engine, requests(8))
 
 
 # --- What status sees, and locks ---

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.describe.test_remote_served import Served, served
+from tests.factories.real_server import RealServer, real_server
 
 from mien.playhouse.embedded_models import embedded
 
-__all__ = ["served"]  # a fixture, used by name
+__all__ = ["real_server"]  # a fixture, used by name
 
 CHAOS = Path(__file__).parents[2] / "scripts" / "chaos.py"
 
@@ -51,8 +51,8 @@ def test_20_kills_of_a_real_model_change_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_20_kills_before_a_real_server_change_nothing(served: Served) -> None:
-    there = ("--engine", "remote", "--endpoint", served.address, "--model", str(embedded("llava")))
+def test_20_kills_before_a_real_server_change_nothing(real_server: RealServer) -> None:
+    there = ("--engine", "remote", "--endpoint", real_server.address, "--model", str(embedded("llava")))
     assert run(str(CHAOS), "--kills", "20", *there) == (0, "kills=20 lost=0 duplicated=0 torn=0")
 
 

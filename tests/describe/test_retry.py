@@ -12,7 +12,7 @@ from tests.factories.engines import RecordingEngine
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.fake import FakeEngine, FakeOptions
-from mien.describe.retry import ask
+from mien.describe.retry import describe_with_retries
 from mien.errors import EngineError, WeightsError
 from mien.recipe import DescribeOptions, RunOptions
 
@@ -64,7 +64,7 @@ def test_every_item_has_the_outcome_it_would_have_alone(
     count: int, poison: set[int], refuse: set[int], retryable: bool
 ) -> None:
     one = engine(poison=sorted(poison), refuse=sorted(refuse), retryable=retryable)
-    outcomes = ask(one, requests(count), max_attempts=3)
+    outcomes = describe_with_retries(one, requests(count), max_attempts=3)
     plain = FakeEngine().describe(requests(count))
     assert len(outcomes) == count
     for number, outcome in enumerate(outcomes):
@@ -79,13 +79,13 @@ def test_every_item_has_the_outcome_it_would_have_alone(
 @given(st.integers(1, 64), st.data())
 def test_one_poison_item_costs_two_calls_a_halving(count: int, data: st.DataObject) -> None:
     one = engine(poison=[data.draw(st.integers(0, count - 1))])
-    ask(one, requests(count))
+    describe_with_retries(one, requests(count))
     assert len(one.calls) <= 1 + 2 * (count - 1).bit_length()
 
 
 def test_the_items_beside_poison_are_answered_once() -> None:
     one = engine(poison=[5])
-    outcomes = ask(one, requests(8))
+    outcomes = describe_with_retries(one, requests(8))
     assert [isinstance(outcome.result, Reply) for outcome in outcomes] == [True] * 5 + [False] + [True] * 2
     # In halves that held no poison, that is.
     assert one.calls == [
@@ -101,12 +101,12 @@ def test_the_items_beside_poison_are_answered_once() -> None:
 
 def test_no_requests_are_no_call() -> None:
     one = engine()
-    assert ask(one, []) == []
+    assert describe_with_retries(one, []) == []
     assert one.calls == []
 
 
 def test_a_failure_that_may_pass_is_tried_again_and_passes() -> None:
-    [outcome] = ask(Scripted([BUSY], BUSY, [FINE]), requests(1), max_attempts=3)
+    [outcome] = describe_with_retries(Scripted([BUSY], BUSY, [FINE]), requests(1), max_attempts=3)
     assert outcome.result == FINE
     assert outcome.attempts == 3
     assert not outcome.engine_failed
@@ -114,7 +114,7 @@ def test_a_failure_that_may_pass_is_tried_again_and_passes() -> None:
 
 def test_a_failure_that_stays_is_tried_so_often_and_no_more() -> None:
     scripted = Scripted(BUSY, [BUSY], BUSY, [FINE])
-    [outcome] = ask(scripted, requests(1), max_attempts=3)
+    [outcome] = describe_with_retries(scripted, requests(1), max_attempts=3)
     assert outcome.result is BUSY
     assert outcome.attempts == 3
     assert outcome.engine_failed
@@ -122,7 +122,7 @@ def test_a_failure_that_stays_is_tried_so_often_and_no_more() -> None:
 
 
 def test_a_failure_for_good_is_not_tried_again() -> None:
-    [outcome] = ask(Scripted([BUSY], [BAD], [FINE]), requests(1), max_attempts=3)
+    [outcome] = describe_with_retries(Scripted([BUSY], [BAD], [FINE]), requests(1), max_attempts=3)
     assert outcome.result is BAD
     assert outcome.attempts == 2
     assert not outcome.engine_failed
@@ -130,17 +130,17 @@ def test_a_failure_for_good_is_not_tried_again() -> None:
 
 @pytest.mark.parametrize("text", ["", "  \n\t"])
 def test_an_empty_answer_is_a_failure(text: str) -> None:
-    [outcome] = ask(Scripted([Reply(text=text)]), requests(1))
+    [outcome] = describe_with_retries(Scripted([Reply(text=text)]), requests(1))
     assert isinstance(outcome.result, EngineError)
     assert "empty" in str(outcome.result)
 
 
 def test_a_wrong_number_of_replies_fails_the_batch() -> None:
-    outcomes = ask(Scripted([FINE], [FINE], [FINE, FINE]), requests(2))
+    outcomes = describe_with_retries(Scripted([FINE], [FINE], [FINE, FINE]), requests(2))
     assert outcomes[0].result == FINE
     assert "2 replies to 1 requests" in str(outcomes[1].result)
 
 
 def test_errors_that_are_not_the_engines_pass_through() -> None:
     with pytest.raises(WeightsError):
-        ask(Scripted(WeightsError("gone")), requests(2))
+        describe_with_retries(Scripted(WeightsError("gone")), requests(2))

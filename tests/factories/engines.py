@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine, EngineWrapper, Reply, Request
 from mien.errors import EngineError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 
 class RecordingEngine(EngineWrapper):

@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import JsonValue
 
 from mien.errors import ConfigError, EngineError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Finish
 
 __all__ = ["Engine", "EngineWrapper", "Reply", "Request"]

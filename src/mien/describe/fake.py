@@ -12,8 +12,7 @@ from pydantic import Field, JsonValue
 from mien.describe.engine import Engine, Reply, Request
 from mien.digests import digest
 from mien.errors import EngineError
-from mien.recipe.options import Options
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["FakeEngine", "FakeOptions"]
 

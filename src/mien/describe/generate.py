@@ -19,7 +19,7 @@ from mien.describe.engine import Engine, Reply, Request
 from mien.describe.progress import DescribeSummary, Progress, Tally
 from mien.describe.prompts import Prompt
 from mien.describe.requests import Question, Questioner
-from mien.describe.retry import Outcome, ask
+from mien.describe.retry import Outcome, describe_with_retries
 from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, MienError
 from mien.labels import LabelSet
@@ -182,7 +182,7 @@ class _Job:
     def ask(self, batch: Sequence[_Ready]) -> tuple[Sequence[_Ready], list[Outcome]]:
         """Asks the engine; touches nothing else, so that several calls may run side by side."""
         requests = [item for _, item in batch if isinstance(item, Request)]
-        return batch, ask(self._engine, requests, max_attempts=self._max_attempts)
+        return batch, describe_with_retries(self._engine, requests, max_attempts=self._max_attempts)
 
     def answer(self, batch: Sequence[_Ready], outcomes: Sequence[Outcome]) -> None:
         """Writes what came of asking."""

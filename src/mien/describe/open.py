@@ -9,7 +9,7 @@ from mien.describe.engine import Engine
 from mien.describe.ray.engine import ClusterEngine
 from mien.describe.ray.ray_backend import RayBackend
 from mien.errors import ConfigError
-from mien.recipe.recipe import DescribeOptions, RunOptions
+from mien.recipe import DescribeOptions, RunOptions
 
 __all__ = ["open_engine"]
 

@@ -26,7 +26,7 @@ from mien.describe.engine import Engine, Request
 from mien.describe.open import open_engine
 from mien.describe.prompts import asked
 from mien.describe.requests import Question, Questioner
-from mien.describe.retry import Outcome, ask
+from mien.describe.retry import Outcome, describe_with_retries
 from mien.errors import DataError, ImageError, MienError, RunError
 from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.features.device import resolve_device
@@ -253,7 +253,7 @@ class Predictor:
         if reader is None:
             return list(inputs)
         requests = [item.request for item in inputs if isinstance(item, _Inputs) and item.request]
-        outcomes = iter(ask(reader.engine, requests))
+        outcomes = iter(describe_with_retries(reader.engine, requests))
         found = [
             _with_text(item, next(outcomes), reader) if isinstance(item, _Inputs) else item for item in inputs
         ]

@@ -21,7 +21,7 @@ from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.open import open_engine
 from mien.describe.requests import Questioner
-from mien.describe.retry import ask
+from mien.describe.retry import describe_with_retries
 from mien.describe.store.lookup import look_up
 from mien.describe.store.store import Store
 from mien.errors import EngineError, WeightsError
@@ -180,7 +180,7 @@ def test_a_question_that_breaks_the_model_is_isolated(llava: Path) -> None:
     engine, asked = LocalEngine(llava, max_new_tokens=4), requests(4)
     # A place for a picture that does not come.
     broken = Request(subject_id="broken", images=asked[0].images, prompt="<image> And this?")
-    outcomes = ask(engine, [*asked[:2], broken, *asked[2:]])
+    outcomes = describe_with_retries(engine, [*asked[:2], broken, *asked[2:]])
     assert [isinstance(outcome.result, Reply) for outcome in outcomes] == [True, True, False, True, True]
     assert "failed" in str(outcomes[2].result)
 

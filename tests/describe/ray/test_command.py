@@ -1,4 +1,4 @@
-"""`mien describe --cluster ray`: killed, interrupted or left alone, the store is that of one process."""
+"""`mien describe --cluster ray`, killed, interrupted or undisturbed, fills the store like one process."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def short() -> Iterator[Path]:
+def short_folder() -> Iterator[Path]:
     """A folder whose path is short enough for the sockets of Ray."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     yield folder
@@ -52,8 +52,8 @@ def short() -> Iterator[Path]:
 
 
 @pytest.fixture
-def start(recipe: Path, short: Path) -> Start:
-    """start(out, "--cluster", "ray"): `mien describe` in a process and group of its own."""
+def start(recipe: Path, short_folder: Path) -> Start:
+    """start(out, "--cluster", "ray"): `mien describe` in a separate process group."""
 
     def begin(out: Path, *more: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "mien", "describe", str(recipe), "--out", str(out), "--json", *more]
@@ -63,13 +63,13 @@ def start(recipe: Path, short: Path) -> Start:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(short)},
+            env={**os.environ, "TMPDIR": str(short_folder)},
         )
 
     return begin
 
 
-def content(out: Path) -> list[Description]:
+def read_store(out: Path) -> list[Description]:
     file = out / "descriptions.sqlite"
     if not file.exists():
         return []
@@ -78,26 +78,26 @@ def content(out: Path) -> list[Description]:
 
 
 def holds_more_than(rows: int, out: Path) -> bool:
-    return len(content(out)) > rows
+    return len(read_store(out)) > rows
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"still waiting after {seconds} s"
         time.sleep(0.1)
 
 
 def finished(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    said, complained = process.communicate(timeout=120)
-    assert process.returncode == 0, complained
-    assert "ray" not in complained.casefold()
-    table: dict[str, Any] = json.loads(said)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "ray" not in stderr.casefold()
+    table: dict[str, Any] = json.loads(stdout)
     return table
 
 
-def left(folder: Path) -> list[str]:
-    """Command lines of processes that Ray started there."""
+def ray_processes(folder: Path) -> list[str]:
+    """Command lines of the processes that Ray started with this temporary folder."""
     lines = []
     for file in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -108,31 +108,31 @@ def left(folder: Path) -> list[str]:
     return lines
 
 
-def test_killed_and_run_again(start: Start, tmp_path: Path, short: Path) -> None:
-    whole = finished(start(tmp_path / "whole"))
+def test_a_killed_run_resumes(start: Start, tmp_path: Path, short_folder: Path) -> None:
+    expected = finished(start(tmp_path / "expected"))
     killed = tmp_path / "killed"
     for rows in (1, COUNT // 3):
         process = start(killed, "--cluster", "ray")
         wait_for(partial(holds_more_than, rows, killed))
         process.kill()
         process.communicate()
-        assert 0 < len(content(killed)) < COUNT
-    wait_for(lambda: not left(short))
+        assert 0 < len(read_store(killed)) < COUNT
+    wait_for(lambda: not ray_processes(short_folder))
     again = finished(start(killed, "--cluster", "ray"))
-    assert content(killed) == content(tmp_path / "whole")
-    assert again["described"] + again["already_described"] == whole["described"] == COUNT
+    assert read_store(killed) == read_store(tmp_path / "expected")
+    assert again["described"] + again["already_described"] == expected["described"] == COUNT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_of_the_terminal_drains_and_leaves_nothing_behind(
-    start: Start, tmp_path: Path, short: Path, number: signal.Signals
+def test_a_signal_drains_the_run_and_leaves_no_process_or_file_behind(
+    start: Start, tmp_path: Path, short_folder: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "out"
     process = start(out, "--cluster", "ray")
     wait_for(partial(holds_more_than, 4, out))
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    said, complained = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, complained
-    assert json.loads(said)["described"] == len(content(out)) < COUNT
-    assert left(short) == []
-    assert list(short.iterdir()) == []
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, stderr
+    assert json.loads(stdout)["described"] == len(read_store(out)) < COUNT
+    assert ray_processes(short_folder) == []
+    assert list(short_folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""On Ray: the same texts as in one process, whoever dies, hangs or joins meanwhile."""
+"""The cluster engine on Ray writes the texts of one process, even while workers die, hang or join."""
 
 import os
 import random
@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mien.describe.engine import Engine, Request
+from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.open import open_engine
 from mien.describe.ray.connection import connection
@@ -26,16 +27,16 @@ from mien.types import Box, Description, Subject
 pytest.importorskip("ray")
 
 TRACED = "tests.factories.cluster_engines:TracedEngine"
-ASKED = Request(subject_id="s", images=(Image.new("RGB", (4, 4)),), prompt="Who?")
+REQUEST = Request(subject_id="s", images=(Image.new("RGB", (4, 4)),), prompt="Who?")
 Make = Callable[..., Engine]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def held() -> Iterator[None]:
-    """One Ray for all tests here, with room for four workers on however few cores."""
+def ray() -> Iterator[None]:
+    """One Ray for all tests of this module, with capacity for four workers even on fewer cores."""
     run = RunOptions(cluster="ray", actors=4)
     handler = signal.getsignal(signal.SIGTERM)
-    connection.hold(run)
+    connection.acquire(run)
     assert signal.getsignal(signal.SIGTERM) is handler
     yield
     connection.release()
@@ -43,19 +44,19 @@ def held() -> Iterator[None]:
 
 @pytest.fixture
 def people(tmp_path: Path) -> list[Subject]:
-    """Two hundred people in ten photos."""
+    """Two hundred people in ten images."""
     made = []
-    for photo in range(10):
-        path = tmp_path / f"{photo}.png"
-        Image.new("RGB", (80, 60), (25 * photo, 9, 9)).save(path)
+    for image in range(10):
+        path = tmp_path / f"{image}.png"
+        Image.new("RGB", (80, 60), (25 * image, 9, 9)).save(path)
         boxes = [Box(left=2 * n, top=n, right=2 * n + 20, bottom=n + 20) for n in range(20)]
-        made += [Subject.still(f"p{photo}-{n}", path, box) for n, box in enumerate(boxes)]
+        made += [Subject.still(f"p{image}-{n}", path, box) for n, box in enumerate(boxes)]
     return made
 
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """make(TRACED, actors=2, folder=...): an engine in so many workers, which are gone afterwards."""
+    """make(TRACED, actors=2, folder=...): an engine in that many workers, which end after the test."""
     made: list[Engine] = []
 
     def build(engine: str, *, actors: int | None = 2, timeout: float = 60.0, **options: Any) -> Engine:
@@ -68,27 +69,29 @@ def make() -> Iterator[Make]:
         engine.close()
 
 
-def texts(subjects: list[Subject], engine: Engine, path: Path, how: dict[str, Any]) -> list[Description]:
+def describe_into(
+    subjects: list[Subject], engine: Engine, path: Path, how: dict[str, Any]
+) -> list[Description]:
     with Store(path) as store:
         summary = describe(subjects, engine=engine, store=store, batch_size=4, **how)
         assert summary.done + summary.failed == len(subjects)
         return list(store)
 
 
-def alone(subjects: list[Subject], folder: Path, how: dict[str, Any]) -> list[Description]:
+def describe_in_process(subjects: list[Subject], folder: Path, how: dict[str, Any]) -> list[Description]:
     """What the same engine writes in this process."""
     engine = open_engine(DescribeOptions(engine=TRACED, options={"folder": str(folder)}), RunOptions())
-    return texts(subjects, engine, folder / "alone.sqlite", how)
+    return describe_into(subjects, engine, folder / "alone.sqlite", how)
 
 
 @contextmanager
 def killing(folder: Path, seconds: float) -> Iterator[list[int]]:
-    """Kills a process that has answered, again and again; gives the ids of those that it killed."""
+    """Kills a worker that has answered every few seconds; yields the ids of the killed processes."""
     killed: list[int] = []
-    over = threading.Event()
+    stop = threading.Event()
 
     def kill() -> None:
-        while not over.wait(seconds):
+        while not stop.wait(seconds):
             pids = {int(file.stem) for file in folder.glob("*.pid")} - {os.getpid(), *killed}
             if pids:
                 killed.append(random.choice(sorted(pids)))
@@ -99,21 +102,21 @@ def killing(folder: Path, seconds: float) -> Iterator[list[int]]:
     try:
         yield killed
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
-def test_the_texts_are_those_of_one_process(
+def test_the_texts_equal_those_of_one_process(
     people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
 ) -> None:
-    whole = alone(people, tmp_path, how)
-    assert texts(people, make(TRACED, folder=str(tmp_path)), tmp_path / "ray.sqlite", how) == whole
-    assert len({item.text for item in whole}) == 200
-    # On a busy machine one worker may have answered everything before the other was up.
-    assert 1 + 1 <= len(list(tmp_path.glob("*.pid"))) <= 1 + 2
+    expected = describe_in_process(people, tmp_path, how)
+    assert describe_into(people, make(TRACED, folder=str(tmp_path)), tmp_path / "ray.sqlite", how) == expected
+    assert len({item.text for item in expected}) == 200
+    # This process and its workers: on a busy machine one worker may finish before the other is up.
+    assert 2 <= len(list(tmp_path.glob("*.pid"))) <= 1 + 2
     engine = make(TRACED, actors=1, folder=str(tmp_path), faulty=["s"])
-    with pytest.raises(ValueError, match="a defect at s"):
-        engine.describe([ASKED])
+    with pytest.raises(ValueError, match="a bug at s"):
+        engine.describe([REQUEST])
 
 
 @pytest.mark.slow
@@ -122,7 +125,9 @@ def test_a_worker_that_hangs_or_dies_once_is_replaced(
 ) -> None:
     ends: dict[str, Any] = {"hanging": ["p0-1"], "deadly": ["p3-2"], "once": True}
     engine = make(TRACED, timeout=2.0, folder=str(tmp_path), **ends)
-    assert texts(people, engine, tmp_path / "ray.sqlite", how) == alone(people, tmp_path, how)
+    assert describe_into(people, engine, tmp_path / "ray.sqlite", how) == describe_in_process(
+        people, tmp_path, how
+    )
     assert {"p0-1.once", "p3-2.once"} < {file.name for file in tmp_path.glob("*.once")}
 
 
@@ -130,51 +135,53 @@ def test_a_worker_that_hangs_or_dies_once_is_replaced(
 def test_a_poison_item_is_the_only_failure(
     people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
 ) -> None:
-    whole, path = alone(people, tmp_path, how), tmp_path / "ray.sqlite"
+    expected, path = describe_in_process(people, tmp_path, how), tmp_path / "ray.sqlite"
     engine = make(TRACED, folder=str(tmp_path), deadly=["p2-7"])
-    assert texts(people, engine, path, how) == [item for item in whole if item.subject_id != "p2-7"]
+    assert describe_into(people, engine, path, how) == [
+        item for item in expected if item.subject_id != "p2-7"
+    ]
     with Store(path) as store:
         [failure] = store.failures()
     assert failure.subject_id == "p2-7"
-    assert "took 6 workers down; the last one" in failure.error
+    assert "6 workers were lost on it; the last one" in failure.error
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_stopped_is_replaced_although_it_cannot_be_told(make: Make, tmp_path: Path) -> None:
+def test_a_frozen_worker_is_replaced(make: Make, tmp_path: Path) -> None:
     engine = make(TRACED, actors=4, timeout=2.0, folder=str(tmp_path))
-    engine.describe([ASKED])
+    engine.describe([REQUEST])
     [file] = tmp_path.glob("*.pid")
     os.kill(int(file.stem), signal.SIGSTOP)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(engine.describe, [[ASKED]] * 16))
-    assert [len(part) for part in found] == [1] * 16
+        found = list(pool.map(engine.describe, [[REQUEST]] * 16))
+    assert found == [FakeEngine().describe([REQUEST])] * 16
 
 
 @pytest.mark.slow
 def test_another_model_on_a_node_is_refused(make: Make, tmp_path: Path) -> None:
     engine = make(TRACED, actors=1, folder=str(tmp_path), home=os.getpid())
-    with pytest.raises(ClusterError, match="is not the one asked for: its model or version differs"):
-        engine.describe([ASKED])
+    with pytest.raises(ClusterError, match="is not the requested one: its model or version differs"):
+        engine.describe([REQUEST])
 
 
-def test_more_than_a_machine_has_is_an_error_at_once() -> None:
+def test_resources_that_no_machine_has_are_an_error_at_once() -> None:
     run = RunOptions(cluster="ray", actors=1, gpus_per_actor=99)
     engine = open_engine(DescribeOptions(engine="fake"), run)
     with pytest.raises(ClusterError, match="no node of the cluster has the 1 CPUs and 99 GPUs"):
-        engine.describe([ASKED])
+        engine.describe([REQUEST])
 
 
-def test_as_many_workers_as_there_is_room_for() -> None:
+def test_without_a_number_as_many_workers_start_as_fit() -> None:
     run = RunOptions(cluster="ray", cpus_per_actor=2.0)
     engine = open_engine(DescribeOptions(engine="fake"), run)
     assert engine.calls_at_once == 2 * (max(os.cpu_count() or 1, 4) // 2)
     engine.close()
 
 
-def test_the_engine_is_the_one_within_and_starts_nothing_before_it_is_asked(
+def test_it_has_the_identity_of_the_inner_engine_and_starts_nothing_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if Ray were not installed
     options, run = DescribeOptions(), RunOptions(cluster="ray", actors=3)
     inner, engine = open_engine(options, RunOptions()), open_engine(options, run)
     assert (engine.name, engine.image_size) == (inner.name, inner.image_size)
@@ -183,25 +190,25 @@ def test_the_engine_is_the_one_within_and_starts_nothing_before_it_is_asked(
     assert list(engine.describe([])) == []
 
 
-@pytest.mark.parametrize("asked", ["describe", "calls_at_once"])
-def test_without_ray_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+@pytest.mark.parametrize(
+    "use", [lambda engine: engine.describe([REQUEST]), lambda engine: engine.calls_at_once]
+)
+def test_without_ray_the_error_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, use: Callable[[Engine], Any]
+) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     engine = open_engine(DescribeOptions(engine="fake"), RunOptions(cluster="ray"))
-    ask: dict[str, Callable[[], Any]] = {
-        "describe": lambda: engine.describe([ASKED]),
-        "calls_at_once": lambda: engine.calls_at_once,
-    }
     with pytest.raises(ClusterError, match="needs the library Ray") as raised:
-        ask[asked]()
+        use(engine)
     assert "mien[ray]" in raised.value.hint
 
 
 @pytest.mark.slow
-def test_workers_killed_again_and_again_change_nothing(
+def test_killing_workers_repeatedly_changes_nothing(
     people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
 ) -> None:
     engine = make(TRACED, actors=4, delay=0.3, folder=str(tmp_path))
     with killing(tmp_path, 2.0) as killed:
-        found = texts(people, engine, tmp_path / "ray.sqlite", how)
-    assert found == alone(people, tmp_path, how)
+        found = describe_into(people, engine, tmp_path / "ray.sqlite", how)
+    assert found == describe_in_process(people, tmp_path, how)
     assert len(killed) >= 3

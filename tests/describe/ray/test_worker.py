@@ -1,16 +1,18 @@
-"""What a worker of a cluster does with what it is handed, without a cluster."""
+"""A worker of a cluster, without a cluster: requests and errors survive the trip."""
 
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from mien.describe.engine import Reply, Request
+from mien.describe.engine import Engine, Reply, Request
 from mien.describe.fake import FakeEngine
-from mien.describe.ray.worker import Worker, packed
+from mien.describe.open import open_engine
+from mien.describe.ray.worker import Worker, pack
 from mien.errors import ClusterError, EngineError, WeightsError
 from mien.recipe import DescribeOptions, RunOptions
 
@@ -18,52 +20,85 @@ TRACED = "tests.factories.cluster_engines:TracedEngine"
 MODES = ("RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "F")
 
 
-def worker(engine: str = "fake", **options: Any) -> Worker:
-    made = Worker(DescribeOptions(engine=engine, options=options), RunOptions(cluster="ray"))
-    copy: Worker = pickle.loads(pickle.dumps(made))  # noqa: S301  as it travels
-    return copy
+def copy_by_pickle(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # noqa: S301  the way it travels
+
+
+def make_worker(engine: str = "fake", **options: Any) -> Worker:
+    open_in_worker = partial(open_engine, DescribeOptions(engine=engine, options=options), RunOptions())
+    worker: Worker = copy_by_pickle(Worker(open_in_worker))
+    return worker
+
+
+def make_requests(*ids: str) -> list[Request]:
+    return [Request(subject_id=name, images=(), prompt=f"Who is {name}?") for name in ids]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_pictures_arrive_as_they_are(mode: str) -> None:
+def test_images_arrive_unchanged(mode: str) -> None:
     noise = Image.frombytes("L", (31, 17), os.urandom(31 * 17))
-    picture = (
-        noise.convert("RGB").convert(mode) if mode not in ("I;16", "F") else noise.convert("I").convert(mode)
-    )
-    request = Request(subject_id="s", images=(picture, noise), prompt="Who?")
-    sent = pickle.loads(pickle.dumps(packed([request])))  # noqa: S301  as it travels
-    assert worker().describe(sent) == FakeEngine().describe([request])
+    image = noise.convert("I" if mode in ("I;16", "F") else "RGB").convert(mode)
+    request = Request(subject_id="s", images=(image, noise), prompt="Who?")
+    replies = make_worker().describe(copy_by_pickle(pack([request])))
+    assert replies == FakeEngine().describe([request])
 
 
-def test_errors_come_back_as_values_with_all_they_say() -> None:
-    made = worker(poison=["s"], refuse=["t"], retryable=True)
-    one, other = (Request(subject_id=name, images=(), prompt="Who?") for name in "st")
-    failed = made.describe(packed([one, other]))
-    assert isinstance(failed, EngineError)
-    replies = made.describe(packed([other]))
+def test_errors_come_back_as_values_with_all_their_fields() -> None:
+    worker = make_worker(poison=["s"], refuse=["t"], retryable=True)
+    raised = worker.describe(pack(make_requests("s", "t")))
+    assert isinstance(raised, EngineError)
+    assert str(raised) == "the batch failed"
+    replies = worker.describe(pack(make_requests("t", "u")))
     assert isinstance(replies, list)
-    for error in (failed, replies[0]):
-        copy = pickle.loads(pickle.dumps(error))  # noqa: S301  as it travels
-        assert (copy.hint, copy.retryable) == ("this engine was told to fail here", True)
+    refused, reply = replies
+    assert str(refused) == "subject 't' was refused"
+    assert [reply] == FakeEngine().describe(make_requests("u"))
+    for error in (raised, refused):
+        copy = copy_by_pickle(error)
+        assert (type(copy), str(copy)) == (EngineError, str(error))
+        assert (copy.hint, copy.retryable) == (
+            "remove the subject from refuse or poison in [describe.options]",
+            True,
+        )
 
 
-def test_a_greeting_finds_another_model_or_none(tmp_path: Path) -> None:
-    asked = FakeEngine().signature
-    assert worker().greet(asked) is None
-    other = worker(TRACED, folder=str(tmp_path), home=1).greet(asked)
-    assert isinstance(other, ClusterError)
-    assert "is not the one asked for" in str(other)
-    missing = Worker(DescribeOptions(model="./nowhere"), RunOptions())
-    assert isinstance(missing.greet(asked), WeightsError)
+def test_the_handshake_accepts_only_the_same_model(tmp_path: Path) -> None:
+    signature = FakeEngine().signature
+    assert make_worker().handshake(signature) is None
+    refused = make_worker(num_words=3).handshake(signature)
+    assert isinstance(refused, ClusterError)
+    assert "engine fake on " in str(refused)
+    assert "is not the requested one: its model or version differs" in str(refused)
+    other_host = make_worker(TRACED, folder=str(tmp_path), home=1)
+    assert isinstance(other_host.handshake({**signature, "weights": "ours"}), ClusterError)
 
 
-def test_a_worker_has_as_many_threads_as_run_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_handshake_returns_the_error_of_an_engine_that_does_not_open() -> None:
+    worker = Worker(partial(open_engine, DescribeOptions(model="./nowhere"), RunOptions()))
+    error = worker.handshake(FakeEngine().signature)
+    assert isinstance(error, WeightsError)
+    assert "./nowhere" in str(error)
+
+
+@pytest.mark.parametrize(("num_threads", "value"), [(3, "3"), (None, "7")])
+def test_a_worker_limits_the_threads_of_the_model(
+    monkeypatch: pytest.MonkeyPatch, num_threads: int | None, value: str
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    Worker(DescribeOptions(), RunOptions(threads=3))
-    assert os.environ["OMP_NUM_THREADS"] == "3"
+    Worker(FakeEngine, num_threads)
+    assert os.environ["OMP_NUM_THREADS"] == value
 
 
-def test_a_worker_asks_its_engine_and_no_cluster() -> None:
-    request = Request(subject_id="s", images=(), prompt="Who?")
-    [reply] = worker().describe(packed([request]))  # type: ignore[misc]
+def test_a_worker_opens_its_engine_once_and_not_before_it_is_needed() -> None:
+    opened: list[Engine] = []
+
+    def open_counted() -> Engine:
+        opened.append(FakeEngine())
+        return opened[-1]
+
+    worker = Worker(open_counted)
+    assert opened == []
+    assert worker.handshake(FakeEngine().signature) is None
+    [reply] = worker.describe(pack(make_requests("s")))  # type: ignore[misc]
     assert isinstance(reply, Reply)
+    assert len(opened) == 1

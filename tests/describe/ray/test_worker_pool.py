@@ -1,4 +1,4 @@
-"""A crew without Ray: workers that die, hang, never come or come late, and batches that come back whole."""
+"""The worker pool without Ray: workers die, hang, never start or start late, and every batch comes back."""
 
 import threading
 import time
@@ -8,79 +8,17 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.factories.thread_backend import ThreadBackend
 
 from mien.describe.backoff import Backoff
-from mien.describe.engine import Reply, Request
-from mien.describe.fake import FakeEngine, FakeOptions
-from mien.describe.ray import worker_pool as crew_module
-from mien.describe.ray.worker_backend import Host, WorkerLostError
-from mien.describe.ray.worker_pool import Crew
-from mien.describe.retry import ask
+from mien.describe.engine import Request
+from mien.describe.ray import worker_pool
+from mien.describe.ray.worker_backend import WorkerLostError
+from mien.describe.ray.worker_pool import WorkerPool
+from mien.describe.retry import describe_with_retries
 from mien.errors import ClusterError, EngineError, MienError, WeightsError
 
-Make = Callable[..., tuple[Crew, "Yard"]]
-
-
-class Hand:
-    """A worker of the yard."""
-
-    def __init__(self) -> None:
-        self.gone = threading.Event()
-        self.at_once = self.most_at_once = 0
-
-
-class Yard(Host):
-    """Workers in threads. `deadly` and `hanging` subjects take theirs along; `starts` is called for each."""
-
-    def __init__(self, **options: Any) -> None:
-        self.deadly: set[str] = set(options.pop("deadly", ()))
-        self.hanging: set[str] = set(options.pop("hanging", ()))
-        self.starts: Callable[[int], None] = options.pop("starts", lambda number: None)
-        self.rooms = options.pop("rooms", 2)
-        self.engine = FakeEngine(FakeOptions(**options))
-        self.hands: list[Hand] = []
-        self.asked: list[list[str]] = []
-        self.lock = threading.Lock()
-        self.closed = threading.Event()
-
-    def open(self) -> None:
-        if not self.rooms:
-            raise ClusterError("there is no yard")
-
-    def room(self) -> int:
-        return int(self.rooms)
-
-    def start(self) -> Hand:
-        with self.lock:
-            self.hands.append(Hand())
-            return self.hands[-1]
-
-    def greet(self, worker: Hand, timeout: float) -> None:
-        if worker.gone.is_set():
-            raise WorkerLostError("died in its sleep")
-        self.starts(self.hands.index(worker))
-
-    def ask(self, worker: Hand, requests: Sequence[Request], timeout: float) -> Sequence[Reply | EngineError]:
-        ids = [request.subject_id for request in requests]
-        with self.lock:
-            self.asked.append(ids)
-            worker.at_once += 1
-            worker.most_at_once = max(worker.most_at_once, worker.at_once)
-        if self.deadly.intersection(ids):
-            worker.gone.set()
-        if self.hanging.intersection(ids) and not worker.gone.wait(timeout):
-            raise WorkerLostError("hangs", hung=True)
-        if worker.gone.wait(self.engine.options.delay):
-            raise WorkerLostError("died")
-        with self.lock:
-            worker.at_once -= 1
-        return self.engine.describe(requests)
-
-    def dismiss(self, worker: Hand) -> None:
-        worker.gone.set()
-
-    def close(self) -> None:
-        self.closed.set()
+Make = Callable[..., tuple[WorkerPool, ThreadBackend]]
 
 
 def requests(count: int, *, prefix: str = "s") -> list[Request]:
@@ -93,26 +31,26 @@ def requests(count: int, *, prefix: str = "s") -> list[Request]:
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """make(size=2, deadly=("s3",)): a crew that waits for nothing, and its yard; closed at the end."""
-    monkeypatch.setattr(Backoff, "pause", lambda self, failures: 0.001)
-    monkeypatch.setattr(crew_module, "_LOOK_AGAIN", 0.01)
-    made: list[Crew] = []
+    """make(size=2, deadly=("s3",)): a pool without pauses, and its backend; closed after the test."""
+    monkeypatch.setattr(Backoff, "pause", lambda self, num_failures: 0.001)
+    monkeypatch.setattr(worker_pool, "_CAPACITY_INTERVAL", 0.01)
+    pools: list[WorkerPool] = []
 
     def build(
-        *, size: int | None = 2, calls: int = 1, timeout: float = 0.1, **yard: Any
-    ) -> tuple[Crew, Yard]:
-        host = Yard(**yard)
-        made.append(Crew(host, size=size, calls=calls, timeout=timeout))
-        return made[-1], host
+        *, size: int | None = 2, calls: int = 1, timeout: float = 0.1, **options: Any
+    ) -> tuple[WorkerPool, ThreadBackend]:
+        backend = ThreadBackend(**options)
+        pools.append(WorkerPool(backend, size=size, calls=calls, timeout=timeout))
+        return pools[-1], backend
 
     yield build
-    for crew in made:
-        crew.close()
+    for pool in pools:
+        pool.close()
 
 
-def described(crew: Crew, batches: Sequence[Sequence[Request]], threads: int = 4) -> list[Any]:
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(crew.describe, batches))
+def describe_all(pool: WorkerPool, batches: Sequence[Sequence[Request]], threads: int = 4) -> list[Any]:
+    with ThreadPoolExecutor(threads) as executor:
+        return list(executor.map(pool.describe, batches))
 
 
 def in_batches(items: Sequence[Request], size: int = 4) -> list[Sequence[Request]]:
@@ -120,153 +58,155 @@ def in_batches(items: Sequence[Request], size: int = 4) -> list[Sequence[Request
 
 
 @pytest.mark.parametrize("calls", [1, 3])
-def test_replies_are_those_of_the_engine_in_order(make: Make, calls: int) -> None:
-    crew, yard = make(size=3, calls=calls, refuse=("s7",))
+def test_replies_equal_those_of_the_engine_in_order(make: Make, calls: int) -> None:
+    pool, backend = make(size=3, calls=calls, refuse=("s7",))
     batches = in_batches(requests(40))
-    found = described(crew, batches, threads=12)
-    assert [list(map(str, part)) for part in found] == [
-        list(map(str, yard.engine.describe(part))) for part in batches
+    replies = describe_all(pool, batches, threads=12)
+    assert [list(map(str, batch)) for batch in replies] == [
+        list(map(str, backend.engine.describe(batch))) for batch in batches
     ]
-    assert len(yard.hands) == 3
+    assert len(backend.workers) == 3
 
 
-def test_a_worker_has_no_more_at_once_than_its_engine_likes(make: Make) -> None:
-    crew, yard = make(size=1, calls=2, delay=0.01)
-    described(crew, in_batches(requests(24)), threads=6)
-    assert [hand.most_at_once for hand in yard.hands] == [2]
+def test_a_worker_gets_no_more_batches_at_once_than_calls_allow(make: Make) -> None:
+    pool, backend = make(size=1, calls=2, delay=0.01)
+    describe_all(pool, in_batches(requests(24)), threads=6)
+    assert [worker.max_running for worker in backend.workers] == [2]
 
 
-def test_workers_that_die_now_and_then_lose_nothing(make: Make) -> None:
-    crew, yard = make(size=3, delay=0.01)
-    over = threading.Event()
+def test_nothing_is_lost_when_workers_die_again_and_again(make: Make) -> None:
+    pool, backend = make(size=3, delay=0.01)
+    stop = threading.Event()
 
-    def reap() -> None:
-        while not over.wait(0.03):
-            yard.hands[-1].gone.set()
+    def kill() -> None:
+        while not stop.wait(0.03):
+            backend.workers[-1].is_dead.set()
 
-    reaper = threading.Thread(target=reap)
-    crew.open()
-    reaper.start()
+    killer = threading.Thread(target=kill)
+    pool.open()
+    killer.start()
     batches = in_batches(requests(200))
-    found = described(crew, batches)
-    over.set()
-    reaper.join()
-    assert found == [yard.engine.describe(part) for part in batches]
-    assert len(yard.hands) > 5
+    replies = describe_all(pool, batches)
+    stop.set()
+    killer.join()
+    assert replies == [backend.engine.describe(batch) for batch in batches]
+    assert len(backend.workers) > 5
 
 
 @pytest.mark.parametrize("calls", [1, 3])
-@pytest.mark.parametrize(("how", "losses"), [("deadly", 6), ("hanging", 3)])
-def test_one_poison_item_is_found_and_nothing_else_is_blamed(
-    make: Make, how: str, losses: int, calls: int
+@pytest.mark.parametrize(("failure", "num_losses"), [("deadly", 6), ("hanging", 3)])
+def test_one_poison_item_is_isolated_and_no_other_item_fails(
+    make: Make, failure: str, num_losses: int, calls: int
 ) -> None:
-    crew, _ = make(size=2, calls=calls, **{how: ("s5",)})
+    pool, _ = make(size=2, calls=calls, **{failure: ("s5",)})
     batches = in_batches(requests(32), 8)
-    with ThreadPoolExecutor(4) as pool:
-        outcomes = [one for part in pool.map(lambda batch: ask(crew, batch), batches) for one in part]  # type: ignore[arg-type]
-    failed = [number for number, one in enumerate(outcomes) if isinstance(one.result, EngineError)]
+    with ThreadPoolExecutor(4) as executor:
+        parts = executor.map(lambda batch: describe_with_retries(pool, batch), batches)  # type: ignore[arg-type]
+        outcomes = [outcome for part in parts for outcome in part]
+    failed = [number for number, outcome in enumerate(outcomes) if isinstance(outcome.result, EngineError)]
     assert failed == [5]
-    assert f"took {losses} workers down" in str(outcomes[5].result)
+    assert f"{num_losses} workers were lost on it" in str(outcomes[5].result)
     assert outcomes[5].engine_failed
 
 
-def test_a_worker_that_died_while_it_had_nothing_to_do_is_not_the_next_batch_s_doing(
+def test_the_next_batch_is_not_blamed_for_a_worker_that_died_while_idle(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew_module, "_QUIET", 0.0)
-    crew, yard = make(size=1)
+    monkeypatch.setattr(worker_pool, "_IDLE", 0.0)
+    pool, backend = make(size=1)
     for _ in range(4):
-        assert len(crew.describe(requests(3))) == 3
-        yard.hands[-1].gone.set()
-    assert len(yard.asked) == 4  # nobody dead was asked
-    assert len(yard.hands) == 4
+        assert pool.describe(requests(3)) == backend.engine.describe(requests(3))
+        backend.workers[-1].is_dead.set()
+    assert len(backend.calls) == 4  # no dead worker was called
+    assert len(backend.workers) == 4
 
 
 def test_a_batch_that_lost_its_worker_runs_alone_on_the_next(make: Make) -> None:
-    crew, yard = make(size=1, calls=4, deadly=("poison0",), delay=0.005)
+    pool, backend = make(size=1, calls=4, deadly=("poison0",), delay=0.005)
     batches = [*in_batches(requests(24)), requests(1, prefix="poison"), *in_batches(requests(24))]
-    with ThreadPoolExecutor(6) as pool:
-        futures = [pool.submit(crew.describe, batch) for batch in batches]
-    errors = [future.exception() for future in futures]
-    assert [str(error)[:22] for error in errors if error] == ["took 6 workers down; t"]
-    # With it died, at most, those that were there at its first time.
-    again = [ids for ids in yard.asked if "poison0" not in ids]
-    assert len(again) <= len(batches) - 1 + 3
+    with ThreadPoolExecutor(6) as executor:
+        futures = [executor.submit(pool.describe, batch) for batch in batches]
+    errors = [error for future in futures if (error := future.exception())]
+    assert [str(error) for error in errors] == ["6 workers were lost on it; the last one died"]
+    # At most the batches that ran next to it the first time died with it.
+    others = [ids for ids in backend.calls if "poison0" not in ids]
+    assert len(others) <= len(batches) - 1 + 3
 
 
-def test_new_room_is_used(make: Make) -> None:
-    crew, yard = make(size=None, rooms=1, delay=0.002)
-    crew.describe(requests(1))
-    assert crew.size == 1
-    yard.rooms = 3
-    while crew.num_live < 3:
-        crew.describe(requests(1))
-    assert crew.size == 3
+def test_new_capacity_is_used(make: Make) -> None:
+    pool, backend = make(size=None, capacity=1, delay=0.002)
+    pool.describe(requests(1))
+    assert pool.size == 1
+    backend.num_workers = 3
+    while pool.num_ready < 3:
+        pool.describe(requests(1))
+    assert pool.size == 3
 
 
-def test_a_worker_that_starts_at_the_third_try_is_waited_for(make: Make) -> None:
-    def starts(number: int) -> None:
+def test_a_worker_that_starts_at_the_third_attempt_is_waited_for(make: Make) -> None:
+    def on_start(number: int) -> None:
         if number < 2:
             raise WorkerLostError("died")
 
-    crew, yard = make(size=1, starts=starts)
-    assert len(crew.describe(requests(2))) == 2
-    assert len(yard.hands) == 3
+    pool, backend = make(size=1, on_start=on_start)
+    assert pool.describe(requests(2)) == backend.engine.describe(requests(2))
+    assert len(backend.workers) == 3
 
 
 @pytest.mark.parametrize(
-    ("raised", "kind", "said"),
+    ("raised", "kind", "message"),
     [
         (WorkerLostError("died of cold"), ClusterError, "no worker can start; the last one died of cold"),
         (WorkerLostError("hangs", hung=True), ClusterError, "no worker can start; the last one hangs"),
         (WeightsError("no model here"), WeightsError, "no model here"),
-        (ValueError("a defect"), ClusterError, "the cluster failed: ValueError: a defect"),
+        (ValueError("a bug"), ClusterError, "the cluster failed: ValueError: a bug"),
     ],
 )
-def test_when_nobody_can_start_everybody_hears_of_it(
-    make: Make, raised: Exception, kind: type[MienError], said: str
+def test_every_caller_gets_the_error_if_no_worker_can_start(
+    make: Make, raised: Exception, kind: type[MienError], message: str
 ) -> None:
-    def starts(number: int) -> None:
+    def on_start(number: int) -> None:
         raise raised
 
-    crew, _ = make(size=2, starts=starts)
-    with ThreadPoolExecutor(3) as pool:
-        errors = [pool.submit(crew.describe, requests(1)).exception() for _ in range(3)]
-    assert [(type(error), str(error)) for error in errors] == [(kind, said)] * 3
+    pool, _ = make(size=2, on_start=on_start)
+    with ThreadPoolExecutor(3) as executor:
+        errors = [executor.submit(pool.describe, requests(1)).exception() for _ in range(3)]
+    assert [(type(error), str(error)) for error in errors] == [(kind, message)] * 3
 
 
-def test_an_engine_that_kills_every_worker_ends_the_run_and_blames_no_item(make: Make) -> None:
-    crew, _ = make(size=2, deadly={f"s{number}" for number in range(64)})
-    with pytest.raises(ClusterError, match="workers in a row were lost without an answer; the last one died"):
-        ask(crew, requests(64))  # type: ignore[arg-type]
+def test_an_engine_that_kills_every_worker_ends_the_run_and_no_item_is_blamed(make: Make) -> None:
+    pool, _ = make(size=2, deadly={f"s{number}" for number in range(64)})
+    with pytest.raises(ClusterError, match="workers in a row were lost without a reply; the last one died"):
+        describe_with_retries(pool, requests(64))  # type: ignore[arg-type]
 
 
-def test_the_engine_s_own_failure_passes_and_the_worker_stays(make: Make) -> None:
-    crew, yard = make(size=1, poison=("s1",))
+def test_the_engines_own_failure_is_raised_and_the_worker_stays(make: Make) -> None:
+    pool, backend = make(size=1, poison=("s1",))
     for _ in range(3):
         with pytest.raises(EngineError, match="the batch failed"):
-            crew.describe(requests(2))
-    assert len(yard.hands) == 1
+            pool.describe(requests(2))
+    assert len(backend.workers) == 1
 
 
-def test_a_host_that_does_not_open_is_an_error_for_whoever_asks(make: Make) -> None:
-    crew, yard = make(rooms=0)
-    with pytest.raises(ClusterError, match="there is no yard"):
-        crew.open()
-    with pytest.raises(ClusterError, match="there is no yard"):
-        crew.describe(requests(1))
-    assert yard.closed.wait(5)
+def test_every_caller_gets_the_error_of_a_backend_that_does_not_open(make: Make) -> None:
+    pool, backend = make(capacity=0)
+    with pytest.raises(ClusterError, match="no worker fits"):
+        pool.open()
+    with pytest.raises(ClusterError, match="no worker fits"):
+        pool.describe(requests(1))
+    assert backend.is_closed.wait(5)
 
 
-def test_closing_ends_the_workers_and_whoever_waits(make: Make) -> None:
-    crew, yard = make(size=1, hanging=("s0",), timeout=60)
-    with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(crew.describe, requests(1)) for _ in range(2)]
-        while not yard.asked:
+def test_closing_stops_the_workers_and_fails_pending_calls(make: Make) -> None:
+    pool, backend = make(size=1, hanging=("s0",), timeout=60)
+    with ThreadPoolExecutor(2) as executor:
+        pending = [executor.submit(pool.describe, requests(1)) for _ in range(2)]
+        while not backend.calls:
             time.sleep(0.01)
-        crew.close()
-        assert {type(one.exception()) for one in waiting} == {ClusterError}
-    assert all(hand.gone.is_set() for hand in yard.hands)
-    assert yard.closed.is_set()
+        pool.close()
+        errors = [future.exception() for future in pending]
+    assert [(type(error), str(error)) for error in errors] == [(ClusterError, "the cluster was closed")] * 2
+    assert all(worker.is_dead.is_set() for worker in backend.workers)
+    assert backend.is_closed.is_set()
     with pytest.raises(ClusterError, match="was closed"):
-        crew.describe(requests(1))
+        pool.describe(requests(1))

@@ -15,7 +15,7 @@ from mien.describe.remote.engine import RemoteEngine
 from mien.errors import ConfigError, EngineError
 from mien.recipe import RunOptions
 
-QUICK = Backoff(base=0.001, cap=0.01, longest=0.02)
+QUICK = Backoff(base=0.001, cap=0.01, max_retry_after=0.02)
 ASKED = [Request(subject_id="s", images=(Image.new("RGB", (8, 8)),), prompt="How?")]
 
 

@@ -14,7 +14,7 @@ from mien.describe.backoff import Backoff
 from mien.describe.remote.endpoints import AllDownError, Endpoints
 from mien.describe.remote.protocol import ExchangeError, Kind
 
-QUICK = Backoff(base=0.001, cap=0.002, longest=0.002)
+QUICK = Backoff(base=0.001, cap=0.002, max_retry_after=0.002)
 
 
 def endpoints(count: int, *, concurrency: int = 8, patience: int = 2, backoff: Backoff = QUICK) -> Endpoints:
@@ -145,7 +145,7 @@ def test_one_that_may_come_back_is_what_is_told_of() -> None:
 
 def test_busy_is_left_alone_for_as_long_as_it_wants_and_gets_half_as_many() -> None:
     async def test() -> None:
-        servers = endpoints(2, backoff=Backoff(longest=100))
+        servers = endpoints(2, backoff=Backoff(max_retry_after=100))
         before = time.monotonic()
         url = await fail(servers, "busy", retry_after="60")
         [busy] = [endpoint for endpoint in servers.all if endpoint.url == url]

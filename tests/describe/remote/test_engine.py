@@ -22,7 +22,7 @@ from mien.digests import canonical_json
 from mien.errors import ConfigError, EngineError
 from mien.recipe import DescribeOptions, RunOptions
 
-QUICK = Backoff(base=0.001, cap=0.01, longest=0.02)
+QUICK = Backoff(base=0.001, cap=0.01, max_retry_after=0.02)
 
 
 @pytest.fixture(autouse=True)

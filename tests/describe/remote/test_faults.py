@@ -22,7 +22,7 @@ from mien.recipe import RunOptions
 from mien.types import Subject
 
 Make = Callable[..., list[Subject]]
-QUICK = Backoff(base=0.001, cap=0.01, longest=0.02)
+QUICK = Backoff(base=0.001, cap=0.01, max_retry_after=0.02)
 SLOW = ("hang", "slow drip")  # which end by our own patience
 
 

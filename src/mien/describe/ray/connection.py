@@ -198,7 +198,7 @@ def _redirect_output() -> None:
 
 @contextmanager
 def _preserve_signal_handlers() -> Iterator[None]:
-    """Ray installs a fault handler below Python's that ends the process at SIGTERM; this restores the old ones."""
+    """Restores the handlers that Ray replaces, below Python's, with one that ends the process at SIGTERM."""
     libc = ctypes.CDLL(None)
     saved = {
         number: ctypes.create_string_buffer(_SIGACTION_SIZE) for number in (signal.SIGINT, signal.SIGTERM)

@@ -14,7 +14,7 @@ from mien.describe.ray.connection import LOCAL, connection, map_errors, ray_libr
 from mien.describe.ray.worker import Worker, pack
 from mien.describe.ray.worker_backend import WorkerBackend, WorkerLostError
 from mien.errors import ClusterError, EngineError, MienError
-from mien.recipe.recipe import RunOptions
+from mien.recipe import RunOptions
 
 __all__ = ["RayBackend"]
 

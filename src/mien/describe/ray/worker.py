@@ -39,7 +39,7 @@ class Worker:
 
     @cached_property
     def _engine(self) -> tuple[Engine, threading.Semaphore]:
-        """The engine and a semaphore for its calls; the handshake creates both before calls run in parallel."""
+        """The engine and a semaphore for its calls, created by the handshake before calls run in parallel."""
         engine = self._open_engine()
         return engine, threading.Semaphore(engine.calls_at_once)
 

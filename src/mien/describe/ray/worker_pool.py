@@ -252,8 +252,9 @@ class WorkerPool:
         limit = _MAX_STARTS if isinstance(error, WorkerLostError) else _MAX_REFUSALS
         is_final = slot.num_failed_starts >= limit or getattr(error, "hung", False)
         if self.num_ready == 0 and is_final:
-            is_lost = isinstance(error, WorkerLostError)
-            self._fail(_cluster_error("no worker can start", error) if is_lost else error)
+            self._fail(
+                error if isinstance(error, MienError) else _cluster_error("no worker can start", error)
+            )
 
     def _take_job(self, slot: _Slot) -> tuple[Any, Job] | None:
         """A worker and its next batch; None if the worker is gone by then or the pool stops."""

@@ -137,7 +137,7 @@ class Endpoints:
             self._answered(endpoint, began)
             return
         now = time.monotonic()
-        asked = self._backoff.granted(trouble.retry_after)
+        asked = self._backoff.retry_after(trouble.retry_after)
         if asked is not None:
             endpoint.paused_until = max(endpoint.paused_until, now + asked)
         if began < endpoint.failed_at:
