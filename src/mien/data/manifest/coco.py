@@ -1,14 +1,11 @@
-"""COCO's JSON as rows of a manifest: a row for each annotated person.
+"""Reads COCO's JSON as manifest rows: one row per annotated person.
 
-In: a document with `images` and `annotations`. Out: rows, and how many annotations are left out and why.
-Knows nothing about pictures, or about what labels there are.
+An annotation's `bbox` is [left, top, width, height]. It may also have `labels`, `dimensions` or `valence`,
+`arousal`, `dominance`, and `split` (which its image may have instead); other keys are ignored. Crowds
+(`iscrowd`) and other categories than the requested ones are left out and counted. A subject's id is the
+annotation's id if that is text, else `file_name#id`.
 
-An annotation's `bbox` is [left, top, width, height]. It may carry `labels`, `dimensions` or `valence`,
-`arousal`, `dominance`, and `split` (or its image may); other keys are not looked at. Left out are crowds
-(`iscrowd`) and categories that were not asked for. A subject's id is the annotation's id if that is text,
-else `file_name#id`.
-
-The document is read whole once; its rows are then kept in the cache, by its content.
+The document is read into memory once; its rows are then cached on disk, keyed by its content.
 """
 
 from __future__ import annotations
@@ -17,9 +14,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mien.data.manifest.rows import Line, read_json
+from mien.data.manifest.readers import ManifestRow, read_json
 from mien.data.table_cache import Tables
 from mien.errors import ManifestError, nearest_hint
 from mien.types import DIMENSIONS, Problem
@@ -27,17 +24,23 @@ from mien.types import DIMENSIONS, Problem
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Coco"]
+__all__ = ["CocoReader"]
 
 _VERSION: Final = 1
-# What an annotation may say of its person, beside the box.
-_KEPT: Final = ("labels", "dimensions", "split", *DIMENSIONS)
-# A place, and either a row as JSON or a fault.
-Found = tuple[str, dict[str, Any] | None, str]
+# Keys that an annotation may have in addition to the box.
+_OPTIONAL_KEYS: Final = ("labels", "dimensions", "split", *DIMENSIONS)
 
 
-class Coco:
-    """The people of one COCO document; `left_out` counts the annotations that are no person of ours."""
+class _ParsedRow(NamedTuple):
+    """A location in the document, and either a row's cells or why there is none."""
+
+    location: str
+    cells: dict[str, Any] | None
+    error: str = ""
+
+
+class CocoReader:
+    """The people in one COCO document. `left_out` counts skipped annotations by reason."""
 
     def __init__(self, path: Path, *, categories: Sequence[str], cache: Path) -> None:
         self._path = path
@@ -51,11 +54,13 @@ class Coco:
         )
         self.left_out = {row["reason"]: row["count"] for row in self._tables.rows("left_out")}
 
-    def lines(self) -> Iterator[Line]:
+    def rows(self) -> Iterator[ManifestRow]:
         """The rows, in the document's order."""
-        for number, kept in enumerate(self._tables.rows("rows"), start=1):
-            row = None if kept["row"] is None else json.loads(kept["row"])
-            yield Line(file=self._path, place=kept["place"], number=number, row=row, fault=kept["fault"])
+        for number, stored in enumerate(self._tables.rows("rows"), start=1):
+            cells = None if stored["row"] is None else json.loads(stored["row"])
+            yield ManifestRow(
+                file=self._path, location=stored["place"], number=number, cells=cells, error=stored["fault"]
+            )
 
 
 def _parse(
@@ -68,15 +73,18 @@ def _parse(
         isinstance(document.get(key), list) for key in ("images", "annotations")
     ):
         raise ManifestError(
-            f"{path} is not as COCO's: it has no lists images and annotations",
-            hint="give such a document, an array of rows, or a .jsonl file",
+            f"{path} is not a COCO document: it has no lists images and annotations",
+            hint="use a COCO document, an array of rows, or a .jsonl file",
         )
     left_out: Counter[str] = Counter()
-    found = list(_people(document, _wanted(path, document, categories), left_out))
+    parsed = list(_parse_people(document, _category_ids(path, document, categories), left_out))
+    # The column names are those of version 1 of the cache.
     rows = {
-        "place": pa.array([place for place, _, _ in found], pa.string()),
-        "row": pa.array([None if row is None else json.dumps(row) for _, row, _ in found], pa.string()),
-        "fault": pa.array([fault for _, _, fault in found], pa.string()),
+        "place": pa.array([row.location for row in parsed], pa.string()),
+        "row": pa.array(
+            [None if row.cells is None else json.dumps(row.cells) for row in parsed], pa.string()
+        ),
+        "fault": pa.array([row.error for row in parsed], pa.string()),
     }
     reasons = {
         "reason": pa.array(list(left_out), pa.string()),
@@ -85,8 +93,8 @@ def _parse(
     return {"rows": pa.table(rows), "left_out": pa.table(reasons)}, []
 
 
-def _wanted(path: Path, document: Mapping[str, Any], names: Sequence[str]) -> frozenset[Any] | None:
-    """The ids of the categories asked for; None, which is all, where the document names no categories."""
+def _category_ids(path: Path, document: Mapping[str, Any], names: Sequence[str]) -> frozenset[Any] | None:
+    """The ids of the requested categories; None, meaning all, if the document lists no categories."""
     listed = [item for item in document.get("categories") or [] if isinstance(item, dict)]
     if not listed:
         return None
@@ -101,59 +109,63 @@ def _wanted(path: Path, document: Mapping[str, Any], names: Sequence[str]) -> fr
     return frozenset(item for item in ids if isinstance(item, int | str))
 
 
-def _people(
-    document: Mapping[str, Any], wanted: frozenset[Any] | None, left_out: Counter[str]
-) -> Iterator[Found]:
+def _parse_people(
+    document: Mapping[str, Any], category_ids: frozenset[Any] | None, left_out: Counter[str]
+) -> Iterator[_ParsedRow]:
     images: dict[Any, dict[str, Any]] = {}
     for number, image in enumerate(document["images"], start=1):
-        fault = _image_fault(image, images)
-        if fault:
-            yield f"image {number}", None, fault
+        error = _image_error(image, images)
+        if error:
+            yield _ParsedRow(f"image {number}", None, error)
         else:
             images[image["id"]] = image
     for number, annotation in enumerate(document["annotations"], start=1):
-        place = f"annotation {number}"
+        location = f"annotation {number}"
         if not isinstance(annotation, dict):
-            yield place, None, "not a JSON object"
+            yield _ParsedRow(location, None, "not a JSON object")
         elif annotation.get("iscrowd"):
             left_out["crowd"] += 1
-        elif wanted is not None and not _is_in(annotation.get("category_id"), wanted):
+        elif category_ids is not None and not _contains(category_ids, annotation.get("category_id")):
             left_out["other category"] += 1
         else:
-            yield _person(place, number, annotation, images)
+            yield _parse_person(location, number, annotation, images)
 
 
-def _image_fault(image: object, images: Mapping[Any, object]) -> str:
+def _image_error(image: object, images: Mapping[Any, object]) -> str:
     if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
-        return "no image with a file_name"
+        return "not an image with a file_name"
     if not isinstance(image.get("id"), int | str):
         return f"the id of {image['file_name']} is neither a number nor text"
-    return f"the image id {image['id']!r} stands there already" if image["id"] in images else ""
+    return f"the image id {image['id']!r} is used twice" if image["id"] in images else ""
 
 
-def _is_in(key: object, known: Mapping[Any, object] | frozenset[Any]) -> bool:
-    return isinstance(key, int | str) and key in known
+def _contains(keys: Mapping[Any, object] | frozenset[Any], key: object) -> bool:
+    """Membership, False for keys of other types, which may not be hashable."""
+    return isinstance(key, int | str) and key in keys
 
 
-def _person(
-    place: str, number: int, annotation: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]
-) -> Found:
+def _parse_person(
+    location: str, number: int, annotation: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]
+) -> _ParsedRow:
     key = annotation.get("image_id")
-    if not _is_in(key, images):
-        return place, None, f"image_id is {key!r}, and no image has that id"
+    if not _contains(images, key):
+        return _ParsedRow(location, None, f"image_id is {key!r}, but no image has that id")
     image = images[key]
     try:
         left, top, width, height = (float(edge) for edge in annotation.get("bbox") or ())
     except (TypeError, ValueError, OverflowError):
-        return place, None, f"bbox is {annotation.get('bbox')!r}, not [left, top, width, height]"
-    own = annotation.get("id", number)
-    row: dict[str, Any] = {
-        "id": own if isinstance(own, str) and own else f"{image['file_name']}#{own}",
+        return _ParsedRow(
+            location, None, f"bbox is {annotation.get('bbox')!r}, not [left, top, width, height]"
+        )
+    person_id = annotation.get("id", number)
+    is_text = isinstance(person_id, str) and person_id
+    cells: dict[str, Any] = {
+        "id": person_id if is_text else f"{image['file_name']}#{person_id}",
         "image": image["file_name"],
         "box": [left, top, left + width, top + height],
         "split": image.get("split"),
     }
-    row.update({name: annotation[name] for name in _KEPT if annotation.get(name) is not None})
+    cells.update({name: annotation[name] for name in _OPTIONAL_KEYS if annotation.get(name) is not None})
     if image.get("width") and image.get("height"):
-        row["size"] = [image["width"], image["height"]]
-    return place, row, ""
+        cells["size"] = [image["width"], image["height"]]
+    return _ParsedRow(location, cells)

@@ -35,7 +35,7 @@ from mien.data.manifest.coco import Coco
 from mien.data.manifest.embedded_images import Embedded
 from mien.data.manifest.hf_folder import HfFolder
 from mien.data.manifest.people import People, Row, picture_name
-from mien.data.manifest.rows import EXAMPLE, READERS, Line, array_rows, is_array, readable
+from mien.data.manifest.readers import EXAMPLE, READERS, Line, array_rows, is_array, readable
 from mien.digests import digest
 from mien.errors import ManifestError
 from mien.labels import LABEL_SETS, LabelSet, label_set
