@@ -174,7 +174,7 @@ def test_bad_rows_are_problems(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="holds no data set"):
+    with pytest.raises(ManifestError, match="contains no dataset"):
         _open(tmp_path, tmp_path)
     _save(tmp_path / "set", _table(ROWS))
     shard = tmp_path / "set" / "data-00000-of-00001.arrow"
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ManifestError):
         _open(tmp_path / "set", tmp_path)
     shard.unlink()
-    with pytest.raises(ManifestError, match=r"which .*state.json names"):
+    with pytest.raises(ManifestError, match=r"which .*state.json lists"):
         _open(tmp_path / "set", tmp_path)
     (tmp_path / "set" / "state.json").write_text("[]")
     with pytest.raises(ManifestError, match="_data_files"):

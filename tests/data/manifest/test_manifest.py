@@ -127,7 +127,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     [
         ('{"image": "1.jpg"', "row 1: not JSON"),
         ("[1]", "row 1: not a JSON object"),
-        ('{"image": "1.jpg"}\n{"labels": []}', "row 2: no image is named"),
+        ('{"image": "1.jpg"}\n{"labels": []}', "row 2: the row names no image"),
         ('{"image": "1.jpg", "lables": []}', "row 1: unknown column 'lables'"),
         ('{"image": "1.jpg", "labels": ["Piece"]}', "row 1: unknown label"),
         ('{"image": "1.jpg", "box": [5, 5, 1, 9]}', "row 1: box"),
@@ -135,7 +135,10 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         ('{"image": "1.jpg", "box": ["a", 5, 9, 9]}', "row 1: could not convert"),
         ('{"image": "1.jpg", "labels": {"Peace": 2}}', "row 1: label 'Peace'"),
         ('{"image": "1.jpg", "labels": ["Peace"], "valence": 0.5}', "row 1: dimensions"),
-        ('{"id": "x", "image": "1.jpg"}\n{"id": "x", "image": "2.jpg"}', "row 2: the id 'x' stands in row 1"),
+        (
+            '{"id": "x", "image": "1.jpg"}\n{"id": "x", "image": "2.jpg"}',
+            "row 2: the id 'x' is already used in row 1",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_row(tmp_path: Path, text: str, message: str) -> None:

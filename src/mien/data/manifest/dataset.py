@@ -1,28 +1,31 @@
-"""Any folder of photos or clips as a data set, by a file or folder that lists them.
+"""Your own images or clips as a dataset, listed in a file or folder.
 
-In: `data.root`, which is one of
-- a JSONL, CSV or Parquet file, or a JSON array, with a row a photo or a person (see below),
-- a JSON document as COCO's, with `images`, `annotations` and person boxes (see `coco`),
+`data.root` is one of:
+
+- a JSONL, CSV or Parquet file, or a JSON array, with one row per image or person (see below),
+- a COCO JSON document with `images`, `annotations` and person boxes (see `coco`),
 - a Hugging Face `datasets` folder, Arrow or Parquet (see `hf_folder`).
-Out: samples in the file's order, read as a stream. Knows nothing about what the pictures show; they are not
-opened here.
+
+Samples are streamed in the file's order. Images are not opened here.
 
 A row has `image` (a path relative to the file) and optionally `id`, `box` [left, top, right, bottom] in
-pixels, `labels` (names, or name to score), `dimensions` or `valence`/`arousal`/`dominance` in 0..1, `split`,
-and `size` [width, height], which is checked. `people` is a list of objects with `id`, `box`, `labels` and
-dimensions of their own. A row of a clip has `clip` (or an `image` that ends like one), and `frames` (a list),
-or `first_frame` and `last_frame`, over which `num_frames` are spread, or none of these, which is all of it;
-`box` is for all frames, `boxes` has one (or null) for each of `frames`, or for each frame of the range.
+pixels, `labels` (names, or scores by name), `dimensions` or `valence`/`arousal`/`dominance` in 0..1, `split`,
+and `size` [width, height], which audits check. `people` is a list of objects, each with its own `id`, `box`,
+`labels` and dimensions. A row of a clip has `clip` (or an `image` with a clip's suffix). To choose frames, it
+has `frames` (a list), or `first_frame` and `last_frame`, between which `num_frames` are spread; without
+either, they are spread over the whole clip. `box` applies to all frames; `boxes` has one box (or null) for
+each of `frames`, or for each frame of the range.
 
-In CSV, `box` is "left,top,right,bottom" and `labels` are "A|B"; every cell may also be JSON. A row without a
-split belongs to the split "all". A row that cannot be used is a problem; it is kept out or an error, as
-`data.skip_broken` says.
+In CSV, `box` is "left,top,right,bottom" and `labels` is "A|B"; every cell may also be JSON. A row without a
+split belongs to the split "all". An unusable row is a problem; `data.skip_broken` decides whether it is
+skipped or an error.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -31,11 +34,19 @@ from typing import Final
 from pydantic import Field
 
 from mien.data.dataset import Dataset, DatasetCard, Record
-from mien.data.manifest.coco import Coco
-from mien.data.manifest.embedded_images import Embedded
-from mien.data.manifest.hf_folder import HfFolder
-from mien.data.manifest.people import People, Row, picture_name
-from mien.data.manifest.readers import EXAMPLE, READERS, Line, array_rows, is_array, readable
+from mien.data.manifest.coco import CocoReader
+from mien.data.manifest.embedded_images import EmbeddedImages
+from mien.data.manifest.hf_folder import HfFolderReader
+from mien.data.manifest.readers import (
+    EXAMPLE,
+    READERS,
+    Cells,
+    ManifestRow,
+    is_json_array,
+    map_read_errors,
+    read_json_array,
+)
+from mien.data.manifest.row_parser import RowParser, image_name
 from mien.digests import digest
 from mien.errors import ManifestError
 from mien.labels import LABEL_SETS, LabelSet, label_set
@@ -46,62 +57,75 @@ __all__ = ["Manifest", "ManifestOptions"]
 
 log = logging.getLogger(__name__)
 
-_NO_SPLIT: Final = "all"
-_FORMS: Final = "a .jsonl, .csv, .parquet or .json file, or a Hugging Face datasets folder"
+_DEFAULT_SPLIT: Final = "all"
+_FORMATS: Final = "a .jsonl, .csv, .parquet or .json file, or a Hugging Face datasets folder"
 
 
 class ManifestOptions(Options):
     """`[data.options]` of a manifest.
 
-    `labels`: the names of a label set of one's own, in order; empty: that of `data.label_set`. `exclusive`:
-    exactly one of them holds. `images`: the folder that pictures' paths are relative to, itself relative to
-    the manifest's. `ignore`: columns that are not looked at. `num_frames`: how many of a clip are taken.
-    `categories`: those of a COCO document that count as people.
+    `labels`: a custom label set, in order; empty to use `data.label_set`. `exclusive`: exactly one label of
+    the custom set holds. `limit`: how many people to take from each split, for a trial run. `val_share`: the
+    share of the training images to hold out for validation, chosen by a hash of the file name. `images`: the
+    folder that image paths are relative to, itself relative to the manifest's folder. `ignore`: columns to
+    ignore. `num_frames`: how many frames to take of a clip. `categories`: the categories of a COCO document
+    that are people.
     """
 
     labels: tuple[str, ...] = ()
     exclusive: bool = False
-    limit: int | None = Field(default=None, gt=0)  # the first so many people of every split, for a trial run
-    val_share: float = Field(default=0.0, ge=0, lt=1)  # of train's pictures, told off by their name's hash
+    limit: int | None = Field(default=None, gt=0)
+    val_share: float = Field(default=0.0, ge=0, lt=1)
     images: Path = Path()
     ignore: tuple[str, ...] = ()
     num_frames: int = Field(default=8, gt=0)
     categories: tuple[str, ...] = Field(default=("person",), min_length=1)
 
 
-class Manifest(Dataset):
-    """Photos and clips of the user's own; `data.root` is the file or folder that lists them.
+@dataclass(frozen=True, slots=True)
+class _RowProblems:
+    """Problems with the split of their row (None if unknown), and the people whose id repeats another's.
 
-    With `val_share`, and no "val" in the file, a lot that depends on the picture's name alone (on its bytes,
-    where they are in the table) moves that share of train to val: people of one photo stay together, and
-    rows added later move nobody.
+    `repeated`: (row number, location of the person).
+    """
+
+    problems: tuple[tuple[str | None, Problem], ...]
+    repeated: frozenset[tuple[int, str]]
+
+
+class Manifest(Dataset):
+    """Your own photos and clips; `data.root` is the file or folder that lists them.
+
+    `val_share` applies only if the file has no split "val". It moves that share of the training images to
+    "val", chosen by a hash of the image's name (of its bytes, if they are embedded). So people in one image
+    stay together, and adding rows moves no one else.
     """
 
     card = DatasetCard(
         name="manifest",
-        title="photos listed in a file of the user's own",
-        license="the user's",
+        title="photos listed in your own file",
+        license="yours",
         homepage="",
-        task="whatever its labels say",
+        task="defined by your labels",
     )
 
     def __init__(self, options: DataOptions, cache: Path) -> None:
         super().__init__(options, cache)
         self._options = ManifestOptions.parse(options.options, where="[data.options] of manifest")
         if options.root is None:
-            raise ManifestError("no manifest is named", hint=f"set data.root to {_FORMS}")
+            raise ManifestError("no manifest is named", hint=f"set data.root to {_FORMATS}")
         self._path = options.root
-        self._label_set = _label_set(options.label_set, self._options)
-        self._read = _reader(self._path, self._options, cache)
+        self._label_set = _resolve_label_set(options.label_set, self._options)
+        self._read = _select_reader(self._path, self._options, cache)
         folder = self._path if self._path.is_dir() else self._path.parent
-        self._people = People(
+        self._parser = RowParser(
             label_set=self._label_set,
             folder=folder / self._options.images,
-            embedded=Embedded(cache / "pictures"),
+            embedded=EmbeddedImages(cache / "pictures"),
             num_frames=self._options.num_frames,
             ignore=frozenset(self._options.ignore),
         )
-        self._val_share, self._splits = self._survey()
+        self._val_share, self._splits = self._find_splits()
 
     @property
     def label_set(self) -> LabelSet:
@@ -112,105 +136,102 @@ class Manifest(Dataset):
         return self._splits
 
     def problems(self) -> Sequence[Problem]:
-        return [problem for _, problem in self._found[0]]
+        return [problem for _, problem in self._row_problems.problems]
 
     def unusable_rows(self, split: str) -> Sequence[Problem]:
-        """A row that cannot be made out may have been of any split."""
-        return [problem for own, problem in self._found[0] if own in (split, None)]
+        """Includes rows that cannot be parsed, because they may belong to any split."""
+        return [problem for own, problem in self._row_problems.problems if own in (split, None)]
 
     def _records(self, split: str) -> Iterator[Record]:
-        repeated = self._found[1]
-        people = (
-            found
-            for line in self._lines()
-            if line.row is not None and self._split(line.row) == split
-            for place, found in self._people.read(line, split)
-            if isinstance(found, Record) and (line.number, place) not in repeated
+        repeated = self._row_problems.repeated
+        records = (
+            result
+            for row in self._rows()
+            if row.cells is not None and self._split(row.cells) == split
+            for location, result in self._parser.parse(row, split)
+            if isinstance(result, Record) and (row.number, location) not in repeated
         )
-        return islice(people, self._options.limit)
+        return islice(records, self._options.limit)
 
-    def _survey(self) -> tuple[float, tuple[str, ...]]:
-        """The share of val that is to be told off, and the splits in the order they first occur."""
+    def _find_splits(self) -> tuple[float, tuple[str, ...]]:
+        """The share of images to hold out for validation, and the splits in order of first occurrence."""
         share, is_empty = self._options.val_share, True
-        own: dict[str, None] = {}
-        told_off: dict[str, None] = {}
-        for line in self._lines():
+        in_file: dict[str, None] = {}
+        with_holdout: dict[str, None] = {}
+        for row in self._rows():
             is_empty = False
-            if line.row is not None:
-                own[_own_split(line.row)] = None
-                told_off[_split(line.row, share)] = None
+            if row.cells is not None:
+                in_file[_split_in_file(row.cells)] = None
+                with_holdout[_assign_split(row.cells, share)] = None
         if is_empty:
             raise ManifestError(f"{self._path} has no rows", hint=EXAMPLE)
-        if share and "val" not in own:
-            return share, tuple(told_off)
-        return 0.0, tuple(own) or (_NO_SPLIT,)
+        if share and "val" not in in_file:
+            return share, tuple(with_holdout)
+        return 0.0, tuple(in_file) or (_DEFAULT_SPLIT,)
 
     @cached_property
-    def _found(self) -> tuple[list[tuple[str | None, Problem]], frozenset[tuple[int, str]]]:
-        """The problems with the split of their row, and the people whose id was somebody's before."""
+    def _row_problems(self) -> _RowProblems:
         problems: list[tuple[str | None, Problem]] = []
-        places: dict[str, str] = {}
+        first_locations: dict[str, str] = {}
         repeated = set()
-        for line in self._lines():
-            split = None if line.row is None else self._split(line.row)
-            for place, found in self._people.read(line, split or _NO_SPLIT):
-                if isinstance(found, Problem):
-                    problems.append((split, found))
+        for row in self._rows():
+            split = None if row.cells is None else self._split(row.cells)
+            for location, result in self._parser.parse(row, split or _DEFAULT_SPLIT):
+                if isinstance(result, Problem):
+                    problems.append((split, result))
                     continue
-                name = found.sample.subject.id
-                if name in places:
-                    file, message = (
-                        f"{line.file}, {place}",
-                        f"the id {name!r} stands in {places[name]} already",
-                    )
-                    problems.append((split, Problem(kind="repeated_id", file=file, message=message)))
-                    repeated.add((line.number, place))
-                places.setdefault(name, place)
-        return problems, frozenset(repeated)
+                subject_id = result.sample.subject.id
+                if subject_id in first_locations:
+                    message = f"the id {subject_id!r} is already used in {first_locations[subject_id]}"
+                    problem = Problem(kind="repeated_id", file=f"{row.file}, {location}", message=message)
+                    problems.append((split, problem))
+                    repeated.add((row.number, location))
+                first_locations.setdefault(subject_id, location)
+        return _RowProblems(tuple(problems), frozenset(repeated))
 
-    def _lines(self) -> Iterator[Line]:
-        return readable(self._path, self._read())
+    def _rows(self) -> Iterator[ManifestRow]:
+        return map_read_errors(self._path, self._read())
 
-    def _split(self, row: Row) -> str:
-        return _split(row, self._val_share)
+    def _split(self, cells: Cells) -> str:
+        return _assign_split(cells, self._val_share)
 
 
-def _label_set(name: str, options: ManifestOptions) -> LabelSet:
-    """Labels of one's own never go by the name of a known set."""
+def _resolve_label_set(name: str, options: ManifestOptions) -> LabelSet:
+    """Custom labels never use the name of a built-in set."""
     if not options.labels:
         return label_set(name)
     own = "own" if name in LABEL_SETS else name
     return LabelSet(name=own, labels=options.labels, exclusive=options.exclusive)
 
 
-def _reader(path: Path, options: ManifestOptions, cache: Path) -> Callable[[], Iterator[Line]]:
-    """What reads the rows, each time it is called, from whatever the path is."""
+def _select_reader(path: Path, options: ManifestOptions, cache: Path) -> Callable[[], Iterator[ManifestRow]]:
+    """A function that reads the rows from the start each time it is called."""
     if path.is_dir():
-        return HfFolder(path).lines
+        return HfFolderReader(path).rows
     if not path.is_file():
-        raise ManifestError(f"no manifest at {path}", hint=f"set data.root to {_FORMS}")
+        raise ManifestError(f"no manifest at {path}", hint=f"set data.root to {_FORMATS}")
     suffix = path.suffix.lower()
-    if suffix == ".json" and not is_array(path):
-        coco = Coco(path, categories=options.categories, cache=cache)
+    if suffix == ".json" and not is_json_array(path):
+        coco = CocoReader(path, categories=options.categories, cache=cache)
         for reason, count in coco.left_out.items():
             log.warning("%s: %d annotations are left out: %s", path, count, reason)
-        return coco.lines
-    readers = {**READERS, ".json": array_rows}
+        return coco.rows
+    readers = {**READERS, ".json": read_json_array}
     if suffix not in readers:
         raise ManifestError(
-            f"{path} is no manifest: its ending is {suffix!r}", hint=f"use one of {', '.join(readers)}"
+            f"{path} is not a manifest: its suffix is {suffix!r}", hint=f"use one of {', '.join(readers)}"
         )
     read = readers[suffix]
     return lambda: read(path)
 
 
-def _own_split(row: Row) -> str:
-    return str(row.get("split") or _NO_SPLIT)
+def _split_in_file(cells: Cells) -> str:
+    return str(cells.get("split") or _DEFAULT_SPLIT)
 
 
-def _split(row: Row, val_share: float) -> str:
-    split = _own_split(row)
+def _assign_split(cells: Cells, val_share: float) -> str:
+    split = _split_in_file(cells)
     if split != "train" or not val_share:
         return split
-    lot = int(digest(picture_name(row))[:8], 16) / 16**8
-    return "val" if lot < val_share else split
+    rank = int(digest(image_name(cells))[:8], 16) / 16**8
+    return "val" if rank < val_share else split

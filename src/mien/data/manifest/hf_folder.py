@@ -153,9 +153,7 @@ def _arrow_batches(source: pyarrow.MemoryMappedFile) -> Iterator[pyarrow.RecordB
 
 
 def _manifest_cells(cells: Cells, shard: _Shard) -> dict[str, Any]:
-    converted = {
-        name: _with_class_names(value, shard.class_names.get(name)) for name, value in cells.items()
-    }
+    converted = {name: _with_class_names(value, shard.class_names.get(name)) for name, value in cells.items()}
     if "label" in converted and "labels" not in converted:
         converted["labels"] = converted.pop("label")
     if isinstance(converted.get("labels"), str):

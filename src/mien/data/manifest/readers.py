@@ -134,7 +134,11 @@ def read_json_array(path: Path) -> Iterator[ManifestRow]:
 
 
 def _json_row(path: Path, number: int, value: object) -> ManifestRow:
-    return _row(path, number, value) if isinstance(value, dict) else _row(path, number, error="not a JSON object")
+    return (
+        _row(path, number, value)
+        if isinstance(value, dict)
+        else _row(path, number, error="not a JSON object")
+    )
 
 
 def _row(path: Path, number: int, cells: Cells | None = None, *, error: str = "") -> ManifestRow:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -198,7 +198,9 @@ class RowParser:
         labels, dimensions = _parse_labels(cells.get("labels")), _parse_dimensions(cells)
         if labels is None:
             if dimensions is not None:
-                raise _RowError("no_label", "the row has dimensions but no labels; labels may be an empty list")
+                raise _RowError(
+                    "no_label", "the row has dimensions but no labels; labels may be an empty list"
+                )
             return None
         for name in labels:
             if name not in self._label_set.labels:
@@ -229,7 +231,7 @@ def image_name(cells: Cells) -> str:
 
 
 def _from_export(cells: dict[str, Any]) -> dict[str, Any]:
-    """Converts a line that `mien data export` wrote, with its lists of images and frames, to manifest cells."""
+    """Converts a line that `mien data export` wrote, with lists of images and frames, to manifest cells."""
     images, frames, boxes = (cells.pop(name, None) for name in ("images", "frames", "boxes"))
     if not isinstance(images, list) or len(set(map(str, images))) != 1:
         raise _RowError("bad_row", "images must name one image, or the same clip for each frame")
