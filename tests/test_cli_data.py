@@ -107,7 +107,7 @@ def test_the_doctor_is_0_for_a_whole_copy_and_4_else(emotic: Path, tmp_path: Pat
     lacking = run(capsys, "doctor", "emotic", "--root", tmp_path / "nowhere", code=4)
     assert not lacking["ready"]
     assert lacking["access"]
-    assert lacking["licence"]
+    assert lacking["license"]
     inside = run(capsys, "doctor", "emotic", "--root", emotic / "emotic", code=4)
     assert str(emotic) in " ".join(inside["advice"])
     assert run(capsys, "doctor", "emotic", "--root", emotic)["ready"]
@@ -141,4 +141,4 @@ def test_people_read_tables_and_verdicts(emotic: Path, capsys: Capture) -> None:
     assert main(["data", "verify", "emotic", "--root", str(emotic)]) == 0
     assert "no problems" in capsys.readouterr().out
     main(["doctor", "emotic", "--root", str(emotic)])
-    assert "Licence" in capsys.readouterr().out
+    assert "License" in capsys.readouterr().out

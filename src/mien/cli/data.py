@@ -147,13 +147,14 @@ def dedup(
     from mien.data.audit.near_duplicate_splits import write_split_file
 
     console = make_console(as_json)
-    table = write_split_file(
+    changes = write_split_file(
         _dataset(what, root, options, overrides),
         out,
         workers=workers,
         drop_copies=drop_copies,
         on_progress=console.checking,
     )
+    table = changes.to_json()
     console.result(table, table)
 
 
@@ -188,14 +189,15 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what of a data set is there, what is missing, where to ask for it, what its licence allows."""
+    from mien.cli.render_diagnosis import render_diagnosis
     from mien.data.audit.doctor import diagnose
 
     chosen = _described(name, root, options, None).data
     diagnosis = diagnose(name, root, cache=cache_folder(), options=chosen.options)
     make_console(as_json).result(diagnosis.to_json(), None)
     if not as_json:
-        typer.echo(diagnosis.show())
-    if not diagnosis.ready:
+        typer.echo(render_diagnosis(diagnosis))
+    if not diagnosis.is_ready:
         first = next(iter(diagnosis.advice), "see what it says above")
         raise DataError(f"this copy of {name} is not ready", hint=first)
 

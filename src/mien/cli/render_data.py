@@ -43,8 +43,9 @@ def show_summary(summary: Summary) -> str:
     ]
     for split in summary.splits:
         lines.append(
-            f"{split.split:8}{split.images:9d}{split.subjects:10d}{_number(split.labels_per_subject, 2):>13}"
-            f"{_number(split.chance_map, 3):>12}{split.with_dimensions:10d}"
+            f"{split.split:8}{split.num_images:9d}{split.num_subjects:10d}"
+            f"{_number(split.labels_per_subject, 2):>13}{_number(split.chance_map, 3):>12}"
+            f"{split.num_with_dimensions:10d}"
         )
     if len(summary.splits) > 1:
         lines.append("Chance differs between splits: compare scores within one split only.")

@@ -49,7 +49,7 @@ def test_the_published_example() -> None:
     # Fleiss (1971): the kappa of all categories is the mean of each one's, weighted by p (1 - p).
     kappas = [found.kappa[grade] for grade in _GRADES.labels]
     assert np.dot(weights, np.array(kappas, dtype=float)) / weights.sum() == pytest.approx(0.210, abs=5e-4)
-    assert found.subjects == 10
+    assert found.num_subjects == 10
 
 
 def test_perfect_agreement_is_one_and_a_constant_answer_is_not_defined() -> None:
@@ -76,7 +76,7 @@ def test_answers_at_random_agree_about_as_chance_would() -> None:
     assert all(value == pytest.approx(0, abs=0.03) for value in found.kappa.values())
     assert all(item.alpha == pytest.approx(0, abs=0.03) for item in found.dimensions.values())
     # Two values drawn from 1..10 lie (10 - 1/10) / 3 steps apart on average.
-    assert found.dimensions["valence"].difference == pytest.approx(0.33, abs=0.01)
+    assert found.dimensions["valence"].mean_difference == pytest.approx(0.33, abs=0.01)
 
 
 _VALUES = st.lists(st.lists(st.integers(1, 10), min_size=2, max_size=5), min_size=1, max_size=6)
@@ -97,7 +97,7 @@ def test_alpha_is_what_its_definition_says(subjects: list[list[int]]) -> None:
     else:
         assert found["valence"].alpha is None
     assert found["arousal"].alpha is None
-    assert found["arousal"].difference == 0
+    assert found["arousal"].mean_difference == 0
 
 
 @given(
@@ -112,15 +112,15 @@ def test_kappa_is_what_its_definition_says(subjects: list[list[bool]], rest: lis
     by_chance = share**2 + (1 - share) ** 2
     expected = None if by_chance == 1 else (np.mean(pairs) - by_chance) / (1 - by_chance)
     assert found.kappa["calm"] == (None if expected is None else pytest.approx(expected, abs=1e-9))
-    assert found.subjects == len(subjects)  # one opinion is no agreement
+    assert found.num_subjects == len(subjects)  # one opinion is no agreement
 
 
 def test_annotators_who_gave_no_values_are_left_out_of_them() -> None:
     both = [_said(values=(0.2, 0.2, 0.2)), _said(), _said(values=(0.6, 0.2, 0.2))]
     found = split_agreement("test", iter([both, [_said(), _said()]]), MOODS)
-    assert found.subjects == 2
-    assert found.dimensions["valence"].subjects == 1
-    assert found.dimensions["valence"].difference == pytest.approx(0.4)
+    assert found.num_subjects == 2
+    assert found.dimensions["valence"].num_subjects == 1
+    assert found.dimensions["valence"].mean_difference == pytest.approx(0.4)
     assert found.to_json()["kappa"]["calm"] is None
 
 

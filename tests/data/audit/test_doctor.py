@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from tests.factories.datasets import MOODS, person
 
+from mien.cli.render_diagnosis import render_diagnosis
 from mien.data.audit import doctor
-from mien.data.audit.doctor import Diagnosis, diagnose
+from mien.data.audit.doctor import Diagnosis, SubjectCount, diagnose
 from mien.data.dataset import Component, Dataset, DatasetCard, Record
 from mien.errors import DataError, UnknownNameError
 from mien.labels import LabelSet
@@ -86,34 +87,37 @@ def _examine(root: Path | None, cache: Path) -> Diagnosis:
     found = diagnose(NAME, root, cache=cache)
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert document["schema"] == 1
-    assert document["ready"] == found.ready
+    assert document["ready"] == found.is_ready
     for text in (found.card.license, found.card.access, *found.advice):
-        assert text in found.show()
+        assert text in render_diagnosis(found)
     return found
 
 
 def test_a_good_copy_is_ready(tmp_path: Path) -> None:
     found = _examine(_fill(tmp_path / "set"), tmp_path)
-    assert found.ready
-    assert [part.found for part in found.parts] == [1, 2, 0]
-    assert found.people == {"train": (2, 2), "test": (None, 5)}
+    assert found.is_ready
+    assert [status.num_found for status in found.components] == [1, 2, 0]
+    assert found.num_subjects == {
+        "train": SubjectCount(found=2, published=2),
+        "test": SubjectCount(found=None, published=5),
+    }
     (advice,) = found.advice
-    assert "test has 0 people and not 5" in advice
+    assert "test has 0 people instead of 5" in advice
 
 
 def test_missing_pictures_are_counted(tmp_path: Path) -> None:
     found = _examine(_fill(tmp_path / "set", people="a b c", pictures=["a"]), tmp_path)
-    assert not found.ready
+    assert not found.is_ready
     assert found.to_json()["problems"] == {"missing": 2}
-    assert "2 problems" in found.show()
+    assert "2 problems" in render_diagnosis(found)
 
 
 def test_a_missing_part_is_named_with_where_to_ask_for_it(tmp_path: Path) -> None:
     found = _examine(_fill(tmp_path / "set", pictures=[]), tmp_path)
-    assert not found.ready
+    assert not found.is_ready
     assert found.suggested_root is None
     assert "Missing: the pictures. How to get it: write to its makers." in found.advice
-    assert "- the pictures: not found (pictures/*.png)" in found.show()
+    assert "- the pictures: not found (pictures/*.png)" in render_diagnosis(found)
 
 
 @pytest.mark.parametrize("given", [".", "outer", "outer/set/pictures", "outer/set/pictures/deep"])
@@ -135,7 +139,7 @@ def test_a_path_that_is_misspelt_at_its_end_is_set_right(tmp_path: Path) -> None
 @pytest.mark.parametrize("root", [None, Path("no/such/place"), Path("nul\0byte")])
 def test_no_root_is_a_diagnosis(tmp_path: Path, root: Path | None) -> None:
     found = _examine(root, tmp_path)
-    assert not found.ready
+    assert not found.is_ready
     assert found.to_json()["root_exists"] is False
     assert found.advice
 
@@ -144,7 +148,7 @@ def test_a_root_that_is_a_file_is_a_diagnosis(tmp_path: Path) -> None:
     file = tmp_path / "people.txt"
     file.write_text("a")
     found = _examine(file, tmp_path)
-    assert [part.found for part in found.parts] == [1, 0, 0]
+    assert [status.num_found for status in found.components] == [1, 0, 0]
     assert found.error
 
 
@@ -158,10 +162,10 @@ def test_a_folder_that_may_not_be_listed_is_a_diagnosis(tmp_path: Path) -> None:
 
 
 def test_a_library_that_does_not_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_ALL_NEED", {"no_such_library.part": "everything"})
+    monkeypatch.setattr(doctor, "_COMMON_LIBRARIES", {"no_such_library.part": "everything"})
     found = _examine(_fill(tmp_path / "set"), tmp_path)
-    assert not found.ready
-    assert "pip install no_such_library" in found.show()
+    assert not found.is_ready
+    assert "pip install no_such_library" in render_diagnosis(found)
 
 
 def test_a_copy_of_a_real_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,12 +173,12 @@ def test_a_copy_of_a_real_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     root = tmp_path / "emotic copy"
     write(root, train=5, val=2, test=3, seed=1)
     found = diagnose("emotic", root, cache=tmp_path / "cache")
-    assert found.ready
-    assert any("not the whole official data set" in text for text in found.advice)
+    assert found.is_ready
+    assert any("not the complete official dataset" in text for text in found.advice)
     assert diagnose("emotic", tmp_path, cache=tmp_path / "cache").suggested_root == root
     shutil.rmtree(root / "emotic" / "mscoco")
     spoiled = diagnose("emotic", root, cache=tmp_path / "cache")
-    assert spoiled.lacking == ("pictures of mscoco",)
+    assert spoiled.missing_components == ("pictures of mscoco",)
     assert spoiled.to_json()["problems"].keys() == {"missing"}
 
 

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from mien.data.audit import fingerprints
-from mien.data.audit.fingerprints import ImageInfo, ImageProblem, inspect_image
+from mien.data.audit import image_info
+from mien.data.audit.fingerprints import compute_fingerprint
+from mien.data.audit.image_info import ImageInfo, ImageProblem, inspect_image
 
 Paint = Callable[..., Path]
 
@@ -46,16 +47,16 @@ def test_a_whole_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     _scene().save(path)
     found = _seen(path)
-    assert (found.size, found.stored, found.mode) == ((320, 240), (320, 240), "RGB")
+    assert (found.size, found.stored_size, found.mode) == ((320, 240), (320, 240), "RGB")
     assert found.fingerprint.digest == hashlib.sha256(path.read_bytes()).digest()
-    assert found.fingerprint.thumb is not None
-    assert len(found.fingerprint.thumb) == 256
+    assert found.fingerprint.thumbnail is not None
+    assert len(found.fingerprint.thumbnail) == 256
 
 
 def test_the_hash_is_that_of_the_library() -> None:
     for seed in range(200):
         square = _scene((32, 32), seed).convert("L")
-        found = fingerprints.fingerprint(square, b"")
+        found = compute_fingerprint(square, b"")
         assert found.hash == int(str(imagehash.phash(square)), 16)
 
 
@@ -107,7 +108,7 @@ def test_a_damaged_stream_is_unreadable(tmp_path: Path) -> None:
 def test_too_large_is_told_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(_encoded("JPEG"))
-    monkeypatch.setattr(fingerprints, "MAX_PIXELS", 320 * 240 - 1)
+    monkeypatch.setattr(image_info, "MAX_PIXELS", 320 * 240 - 1)
     assert _flaw(path).kind == "too_large"
 
 
@@ -138,7 +139,7 @@ def test_a_turned_picture_is_seen_upright(tmp_path: Path, turn: int) -> None:
         expected.save(upright, exif=b"")
     first, second = _seen(upright), _seen(turned)
     assert second.size == expected.size
-    assert second.stored == (320, 240)
+    assert second.stored_size == (320, 240)
     assert first.fingerprint.hash is not None
     assert second.fingerprint.hash is not None
     assert (first.fingerprint.hash ^ second.fingerprint.hash).bit_count() <= 4
@@ -152,7 +153,7 @@ def _exif(turn: int) -> Image.Exif:
 
 def test_a_plain_surface_has_no_features(paint: Paint) -> None:
     found = _seen(paint("a.png", color=(10, 200, 90))).fingerprint
-    assert (found.hash, found.thumb) == (None, None)
+    assert (found.hash, found.thumbnail) == (None, None)
 
 
 @pytest.mark.parametrize("size", [(250, 187), (203, 149), (401, 97)], ids=str)
@@ -160,7 +161,7 @@ def test_a_jpeg_decoded_small_is_the_picture_to_its_edges(tmp_path: Path, size: 
     thumbs = []
     for name in ("a.jpg", "a.png"):
         _scene(size).save(tmp_path / name, quality=95)
-        thumb = _seen(tmp_path / name).fingerprint.thumb
+        thumb = _seen(tmp_path / name).fingerprint.thumbnail
         assert thumb is not None
         thumbs.append(np.frombuffer(thumb, np.uint8).astype(int))
     assert np.abs(thumbs[0] - thumbs[1]).max() <= 6

@@ -119,14 +119,14 @@ def test_by_the_split_file_nothing_is_on_two_sides(tmp_path: Path) -> None:
     before = verify(dataset)
     assert len([problem for problem in before.problems if problem.kind in across]) == 24
     out = tmp_path / "splits.jsonl"
-    told = write_split_file(dataset, out)
+    changes = write_split_file(dataset, out)
     anew = open_dataset(options.model_copy(update={"split_file": out}), cache=tmp_path / "cache")
     after = verify(anew)
     assert [problem for problem in after.problems if problem.kind in across] == []
     assert after.num_images == before.num_images
-    assert told == {
+    assert changes.to_json() == {
         "subjects": before.num_subjects,
-        "groups_alike": 24,
+        "near_duplicate_groups": 24,
         "groups_across_splits": 24,
         "moved": {"test to train": 24},
         "left_out": 0,

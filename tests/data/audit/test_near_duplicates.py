@@ -13,7 +13,8 @@ from tests.shared_data import shared
 
 from mien.data.audit import fingerprint_cache
 from mien.data.audit import near_duplicates as duplicates
-from mien.data.audit.fingerprints import Fingerprint, ImageInfo, fingerprint, gray_square, inspect_image
+from mien.data.audit.fingerprints import Fingerprint, compute_fingerprint, gray_square
+from mien.data.audit.image_info import ImageInfo, inspect_image
 from mien.data.audit.near_duplicates import (
     MAX_BITS,
     group_exact_duplicates,
@@ -72,7 +73,7 @@ def test_copies_of_photographs_are_found_and_photographs_are_told_apart(tmp_path
 
 
 def test_different_scenes_are_not_alike() -> None:
-    prints = [fingerprint(gray_square(_scene(index)), index.to_bytes(32)) for index in range(400)]
+    prints = [compute_fingerprint(gray_square(_scene(index)), index.to_bytes(32)) for index in range(400)]
     assert group_near_duplicates(prints) == list(range(400))
 
 

@@ -15,8 +15,7 @@ from tests.factories.datasets import MOODS, MadeUp, person
 from tests.shared_data import shared
 
 from mien.data import open_dataset
-from mien.data.audit.summary import summarize
-from mien.data.audit.tally import SIDES, Spread
+from mien.data.audit.summary import BOX_SIDES, DimensionStatistics, summarize
 from mien.evaluate.metrics.table import POSITIVE, chance
 from mien.labels import CAERS
 from mien.recipe import DataOptions
@@ -47,9 +46,9 @@ def test_a_small_set_is_counted_as_by_hand(tmp_path: Path, paint: Callable[..., 
         }
     }
     (part,) = found.splits
-    assert (part.unlabelled, part.boxless) == (1, 1)
+    assert (part.num_unlabeled, part.num_without_box) == (1, 1)
     assert part.positives == {"calm": 2, "glad": 1, "sour": 0}
-    assert part.together == ((2, 1, 0), (1, 1, 0), (0, 0, 0))
+    assert part.cooccurrence == ((2, 1, 0), (1, 1, 0), (0, 0, 0))
     assert part.attributes == {"age": {"Adult": 2, "Kid": 1}}
     assert part.dimensions["valence"].mean == pytest.approx(0.5)
     assert (part.dimensions["valence"].low, part.dimensions["valence"].high) == (0.3, 0.7)
@@ -84,7 +83,7 @@ def test_chance_is_the_metrics_own(tmp_path_factory: pytest.TempPathFactory, row
         assert part.chance_map is None
     assert part.labels_per_subject == pytest.approx((targets >= POSITIVE).sum(axis=1).mean())
     truth = (targets >= POSITIVE).astype(int)
-    assert np.array_equal(part.together, truth.T @ truth)
+    assert np.array_equal(part.cooccurrence, truth.T @ truth)
 
 
 def test_of_an_exclusive_set_the_most_frequent_label_is_the_chance(tmp_path: Path) -> None:
@@ -157,24 +156,30 @@ def test_a_clip_is_one_file_with_a_box_a_frame(tmp_path: Path, paint: Callable[.
     )
     record = dataclasses.replace(made, sample=dataclasses.replace(made.sample, subject=clip))
     (part,) = summarize(MadeUp(tmp_path, {"train": [record]})).splits
-    assert (part.images, part.subjects, part.clips, part.boxes.count, part.boxless) == (1, 1, 1, 1, 0)
+    assert (part.num_images, part.num_subjects, part.num_clips, part.boxes.count, part.num_without_box) == (
+        1,
+        1,
+        1,
+        1,
+        0,
+    )
 
 
 @given(steps=st.lists(st.integers(0, 10), min_size=1))
 def test_every_tenth_falls_into_its_own_bin(steps: list[int]) -> None:
-    spread = Spread()
+    spread = DimensionStatistics()
     for step in steps:
         spread.add(step / 10)
     assert spread.histogram == [steps.count(step) for step in range(11)]
 
 
 def test_bins_of_boxes_are_named_by_their_edges(tmp_path: Path) -> None:
-    sides = [1, *(edge for edge in SIDES[1:])]
+    sides = [1, *(edge for edge in BOX_SIDES[1:])]
     people = [person(f"{side}", tmp_path, box=(0, 0, side, side)) for side in sides]
     (part,) = summarize(MadeUp(tmp_path, {"train": people})).splits
-    assert part.boxes.histogram == [1] * len(SIDES)
-    assert part.boxes.names[0] == "0 to 16"
-    assert part.boxes.names[-1] == "512 and more"
+    assert part.boxes.histogram == [1] * len(BOX_SIDES)
+    assert part.boxes.bin_names[0] == "0 to 16"
+    assert part.boxes.bin_names[-1] == "512 and more"
 
 
 def test_an_attribute_of_many_values_stays_small(tmp_path: Path) -> None:
@@ -187,8 +192,8 @@ def test_an_attribute_of_many_values_stays_small(tmp_path: Path) -> None:
 def test_real_photographs(tmp_path: Path) -> None:
     root = shared("emotic-photos", "manifest.jsonl")
     found = summarize(open_dataset(DataOptions(name="manifest", root=root), cache=tmp_path))
-    assert sum(part.subjects for part in found.splits) == 615
-    assert sum(part.images for part in found.splits) == 489
+    assert sum(part.num_subjects for part in found.splits) == 615
+    assert sum(part.num_images for part in found.splits) == 489
     assert found.problems == {}
     rows = [json.loads(line) for line in root.read_text(encoding="utf-8").splitlines()]
     for part in found.splits:

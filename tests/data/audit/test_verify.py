@@ -8,7 +8,7 @@ from tests.factories.audit_datasets import Made, still, told
 from tests.factories.faulty_datasets import noise
 
 from mien.data.audit import verify as module
-from mien.data.audit.fingerprints import inspect_image
+from mien.data.audit.image_info import inspect_image
 from mien.data.audit.verify import VerifyProgress, verify
 from mien.types import Problem
 
@@ -155,7 +155,7 @@ def test_an_id_that_repeats(tmp_path: Path) -> None:
     paths = [_picture(tmp_path, f"{name}.png") for name in "ab"]
     verified = verify(Made(still("same", paths[0]), still("same", paths[1], split="val")))
     assert told(verified) == [("repeated_id", "b.png")]
-    assert "'same' occurs in train and again in val" in verified.problems[0].message
+    assert "'same' is in train and again in val" in verified.problems[0].message
 
 
 # --- All of it ---------------------------------------------------------------------------------------

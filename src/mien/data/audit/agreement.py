@@ -1,11 +1,8 @@
-"""How far annotators agree, beyond what chance would give.
+"""Inter-annotator agreement, corrected for chance: a kappa per label, an alpha per dimension.
 
-In: the opinions in a data set's records, as a stream. Out: a kappa for each label, and for valence,
-arousal and dominance how far two annotators lie apart. Knows nothing about the combined target.
-
-Each label is a question of yes or no. Kappa is Fleiss's (1971, "Measuring nominal scale agreement among many
-raters"), in Gwet's form for a number of annotators that varies (2014, "Handbook of inter-rater reliability",
-chapter 2), which is the same where it does not. Alpha is Krippendorff's, for intervals.
+Each label is a yes-or-no question. Kappa is Fleiss's (1971, "Measuring nominal scale agreement among many
+raters"), in Gwet's form for a varying number of annotators (2014, "Handbook of inter-rater reliability",
+chapter 2); the two are equal if the number is constant. Alpha is Krippendorff's, for interval data.
 """
 
 from __future__ import annotations
@@ -16,53 +13,59 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
-from mien.data.audit.tally import POSITIVE
+from mien.data.audit.summary import POSITIVE
 from mien.data.dataset import Dataset
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Target
 
 __all__ = ["Agreement", "DimensionAgreement", "measure_agreement", "split_agreement"]
 
-_LEAST: Final = 1e-12  # a disagreement that rounding alone can make
+_MIN_DISAGREEMENT: Final = 1e-12  # less than this can be rounding error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DimensionAgreement:
-    """`difference`: mean absolute difference of two annotators of one subject, on 0..1.
+    """Agreement on valence, arousal or dominance.
 
-    `alpha`: 1 if they always agree, about 0 if at random; None where all values are the same.
+    Attributes:
+        num_subjects: Number of subjects with two values or more.
+        mean_difference: Mean absolute difference between two annotators of one subject, on 0..1.
+        alpha: 1 for perfect agreement, about 0 at random; None if all values are equal.
     """
 
-    subjects: int
-    difference: float
+    num_subjects: int
+    mean_difference: float
     alpha: float | None
 
     def to_json(self) -> dict[str, Any]:
-        return {"subjects": self.subjects, "mean_difference": self.difference, "alpha": self.alpha}
+        return {"subjects": self.num_subjects, "mean_difference": self.mean_difference, "alpha": self.alpha}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Of one split. `subjects`: those with two opinions or more, which alone count.
+    """Agreement in one split. Only subjects with two annotators or more count.
 
-    `kappa` by label: 1 if all agree on every subject, about 0 if at random; None where it is not defined,
-    because the answers are all yes or all no. `dimensions` has those that two annotators gave somewhere.
+    Attributes:
+        num_subjects: The number of these subjects.
+        kappa: By label: 1 for perfect agreement, about 0 at random; None, undefined, if all answers are yes
+            or all are no.
+        dimensions: The dimensions that two annotators rated for at least one subject.
     """
 
     split: str
-    subjects: int
+    num_subjects: int
     kappa: Mapping[str, float | None]
     dimensions: Mapping[str, DimensionAgreement]
 
     @property
     def mean_kappa(self) -> float | None:
-        """The mean over the labels for which kappa is defined; None if for none."""
+        """The mean over the labels with a defined kappa; None if there are none."""
         known = [value for value in self.kappa.values() if value is not None]
         return sum(known) / len(known) if known else None
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "subjects": self.subjects,
+            "subjects": self.num_subjects,
             "mean_kappa": self.mean_kappa,
             "kappa": dict(self.kappa),
             "dimensions": {name: found.to_json() for name, found in self.dimensions.items()},
@@ -70,90 +73,89 @@ class Agreement:
 
 
 def measure_agreement(dataset: Dataset) -> tuple[Agreement, ...]:
-    """The agreement in every split in which some subject has two opinions or more."""
-    found = (
+    """The agreement in every split that has a subject with two annotators or more."""
+    measured = (
         split_agreement(split, (record.annotations for record in dataset.records(split)), dataset.label_set)
         for split in dataset.splits
     )
-    return tuple(item for item in found if item.subjects)
+    return tuple(item for item in measured if item.num_subjects)
 
 
 def split_agreement(split: str, subjects: Iterator[Sequence[Target]], label_set: LabelSet) -> Agreement:
-    """The agreement of the annotators of these subjects, each given by its opinions."""
-    questions = {label: _Question() for label in label_set.labels}
-    scales = {name: _Scale() for name in DIMENSIONS}
-    count = 0
-    for opinions in subjects:
-        if len(opinions) < 2:
+    """The agreement in one split; `subjects` yields the annotations of each subject."""
+    labels = {label: _LabelSums() for label in label_set.labels}
+    dimensions = {name: _DimensionSums() for name in DIMENSIONS}
+    num_subjects = 0
+    for targets in subjects:
+        if len(targets) < 2:
             continue
-        count += 1
-        for label, yes in _ticks(opinions).items():
-            questions[label].add(yes, len(opinions))
-        given = [opinion.dimensions for opinion in opinions if opinion.dimensions is not None]
-        if len(given) > 1:
-            for name, scale in scales.items():
-                scale.add([values[name] for values in given])
+        num_subjects += 1
+        for label, yes in _count_yes(targets).items():
+            labels[label].add(yes, len(targets))
+        rated = [target.dimensions for target in targets if target.dimensions is not None]
+        if len(rated) > 1:
+            for name, sums in dimensions.items():
+                sums.add([values[name] for values in rated])
     return Agreement(
         split=split,
-        subjects=count,
-        kappa={label: question.kappa(count) for label, question in questions.items()},
-        dimensions={name: scale.result() for name, scale in scales.items() if scale.subjects},
+        num_subjects=num_subjects,
+        kappa={label: sums.kappa(num_subjects) for label, sums in labels.items()},
+        dimensions={name: sums.result() for name, sums in dimensions.items() if sums.num_subjects},
     )
 
 
-def _ticks(opinions: Sequence[Target]) -> Counter[str]:
-    """How many annotators said yes, by label; those to which all said no are not named."""
-    return Counter(
-        label for opinion in opinions for label, score in opinion.labels.items() if score >= POSITIVE
-    )
+def _count_yes(targets: Sequence[Target]) -> Counter[str]:
+    """How many annotators chose each label; labels that no one chose are omitted."""
+    return Counter(label for target in targets for label, score in target.labels.items() if score >= POSITIVE)
 
 
-class _Question:
-    """Sums for one label over the subjects for which somebody said yes to it; about the others all agree."""
+class _LabelSums:
+    """Sums for one label over the subjects for whom an annotator chose it; on all others, they agree."""
 
     def __init__(self) -> None:
-        self._disagreed = 0.0
+        self._disagreement = 0.0
         self._yes = 0.0
 
     def add(self, yes: int, annotators: int) -> None:
-        # The share of the pairs of annotators of whom one said yes and one no.
-        self._disagreed += 2 * yes * (annotators - yes) / (annotators * (annotators - 1))
+        # The share of pairs of annotators in which one says yes and the other no.
+        self._disagreement += 2 * yes * (annotators - yes) / (annotators * (annotators - 1))
         self._yes += yes / annotators
 
-    def kappa(self, subjects: int) -> float | None:
-        """1 - observed / expected disagreement, which is (observed - expected) / (1 - expected) agreement."""
-        share = self._yes / max(1, subjects)
-        by_chance = 2 * share * (1 - share)
-        return None if by_chance < _LEAST else 1 - self._disagreed / subjects / by_chance
+    def kappa(self, num_subjects: int) -> float | None:
+        """1 - observed / expected disagreement: (observed - expected) / (1 - expected) in agreement."""
+        share = self._yes / max(1, num_subjects)
+        expected = 2 * share * (1 - share)
+        return None if expected < _MIN_DISAGREEMENT else 1 - self._disagreement / num_subjects / expected
 
 
-class _Scale:
-    """Sums over subjects for one dimension, of which annotators gave two values or more."""
+class _DimensionSums:
+    """Sums for one dimension over the subjects with two values or more."""
 
     def __init__(self) -> None:
-        self.subjects = 0
+        self.num_subjects = 0
         self._differences = 0.0
         self._observed = 0.0
-        self._values = 0
+        self._num_values = 0
         self._sum = 0.0
         self._squares = 0.0
 
     def add(self, values: Sequence[float]) -> None:
-        apart = [abs(a - b) for a, b in combinations(values, 2)]
-        self.subjects += 1
-        self._differences += sum(apart) / len(apart)
+        differences = [abs(a - b) for a, b in combinations(values, 2)]
+        self.num_subjects += 1
+        self._differences += sum(differences) / len(differences)
         # Each pair counts in both directions.
-        self._observed += 2 * sum(difference**2 for difference in apart) / (len(values) - 1)
-        self._values += len(values)
+        self._observed += 2 * sum(difference**2 for difference in differences) / (len(values) - 1)
+        self._num_values += len(values)
         self._sum += sum(values)
         self._squares += sum(value**2 for value in values)
 
     def result(self) -> DimensionAgreement:
-        # The squared differences of all ordered pairs of values, whoever they speak of.
-        expected = 2 * (self._values * self._squares - self._sum**2) / (self._values * (self._values - 1))
-        observed = self._observed / self._values
+        # The squared differences of all ordered pairs of values, across subjects.
+        num_pairs = self._num_values * (self._num_values - 1)
+        expected = 2 * (self._num_values * self._squares - self._sum**2) / num_pairs
+        observed = self._observed / self._num_values
         return DimensionAgreement(
-            subjects=self.subjects,
-            difference=self._differences / self.subjects,
-            alpha=None if expected < _LEAST else 1 - observed / expected,
+            num_subjects=self.num_subjects,
+            mean_difference=self._differences / self.num_subjects,
+            alpha=None if expected < _MIN_DISAGREEMENT else 1 - observed / expected,
         )

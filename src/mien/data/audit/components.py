@@ -1,8 +1,4 @@
-"""Finds the parts of a data set below a folder, and the folder in which they are, should it be another.
-
-In: a `DatasetCard`, which says what the parts are called, and a root. Out: how many of each are there.
-Knows nothing about what is in the files; folders that may not be listed count as empty.
-"""
+"""Counts the components of a dataset below a folder, and finds the right root if the given one is wrong."""
 
 from __future__ import annotations
 
@@ -17,48 +13,55 @@ from typing import Final
 from mien.data.audit.directory_listing import is_file
 from mien.data.dataset import Component, DatasetCard
 
-__all__ = ["PartFound", "elsewhere", "find"]
+__all__ = ["ComponentStatus", "count_components", "find_root"]
 
-_MAX_ABOVE: Final = 3
-_MAX_BELOW: Final = 300  # folders that are tried
+_MAX_PARENTS: Final = 3
+_MAX_SUBFOLDERS: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartFound:
-    """A piece of the data set, and how many files or folders of it are there."""
+class ComponentStatus:
+    """A component of a dataset, and how many of its files or folders are present."""
 
-    part: Component
-    found: int
+    component: Component
+    num_found: int
 
     @property
-    def lacking(self) -> bool:
-        return self.part.required and not self.found
+    def is_missing(self) -> bool:
+        """Whether it is required and absent."""
+        return self.component.required and not self.num_found
 
 
-def find(card: DatasetCard, root: Path | None) -> tuple[PartFound, ...]:
-    """The parts of a data set, counted. A root that is a file may be a part itself."""
-    return tuple(PartFound(part=part, found=_count(part, root)) for part in card.components)
+def count_components(card: DatasetCard, root: Path | None) -> tuple[ComponentStatus, ...]:
+    """The status of each component. A root that is a file may itself be a component."""
+    return tuple(
+        ComponentStatus(component=component, num_found=_count(component, root))
+        for component in card.components
+    )
 
 
-def elsewhere(card: DatasetCard, root: Path) -> Path | None:
-    """The nearest folder above or below the root that lacks no needed part; None if there is none."""
-    for folder in chain(_above(root), islice(_below(root), _MAX_BELOW)):
-        required = (part for part in card.components if part.required)
-        if all(any(_is_there(folder, glob) for glob in part.globs) for part in required):
+def find_root(card: DatasetCard, root: Path) -> Path | None:
+    """The nearest folder above or below the root with all required components; None if there is none.
+
+    Folders that cannot be listed count as empty.
+    """
+    required = [component for component in card.components if component.required]
+    for folder in chain(_parents(root), islice(_subfolders(root), _MAX_SUBFOLDERS)):
+        if all(any(_matches(folder, glob) for glob in component.globs) for component in required):
             return folder
     return None
 
 
-def _count(part: Component, root: Path | None) -> int:
-    """Of the first pattern that matches anything."""
+def _count(component: Component, root: Path | None) -> int:
+    """The number of matches of the first pattern that matches anything."""
     if root is None:
         return 0
     if is_file(root):
-        return int(any(fnmatch(root.name, pattern) for pattern in part.globs))
-    return next((count for pattern in part.globs if (count := sum(1 for _ in _glob(root, pattern)))), 0)
+        return int(any(fnmatch(root.name, pattern) for pattern in component.globs))
+    return next((count for pattern in component.globs if (count := sum(1 for _ in _glob(root, pattern)))), 0)
 
 
-def _is_there(root: Path, pattern: str) -> bool:
+def _matches(root: Path, pattern: str) -> bool:
     return next(_glob(root, pattern), None) is not None
 
 
@@ -69,21 +72,21 @@ def _glob(root: Path, pattern: str) -> Iterator[Path]:
         return
 
 
-def _above(root: Path) -> Iterator[Path]:
-    """Parents, the near ones first; never the root of the file system."""
-    parents = islice(root.absolute().parents, _MAX_ABOVE)
+def _parents(root: Path) -> Iterator[Path]:
+    """Parents, nearest first, without the root of the file system."""
+    parents = islice(root.absolute().parents, _MAX_PARENTS)
     return (folder for folder in parents if folder != folder.parent)
 
 
-def _below(root: Path) -> Iterator[Path]:
-    """Folders inside, the near ones first, two deep."""
-    near = _folders(root)
-    yield from near
-    for folder in near:
-        yield from _folders(folder)
+def _subfolders(root: Path) -> Iterator[Path]:
+    """Folders up to two levels below, nearest first."""
+    children = _list_folders(root)
+    yield from children
+    for folder in children:
+        yield from _list_folders(folder)
 
 
-def _folders(folder: Path) -> list[Path]:
+def _list_folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             return sorted(Path(entry.path) for entry in entries if entry.is_dir())

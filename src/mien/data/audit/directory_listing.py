@@ -1,7 +1,6 @@
-"""Whether files are there, found out by listing their folders once and not by asking for each file.
+"""Checks whether files exist by listing each folder once instead of querying each file.
 
-In: paths, one by one. Out: those at which there is no file. Knows nothing about what is in the files.
-On a network drive, or with tens of thousands of pictures, this is what makes looking cheap.
+This is what keeps the check fast on a network drive, or with tens of thousands of images.
 """
 
 from __future__ import annotations
@@ -9,11 +8,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["Listing", "is_file"]
+__all__ = ["DirectoryListing", "is_file"]
 
 
-class Listing:
-    """Remembers the names in every folder it was asked about, and the paths it did not find."""
+class DirectoryListing:
+    """Remembers the names in every folder it has listed, and the paths it did not find."""
 
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
@@ -21,32 +20,32 @@ class Listing:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The paths at which there was no file, in the order in which they were asked for."""
+        """The paths without a file, in the order of the queries."""
         return tuple(self._missing)
 
-    def look_for(self, path: Path) -> bool:
+    def has_file(self, path: Path) -> bool:
         """Whether there is a file at `path`."""
         text = os.fspath(path)
         folder, name = os.path.split(text)
         if folder not in self._names:
-            self._names[folder] = _files(folder)
-        # A file system may find a name that it lists in other letters, so a miss is asked again.
+            self._names[folder] = _list_files(folder)
+        # A file system may ignore case or normalize names, so a name that is not listed is queried directly.
         found = name in self._names[folder] or is_file(path)
         if not found:
             self._missing[text] = None
         return found
 
 
-def _files(folder: str) -> frozenset[str]:
+def _list_files(folder: str) -> frozenset[str]:
     try:
         with os.scandir(folder or ".") as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
-    except (OSError, ValueError):  # no such folder, or a null byte in its name: no file in it either
+    except (OSError, ValueError):  # no such folder, or a null byte in its name
         return frozenset()
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; what may not be asked, or cannot be a name, is none."""
+    """Whether there is a file at `path`; False if access is denied or the name is invalid."""
     try:
         return path.is_file()
     except (OSError, ValueError):

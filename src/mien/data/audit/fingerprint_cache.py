@@ -1,8 +1,7 @@
-"""Fingerprints of pictures, kept as Parquet in the cache, so that a picture is decoded once.
+"""Fingerprints of images, cached as Parquet so that each image is decoded once.
 
-In: paths, a cache folder. Out: a `Fingerprint` for each, None for a file that cannot be shown.
-Knows nothing about which pictures are alike. A picture is known by its path, size and time of change; what
-must hold of the very bytes now is asked of `fingerprints.look`, never of this.
+A cached image is identified by its path, size and modification time. To check the current bytes, call
+`image_info.inspect_image` instead.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from uuid import uuid4
 
 from PIL import Image
 
-from mien.data.audit.fingerprints import Fingerprint, ImageProblem, inspect_image
+from mien.data.audit.fingerprints import Fingerprint
+from mien.data.audit.image_info import ImageProblem, inspect_image
 from mien.digests import digest
 from mien.errors import DataError
 
@@ -29,31 +29,30 @@ __all__ = ["cached_fingerprints", "num_threads"]
 
 log = logging.getLogger(__name__)
 
-# Raised when the same picture gets another fingerprint.
+# Increase this when the same image gets a different fingerprint.
 _VERSION: Final = 1
 
-# Path, size in bytes, time of change in nanoseconds.
+# Path, size in bytes, modification time in nanoseconds.
 _Key = tuple[str, int, int]
 
 
 def cached_fingerprints(paths: Sequence[Path], *, cache: Path) -> list[Fingerprint | None]:
-    """One fingerprint a path, in order; pictures that the cache does not know are decoded in threads."""
+    """One fingerprint per path, None if the file cannot be decoded. Decodes uncached images in threads."""
     keys = [_key(path) for path in paths]
     if not any(keys):
         return [None] * len(paths)
-    file = cache / "fingerprints" / f"{digest([_VERSION, _above(paths)])[:20]}.parquet"
+    file = cache / "fingerprints" / f"{digest([_VERSION, _common_folder(paths)])[:20]}.parquet"
     known = _load(file)
     new = {key: path for key, path in zip(keys, paths, strict=True) if key is not None and key not in known}
     if new:
-        log.info("fingerprints of %d pictures", len(new))
-        made = dict(zip(new, _look_at_all(list(new.values())), strict=True))
-        known |= {key: made[key] for key in made}
+        log.info("computing fingerprints of %d images", len(new))
+        known |= dict(zip(new, _compute_all(list(new.values())), strict=True))
         _save(file, known)
     return [None if key is None else known[key] for key in keys]
 
 
 def num_threads(workers: int | None = None) -> int:
-    """So many as asked for, else one a core."""
+    """The requested number, or one per core."""
     return workers or os.cpu_count() or 1
 
 
@@ -65,16 +64,16 @@ def _key(path: Path) -> _Key | None:
     return (str(path), status.st_size, status.st_mtime_ns)
 
 
-def _above(paths: Sequence[Path]) -> str:
-    """The folder above them all, by which one data set's fingerprints are told from another's."""
+def _common_folder(paths: Sequence[Path]) -> str:
+    """The folder that contains them all, which distinguishes the datasets in the cache."""
     return os.path.commonpath([path.parent.absolute() for path in paths])
 
 
-def _look_at_all(paths: Sequence[Path]) -> list[Fingerprint | None]:
+def _compute_all(paths: Sequence[Path]) -> list[Fingerprint | None]:
     with warnings.catch_warnings(), ThreadPoolExecutor(num_threads()) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        seen = pool.map(inspect_image, paths, chunksize=16)
-        return [None if isinstance(found, ImageProblem) else found.fingerprint for found in seen]
+        results = pool.map(inspect_image, paths, chunksize=16)
+        return [None if isinstance(result, ImageProblem) else result.fingerprint for result in results]
 
 
 # --- The file ----------------------------------------------------------------------------------------
@@ -83,13 +82,13 @@ def _look_at_all(paths: Sequence[Path]) -> list[Fingerprint | None]:
 def _schema() -> pyarrow.Schema:
     import pyarrow as pa
 
-    kinds = (pa.string(), pa.int64(), pa.int64(), pa.binary(), pa.uint64(), pa.binary())
+    types = (pa.string(), pa.int64(), pa.int64(), pa.binary(), pa.uint64(), pa.binary())
     names = ("path", "size", "changed", "digest", "hash", "thumb")
-    return pa.schema(list(zip(names, kinds, strict=True)))
+    return pa.schema(list(zip(names, types, strict=True)))
 
 
 def _load(file: Path) -> dict[_Key, Fingerprint | None]:
-    """What the cache knows; nothing if there is no file, or it is torn: it is only a cache."""
+    """The cached fingerprints; empty if there is no file or it is damaged, because it can be recomputed."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -98,11 +97,11 @@ def _load(file: Path) -> dict[_Key, Fingerprint | None]:
     try:
         columns = [column.to_pylist() for column in parquet.read_table(file, schema=_schema()).columns]
     except (pa.ArrowException, OSError) as error:
-        log.warning("%s cannot be read, and is made anew: %s", file, error)
+        log.warning("%s cannot be read and is written again: %s", file, error)
         return {}
     return {
-        (path, size, changed): None if sha is None else Fingerprint(sha, bits, thumb)
-        for path, size, changed, sha, bits, thumb in zip(*columns, strict=True)
+        (path, size, changed): None if sha is None else Fingerprint(sha, bits, thumbnail)
+        for path, size, changed, sha, bits, thumbnail in zip(*columns, strict=True)
     }
 
 
@@ -110,9 +109,8 @@ def _save(file: Path, known: Mapping[_Key, Fingerprint | None]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    none = Fingerprint(b"", None, None)
     rows = [
-        (*key, print_ and print_.digest, (print_ or none).hash, (print_ or none).thumb)
+        (*key, None, None, None) if print_ is None else (*key, print_.digest, print_.hash, print_.thumbnail)
         for key, print_ in known.items()
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
@@ -122,6 +120,8 @@ def _save(file: Path, known: Mapping[_Key, Fingerprint | None]) -> None:
         parquet.write_table(pa.table(columns, schema=_schema()), part)
         part.replace(file)
     except OSError as error:
-        raise DataError(f"{file} cannot be written: {error}", hint="see to the cache folder") from error
+        raise DataError(
+            f"{file} cannot be written: {error}", hint="check that the cache directory is writable"
+        ) from error
     finally:
         part.unlink(missing_ok=True)

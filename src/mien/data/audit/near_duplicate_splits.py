@@ -1,19 +1,20 @@
-"""Other splits for a data set, so that nothing is tested on what was trained on.
+"""Reassigns splits so that nothing is tested on images that are also, or nearly, in the training data.
 
-In: a `Dataset`. Out: a split file (see `splits`) in which pictures that are equal or alike, people of one
-picture and people of one clip are on one side. Knows nothing about how likeness is told (see `duplicates`).
+Writes a split file (see `mien.data.splits`) in which near-duplicates, people in the same image and people in
+the same clip are in one split.
 
-What spans splits goes to the training side: to "train" if any of it was there, else to "dev", else to "val",
-else to the earliest of its splits. So test loses pictures and never gains any, and what remains of it is
-comparable. A subject without labels cannot be learned from: it is left out where it would have to move.
+A group that spans several splits moves to "train" if any member was there, else to "dev", else to "val", else
+to its earliest split. The test split therefore only loses images, and the rest of it stays comparable. A
+subject without labels cannot be trained on; it is left out if it would have to move.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -22,12 +23,40 @@ from mien.data.dataset import Dataset
 from mien.data.splits import write_splits
 from mien.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+__all__ = ["SplitChanges", "assign_splits", "write_split_file"]
 
-__all__ = ["assign_splits", "write_split_file"]
+# Highest priority first; all other splits follow.
+_PRIORITY: Final = ("train", "dev", "val")
 
-_FIRST: Final = ("train", "dev", "val")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitChanges:
+    """What a split file changes.
+
+    Attributes:
+        num_groups: Groups of near-duplicate files.
+        num_groups_across_splits: Those of them that spanned several splits.
+        moved: Number of subjects by move, such as "test to train".
+        num_left_out: Subjects that are in no split anymore.
+    """
+
+    file: Path
+    num_subjects: int
+    num_groups: int
+    num_groups_across_splits: int
+    moved: Mapping[str, int]
+    num_left_out: int
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The document of `mien data dedup --json`."""
+        return {
+            "subjects": self.num_subjects,
+            "near_duplicate_groups": self.num_groups,
+            "groups_across_splits": self.num_groups_across_splits,
+            "moved": dict(self.moved),
+            "left_out": self.num_left_out,
+            "file": str(self.file),
+        }
 
 
 def write_split_file(
@@ -37,104 +66,112 @@ def write_split_file(
     workers: int | None = None,
     drop_copies: bool = False,
     on_progress: Callable[[VerifyProgress], None] | None = None,
-) -> dict[str, JsonValue]:
-    """Verifies the data set, writes its split file, and tells what was changed, in numbers."""
+) -> SplitChanges:
+    """Verifies the dataset, assigns splits and writes them to `out`.
+
+    Args:
+        workers: Number of threads; one per core by default.
+        drop_copies: See `assign_splits`.
+
+    Raises:
+        DataError: The folder of `out` does not exist.
+    """
     if not out.parent.is_dir():
-        raise DataError(
-            f"there is no folder {out.parent} to write into", hint="make it, or name another file"
-        )
-    verified = verify(dataset, workers=workers, on_progress=on_progress)
-    splits = assign_splits(dataset, verified.near_duplicates, drop_copies=drop_copies)
+        raise DataError(f"no folder {out.parent} to write to", hint="create it, or choose another file")
+    verification = verify(dataset, workers=workers, on_progress=on_progress)
+    splits = assign_splits(dataset, verification.near_duplicates, drop_copies=drop_copies)
     write_splits(out, splits)
-    own = {record.sample.subject.id: split for split in dataset.splits for record in dataset.records(split)}
-    moved = Counter(
-        f"{own[name]} to {split}" for name, split in splits.items() if split not in (None, own[name])
-    )
-    across = [group for group in verified.near_duplicates if len({twin.split for twin in group}) > 1]
-    return {
-        "subjects": len(splits),
-        "groups_alike": len(verified.near_duplicates),
-        "groups_across_splits": len(across),
-        "moved": dict(sorted(moved.items())),
-        "left_out": sum(split is None for split in splits.values()),
-        "file": str(out),
+    before = {
+        record.sample.subject.id: split for split in dataset.splits for record in dataset.records(split)
     }
+    moved = Counter(
+        f"{before[name]} to {split}" for name, split in splits.items() if split not in (None, before[name])
+    )
+    groups = verification.near_duplicates
+    return SplitChanges(
+        file=out,
+        num_subjects=len(splits),
+        num_groups=len(groups),
+        num_groups_across_splits=sum(len({file.split for file in group}) > 1 for group in groups),
+        moved=dict(sorted(moved.items())),
+        num_left_out=sum(split is None for split in splits.values()),
+    )
 
 
 def assign_splits(
-    dataset: Dataset, twins: Sequence[Sequence[NearDuplicate]], *, drop_copies: bool = False
+    dataset: Dataset, near_duplicates: Sequence[Sequence[NearDuplicate]], *, drop_copies: bool = False
 ) -> dict[str, str | None]:
-    """The split of every subject by id, in the data set's order; None leaves it out.
+    """The split of every subject by id, in the dataset's order; None leaves the subject out.
 
-    `drop_copies`: of files with the same bytes only the first is kept, with the people noted in that one.
+    Args:
+        near_duplicates: Groups of near-duplicate files.
+        drop_copies: Of files with the same bytes, keep only the first and the people annotated in it.
     """
-    together = _Together()
-    for group in twins:
-        together.join(twin.path for twin in group)
+    groups = _FileGroups()
+    for group in near_duplicates:
+        groups.join(file.path for file in group)
     for split in dataset.splits:
         for record in dataset.records(split):
-            together.join(ref.path for ref in record.sample.subject.images)
-    homes = _homes(dataset, together)
-    surplus = _surplus(twins) if drop_copies else frozenset()
-    chosen: dict[str, str | None] = {}
+            groups.join(ref.path for ref in record.sample.subject.images)
+    group_splits = _group_splits(dataset, groups)
+    dropped_files = _redundant_copies(near_duplicates) if drop_copies else frozenset()
+    assigned: dict[str, str | None] = {}
     for split in dataset.splits:
         for record in dataset.records(split):
             subject = record.sample.subject
-            home = homes[together.root(subject.images[0].path)]
-            leaves = record.sample.target is None and home != split
-            dropped = any(ref.path in surplus for ref in subject.images)
-            chosen[subject.id] = None if leaves or dropped else home
-    return chosen
+            new_split = group_splits[groups.root(subject.images[0].path)]
+            is_unlabeled_move = record.sample.target is None and new_split != split
+            is_dropped = any(ref.path in dropped_files for ref in subject.images)
+            assigned[subject.id] = None if is_unlabeled_move or is_dropped else new_split
+    return assigned
 
 
-def _homes(dataset: Dataset, together: _Together) -> Mapping[Path, str]:
+def _group_splits(dataset: Dataset, groups: _FileGroups) -> Mapping[Path, str]:
     """The split of each group, by its root."""
-    order = (*(split for split in _FIRST if split in dataset.splits), *dataset.splits)
-    homes: dict[Path, str] = {}
+    order = (*(split for split in _PRIORITY if split in dataset.splits), *dataset.splits)
+    splits: dict[Path, str] = {}
     for split in dataset.splits:
         for record in dataset.records(split):
-            root = together.root(record.sample.subject.images[0].path)
-            homes[root] = min(homes.get(root, split), split, key=order.index)
-    return homes
+            root = groups.root(record.sample.subject.images[0].path)
+            splits[root] = min(splits.get(root, split), split, key=order.index)
+    return splits
 
 
-def _surplus(twins: Sequence[Sequence[NearDuplicate]]) -> frozenset[Path]:
-    """Of each content, all files but the first of the training side."""
-    surplus = set()
-    for group in twins:
+def _redundant_copies(near_duplicates: Sequence[Sequence[NearDuplicate]]) -> frozenset[Path]:
+    """All exact copies but the first, where files of the highest-priority split come first."""
+    redundant = set()
+    for group in near_duplicates:
         kept: set[str] = set()
-        for twin in sorted(
-            group, key=lambda one: _FIRST.index(one.split) if one.split in _FIRST else len(_FIRST)
-        ):
-            if twin.digest in kept:
-                surplus.add(twin.path)
-            kept.add(twin.digest)
-    return frozenset(surplus)
+        for file in sorted(group, key=_priority):
+            if file.digest in kept:
+                redundant.add(file.path)
+            kept.add(file.digest)
+    return frozenset(redundant)
 
 
-def _rank(twin: NearDuplicate) -> int:
-    return _FIRST.index(twin.split) if twin.split in _FIRST else len(_FIRST)
+def _priority(file: NearDuplicate) -> int:
+    return _PRIORITY.index(file.split) if file.split in _PRIORITY else len(_PRIORITY)
 
 
-class _Together:
-    """Files that belong together, by union-find."""
+class _FileGroups:
+    """Disjoint sets of files (union-find)."""
 
     def __init__(self) -> None:
-        self._above: dict[Path, Path] = {}
+        self._parent: dict[Path, Path] = {}
 
     def root(self, path: Path) -> Path:
-        """The same for all files that belong together."""
-        above = self._above.setdefault(path, path)
-        while above != path:
-            # Halving the way for the next one who asks.
-            self._above[path] = self._above[above]
-            path, above = above, self._above[above]
+        """The same path for all files of a group."""
+        parent = self._parent.setdefault(path, path)
+        while parent != path:
+            # Path halving, so that later lookups are shorter.
+            self._parent[path] = self._parent[parent]
+            path, parent = parent, self._parent[parent]
         return path
 
     def join(self, paths: Iterable[Path]) -> None:
-        """From now on these belong together."""
+        """Merges the groups of these files."""
         first: Path | None = None
         for path in paths:
             if first is None:
                 first = path
-            self._above[self.root(path)] = self.root(first)
+            self._parent[self.root(path)] = self.root(first)

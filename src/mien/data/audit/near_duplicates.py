@@ -1,14 +1,11 @@
-"""Which pictures are the same, or nearly the same, among many.
+"""Groups images that are the same or nearly the same: re-encoded, resized, brightened, or adjacent frames.
 
-In: fingerprints, or paths. Out: a group number for each: those of one group are the same picture, re-encoded,
-resized, a little brighter, or a neighbouring frame. Knows nothing about splits or what follows from a group.
+Two images are near-duplicates if their hashes differ in at most `MAX_BITS` of 64 bits and their thumbnails,
+normalized for brightness and contrast, correlate by at least `MIN_CORRELATION`. The relation is transitive:
+a group is a connected component.
 
-Two pictures are alike if their hashes differ in at most `MAX_BITS` of 64 bits and their thumbnails, freed of
-brightness and contrast, correlate by at least `MIN_CORRELATION`. Being alike is passed on: a group is all
-that hangs together.
-
-Hashes are not compared all with all. Two that differ in at most 11 bits differ in at most 1 bit of at least
-one of 6 bands; so only those are compared whose bits in a band are equal but for one.
+Not all pairs of hashes are compared. Two hashes that differ in at most 11 bits differ in at most 1 bit in at
+least one of 6 bands, so only pairs that match in a band up to one bit are compared.
 """
 
 from __future__ import annotations
@@ -31,10 +28,10 @@ __all__ = [
     "group_near_duplicates",
 ]
 
-# Chosen on Playhouse, the hardest case (12 places and few figures, so that different scenes have most of
-# their pixels in common), and on photographs. Copies as JPEG of quality 30 to 95, of half to double size, or
-# 15 % darker or lighter, or moved by half a percent stay within 8 bits and above 0.984. Different photographs
-# come no nearer than 8 bits and 0.79; of 18 million pairs of different scenes the nearest is at 0.965.
+# Chosen on Playhouse, the hardest case (12 places and few figures, so that different scenes share most of
+# their pixels), and on photographs. Copies as JPEG of quality 30 to 95, of half to double size, 15 % darker
+# or brighter, or shifted by half a percent stay within 8 bits and above 0.984. Different photographs come no
+# nearer than 8 bits and 0.79; of 18 million pairs of different scenes, the nearest is at 0.965.
 MAX_BITS: Final = 10
 MIN_CORRELATION: Final = 0.975
 
@@ -43,56 +40,61 @@ _PAIRS_AT_ONCE: Final = 1 << 20
 
 
 def group_near_duplicate_files(paths: Sequence[Path], *, cache: Path) -> list[int]:
-    """A group number for each picture; one that cannot be shown is alone. See `cached_fingerprints`."""
+    """A group number for each image file, from cached fingerprints; a broken file is in a group by itself."""
     return group_near_duplicates(cached_fingerprints(paths, cache=cache))
 
 
-def group_exact_duplicates(prints: Sequence[Fingerprint | None]) -> list[int]:
-    """A group number for each; equal bytes share one. Numbers count from 0 in the order of occurrence."""
-    return _numbered(index if print_ is None else print_.digest for index, print_ in enumerate(prints))
+def group_exact_duplicates(fingerprints: Sequence[Fingerprint | None]) -> list[int]:
+    """A group number for each image, shared by equal bytes. Numbers count from 0 in order of occurrence."""
+    return _number(index if print_ is None else print_.digest for index, print_ in enumerate(fingerprints))
 
 
-def group_near_duplicates(prints: Sequence[Fingerprint | None]) -> list[int]:
-    """A group number for each; equal bytes and pictures that are alike share one, also by way of others."""
-    # What is the same to the last grey level is compared once: a set may hold thousands of one still.
-    labels = np.array(_numbered(_seen(index, print_) for index, print_ in enumerate(prints)), dtype=np.int64)
+def group_near_duplicates(fingerprints: Sequence[Fingerprint | None]) -> list[int]:
+    """A group number for each image, shared by exact and near-duplicates, also indirect ones.
+
+    Numbers count from 0 in order of occurrence. None is in a group by itself.
+    """
+    # Images with equal thumbnails are compared once: a dataset may contain thousands of frames of one still.
+    keys = _number(_identity(index, print_) for index, print_ in enumerate(fingerprints))
     featured = {
-        label: (print_.hash, print_.thumb)
-        for label, print_ in zip(labels.tolist(), prints, strict=True)
-        if print_ is not None and print_.hash is not None and print_.thumb is not None
+        key: (print_.hash, print_.thumbnail)
+        for key, print_ in zip(keys, fingerprints, strict=True)
+        if print_ is not None and print_.hash is not None and print_.thumbnail is not None
     }
     if not featured:
-        return [int(label) for label in labels]
+        return keys
     hashes = np.array([bits for bits, _ in featured.values()], dtype=np.uint64)
-    thumbs = np.frombuffer(b"".join(thumb for _, thumb in featured.values()), np.uint8)
-    component = _merge(hashes, thumbs.reshape(len(featured), -1))
-    joined = dict(zip(featured, component.tolist(), strict=True))
-    return _numbered(("alike", joined[label]) if label in joined else label for label in labels.tolist())
+    thumbnails = np.frombuffer(b"".join(thumbnail for _, thumbnail in featured.values()), np.uint8)
+    components = _connected_components(hashes, thumbnails.reshape(len(featured), -1))
+    component_of = dict(zip(featured, components.tolist(), strict=True))
+    return _number(("component", component_of[key]) if key in component_of else key for key in keys)
 
 
-def _numbered(keys: Iterable[object]) -> list[int]:
-    """Equal keys, equal numbers; they count from 0 in the order of occurrence."""
+def _number(keys: Iterable[object]) -> list[int]:
+    """Equal keys get equal numbers, which count from 0 in order of occurrence."""
     numbers: dict[object, int] = {}
     return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
-def _seen(index: int, print_: Fingerprint | None) -> object:
+def _identity(index: int, print_: Fingerprint | None) -> object:
     if print_ is None:
         return index
-    return print_.digest if print_.hash is None else (print_.hash, print_.thumb)
+    return print_.digest if print_.hash is None else (print_.hash, print_.thumbnail)
 
 
-def _merge(hashes: UInt64[np.ndarray, " n"], thumbs: UInt8[np.ndarray, "n pixel"]) -> Int[np.ndarray, " n"]:
-    """A component's number for each; pairs that hang together already are not looked at again."""
+def _connected_components(
+    hashes: UInt64[np.ndarray, " n"], thumbnails: UInt8[np.ndarray, "n pixel"]
+) -> Int[np.ndarray, " n"]:
+    """A component number for each image. Pairs that are already connected are not compared again."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     component = np.arange(len(hashes))
-    for a, b in _candidates(hashes):
-        apart = component[a] != component[b]
-        left, right = a[apart], b[apart]
-        alike = _correlation(thumbs, left, right) >= MIN_CORRELATION
-        edges = (component[left[alike]], component[right[alike]])
+    for a, b in _candidate_pairs(hashes):
+        is_separate = component[a] != component[b]
+        left, right = a[is_separate], b[is_separate]
+        is_match = _correlation(thumbnails, left, right) >= MIN_CORRELATION
+        edges = (component[left[is_match]], component[right[is_match]])
         if not len(edges[0]):
             continue
         graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(hashes), len(hashes)))
@@ -100,57 +102,57 @@ def _merge(hashes: UInt64[np.ndarray, " n"], thumbs: UInt8[np.ndarray, "n pixel"
     return component
 
 
-def _candidates(
+def _candidate_pairs(
     hashes: UInt64[np.ndarray, " n"],
 ) -> Iterator[tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]]:
-    """Pairs whose hashes differ in at most `MAX_BITS`; the same pair may come once a band."""
+    """Pairs whose hashes differ in at most `MAX_BITS`; a pair may occur once per band."""
     offset = 0
     for width in _BANDS:
         keys = (hashes >> np.uint64(offset)).astype(np.int64) & ((1 << width) - 1)
         offset += width
         order = np.argsort(keys, kind="stable")
         for flipped in (0, *(1 << bit for bit in range(width))):
-            for a, b in _partners(keys[order], flipped):
+            for a, b in _matching_pairs(keys[order], flipped):
                 left, right = order[a], order[b]
-                near = np.bitwise_count(hashes[left] ^ hashes[right]) <= MAX_BITS
-                yield left[near], right[near]
+                is_near = np.bitwise_count(hashes[left] ^ hashes[right]) <= MAX_BITS
+                yield left[is_near], right[is_near]
 
 
-def _partners(
+def _matching_pairs(
     keys: Int[np.ndarray, " n"], flipped: int
 ) -> Iterator[tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]]:
     """Positions in the sorted keys of all pairs whose keys differ in exactly these bits, each pair once."""
-    wanted = keys ^ flipped
-    end = np.searchsorted(keys, wanted, side="right")
-    # Equal keys: with those that follow. Else from the lower key only.
-    start = np.arange(1, len(keys) + 1) if not flipped else np.searchsorted(keys, wanted, side="left")
-    count = np.where(wanted >= keys, end - start, 0)
+    partner = keys ^ flipped
+    end = np.searchsorted(keys, partner, side="right")
+    # Equal keys pair with those that follow. Other keys pair from the lower key only.
+    start = np.arange(1, len(keys) + 1) if not flipped else np.searchsorted(keys, partner, side="left")
+    count = np.where(partner >= keys, end - start, 0)
     total = np.concatenate(([0], np.cumsum(count)))
     row = 0
     while row < len(keys):
         stop = max(row + 1, int(np.searchsorted(total, total[row] + _PAIRS_AT_ONCE, side="right")) - 1)
-        part = count[row:stop]
-        a = np.repeat(np.arange(row, stop), part)
-        b = np.arange(len(a)) + np.repeat(start[row:stop] - (total[row:stop] - total[row]), part)
+        counts = count[row:stop]
+        a = np.repeat(np.arange(row, stop), counts)
+        b = np.arange(len(a)) + np.repeat(start[row:stop] - (total[row:stop] - total[row]), counts)
         if len(a):
             yield a, b
         row = stop
 
 
 def _correlation(
-    thumbs: UInt8[np.ndarray, "n pixel"], a: Int[np.ndarray, " pair"], b: Int[np.ndarray, " pair"]
+    thumbnails: UInt8[np.ndarray, "n pixel"], a: Int[np.ndarray, " pair"], b: Int[np.ndarray, " pair"]
 ) -> Float[np.ndarray, " pair"]:
-    """Pearson's, of the grey levels of each pair."""
-    found = np.empty(len(a), dtype=np.float32)
+    """Pearson correlation of the gray levels of each pair."""
+    correlation = np.empty(len(a), dtype=np.float32)
     for begin in range(0, len(a), _PAIRS_AT_ONCE >> 6):
-        part = slice(begin, begin + (_PAIRS_AT_ONCE >> 6))
-        left, right = (_centred(thumbs[side[part]]) for side in (a, b))
-        found[part] = (left * right).sum(axis=1)
-    return found
+        chunk = slice(begin, begin + (_PAIRS_AT_ONCE >> 6))
+        left, right = (_normalize(thumbnails[side[chunk]]) for side in (a, b))
+        correlation[chunk] = (left * right).sum(axis=1)
+    return correlation
 
 
-def _centred(thumbs: UInt8[np.ndarray, "n pixel"]) -> Float[np.ndarray, "n pixel"]:
-    levels = thumbs.astype(np.float32)
+def _normalize(thumbnails: UInt8[np.ndarray, "n pixel"]) -> Float[np.ndarray, "n pixel"]:
+    levels = thumbnails.astype(np.float32)
     levels -= levels.mean(axis=1, keepdims=True)
     levels /= np.linalg.norm(levels, axis=1, keepdims=True)
     return levels

@@ -1,111 +1,200 @@
-"""What a data set holds, counted in one pass a split: people, pictures, labels, boxes, and what is wrong.
+"""Statistics of a dataset, counted in one pass per split: people, images, labels, boxes, and problems.
 
-In: a `Dataset`. Out: a `Summary`, whose `to_json` is what `mien data summary --json` prints.
-Knows nothing about pixels: no picture is opened, files are only looked for in the listings of their folders.
-What grows with the data set is a hash a picture and the names in those listings; people pass by as a stream.
+No image is opened; files are only looked up in the listings of their folders. People are streamed: memory
+grows by one hash per image and by the names in those listings.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from mien.chance import random_precision
-from mien.data.audit.directory_listing import Listing
-from mien.data.audit.tally import POSITIVE, BoxSizes, Spread, Tally
+from mien.data.audit.directory_listing import DirectoryListing
 from mien.data.dataset import Dataset, Record
+from mien.labels import LabelSet
+from mien.types import DIMENSIONS, Box, Target
 
-__all__ = ["POSITIVE", "SplitSummary", "Summary", "summarize"]
+__all__ = [
+    "BOX_SIDES",
+    "POSITIVE",
+    "BoxSizeHistogram",
+    "DimensionStatistics",
+    "SplitSummary",
+    "Summary",
+    "summarize",
+]
 
 _SCHEMA: Final = 1
+
+POSITIVE: Final = 0.5  # a label holds from this score on; the same as in the metrics
+
+# Lower edges of the bins, in pixels. A box has the side of the square with its area.
+BOX_SIDES: Final = (0, 16, 32, 64, 128, 256, 512)
+_NUM_TENTHS: Final = 11  # 0.0, 0.1 ... 1.0: the values of an annotator's scale of ten
+_MAX_ATTRIBUTE_VALUES: Final = 60  # further values are counted together
+_OTHER: Final = "(other)"
+
+
+# --- Results -----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class DimensionStatistics:
+    """The distribution of values from 0 to 1; `histogram` counts the values nearest to 0.0, 0.1 ... 1.0."""
+
+    count: int = 0
+    total: float = 0.0
+    low: float = 1.0
+    high: float = 0.0
+    histogram: list[int] = field(default_factory=lambda: [0] * _NUM_TENTHS)
+
+    @property
+    def mean(self) -> float:
+        """NaN if there are no values."""
+        return self.total / self.count if self.count else float("nan")
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.total += value
+        self.low, self.high = min(self.low, value), max(self.high, value)
+        self.histogram[int(value * 10 + 0.5 + 1e-9)] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "mean": self.mean,
+            "min": self.low,
+            "max": self.high,
+            "histogram": list(self.histogram),
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class BoxSizeHistogram:
+    """Sizes of boxes, as the side of the square with the same area; one bin for each of `BOX_SIDES`."""
+
+    count: int = 0
+    low: float = float("inf")
+    high: float = 0.0
+    histogram: list[int] = field(default_factory=lambda: [0] * len(BOX_SIDES))
+
+    def add(self, box: Box) -> None:
+        side = (box.width * box.height) ** 0.5
+        self.count += 1
+        self.low, self.high = min(self.low, side), max(self.high, side)
+        self.histogram[sum(side >= edge for edge in BOX_SIDES[1:])] += 1
+
+    @property
+    def bin_names(self) -> tuple[str, ...]:
+        """The range of each bin, as text."""
+        return (*(f"{low} to {high}" for low, high in pairwise(BOX_SIDES)), f"{BOX_SIDES[-1]} and more")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "count": self.count,
+            "min_side": self.low if self.count else None,
+            "max_side": self.high if self.count else None,
+            "sides": dict(zip(self.bin_names, self.histogram, strict=True)),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSummary:
-    """One split. Shares, prevalence and averages of labels are over the labelled subjects.
+    """Statistics of one split. Shares, prevalence and means of labels are over the labeled subjects.
 
-    `positives`: subjects by label, in the label set's order. `together[i][j]`: subjects that have both label
-    i and label j. `annotators`: subjects by the number of their opinions. `attributes`: subjects by
-    attribute and value, for audits only.
+    Attributes:
+        num_images: Distinct files.
+        num_labels: Labels of all subjects together.
+        positives: Subjects by label, in the label set's order.
+        cooccurrence: `cooccurrence[i][j]` subjects have both label i and label j.
+        dimensions: The dimensions that have values.
+        annotators: Subjects by their number of annotators.
+        attributes: Subjects by attribute and value, most frequent first; for audits only.
     """
 
     split: str
-    images: int
-    subjects: int
-    unlabelled: int
-    labels: int
+    num_images: int
+    num_subjects: int
+    num_unlabeled: int
+    num_labels: int
+    num_with_dimensions: int
+    num_without_box: int
+    num_clips: int
     positives: Mapping[str, int]
-    together: tuple[tuple[int, ...], ...]
-    with_dimensions: int
-    dimensions: Mapping[str, Spread]
+    cooccurrence: tuple[tuple[int, ...], ...]
+    dimensions: Mapping[str, DimensionStatistics]
     annotators: Mapping[int, int]
-    boxes: BoxSizes
-    boxless: int
-    clips: int
+    boxes: BoxSizeHistogram
     attributes: Mapping[str, Mapping[str, int]]
 
     @property
-    def labelled(self) -> int:
-        """Subjects that somebody has annotated, be it with no label at all."""
-        return self.subjects - self.unlabelled
+    def num_labeled(self) -> int:
+        """Annotated subjects, including those annotated with no label."""
+        return self.num_subjects - self.num_unlabeled
 
     @property
     def prevalence(self) -> dict[str, float]:
-        """The share of the labelled subjects that have a label; empty where nobody is labelled."""
-        if not self.labelled:
+        """The share of the labeled subjects that have a label; empty if there are none."""
+        if not self.num_labeled:
             return {}
-        return {label: count / self.labelled for label, count in self.positives.items()}
+        return {label: count / self.num_labeled for label, count in self.positives.items()}
 
     @property
     def labels_per_subject(self) -> float | None:
-        """Mean number of labels that score 0.5 or more; None where nobody is labelled."""
-        return self.labels / self.labelled if self.labelled else None
+        """The mean number of labels with a score of 0.5 or more; None if no subject is labeled."""
+        return self.num_labels / self.num_labeled if self.num_labeled else None
 
     @property
     def chance_map(self) -> float | None:
-        """The mAP of guessing: of a random order, over the labels that some subject has; None if none has."""
-        found = [random_precision(count, self.labelled) for count in self.positives.values() if count]
-        return sum(found) / len(found) if found else None
+        """The expected mAP of a random order, over the labels with a positive; None if there are none."""
+        chance = [random_precision(count, self.num_labeled) for count in self.positives.values() if count]
+        return sum(chance) / len(chance) if chance else None
 
     @property
     def most_frequent(self) -> tuple[str, float] | None:
-        """The most frequent label and its share, which is the accuracy of always saying it."""
+        """The most frequent label and its share, which is the accuracy of always predicting it."""
         shares = self.prevalence
         label = max(shares, key=lambda name: shares[name], default=None)
         return None if label is None or not shares[label] else (label, shares[label])
 
     def to_json(self) -> dict[str, Any]:
-        """The five numbers that every caller may rely on."""
+        """The five numbers that callers can rely on."""
         return {
-            "images": self.images,
-            "subjects": self.subjects,
+            "images": self.num_images,
+            "subjects": self.num_subjects,
             "labels_per_subject": self.labels_per_subject,
             "chance_map": self.chance_map,
-            "with_dimensions": self.with_dimensions,
+            "with_dimensions": self.num_with_dimensions,
         }
 
-    def detail(self) -> dict[str, Any]:
-        """All else, for those who look closer."""
+    def details(self) -> dict[str, Any]:
+        """All further statistics."""
         return {
-            "unlabelled": self.unlabelled,
-            "clips": self.clips,
+            "unlabeled": self.num_unlabeled,
+            "clips": self.num_clips,
             "prevalence": self.prevalence,
             "annotators": {str(number): count for number, count in self.annotators.items()},
-            "dimensions": {name: spread.to_json() for name, spread in self.dimensions.items()},
-            "boxes": self.boxes.to_json() | {"subjects_without": self.boxless},
+            "dimensions": {name: statistics.to_json() for name, statistics in self.dimensions.items()},
+            "boxes": self.boxes.to_json() | {"subjects_without": self.num_without_box},
             "attributes": {name: dict(values) for name, values in self.attributes.items()},
-            "together": [list(row) for row in self.together],
+            "cooccurrence": [list(row) for row in self.cooccurrence],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """All splits, in the data set's order, and the number of problems by kind, the most frequent first.
+    """Statistics of a dataset.
 
-    `missing`: files that are not there and that reading did not report, of which `problems` counts each.
+    Attributes:
+        splits: In the dataset's order.
+        problems: The number of problems by kind, most frequent first.
+        missing: Missing files that the annotation reader did not report; they count in `problems`.
     """
 
     dataset: str
@@ -121,22 +210,25 @@ class Summary:
         return {
             "schema": _SCHEMA,
             "dataset": self.dataset,
-            "splits": {part.split: part.to_json() for part in self.splits},
+            "splits": {split.split: split.to_json() for split in self.splits},
             "problems": dict(self.problems),
             "label_set": self.label_set,
             "labels": list(self.labels),
-            "details": {part.split: part.detail() for part in self.splits},
+            "details": {split.split: split.details() for split in self.splits},
         }
 
 
+# --- Counting ----------------------------------------------------------------------------------------
+
+
 def summarize(dataset: Dataset) -> Summary:
-    """Counts what is in a data set; rows that are no record are counted among the problems alone."""
-    listing = Listing()
-    splits = tuple(_summarise(dataset, split, listing) for split in dataset.splits)
-    found = dataset.problems()
-    told = {problem.file for problem in found if problem.kind == "missing"}
-    missing = tuple(path for path in listing.missing if path not in told)
-    kinds = Counter(problem.kind for problem in found)
+    """Counts the records of a dataset. Unusable rows count only as problems."""
+    listing = DirectoryListing()
+    splits = tuple(_summarize_split(dataset, split, listing) for split in dataset.splits)
+    problems = dataset.problems()
+    reported = {problem.file for problem in problems if problem.kind == "missing"}
+    missing = tuple(path for path in listing.missing if path not in reported)
+    kinds = Counter(problem.kind for problem in problems)
     kinds["missing"] += len(missing)
     label_set = dataset.label_set
     return Summary(
@@ -150,31 +242,91 @@ def summarize(dataset: Dataset) -> Summary:
     )
 
 
-def _summarise(dataset: Dataset, split: str, listing: Listing) -> SplitSummary:
-    tally = Tally(dataset.label_set)
+def _summarize_split(dataset: Dataset, split: str, listing: DirectoryListing) -> SplitSummary:
+    counter = _SplitCounter(dataset.label_set)
     for record in dataset.records(split):
-        for path in _paths(record):
-            if tally.see(path):
-                listing.look_for(path)
-        tally.add(record)
-    return SplitSummary(
-        split=split,
-        images=tally.images,
-        subjects=tally.subjects,
-        unlabelled=tally.unlabelled,
-        labels=sum(tally.positives),
-        positives=dict(zip(dataset.label_set.labels, tally.positives, strict=True)),
-        together=tally.together,
-        with_dimensions=tally.with_dimensions,
-        dimensions={name: found for name, found in tally.dimensions.items() if found.count},
-        annotators=dict(sorted(tally.annotators.items())),
-        boxes=tally.boxes,
-        boxless=tally.boxless,
-        clips=tally.clips,
-        attributes=tally.attributes,
-    )
+        for path in {image.path for image in record.sample.subject.images}:
+            if counter.add_file(path):
+                listing.has_file(path)
+        counter.add(record)
+    return counter.result(split)
 
 
-def _paths(record: Record) -> set[Path]:
-    """The files of a subject; all frames of a clip lie in one."""
-    return {image.path for image in record.sample.subject.images}
+class _SplitCounter:
+    """Counts the records of one split without keeping any."""
+
+    def __init__(self, label_set: LabelSet) -> None:
+        num_labels = len(label_set)
+        self._index = {label: index for index, label in enumerate(label_set.labels)}
+        self._file_hashes: set[int] = set()
+        self._cooccurrence = [array("q", bytes(8 * num_labels)) for _ in range(num_labels)]
+        self._attributes: dict[str, Counter[str]] = {}
+        self._num_subjects = self._num_unlabeled = self._num_with_dimensions = 0
+        self._num_without_box = self._num_clips = 0
+        self._positives = [0] * num_labels
+        self._dimensions = {name: DimensionStatistics() for name in DIMENSIONS}
+        self._annotators: Counter[int] = Counter()
+        self._boxes = BoxSizeHistogram()
+
+    def add_file(self, path: Path) -> bool:
+        """Whether this file is new. Keeps 8 bytes per file."""
+        key = int.from_bytes(blake2b(str(path).encode("utf-8", "surrogatepass"), digest_size=8).digest())
+        is_new = key not in self._file_hashes
+        self._file_hashes.add(key)
+        return is_new
+
+    def add(self, record: Record) -> None:
+        subject = record.sample.subject
+        self._num_subjects += 1
+        self._num_clips += subject.images[0].frame is not None
+        self._num_without_box += not any(subject.boxes)
+        for box in subject.boxes:
+            if box is not None:
+                self._boxes.add(box)
+        self._annotators[len(record.annotations)] += 1
+        self._add_attributes(record.attributes)
+        if record.sample.target is None:
+            self._num_unlabeled += 1
+        else:
+            self._add_target(record.sample.target)
+
+    def _add_target(self, target: Target) -> None:
+        positive = [self._index[name] for name, score in target.labels.items() if score >= POSITIVE]
+        for row in positive:
+            self._positives[row] += 1
+            self._add_cooccurrence(row, positive)
+        if target.dimensions is not None:
+            self._num_with_dimensions += 1
+            for name, value in target.dimensions.items():
+                self._dimensions[name].add(value)
+
+    def _add_cooccurrence(self, row: int, positive: Sequence[int]) -> None:
+        counts = self._cooccurrence[row]
+        for column in positive:
+            counts[column] += 1
+
+    def _add_attributes(self, attributes: Mapping[str, str]) -> None:
+        for name, value in attributes.items():
+            values = self._attributes.setdefault(name, Counter())
+            is_counted = value in values or len(values) < _MAX_ATTRIBUTE_VALUES
+            values[value if is_counted else _OTHER] += 1
+
+    def result(self, split: str) -> SplitSummary:
+        return SplitSummary(
+            split=split,
+            num_images=len(self._file_hashes),
+            num_subjects=self._num_subjects,
+            num_unlabeled=self._num_unlabeled,
+            num_labels=sum(self._positives),
+            num_with_dimensions=self._num_with_dimensions,
+            num_without_box=self._num_without_box,
+            num_clips=self._num_clips,
+            positives=dict(zip(self._index, self._positives, strict=True)),
+            cooccurrence=tuple(tuple(row) for row in self._cooccurrence),
+            dimensions={name: found for name, found in self._dimensions.items() if found.count},
+            annotators=dict(sorted(self._annotators.items())),
+            boxes=self._boxes,
+            attributes={
+                name: dict(values.most_common()) for name, values in sorted(self._attributes.items())
+            },
+        )

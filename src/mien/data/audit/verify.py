@@ -1,10 +1,7 @@
-"""Everything wrong with a data set on disk: every picture and clip is opened, once.
+"""Verifies a dataset on disk: opens every image and clip once and reports what is wrong with it.
 
-In: a `Dataset`. Out: a `Verified`: problems, each once, in the order of the data set; and which pictures are
-there twice. Knows nothing about any data set's files, and mends nothing (see `dedup`).
-
-A file that several people share is decoded once, in threads: decoders let others work meanwhile. What grows
-with the data set is a row a subject and a fingerprint a picture.
+A file that several people share is decoded once, in threads: decoders release the interpreter lock. Memory
+grows by one row per subject and one fingerprint per image.
 """
 
 from __future__ import annotations
@@ -22,18 +19,19 @@ from typing import Final
 from PIL import Image
 
 from mien.data.audit.fingerprint_cache import num_threads
-from mien.data.audit.fingerprints import Fingerprint, ImageInfo, ImageProblem, inspect_clip, inspect_image
-from mien.data.audit.image_checks import OutsideBox, Use, check_boxes, check_file
+from mien.data.audit.fingerprints import Fingerprint
+from mien.data.audit.image_checks import FileSubject, OutsideBox, check_boxes, check_file
+from mien.data.audit.image_info import ImageInfo, ImageProblem, inspect_clip, inspect_image
 from mien.data.audit.near_duplicates import group_exact_duplicates, group_near_duplicates
 from mien.data.dataset import Dataset, Record
 from mien.types import Problem
 
-__all__ = ["NearDuplicate", "OutsideBox", "Verification", "VerifyProgress", "verify"]
+__all__ = ["NearDuplicate", "Verification", "VerifyProgress", "verify"]
 
-_FILES_AT_ONCE: Final = 16  # of one task for a thread: many pictures take less time than handing one over
-_TASKS_AHEAD: Final = 4  # a thread, so that none waits, and results do not pile up
+_FILES_PER_TASK: Final = 16  # most images take less time than handing over a task
+_TASKS_PER_THREAD: Final = 4  # in flight, so that no thread waits and results do not pile up
 
-Found = ImageInfo | ImageProblem
+_Inspection = ImageInfo | ImageProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +44,12 @@ class VerifyProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearDuplicate:
-    """A picture that others are like. `digest` is SHA-256 of its bytes, in hex; `split` that which it is
-    used in first."""
+    """A file that looks like others.
+
+    Attributes:
+        split: The first split that uses it.
+        digest: SHA-256 of its bytes, in hex.
+    """
 
     path: Path
     split: str
@@ -56,10 +58,14 @@ class NearDuplicate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was found. `num_images` counts files, be they pictures or clips.
+    """What was found.
 
-    `near_duplicates`: groups of files that look alike, exact copies included, also within a split (where
-    they are not a problem). `outside_boxes`: the boxes that leave their images, the worst first.
+    Attributes:
+        problems: Each problem once, in the dataset's order.
+        num_images: Number of files, images and clips.
+        near_duplicates: Groups of files that look alike, exact copies included, also within a split, where
+            they are not a problem.
+        outside_boxes: Boxes that extend outside their images, the farthest first.
     """
 
     problems: tuple[Problem, ...]
@@ -74,9 +80,9 @@ class Verification:
 class _File:
     """A file, the splits and subjects that use it, and what is wrong with it."""
 
-    path: str  # a Path, with what it remembers, takes ten times as much memory
+    path: str  # a Path takes ten times as much memory, because it caches its parts
     splits: list[str] = field(default_factory=list)
-    uses: list[Use] = field(default_factory=list)
+    subjects: list[FileSubject] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -85,7 +91,7 @@ class _File:
 
     @property
     def is_clip(self) -> bool:
-        return any(frame is not None for use in self.uses for frame, _ in use.marks)
+        return any(frame is not None for subject in self.subjects for frame, _ in subject.frame_boxes)
 
 
 def verify(
@@ -94,139 +100,153 @@ def verify(
     workers: int | None = None,
     on_progress: Callable[[VerifyProgress], None] | None = None,
 ) -> Verification:
-    """Checks the annotations and opens every file; `workers` threads, one a core if not told."""
+    """Checks the annotations and opens every file.
+
+    Args:
+        workers: Number of threads; one per core by default.
+        on_progress: Called after each file.
+    """
     start = time.perf_counter()
-    reading = [*dataset.problems(), *dataset.sidecar_problems()]
-    files, num_subjects = _gather(dataset)
-    known = {(problem.kind, problem.file) for problem in reading}
-    prints: list[Fingerprint | None] = []
-    faults: list[OutsideBox] = []
-    for file, found in _look_at(files, num_threads(workers)):
-        problems, worst = _check(file, found)
-        file.problems += (problem for problem in problems if (problem.kind, problem.file) not in known)
-        faults += worst
-        prints.append(None if isinstance(found, ImageProblem) else found.fingerprint)
+    annotation_problems = [*dataset.problems(), *dataset.sidecar_problems()]
+    files, num_subjects = _collect_files(dataset)
+    reported = {(problem.kind, problem.file) for problem in annotation_problems}
+    fingerprints: list[Fingerprint | None] = []
+    outside_boxes: list[OutsideBox] = []
+    for file, found in _inspect_files(files, num_threads(workers)):
+        problems, outside = _check(file, found)
+        file.problems += (problem for problem in problems if (problem.kind, problem.file) not in reported)
+        outside_boxes += outside
+        fingerprints.append(None if isinstance(found, ImageProblem) else found.fingerprint)
         if on_progress is not None:
-            on_progress(VerifyProgress(done=len(prints), total=len(files)))
-    near_duplicates = _report_near_duplicates(files, prints)
-    # Of a clip that is cut short, later frames are missing: that is no further fault.
-    flawed = {file.path for file, print_ in zip(files, prints, strict=True) if print_ is None}
-    told = (problem for problem in reading if problem.kind != "frame_range" or problem.file not in flawed)
+            on_progress(VerifyProgress(done=len(fingerprints), total=len(files)))
+    near_duplicates = _report_near_duplicates(files, fingerprints)
+    # A truncated clip also lacks its later frames, which is not a separate problem.
+    broken = {file.path for file, print_ in zip(files, fingerprints, strict=True) if print_ is None}
+    kept = (
+        problem
+        for problem in annotation_problems
+        if problem.kind != "frame_range" or problem.file not in broken
+    )
     return Verification(
-        problems=(*told, *(problem for file in files for problem in file.problems)),
+        problems=(*kept, *(problem for file in files for problem in file.problems)),
         num_images=len(files),
         num_subjects=num_subjects,
         seconds=time.perf_counter() - start,
         near_duplicates=near_duplicates,
-        outside_boxes=tuple(sorted(faults, key=lambda fault: -fault.outside)),
+        outside_boxes=tuple(sorted(outside_boxes, key=lambda box: -box.outside)),
     )
 
 
-# --- Who is in which file ----------------------------------------------------------------------------
+# --- Collecting the files ----------------------------------------------------------------------------
 
 
-def _gather(dataset: Dataset) -> tuple[list[_File], int]:
-    """The files in the order in which the data set first names them; also finds ids that repeat."""
+def _collect_files(dataset: Dataset) -> tuple[list[_File], int]:
+    """The files in order of first use, and the number of subjects; also reports repeated ids."""
     files: dict[str, _File] = {}
-    seen: dict[str, str] = {}
-    count = 0
+    first_splits: dict[str, str] = {}
+    num_subjects = 0
     for split in dataset.splits:
         for record in dataset.records(split):
-            count += 1
+            num_subjects += 1
             subject = record.sample.subject
-            for path, use in _uses(record).items():
+            for path, file_subject in _subject_by_file(record).items():
                 file = files.setdefault(path, _File(path))
                 if split not in file.splits:
                     file.splits.append(split)
-                file.uses.append(use)
-            if subject.id in seen:
-                message = f"the id {subject.id!r} occurs in {seen[subject.id]} and again in {split}"
+                file.subjects.append(file_subject)
+            if subject.id in first_splits:
+                message = f"the id {subject.id!r} is in {first_splits[subject.id]} and again in {split}"
                 first = files[str(subject.images[0].path)]
                 first.problems.append(Problem(kind="repeated_id", file=first.path, message=message))
-            seen.setdefault(subject.id, split)
+            first_splits.setdefault(subject.id, split)
     for file in files.values():
         if len(file.splits) > 1:
             message = f"it is used in {' and '.join(file.splits)}"
             file.problems.append(Problem(kind="split_overlap", file=file.path, message=message))
-    return list(files.values()), count
+    return list(files.values()), num_subjects
 
 
-def _uses(record: Record) -> Mapping[str, Use]:
+def _subject_by_file(record: Record) -> Mapping[str, FileSubject]:
     subject = record.sample.subject
-    marks = defaultdict(list)
+    frame_boxes = defaultdict(list)
     for ref, box in zip(subject.images, subject.boxes, strict=True):
-        marks[str(ref.path)].append((ref.frame, box))
-    return {path: Use(subject.id, tuple(found), record.size) for path, found in marks.items()}
+        frame_boxes[str(ref.path)].append((ref.frame, box))
+    return {path: FileSubject(subject.id, tuple(found), record.size) for path, found in frame_boxes.items()}
 
 
-# --- Opening -----------------------------------------------------------------------------------------
+# --- Opening them ------------------------------------------------------------------------------------
 
 
-def _look_at(files: Sequence[_File], workers: int) -> Iterator[tuple[_File, Found]]:
-    """Each file with what was seen, in order; a bounded number of tasks is ahead of the caller."""
-    rest = iter([files[begin : begin + _FILES_AT_ONCE] for begin in range(0, len(files), _FILES_AT_ONCE)])
+def _inspect_files(files: Sequence[_File], workers: int) -> Iterator[tuple[_File, _Inspection]]:
+    """Each file with its inspection, in order; the number of tasks in flight is bounded."""
+    batches = iter(
+        [files[begin : begin + _FILES_PER_TASK] for begin in range(0, len(files), _FILES_PER_TASK)]
+    )
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        # Pillow warns of large pictures; `look` decides about them.
+        # Pillow warns about large images; `inspect_image` decides what to do with them.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        ahead: deque[Future[list[tuple[_File, Found]]]] = deque(
-            pool.submit(_look_at_some, some) for some in islice(rest, _TASKS_AHEAD * workers)
+        in_flight: deque[Future[list[tuple[_File, _Inspection]]]] = deque(
+            pool.submit(_inspect_batch, batch) for batch in islice(batches, _TASKS_PER_THREAD * workers)
         )
-        while ahead:
-            done = ahead.popleft().result()
-            ahead.extend(pool.submit(_look_at_some, some) for some in islice(rest, 1))
+        while in_flight:
+            done = in_flight.popleft().result()
+            in_flight.extend(pool.submit(_inspect_batch, batch) for batch in islice(batches, 1))
             yield from done
 
 
-def _look_at_some(files: Sequence[_File]) -> list[tuple[_File, Found]]:
+def _inspect_batch(files: Sequence[_File]) -> list[tuple[_File, _Inspection]]:
     return [(file, (inspect_clip if file.is_clip else inspect_image)(Path(file.path))) for file in files]
 
 
-def _check(file: _File, found: Found) -> tuple[list[Problem], list[OutsideBox]]:
+def _check(file: _File, found: _Inspection) -> tuple[list[Problem], list[OutsideBox]]:
     path = Path(file.path)
-    problems = list(check_file(path, file.uses, found))
+    problems = list(check_file(path, file.subjects, found))
     if isinstance(found, ImageProblem):
         return problems, []
-    checked = [check_boxes(path, use, found) for use in file.uses]
-    of_subjects = chain.from_iterable(of_subject for of_subject, _ in checked)
-    return [*problems, *of_subjects], [fault for _, fault in checked if fault is not None]
+    checked = [check_boxes(path, subject, found) for subject in file.subjects]
+    box_problems = chain.from_iterable(of_subject for of_subject, _ in checked)
+    return [*problems, *box_problems], [box for _, box in checked if box is not None]
 
 
-# --- Twice -------------------------------------------------------------------------------------------
+# --- Near-duplicates ---------------------------------------------------------------------------------
 
 
 def _report_near_duplicates(
-    files: Sequence[_File], prints: Sequence[Fingerprint | None]
+    files: Sequence[_File], fingerprints: Sequence[Fingerprint | None]
 ) -> tuple[tuple[NearDuplicate, ...], ...]:
-    """The groups that look alike; a file whose like is in an earlier split gets a problem."""
-    equal = group_exact_duplicates(prints)
-    first: dict[int, _File] = {}
-    for file, number in zip(files, equal, strict=True):
-        first.setdefault(number, file)
-    groups = defaultdict(list)
-    for index, number in enumerate(group_near_duplicates(prints)):
-        groups[number].append(index)
-    alike = [group for group in groups.values() if len(group) > 1]
-    for group in alike:
+    """The groups of near-duplicates; adds a problem to each file with a duplicate in an earlier split."""
+    exact = group_exact_duplicates(fingerprints)
+    first_copy: dict[int, _File] = {}
+    for file, number in zip(files, exact, strict=True):
+        first_copy.setdefault(number, file)
+    members = defaultdict(list)
+    for index, number in enumerate(group_near_duplicates(fingerprints)):
+        members[number].append(index)
+    groups = [group for group in members.values() if len(group) > 1]
+    for group in groups:
         for index in group:
-            files[index].problems += _across(files[index], first[equal[index]], files[group[0]])
+            files[index].problems += _across_splits(files[index], first_copy[exact[index]], files[group[0]])
     return tuple(
         tuple(
             NearDuplicate(path=Path(files[index].path), split=files[index].split, digest=print_.digest.hex())
             for index in group
-            if (print_ := prints[index]) is not None
+            if (print_ := fingerprints[index]) is not None
         )
-        for group in alike
+        for group in groups
     )
 
 
-def _across(file: _File, same: _File, like: _File) -> Iterator[Problem]:
-    """At most one problem. `same` and `like`: the first file with these bytes, and the first that is alike.
+def _across_splits(file: _File, first_copy: _File, first_similar: _File) -> Iterator[Problem]:
+    """At most one problem, given the first file with the same bytes and the first near-duplicate.
 
-    Files come split by split, so that the first is in the earliest split.
+    Files are ordered by split, so the first is in the earliest split.
     """
-    pairs = ((same, "duplicate", "has the same bytes as"), (like, "near_duplicate", "looks like"))
-    for other, kind, what in pairs:
+    pairs = (
+        (first_copy, "duplicate", "has the same bytes as"),
+        (first_similar, "near_duplicate", "looks like"),
+    )
+    for other, kind, relation in pairs:
         if other.split != file.split:
-            message = f"in {file.split}, {what} {other.path} in {other.split}"
+            message = f"in {file.split}, {relation} {other.path} in {other.split}"
             yield Problem(kind=kind, file=file.path, message=message)
             return

@@ -80,7 +80,7 @@ class HeatMap:
 
 def prevalence_chart(summary: Summary) -> LabelChart | None:
     """The percentage of labelled subjects that have a label, by split; None where nothing is labelled."""
-    shares = {part.split: part.prevalence for part in summary.splits if part.labelled}
+    shares = {part.split: part.prevalence for part in summary.splits if part.num_labeled}
     high = max((value for found in shares.values() for value in found.values()), default=0.0)
     if not high:
         return None
@@ -117,7 +117,8 @@ def _heat_map(part: SplitSummary) -> HeatMap:
             label,
             f"{count:,}",
             tuple(
-                None if column == row else _cell(part.together[row][column] / count) for column, _, _ in shown
+                None if column == row else _cell(part.cooccurrence[row][column] / count)
+                for column, _, _ in shown
             ),
         )
         for row, label, count in shown

@@ -129,10 +129,10 @@ def dimension_rows(
 
 def box_table(summary: Summary) -> BinTable | None:
     """Boxes by the side of a square as large, and people without a box; None where there is nobody."""
-    if not any(part.subjects for part in summary.splits):
+    if not any(part.num_subjects for part in summary.splits):
         return None
-    heads = (*(f"{name} px" for name in summary.splits[0].boxes.names), "no box")
-    counts = {part.split: (*part.boxes.histogram, part.boxless) for part in summary.splits}
+    heads = (*(f"{name} px" for name in summary.splits[0].boxes.bin_names), "no box")
+    counts = {part.split: (*part.boxes.histogram, part.num_without_box) for part in summary.splits}
     return _bins("Boxes, by the side of a square as large", heads, counts)
 
 
@@ -148,13 +148,13 @@ def _split_row(part: SplitSummary, level: float | None, scale: Scale, sign: int)
     return SplitRow(
         split=part.split,
         sign=sign,
-        images=f"{part.images:,}",
-        subjects=f"{part.subjects:,}",
-        unlabelled=f"{part.unlabelled:,}" if part.unlabelled else NONE,
+        images=f"{part.num_images:,}",
+        subjects=f"{part.num_subjects:,}",
+        unlabelled=f"{part.num_unlabeled:,}" if part.num_unlabeled else NONE,
         labels=NONE if part.labels_per_subject is None else f"{part.labels_per_subject:.2f}",
         chance=NONE if level is None else f"{level:.3f}",
         chance_at=None if level is None else scale.at(level),
-        with_dimensions=f"{part.with_dimensions:,}" if part.with_dimensions else NONE,
+        with_dimensions=f"{part.num_with_dimensions:,}" if part.num_with_dimensions else NONE,
         annotators=_annotators(part),
     )
 
@@ -187,7 +187,7 @@ def _dimension_row(
             for place, count in enumerate(spread.histogram)
             if count
         ),
-        difference=NONE if agreed is None else f"{agreed.difference:.2f}",
+        difference=NONE if agreed is None else f"{agreed.mean_difference:.2f}",
         alpha=NONE if alpha is None else f"{alpha:.2f}".replace("-", "\N{MINUS SIGN}"),
     )
 

@@ -95,7 +95,7 @@ def _view(
         "prevalence": prevalence_chart(summary),
         "agreement": agreement_chart(summary, agreement),
         "mean_kappas": [
-            (item.split, f"{item.mean_kappa:.2f}", f"{item.subjects:,}")
+            (item.split, f"{item.mean_kappa:.2f}", f"{item.num_subjects:,}")
             for item in agreement
             if item.mean_kappa is not None
         ],

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mien.data.audit.verify import OutsideBox
+from mien.data.audit.image_checks import OutsideBox
 from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.media.views import load_frames, viewed
