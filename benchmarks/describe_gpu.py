@@ -30,7 +30,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from mien.describe.engine import Request
 from mien.describe.generate import describe
-from mien.describe.local.engine import LocalEngine, LocalModel
+from mien.describe.local.engine import LocalEngine
+from mien.describe.local.model import LocalModel
 from mien.describe.prompts import prompt
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
@@ -150,7 +151,7 @@ def build(shape: Shape, folder: Path, arguments: argparse.Namespace) -> LocalEng
         folder,
         max_new_tokens=arguments.new_tokens,
         device=arguments.device,
-        loaded=LocalModel.of(model, processor),
+        loaded=LocalModel.from_modules(model, processor),
     )
 
 

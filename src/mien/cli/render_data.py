@@ -140,16 +140,16 @@ def _large(value: float) -> str:
 
 
 def show_models(models: Sequence[Mapping[str, Any]]) -> str:
-    """A line a model: size, memory of its weights, licence, what it needs."""
-    lines = [f"{'model':38}{'parameters':>11}{'memory':>10}  {'licence':34}needs"]
+    """One line per model: size, memory of its weights, license, requirements."""
+    lines = [f"{'model':38}{'parameters':>11}{'memory':>10}  {'license':34}needs"]
     for model in models:
         needs = f"mien[{model['extra']}]" if model["extra"] else ""
         notes = ", ".join(text for text in (needs, model["note"]) if text)
         lines.append(
             f"{model['name']:38}{model['parameters']:>10g}B{model['memory_gb']:>7.1f} GB  "
-            f"{model['licence']:34}{notes}".rstrip()
+            f"{model['license']:34}{notes}".rstrip()
         )
-    return "\n".join([*lines, "Sizes and licences are those of the models' own cards: read them before use."])
+    return "\n".join([*lines, "Sizes and licenses come from the models' own cards; read those before use."])
 
 
 def _duration(seconds: float) -> str:

@@ -158,9 +158,9 @@ def merge(
 def models(as_json: AsJson = False) -> None:
     """Show models that are known to describe well; any other image-text-to-text model works too."""
     from mien.cli.render_data import show_models
-    from mien.describe.local.known_models import listing
+    from mien.describe.local.known_models import list_models
 
-    found = listing()
+    found = list_models()
     make_console(as_json).result({"models": found}, None)
     if not as_json:
         typer.echo(show_models(found))

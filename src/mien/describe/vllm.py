@@ -1,41 +1,44 @@
-"""vLLM in this process: every request goes in at once, as many in flight as allowed, and comes out when done.
+"""vLLM in this process: an optional engine for a GPU, imported with the first request.
 
-Goes in: requests. Comes out: replies in the order asked.
-Knows nothing about: stores, keys, where pictures come from.
-
-vLLM batches by itself, and better than any caller can. Its cache of processed pictures is off, because here
-no picture is asked about twice. vLLM is an extra of its own, is imported late, and runs on a GPU.
+All requests go to vLLM at once, up to a limit in flight, because it batches better than any caller can. Its
+cache of processed images is off: here every image is sent only once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import uuid4
 
 from pydantic import Field, JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.local.chat_template import chat_text
-from mien.describe.local.loading import load_processor
-from mien.describe.local.model_errors import first_line
-from mien.describe.local.model_folder import find_model, square_input
+from mien.describe.local.library import first_line
+from mien.describe.local.model_folder import find_model
+from mien.describe.local.processor import format_prompt, load_processor, square_image_size
 from mien.errors import EngineDownError, EngineError
 from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["VllmEngine", "VllmOptions"]
 
-# Raise this when the same model comes to be asked, or its answer read, in another way.
+# Raise this when the same model is prompted, or its output read, in another way.
 _VERSION: Final = 1
-_CALLS: Final = 4
+_CALLS_AT_ONCE: Final = 4
 _HINT: Final = "install it with: pip install 'mien[vllm]', on a machine with a GPU"
 
 
 class VllmOptions(Options):
-    """What changes the text: the `revision` of the model, and two settings as vLLM knows them."""
+    """[describe.options] of engine "vllm"; all of them are part of the signature.
+
+    Attributes:
+        revision: branch, tag or commit of a model that is given by its Hugging Face id.
+        quantization: vLLM's setting of this name.
+        max_model_len: vLLM's setting of this name, in tokens.
+    """
 
     revision: str | None = None
     quantization: str | None = None
@@ -43,7 +46,16 @@ class VllmOptions(Options):
 
 
 class VllmEngine(Engine):
-    """Greedy decoding by vLLM's asynchronous engine, which `start` makes; tests bring one of their own."""
+    """Greedy decoding with vLLM's asynchronous engine.
+
+    Args:
+        model: a folder, a Hugging Face id, or "playhouse" for the embedded model.
+        dtype: floating-point type of the weights.
+        max_new_tokens: longest text, in tokens.
+        in_flight: most requests that vLLM gets at the same time.
+        options: see `VllmOptions`.
+        start: creates vLLM's engine from a folder, a dtype and options; tests pass a replacement.
+    """
 
     def __init__(
         self,
@@ -53,7 +65,7 @@ class VllmEngine(Engine):
         max_new_tokens: int = 160,
         in_flight: int = 256,
         options: VllmOptions | None = None,
-        start: Any = None,
+        start: Callable[[Path, str, VllmOptions], Any] | None = None,
     ) -> None:
         self._options = options or VllmOptions()
         self._folder = find_model(model, self._options.revision)
@@ -63,7 +75,7 @@ class VllmEngine(Engine):
         self._start = start or _start_vllm
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._room: asyncio.Semaphore | None = None
+        self._semaphore: asyncio.Semaphore | None = None
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -72,7 +84,7 @@ class VllmEngine(Engine):
             options.model,
             dtype=options.dtype,
             max_new_tokens=options.max_new_tokens,
-            in_flight=_CALLS * run.batch_size,
+            in_flight=_CALLS_AT_ONCE * run.batch_size,
             options=own,
         )
 
@@ -95,21 +107,21 @@ class VllmEngine(Engine):
 
     @cached_property
     def image_size(self) -> int | None:
-        return square_input(self._folder.path)
+        return square_image_size(self._folder.path)
 
     @property
     def calls_at_once(self) -> int:
-        """Enough that new requests come in while the last of an older call are finished."""
-        return _CALLS
+        """Enough that new requests arrive while the last ones of an older call finish."""
+        return _CALLS_AT_ONCE
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         if not requests:
             return []
-        return asyncio.run_coroutine_threadsafe(self._answer_all(requests), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._describe_all(requests), self._loop).result()
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        """The one event loop that the engine lives in, in a thread of its own."""
+        """The event loop of the engine, in a separate thread."""
         with self._lock:
             if self._thread is None:
                 self._events = asyncio.new_event_loop()
@@ -125,19 +137,19 @@ class VllmEngine(Engine):
     def _processor(self) -> Any:
         return load_processor(self._folder)
 
-    async def _answer_all(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
-        room = self._room = self._room or asyncio.Semaphore(self._in_flight)
-        engine = self._vllm  # built inside the loop, which it keeps to
+    async def _describe_all(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
+        semaphore = self._semaphore = self._semaphore or asyncio.Semaphore(self._in_flight)
+        engine = self._vllm  # created inside the event loop, to which it is bound
 
-        async def answer(request: Request) -> Reply | EngineError:
-            async with room:
-                return await self._answer(engine, request)
+        async def describe_one(request: Request) -> Reply | EngineError:
+            async with semaphore:
+                return await self._describe_one(engine, request)
 
-        return list(await asyncio.gather(*(answer(request) for request in requests)))
+        return list(await asyncio.gather(*(describe_one(request) for request in requests)))
 
-    async def _answer(self, engine: Any, request: Request) -> Reply | EngineError:
+    async def _describe_one(self, engine: Any, request: Request) -> Reply | EngineError:
         prompt = {
-            "prompt": chat_text(self._processor, request),
+            "prompt": format_prompt(self._processor, request),
             "multi_modal_data": {"image": list(request.images)},
         }
         last = None
@@ -146,16 +158,16 @@ class VllmEngine(Engine):
                 prompt=prompt, sampling_params=self._sampling, request_id=uuid4().hex
             ):
                 last = output
-        except Exception as error:  # noqa: BLE001  vLLM raises anything; this is the seam
-            return self._failure(request, error, dead=bool(getattr(engine, "errored", False)))
+        except Exception as error:  # noqa: BLE001  vLLM may raise anything
+            return self._failure(request, error, is_dead=bool(getattr(engine, "errored", False)))
         if last is None or not last.outputs:
-            return EngineError(f"vLLM gave no answer to {request.subject_id!r}", retryable=True)
+            return EngineError(f"vLLM gave no output for {request.subject_id!r}", retryable=True)
         finish: Literal["stop", "length"] = "length" if last.outputs[0].finish_reason == "length" else "stop"
         return Reply(text=last.outputs[0].text.strip(), finish=finish)
 
     @cached_property
     def _sampling(self) -> Any:
-        """Greedy, and only the whole answer."""
+        """Greedy decoding, with only the final text returned."""
         settings = {"temperature": 0.0, "max_tokens": self._max_new_tokens, "seed": 0}
         if self._start is not _start_vllm:
             return settings
@@ -164,19 +176,19 @@ class VllmEngine(Engine):
 
         return SamplingParams(**settings, output_kind=RequestOutputKind.FINAL_ONLY)
 
-    def _failure(self, request: Request, error: Exception, *, dead: bool) -> EngineError:
+    def _failure(self, request: Request, error: Exception, *, is_dead: bool) -> EngineError:
         message = f"{type(error).__name__}: {first_line(error)}"
-        if dead:
+        if is_dead:
             raise EngineDownError(
-                f"vLLM stopped: {message}", hint="run again; what was described is kept", retryable=True
+                f"vLLM stopped: {message}", hint="run again; finished descriptions are kept", retryable=True
             ) from error
         return EngineError(
             f"vLLM failed on {request.subject_id!r}: {message}",
-            hint="see whether the model takes such pictures and questions",
+            hint="check that the model takes such images and prompts",
         )
 
 
-def _start_vllm(path: Any, dtype: str, options: VllmOptions) -> Any:
+def _start_vllm(path: Path, dtype: str, options: VllmOptions) -> Any:
     try:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
@@ -195,8 +207,8 @@ def _start_vllm(path: Any, dtype: str, options: VllmOptions) -> Any:
                 disable_log_stats=True,
             )
         )
-    except Exception as error:  # no GPU, no memory, an architecture it does not know; this is the seam
+    except Exception as error:  # no GPU, no memory, or an unknown architecture
         raise EngineDownError(
             f"vLLM cannot start with {path}: {type(error).__name__}: {first_line(error)}",
-            hint="see that the GPU is free and that vLLM knows the model, or use engine local",
+            hint="check that the GPU is free and that vLLM supports the model, or use engine 'local'",
         ) from error

@@ -1,4 +1,4 @@
-"""The local engine on a tiny random LLaVA: batches, endings, what a model brings along, what goes wrong."""
+"""The local engine on a tiny random LLaVA: batches, stop tokens, generation settings, and failures."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(llava: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """A copy that a test may damage."""
     return Path(shutil.copytree(llava, tmp_path / "copy"))
 
 
@@ -45,14 +45,14 @@ def requests(count: int, *, num_images: int = 1) -> list[Request]:
     made = []
     for number in range(count):
         noise = rng.integers(0, 256, (num_images, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-        pictures = tuple(Image.fromarray(pixels) for pixels in noise)
-        words = "How do they feel? " * (1 + number % 4)
-        made.append(Request(subject_id=f"s{number}", images=pictures, prompt=words))
+        images = tuple(Image.fromarray(pixels) for pixels in noise)
+        prompt = "How do they feel? " * (1 + number % 4)
+        made.append(Request(subject_id=f"s{number}", images=images, prompt=prompt))
     return made
 
 
-def replies(engine: Engine, asked: Sequence[Request]) -> list[Reply]:
-    found = engine.describe(asked)
+def replies(engine: Engine, batch: Sequence[Request]) -> list[Reply]:
+    found = engine.describe(batch)
     assert all(isinstance(reply, Reply) for reply in found)
     return [reply for reply in found if isinstance(reply, Reply)]
 
@@ -73,20 +73,20 @@ def test_opening_and_its_signature_load_no_torch(llava: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(llava)], check=False).returncode == 0
 
 
-def test_several_pictures_in_one_question(llava: Path) -> None:
+def test_one_request_may_have_several_images(llava: Path) -> None:
     engine = LocalEngine(llava, max_new_tokens=8)
     mixed = [*requests(2), *requests(2, num_images=2), *requests(1, num_images=3)]
-    alone = [reply for request in mixed for reply in replies(engine, [request])]
-    assert replies(engine, mixed) == alone
+    expected = [reply for request in mixed for reply in replies(engine, [request])]
+    assert replies(engine, mixed) == expected
 
 
-def test_an_answer_that_was_cut_says_so(copied: Path) -> None:
-    # Several tokens may end an answer, as with Llama 3; here so many that some answers do end.
+def test_a_text_cut_at_the_limit_is_marked(copied: Path) -> None:
+    # Several tokens may end a text, as in Llama 3; here so many that some texts do end.
     file = copied / "generation_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": [2, *range(40, 60)]}))
-    asked = requests(24)
-    short = replies(LocalEngine(copied, max_new_tokens=12), asked)
-    long = replies(LocalEngine(copied, max_new_tokens=24), asked)
+    batch = requests(24)
+    short = replies(LocalEngine(copied, max_new_tokens=12), batch)
+    long = replies(LocalEngine(copied, max_new_tokens=24), batch)
     assert {reply.finish for reply in short} == {"stop", "length"}
     for before, after in zip(short, long, strict=True):
         assert after == before or before.finish == "length"
@@ -94,32 +94,32 @@ def test_an_answer_that_was_cut_says_so(copied: Path) -> None:
     assert sum(len(reply.text) for reply in long) > sum(len(reply.text) for reply in short)
 
 
-def test_the_real_vocabulary(tmp_path: Path) -> None:
+def test_batches_work_with_a_real_vocabulary(tmp_path: Path) -> None:
     vocab = shared("tokenizers", "bert-base-uncased", "vocab.txt")
     engine = LocalEngine(build_tiny_llava(tmp_path / "llava", vocab=vocab), max_new_tokens=12)
-    asked = requests(6)
-    together = replies(engine, asked)
-    assert together == [reply for request in asked for reply in replies(engine, [request])]
+    batch = requests(6)
+    together = replies(engine, batch)
+    assert together == [reply for request in batch for reply in replies(engine, [request])]
     assert all(" " in reply.text for reply in together)
 
 
-def test_without_a_chat_template_it_is_asked_as_llava_was(llava: Path, tmp_path: Path) -> None:
+def test_without_a_chat_template_the_prompt_takes_the_format_of_llava(llava: Path, tmp_path: Path) -> None:
     bare = build_tiny_llava(tmp_path / "bare", chat_template=None)
     assert not any("chat_template" in file.name for file in bare.iterdir())
-    # The template of the other says the same words.
-    asked = requests(3)
-    assert replies(LocalEngine(bare), asked) == replies(LocalEngine(llava), asked)
+    # The other model's template gives the same text.
+    batch = requests(3)
+    assert replies(LocalEngine(bare), batch) == replies(LocalEngine(llava), batch)
 
 
-def test_a_models_own_wish_to_sample_is_not_granted(llava: Path, copied: Path) -> None:
+def test_the_models_own_generation_settings_are_ignored(llava: Path, copied: Path) -> None:
     file = copied / "generation_config.json"
-    wishes = {"do_sample": True, "temperature": 9.0, "top_k": 5, "repetition_penalty": 3.0, "num_beams": 1}
-    file.write_text(json.dumps({**json.loads(file.read_text()), **wishes}))
-    asked = requests(4)
-    assert replies(LocalEngine(copied), asked) == replies(LocalEngine(llava), asked)
+    settings = {"do_sample": True, "temperature": 9.0, "top_k": 5, "repetition_penalty": 3.0, "num_beams": 1}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    batch = requests(4)
+    assert replies(LocalEngine(copied), batch) == replies(LocalEngine(llava), batch)
 
 
-def test_half_precision_is_another_signature(llava: Path) -> None:
+def test_half_precision_changes_the_signature(llava: Path) -> None:
     half = LocalEngine(llava, dtype="bfloat16", max_new_tokens=4)
     assert len(replies(half, requests(2))) == 2
     assert half.signature != LocalEngine(llava, max_new_tokens=4).signature
@@ -129,10 +129,10 @@ def test_a_copy_has_the_same_signature(llava: Path, copied: Path) -> None:
     assert LocalEngine(copied).signature == LocalEngine(llava).signature
 
 
-# --- What goes wrong -----------------------------------------------------------------------------------
+# --- Failures ---
 
 
-def test_missing_weights_are_not_made_up(copied: Path) -> None:
+def test_missing_weights_are_not_replaced_by_random_ones(copied: Path) -> None:
     weights = load_file(copied / "model.safetensors")
     name = next(name for name in weights if "vision_tower" in name and "weight" in name)
     del weights[name]
@@ -142,7 +142,7 @@ def test_missing_weights_are_not_made_up(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_torn_file_is_an_error_of_the_weights(copied: Path, file: str) -> None:
+def test_a_truncated_file_is_a_weights_error(copied: Path, file: str) -> None:
     data = (copied / file).read_bytes()
     (copied / file).write_bytes(data[: len(data) // 2])
     with pytest.raises(WeightsError) as caught:
@@ -150,14 +150,14 @@ def test_a_torn_file_is_an_error_of_the_weights(copied: Path, file: str) -> None
     assert caught.value.hint
 
 
-def test_a_folder_of_another_kind_is_an_error_of_the_weights(copied: Path) -> None:
+def test_a_model_of_another_kind_is_a_weights_error(copied: Path) -> None:
     (copied / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(WeightsError, match="cannot be loaded"):
         LocalEngine(copied).describe(requests(1))
 
 
 def test_a_processor_that_needs_torchvision_names_the_extra(copied: Path) -> None:
-    # Qwen's processor brings one for videos, which is made of torchvision.
+    # Qwen's processor includes one for videos, which needs torchvision.
     for name in ("processor_config.json", "tokenizer_config.json"):
         settings = json.loads((copied / name).read_text())
         (copied / name).write_text(json.dumps({**settings, "processor_class": "Qwen2VLProcessor"}))
@@ -170,39 +170,41 @@ def test_a_processor_that_needs_torchvision_names_the_extra(copied: Path) -> Non
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "abacus"])
-def test_a_device_that_is_not_there_is_said(llava: Path, device: str) -> None:
+def test_a_missing_device_is_an_error(llava: Path, device: str) -> None:
     with pytest.raises(EngineError, match="cannot be used") as caught:
         LocalEngine(llava, device=device).describe(requests(1))
     assert "run.device" in caught.value.hint
 
 
-def test_a_question_that_breaks_the_model_is_isolated(llava: Path) -> None:
-    engine, asked = LocalEngine(llava, max_new_tokens=4), requests(4)
-    # A place for a picture that does not come.
-    broken = Request(subject_id="broken", images=asked[0].images, prompt="<image> And this?")
-    outcomes = describe_with_retries(engine, [*asked[:2], broken, *asked[2:]])
+def test_a_prompt_that_breaks_the_model_is_isolated(llava: Path) -> None:
+    engine, batch = LocalEngine(llava, max_new_tokens=4), requests(4)
+    # A placeholder without an image.
+    broken = Request(subject_id="broken", images=batch[0].images, prompt="<image> And this?")
+    outcomes = describe_with_retries(engine, [*batch[:2], broken, *batch[2:]])
     assert [isinstance(outcome.result, Reply) for outcome in outcomes] == [True, True, False, True, True]
     assert "failed" in str(outcomes[2].result)
 
 
-# --- From a subject to the store -----------------------------------------------------------------------
+# --- From a subject to the store ---
 
 
-def test_the_model_sees_the_whole_of_a_wide_picture(llava: Path, tmp_path: Path, how: dict[str, Any]) -> None:
-    # The model's own processor would cut the sides off, and the subject with them.
+def test_the_model_sees_the_whole_of_a_wide_image(llava: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    # The model's own processor would crop the sides, and the subject with them.
     path, engine = tmp_path / "wide.png", LocalEngine(llava)
     Image.new("RGB", (64, 32), "white").save(path)
     subject = Subject.still("left", path, Box(left=0, top=8, right=12, bottom=24))
     questioner = Questioner(engine=engine, **how)
-    [picture] = questioner.request(questioner.question(subject)).images
-    assert picture.size == (IMAGE_SIZE, IMAGE_SIZE)
-    [[red, green, blue]] = np.asarray(picture)[16, :1].astype(int)
+    [image] = questioner.request(questioner.question(subject)).images
+    assert image.size == (IMAGE_SIZE, IMAGE_SIZE)
+    [[red, green, blue]] = np.asarray(image)[16, :1].astype(int)
     assert red > green + 50
     assert red > blue + 50
-    assert np.asarray(picture)[16, -1].min() > 200
+    assert np.asarray(image)[16, -1].min() > 200
 
 
-def test_real_photographs_described_in_pieces(llava: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+def test_real_photographs_are_described_once_over_several_runs(
+    llava: Path, tmp_path: Path, how: dict[str, Any]
+) -> None:
     photos = shared("emotic-photos")
     rows = [json.loads(line) for line in (photos / "manifest.jsonl").read_text().splitlines()[:12]]
     people = [
@@ -215,7 +217,7 @@ def test_real_photographs_described_in_pieces(llava: Path, tmp_path: Path, how: 
             describe(part, engine=engine, store=store, **options)
     with Store(tmp_path / "store.sqlite", writable=False) as store:
         found = look_up(people, engine=engine, store=store, **how)
-    # Random weights may answer nothing, which is a failure; nobody is left out, and nobody asked twice.
+    # Random weights may give an empty text, which is a failure; no one is left out or described twice.
     assert len(found.descriptions) + len(found.failures) == 12
     assert len(found.descriptions) > 6
     assert len(engine.subject_ids) == len(set(engine.subject_ids))

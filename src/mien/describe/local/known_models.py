@@ -1,9 +1,7 @@
-"""Models that are known to describe well: what each is, what it needs, what its licence allows.
+"""Models that are known to describe well: their size, license and requirements.
 
-Goes in: the name of a model. Comes out: a card, or nothing.
-Knows nothing about: engines. Any other image-text-to-text model works too; this table only saves looking.
-
-Licences and sizes are those of the models' own cards, to be read there before use.
+Any other image-text-to-text model works too. Licenses and sizes come from the models' own cards; read those
+before use.
 """
 
 from __future__ import annotations
@@ -11,19 +9,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-__all__ = ["MODELS", "ModelCard", "known_model", "listing"]
+__all__ = ["MODELS", "ModelCard", "list_models"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """`parameters` in billions; `dtype` is what it was trained in; `frames`: it takes several pictures.
+    """One row of the table.
 
-    `extra`: an optional part of this package that its processor needs.
+    Attributes:
+        name: Hugging Face id, or "playhouse".
+        parameters: in billions.
+        license: name of the license.
+        dtype: the floating-point type that the model was trained in.
+        frames: whether it takes several images.
+        extra: the optional extra of this package that its processor needs.
+        note: anything else worth knowing.
     """
 
     name: str
     parameters: float
-    licence: str
+    license: str
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     frames: bool = True
     extra: str | None = None
@@ -31,7 +36,7 @@ class ModelCard:
 
     @property
     def memory(self) -> float:
-        """Gigabytes that the weights take in `dtype`; a batch comes on top."""
+        """Gigabytes that the weights take in `dtype`, without a batch."""
         return self.parameters * (4 if self.dtype == "float32" else 2)
 
 
@@ -41,53 +46,53 @@ MODELS: Final = tuple(
             ModelCard(
                 name="playhouse",
                 parameters=0.004,
-                licence="Apache-2.0",
+                license="Apache-2.0",
                 dtype="float32",
                 frames=False,
-                note="embedded; knows only the drawn theatre",
+                note="embedded; describes only the drawn world of Playhouse",
             ),
             ModelCard(
                 name="llava-hf/llava-1.5-13b-hf",
                 parameters=13.4,
-                licence="Llama 2 Community",
+                license="Llama 2 Community",
                 dtype="float16",
                 frames=False,
-                note="the paper's",
+                note="used in the paper",
             ),
             ModelCard(
                 name="llava-hf/llava-1.5-7b-hf",
                 parameters=7.1,
-                licence="Llama 2 Community",
+                license="Llama 2 Community",
                 dtype="float16",
                 frames=False,
             ),
             ModelCard(
                 name="llava-hf/llava-v1.6-mistral-7b-hf",
                 parameters=7.6,
-                licence="Apache-2.0",
+                license="Apache-2.0",
                 dtype="float16",
                 frames=False,
-                note="LLaVA-NeXT; cuts a picture into tiles",
+                note="LLaVA-NeXT; splits an image into tiles",
             ),
-            ModelCard(name="Qwen/Qwen2.5-VL-7B-Instruct", parameters=8.3, licence="Apache-2.0", extra="vlm"),
-            ModelCard(name="Qwen/Qwen3-VL-8B-Instruct", parameters=8.8, licence="Apache-2.0", extra="vlm"),
+            ModelCard(name="Qwen/Qwen2.5-VL-7B-Instruct", parameters=8.3, license="Apache-2.0", extra="vlm"),
+            ModelCard(name="Qwen/Qwen3-VL-8B-Instruct", parameters=8.8, license="Apache-2.0", extra="vlm"),
             ModelCard(
                 name="HuggingFaceTB/SmolVLM2-2.2B-Instruct",
                 parameters=2.2,
-                licence="Apache-2.0",
+                license="Apache-2.0",
                 extra="vlm",
                 note="fits a laptop",
             ),
             ModelCard(
                 name="OpenGVLab/InternVL3-8B-hf",
                 parameters=7.9,
-                licence="MIT, with parts under Apache-2.0",
+                license="MIT, with parts under Apache-2.0",
                 extra="vlm",
             ),
             ModelCard(
                 name="google/gemma-3-4b-it",
                 parameters=4.3,
-                licence="Gemma Terms of Use",
+                license="Gemma Terms of Use",
                 note="gated: accept the terms on its page",
             ),
         ),
@@ -96,11 +101,6 @@ MODELS: Final = tuple(
 )
 
 
-def known_model(name: str) -> ModelCard | None:
-    """The card of a model by its name; None for one that is not in the table."""
-    return next((card for card in MODELS if card.name.casefold() == name.casefold()), None)
-
-
-def listing() -> list[dict[str, Any]]:
-    """The table as plain values, the smallest first."""
+def list_models() -> list[dict[str, Any]]:
+    """The table as JSON values, smallest model first; `memory_gb` is the memory of the weights."""
     return [{**asdict(card), "memory_gb": round(card.memory, 2)} for card in MODELS]

@@ -27,7 +27,7 @@ from mien.describe.ray.worker_backend import WorkerLostError
 from mien.errors import ClusterError, MienError
 from mien.recipe import RunOptions
 
-__all__ = ["LOCAL", "Connection", "connection", "map_errors", "ray_library"]
+__all__ = ["LOCAL", "Connection", "connection", "map_ray_errors", "ray_library"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ _ENVIRONMENT: Final = {
 
 
 @contextmanager
-def map_errors() -> Iterator[None]:
+def map_ray_errors() -> Iterator[None]:
     """Maps Ray's errors: the engine's own pass through, all others mean that a worker is lost."""
     errors = ray_library().exceptions
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.ray.connection import LOCAL, connection, map_errors, ray_library
+from mien.describe.ray.connection import LOCAL, connection, map_ray_errors, ray_library
 from mien.describe.ray.worker import Worker, pack
 from mien.describe.ray.worker_backend import WorkerBackend, WorkerLostError
 from mien.errors import ClusterError, EngineError, MienError
@@ -49,7 +49,7 @@ class RayBackend(WorkerBackend):
             )
 
     def capacity(self) -> int:
-        with map_errors():
+        with map_ray_errors():
             nodes = ray_library().nodes()
         return sum(self._capacity_of(node["Resources"]) for node in nodes if node["Alive"])
 
@@ -59,7 +59,7 @@ class RayBackend(WorkerBackend):
         return min(math.floor(resources.get(kind, 0.0) / share) for kind, share in shares.items())
 
     def start(self) -> Any:
-        with map_errors():
+        with map_ray_errors():
             actor = (
                 ray_library()
                 .remote(Worker)
@@ -74,7 +74,7 @@ class RayBackend(WorkerBackend):
             return actor.remote(self._open_engine, self._run.threads)
 
     def handshake(self, worker: Any, timeout: float) -> None:
-        with map_errors():
+        with map_ray_errors():
             error = ray_library().get(worker.handshake.remote(self._signature), timeout=timeout)
         if isinstance(error, MienError):
             raise error
@@ -82,14 +82,14 @@ class RayBackend(WorkerBackend):
     def describe(
         self, worker: Any, requests: Sequence[Request], timeout: float
     ) -> Sequence[Reply | EngineError]:
-        with map_errors():
+        with map_ray_errors():
             replies: Any = ray_library().get(worker.describe.remote(pack(requests)), timeout=timeout)
         if isinstance(replies, MienError):
             raise replies
         return list(replies)
 
     def stop(self, worker: Any) -> None:
-        with suppress(WorkerLostError, MienError), map_errors():
+        with suppress(WorkerLostError, MienError), map_ray_errors():
             ray_library().kill(worker, no_restart=True)
 
     def close(self) -> None:

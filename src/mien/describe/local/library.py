@@ -1,0 +1,67 @@
+"""The boundary to the model libraries: transformers imported late, and foreign exceptions as mien's errors.
+
+What an exception means is read from its name and message, so that no library is imported for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mien.describe.local.model_folder import ModelFolder
+from mien.errors import EngineError, MienError, WeightsError
+
+__all__ = ["first_line", "is_out_of_memory", "load_error", "map_model_errors", "transformers_library"]
+
+
+def transformers_library() -> Any:
+    """The module `transformers`: as Any because its annotations are wrong, late because it takes seconds."""
+    import transformers
+
+    return transformers
+
+
+@contextmanager
+def map_model_errors(folder: ModelFolder) -> Iterator[None]:
+    """Maps whatever a model or its device raises on a batch to EngineError; errors of mien pass through."""
+    try:
+        yield
+    except MienError:
+        raise
+    except Exception as error:  # a model's own code may raise anything
+        if _mentions_memory(error):
+            raise EngineError(
+                f"model {folder.name} ran out of memory", hint="lower run.batch_size"
+            ) from error
+        raise EngineError(
+            f"model {folder.name} failed: {type(error).__name__}: {first_line(error)}",
+            hint="check that the model takes such images and prompts",
+        ) from error
+
+
+def is_out_of_memory(error: EngineError) -> bool:
+    """Whether this error was caused by a device that ran out of memory."""
+    return error.__cause__ is not None and _mentions_memory(error.__cause__)
+
+
+def _mentions_memory(error: BaseException) -> bool:
+    # torch on a CPU raises a plain RuntimeError, Python's own allocator a MemoryError.
+    return (
+        type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+        or "not enough memory" in str(error)
+        or "out of memory" in str(error)
+    )
+
+
+def load_error(folder: ModelFolder, error: Exception) -> WeightsError:
+    """The error of a model that exists but cannot be loaded."""
+    return WeightsError(
+        f"model {folder.name} cannot be loaded from {folder.path}: {first_line(error)}",
+        hint="give the folder of an image-text-to-text model with its processor, as safetensors",
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message; some libraries add pages."""
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,88 @@
+"""A model's processor: how it formats a prompt, and which image size it makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from mien.describe.engine import Request
+from mien.describe.local.library import first_line, load_error, transformers_library
+from mien.describe.local.model_folder import ModelFolder
+from mien.errors import EngineDownError, WeightsError
+
+__all__ = ["format_prompt", "load_processor", "square_image_size"]
+
+# Settings of image processors that split an image into tiles instead of fitting it to one square.
+_TILING: Final = ("image_grid_pinpoints", "crop_to_patches", "do_image_splitting", "do_pan_and_scan")
+
+
+def load_processor(folder: ModelFolder) -> Any:
+    """Loads the processor of a model.
+
+    Raises:
+        EngineDownError: it needs a library that is not installed.
+        WeightsError: its files cannot be read.
+    """
+    try:
+        # Pillow's image operations: torchvision cannot be imported next to a CPU build of torch from PyPI.
+        return transformers_library().AutoProcessor.from_pretrained(folder.path, backend="pil")
+    except ImportError as error:
+        raise EngineDownError(
+            f"the processor of {folder.name} needs a library that is missing: {first_line(error)}",
+            hint="install it with: pip install 'mien[vlm]'",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise load_error(folder, error) from error
+
+
+def format_prompt(processor: Any, request: Request) -> str:
+    """The text for the tokenizer: the chat template, filled in, with a placeholder per image.
+
+    Without a template, the prompt takes the format that LLaVA-1.5 was trained with.
+    """
+    if processor.chat_template is None:
+        placeholders = f"{getattr(processor, 'image_token', '<image>')}\n" * len(request.images)
+        return f"USER: {placeholders}{request.prompt} ASSISTANT:"
+    content = [{"type": "image"} for _ in request.images] + [{"type": "text", "text": request.prompt}]
+    text: str = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True
+    )
+    return text
+
+
+def square_image_size(folder: Path) -> int | None:
+    """Side in pixels of the one square that the processor makes of every image; None if it makes no such.
+
+    Reads the settings only and imports no library.
+    """
+    settings = _image_settings(folder)
+    if any(settings.get(name) for name in _TILING):
+        return None
+    size = settings.get("crop_size") if settings.get("do_center_crop") else settings.get("size")
+    if isinstance(size, int):
+        return size
+    if isinstance(size, dict) and size.get("height") == size.get("width"):
+        side = size.get("height")
+        return side if isinstance(side, int) else None
+    return None
+
+
+def _image_settings(folder: Path) -> dict[str, Any]:
+    """The image processor's settings, from either of the two files that may hold them."""
+    for name, section in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
+        file = folder / name
+        if file.is_file():
+            content = _read_json(file)
+            settings = content if section is None else content.get(section)
+            if isinstance(settings, dict):
+                return settings
+    return {}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{file} cannot be read: {error}", hint="download the model again") from error
+    return value if isinstance(value, dict) else {}
