@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.cli.render_runs import show_comparison
+from mien.cli.render.results import render_comparison
 from mien.errors import DataError, RunError, UsageError
 from mien.evaluate.results.build import Look, compare
 from mien.evaluate.results.comparison import compare_runs
@@ -62,7 +62,7 @@ def test_seeds_of_one_recipe_are_one_row_and_pairs_are_on_the_same_samples(tmp_p
     assert gap == compare(("fused", good), ("narrow", [poor]), metric_name="mAP", resamples=100)
     assert gap.excludes_zero
     assert found.settings == {"fused": {"model.width": 128}, "narrow": {"model.width": 64}}
-    text = show_comparison(found)
+    text = render_comparison(found)
     assert "fused - narrow" in text
     assert "narrow: model.width = 64" in text
 
@@ -156,7 +156,7 @@ def test_looks_are_counted_from_the_events_and_shown(tmp_path: Path) -> None:
     assert read_looks(path) == (test, Look(split="val", times=1, weights=1))
     found = compare_runs([path], resamples=10)
     assert found.looks == {str(path): test}
-    assert "has scored test 3 times" in show_comparison(found)
+    assert "has scored test 3 times" in render_comparison(found)
 
 
 def test_the_comparison_as_json_has_the_form_of_results(tmp_path: Path) -> None:

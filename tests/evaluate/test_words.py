@@ -12,7 +12,7 @@ import pytest
 from tests.shared_data import shared
 from tests.spoken_rows import FILLER, finding, honest, plain, rows_with
 
-from mien.cli.render_data import show_words
+from mien.cli.render.descriptions import render_audit
 from mien.errors import RunError
 from mien.evaluate.descriptions.description_audit import (
     WORDS,
@@ -188,13 +188,13 @@ def test_a_damaged_or_newer_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_is_shown_puts_the_alarm_first_and_loud() -> None:
-    leaked = show_words(
+    leaked = render_audit(
         audit_words(CAERS, rows_with(60, lambda label, rng: f"He is {label}, I am sure of it."))
     )
     head, first, *_ = leaked.splitlines()
-    assert head == "words about 60 subjects, labels of 'caers': ALARM"
+    assert head == "descriptions of 60 subjects, labels of 'caers': ALARM"
     assert first.startswith("!! ALARM !! ")
     assert "\nAnger " in leaked
-    honest = show_words(audit_words(CAERS, plain(30)))
-    assert honest.startswith("words about 30 subjects, labels of 'caers': OK")
+    honest = render_audit(audit_words(CAERS, plain(30)))
+    assert honest.startswith("descriptions of 30 subjects, labels of 'caers': OK")
     assert "!!" not in honest

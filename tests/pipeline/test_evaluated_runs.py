@@ -110,7 +110,7 @@ def test_predictions_are_calibrated_and_name_the_labels_above_their_thresholds(
     }
     assert found["scores"] != plain["scores"]
     assert main(["predict", str(picture), "--run", str(run)]) == 0
-    assert "above their thresholds:" in capsys.readouterr().out
+    assert "above threshold:" in capsys.readouterr().out
     values = json.loads((run / CALIBRATION).read_text())
     (run / CALIBRATION).write_text(json.dumps({**values, "model": "0" * 64}))
     assert main(["predict", str(picture), "--run", str(run)]) == 4

@@ -1,5 +1,7 @@
-"""The command `mien`: one command for each room, and the only place that prints, reads the environment
-and exits."""
+"""The command `mien`: one command per step.
+
+This package alone prints, reads the environment and exits.
+"""
 
 from mien.cli.entry_point import app, main
 

@@ -1,8 +1,4 @@
-"""What commands show: progress and notes for people on stderr, tables or JSON on stdout.
-
-In: progress events, results, predictions. Out: text.
-Knows nothing about: where any of it comes from, the environment, exit codes.
-"""
+"""What a command shows: notes and progress on stderr, the result on stdout."""
 
 from __future__ import annotations
 
@@ -16,72 +12,86 @@ if TYPE_CHECKING:
     from mien.describe.progress import Progress
     from mien.train.loop import TrainProgress
 
-__all__ = ["Console"]
+__all__ = ["SCHEMA", "Console"]
 
+SCHEMA: Final = 1  # of the JSON documents
 _SECONDS_BETWEEN_LINES: Final = 10.0
 
 
 class Console:
-    """Notes and progress go to stderr; the result to stdout, as JSON if asked.
+    """Writes notes and progress to stderr, and the result to stdout as text or JSON.
 
-    `live`: stderr is a terminal, so that one line may be rewritten; otherwise a line comes now and then.
+    Args:
+        as_json: Print results as JSON.
+        live: Rewrite one line to show progress, as on a terminal; otherwise print a line every ten seconds.
+        out: Prints a line; takes the keywords of `typer.echo`.
     """
 
-    def __init__(self, *, as_json: bool, schema: int, live: bool, out: Callable[..., None]) -> None:
-        self._as_json, self._schema, self._live, self._out = as_json, schema, live, out
+    def __init__(self, *, as_json: bool, live: bool, out: Callable[..., None]) -> None:
+        self._as_json, self._live, self._out = as_json, live, out
         self._last = time.monotonic()
-        self._open = False
+        self._is_line_open = False
 
     def note(self, text: str | None) -> None:
-        """A line for people, if there is one to say."""
+        """Prints a line to stderr, unless the text is empty."""
         if text:
-            self.settle()
+            self.end_progress()
             self._out(text, err=True)
 
-    def describing(self, progress: Progress) -> None:
-        """How far describing is."""
+    def show_describing(self, progress: Progress) -> None:
+        """Shows the progress of a description run."""
         total = f"/{progress.total}" if progress.total is not None else ""
         parts = [f"described {progress.seen}{total}", f"{progress.rate:.1f}/s"]
         if progress.skipped:
-            parts.append(f"{progress.skipped} were there")
+            parts.append(f"{progress.skipped} existed")
         if progress.failed:
             parts.append(f"{progress.failed} failed")
-        self._progress(", ".join(parts), last=progress.seen == progress.total)
+        self._show_progress(", ".join(parts), is_last=progress.seen == progress.total)
 
-    def checking(self, progress: VerifyProgress) -> None:
-        """How far verifying is."""
-        self._progress(f"checked {progress.done}/{progress.total}", last=progress.done == progress.total)
-
-    def training(self, progress: TrainProgress) -> None:
-        """How far training is."""
-        best = "" if progress.best_score is None else f", best val {progress.best_score:.4f}"
-        self._progress(
-            f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}, "
-            f"loss {progress.loss:.4f}{best}",
-            last=progress.step == progress.steps,
+    def show_verifying(self, progress: VerifyProgress) -> None:
+        """Shows the progress of a verification."""
+        self._show_progress(
+            f"checked {progress.done}/{progress.total}", is_last=progress.done == progress.total
         )
 
-    def _progress(self, text: str, *, last: bool) -> None:
+    def show_training(self, progress: TrainProgress) -> None:
+        """Shows the progress of a training."""
+        best = "" if progress.best_score is None else f", best val {progress.best_score:.4f}"
+        self._show_progress(
+            f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}, "
+            f"loss {progress.loss:.4f}{best}",
+            is_last=progress.step == progress.steps,
+        )
+
+    def _show_progress(self, text: str, *, is_last: bool) -> None:
         now = time.monotonic()
         if self._live:
             self._out(f"\r\x1b[K{text}", err=True, nl=False)
-            self._open = True
-        elif last or now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._is_line_open = True
+        elif is_last or now - self._last >= _SECONDS_BETWEEN_LINES:
             self._out(text, err=True)
             self._last = now
 
-    def settle(self) -> None:
-        """Ends a line that was being rewritten."""
-        if self._open:
+    def end_progress(self) -> None:
+        """Ends a line of progress that is being rewritten."""
+        if self._is_line_open:
             self._out("", err=True)
-            self._open = False
+            self._is_line_open = False
 
-    def result(self, document: Mapping[str, Any], table: Mapping[str, Any] | None) -> None:
-        """The document as JSON if that was asked for, else the table, if any, as aligned lines."""
-        self.settle()
+    def print_result(self, document: Mapping[str, Any], text: str | None) -> None:
+        """Prints the document if the command was called with `--json`, else the text, if there is any."""
+        self.end_progress()
         if self._as_json:
-            self._out(json.dumps({"schema": self._schema, **document}, ensure_ascii=False))
-        elif table is not None:
-            width = max(len(name) for name in table)
-            for name, value in table.items():
-                self._out(f"{name.replace('_', ' '):<{width}}  {value}")
+            self._out(json.dumps({"schema": SCHEMA, **document}, ensure_ascii=False))
+        elif text is not None:
+            self._out(text)
+
+    def print_table(self, table: Mapping[str, Any]) -> None:
+        """Prints one value per line, or the same as JSON."""
+        self.print_result(table, render_table(table))
+
+
+def render_table(table: Mapping[str, Any]) -> str:
+    """One aligned line per value."""
+    width = max(len(name) for name in table)
+    return "\n".join(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in table.items())

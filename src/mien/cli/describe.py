@@ -1,18 +1,17 @@
-"""`mien describe`: the run itself, and what can be done with what it wrote (see `stored`).
-
-Goes in: parsed arguments. Comes out: data on stdout, everything else on stderr.
-Knows nothing about: how anything is described; rooms are imported when their command runs.
-"""
+"""`mien describe RECIPE`; the commands on existing descriptions are in `descriptions`."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+from mien.cli.console import render_table
+from mien.cli.descriptions import commands
 from mien.cli.shared import (
     AsJson,
     Out,
@@ -23,8 +22,7 @@ from mien.cli.shared import (
     make_console,
     read_recipe,
 )
-from mien.cli.signals import draining
-from mien.cli.stored import commands
+from mien.cli.signals import graceful_shutdown
 from mien.errors import ItemsFailedError
 
 if TYPE_CHECKING:
@@ -39,11 +37,11 @@ _RUN: Final = "run"
 
 
 class _RunByDefault(TyperGroup):
-    """A group in which a first word that is no command of its own is the recipe of `run`."""
+    """A group whose first word, if it is not a command, is the recipe of `run`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        asks_for_help = bool(args) and args[0] in ctx.help_option_names
-        if not asks_for_help and (not args or args[0] not in self.commands):
+        is_help = bool(args) and args[0] in ctx.help_option_names
+        if not is_help and (not args or args[0] not in self.commands):
             args = [_RUN, *args]
         return super().parse_args(ctx, args)
 
@@ -52,7 +50,7 @@ class _RunByDefault(TyperGroup):
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        # What may follow a recipe, then the other commands.
+        # First the options of `run`, then the other commands.
         self.commands[_RUN].format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
@@ -60,7 +58,7 @@ class _RunByDefault(TyperGroup):
 describe = typer.Typer(
     cls=_RunByDefault,
     rich_markup_mode=None,
-    help="Let a vision-language model describe every subject of a recipe, and look after its descriptions.",
+    help="Describe subjects; manage descriptions.\n\nA vision-language model describes each subject.",
 )
 
 
@@ -71,27 +69,31 @@ def run(
     out: Out = None,
     splits: Splits = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again what failed before.")
+        bool, typer.Option("--retry-failed", help="Retry subjects that failed before.")
     ] = False,
     shard: Annotated[
         str | None,
-        typer.Option("--shard", metavar="I/N", help="Only the Ith of N parts, in a store of its own."),
+        typer.Option("--shard", metavar="I/N", help="Describe only the Ith of N parts, in its own store."),
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option("--cluster", metavar="ray|ADDRESS", help="On workers of Ray: here, or at an address."),
+        typer.Option(
+            "--cluster", metavar="ray|ADDRESS", help="Use Ray workers: on this machine, or at an address."
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what there is to do and what it will take.")
+        bool, typer.Option("--dry-run", help="Only print what remains to be done and its cost.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Describe every subject that is not described yet; what is given without a command."""
-    from mien.cli.render_data import show_preflight
+    """Describe subjects (default command).
+
+    Subjects that have a description are skipped. Run again to resume an interrupted run.
+    """
+    from mien.cli.render.descriptions import render_preflight
     from mien.describe.shards import Shard
-    from mien.workflow import descriptions
+    from mien.workflow import descriptions, steps
     from mien.workflow import experiment as experiments
-    from mien.workflow import steps as pipeline
 
     console = make_console(as_json)
     if cluster is not None:
@@ -101,35 +103,27 @@ def run(
     console.note(experiments.notice(experiment.recipe))
     chosen: dict[str, Any] = {"splits": splits, "shard": part, "retry_failed": retry_failed}
     if dry_run:
-        _show_dry_run(descriptions.preflight(experiment, **chosen), as_json)
+        preflight = descriptions.preflight(experiment, **chosen)
+        console.print_result(asdict(preflight), render_preflight(preflight))
         return
-    with draining() as drain:
-        summary = pipeline.describe(
+    with graceful_shutdown() as shutdown:
+        summary = steps.describe(
             experiment,
             **chosen,
-            on_preflight=lambda ahead: console.note(f"note: {show_preflight(ahead)}"),
-            on_progress=console.describing,
-            stop=drain,
+            on_preflight=lambda preflight: console.note(f"note: {render_preflight(preflight)}"),
+            on_progress=console.show_describing,
+            stop=shutdown,
         )
-    console.settle()
-    stopped = None if drain.signal is None else drain.signal.name
+    console.end_progress()
+    stopped = None if shutdown.signal is None else shutdown.signal.name
     failures = descriptions.failures_of(experiment, splits, part) if summary.failed and not stopped else ()
     table = _table(experiment, summary, part) | ({"stopped_by": stopped} if stopped else {})
-    console.result(table | {"failures": [{"id": f.subject_id, "error": f.error} for f in failures]}, table)
-    console.note(_what_next(experiment, part, stopped))
-    if drain.exit_code is not None:
-        raise typer.Exit(drain.exit_code)
-    _require_all(summary, failures)
-
-
-def _show_dry_run(ahead: Any, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from mien.cli.render_data import show_preflight
-
-    make_console(as_json).result(asdict(ahead), None)
-    if not as_json:
-        typer.echo(show_preflight(ahead))
+    listed = [{"id": failure.subject_id, "error": failure.error} for failure in failures]
+    console.print_result(table | {"failures": listed}, render_table(table))
+    console.note(_next_step(experiment, part, stopped))
+    if shutdown.exit_code is not None:
+        raise typer.Exit(shutdown.exit_code)
+    _require_all_described(summary, failures)
 
 
 def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None) -> dict[str, Any]:
@@ -145,10 +139,10 @@ def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None)
     }
 
 
-def _what_next(experiment: Experiment, part: Shard | None, stopped: str | None) -> str | None:
-    """What is left to do, for people: after a signal to run again, after a shard to merge."""
+def _next_step(experiment: Experiment, part: Shard | None, stopped: str | None) -> str | None:
+    """What to do next: after a signal, run again; after a shard, merge."""
     if stopped:
-        return f"note: stopped by {stopped}; what was described is kept: run the same command again to go on"
+        return f"note: stopped by {stopped}; descriptions so far are kept. Run the same command to resume"
     if part is None:
         return None
     stores = shlex.join(str(path) for path in part.siblings(experiment.store))
@@ -157,14 +151,14 @@ def _what_next(experiment: Experiment, part: Shard | None, stopped: str | None) 
     )
 
 
-def _require_all(summary: DescribeSummary, failures: tuple[Failure, ...]) -> None:
+def _require_all_described(summary: DescribeSummary, failures: tuple[Failure, ...]) -> None:
     """ItemsFailedError if some subjects have no description."""
     if summary.failed:
         first = f"; the first: {failures[0].subject_id}: {failures[0].error}" if failures else ""
         raise ItemsFailedError(
             f"{summary.failed} of {summary.done + summary.skipped + summary.failed} subjects have no "
             f"description{first}",
-            hint="mend them and run again with --retry-failed",
+            hint="fix the cause and run again with --retry-failed",
         )
 
 

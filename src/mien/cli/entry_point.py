@@ -1,9 +1,6 @@
-"""The command line as a whole: its commands, and how a process of it ends.
+"""The command line as a whole: its commands, and how a process ends.
 
-Goes in: the arguments. Comes out: an exit code.
-Knows nothing about: what any command does.
-
-A failure is two lines, what happened and what to do; with MIEN_DEBUG=1 the traceback comes before them.
+A failure prints two lines: what happened, and what to do. With MIEN_DEBUG=1 the traceback precedes them.
 """
 
 from __future__ import annotations
@@ -19,31 +16,35 @@ from typing import Annotated, Any, Final
 import typer
 
 from mien import __version__
-from mien.cli.commands import rooms
+from mien.cli.ablate import ablate, demo
 from mien.cli.data import data, doctor
 from mien.cli.describe import describe
+from mien.cli.evaluate import compare, evaluate
+from mien.cli.predict import predict
+from mien.cli.report import report
+from mien.cli.train import train
 from mien.errors import DataError, MienError, UsageError
 
 __all__ = ["app", "main"]
 
-_INTERRUPTED: Final = 130  # the shells' convention: 128 + SIGINT
+_INTERRUPTED: Final = 130  # as shells do: 128 + SIGINT
 _TERMINATED: Final = 143  # 128 + SIGTERM
 _PIPE_CLOSED: Final = 141  # 128 + SIGPIPE
-# What any write may meet, and is nobody's defect.
+# Errors of a disk that any write may meet; they are not defects of mien.
 _DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-_DISK_HINT: Final = "make room on the disk, or name a folder that can be written; what was written is kept"
+_DISK_HINT: Final = "make room on the disk, or name a writable folder; everything written so far is kept"
 
 app = typer.Typer(
     name="mien",
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: rich would take longer to import than all the rest
+    rich_markup_mode=None,  # plain help: importing rich would take longer than everything else
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
 app.add_typer(describe, name="describe")
-app.add_typer(rooms)
-app.command()(doctor)
+for _command in (train, evaluate, compare, ablate, report, predict, demo, doctor):
+    app.command()(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -51,9 +52,9 @@ def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """How people in photographs appear to feel: in words, and in labels.
+    """Describe and classify how people in photos appear to feel.
 
-    What is estimated is the appearance, never the feeling. See RESPONSIBLE_USE.md.
+    Estimates are about appearance, not about feelings. See RESPONSIBLE_USE.md.
     """
     if version:
         typer.echo(f"mien {__version__}")
@@ -63,10 +64,10 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line (the process's own by default) and returns the exit code."""
+    """Runs a command line, the one of this process by default, and returns the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        # Outside of standalone mode, Typer hands over what went wrong and the code of `Exit`.
+        # Outside of standalone mode, Typer raises its errors and returns the code of `Exit`.
         code = app(None if arguments is None else list(arguments), prog_name="mien", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MienError as error:
@@ -76,15 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output, such as `head`, has enough; Python must not flush into it at exit.
+        # The reader, such as `head`, has closed the pipe; Python must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
-    except Exception as error:  # noqa: BLE001  the last line of defence: a user never meets a traceback
-        return _unexpected(error)
+    except Exception as error:  # noqa: BLE001  the last line of defense: users never see a bare traceback
+        return _report_unexpected(error)
 
 
 def _terminate(signum: int, frame: Any) -> None:
-    """As after an interrupt: what was committed is kept, locks are given back, nothing else is."""
+    """Exits as after an interrupt: committed work is kept and locks are released."""
     raise SystemExit(_TERMINATED)
 
 
@@ -96,15 +97,15 @@ def _report(error: MienError, cause: BaseException | None = None) -> int:
     return error.exit_code
 
 
-def _unexpected(error: Exception) -> int:
+def _report_unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in _DISK:
         return _report(DataError(str(error), hint=_DISK_HINT), cause=error)
-    hint = "this is a defect of mien; run again with MIEN_DEBUG=1 and report what it prints"
+    hint = "this is a defect of mien; run again with MIEN_DEBUG=1 and report the output"
     return _report(MienError(f"unexpected {type(error).__name__}: {error}", hint=hint), cause=error)
 
 
 def _usage_error(error: typer.TyperException) -> UsageError:
-    """What Typer says about wrong arguments, with the nearest valid option where it knows one."""
+    """Our error for wrong arguments, with the nearest valid option if Typer knows one."""
     context = getattr(error, "ctx", None)
     hint = f"see {context.command_path if context is not None else 'mien'} --help"
     near = getattr(error, "possibilities", None)

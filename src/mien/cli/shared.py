@@ -1,8 +1,4 @@
-"""What commands share: their common arguments, the console, the cache folder.
-
-Goes in: the environment. Comes out: what a command hands to the rooms.
-Knows nothing about: any command.
-"""
+"""What commands share: common arguments, the console, the cache directory."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +15,6 @@ if TYPE_CHECKING:
     from mien.recipe import Recipe
 
 __all__ = [
-    "SCHEMA",
     "AsJson",
     "Out",
     "Overrides",
@@ -31,41 +26,41 @@ __all__ = [
     "read_recipe",
 ]
 
-SCHEMA: Final = 1
-
-RecipeFile = Annotated[Path, typer.Argument(help="A recipe in TOML, as in recipes/.", show_default=False)]
-RunFolder = Annotated[
-    Path, typer.Argument(help="A run directory that mien train filled.", show_default=False)
+RecipeFile = Annotated[
+    Path, typer.Argument(help="Recipe in TOML, such as those in recipes/.", show_default=False)
 ]
+RunFolder = Annotated[Path, typer.Argument(help="Run directory of a trained model.", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override one key; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a key; repeatable.")
 ]
-Out = Annotated[
-    Path | None, typer.Option("--out", help="The run directory.", show_default="runs/NAME-OF-RECIPE")
-]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run directory.", show_default="runs/NAME-OF-RECIPE")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="Use only this split; repeatable.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
 
 def read_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
+    """Loads a recipe with the overrides of `--set`."""
     from mien.recipe import load_recipe
 
     return load_recipe(path, overrides or ())
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept, as the desktop's convention has it."""
+    """The cache directory ($XDG_CACHE_HOME/mien or ~/.cache/mien)."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "mien"
 
 
 def make_console(as_json: bool) -> Console:
+    """The console of this process; of the processes that torchrun starts, only the first one prints."""
     from mien.cli.console import Console
 
-    plain = not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR"))
-    # Of the processes that torchrun starts, one speaks.
-    speaks = os.environ.get("RANK", "0") == "0"
-    return Console(as_json=as_json, schema=SCHEMA, live=not plain, out=typer.echo if speaks else _silent)
+    is_first = os.environ.get("RANK", "0") == "0"
+    return Console(
+        as_json=as_json,
+        live=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+        out=typer.echo if is_first else _discard,
+    )
 
 
-def _silent(*_: object, **__: object) -> None: ...
+def _discard(*_: object, **__: object) -> None: ...

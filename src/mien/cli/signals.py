@@ -1,11 +1,8 @@
-"""What a long command does with a signal: it ends what it has begun, writes it, and then goes.
+"""Graceful shutdown: a long command finishes what it has begun, writes it, and exits.
 
-Goes in: SIGINT and SIGTERM, as a terminal or a job scheduler sends them. Comes out: a question to ask between
-two pieces of work, and an exit code.
-Knows nothing about: what the work is.
-
-The first signal asks for an end. What is in flight has a short grace; after that, or at a second signal, it
-is given up. Whatever was committed is kept in either case, and locks end with the process.
+The first SIGINT or SIGTERM requests the end. Work in flight gets a short grace period; when it is over, or at
+a second signal, that work is abandoned. Whatever was committed is kept in either case, and locks end with the
+process.
 """
 
 from __future__ import annotations
@@ -17,61 +14,61 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-__all__ = ["GRACE_SECONDS", "Drain", "draining"]
+__all__ = ["GRACE_SECONDS", "Shutdown", "graceful_shutdown"]
 
-# Docker kills 10 s after it asks, Slurm 30 s.
+# Docker kills 10 s after SIGTERM, Slurm 30 s.
 GRACE_SECONDS: Final = 8.0
-_LAST_SECONDS: Final = 1.5  # for cleaning up after giving up; a thread may hang in a call that never ends
+_LAST_SECONDS: Final = 1.5  # for cleanup after the grace period; a thread may hang forever
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-class Drain:
-    """Whether a signal has come; install it with `draining`."""
+class Shutdown:
+    """Whether a signal has requested the end; install it with `graceful_shutdown`."""
 
     def __init__(self, grace: float = GRACE_SECONDS) -> None:
         self._grace = grace
         self.signal: signal.Signals | None = None
 
     def __call__(self) -> bool:
-        """True once the work is to end."""
+        """True once the work should end."""
         return self.signal is not None
 
     @property
     def exit_code(self) -> int | None:
-        """What the shells' convention says of the signal that came; None if none has."""
+        """128 + the signal's number, as shells do; None if there was no signal."""
         return None if self.signal is None else 128 + self.signal
 
-    def receive(self, number: int, frame: Any) -> None:
-        """A signal handler."""
+    def handle_signal(self, number: int, frame: Any) -> None:
+        """Requests the end at the first signal, exits at the second."""
         if self.signal is not None:
-            self._give_up()
+            self._exit()
         self.signal = signal.Signals(number)
         signal.setitimer(signal.ITIMER_REAL, self._grace)
-        said = f"finishing what was begun, for at most {self._grace:g} s; a second signal ends at once"
-        # Not by print: it may have been interrupted in the middle, and cannot be entered twice.
+        text = f"finishing work in progress (at most {self._grace:g} s); send a second signal to exit now"
+        # Not print: the signal may have interrupted print itself, which cannot be entered twice.
         with suppress(OSError):
-            os.write(2, f"\n{self.signal.name}: {said}\n".encode())
+            os.write(2, f"\n{self.signal.name}: {text}\n".encode())
 
-    def run_out(self, number: int, frame: Any) -> None:
-        """The handler of the alarm that ends the grace."""
-        self._give_up()
+    def handle_alarm(self, number: int, frame: Any) -> None:
+        """Exits at the end of the grace period."""
+        self._exit()
 
-    def _give_up(self) -> None:
+    def _exit(self) -> None:
         code = self.exit_code or 1
-        last = threading.Timer(_LAST_SECONDS, os._exit, (code,))
-        last.daemon = True
-        last.start()
+        last_resort = threading.Timer(_LAST_SECONDS, os._exit, (code,))
+        last_resort.daemon = True
+        last_resort.start()
         raise SystemExit(code)
 
 
 @contextmanager
-def draining(grace: float = GRACE_SECONDS) -> Iterator[Drain]:
-    """A `Drain` that gets the signals until this ends; for the main thread, as all signal handlers."""
-    drain = Drain(grace)
-    before = {number: signal.signal(number, drain.receive) for number in _SIGNALS}
-    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, drain.run_out)
+def graceful_shutdown(grace: float = GRACE_SECONDS) -> Iterator[Shutdown]:
+    """Handles signals with a `Shutdown` until the block ends; only in the main thread, as Python requires."""
+    shutdown = Shutdown(grace)
+    before = {number: signal.signal(number, shutdown.handle_signal) for number in _SIGNALS}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, shutdown.handle_alarm)
     try:
-        yield drain
+        yield shutdown
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.factories.datasets import MOODS, person
 
-from mien.cli.render_diagnosis import render_diagnosis
+from mien.cli.render.diagnosis import render_diagnosis
 from mien.data.audit import doctor
 from mien.data.audit.doctor import Diagnosis, SubjectCount, diagnose
 from mien.data.dataset import Component, Dataset, DatasetCard, Record

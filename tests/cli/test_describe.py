@@ -242,7 +242,7 @@ def test_words_are_audited_and_a_leak_is_loud(ask: Ask, capsys: Capture) -> None
     assert (code, found["n"], found["label_set"]) == (0, 10, "caers")
     assert json.loads(Path("runs/people/words.json").read_text())["n"] == 10
     main(["describe", "audit", "recipe.toml", *FOREIGN])
-    assert "words about 10 subjects" in capsys.readouterr().out
+    assert "descriptions of 10 subjects" in capsys.readouterr().out
 
 
 def test_answers_are_audited_without_a_recipe(ask: Ask) -> None:

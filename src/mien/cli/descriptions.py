@@ -1,8 +1,4 @@
-"""The commands about descriptions that are stored: what is there, what it is worth, in and out of the store.
-
-Goes in: parsed arguments. Comes out: tables, JSON, files.
-Knows nothing about: stores' files, or how a description is made.
-"""
+"""The commands of `mien describe` on existing descriptions: status, audit, export, import, merge."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from mien.cli.console import render_table
 from mien.cli.shared import (
     AsJson,
     Out,
@@ -32,11 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["commands"]
 
-_SHOWN: Final = 20  # ids in a document; all are counted
+_MAX_IDS: Final = 20  # ids in a document; all are counted
 
 
 class Prefer(StrEnum):
-    """How a conflict is decided."""
+    """Which of two conflicting descriptions to keep."""
 
     FIRST = "first"
 
@@ -48,12 +45,11 @@ def status(
     splits: Splits = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count what is described, failed and missing in every split."""
-    from mien.cli.render_data import show_status
+    """Count described, failed and missing subjects."""
+    from mien.cli.render.descriptions import render_status
     from mien.describe.requests import Questioner
     from mien.workflow import descriptions
 
-    console = make_console(as_json)
     experiment = _experiment(recipe, overrides, out)
     stocks = descriptions.status(experiment, splits)
     path = experiment.store
@@ -65,41 +61,48 @@ def status(
         "to_describe": sum(stock.missing for stock in stocks.values()),
         "to_retry": sum(stock.num_failed for stock in stocks.values()),
     }
-    console.result(facts | {"splits": {split: asdict(stock) for split, stock in stocks.items()}}, facts)
-    if not as_json:
-        typer.echo(f"\n{show_status(stocks)}")
+    make_console(as_json).print_result(
+        facts | {"splits": {split: asdict(stock) for split, stock in stocks.items()}},
+        f"{render_table(facts)}\n\n{render_status(stocks)}",
+    )
 
 
 def export(
     what: Annotated[
-        Path, typer.Argument(metavar="RECIPE|STORE", help="A recipe, or a store's file.", show_default=False)
+        Path, typer.Argument(metavar="RECIPE|STORE", help="Recipe, or file of a store.", show_default=False)
     ],
     target: Annotated[
-        Path, typer.Option("--out", help="The file to write: .parquet, .jsonl or .csv.", show_default=False)
+        Path, typer.Option("--out", help="File to write: .parquet, .jsonl or .csv.", show_default=False)
     ],
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write all descriptions of a store to a file for other programs."""
+    """Export all descriptions of a store.
+
+    Writes a Parquet, JSONL or CSV file.
+    """
     from mien.describe.store.export import write_export
     from mien.describe.store.store import Store
 
     path = _experiment(what, overrides, None).store if what.suffix == ".toml" else what
     with Store(path, writable=False) as store:
         table = {"descriptions": write_export(target, store), "store": str(path), "file": str(target)}
-    make_console(as_json).result(table, table)
+    make_console(as_json).print_table(table)
 
 
 def import_(
     recipe: RecipeFile,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.jsonl", help="Lines with id and text.", show_default=False)
+        Path, typer.Argument(metavar="FILE.jsonl", help="JSON lines with id and text.", show_default=False)
     ],
     overrides: Overrides = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take in descriptions that were made elsewhere, for a recipe with describe.engine = "foreign"."""
+    """Import descriptions made elsewhere.
+
+    The recipe must have describe.engine = "foreign".
+    """
     from mien.workflow import descriptions
 
     experiment = _experiment(recipe, overrides, out)
@@ -111,30 +114,32 @@ def import_(
         "of_no_subject": len(found.unknown),
         "store": str(experiment.store),
     }
-    ids = {"without": found.without[:_SHOWN], "unknown": found.unknown[:_SHOWN]}
-    make_console(as_json).result(table | ids, table)
+    ids = {"without": found.without[:_MAX_IDS], "unknown": found.unknown[:_MAX_IDS]}
+    make_console(as_json).print_result(table | ids, render_table(table))
     if found.unknown:
         raise ItemsFailedError(
-            f"{len(found.unknown)} ids of {file} are of no subject; the first: {found.unknown[0]!r}",
-            hint="mien data export shows the ids of a data set; the other descriptions were taken in",
+            f"{len(found.unknown)} ids of {file} belong to no subject; the first: {found.unknown[0]!r}",
+            hint="list the ids of the dataset with: mien data export; all other descriptions were imported",
         )
 
 
 def merge(
-    stores: Annotated[list[Path], typer.Argument(help="Stores, which are only read.", show_default=False)],
+    stores: Annotated[list[Path], typer.Argument(help="Stores to read.", show_default=False)],
     target: Annotated[
-        Path, typer.Option("--out", help="The store to write; what it has is kept.", show_default=False)
+        Path,
+        typer.Option("--out", help="Store to write; existing descriptions are kept.", show_default=False),
     ],
     prefer: Annotated[
-        Prefer | None, typer.Option("--prefer", help="Of answers that differ take the first store's.")
+        Prefer | None,
+        typer.Option("--prefer", help="On a conflict, keep what the first store has."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put several stores, such as those of shards, together into one."""
-    from mien.describe.store.merge import merge as put_together
+    """Merge stores, such as those of shards."""
+    from mien.describe.store.merge import merge as merge_stores
 
     console = make_console(as_json)
-    found = put_together(stores, target, prefer_first=prefer is Prefer.FIRST)
+    found = merge_stores(stores, target, prefer_first=prefer is Prefer.FIRST)
     table = {
         "descriptions": found.descriptions,
         "failures": found.failures,
@@ -145,61 +150,63 @@ def merge(
         {"key": one.key, "id": one.subject_id, "stores": [str(one.first), str(one.other)]}
         for one in found.conflicts
     ]
-    console.result(table | {"written": found.written, "listed": listed}, table if found.written else None)
+    console.print_result(
+        table | {"written": found.written, "listed": listed}, render_table(table) if found.written else None
+    )
     for one in found.conflicts:
         console.note(f"differs: {one.subject_id} in {one.first} and {one.other} (key {one.key[:12]})")
     if not found.written:
         raise StoreError(
-            f"{found.num_conflicts} questions have different answers; nothing was written",
-            hint="find out why (another library, another card?), or take the first store's: --prefer first",
+            f"{found.num_conflicts} descriptions differ between stores; nothing was written",
+            hint="find out why (another library or GPU?), or keep the first store's with --prefer first",
         )
 
 
 def models(as_json: AsJson = False) -> None:
-    """Show models that are known to describe well; any other image-text-to-text model works too."""
-    from mien.cli.render_data import show_models
+    """List models that describe well.
+
+    Any other image-text-to-text model works too.
+    """
+    from mien.cli.render.descriptions import render_models
     from mien.describe.local.known_models import list_models
 
     found = list_models()
-    make_console(as_json).result({"models": found}, None)
-    if not as_json:
-        typer.echo(show_models(found))
+    make_console(as_json).print_result({"models": found}, render_models(found))
 
 
 def prompts(as_json: AsJson = False) -> None:
-    """Show the prompts that a recipe may name."""
-    from mien.cli.render_data import show_prompts
+    """List the prompts that a recipe can use."""
+    from mien.cli.render.descriptions import render_prompts
     from mien.describe.prompts import listing
 
     found = listing()
-    make_console(as_json).result({"prompts": found}, None)
-    if not as_json:
-        typer.echo(show_prompts(found))
+    make_console(as_json).print_result({"prompts": found}, render_prompts(found))
 
 
 def audit(
     recipe: Annotated[
-        Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe in TOML.", show_default=False)
+        Path | None, typer.Argument(metavar="[RECIPE]", help="Recipe in TOML.", show_default=False)
     ] = None,
     overrides: Overrides = None,
     out: Out = None,
     splits: Splits = None,
     answers: Annotated[
-        Path | None, typer.Option("--answers", help="Instead of a recipe: JSON lines with id, text, label.")
+        Path | None,
+        typer.Option("--answers", help="JSON lines (id, text, label) instead of a recipe."),
     ] = None,
     labels: Annotated[
-        str | None, typer.Option("--label-set", help="Of --answers: emotic, caers or bold.")
+        str | None, typer.Option("--label-set", help="Label set of --answers: emotic, caers or bold.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find out what the words are worth, and whether they were told the answer."""
-    from mien.cli.render_data import show_words
+    """Audit descriptions.
 
-    console = make_console(as_json)
+    Measures their quality, and whether labels leaked into them.
+    """
+    from mien.cli.render.descriptions import render_audit
+
     found = _audit(recipe, overrides, out, splits, answers, labels)
-    console.result(found.to_json(), None)
-    if not as_json:
-        typer.echo(show_words(found))
+    make_console(as_json).print_result(found.to_json(), render_audit(found))
 
 
 def _audit(
@@ -219,7 +226,7 @@ def _audit(
     if recipe is not None:
         return descriptions.audit(_experiment(recipe, overrides, out), splits)
     if labels is None:
-        raise UsageError("--answers needs --label-set", hint="name the labels' set: emotic, caers or bold")
+        raise UsageError("--answers needs --label-set", hint="give one of emotic, caers, bold")
     assert answers is not None
     return descriptions.audit_answers(answers, labels)
 

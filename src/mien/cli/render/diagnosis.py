@@ -1,4 +1,4 @@
-"""Renders the diagnosis of a dataset for the terminal."""
+"""The diagnosis of a dataset as text."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Scores, predictions and plans as text for people.
-
-In: values of the rooms. Out: lines.
-Knows nothing about: streams, JSON, where any of it comes from.
-"""
+"""Scores, comparisons, ablations and predictions as text."""
 
 from __future__ import annotations
 
@@ -13,19 +9,15 @@ if TYPE_CHECKING:
     from mien.ablation.study import Ablation
     from mien.evaluate.results.build import Results
     from mien.evaluate.results.comparison import Comparison
-    from mien.train.plan import Plan
     from mien.types import Prediction
 
-__all__ = ["show_ablation", "show_comparison", "show_plan", "show_prediction", "show_results"]
+__all__ = ["render_ablation", "render_comparison", "render_prediction", "render_results"]
+
+_BAR: Final = 24  # characters of a score of 1
 
 
-_BAR: Final = 24
-_SHOWN_PROBLEMS: Final = 5
-_WIDTH: Final = 100
-
-
-def show_results(results: Results) -> str:
-    """A table of scores with their intervals and chance levels, then differences and what was fitted."""
+def render_results(results: Results) -> str:
+    """Scores with intervals and chance levels, then differences and calibration."""
     names = [row.name for row in results.rows]
     wide = max([16, *(len(name) + 2 for name in names)])
     head = f"{'metric':14}{'split':7}{'score':>7}  {'95 % interval':17}{'chance':>7}{'n':>7}{'seeds':>7}"
@@ -59,7 +51,7 @@ def show_results(results: Results) -> str:
 
 
 def _looks(results: Results) -> list[str]:
-    """What must be said of a split that was looked at more than once."""
+    """Notes on splits that were scored more than once."""
     seen = [look for look in results.looks if look.times > 1]
     return [""] * bool(seen) + [
         f"note: {look.split} was scored {look.times} times by this run, with {look.weights} different "
@@ -68,11 +60,11 @@ def _looks(results: Results) -> list[str]:
     ]
 
 
-def show_comparison(found: Comparison) -> str:
-    """The runs' scores and differences, the knobs in which they differ, what others reported."""
-    lines = [show_results(found.results)]
+def render_comparison(found: Comparison) -> str:
+    """Scores of runs, their differences, the settings in which they differ, and published scores."""
+    lines = [render_results(found.results)]
     if any(found.settings.values()):
-        lines += ["", "what differs"]
+        lines += ["", "settings that differ"]
         lines += [
             f"  {name}: " + ", ".join(f"{knob} = {json.dumps(value)}" for knob, value in knobs.items())
             for name, knobs in found.settings.items()
@@ -83,7 +75,7 @@ def show_comparison(found: Comparison) -> str:
         if look.times > 1
     ]
     if found.published:
-        lines += ["", f"{'reported by others':28}{'metric':10}{'split':7}{'score':>7}  source; caveats"]
+        lines += ["", f"{'published':28}{'metric':10}{'split':7}{'score':>7}  source; caveats"]
         lines += [
             f"{row.name:28}{row.metric:10}{row.split:7}{row.value:7.3f}  "
             + "; ".join(part for part in (row.source, doubt) if part)
@@ -92,13 +84,13 @@ def show_comparison(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def show_prediction(prediction: Prediction, top: int) -> str:
-    """The labels with a bar each, the dimensions if there are any, the description."""
+def render_prediction(prediction: Prediction, top: int) -> str:
+    """Labels with bars, dimensions if there are any, and the description."""
     lines = [f"{prediction.subject_id}: appears to feel"]
     above = None if prediction.thresholds is None else prediction.above(prediction.thresholds)
     lines += [f"  {name:18}{score:6.3f}  {'#' * round(score * _BAR)}" for name, score in prediction.top(top)]
     if above is not None:
-        lines.append(f"  above their thresholds: {', '.join(above) or 'none'}")
+        lines.append(f"  above threshold: {', '.join(above) or 'none'}")
     if prediction.dimensions is not None:
         lines.append(
             "  " + ", ".join(f"{name} {10 * value:.1f}/10" for name, value in prediction.dimensions.items())
@@ -110,44 +102,8 @@ def show_prediction(prediction: Prediction, top: int) -> str:
     return "\n".join(lines)
 
 
-def show_plan(plan: Plan) -> str:
-    """What a training would be: its parts, its memory, its steps and time, what is there already."""
-    lines = [
-        f"{plan.recipe} ({plan.digest[:12]}): {plan.fusion} on {plan.device}, {plan.precision}; "
-        "nothing is trained",
-        f"{plan.image_tokens} image tokens, {plan.text_tokens} text tokens at most",
-        f"{'part':20}{'parameters':>14}{'trained':>14}",
-    ]
-    lines += [
-        f"{part:20}{count:14,d}{plan.trained.get(part, 0):14,d}" for part, count in plan.parameters.items()
-    ]
-    lines.append(f"{'all':20}{sum(plan.parameters.values()):14,d}{sum(plan.trained.values()):14,d}")
-    lines += ["", "memory, roughly"]
-    lines += [f"  {what.replace('_', ' '):18}{size / 2**20:12,.1f} MiB" for what, size in plan.memory.items()]
-    lines.append(f"  {'all':18}{sum(plan.memory.values()) / 2**20:12,.1f} MiB")
-    lines += [
-        "",
-        f"{plan.steps:,d} steps of {plan.batch} samples ({plan.epochs} epochs of {plan.steps_per_epoch:,d}), "
-        f"{plan.seconds_per_step:.3g} s each: {_duration(plan.seconds)} at most",
-        "",
-        f"{'split':8}{'samples':>9}{'features':>18}{'descriptions':>14}",
-    ]
-    for one in plan.stock:
-        features = "-" if one.features is None else f"{one.features}/{one.features_wanted}"
-        described = "-" if one.descriptions is None else str(one.descriptions)
-        lines.append(f"{one.split:8}{one.samples:9d}{features:>18}{described:>14}")
-    return "\n".join([*lines, *(f"note: {note}" for note in plan.notes)])
-
-
-def _duration(seconds: float) -> str:
-    for size, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.0f} s"
-
-
-def show_ablation(found: Ablation) -> str:
-    """A line for each variant and metric, with the paired difference from the reference."""
+def render_ablation(found: Ablation) -> str:
+    """One line per variant and metric, with the paired difference from the reference."""
     wide = max(len(row.name) for row in found.results.rows) + 2
     against = {(item.b, item.metric): item for item in found.results.differences}
     lines = []

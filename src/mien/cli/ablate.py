@@ -1,0 +1,78 @@
+"""`mien ablate`, and `mien demo`, which is an ablation on Playhouse."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.shared import AsJson, Overrides, cache_folder, make_console
+
+__all__ = ["ablate", "demo"]
+
+
+def ablate(
+    grid: Annotated[
+        Path, typer.Argument(help="Grid in TOML, such as those in recipes/ablations/.", show_default=False)
+    ],
+    base: Annotated[
+        Path | None, typer.Option("--base", help="Base recipe instead of the grid's.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", min=0, help="Use only this seed; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the runs.", show_default="runs/RECIPE-GRID")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train and compare variants of a recipe.
+
+    Each variant is trained with several seeds and compared with a reference. Existing and shared results are
+    reused.
+    """
+    from mien.ablation.grid import load_grid
+    from mien.ablation.study import ablate as run_grid
+    from mien.ablation.study import ablation_folder
+    from mien.cli.render.results import render_ablation
+    from mien.workflow import experiment as experiments
+
+    console = make_console(as_json)
+    loaded = load_grid(grid, base=base, overrides=overrides or (), seeds=seeds or ())
+    console.note(experiments.notice(loaded.recipe(loaded.referred)))
+    ablation = run_grid(
+        loaded,
+        out or ablation_folder(loaded),
+        cache=cache_folder(),
+        note=console.note,
+        on_describe=console.show_describing,
+    )
+    console.print_result(ablation.to_json(), render_ablation(ablation))
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the demo's runs.")] = Path("runs/demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole method on Playhouse.
+
+    Playhouse is a small drawn world. The demo describes it, trains, compares, reports and predicts.
+    """
+    from mien.ablation.demo import run_demo
+    from mien.cli.render.results import render_prediction, render_results
+
+    console = make_console(as_json)
+    result = run_demo(out, cache=cache_folder(), note=console.note, on_describe=console.show_describing)
+    document = {
+        "results": asdict(result.results),
+        "report": str(result.report),
+        "prediction": result.prediction.to_json(),
+    }
+    text = (
+        f"{render_prediction(result.prediction, 5)}\n\n{render_results(result.results)}\n\n"
+        f"report: {result.report}"
+    )
+    console.print_result(document, text)

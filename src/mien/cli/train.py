@@ -1,0 +1,38 @@
+"""`mien train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, cache_folder, make_console, read_recipe
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what would be trained: size, memory, duration.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on described subjects. Run again to resume an interrupted training.
+
+    To train on N processes: torchrun --nproc-per-node N -m mien train RECIPE
+    """
+    from mien.cli.render.training import render_plan
+    from mien.workflow import experiment as experiments
+    from mien.workflow import steps
+
+    console = make_console(as_json)
+    experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
+    console.note(experiments.notice(experiment.recipe))
+    if dry_run:
+        plan = steps.plan_training(experiment)
+        console.print_result(plan.to_json(), render_plan(plan))
+        return
+    console.print_table(steps.train(experiment, on_progress=console.show_training))
