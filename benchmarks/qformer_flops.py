@@ -28,8 +28,8 @@ from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
 from mien.recipe import Recipe
 from mien.train.losses import build_loss
-from mien.train.optimizer import clip_gradients, make_optimizer
-from mien.train.precision import Precision
+from mien.train.optimizer import build_optimizer, clip_gradients
+from mien.train.precision import MixedPrecision
 
 VOCABULARY = 30522
 
@@ -52,9 +52,9 @@ class Step:
         sizes = InputSpec(label_set=EMOTIC, image_dim=options.image_dim, vocab_size=VOCABULARY)
         self.device = torch.device(options.device)
         self.classifier: Classifier = build_classifier(recipe, sizes).to(self.device).train()
-        self.optimizer = make_optimizer(self.classifier, recipe.train)
+        self.optimizer = build_optimizer(self.classifier, recipe.train)
         self.loss = build_loss(recipe.train, EMOTIC)
-        self.precision = Precision(options.precision, self.device)
+        self.precision = MixedPrecision(options.precision, self.device)
         rows = options.batch
         self.image = torch.randn(rows, options.image_tokens, options.image_dim, device=self.device)
         self.ids = torch.randint(VOCABULARY, (rows, options.text_tokens), device=self.device)
@@ -65,7 +65,7 @@ class Step:
     def learn(self) -> None:
         """Forward and backward."""
         self.optimizer.zero_grad(set_to_none=True)
-        with self.precision.forward():
+        with self.precision.autocast():
             output = self.classifier(self.image, self.ids, self.mask)
         self.precision.backward(self.loss(output, self.targets, self.dimensions))
 

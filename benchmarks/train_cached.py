@@ -36,7 +36,7 @@ from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
 from mien.recipe import ModelOptions, TrainOptions
 from mien.train.losses import build_loss
-from mien.train.optimizer import clip_gradients, make_optimizer
+from mien.train.optimizer import build_optimizer, clip_gradients
 from mien.types import Box, Subject
 
 SIZE, BATCH, WORDS = 144, 32, 400
@@ -76,7 +76,7 @@ class Race:
         model = ModelOptions(width=options.width)
         fusion = build_fusion(model, image_dim=self.encoder.dim, vocab_size=WORDS)
         self.classifier = Classifier(fusion, len(EMOTIC), dimensions=True)
-        self.optimizer = make_optimizer(self.classifier, TrainOptions())
+        self.optimizer = build_optimizer(self.classifier, TrainOptions())
         self.loss = build_loss(TrainOptions(), EMOTIC)
 
     def epoch(self, read: Callable[[np.ndarray], Tensor]) -> None:

@@ -116,7 +116,7 @@ class Steps:
         self.seconds: list[float] = []
         self.waits: list[float] = []
         self._parts: Iterator[list[Part]] = chain.from_iterable(
-            trainer.rest_of_epoch() for trainer in repeat(self.trainer)
+            trainer.remaining_steps() for trainer in repeat(self.trainer)
         )
 
     def take(self, *, counts: bool) -> None:
@@ -124,7 +124,7 @@ class Steps:
         begun = time.perf_counter()
         parts = next(self._parts)
         there = time.perf_counter()
-        self.trainer.take_step(parts)
+        self.trainer.train_step(parts)
         if counts:
             self.waits.append(there - begun)
             self.seconds.append(time.perf_counter() - begun)

@@ -110,14 +110,14 @@ def measure(data: SplitData, recipe: Recipe, device: torch.device, seconds: floa
         steps = endless(trainer)
         begun = time.perf_counter()
         for _ in range(3):
-            trainer.take_step(next(steps))
+            trainer.train_step(next(steps))
         warm = time.perf_counter() - begun
         begun, waited, seen = time.perf_counter(), 0.0, 0
         while time.perf_counter() - begun < seconds:
             asked = time.perf_counter()
             parts = next(steps)
             waited += time.perf_counter() - asked
-            trainer.take_step(parts)  # ends with the loss on the host: nothing is left running
+            trainer.train_step(parts)  # ends with the loss on the host: nothing is left running
             seen += sum(len(part.batch.targets) for part in parts)
         taken = time.perf_counter() - begun
     except torch.OutOfMemoryError as error:
@@ -133,7 +133,7 @@ def measure(data: SplitData, recipe: Recipe, device: torch.device, seconds: floa
 def endless(trainer: Trainer) -> Iterator[list[Part]]:
     """The steps of one epoch after another."""
     while True:
-        yield from trainer.rest_of_epoch()
+        yield from trainer.remaining_steps()
 
 
 def make_recipe(shape: Shape, batch: int, compiled: bool, options: argparse.Namespace) -> Recipe:

@@ -73,13 +73,13 @@ def measure(folder: Path, count: int, steps: int) -> dict[str, float]:
     watching = threading.Thread(target=_watch, args=(peaks, over))
     watching.start()
     trainer = Trainer(Recipe.parse(table, where="benchmark"), data, data, torch.device("cpu"))
-    parts = trainer.rest_of_epoch()
+    parts = trainer.remaining_steps()
     for _ in range(steps):
         found = next(parts, None)
         if found is None:
-            parts = trainer.rest_of_epoch()
+            parts = trainer.remaining_steps()
             found = next(parts)
-        trainer.take_step(found)
+        trainer.train_step(found)
     over.set()
     watching.join()
     features = (folder / "f.npy").stat().st_size / 2**20

@@ -1,16 +1,21 @@
 """Tiny splits with learnable labels (from the image, from the text, from both) and tiny recipes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from mien.batches.batch import Images, SplitData, Texts, make_split
+from mien.batches.builder import Descriptions, InputBuilder
 from mien.features.cache import FeatureFile, FeatureReader
+from mien.features.encode import EncodeProgress
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.labels import LabelSet
+from mien.model.checkpoint import TrainResult
+from mien.model.fusion import fusion_class
 from mien.recipe import Recipe
+from mien.train.loop import train
 from mien.types import Sample, Subject, Target
 
 TOKENS, DIM = 4, 12  # of an image
@@ -88,3 +93,30 @@ def _sample(split: str, row: int, bright: bool, stormy: bool, *, exclusive: bool
     )
     subject = Subject.still(f"{split} {row}", Path(f"{row // 2}.png"))
     return Sample(subject=subject, target=Target(labels=scores, dimensions=dimensions), split=split)
+
+
+def train_on_samples(
+    recipe: Recipe,
+    samples: Mapping[str, Sequence[Sample]],
+    label_set: LabelSet,
+    *,
+    descriptions: Descriptions,
+    cache: Path,
+    out: Path,
+    on_encode: Callable[[EncodeProgress], None] | None = None,
+) -> TrainResult:
+    """Encode what the fusion uses and the cache lacks, then train on "train" with early stopping on "val"."""
+    fusion = fusion_class(recipe.model.fusion)
+    builder = InputBuilder.from_recipe(recipe, cache)
+    data, val = (
+        builder.split(
+            split,
+            samples[split],
+            label_set,
+            image=fusion.uses_image,
+            descriptions=descriptions if fusion.uses_text else None,
+            on_progress=on_encode,
+        )
+        for split in ("train", "val")
+    )
+    return train(recipe, data, val, out)

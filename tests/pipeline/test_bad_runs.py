@@ -178,16 +178,16 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_was_good(mien
 
 def interrupted(mien: Mien, monkeypatch: pytest.MonkeyPatch, out: str, step: int) -> None:
     """A training that somebody ends by Ctrl-C, its state kept after every step before."""
-    take_step = Trainer.take_step
+    train_step = Trainer.train_step
 
     def stop(self: Trainer, parts: Any) -> float:
         if self.state.step == step:
             raise KeyboardInterrupt
-        return take_step(self, parts)
+        return train_step(self, parts)
 
     assert loop.train.__kwdefaults__ is not None
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "take_step", stop)
+        patch.setattr(Trainer, "train_step", stop)
         patch.setitem(loop.train.__kwdefaults__, "save_seconds", 0.0)
         assert mien("train", "tiny.toml", "--out", out)[0] == 130
 

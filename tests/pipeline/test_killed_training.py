@@ -45,13 +45,13 @@ from mien.train.trainer import Trainer
 
 at, when = int(sys.argv[1]), sys.argv[2]
 loop.train.__kwdefaults__["save_seconds"] = 0.0
-take_step, keep, sync = Trainer.take_step, Trainer.keep, os.fsync
+train_step, keep, sync = Trainer.train_step, Trainer.keep, os.fsync
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 def step_and_die(self, parts):
-    loss = take_step(self, parts)
+    loss = train_step(self, parts)
     if when == "step" and self.state.step == at:
         die()
     return loss
@@ -61,7 +61,7 @@ def keep_and_die(self, *given):
         runs.os.fsync = die
     keep(self, *given)
 
-Trainer.take_step, Trainer.keep = step_and_die, keep_and_die
+Trainer.train_step, Trainer.keep = step_and_die, keep_and_die
 sys.exit(main(sys.argv[3:]))
 """
 

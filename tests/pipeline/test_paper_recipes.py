@@ -50,7 +50,7 @@ def test_a_recipe_opens_and_is_planned_on_the_layout_of_its_data_set(
     assert plan.fusion == "qformer"
     assert plan.parameters == plan.trained
     assert plan.batch == 32
-    assert all(one.samples for one in plan.stock)
+    assert all(one.samples for one in plan.inputs)
     assert not (tmp_path / "run").exists()
     for split in recipe.evaluate.splits:
         assert experiment.samples(split)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.train.near_weights import assert_near
+from tests.factories.weights import assert_weights_close
 
 from mien.cli import main
 from mien.model.checkpoint import load_trained
@@ -50,5 +50,5 @@ def test_two_processes_train_the_model_of_one(tmp_path: Path, monkeypatch: pytes
     one, two = (load_trained(tmp_path / f"by {processes}") for processes in (1, 2))
     assert documents[1]["steps"] == documents[2]["steps"] == 12
     assert documents[1]["val_mAP"] == pytest.approx(documents[2]["val_mAP"], abs=1e-5)
-    assert_near(one.classifier.state_dict(), two.classifier.state_dict(), atol=1e-5)
+    assert_weights_close(one.classifier.state_dict(), two.classifier.state_dict(), atol=1e-5)
     assert one.data == two.data

@@ -45,14 +45,14 @@ def test_a_dry_run_says_what_would_be_and_leaves_nothing(
     assert main([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["steps"], document["batch"]) == (6, 4)
-    assert document["stock"][0] == {
+    assert document["inputs"][0] == {
         "split": "train", "samples": 10, "features": 0, "features_wanted": 10, "descriptions": 0,
     }  # fmt: skip
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert "nothing is trained" in shown
-    assert "16 subjects have no description: make them with: mien describe RECIPE" in shown
-    assert "16 pictures are to be encoded first" in shown
+    assert "16 subjects have no description: create them with: mien describe RECIPE" in shown
+    assert "16 images must be encoded first" in shown
     assert not (tmp_path / "run").exists()
 
 
@@ -62,8 +62,8 @@ def test_a_dry_run_of_weights_that_are_not_here_says_what_it_assumes(
     away = ["--set", "features.vision=../no/such/encoder", "--set", "features.tokenizer=../no/such/words"]
     assert main(["train", str(recipe_file), "--out", str(tmp_path / "run"), "--dry-run", *away]) == 0
     shown = capsys.readouterr().out
-    assert "assumed: 257 tokens of 1024 numbers" in shown
-    assert "assumed: 30522 words" in shown
+    assert "assuming 257 tokens of 1024 numbers" in shown
+    assert "assuming a vocabulary of 30522" in shown
 
 
 def test_what_is_described_and_encoded_is_counted(tmp_path: Path) -> None:
@@ -71,11 +71,11 @@ def test_what_is_described_and_encoded_is_counted(tmp_path: Path) -> None:
     pipeline.describe(made, splits=["train"])
     pipeline.train(experiment(tmp_path, IMAGE_ONLY, "train.epochs=1"))
     found = pipeline.plan_training(made)
-    assert [(one.features, one.features_wanted, one.descriptions) for one in found.stock] == [
+    assert [(one.features, one.features_wanted, one.descriptions) for one in found.inputs] == [
         (10, 10, 10),
         (6, 6, 0),
     ]
-    assert found.notes == ("6 subjects have no description: make them with: mien describe RECIPE",)
+    assert found.notes == ("6 subjects have no description: create them with: mien describe RECIPE",)
 
 
 def test_subjects_without_a_description_are_an_error_or_judged_by_the_image(tmp_path: Path) -> None:

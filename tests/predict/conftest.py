@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 from tests.factories.tiny_llava import build_tiny_llava
+from tests.factories.training import train_on_samples
 
 from mien.labels import CAERS
 from mien.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, RunOptions, TrainOptions
-from mien.train.fit import fit
 from mien.types import DIMENSIONS, Box, Sample, Subject, Target
 
 _WORDS = (
@@ -98,5 +98,5 @@ def _train(folder: Path, llava: Path, samples: dict[str, list[Sample]], fusion: 
         run=RunOptions(batch_size=3),
     )
     texts = {s.subject.id: f"words about {s.subject.id}" for split in samples.values() for s in split}
-    fit(recipe, samples, CAERS, descriptions=texts, cache=folder / "cache", out=folder / "run")
+    train_on_samples(recipe, samples, CAERS, descriptions=texts, cache=folder / "cache", out=folder / "run")
     return Made(run=folder / "run", recipe=recipe, samples=samples, cache=folder / "cache")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.factories.training import train_on_samples
 
 from mien.batches.builder import InputBuilder
 from mien.describe.fake import FakeEngine, FakeOptions
@@ -18,7 +19,6 @@ from mien.labels import CAERS
 from mien.model.checkpoint import load_trained
 from mien.predict.predictor import Predictor
 from mien.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, TrainOptions
-from mien.train.fit import fit
 from mien.types import Box, ImageRef, Sample, Subject, Target
 
 FRAMES = 3
@@ -64,7 +64,7 @@ def test_predicting_equals_evaluating_and_other_clips_are_refused(tmp_path: Path
     engine = FakeEngine(FakeOptions(num_words=40))
     run, cache = tmp_path / "run", tmp_path / "cache"
     texts = {one.subject.id: "any words at all" for split in samples.values() for one in split}
-    fit(recipe, samples, CAERS, descriptions=texts, cache=cache, out=run)
+    train_on_samples(recipe, samples, CAERS, descriptions=texts, cache=cache, out=run)
     predictor = Predictor.from_pretrained(run, engine=engine)
     subjects = [sample.subject for sample in samples["test"]]
     predictions = predictor.predict(subjects)

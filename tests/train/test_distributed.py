@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.train.near_weights import assert_near
+from tests.factories.weights import assert_weights_close
 
 from mien.batches.batch import SplitData
 from mien.model.checkpoint import load_trained
 from mien.recipe import Recipe
-from mien.train.distributed import ALONE, World, join
+from mien.train.distributed import SINGLE_PROCESS, World, join_world
 from mien.train.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,14 +24,14 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import torch
-from tests.train.distributed_splits import recipe, split
-from mien.train.distributed import join
+from tests.factories.distributed import recipe, split
+from mien.train.distributed import join_world
 from mien.train.loop import train
 
 out, train_options = Path(sys.argv[1]), json.loads(sys.argv[2])
-with join("cpu") as world:
+with join_world("cpu") as world:
     torch.set_num_threads(1)
-    with world.first_alone():
+    with world.main_process_first():
         data, val = split("train", 50, out / "features"), split("val", 20, out / "features")
     assert world.size == int(sys.argv[3])
     train(recipe(train_options), data, val, out / "run", world=world, save_seconds=0.0)
@@ -70,23 +70,23 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, options: str) -> None
     one, two = (load_trained(tmp_path / name / "run") for name in ("1", "2"))
     assert one.result.steps == two.result.steps >= 20
     assert one.result.best_score == pytest.approx(two.result.best_score, abs=1e-5)
-    assert_near(one.classifier.state_dict(), two.classifier.state_dict(), atol=1e-5)
+    assert_weights_close(one.classifier.state_dict(), two.classifier.state_dict(), atol=1e-5)
     assert (tmp_path / "2" / "run" / "events.jsonl").read_text().count('"trained"') == 1
 
 
 def test_without_torchrun_we_are_alone() -> None:
-    with join("cpu") as world:
-        assert world is ALONE
-    assert world.is_first
-    assert world.total(1.5, torch.device("cpu")) == world.agree(1.5, torch.device("cpu")) == 1.5
-    with world.first_alone():
+    with join_world("cpu") as world:
+        assert world is SINGLE_PROCESS
+    assert world.is_main
+    assert world.all_reduce_sum(1.5, torch.device("cpu")) == world.broadcast(1.5, torch.device("cpu")) == 1.5
+    with world.main_process_first():
         pass
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 12])
 def test_the_parts_of_all_are_the_batch(count: int) -> None:
     rows = np.arange(count) * 3
-    parts = [World(rank=rank, size=5).part(rows) for rank in range(5)]
+    parts = [World(rank=rank, size=5).shard(rows) for rank in range(5)]
     assert sorted(np.concatenate(parts)) == list(rows)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -98,7 +98,7 @@ def gradients(trainer: Trainer, worlds: list[World]) -> tuple[float, dict[str, t
     total = 0.0
     for world in worlds:
         trainer.world = world
-        for part in next(iter(trainer.rest_of_epoch())):
+        for part in next(iter(trainer.remaining_steps())):
             image = None if part.batch.image is None else part.batch.image.double()
             output = model(image, part.batch.text_ids, part.batch.text_mask)
             loss = trainer.loss(output, part.batch.targets, part.batch.dimensions, part.fraction)
@@ -117,7 +117,7 @@ def test_what_all_find_adds_up_to_what_one_finds(
     trainer = Trainer(
         recipe({"dropout": 0.0}, options), make("train", 18), make("val", 8, seed=1), torch.device("cpu")
     )
-    loss, expected = gradients(trainer, [ALONE])
+    loss, expected = gradients(trainer, [SINGLE_PROCESS])
     expected = {name: gradient.clone() for name, gradient in expected.items()}
     found_loss, found = gradients(trainer, [World(rank=rank, size=processes) for rank in range(processes)])
     assert found_loss == pytest.approx(loss, rel=1e-6)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from tests.factories.training import train_on_samples
 
 from mien.batches.batch import SplitData
 from mien.batches.builder import InputBuilder
@@ -18,7 +19,6 @@ from mien.features.encode import EncodeProgress
 from mien.labels import LabelSet
 from mien.model.checkpoint import load_trained
 from mien.recipe import Recipe
-from mien.train.fit import fit
 from mien.types import Box, Description, Sample, Subject, Target
 
 LABELS = LabelSet(name="toy", labels=("light", "dark"), exclusive=False)
@@ -89,7 +89,7 @@ def test_pictures_and_descriptions_become_a_trained_model(
     samples: dict[str, list[Sample]], recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     events: list[EncodeProgress] = []
-    result = fit(
+    result = train_on_samples(
         recipe(), samples, LABELS,
         descriptions=descriptions(samples), cache=tmp_path / "cache", out=tmp_path / "run",
         on_encode=events.append,
@@ -106,7 +106,7 @@ def test_trainings_share_the_cache(
 ) -> None:
     events: list[EncodeProgress] = []
     for fusion in ("image_only", "qformer"):
-        fit(
+        train_on_samples(
             recipe(model={"fusion": fusion}), samples, LABELS,
             descriptions=descriptions(samples), cache=tmp_path / "cache", out=tmp_path / fusion,
             on_encode=events.append,
@@ -131,15 +131,17 @@ def test_text_only_needs_no_encoder_and_image_only_no_description(
     samples: dict[str, list[Sample]], recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     no_encoder = recipe(model={"fusion": "text_only"}, features={"vision": "../no/such/encoder"})
-    fit(
+    train_on_samples(
         no_encoder, samples, LABELS,
         descriptions=descriptions(samples), cache=tmp_path / "cache", out=tmp_path / "text",
     )  # fmt: skip
     no_words = recipe(model={"fusion": "image_only"}, features={"tokenizer": "../no/such/words"})
-    fit(no_words, samples, LABELS, descriptions={}, cache=tmp_path / "cache", out=tmp_path / "image")
+    train_on_samples(
+        no_words, samples, LABELS, descriptions={}, cache=tmp_path / "cache", out=tmp_path / "image"
+    )
     assert not (tmp_path / "cache" / "text").exists()
     with pytest.raises(WeightsError, match="no folder at"):
-        fit(
+        train_on_samples(
             recipe(features={"vision": "../no/such/encoder"}), samples, LABELS,
             descriptions=descriptions(samples), cache=tmp_path / "cache", out=tmp_path / "both",
         )  # fmt: skip
@@ -153,20 +155,11 @@ def test_missing_descriptions_are_counted_and_the_command_named(
     with pytest.raises(
         DataError, match=r"2 of 24 subjects of split 'train' .* such as 'train 0\.0'"
     ) as caught:
-        fit(recipe(), samples, LABELS, descriptions=some, cache=tmp_path / "cache", out=tmp_path / "run")
+        train_on_samples(
+            recipe(), samples, LABELS, descriptions=some, cache=tmp_path / "cache", out=tmp_path / "run"
+        )
     assert "mien describe" in caught.value.hint
     assert not (tmp_path / "cache").exists()  # found before anything was encoded
-
-
-@pytest.mark.parametrize(
-    ("left", "message"), [("train", "needs a split 'val'.* are train"), ("", "are none")]
-)
-def test_a_missing_split_is_a_clear_error(
-    samples: dict[str, list[Sample]], recipe: Callable[..., Recipe], tmp_path: Path, left: str, message: str
-) -> None:
-    given = {split: samples[split] for split in samples if split == left}
-    with pytest.raises(DataError, match=message):
-        fit(recipe(), given, LABELS, descriptions={}, cache=tmp_path / "cache", out=tmp_path / "run")
 
 
 def test_whole_descriptions_and_their_texts_are_the_same(

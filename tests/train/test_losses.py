@@ -382,11 +382,11 @@ def test_a_loss_from_outside_trains_a_step(
         recipe({"dropout": 0.0}, options), make("train", 8), make("val", 8, seed=1), torch.device("cpu")
     )
     before = {name: weight.clone() for name, weight in trainer.classifier.state_dict().items()}
-    (parts,) = trainer.rest_of_epoch()
+    (parts,) = trainer.remaining_steps()
     batch = parts[0].batch
     logits = trainer.classifier(batch.image, batch.text_ids, batch.text_mask).logits
     signs = 2 * batch.targets - 1
-    assert trainer.take_step(parts) == pytest.approx((0.5 - signs * logits).clamp(min=0).mean().item())
+    assert trainer.train_step(parts) == pytest.approx((0.5 - signs * logits).clamp(min=0).mean().item())
     assert any(not torch.equal(before[name], new) for name, new in trainer.classifier.state_dict().items())
 
 

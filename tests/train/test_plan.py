@@ -10,8 +10,8 @@ from mien.batches.batch import SplitData
 from mien.labels import EMOTIC
 from mien.model.build import InputSpec
 from mien.recipe import Recipe
-from mien.train.distributed import ALONE
-from mien.train.plan import Plan, Stock, plan
+from mien.train.distributed import SINGLE_PROCESS
+from mien.train.plan import Plan, PlanInputs, SplitInputs, plan
 from mien.train.trainer import Trainer
 
 MakeSplit = Callable[..., SplitData]
@@ -19,7 +19,7 @@ MakeRecipe = Callable[..., Recipe]
 
 
 def planned(recipe: Recipe, data: SplitData) -> Plan:
-    return plan(recipe, data.spec, num_samples=len(data), image_tokens=4, text_tokens=8)
+    return plan(recipe, PlanInputs(spec=data.spec, num_samples=len(data), image_tokens=4, text_tokens=8))
 
 
 @pytest.mark.parametrize("fusion", ["qformer", "concat", "image_only", "text_only"])
@@ -29,7 +29,7 @@ def test_parameters_and_steps_are_those_of_the_training(
     data, val = make("train", 50), make("val", 8, seed=1)
     wanted = recipe({"fusion": fusion}, {"accumulate": 2, "lr_scale": {"self_attention": 0}})
     found = planned(wanted, data)
-    trainer = Trainer(wanted, data, val, torch.device("cpu"), ALONE)
+    trainer = Trainer(wanted, data, val, torch.device("cpu"), SINGLE_PROCESS)
     weights = list(trainer.classifier.parameters())
     assert sum(found.parameters.values()) == sum(weight.numel() for weight in weights)
     assert sum(found.trained.values()) == sum(w.numel() for w in weights if w.requires_grad)
@@ -63,9 +63,11 @@ def test_activations_are_what_one_layer_is_known_to_keep(recipe: MakeRecipe) -> 
             recipe(
                 {"fusion": "image_only", "layers": layers, "width": 64, "num_queries": 8, "cross_every": 9}
             ),
-            InputSpec(label_set=EMOTIC, image_dim=16, vocab_size=None, dimensions=False),
-            num_samples=8,
-            image_tokens=5,
+            PlanInputs(
+                spec=InputSpec(label_set=EMOTIC, image_dim=16, vocab_size=None, dimensions=False),
+                num_samples=8,
+                image_tokens=5,
+            ),
         ).memory["activations"]
         / 8
         for layers in (2, 3)
@@ -87,12 +89,13 @@ def test_json_has_the_sums_and_what_is_there(make: MakeSplit, recipe: MakeRecipe
     import json
 
     data = make("train", 16)
-    stock = (Stock(split="train", samples=16, features=3, features_wanted=16, descriptions=None),)
-    found = plan(recipe(), data.spec, num_samples=16, image_tokens=4, text_tokens=3, stock=stock)
+    splits = (SplitInputs(split="train", samples=16, features=3, features_wanted=16, descriptions=None),)
+    inputs = PlanInputs(spec=data.spec, num_samples=16, image_tokens=4, text_tokens=3, splits=splits)
+    found = plan(recipe(), inputs)
     table = json.loads(json.dumps(found.to_json()))
     assert table["num_parameters"] == sum(table["parameters"].values())
     assert table["memory_total"] == sum(table["memory"].values())
-    assert table["stock"][0] == {
+    assert table["inputs"][0] == {
         "split": "train", "samples": 16, "features": 3, "features_wanted": 16, "descriptions": None,
     }  # fmt: skip
     assert table["steps"] == 6

@@ -24,7 +24,7 @@ from mien.model.checkpoint import (
 )
 from mien.recipe import Recipe
 from mien.runs import Run
-from mien.train.divergence import LossWatch
+from mien.train.divergence import LossMonitor
 from mien.train.loop import TrainProgress, train
 from mien.train.trainer import Trainer
 
@@ -82,12 +82,12 @@ def test_variants_of_pictures_are_drawn_anew_each_epoch(make: MakeSplit, recipe:
     trainer = Trainer(recipe(train={"batch_size": 16}), data, val, torch.device("cpu"))
     seen = []
     for _ in range(2):
-        (parts,) = trainer.rest_of_epoch()
+        (parts,) = trainer.remaining_steps()
         image = parts[0].batch.image
         assert image is not None
         # Rows come in another order each epoch: compared as a set of pictures.
         seen.append({tuple(row.flatten().tolist()) for row in image})
-        trainer.take_step(parts)
+        trainer.train_step(parts)
     assert seen[0] != seen[1]
     assert len(seen[0]) < 16  # two rows show one picture: the features are of others
 
@@ -160,7 +160,7 @@ def test_a_damaged_state_is_told_of_and_the_one_before_it_used(
     assert [event["step"] for event in events.named("resumed")] == [3]
     if spoil is not Path.unlink:
         assert "damaged" in caplog.text
-        assert f"going on from {PREVIOUS_FILE}, of step 3" in caplog.text
+        assert f"resuming from {PREVIOUS_FILE}, of step 3" in caplog.text
         assert [event["used"] for event in events.named("damaged")] == [PREVIOUS_FILE]
     assert same_bits(weights(out), weights(tmp_path / "whole"))
     assert not list(out.glob("resume*"))
@@ -238,12 +238,12 @@ def test_the_last_weights_are_kept_if_asked_for(make: MakeSplit, recipe: MakeRec
 def test_the_watch_stops_at_what_is_not_finite() -> None:
     for loss in (float("nan"), float("inf")):
         with pytest.raises(DivergedError, match=f"the loss of step 8 is {loss}") as caught:
-            LossWatch().check(loss, factor=0.0, step=7)
+            LossMonitor().check(loss, factor=0.0, step=7)
         assert "train.lr" in caught.value.hint
 
 
 def test_the_watch_stops_when_the_loss_stays_far_above_its_median_and_its_start() -> None:
-    watch = LossWatch()
+    watch = LossMonitor()
     for step in range(30):
         watch.check(1.0 if step < 5 else 0.1, factor=10, step=step)
     watch.check(5.0, factor=10, step=30)
@@ -252,12 +252,12 @@ def test_the_watch_stops_when_the_loss_stays_far_above_its_median_and_its_start(
     watch.check(0.99, factor=5, step=33)  # not above the first losses
     for step in (34, 35):
         watch.check(1.5, factor=10, step=step)
-    with pytest.raises(DivergedError, match=r"the loss of step 37 is 1.5, of late it was 0\.1"):
+    with pytest.raises(DivergedError, match=r"the loss of step 37 is 1.5; its running median is 0\.1"):
         watch.check(1.5, factor=10, step=36)
 
 
 def test_the_watch_can_be_told_to_look_at_finiteness_alone() -> None:
-    watch = LossWatch()
+    watch = LossMonitor()
     for step in range(60):
         watch.check(1.0 if step < 50 else 1e6, factor=0.0, step=step)
     assert len(watch.recent) == 50
@@ -269,15 +269,15 @@ def test_a_training_that_diverges_names_the_step_and_what_is_left(
 ) -> None:
     data, val = make("train", 40), make("val", 20, seed=1)
     train(recipe(train={"epochs": 2}), data, val, tmp_path / "two epochs")
-    take_step = Trainer.take_step
+    train_step = Trainer.train_step
 
     def spoil(self: Trainer, parts: list[object]) -> float:
         if self.state.step + 1 == when:
             self.data.targets.fill_(float("nan"))
             (parts[0].batch.targets).fill_(float("nan"))  # type: ignore[attr-defined]
-        return take_step(self, parts)  # type: ignore[arg-type]
+        return train_step(self, parts)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Trainer, "take_step", spoil)
+    monkeypatch.setattr(Trainer, "train_step", spoil)
     out = tmp_path / "run"
     with pytest.raises(DivergedError) as caught:
         train(recipe(train={"epochs": 3}), data, val, out, save_seconds=0.0)

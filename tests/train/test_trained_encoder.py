@@ -21,9 +21,9 @@ from mien.model.checkpoint import MODEL_FILE, load_trained
 from mien.predict.predictor import Predictor
 from mien.recipe import Recipe
 from mien.train.loop import TrainProgress, train
-from mien.train.optimizer import make_optimizer
-from mien.train.parameter_groups import lr_factors, part_of, rated
-from mien.train.plan import plan
+from mien.train.optimizer import build_optimizer
+from mien.train.parameter_groups import learning_rate_factors, part_of, tunable_parameters
+from mien.train.plan import PlanInputs, plan
 from mien.types import Box, Sample, Subject, Target
 
 COUNTS = {"train": 14, "val": 8, "test": 6}
@@ -141,6 +141,11 @@ def test_an_interruption_at_any_step_changes_no_bit(stage: Stage, tmp_path: Path
     assert all(torch.equal(one[name], other[name]) for name in one), last
 
 
+def inputs_of(data: SplitData) -> PlanInputs:
+    assert data.images is not None
+    return PlanInputs(spec=data.spec, num_samples=len(data), image_tokens=data.images.reader.num_tokens)
+
+
 @pytest.mark.parametrize("how", ["full", "lora"])
 def test_a_layer_in_the_middle_is_read_learned_and_loaded(stage: Stage, tmp_path: Path, how: str) -> None:
     recipe = stage.recipe(train={"encoder": how})
@@ -149,8 +154,7 @@ def test_a_layer_in_the_middle_is_read_learned_and_loaded(stage: Stage, tmp_path
         update={"features": Recipe.parse({"name": "x", "features": features}, where="test").features}
     )
     data = stage.split(recipe, "train")
-    assert data.images is not None
-    found = plan(recipe, data.spec, num_samples=len(data), image_tokens=data.images.reader.num_tokens)
+    found = plan(recipe, inputs_of(data))
     stage.train(recipe, tmp_path / "run")
     saved = {
         name: weight for name, weight in weights(tmp_path / "run").items() if name.startswith("encoder.")
@@ -204,7 +208,7 @@ def test_its_rate_is_its_own_and_falls_towards_the_pixels(stage: Stage) -> None:
             recipe, InputSpec(label_set=CAERS, image_dim=16, vocab_size=None)
         ).named_parameters()
     ]
-    found = lr_factors(names, recipe.train)
+    found = learning_rate_factors(names, recipe.train)
     own = {
         name.removeprefix("encoder.vit.tower."): f for name, f in found.items() if part_of(name) == "encoder"
     }
@@ -221,8 +225,7 @@ def test_its_rate_is_its_own_and_falls_towards_the_pixels(stage: Stage) -> None:
 def test_a_dry_run_counts_what_learns_of_it(stage: Stage, how: str) -> None:
     recipe = stage.recipe(train={"encoder": how, "lora_rank": 3})
     data = stage.split(recipe, "train")
-    assert data.images is not None
-    found = plan(recipe, data.spec, num_samples=len(data), image_tokens=data.images.reader.num_tokens)
+    found = plan(recipe, inputs_of(data))
     model = build_classifier(recipe, data.spec)
     assert model.encoder is not None
     learning = sum(weight.numel() for weight in model.encoder.parameters() if weight.requires_grad)
@@ -242,12 +245,12 @@ def test_layers_are_counted_from_the_last_that_learns(stage: Stage) -> None:
     table["train"] = {**BASE["train"], "lr": 0.01, "encoder_lr": 0.01, "layer_decay": 0.5}
     recipe = Recipe.parse(table, where="test")
     model = build_classifier(recipe, InputSpec(label_set=CAERS, image_dim=16, vocab_size=None))
-    found = lr_factors(rated(model), recipe.train)
+    found = learning_rate_factors(tunable_parameters(model), recipe.train)
     by_layer = {
         layer: {factor for name, factor in found.items() if f"encoder.layers.{layer}." in name}
         for layer in range(3)
     }
     # The tokens that are read come out of the second of three layers.
     assert by_layer == {0: {0.25}, 1: {0.5}, 2: set()}
-    rates = {group["factor"] for group in make_optimizer(model, recipe.train).param_groups}
+    rates = {group["factor"] for group in build_optimizer(model, recipe.train).param_groups}
     assert {0.125, 0.25, 0.5, 1.0} <= rates

@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.near_weights import assert_near
+from tests.factories.weights import assert_weights_close
 
 from mien.batches.batch import SplitData
 from mien.errors import ConfigError, DivergedError
 from mien.model.checkpoint import load_trained
 from mien.model.classifier import ClassifierOutput
 from mien.recipe import Recipe, RunOptions
-from mien.train.average import WeightAverage
 from mien.train.loop import train
-from mien.train.precision import Precision
-from mien.train.speed import speed_up
+from mien.train.optimizer import WeightAverage
+from mien.train.precision import MixedPrecision, prepare_forward
 from mien.train.trackers import Trackers
 from mien.train.trainer import Trainer
 
@@ -35,7 +34,9 @@ def after(recipe: Recipe, data: SplitData, val: SplitData, steps: int) -> tuple[
     trainer = Trainer(recipe, data, val, CPU)
     losses: list[float] = []
     while len(losses) < steps:
-        losses += [trainer.take_step(parts) for parts in list(trainer.rest_of_epoch())[: steps - len(losses)]]
+        losses += [
+            trainer.train_step(parts) for parts in list(trainer.remaining_steps())[: steps - len(losses)]
+        ]
     return trainer, losses
 
 
@@ -56,7 +57,7 @@ def test_passes_that_are_summed_up_equal_one_larger_batch(
     assert {trainer.steps_per_epoch for trainer, _ in found} == {5}
     for trainer, losses in found[1:]:
         assert losses == pytest.approx(found[0][1], rel=1e-5)
-        assert_near(weights(trainer), weights(found[0][0]), atol=2e-5)
+        assert_weights_close(weights(trainer), weights(found[0][0]), atol=2e-5)
 
 
 # --- The mean of the weights ---
@@ -72,8 +73,8 @@ def test_the_mean_follows_the_weights_as_its_formula_says() -> None:
         mean.update(step)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-        assert mean.state()["weight"].item() == pytest.approx(expected, rel=1e-5)
-    with mean.in_place():
+        assert mean.state_dict()["weight"].item() == pytest.approx(expected, rel=1e-5)
+    with mean.applied():
         assert model.weight.item() == pytest.approx(expected, rel=1e-5)
     assert model.weight.item() == 29
 
@@ -85,7 +86,7 @@ def test_the_mean_is_what_is_scored_and_kept(make: MakeSplit, recipe: MakeRecipe
     trainer, _ = after(wanted, data, val, 5)
     assert trainer.average is not None
     kept = load_trained(tmp_path / "run").classifier.state_dict()
-    for name, mean in trainer.average.state().items():
+    for name, mean in trainer.average.state_dict().items():
         assert torch.equal(kept[name], mean)
         assert not torch.equal(kept[name], trainer.classifier.state_dict()[name])
 
@@ -109,8 +110,8 @@ def test_gradients_that_float16_cannot_hold_leave_a_step_out_and_halve_the_scale
     model = torch.nn.Linear(2, 1, bias=False)
     before = model.weight.detach().clone()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    precision = Precision("float16", CPU)
-    scale = precision.state()["scale"]
+    precision = MixedPrecision("float16", CPU)
+    scale = precision.state_dict()["scale"]
     clipped: list[int] = []
 
     def step_with(factor: float) -> None:
@@ -121,19 +122,19 @@ def test_gradients_that_float16_cannot_hold_leave_a_step_out_and_halve_the_scale
     step_with(float("inf"))
     assert torch.equal(model.weight, before)
     assert not clipped
-    assert precision.state()["scale"] == scale / 2
+    assert precision.state_dict()["scale"] == scale / 2
     step_with(1.0)
     assert not torch.equal(model.weight, before)
     assert clipped == [1]
-    other = Precision("float16", CPU)
-    other.restore(precision.state())
-    assert other.state() == precision.state()
+    other = MixedPrecision("float16", CPU)
+    other.load_state_dict(precision.state_dict())
+    assert other.state_dict() == precision.state_dict()
 
     def overflow_on_and_on() -> None:
         for _ in range(40):
             step_with(float("inf"))
 
-    with pytest.raises(DivergedError, match="float16"):
+    with pytest.raises(DivergedError, match="float16 gradients still overflow"):
         overflow_on_and_on()
 
 
@@ -155,7 +156,7 @@ def test_computing_twice_changes_no_bit_and_keeps_less(
             kept.append(tensor.numel())
             return tensor
 
-        batch = next(trainer.rest_of_epoch())[0].batch
+        batch = next(trainer.remaining_steps())[0].batch
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             trainer.classifier(batch.image, batch.text_ids, batch.text_mask)
         found[twice] = losses, weights(trainer), sum(kept)
@@ -170,10 +171,10 @@ def test_compiling_is_asked_of_torch_and_a_hint_given_on_a_cpu(
     model = torch.nn.Linear(1, 1)
     asked: list[torch.nn.Module] = []
     monkeypatch.setattr(torch, "compile", asked.append)
-    speed_up(model, RunOptions(compile=True))
+    prepare_forward(model, RunOptions(compile=True))
     assert asked == [model]
     assert "gains nothing on a CPU" in caplog.text
-    assert speed_up(model, RunOptions()) is model
+    assert prepare_forward(model, RunOptions()) is model
 
 
 @pytest.mark.slow
@@ -196,7 +197,7 @@ def test_workers_change_no_bit(make: MakeSplit, recipe: MakeRecipe) -> None:
 def test_the_share_of_words_that_a_step_leaves_out(make: MakeSplit, recipe: MakeRecipe) -> None:
     data, val = make("train", 200), make("val", 8, seed=1)
     trainer = Trainer(recipe(train={"description_dropout": 0.4, "batch_size": 50}), data, val, CPU)
-    masks = [part.batch.text_mask for parts in trainer.rest_of_epoch() for part in parts]
+    masks = [part.batch.text_mask for parts in trainer.remaining_steps() for part in parts]
     assert all(mask is not None for mask in masks)
     wordless = torch.cat([~mask.any(dim=1) for mask in masks if mask is not None])
     assert 0.25 < wordless.float().mean() < 0.55
@@ -282,8 +283,8 @@ def test_the_loss_sees_float32(make: MakeSplit, recipe: MakeRecipe, monkeypatch:
         return seen[-1]
 
     monkeypatch.setattr(trainer, "_forward", listen)
-    (parts,) = trainer.rest_of_epoch()
-    trainer.take_step(parts)
+    (parts,) = trainer.remaining_steps()
+    trainer.train_step(parts)
     output = seen[0]
     assert output.logits.dtype == torch.bfloat16  # the products were in half precision
     loss = trainer.loss(output, parts[0].batch.targets, parts[0].batch.dimensions)

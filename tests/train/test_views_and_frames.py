@@ -18,7 +18,7 @@ from mien.labels import CAERS
 from mien.model.checkpoint import load_trained
 from mien.recipe import Recipe
 from mien.train.loop import TrainProgress, train
-from mien.train.sampling import variants_of
+from mien.train.sampling import draw_variants
 from mien.types import Box, ImageRef, Sample, Subject, Target
 
 BOX = Box(left=4, top=4, right=24, bottom=28)
@@ -91,7 +91,7 @@ def test_train_and_val_with_other_numbers_of_frames_are_refused(
 ) -> None:
     recipe = recipe_of()
     data, val = splits(tmp_path, recipe, (4, 2))
-    with pytest.raises(DataError, match=r"'train' has 4 frames of a subject, and 'val' 2"):
+    with pytest.raises(DataError, match=r"'train' has 4 frames per subject, and 'val' has 2"):
         train(recipe, data, val, tmp_path / "run")
 
 
@@ -136,12 +136,12 @@ def test_an_interrupted_training_on_varied_pictures_ends_with_the_same_bits(
 
 def test_variants_follow_from_seed_and_step_and_all_are_shown() -> None:
     rows = np.arange(64)
-    drawn = variants_of(rows, 4, seed=1, step=2)
+    drawn = draw_variants(rows, 4, seed=1, step=2)
     assert drawn is not None
     assert set(drawn.tolist()) == {0, 1, 2, 3}
-    again, later = variants_of(rows, 4, seed=1, step=2), variants_of(rows, 4, seed=1, step=3)
+    again, later = draw_variants(rows, 4, seed=1, step=2), draw_variants(rows, 4, seed=1, step=3)
     assert again is not None
     assert later is not None
     assert np.array_equal(drawn, again)
     assert not np.array_equal(drawn, later)
-    assert variants_of(rows, 1, seed=1, step=2) is None
+    assert draw_variants(rows, 1, seed=1, step=2) is None

@@ -25,7 +25,7 @@ from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
 from mien.recipe import Recipe
 from mien.train.losses import build_loss
-from mien.train.selection import require_learnable
+from mien.train.selection import check_targets
 from mien.workflow import steps as pipeline
 from mien.workflow.experiment import Experiment
 
@@ -96,7 +96,7 @@ def check(variants: Sequence[Opened], *, metrics: Sequence[str]) -> None:
             _require_controls(one)
             for name in metrics:
                 metric(name, one.experiment.dataset.label_set)
-            require_learnable(
+            check_targets(
                 one.recipe.train,
                 one.experiment.dataset.label_set,
                 {split: one.experiment.samples(split) for split in (_TRAIN, one.recipe.train.select_on)},

@@ -1,12 +1,9 @@
-"""One training on several processes, as `torchrun` starts them: each takes its part of every batch.
+"""Training on several processes, as `torchrun` starts them: each takes its shard of every batch.
 
-Goes in: who we are among how many. Comes out: this process's rows, sums over all processes.
-Knows nothing about: models' insides, data, files.
-
-All have the same weights, which move by the same gradient: the sum of what each finds for its rows. So the
-result is that of a single process, up to rounding (and dropout, which differs by process). Gradients are
-summed once a step, not averaged as by DistributedDataParallel: a part's share of the batch is in its loss,
-and parts need not be of one size.
+All processes hold the same weights and take the same steps, by the sum of their gradients. The result is
+that of a single process, up to rounding, and up to dropout, which differs by process. Gradients are summed
+once per step rather than averaged as in DistributedDataParallel: the loss already contains a shard's
+fraction of the batch, and shards may differ in size.
 """
 
 import logging
@@ -22,26 +19,26 @@ from torch import nn
 
 from mien.features.device import open_device
 
-__all__ = ["ALONE", "World", "join"]
+__all__ = ["SINGLE_PROCESS", "World", "join_world"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """This process among those that train together."""
+    """The processes that train together, seen from this one."""
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0  # among those on this machine
+    local_rank: int = 0  # the rank on this machine
 
     @property
-    def is_first(self) -> bool:
-        """Only the first writes."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes."""
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """The device of this name, or of several alike, ours."""
+        """The device of this name; "cuda" is a GPU per process."""
         if self.size > 1 and name == "cuda":
             name = f"cuda:{self.local_rank}"
         device = open_device(name)
@@ -49,65 +46,65 @@ class World:
             torch.cuda.set_device(device)
         return device
 
-    def part(self, rows: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " part"]:
-        """Our part of a batch, which may be empty."""
+    def shard(self, rows: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " shard"]:
+        """This process's rows of a batch; may be empty."""
         return rows[self.rank :: self.size]
 
-    def total(self, value: float, device: torch.device) -> float:
-        """The sum over all processes."""
+    def all_reduce_sum(self, value: float, device: torch.device) -> float:
+        """The sum of a value over all processes."""
         if self.size == 1:
             return value
         number = torch.tensor(value, dtype=torch.float64, device=device)
         dist.all_reduce(number)
         return float(number)
 
-    def agree(self, value: float, device: torch.device) -> float:
-        """The first's value."""
+    def broadcast(self, value: float, device: torch.device) -> float:
+        """The main process's value."""
         if self.size == 1:
             return value
         number = torch.tensor(value, dtype=torch.float64, device=device)
         dist.broadcast(number, src=0)
         return float(number)
 
-    def add_gradients(self, model: nn.Module) -> None:
-        """Every gradient becomes the sum over all processes; where nobody has one, there is none."""
+    def all_reduce_gradients(self, model: nn.Module) -> None:
+        """Sum every gradient over all processes; a weight without a gradient in any of them keeps none."""
         if self.size == 1:
             return
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         has = torch.tensor([float(weight.grad is not None) for weight in weights], device=weights[0].device)
         dist.all_reduce(has)
-        taken = [weight for weight, count in zip(weights, has.tolist(), strict=True) if count]
+        reduced = [weight for weight, count in zip(weights, has.tolist(), strict=True) if count]
         # One message instead of hundreds.
-        grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in taken]
+        grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in reduced]
         flat = torch.cat([grad.flatten() for grad in grads])
         dist.all_reduce(flat)
-        parts = torch.split(flat, [grad.numel() for grad in grads])
-        for weight, summed in zip(taken, parts, strict=True):
+        pieces = torch.split(flat, [grad.numel() for grad in grads])
+        for weight, summed in zip(reduced, pieces, strict=True):
             weight.grad = summed.view_as(weight)
 
-    def wait(self) -> None:
-        """Until all are here."""
+    def barrier(self) -> None:
+        """Wait until all processes get here."""
         if self.size > 1:
             dist.barrier()
 
     @contextmanager
-    def first_alone(self) -> Iterator[None]:
-        """The block is run by the first, and then by the others, who find what it has made."""
-        if not self.is_first:
-            self.wait()
+    def main_process_first(self) -> Iterator[None]:
+        """The main process runs the block before the others, which then find the files it made."""
+        if not self.is_main:
+            self.barrier()
         yield
-        if self.is_first:
-            self.wait()
+        if self.is_main:
+            self.barrier()
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
 @contextmanager
-def join(device: str) -> Iterator[World]:
-    """The processes that `torchrun` started with this one; `ALONE` without it."""
+def join_world(device: str) -> Iterator[World]:
+    """Join the processes that `torchrun` started with this one; `SINGLE_PROCESS` without `torchrun`."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:

@@ -1,11 +1,6 @@
-"""The training loop: from splits to trained weights, interrupted or not.
+"""The training loop: from splits to trained weights, resumable at any step.
 
-Goes in: a recipe, a split to learn from and one to stop by, a folder. Comes out: `model.safetensors` there,
-and a line in `events.jsonl` for each epoch.
-Knows nothing about: where features and texts come from, test splits, pages.
-
-An interrupted training continues between two steps, and ends, on a CPU with the same number of threads,
-with the same bits as an uninterrupted one.
+A resumed training ends with the same bits as an uninterrupted one, on a CPU with the same number of threads.
 """
 
 import logging
@@ -32,23 +27,23 @@ from mien.model.checkpoint import (
 )
 from mien.recipe import Recipe
 from mien.runs import Run
-from mien.train.distributed import ALONE, World
+from mien.train.distributed import SINGLE_PROCESS, World
 from mien.train.losses import LabelCounts
 from mien.train.trackers import Trackers
-from mien.train.trainer import Trainer, other_data
+from mien.train.trainer import Trainer, different_data
 
 __all__ = ["TrainProgress", "open_run", "train"]
 
 log = logging.getLogger(__name__)
 
-_SAVE_SECONDS: Final = 30.0  # what a crash may cost
+_SAVE_SECONDS: Final = 30.0  # the most work that a crash loses
+_MAX_SAVE_SHARE: Final = 0.02  # of the time; large models are saved less often
 _TRACK_EVERY: Final = 10  # steps between two points of a curve
-_SAVE_SHARE: Final = 0.02  # of the time at most goes into that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainProgress:
-    """After a step: `epoch` and `step` are finished ones, `loss` is of this step, the best score of val."""
+    """Progress after a step: finished epochs and steps, the loss of this step, the best validation score."""
 
     epoch: int
     epochs: int
@@ -68,27 +63,39 @@ def train(
     *,
     on_progress: Callable[[TrainProgress], None] | None = None,
     save_seconds: float = _SAVE_SECONDS,
-    world: World = ALONE,
+    world: World = SINGLE_PROCESS,
 ) -> TrainResult:
-    """Trains as `[model]` and `[train]` say, stops by val, and keeps the best epoch's weights in `out`.
+    """Train with early stopping on `val`, and leave the weights of the best epoch in `out`.
 
-    An unfinished training of the same recipe and data is continued, a finished one is left as it is.
-    `save_seconds`: how often the state is kept, 0 for after every step. `world`: the processes that train
-    together, of which the first writes. Raises RunError if `out` holds another recipe's run, DataError if
-    it was begun on other data, DivergedError if the loss explodes or is not finite.
+    Writes `model.safetensors`, and a line per epoch to `events.jsonl`. Resumes an unfinished training of the
+    same recipe and data; returns the result of a finished one without training again.
+
+    Args:
+        recipe: Its sections [model], [train] and [run] apply.
+        data: The split to train on.
+        val: The split for early stopping and for choosing the best epoch.
+        out: The run directory.
+        on_progress: Called after every step.
+        save_seconds: Seconds between two saves of the state; 0 saves after every step.
+        world: The processes that train together. Only the main process writes.
+
+    Raises:
+        RunError: `out` holds the run of another recipe.
+        DataError: The training in `out` started with other data.
+        DivergedError: The loss exploded or is not finite.
     """
-    with world.first_alone():
+    with world.main_process_first():
         run = open_run(recipe, out)
     fingerprint = f"{data.fingerprint()} {val.fingerprint()}"
     if (out / MODEL_FILE).exists():
         finished = load_trained(out)
         finished.check_recipe(recipe)
         if finished.data != fingerprint:
-            raise other_data(out / MODEL_FILE)
+            raise different_data(out / MODEL_FILE)
         return finished.result
     device = world.device(recipe.run.device)
-    trackers = Trackers.open(recipe, out) if world.is_first else Trackers()
-    # Every step sets the seed; whoever called keeps the random numbers they had.
+    trackers = Trackers.open(recipe, out) if world.is_main else Trackers()
+    # Every step sets the seed; the caller's random state is restored afterwards.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         trainer = Trainer(recipe, data, val, device, world)
         loop = _Loop(
@@ -100,7 +107,7 @@ def train(
             save_seconds=save_seconds,
         )
         loop.resume()
-        world.wait()  # who writes must not be ahead of who reads
+        world.barrier()  # all have read the state before the main process writes
         try:
             return loop.run_to_end()
         finally:
@@ -108,7 +115,7 @@ def train(
 
 
 def open_run(recipe: Recipe, out: Path) -> Run:
-    """The run in a directory, or a new one; RunError that names the knobs if it is another recipe's."""
+    """Open or create the run in a directory; the RunError for another recipe's run names the settings."""
     try:
         return Run.open_or_create(out, command="train", recipe=recipe.to_json(), digest=recipe.digest())
     except RunError as error:
@@ -120,7 +127,7 @@ def open_run(recipe: Recipe, out: Path) -> Run:
 
 
 class _Loop:
-    """Steps, looks at val, keeps, tells; until the epochs are over or val has stopped to gain."""
+    """Trains, validates, saves and reports, until the last epoch or until validation stops improving."""
 
     def __init__(
         self,
@@ -138,76 +145,76 @@ class _Loop:
         self._on_progress = on_progress
         self._save_seconds = save_seconds
         self._trackers = trackers
-        self._writes = trainer.world.is_first
+        self._is_writer = trainer.world.is_main
         self._start = time.monotonic()
         self._next_save = self._start + save_seconds
-        self._kept_step: int | None = None
+        self._saved_step: int | None = None
 
     def resume(self) -> None:
-        """Goes on from the last state that was kept whole, if any was kept; a damaged one is told of."""
+        """Load the latest intact state, if there is one; a damaged state is reported."""
         files = [file for name in (RESUME_FILE, PREVIOUS_FILE) if (file := self._run.path / name).exists()]
         damaged: list[DamagedError] = []
         for file in files:
             try:
-                self._trainer.restore(file, self._fingerprint)
+                self._trainer.load_state(file, self._fingerprint)
             except DamagedError as error:
                 damaged.append(error)
                 continue
-            self._resumed(file, damaged)
+            self._report_resumed(file, damaged)
             return
         if damaged:
             raise damaged[0]
 
-    def _resumed(self, file: Path, damaged: Sequence[DamagedError]) -> None:
+    def _report_resumed(self, file: Path, damaged: Sequence[DamagedError]) -> None:
         step = self._trainer.state.step
-        self._kept_step = step
+        self._saved_step = step
         if damaged:
-            log.warning("%s; going on from %s, of step %d", damaged[0], file.name, step)
-        if not self._writes:
+            log.warning("%s; resuming from %s, of step %d", damaged[0], file.name, step)
+        if not self._is_writer:
             return
         if damaged:
             self._run.append("damaged", file=RESUME_FILE, used=file.name, step=step)
-            (self._run.path / RESUME_FILE).unlink()  # or it would take the place of the whole one
+            (self._run.path / RESUME_FILE).unlink()  # the next save would keep it as the previous state
         self._run.append("resumed", step=step)
 
     def run_to_end(self) -> TrainResult:
-        self._note_empty_labels()
+        self._report_labels_without_positives()
         try:
             while not self._is_over():
                 self._run_epoch()
         except DivergedError as error:
             raise self._diverged(error) from error
-        if self._writes and self._trainer.recipe.run.keep_last:
-            save_trained(self._run.path, self._trainer.trained(self._fingerprint, last=True), LAST_FILE)
-        trained = self._trainer.trained(self._fingerprint)
-        if self._writes:
+        if self._is_writer and self._trainer.recipe.run.keep_last:
+            save_trained(self._run.path, self._trainer.finish(self._fingerprint, last=True), LAST_FILE)
+        trained = self._trainer.finish(self._fingerprint)
+        if self._is_writer:
             save_trained(self._run.path, trained)
-            # Both states, and what is left of any during whose writing the process was killed.
+            # Both states, and partial files from a process that was killed while writing one.
             for file in self._run.path.glob("*resume*.safetensors*"):
                 file.unlink(missing_ok=True)
             self._run.append("trained", **asdict(trained.result))
-        self._trainer.world.wait()
+        self._trainer.world.barrier()
         return trained.result
 
-    def _note_empty_labels(self) -> None:
-        """A label that nobody has is learned to be rare, no more; that is said once."""
+    def _report_labels_without_positives(self) -> None:
+        """Warn once about labels that no training sample has: the model only learns that they are rare."""
         data = self._trainer.data
-        empty = [data.label_set.labels[place] for place in LabelCounts.of(data.targets).without_positives]
-        if empty and self._writes and self._trainer.state.step == 0:
+        empty = [data.label_set.labels[index] for index in LabelCounts.of(data.targets).without_positives]
+        if empty and self._is_writer and self._trainer.state.step == 0:
             names = ", ".join(empty)
-            log.warning("no sample of %r has the label %s: nobody is learned to have it", data.split, names)
+            log.warning("no sample of %r has the label %s; the model will not learn it", data.split, names)
             self._run.append("labels_without_positives", split=data.split, labels=empty)
 
     def _diverged(self, error: DivergedError) -> DivergedError:
-        """The error with what is left: the state kept before, and the best epoch's weights, saved now."""
+        """Save the best weights so far, and say in the error what is left."""
         state, left = self._trainer.state, []
-        if self._kept_step is not None:
-            left.append(f"the last good state is of step {self._kept_step}, in {RESUME_FILE}")
+        if self._saved_step is not None:
+            left.append(f"the last good state is of step {self._saved_step}, in {RESUME_FILE}")
         if state.best_epoch:
             left.append(f"the weights of epoch {state.best_epoch}, the best on val, are in {BEST_FILE}")
-        if self._writes:
+        if self._is_writer:
             if state.best_epoch:
-                save_trained(self._run.path, self._trainer.trained(self._fingerprint), BEST_FILE)
+                save_trained(self._run.path, self._trainer.finish(self._fingerprint), BEST_FILE)
             self._run.append("diverged", step=state.step + 1, reason=str(error))
         what = "; ".join(left) or "no epoch was finished, so there are no good weights to keep"
         return DivergedError(f"{error}; {what}", hint=error.hint)
@@ -217,23 +224,23 @@ class _Loop:
         return epoch >= options.epochs or epoch - self._trainer.state.best_epoch >= options.patience
 
     def _run_epoch(self) -> None:
-        """What remains of the epoch under way. The last step is not over before val was looked at."""
+        """Run the remaining steps of the current epoch; the last step includes the validation."""
         trainer = self._trainer
-        for parts in trainer.rest_of_epoch():
-            rate = trainer.rate
-            loss = trainer.take_step(parts)
+        for micro_batches in trainer.remaining_steps():
+            rate = trainer.learning_rate
+            loss = trainer.train_step(micro_batches)
             if trainer.state.step % _TRACK_EVERY == 0:
                 self._trackers.log({"train/loss": loss, "train/lr": rate}, trainer.state.step)
             if trainer.state.step % trainer.steps_per_epoch == 0:
-                self._log_epoch(trainer.validate())
+                self._report_epoch(trainer.validate())
                 trainer.state.loss_sum = 0.0
             self._end_step(loss)
 
-    def _log_epoch(self, score: float) -> None:
+    def _report_epoch(self, score: float) -> None:
         trainer = self._trainer
         mean = trainer.state.loss_sum / trainer.steps_per_epoch
         seconds = time.monotonic() - self._start
-        if not self._writes:
+        if not self._is_writer:
             return
         log.info("epoch %d: loss %.4f, val %s %.4f", trainer.epoch, mean, trainer.metric.name, score)
         curves = {"train/epoch_loss": mean, f"{trainer.val.split}/{trainer.metric.name}": score}
@@ -250,22 +257,21 @@ class _Loop:
         )
 
     def _end_step(self, loss: float) -> None:
-        if self._writes and time.monotonic() >= self._next_save:
-            self._keep()
-        if self._writes and self._on_progress is not None:
+        if self._is_writer and time.monotonic() >= self._next_save:
+            self._save_state()
+        if self._is_writer and self._on_progress is not None:
             self._on_progress(self._progress(loss))
 
-    def _keep(self) -> None:
-        begun = time.monotonic()
+    def _save_state(self) -> None:
+        start = time.monotonic()
         file = self._run.path / RESUME_FILE
         if file.exists():
             file.replace(self._run.path / PREVIOUS_FILE)
-        self._trainer.keep(file, self._fingerprint)
-        self._kept_step = self._trainer.state.step
-        ended = time.monotonic()
-        # Large models take long to write, and are then written less often.
-        pause = max(self._save_seconds, (ended - begun) / _SAVE_SHARE) if self._save_seconds else 0.0
-        self._next_save = ended + pause
+        self._trainer.save_state(file, self._fingerprint)
+        self._saved_step = self._trainer.state.step
+        end = time.monotonic()
+        pause = max(self._save_seconds, (end - start) / _MAX_SAVE_SHARE) if self._save_seconds else 0.0
+        self._next_save = end + pause
 
     def _progress(self, loss: float) -> TrainProgress:
         trainer = self._trainer

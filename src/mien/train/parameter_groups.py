@@ -1,11 +1,7 @@
-"""The parts of a model by name, and how fast each of them learns.
+"""The parts of a model by name, and the learning rate factor of each.
 
-Goes in: the names of a model's parameters, `train.lr_scale`, `train.layer_decay`, `train.encoder_lr`. Comes
-out: a part and a factor of the learning rate for each parameter.
-Knows nothing about: optimisers, what the parameters do.
-
-A part is whatever a parameter's name runs through, such as `queries`, `cross_attention`, `layers.0`; two
-names stand for several: `head` and `text_embeddings`; `encoder` is all of an encoder that learns.
+A part is a piece of a parameter's dotted name, such as `queries`, `cross_attention` or `layers.0`. Two names
+stand for several pieces: `head` and `text_embeddings`. `encoder` is all of a trainable encoder.
 """
 
 import re
@@ -17,9 +13,9 @@ from torch import nn
 from mien.errors import ConfigError, nearest_hint
 from mien.recipe import TrainOptions
 
-__all__ = ["freeze", "lr_factors", "part_of", "rated"]
+__all__ = ["freeze_parameters", "learning_rate_factors", "part_of", "tunable_parameters"]
 
-# What the classifier and the Q-Former call theirs.
+# The names of modules in the classifier and the Q-Former.
 _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "head": ("labels", "dimensions"),
     "text_embeddings": ("words", "positions"),
@@ -35,56 +31,62 @@ _PARTS: Final = (
     "text_feedforward",
 )
 _ENCODER: Final = "encoder."
-_BELOW_LAYERS: Final = ("embeddings", "pre_layrnorm")  # of an encoder: what its first layer starts from
+_BELOW_LAYERS: Final = ("embeddings", "pre_layrnorm")  # the input of an encoder's first layer
 _LAYER: Final = re.compile(r"^(?P<stack>.*?)\.?layers?\.(?P<index>\d+)\.")
 
 
 def part_of(name: str) -> str:
-    """The part that a parameter is counted under; what is in none of them goes by its module's name."""
+    """The part that a parameter belongs to; a parameter of no known part goes by its module's name."""
     for part in _PARTS:
-        if _runs_through(name, part):
+        if _belongs_to(name, part):
             return part
     pieces = name.split(".")
     # fusion.qformer.norm.weight: "norm"; fusion.image.0.weight: "image"
     return next((piece for piece in reversed(pieces[:-1]) if not piece.isdigit()), pieces[0])
 
 
-def lr_factors(names: Iterable[str], options: TrainOptions) -> dict[str, float]:
-    """The factor of each parameter's learning rate: all that `lr_scale` says of it, times its layer's; for an
-    encoder that learns, from `encoder_lr`.
+def learning_rate_factors(names: Iterable[str], options: TrainOptions) -> dict[str, float]:
+    """The factor of each parameter's learning rate, by the parameter's name.
 
-    `layer_decay` to the number of layers that stand above it; what a stack of layers starts from stands
-    below all of them, and what is in no stack, such as a head, above. ConfigError for an unknown part.
+    The factor is the product of `lr_scale` of all parts that the parameter belongs to, `layer_decay` to the
+    power of the number of layers above it, and, for a trainable encoder, `encoder_lr` / `lr`. The input of a
+    stack of layers counts as below its first layer, and a parameter outside any stack, such as a head, as
+    above.
+
+    Raises:
+        ConfigError: `lr_scale` names an unknown part.
     """
     names = list(names)
     for part in options.lr_scale:
-        # A known part may be missing: one table serves all fusions of an ablation.
-        if part not in _PARTS and not any(_runs_through(name, part) for name in names):
+        # A known part may be missing, because one table serves all fusions of an ablation.
+        if part not in _PARTS and not any(_belongs_to(name, part) for name in names):
             known = dict.fromkeys((*_PARTS, *(part_of(name) for name in names)))
             raise ConfigError(f"train.lr_scale names no part {part!r}", hint=nearest_hint(part, known))
-    depths = _depths(names)
+    depths = _layers_above(names)
     factors = {}
     for name in names:
         factor = options.layer_decay ** depths[name]
         if name.startswith(_ENCODER):
             factor *= options.encoder_lr / options.lr
         for part, scale in options.lr_scale.items():
-            factor *= scale if _runs_through(name, part) else 1.0
+            factor *= scale if _belongs_to(name, part) else 1.0
         factors[name] = factor
     return factors
 
 
-def freeze(model: nn.Module, options: TrainOptions) -> None:
-    """What has a factor of 0 gets no gradient."""
-    named = rated(model)
-    for name, factor in lr_factors(named, options).items():
+def freeze_parameters(model: nn.Module, options: TrainOptions) -> None:
+    """Freeze the parameters whose learning rate factor is 0."""
+    named = tunable_parameters(model)
+    for name, factor in learning_rate_factors(named, options).items():
         if factor == 0:
             named[name].requires_grad_(False)
 
 
-def rated(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that have a rate, by name: of an encoder those that learn, so that its layers are
-    counted from the last of these."""
+def tunable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that `[train]` may tune, by name.
+
+    Of an encoder, only those that require gradients, so that its layers are counted from the last of these.
+    """
     return {
         name: weight
         for name, weight in model.named_parameters()
@@ -92,15 +94,15 @@ def rated(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def _runs_through(name: str, part: str) -> bool:
-    wanted = _ALIASES.get(part, (part,))
+def _belongs_to(name: str, part: str) -> bool:
+    pieces = _ALIASES.get(part, (part,))
     if part in ("head", "encoder"):
-        return name.partition(".")[0] in wanted  # a fusion may have labels of its own
-    return any(f".{one}." in f".{name}." for one in wanted)
+        return name.partition(".")[0] in pieces  # a fusion may have a module called "labels", too
+    return any(f".{piece}." in f".{name}." for piece in pieces)
 
 
-def _depths(names: list[str]) -> dict[str, int]:
-    """How many layers stand above each parameter, and for what a stack starts from, all and one."""
+def _layers_above(names: list[str]) -> dict[str, int]:
+    """The number of layers above each parameter; for the input of a stack, one more than its layers."""
     found = {name: match for name in names if (match := _LAYER.match(name))}
     heights: dict[str, int] = {}
     for match in found.values():

@@ -1,64 +1,114 @@
-"""In which precision products are computed, and what that asks of the backward pass.
+"""The forward and backward pass: mixed precision, compilation and activation checkpointing.
 
-Goes in: `train.precision`, a device. Comes out: a context for the forward pass, gradients, a step.
-Knows nothing about: models, losses, data. Weights, gradients and the optimiser are float32 throughout.
-
-float16 cannot hold small gradients, so the loss is scaled up and a step whose gradients overflow is left
-out, with half the scale from then on (Micikevicius et al. 2018). bfloat16 has float32's range: no scale.
+Weights, gradients and optimizer state are float32 throughout.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from mien.train.divergence import diverged
+from mien.recipe import RunOptions
+from mien.train.divergence import divergence_error
 
-__all__ = ["Precision"]
+__all__ = ["MixedPrecision", "prepare_forward"]
 
-_LOWEST_SCALE: Final = 2.0**-10
+log = logging.getLogger(__name__)
+
+_MIN_SCALE: Final = 2.0**-10
 
 
-class Precision:
-    """One precision on one kind of device."""
+class MixedPrecision:
+    """Autocast and loss scaling for `train.precision` on one device.
+
+    float16 underflows for small gradients. The loss is therefore scaled up, and a step whose gradients
+    overflow is skipped and halves the scale (Micikevicius et al. 2018). bfloat16 has the range of float32
+    and needs no scale.
+    """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self._type = getattr(torch, name)
         self._device = device.type
         self._scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
 
-    def forward(self) -> AbstractContextManager[Any]:
-        """The context of a forward pass."""
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context for a forward pass."""
         if self._type is torch.float32:
             return nullcontext()
         return torch.autocast(self._device, dtype=self._type)
 
     def backward(self, loss: Tensor) -> None:
-        """Adds to the gradients, scaled where the precision needs it."""
+        """Accumulate the gradients of a loss, scaled if the precision needs it."""
         torch.autograd.backward(self._scaler.scale(loss))
 
     def step(self, optimizer: torch.optim.Optimizer, clip: Callable[[], None], *, step: int) -> None:
-        """Clips and takes the step; without gradients that can be held, leaves the step out."""
+        """Clip the gradients and take the optimizer's step, or skip it if float16 gradients overflowed.
+
+        Raises:
+            DivergedError: The gradients overflow even at the lowest scale.
+        """
         if not self._scaler.is_enabled():
             clip()
             optimizer.step()
             return
         self._scaler.unscale_(optimizer)
         gradients = (weight.grad for group in optimizer.param_groups for weight in group["params"])
-        if all(bool(one.isfinite().all()) for one in gradients if one is not None):
+        if all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None):
             clip()
         self._scaler.step(optimizer)
         self._scaler.update()
-        if self._scaler.get_scale() < _LOWEST_SCALE:
-            raise diverged(f"at step {step + 1} float16 still cannot hold the gradients")
+        if self._scaler.get_scale() < _MIN_SCALE:
+            raise divergence_error(f"float16 gradients still overflow at step {step + 1}")
 
-    def state(self) -> dict[str, Any]:
-        """What must be kept to continue."""
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the loss scale; empty unless the precision is float16."""
         return dict(self._scaler.state_dict())
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state that `state_dict` returned."""
         if state:
             self._scaler.load_state_dict(state)
+
+
+def prepare_forward(model: nn.Module, run: RunOptions) -> Callable[..., Any]:
+    """The callable for training's forward passes, compiled or with activation checkpointing as `[run]` says.
+
+    Neither changes results, and the model keeps its parameter names.
+    """
+    if run.checkpoint_activations:
+        for layer in _layers(model):
+            _checkpoint_activations(layer)
+    if not run.compile:
+        return model
+    if run.device == "cpu":
+        log.warning("run.compile gains nothing on a CPU and takes a minute or more to start; use it on GPUs")
+    compiled: Callable[..., Any] = torch.compile(model)
+    return compiled
+
+
+def _layers(model: nn.Module) -> Iterator[nn.Module]:
+    """The members of the outermost module lists, which is where transformers keep their layers."""
+    for child in model.children():
+        if isinstance(child, nn.ModuleList):
+            yield from child
+        else:
+            yield from _layers(child)
+
+
+def _checkpoint_activations(layer: nn.Module) -> None:
+    """Make the layer store only its input and recompute its activations in the backward pass.
+
+    Recomputing replays the random numbers of dropout, so results are bit-identical.
+    """
+    forward = layer.forward
+
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+    layer.forward = checkpointed

@@ -1,12 +1,9 @@
-"""What a training finds there already, and the sizes of what it will read.
+"""Which inputs of a training exist, which are missing, and the shapes that the model will read.
 
-Goes in: the samples of each split, their descriptions, an `InputBuilder`. Comes out: counts and sizes.
-Knows nothing about: models, training. It reads pictures to tell whether their features are there; it
-encodes none.
+Reads images to find out whether their features exist; encodes none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from mien.batches.batch import Texts
@@ -16,113 +13,113 @@ from mien.features.cache import FeatureFile
 from mien.features.encode import num_frames_of
 from mien.labels import LabelSet
 from mien.model.build import InputSpec
-from mien.train.plan import Stock
+from mien.train.plan import PlanInputs, SplitInputs
 from mien.types import Sample, Subject
 
-__all__ = ["Found", "take_stock"]
+__all__ = ["check_inputs"]
 
-# CLIP ViT-L/14 at 224 pixels, and BERT: what is assumed of an encoder or tokenizer that is not here.
+# Assumed for an encoder or tokenizer that is not available: CLIP ViT-L/14 at 224 pixels, and BERT.
 _TOKENS: Final = 257
 _DIM: Final = 1024
 _VOCABULARY: Final = 30522
-_BYTES: Final = 2  # of a number of a feature
+_FEATURE_BYTES: Final = 2  # per number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What `plan` wants to know of the data."""
-
-    sizes: InputSpec
-    num_samples: int
-    image_tokens: int
-    text_tokens: int
-    stock: tuple[Stock, ...]
-    notes: tuple[str, ...]
-
-
-def take_stock(
+def check_inputs(
     builder: InputBuilder,
     samples: Mapping[str, Sequence[Sample]],
     label_set: LabelSet,
     *,
     image: bool,
     descriptions: Mapping[str, Descriptions] | None,
-) -> Found:
-    """The first of the splits is the one that is learned from. `descriptions` by split, None if not used."""
+) -> PlanInputs:
+    """Check which inputs of a training exist.
+
+    Args:
+        builder: Builds the inputs of the training.
+        samples: The samples by split; the first split is the one to train on.
+        label_set: The labels of the dataset.
+        image: Whether the fusion uses the image.
+        descriptions: The existing descriptions by split; None if the fusion does not use them.
+    """
     notes: list[str] = []
-    first, learned_from = next(iter(samples.items()))
-    subjects = [sample.subject for sample in learned_from]
-    tokens, dim = _image_shape(builder, first, subjects, notes) if image else (0, None)
-    texts, vocabulary = 0, None
+    train_split, train_samples = next(iter(samples.items()))
+    subjects = [sample.subject for sample in train_samples]
+    tokens, dim = _image_shape(builder, train_split, subjects, notes) if image else (0, None)
+    text_tokens, vocabulary = 0, None
     if descriptions is not None:
-        texts, vocabulary = _text_shape(builder, list(descriptions[first].values()), notes)
-    views = len(builder.options.views)
-    sizes = InputSpec(
+        text_tokens, vocabulary = _text_shape(builder, list(descriptions[train_split].values()), notes)
+    num_views = len(builder.options.views)
+    spec = InputSpec(
         label_set=label_set,
         image_dim=dim,
         vocab_size=vocabulary,
         num_frames=num_frames_of(subjects),
-        num_views=views,
-        dimensions=any(sample.target and sample.target.dimensions for sample in learned_from),
+        num_views=num_views,
+        dimensions=any(sample.target and sample.target.dimensions for sample in train_samples),
     )
-    stock = [
-        _stock(builder, split, [sample.subject for sample in found], image=image, descriptions=descriptions)
-        for split, found in samples.items()
-    ]
-    notes += _what_is_missing(stock, builder.may_lack_descriptions, _BYTES * tokens * (dim or 0))
-    if image and builder.live:
-        notes.append(
-            "the encoder learns along: pictures are opened anew in every epoch, which takes time, too"
+    splits = tuple(
+        _count_inputs(
+            builder, split, [sample.subject for sample in found], image=image, descriptions=descriptions
         )
-    return Found(
-        sizes=sizes,
-        num_samples=len(learned_from),
-        image_tokens=tokens * views,
-        text_tokens=texts,
-        stock=tuple(stock),
+        for split, found in samples.items()
+    )
+    notes += _notes_on_missing(splits, builder.may_lack_descriptions, _FEATURE_BYTES * tokens * (dim or 0))
+    if image and builder.live:
+        notes.append("the encoder is trained, so every epoch reads the images again; that takes time, too")
+    return PlanInputs(
+        spec=spec,
+        num_samples=len(train_samples),
+        image_tokens=tokens * num_views,
+        text_tokens=text_tokens,
+        splits=splits,
         notes=tuple(notes),
     )
 
 
-def _stock(
+def _count_inputs(
     builder: InputBuilder,
     split: str,
     subjects: Sequence[Subject],
     *,
     image: bool,
     descriptions: Mapping[str, Descriptions] | None,
-) -> Stock:
-    have = wanted = described = None
+) -> SplitInputs:
+    features = wanted = described = None
     if image and not builder.live:
         try:
             missing, wanted = builder.missing_features(split, subjects)
-            have = wanted - missing
+            features = wanted - missing
         except WeightsError:
-            have, wanted = 0, len(subjects)  # whose features they would be, nobody knows
+            features, wanted = 0, len(subjects)  # without the encoder, its features cannot be recognized
     if descriptions is not None:
         described = sum(subject.id in descriptions[split] for subject in subjects)
-    return Stock(
-        split=split, samples=len(subjects), features=have, features_wanted=wanted, descriptions=described
+    return SplitInputs(
+        split=split,
+        samples=len(subjects),
+        features=features,
+        features_wanted=wanted,
+        descriptions=described,
     )
 
 
-def _what_is_missing(stock: Sequence[Stock], may_lack: bool, bytes_each: int) -> list[str]:
+def _notes_on_missing(splits: Sequence[SplitInputs], may_lack: bool, bytes_per_image: int) -> list[str]:
     notes = []
-    lacking = sum(one.samples - one.descriptions for one in stock if one.descriptions is not None)
+    lacking = sum(one.samples - one.descriptions for one in splits if one.descriptions is not None)
     if lacking:
-        then = "they are judged by the image alone" if may_lack else "make them with: mien describe RECIPE"
+        then = "the image alone is used" if may_lack else "create them with: mien describe RECIPE"
         notes.append(f"{lacking} subjects have no description: {then}")
-    pictures = sum((one.features_wanted or 0) - (one.features or 0) for one in stock)
-    if pictures:
-        size = f"{pictures * bytes_each / 2**30:,.2f} GiB on disk"
-        notes.append(f"{pictures} pictures are to be encoded first ({size}), which is not in the time below")
+    images = sum((one.features_wanted or 0) - (one.features or 0) for one in splits)
+    if images:
+        size = f"{images * bytes_per_image / 2**30:,.2f} GiB on disk"
+        notes.append(f"{images} images must be encoded first ({size}), which the time does not include")
     return notes
 
 
 def _image_shape(
     builder: InputBuilder, split: str, subjects: Sequence[Subject], notes: list[str]
 ) -> tuple[int, int]:
-    """(tokens, dim) of one view of a subject: of its features if there are some, else of the encoder."""
+    """(tokens, dim) of one view of a subject: of its features if they exist, else of the encoder."""
     try:
         source = builder.vision
         shape = FeatureFile.open(
@@ -131,18 +128,18 @@ def _image_shape(
         if shape is None:
             shape = num_frames_of(subjects) * source.shape[0], source.shape[1]
     except WeightsError as error:
-        notes.append(f"{error}; assumed: {_TOKENS} tokens of {_DIM} numbers, as of CLIP ViT-L/14")
+        notes.append(f"{error}; assuming {_TOKENS} tokens of {_DIM} numbers, as in CLIP ViT-L/14")
         shape = num_frames_of(subjects) * _TOKENS, _DIM
     return shape
 
 
 def _text_shape(builder: InputBuilder, found: Sequence[object], notes: list[str]) -> tuple[int, int]:
-    """The longest text's tokens, and the size of the vocabulary; as long as may be where there is no text."""
+    """The longest description's tokens (the limit if there is none), and the size of the vocabulary."""
     limit = builder.options.max_text_tokens
     try:
         tokenizer = builder.tokenizer
     except WeightsError as error:
-        notes.append(f"{error}; assumed: {_VOCABULARY} words, as of BERT")
+        notes.append(f"{error}; assuming a vocabulary of {_VOCABULARY}, as in BERT")
         return limit, _VOCABULARY
     texts = [text if isinstance(text, str) else getattr(text, "text", "") for text in found]
     longest = int(Texts.of(texts, tokenizer).lengths.max()) if texts else limit

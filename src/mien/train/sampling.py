@@ -1,9 +1,6 @@
-"""Which rows a step learns from, and which of them without their description.
+"""Which samples each step trains on, and which of them without their description.
 
-Goes in: a split's targets and text lengths, `[train]`, the number of an epoch or a step. Comes out: rows.
-Knows nothing about: models, losses, features.
-
-All of it follows from the seed and a number alone, so a training that continues needs nothing kept.
+All draws depend on the seed and the number of the epoch or step alone, so resuming needs no saved state.
 """
 
 import numpy as np
@@ -14,54 +11,56 @@ from torch import Tensor
 from mien.batches.batch import shuffled_batches
 from mien.recipe import TrainOptions
 
-__all__ = ["balanced_chances", "epoch_order", "variants_of", "wordless_rows"]
+__all__ = ["draw_variants", "dropped_descriptions", "epoch_batches", "sampling_probabilities"]
 
-# Their own sequences of random numbers, beside those of the order and of dropout.
-_WORDLESS, _VARIANTS = 2, 3
+# Random streams separate from those of the sample order and of dropout.
+_DESCRIPTIONS, _VARIANTS = 2, 3
 
 
-def epoch_order(
+def epoch_batches(
     lengths: Int[np.ndarray, " sample"],
     targets: Float[Tensor, "sample label"],
     options: TrainOptions,
     *,
     epoch: int,
 ) -> list[Int[np.ndarray, " batch"]]:
-    """The rows of each step of an epoch: `batch_size` x `accumulate` of them, fewer in one step."""
-    chances = balanced_chances(targets) if options.sampler == "balanced" else None
+    """The rows of each step of an epoch: `batch_size` x `accumulate` per step, fewer in one of them."""
+    chances = sampling_probabilities(targets) if options.sampler == "balanced" else None
     size = options.batch_size * options.accumulate
     return shuffled_batches(lengths, size, seed=options.seed, epoch=epoch, chances=chances)
 
 
-def balanced_chances(targets: Float[Tensor, "sample label"]) -> Float[np.ndarray, " sample"]:
-    """How likely each sample is to be drawn: as one over the count of the rarest label that it has.
+def sampling_probabilities(targets: Float[Tensor, "sample label"]) -> Float[np.ndarray, " sample"]:
+    """The probability of drawing each sample: inverse to the count of its rarest label; they sum to 1.
 
-    A soft target counts as a label from one half on. A sample without labels is as likely as one that has
-    the most frequent label only. Labels of one sample are drawn together, so that classes come closer to
-    each other in frequency, and not to the same one.
+    A soft target counts as a label from 0.5 on. A sample without labels is as likely as one that has only the
+    most frequent label. Label frequencies move closer together but do not become equal, because the labels
+    of a sample are drawn together.
     """
     has = targets >= 0.5
     counts = has.sum(dim=0)
     if not has.any():
         return np.full(len(targets), 1 / len(targets))
     rarest = torch.where(has, counts, counts.max()).min(dim=1).values
-    chances = 1 / rarest.double()
-    shares: np.ndarray = (chances / chances.sum()).numpy()
-    return shares
+    inverse = 1 / rarest.double()
+    probabilities: np.ndarray = (inverse / inverse.sum()).numpy()
+    return probabilities
 
 
-def wordless_rows(num_rows: int, share: float, *, seed: int, step: int) -> Bool[np.ndarray, " batch"] | None:
-    """Which rows of a step do without their description, by chance; None if no row ever does."""
-    if share == 0:
+def dropped_descriptions(
+    num_rows: int, rate: float, *, seed: int, step: int
+) -> Bool[np.ndarray, " batch"] | None:
+    """Which rows of a step lose their description, each with probability `rate`; None if `rate` is 0."""
+    if rate == 0:
         return None
-    drawn: np.ndarray = np.random.default_rng([seed, step, _WORDLESS]).random(num_rows)
-    return drawn < share
+    drawn: np.ndarray = np.random.default_rng([seed, step, _DESCRIPTIONS]).random(num_rows)
+    return drawn < rate
 
 
-def variants_of(
+def draw_variants(
     rows: Int[np.ndarray, " batch"], num_variants: int, *, seed: int, step: int
 ) -> Int[np.ndarray, " batch"] | None:
-    """Which variant of its picture each row of a step shows, by chance; None if there is but one."""
+    """Which augmented variant of its image each row of a step shows; None if there is only one."""
     if num_variants == 1:
         return None
     return np.random.default_rng([seed, step, _VARIANTS]).integers(num_variants, size=len(rows))

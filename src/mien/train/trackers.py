@@ -1,7 +1,6 @@
-"""Curves for those who watch: TensorBoard and Weights & Biases, beside `events.jsonl`.
+"""Training curves for TensorBoard and Weights & Biases, in addition to `events.jsonl`.
 
-Goes in: numbers with the step they belong to. Comes out: what these services show.
-Knows nothing about: training. Both are optional, and imported when a recipe names them.
+Both are optional and imported only if `run.log_to` names them.
 """
 
 import importlib
@@ -20,24 +19,24 @@ _PACKAGES: Final[Mapping[str, str]] = {"torch.utils.tensorboard": "tensorboard",
 
 
 class Tracker(Protocol):
-    """Where curves go."""
+    """A service that shows curves."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers by name, after a step."""
+        """Record values by name, after a step."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Flush and close; no more values follow."""
 
 
 class Trackers:
-    """All that a recipe names, as one; none at all is fine."""
+    """Any number of trackers as one."""
 
     def __init__(self, trackers: Sequence[Tracker] = ()) -> None:
         self._trackers = tuple(trackers)
 
     @classmethod
     def open(cls, recipe: Recipe, folder: Path) -> "Trackers":
-        """Those of `run.log_to`, for a run directory; ConfigError if one is not installed."""
+        """The trackers of `run.log_to` for a run directory; raises ConfigError if one is not installed."""
         openers: dict[str, Callable[[Recipe, Path], Tracker]] = {
             "tensorboard": _TensorBoard,
             "wandb": _WeightsAndBiases,
@@ -71,7 +70,7 @@ class _WeightsAndBiases:
         self._run: Any = _import("wandb").init(
             project="mien",
             name=recipe.name,
-            # The same for a run directory that is continued, another for any other.
+            # Stable when a run directory is resumed, different for every other one.
             id=digest([str(folder.absolute()), recipe.digest()])[:16],
             resume="allow",
             dir=str(folder),
@@ -92,5 +91,5 @@ def _import(name: str) -> ModuleType:
         package = _PACKAGES[name]
         raise ConfigError(
             f"run.log_to names {package}, which is not installed",
-            hint=f"install it with: pip install {package}; or leave it out of run.log_to",
+            hint=f"install it with: pip install {package}; or remove it from run.log_to",
         ) from error

@@ -111,14 +111,14 @@ def train(
     `texts` may change which description belongs to whom, for controls. Run again after a break, it continues.
     Started by `torchrun`, its processes train together.
     """
-    from mien.train.distributed import join
+    from mien.train.distributed import join_world
     from mien.train.loop import train as train_splits
 
     _limit_threads(experiment.recipe)
     image, text = _uses(experiment)
     splits = tuple(_learned_from(experiment))
-    with join(experiment.recipe.run.device) as world:
-        with world.first_alone():  # it fills the cache that the others read
+    with join_world(experiment.recipe.run.device) as world:
+        with world.main_process_first():  # it fills the cache that the others read
             data, val = (_inputs(experiment, split, image=image, text=text, texts=texts) for split in splits)
         result = train_splits(
             experiment.settled, data, val, experiment.out, on_progress=on_progress, world=world
@@ -134,10 +134,9 @@ def train(
 def plan_training(experiment: Experiment) -> Plan:
     """What `train` would do, without doing it: nothing is encoded, learned or written."""
     from mien.train.plan import plan
-    from mien.train.readiness import take_stock
+    from mien.train.readiness import check_inputs
 
     _limit_threads(experiment.recipe)
-    recipe = experiment.recipe
     image, text = _uses(experiment)
     samples = _learned_from(experiment)
     described = experiment.store.exists()
@@ -145,32 +144,23 @@ def plan_training(experiment: Experiment) -> Plan:
         split: find_descriptions(experiment, found).texts if described else {}
         for split, found in samples.items()
     }
-    found = take_stock(
+    inputs = check_inputs(
         experiment.builder,
         samples,
         experiment.dataset.label_set,
         image=image,
         descriptions=descriptions if text else None,
     )
-    return plan(
-        recipe,
-        found.sizes,
-        num_samples=found.num_samples,
-        image_tokens=found.image_tokens,
-        text_tokens=found.text_tokens,
-        stock=found.stock,
-        notes=found.notes,
-    )
+    return plan(experiment.recipe, inputs)
 
 
 def _learned_from(experiment: Experiment) -> dict[str, list[Sample]]:
     """The samples of the splits that a training reads; ConfigError if they lack what is to be learned."""
-    from mien.train.fit import TRAIN
-    from mien.train.selection import require_learnable
+    from mien.train.selection import TRAIN_SPLIT, check_targets
 
     options = experiment.recipe.train
-    samples = {split: experiment.samples(split) for split in (TRAIN, options.select_on)}
-    require_learnable(options, experiment.dataset.label_set, samples)
+    samples = {split: experiment.samples(split) for split in (TRAIN_SPLIT, options.select_on)}
+    check_targets(options, experiment.dataset.label_set, samples)
     return samples
 
 

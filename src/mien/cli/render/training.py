@@ -34,7 +34,7 @@ def render_plan(plan: Plan) -> str:
         "",
         f"{'split':8}{'samples':>9}{'features':>18}{'descriptions':>14}",
     ]
-    for one in plan.stock:
+    for one in plan.inputs:
         features = "-" if one.features is None else f"{one.features}/{one.features_wanted}"
         described = "-" if one.descriptions is None else str(one.descriptions)
         lines.append(f"{one.split:8}{one.samples:9d}{features:>18}{described:>14}")

@@ -9,21 +9,21 @@ import torch
 from mien.batches.batch import SplitData
 from mien.batches.loader import made_ahead
 from mien.recipe import TrainOptions
-from mien.train.sampling import balanced_chances, epoch_order, wordless_rows
+from mien.train.sampling import dropped_descriptions, epoch_batches, sampling_probabilities
 
 MakeSplit = Callable[..., SplitData]
 
 
 def test_a_samples_chance_is_one_over_the_count_of_its_rarest_label() -> None:
     targets = torch.tensor([[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0.4], [0, 0, 0], [0.5, 0, 0]])
-    chances = balanced_chances(targets)
+    chances = sampling_probabilities(targets)
     assert chances.sum() == pytest.approx(1)
     # The first label holds five times, the second once, the third never: its 0.4 is no label.
     assert (chances / chances[0]).tolist() == pytest.approx([1, 1, 5, 1, 1, 1])
 
 
 def test_without_any_label_all_are_alike() -> None:
-    assert balanced_chances(torch.zeros(4, 3)).tolist() == [0.25] * 4
+    assert sampling_probabilities(torch.zeros(4, 3)).tolist() == [0.25] * 4
 
 
 def test_balancing_brings_classes_that_exclude_each_other_to_one_frequency() -> None:
@@ -31,27 +31,27 @@ def test_balancing_brings_classes_that_exclude_each_other_to_one_frequency() -> 
     targets = torch.eye(3)[torch.from_numpy(labels)]
     options = TrainOptions(batch_size=20, accumulate=2, sampler="balanced")
     lengths = np.zeros(1000, dtype=np.int64)
-    drawn = [np.concatenate(epoch_order(lengths, targets, options, epoch=epoch)) for epoch in range(2)]
+    drawn = [np.concatenate(epoch_batches(lengths, targets, options, epoch=epoch)) for epoch in range(2)]
     assert all(len(rows) == 1000 for rows in drawn)
     shares = np.bincount(labels[np.concatenate(drawn)]) / 2000
     assert shares == pytest.approx([1 / 3] * 3, abs=0.05)
     assert not np.array_equal(drawn[0], drawn[1])
-    again = np.concatenate(epoch_order(lengths, targets, options, epoch=1))
+    again = np.concatenate(epoch_batches(lengths, targets, options, epoch=1))
     assert np.array_equal(drawn[1], again)
 
 
 def test_a_step_has_the_rows_of_all_its_passes() -> None:
     options = TrainOptions(batch_size=4, accumulate=3)
-    order = epoch_order(np.zeros(30, dtype=np.int64), torch.zeros(30, 2), options, epoch=0)
+    order = epoch_batches(np.zeros(30, dtype=np.int64), torch.zeros(30, 2), options, epoch=0)
     assert sorted(len(rows) for rows in order) == [6, 12, 12]
     larger = TrainOptions(batch_size=12)
-    same = epoch_order(np.zeros(30, dtype=np.int64), torch.zeros(30, 2), larger, epoch=0)
+    same = epoch_batches(np.zeros(30, dtype=np.int64), torch.zeros(30, 2), larger, epoch=0)
     assert all(np.array_equal(one, other) for one, other in zip(order, same, strict=True))
 
 
 def test_words_are_left_out_by_seed_and_step() -> None:
     def drawn(seed: int, step: int) -> list[bool]:
-        rows = wordless_rows(64, 0.3, seed=seed, step=step)
+        rows = dropped_descriptions(64, 0.3, seed=seed, step=step)
         assert rows is not None
         return list(rows)
 
@@ -59,8 +59,8 @@ def test_words_are_left_out_by_seed_and_step() -> None:
     assert len({tuple(drawn(seed, step)) for seed in range(3) for step in range(3)}) == 9
     share = np.mean([drawn(0, step) for step in range(200)])
     assert share == pytest.approx(0.3, abs=0.02)
-    assert wordless_rows(5, 0.0, seed=0, step=0) is None
-    everyone = wordless_rows(5, 1.0, seed=0, step=0)
+    assert dropped_descriptions(5, 0.0, seed=0, step=0) is None
+    everyone = dropped_descriptions(5, 1.0, seed=0, step=0)
     assert everyone is not None
     assert everyone.all()
 

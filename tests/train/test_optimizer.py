@@ -8,7 +8,7 @@ from torch import nn
 
 from mien.errors import ConfigError
 from mien.recipe import TrainOptions
-from mien.train.optimizer import clip_gradients, learning_rate, make_optimizer, seed_step
+from mien.train.optimizer import build_optimizer, clip_gradients, learning_rate, seed_step
 
 
 def test_the_rate_rises_in_a_line_and_falls_along_a_cosine() -> None:
@@ -31,7 +31,7 @@ def test_the_rate_is_positive_and_bounded_at_the_extremes(warmup: float, total: 
 
 def test_norms_and_biases_do_not_decay() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-    optimizer = make_optimizer(model, TrainOptions(lr=0.1, weight_decay=0.5))
+    optimizer = build_optimizer(model, TrainOptions(lr=0.1, weight_decay=0.5))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
         nn.init.ones_(parameter)

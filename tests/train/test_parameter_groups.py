@@ -11,9 +11,9 @@ from mien.labels import EMOTIC
 from mien.model.build import InputSpec, build_classifier
 from mien.model.classifier import Classifier
 from mien.recipe import Recipe, TrainOptions
-from mien.train.distributed import ALONE
-from mien.train.optimizer import make_optimizer, set_rate
-from mien.train.parameter_groups import freeze, lr_factors, part_of
+from mien.train.distributed import SINGLE_PROCESS
+from mien.train.optimizer import build_optimizer, set_learning_rate
+from mien.train.parameter_groups import freeze_parameters, learning_rate_factors, part_of
 from mien.train.trainer import Trainer
 
 
@@ -26,7 +26,7 @@ def classifier(fusion: str = "qformer") -> Classifier:
 
 def factors(model: Classifier, **table: object) -> dict[str, float]:
     names = [name for name, _ in model.named_parameters()]
-    return lr_factors(names, TrainOptions.parse(table, where="test"))
+    return learning_rate_factors(names, TrainOptions.parse(table, where="test"))
 
 
 def test_every_part_has_a_name() -> None:
@@ -68,11 +68,11 @@ def test_an_unknown_part_is_told_the_known_ones() -> None:
 def test_the_optimiser_moves_each_part_at_its_rate() -> None:
     model = classifier("image_only")
     options = TrainOptions.parse({"lr": 0.1, "weight_decay": 0, "lr_scale": {"head": 3}}, where="test")
-    optimizer = make_optimizer(model, options)
+    optimizer = build_optimizer(model, options)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     for weight in model.parameters():
         weight.grad = torch.ones_like(weight)
-    set_rate(optimizer, 0.01)
+    set_learning_rate(optimizer, 0.01)
     optimizer.step()
     for name, weight in model.named_parameters():
         # Adam's first step is the rate, whatever the gradient.
@@ -83,13 +83,13 @@ def test_the_optimiser_moves_each_part_at_its_rate() -> None:
 def test_a_factor_of_zero_freezes(make: Callable[..., SplitData], recipe: Callable[..., Recipe]) -> None:
     data, val = make("train", 16), make("val", 8, seed=1)
     wanted = recipe(train={"lr_scale": {"text_embeddings": 0, "cross_attention": 0}})
-    trainer = Trainer(wanted, data, val, torch.device("cpu"), ALONE)
+    trainer = Trainer(wanted, data, val, torch.device("cpu"), SINGLE_PROCESS)
     before = {name: weight.detach().clone() for name, weight in trainer.classifier.named_parameters()}
-    trainer.take_step(next(trainer.rest_of_epoch()))
+    trainer.train_step(next(trainer.remaining_steps()))
     for name, weight in trainer.classifier.named_parameters():
         frozen = part_of(name) in ("text_embeddings", "cross_attention")
         assert torch.equal(weight, before[name]) == frozen, name
         assert (weight.grad is None) == frozen
     model = classifier()
-    freeze(model, TrainOptions())
+    freeze_parameters(model, TrainOptions())
     assert all(weight.requires_grad for weight in model.parameters())

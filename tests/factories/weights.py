@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def assert_near(one: Mapping[str, Tensor], other: Mapping[str, Tensor], *, atol: float) -> None:
+def assert_weights_close(one: Mapping[str, Tensor], other: Mapping[str, Tensor], *, atol: float) -> None:
     """All weights that matter are as near as that.
 
     The bias of attention's keys adds the same to all of a query's scores. It changes nothing, so its
