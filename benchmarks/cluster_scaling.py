@@ -28,9 +28,10 @@ from PIL import Image
 from mien.describe.engine import Request
 from mien.describe.generate import describe
 from mien.describe.open import open_engine
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
 from mien.describe.ray.connection import connection
 from mien.describe.ray.engine import ClusterEngine
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
@@ -108,11 +109,10 @@ def _seconds(arguments: argparse.Namespace, count: int, photos: list[Path], path
             start = time.perf_counter()
             summary = describe(
                 _subjects(photos, num_subjects),
-                engine=engine,
-                prompt=prompt("paper"),
-                label_set=EMOTIC,
-                marking=Marking(),
-                store=store,
+                RequestBuilder(
+                    engine=engine, prompt=get_prompt("paper"), label_set=EMOTIC, marking=Marking()
+                ),
+                store,
                 batch_size=arguments.batch_size,
             )
             assert summary.done == num_subjects
@@ -156,7 +156,7 @@ def _subjects(photos: list[Path], count: int) -> Iterator[Subject]:
 
 def measure_handing_over(arguments: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds for a batch there and back, its answers included, and what the answers alone take."""
-    rng, question = np.random.default_rng(0), prompt("paper").render(EMOTIC)
+    rng, question = np.random.default_rng(0), get_prompt("paper").render(EMOTIC)
     engine = _engine(1)
     try:
         _wait_for_all(engine, 1)

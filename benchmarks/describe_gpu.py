@@ -32,7 +32,8 @@ from mien.describe.engine import Request
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.local.model import LocalModel
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
@@ -41,7 +42,7 @@ from mien.types import Box, Subject
 transformers: Any = _transformers  # its annotations do not hold
 
 _PEAK = {"H200": 790e12, "H100": 790e12, "A100": 312e12}  # dense bfloat16, as sustained
-_QUESTION = prompt("paper").render(EMOTIC)
+_QUESTION = get_prompt("paper").render(EMOTIC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,12 +177,12 @@ def measure(
     """Pictures a second, the whole way and bare, at one batch size."""
     folder.mkdir()
     people = photographs(folder, size * (arguments.batches + 1))
-    how: dict[str, Any] = {"prompt": prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
+    how: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
     with Store(folder / "store.sqlite") as store:
         warm, timed = people[:size], people[size:]
-        describe(warm, engine=engine, store=store, batch_size=size, workers=8, **how)
+        describe(warm, RequestBuilder(engine=engine, **how), store, batch_size=size, workers=8)
         seconds = _seconds(
-            lambda: describe(timed, engine=engine, store=store, batch_size=size, workers=8, **how),
+            lambda: describe(timed, RequestBuilder(engine=engine, **how), store, batch_size=size, workers=8),
             arguments.device,
         )
     requests = [

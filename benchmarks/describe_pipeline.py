@@ -31,7 +31,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from mien.describe.engine import Request
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking, mark, open_image
@@ -41,7 +42,7 @@ from mien.types import Box, Subject
 transformers: Any = _transformers  # its annotations do not hold
 
 _SIDE, _PATCH = 224, 16
-_QUESTION = prompt("paper").render(EMOTIC)
+_QUESTION = get_prompt("paper").render(EMOTIC)
 _BOX = Box(left=100, top=60, right=360, bottom=460)
 _TEMPLATE = (
     "{% for message in messages %}USER: {% for part in message['content'] %}{% if part['type'] == 'image' %}"
@@ -185,11 +186,8 @@ def _describe(engine: LocalEngine, photos: list[Subject], store: Path, arguments
     with Store(store) as opened:
         describe(
             photos,
-            engine=engine,
-            prompt=prompt("paper"),
-            label_set=EMOTIC,
-            marking=Marking(),
-            store=opened,
+            RequestBuilder(engine=engine, prompt=get_prompt("paper"), label_set=EMOTIC, marking=Marking()),
+            opened,
             batch_size=arguments.batch_size,
         )
 

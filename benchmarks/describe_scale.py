@@ -30,20 +30,20 @@ from PIL import Image
 from mien.describe.engine import EngineWrapper, Reply, Request
 from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
-from mien.describe.preflight import Rates, look_ahead
-from mien.describe.prompts import prompt
-from mien.describe.requests import Questioner
+from mien.describe.preflight import Rates, estimate
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.labels import EMOTIC
 from mien.media.images import Marking
-from mien.prefetch import groups
+from mien.prefetch import batched
 from mien.types import Box, Description, Subject
 
 _PICTURES = 5
 _OPEN = 64  # subjects at the end that are not described yet
 _TEXT = "The person appears calm and attentive, watching the others from a little way off. " * 8
-_HOW: dict[str, Any] = {"prompt": prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
+_HOW: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
 
 
 class Stopwatch(EngineWrapper):
@@ -106,46 +106,38 @@ def measure(count: int, folder: Path | None) -> dict[str, Any]:
 
 def fill(folder: Path, count: int) -> dict[str, float]:
     """Writes a description of each subject, as `describe` would, without an engine."""
-    questioner = Questioner(engine=FakeEngine(), **_HOW)
+    request_builder = RequestBuilder(engine=FakeEngine(), **_HOW)
     start = time.perf_counter()
     with Store(folder / "store.sqlite") as store:
-        for group in groups(islice(subjects(folder), count), 5_000):
-            store.put(_description(questioner, subject) for subject in group)
+        for group in batched(islice(subjects(folder), count), 5_000):
+            store.put(_description(request_builder, subject) for subject in group)
     seconds = time.perf_counter() - start
     size = (folder / "store.sqlite").stat().st_size / 2**20
     return {"seconds": round(seconds, 2), "mib": round(size, 1)}
 
 
-def _description(questioner: Questioner, subject: Subject) -> Description:
-    question = questioner.question(subject)
-    return Description(
-        key=question.key,
-        subject_id=subject.id,
-        text=f"{_TEXT}{subject.id}",
-        prompt_id=question.prompt_id,
-        engine=questioner.engine,
-        finish="stop",
-    )
+def _description(request_builder: RequestBuilder, subject: Subject) -> Description:
+    request = request_builder.build(subject)
+    return request_builder.description(request, Reply(text=f"{_TEXT}{subject.id}"))
 
 
 def resume(folder: Path, count: int) -> dict[str, float]:
     """A run over all subjects, of which only the last few are open."""
     path, engine = folder / "store.sqlite", Stopwatch()
     start, start_cpu = time.perf_counter(), time.process_time()
-    questioner = Questioner(engine=engine, **_HOW)
+    request_builder = RequestBuilder(engine=engine, **_HOW)
     rates = Rates(image_size=None, max_new_tokens=160)
     with Store(path) as store:
         opened = time.perf_counter()
         everyone = islice(subjects(folder), count + _OPEN)
-        seen = look_ahead(everyone, questioner=questioner, store=store, path=path, rates=rates)
+        seen = estimate(everyone, request_builder, store, store_path=path, rates=rates)
         estimated = time.perf_counter()
         summary = describe(
             islice(subjects(folder), count + _OPEN),
-            engine=engine,
-            store=store,
+            RequestBuilder(engine=engine, **_HOW),
+            store,
             batch_size=32,
             total=seen.total,
-            **_HOW,
         )
     if (summary.done, summary.skipped) != (_OPEN, count):
         raise SystemExit(f"the run is not as it was meant: {summary}")

@@ -31,7 +31,8 @@ from PIL import Image
 from mien.describe.engine import Engine, Request
 from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
@@ -104,7 +105,7 @@ def measure_speed(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _requests(count: int, side: int) -> list[Request]:
-    rng, question = np.random.default_rng(0), prompt("paper").render(EMOTIC)
+    rng, question = np.random.default_rng(0), get_prompt("paper").render(EMOTIC)
     made = []
     for number in range(count):
         made.append(Request(subject_id=str(number), images=(_picture(rng, side),), prompt=question))
@@ -143,11 +144,10 @@ def _describe_fake(count: int) -> None:
         with Store(folder / "store.sqlite") as store:
             summary = describe(
                 _subjects(folder, count),
-                engine=FakeEngine(),
-                prompt=prompt("paper"),
-                label_set=EMOTIC,
-                marking=Marking(),
-                store=store,
+                RequestBuilder(
+                    engine=FakeEngine(), prompt=get_prompt("paper"), label_set=EMOTIC, marking=Marking()
+                ),
+                store,
                 batch_size=32,
                 workers=1,
             )

@@ -44,8 +44,8 @@ from mien.evaluate.metrics.average_precision import tail_labels
 from mien.evaluate.metrics.table import metric
 from mien.evaluate.results.build import LabelRow, compare
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.workflow import steps as pipeline
-from mien.workflow.experiment import reopen
+from mien.workflow import steps
+from mien.workflow.experiment import load_experiment
 
 RECIPES: Final = Path(__file__).resolve().parent.parent / "recipes"
 GRIDS: Final = ("modality", "words", "box", "missing", "loss")
@@ -254,7 +254,7 @@ def _fitted(place: Place, grid: Grid, out: Path, variant: str, split: str) -> di
 def _stop_scores(run: Path, split: str, cache: Path) -> SplitScores:
     """The scores of the split that stopped a run's training, made once."""
     if not scores_file(run, split).exists():
-        return pipeline.score(reopen(run, cache=cache), split)
+        return steps.score(load_experiment(run, cache=cache), split)
     return SplitScores.load(scores_file(run, split))
 
 

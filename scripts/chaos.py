@@ -35,7 +35,8 @@ from mien.describe.engine import Engine, EngineWrapper, Reply, Request
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.open import open_engine
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.labels import CAERS
@@ -128,11 +129,13 @@ def work(store: Path, log: Log, subjects: Sequence[Subject], engine: Engine, bat
     with Witnessed(store, log) as opened:
         describe(
             subjects,
-            engine=LoggingEngine(engine, log),
-            prompt=prompt("paper"),
-            label_set=CAERS,
-            marking=Marking(),
-            store=opened,
+            RequestBuilder(
+                engine=LoggingEngine(engine, log),
+                prompt=get_prompt("paper"),
+                label_set=CAERS,
+                marking=Marking(),
+            ),
+            opened,
             batch_size=batch_size,
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mien.ablation.grid import Grid, load_grid
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
 from mien.labels import label_set
 from mien.recipe import Recipe, load_recipe
 from mien.registry import names, resolve
@@ -17,7 +17,7 @@ OF_PAPERS = ("emotic-paper", "caers-paper", "bold-paper")
 
 
 def _require_parts(recipe: Recipe) -> None:
-    assert prompt(recipe.describe.prompt).id == recipe.describe.prompt
+    assert get_prompt(recipe.describe.prompt).id == recipe.describe.prompt
     assert len(label_set(recipe.data.label_set)) > 1
     for kind, name in (
         ("dataset", recipe.data.name),

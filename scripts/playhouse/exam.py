@@ -20,7 +20,7 @@ import torch
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.open import open_engine
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
 from mien.labels import EMOTIC
 from mien.media.images import Marking, fit, mark
 from mien.playhouse.draw import draw_scene
@@ -57,7 +57,7 @@ class Answered:
 
 
 def ask(engine: Engine, scenes: Sequence[Scene], *, boxed: bool, batch: int = 32) -> list[Answered]:
-    question = prompt("paper" if boxed else "paper_no_box").render(EMOTIC)
+    question = get_prompt("paper" if boxed else "paper_no_box").render(EMOTIC)
     answered = []
     for start in range(0, len(scenes), batch):
         group = scenes[start : start + batch]

@@ -29,7 +29,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
 from mien.labels import BOLD, CAERS, EMOTIC
 from mien.playhouse.rules import score_basic_emotions, score_emotions
 from mien.playhouse.scene import Scene, draw_lots
@@ -48,12 +48,12 @@ TEMPLATE = (
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 PROMPTS = {
-    "emotic": prompt("paper").render(EMOTIC),
-    "bold": prompt("paper").render(BOLD),
-    "caers": prompt("paper").render(CAERS),
-    "main": prompt("paper_no_box").render(EMOTIC),
-    "main_caers": prompt("paper_no_box").render(CAERS),
-    "caption": prompt("caption").render(EMOTIC),
+    "emotic": get_prompt("paper").render(EMOTIC),
+    "bold": get_prompt("paper").render(BOLD),
+    "caers": get_prompt("paper").render(CAERS),
+    "main": get_prompt("paper_no_box").render(EMOTIC),
+    "main_caers": get_prompt("paper_no_box").render(CAERS),
+    "caption": get_prompt("caption").render(EMOTIC),
 }
 # How often each question is rehearsed with the box drawn, and without it.
 BOXED = {"emotic": 70, "bold": 9, "caers": 11, "caption": 10}

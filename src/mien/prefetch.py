@@ -1,8 +1,4 @@
-"""Work on a stream in order, some items ahead of whoever takes the results, with bounded memory.
-
-Goes in: any iterable. Comes out: groups of it, or the results of a function on it.
-Knows nothing about: what the items are.
-"""
+"""Applies a function to a stream in order, a bounded number of items ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -13,47 +9,56 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-__all__ = ["ahead", "groups", "threads"]
+__all__ = ["batched", "prefetch", "thread_pool"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 @contextmanager
-def threads(num_workers: int) -> Iterator[ThreadPoolExecutor | None]:
-    """A pool, or None for no workers; when this ends, what was not begun is dropped."""
+def thread_pool(num_workers: int) -> Iterator[ThreadPoolExecutor | None]:
+    """A pool of threads, or None for no workers; on exit, tasks that have not started are cancelled."""
     if num_workers <= 0:
         yield None
         return
-    pool = ThreadPoolExecutor(num_workers, thread_name_prefix="describe")
+    pool = ThreadPoolExecutor(num_workers, thread_name_prefix="mien")
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def groups(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     """Lists of `size` items, in order; the last may be shorter."""
     remaining = iter(items)
-    while group := list(islice(remaining, size)):
-        yield group
+    while batch := list(islice(remaining, size)):
+        yield batch
 
 
-def ahead(
-    pool: ThreadPoolExecutor | None,
+def prefetch(
     function: Callable[[_Item], _Result],
     items: Iterable[_Item],
     *,
+    pool: ThreadPoolExecutor | None,
     window: int,
 ) -> Iterator[_Result]:
-    """`map`, in order, where the pool is at most `window` items ahead."""
+    """`map(function, items)` whose next results are computed while the consumer works on an earlier one.
+
+    Results come in the order of the items, and an exception is raised in the place of its result.
+
+    Args:
+        function: Called in the threads of the pool. Its result must depend on the item alone.
+        items: Read by the thread that consumes the results, up to `window` ahead of them.
+        pool: From `thread_pool`. With None, each item is computed when its result is requested.
+        window: The most items in flight, the one that is returned next included.
+    """
     if pool is None:
         yield from map(function, items)
         return
-    begun: deque[Future[_Result]] = deque()
+    in_flight: deque[Future[_Result]] = deque()
     for item in items:
-        begun.append(pool.submit(function, item))
-        if len(begun) >= window:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
+        in_flight.append(pool.submit(function, item))
+        if len(in_flight) >= window:
+            yield in_flight.popleft().result()
+    while in_flight:
+        yield in_flight.popleft().result()

@@ -27,7 +27,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "engine": {
             "fake": "mien.describe.fake:FakeEngine",
-            "foreign": "mien.describe.store.imported:ForeignEngine",
+            "imported": "mien.describe.store.imported:ImportedEngine",
             "local": "mien.describe.local.engine:LocalEngine",
             "remote": "mien.describe.remote.engine:RemoteEngine",
             "vllm": "mien.describe.vllm:VllmEngine",
@@ -50,6 +50,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     }
 )
 
+# Names of version 0.1.0 that still work; they are not shown.
+_ALIASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType({("engine", "foreign"): "imported"})
+
 
 def names(kind: str) -> tuple[str, ...]:
     """The names of this kind, in alphabetical order."""
@@ -58,7 +61,7 @@ def names(kind: str) -> tuple[str, ...]:
 
 def resolve(kind: str, name: str) -> object:
     """The part of this kind and name, or the one that "package.module:Class" names; imported lazily."""
-    table = _table(kind)
+    table, name = _table(kind), _ALIASES.get((kind, name), name)
     if ":" not in name and name not in table:
         raise unknown_name(kind, name, sorted(table))
     module_name, _, attribute = table.get(name, name).partition(":")

@@ -23,7 +23,7 @@ engine = "fake"
 store = "store.sqlite"
 batch_size = 4
 """
-FOREIGN = ("--set", "describe.engine=foreign", "--set", "describe.options={name = 'gpt-4o'}")
+IMPORTED = ("--set", "describe.engine=imported", "--set", "describe.options={name = 'gpt-4o'}")
 REFUSE = ("--set", "describe.options={refuse = ['s1']}")
 Capture = pytest.CaptureFixture[str]
 Ask = Callable[..., tuple[int, dict[str, Any]]]
@@ -175,7 +175,7 @@ def test_the_failures_of_a_shard_are_named(ask: Ask) -> None:
 def test_a_conflict_is_listed_and_ends_with_4(ask: Ask, capsys: Capture) -> None:
     for name, text in (("a", "calm"), ("b", "tense")):
         Path("answers.jsonl").write_text(json.dumps({"id": "s0", "text": text}))
-        ask("import", "recipe.toml", "answers.jsonl", *FOREIGN, "--set", f"run.store={name}.sqlite")
+        ask("import", "recipe.toml", "answers.jsonl", *IMPORTED, "--set", f"run.store={name}.sqlite")
     code, found = ask("merge", "a.sqlite", "b.sqlite", "--out", "c.sqlite")
     assert (code, found["conflicts"], found["written"]) == (4, 1, False)
     assert found["listed"][0]["id"] == "s0"
@@ -201,24 +201,24 @@ def test_export_takes_a_recipe_or_a_store(ask: Ask, form: str) -> None:
 def test_descriptions_made_elsewhere_are_imported(ask: Ask, capsys: Capture) -> None:
     lines = [json.dumps({"id": f"s{number}", "text": f"text {number}"}) for number in (*range(9), 99)]
     Path("answers.jsonl").write_text("\n".join(lines))
-    code, found = ask("import", "recipe.toml", "answers.jsonl", *FOREIGN)
+    code, found = ask("import", "recipe.toml", "answers.jsonl", *IMPORTED)
     assert code == 3  # of which one is of no subject
     assert (found["imported"], found["subjects_without"], found["of_no_subject"]) == (9, 1, 1)
     assert (found["without"], found["unknown"]) == (["s9"], ["s99"])
-    _, status = ask("status", "recipe.toml", *FOREIGN)
+    _, status = ask("status", "recipe.toml", *IMPORTED)
     assert status["to_describe"] == 1
     # The engine is not asked for the tenth: it is not here.
-    assert main(["describe", "recipe.toml", *FOREIGN]) == 6
+    assert main(["describe", "recipe.toml", *IMPORTED]) == 6
     assert "mien describe import" in capsys.readouterr().err
     Path("answers.jsonl").write_text(json.dumps({"id": "s9", "text": "text 9"}))
-    assert ask("import", "recipe.toml", "answers.jsonl", *FOREIGN)[1]["imported"] == 1
-    assert ask("recipe.toml", *FOREIGN)[1]["already_described"] == 10
+    assert ask("import", "recipe.toml", "answers.jsonl", *IMPORTED)[1]["imported"] == 1
+    assert ask("recipe.toml", *IMPORTED)[1]["already_described"] == 10
 
 
-def test_import_is_for_the_foreign_engine_only(capsys: Capture) -> None:
+def test_import_is_for_the_imported_engine_only(capsys: Capture) -> None:
     Path("answers.jsonl").write_text("")
     assert main(["describe", "import", "recipe.toml", "answers.jsonl"]) == 2
-    assert 'describe.engine = "foreign"' in capsys.readouterr().err
+    assert 'describe.engine = "imported"' in capsys.readouterr().err
 
 
 # --- Prompts and words ---------------------------------------------------------------------------------
@@ -237,11 +237,11 @@ def test_prompts_are_listed(ask: Ask, capsys: Capture) -> None:
 def test_words_are_audited_and_a_leak_is_loud(ask: Ask, capsys: Capture) -> None:
     rows = [{"id": f"s{n}", "text": f"The person looks {'Happy' if n % 2 else 'Sad'}."} for n in range(10)]
     Path("answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    ask("import", "recipe.toml", "answers.jsonl", *FOREIGN)
-    code, found = ask("audit", "recipe.toml", *FOREIGN)
+    ask("import", "recipe.toml", "answers.jsonl", *IMPORTED)
+    code, found = ask("audit", "recipe.toml", *IMPORTED)
     assert (code, found["n"], found["label_set"]) == (0, 10, "caers")
     assert json.loads(Path("runs/people/words.json").read_text())["n"] == 10
-    main(["describe", "audit", "recipe.toml", *FOREIGN])
+    main(["describe", "audit", "recipe.toml", *IMPORTED])
     assert "descriptions of 10 subjects" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""Subjects in images of different content, a prompt, and an empty store."""
+"""Subjects in images of different content, the options of a request builder, and an empty store."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,21 +6,20 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.factories.subjects import MARKED_BOX
 
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
 from mien.describe.store.store import Store
 from mien.labels import CAERS
 from mien.media.images import Marking
 from mien.types import Box, Subject
 
-BOX = Box(left=4, top=4, right=20, bottom=20)
-
 
 @pytest.fixture
 def subjects(tmp_path: Path) -> Callable[..., list[Subject]]:
-    """subjects(3): people "s0", "s1", "s2", each in a photo of its own, each with a box."""
+    """subjects(3): people "s0", "s1", "s2", each with a box in a separate photo."""
 
-    def make(count: int, *, start: int = 0, box: Box | None = BOX) -> list[Subject]:
+    def make(count: int, *, start: int = 0, box: Box | None = MARKED_BOX) -> list[Subject]:
         made = []
         for number in range(start, start + count):
             path = tmp_path / f"photo{number}.png"
@@ -32,9 +31,9 @@ def subjects(tmp_path: Path) -> Callable[..., list[Subject]]:
 
 
 @pytest.fixture
-def how() -> dict[str, Any]:
-    """How subjects are asked about, as `describe` and `look_up` take it."""
-    return {"prompt": prompt("paper"), "label_set": CAERS, "marking": Marking()}
+def request_options() -> dict[str, Any]:
+    """The options of a `RequestBuilder`, except the engine."""
+    return {"prompt": get_prompt("paper"), "label_set": CAERS, "marking": Marking()}
 
 
 @pytest.fixture

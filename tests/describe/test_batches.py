@@ -10,6 +10,7 @@ from tests.factories.engines import RecordingEngine
 from mien.describe.engine import Reply, Request
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.types import Subject
@@ -38,18 +39,21 @@ class Together(RecordingEngine):
 
 
 def test_calls_run_side_by_side_where_the_engine_likes_it(
-    subjects: Make, tmp_path: Path, how: dict[str, Any]
+    subjects: Make, tmp_path: Path, request_options: dict[str, Any]
 ) -> None:
     people, found = subjects(12), []
     for name, engine in (("one", recording()), ("three", Together(3))):
         with Store(tmp_path / name) as store:
-            assert describe(people, engine=engine, store=store, batch_size=2, **how).done == 12
+            assert (
+                describe(people, RequestBuilder(engine=engine, **request_options), store, batch_size=2).done
+                == 12
+            )
             found.append(list(store))
     assert found[0] == found[1]
 
 
 def test_pictures_of_like_size_are_asked_about_together(
-    paint: Callable[..., Path], store: Store, how: dict[str, Any]
+    paint: Callable[..., Path], store: Store, request_options: dict[str, Any]
 ) -> None:
     """A model that sees pictures of any shape pads a batch to its largest."""
     sides = (40, 20, 41, 21, 42, 22, 43, 23)
@@ -58,13 +62,13 @@ def test_pictures_of_like_size_are_asked_about_together(
         for n, side in enumerate(sides)
     ]
     engine = recording()
-    describe(people, engine=engine, store=store, batch_size=4, **how)
+    describe(people, RequestBuilder(engine=engine, **request_options), store, batch_size=4)
     assert engine.calls == [["s1", "s3", "s5", "s7"], ["s0", "s2", "s4", "s6"]]
     assert len(store) == 8
 
 
 def test_a_clip_shown_in_another_way_is_another_question(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     """Several frames as several pictures, as a contact sheet, or the middle one: three descriptions."""
     stills = subjects(3)
@@ -73,7 +77,7 @@ def test_a_clip_shown_in_another_way_is_another_question(
     shown: list[int] = []
     for view in ("frames", "contact_sheet", "middle_frame"):
         engine = recording()
-        assert describe([clip], engine=engine, store=store, clip=view, **how).done == 1
+        assert describe([clip], RequestBuilder(engine=engine, clip=view, **request_options), store).done == 1
         shown.append(engine.num_images[0])
     assert shown == [3, 1, 1]
     assert len(store) == 3

@@ -17,9 +17,9 @@ from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.remote.engine import RemoteEngine
-from mien.describe.requests import Questioner
+from mien.describe.requests import RequestBuilder
 from mien.describe.retry import describe_with_retries
-from mien.describe.store.status import take_stock
+from mien.describe.store.lookup import count_by_status
 from mien.describe.store.store import Store
 from mien.describe.vllm import VllmEngine
 from mien.errors import EngineDownError, EngineError, StoreError, StoreLockedError
@@ -47,42 +47,51 @@ def requests(count: int) -> list[Request]:
 
 
 def test_an_engine_that_is_down_is_not_asked_for_every_half(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine = Down(FakeEngine())
     with pytest.raises(EngineDownError, match="no such device"):
-        describe(subjects(12), engine=engine, store=store, batch_size=8, **how)
+        describe(subjects(12), RequestBuilder(engine=engine, **request_options), store, batch_size=8)
     assert len(engine.calls) == 1
     assert store.failures() == []
 
 
 @pytest.mark.parametrize("count", [4, 12])
 def test_one_that_fails_on_everything_marks_nobody(
-    subjects: Make, store: Store, how: dict[str, Any], count: int
+    subjects: Make, store: Store, request_options: dict[str, Any], count: int
 ) -> None:
     engine = FakeEngine(FakeOptions(poison=tuple(f"s{n}" for n in range(count))))
     with pytest.raises(EngineError, match=f"failed on {count} subjects in a row"):
-        describe(subjects(count), engine=engine, store=store, batch_size=5, **how)
+        describe(subjects(count), RequestBuilder(engine=engine, **request_options), store, batch_size=5)
     assert store.failures() == []
-    assert describe(subjects(count), engine=FakeEngine(), store=store, **how).done == count
+    assert (
+        describe(subjects(count), RequestBuilder(engine=FakeEngine(), **request_options), store).done == count
+    )
 
 
 def test_a_poison_item_alone_in_a_run_is_still_kept(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
-    summary = describe(subjects(1), engine=FakeEngine(FakeOptions(poison=("s0",))), store=store, **how)
+    summary = describe(
+        subjects(1), RequestBuilder(engine=FakeEngine(FakeOptions(poison=("s0",))), **request_options), store
+    )
     assert (summary.failed, len(store.failures())) == (1, 1)
 
 
-def test_no_server_at_all_marks_nobody(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+def test_no_server_at_all_marks_nobody(subjects: Make, store: Store, request_options: dict[str, Any]) -> None:
     with pytest.raises(EngineDownError, match="cannot be reached"):
-        describe(subjects(5), engine=remote(unused_address()), store=store, batch_size=2, **how)
+        describe(
+            subjects(5),
+            RequestBuilder(engine=remote(unused_address()), **request_options),
+            store,
+            batch_size=2,
+        )
     assert store.failures() == []
 
 
 @pytest.mark.parametrize("fault", ["401", "404"])
 def test_a_key_that_ends_within_a_batch_marks_nobody(
-    subjects: Make, store: Store, how: dict[str, Any], fault: str
+    subjects: Make, store: Store, request_options: dict[str, Any], fault: str
 ) -> None:
     seen: list[str] = []
 
@@ -92,16 +101,21 @@ def test_a_key_that_ends_within_a_batch_marks_nobody(
 
     with chat_server() as server, fault_proxy(server.url, after_three) as proxy:
         with pytest.raises(EngineDownError):
-            describe(subjects(12), engine=remote(proxy.url), store=store, batch_size=6, **how)
+            describe(
+                subjects(12), RequestBuilder(engine=remote(proxy.url), **request_options), store, batch_size=6
+            )
         assert store.failures() == []
         seen.clear()
         proxy.schedule = lambda item, before: None
-        assert describe(subjects(12), engine=remote(proxy.url), store=store, **how).failed == 0
+        assert (
+            describe(subjects(12), RequestBuilder(engine=remote(proxy.url), **request_options), store).failed
+            == 0
+        )
     assert len(store) == 12
 
 
 def test_forbidden_again_and_again_is_the_servers_doing(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     seen: list[str] = []
 
@@ -113,7 +127,7 @@ def test_forbidden_again_and_again_is_the_servers_doing(
         # One request at a time, so that none is forbidden before the last that is answered.
         engine = remote(proxy.url, concurrency=1)
         with pytest.raises(EngineDownError, match="forbade 16 requests in a row"):
-            describe(subjects(60), engine=engine, store=store, batch_size=4, **how)
+            describe(subjects(60), RequestBuilder(engine=engine, **request_options), store, batch_size=4)
     assert len(seen) == 3 + 16
     assert len(store.failures()) <= 16
 
@@ -141,12 +155,12 @@ def test_a_device_without_room_for_the_model_is_no_batch_that_is_too_large() -> 
 
 
 def test_a_store_that_holds_failures_only_is_a_store(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine = FakeEngine(FakeOptions(refuse=("s0", "s1")))
-    describe(subjects(2), engine=engine, store=store, **how)
-    questioner = Questioner(engine=engine, **how)
-    stock = take_stock(subjects(3), questioner=questioner, store=store)
+    describe(subjects(2), RequestBuilder(engine=engine, **request_options), store)
+    request_builder = RequestBuilder(engine=engine, **request_options)
+    stock = count_by_status(subjects(3), request_builder, store)
     assert (stock.described, stock.missing, sum(stock.failed.values())) == (0, 1, 2)
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.describe.conftest import BOX
 from tests.factories.engines import RecordingEngine
+from tests.factories.subjects import MARKED_BOX
 
 from mien.describe.fake import FakeEngine, FakeOptions
-from mien.describe.generate import Progress, describe
-from mien.describe.store.lookup import look_up
+from mien.describe.generate import describe
+from mien.describe.progress import Progress
+from mien.describe.requests import RequestBuilder
+from mien.describe.store.lookup import lookup_descriptions
 from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.types import Box, ImageRef, Subject
@@ -25,40 +27,50 @@ def recording(**options: Any) -> RecordingEngine:
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_every_subject_is_described_once(
-    subjects: Make, store: Store, how: dict[str, Any], batch_size: int, workers: int
+    subjects: Make, store: Store, request_options: dict[str, Any], batch_size: int, workers: int
 ) -> None:
     engine, people = recording(), subjects(11)
-    options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": batch_size, "workers": workers}
-    summary = describe(people, **options, **how)
-    assert (summary.done, summary.skipped, summary.failed, summary.asked) == (11, 0, 0, 11)
+    request_builder = RequestBuilder(engine=engine, **request_options)
+    options: dict[str, Any] = {"batch_size": batch_size, "workers": workers}
+    summary = describe(people, request_builder, store, **options)
+    assert (summary.done, summary.skipped, summary.failed, summary.num_requests) == (11, 0, 0, 11)
     assert engine.subject_ids == [person.id for person in people]
     assert max(map(len, engine.calls)) == min(batch_size, 11)
     assert len({item.text for item in store}) == 11
-    again = describe(people, **options, **how)
-    assert (again.done, again.skipped, again.failed, again.asked) == (0, 11, 0, 0)
+    again = describe(people, request_builder, store, **options)
+    assert (again.done, again.skipped, again.failed, again.num_requests) == (0, 11, 0, 0)
     assert len(engine.subject_ids) == 11
 
 
-def test_text_does_not_depend_on_the_batch(subjects: Make, tmp_path: Path, how: dict[str, Any]) -> None:
+def test_text_does_not_depend_on_the_batch(
+    subjects: Make, tmp_path: Path, request_options: dict[str, Any]
+) -> None:
     people, found = subjects(9), []
     for size in (1, 2, 5):
         with Store(tmp_path / f"{size}.sqlite") as store:
-            describe(reversed(people), engine=FakeEngine(), store=store, batch_size=size, **how)
+            describe(
+                reversed(people),
+                RequestBuilder(engine=FakeEngine(), **request_options),
+                store,
+                batch_size=size,
+            )
             found.append(list(store))
     assert found[0] == found[1] == found[2]
 
 
-def test_new_subjects_among_old_ones(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+def test_new_subjects_among_old_ones(subjects: Make, store: Store, request_options: dict[str, Any]) -> None:
     engine, people = recording(), subjects(10)
-    describe(people[::2], engine=engine, store=store, **how)
+    describe(people[::2], RequestBuilder(engine=engine, **request_options), store)
     engine.calls.clear()
-    summary = describe(people, engine=engine, store=store, **how)
+    summary = describe(people, RequestBuilder(engine=engine, **request_options), store)
     assert (summary.done, summary.skipped) == (5, 5)
     assert engine.subject_ids == [person.id for person in people[1::2]]
 
 
-def test_a_description_says_where_it_comes_from(subjects: Make, store: Store, how: dict[str, Any]) -> None:
-    describe(subjects(1), engine=FakeEngine(), store=store, **how)
+def test_a_description_says_where_it_comes_from(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
+    describe(subjects(1), RequestBuilder(engine=FakeEngine(), **request_options), store)
     [item] = store
     assert item.subject_id == "s0"
     assert item.prompt_id == "paper"
@@ -66,36 +78,42 @@ def test_a_description_says_where_it_comes_from(subjects: Make, store: Store, ho
 
 
 def test_subjects_without_a_box_are_asked_the_counterpart(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine = recording()
-    describe([*subjects(1), *subjects(1, start=1, box=None)], engine=engine, store=store, **how)
+    describe(
+        [*subjects(1), *subjects(1, start=1, box=None)],
+        RequestBuilder(engine=engine, **request_options),
+        store,
+    )
     boxed = dict(zip(engine.subject_ids, ("red box" in asked for asked in engine.prompts), strict=True))
     assert boxed == {"s0": True, "s1": False}
     assert {item.subject_id: item.prompt_id for item in store} == {"s0": "paper", "s1": "paper_no_box"}
 
 
 def test_one_photo_with_two_people_is_two_questions(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     path = subjects(1)[0].images[0].path
     other = Box(left=10, top=4, right=28, bottom=22)
-    people = [Subject.still("a", path, BOX), Subject.still("b", path, other)]
-    describe(people, engine=FakeEngine(), store=store, **how)
+    people = [Subject.still("a", path, MARKED_BOX), Subject.still("b", path, other)]
+    describe(people, RequestBuilder(engine=FakeEngine(), **request_options), store)
     assert len({item.text for item in store}) == 2
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_the_same_question_twice_is_asked_once(
-    subjects: Make, store: Store, how: dict[str, Any], batch_size: int
+    subjects: Make, store: Store, request_options: dict[str, Any], batch_size: int
 ) -> None:
     engine, [first] = recording(), subjects(1)
     twin = Subject(id="twin", images=first.images, boxes=first.boxes)
-    options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": batch_size, "workers": 1}
-    summary = describe([first, twin, *subjects(3, start=1), twin], **options, **how)
+    people = [first, twin, *subjects(3, start=1), twin]
+    summary = describe(
+        people, RequestBuilder(engine=engine, **request_options), store, batch_size=batch_size, workers=1
+    )
     assert summary.done + summary.skipped == 6
-    assert summary.asked == len(engine.subject_ids) == 4
-    found = look_up([first, twin], engine=engine, store=store, **how)
+    assert summary.num_requests == len(engine.subject_ids) == 4
+    found = lookup_descriptions([first, twin], RequestBuilder(engine=engine, **request_options), store)
     assert found.descriptions["twin"].subject_id == "twin"
     assert found.texts["twin"] == found.texts["s0"]
 
@@ -104,27 +122,32 @@ def test_the_same_question_twice_is_asked_once(
 
 
 def test_a_failure_is_kept_and_left_alone_until_asked_for(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(6)
-    summary = describe(people, engine=recording(refuse=("s2",), poison=("s4",)), store=store, **how)
+    summary = describe(
+        people, RequestBuilder(engine=recording(refuse=("s2",), poison=("s4",)), **request_options), store
+    )
     assert (summary.done, summary.failed) == (4, 2)
     assert sorted(item.subject_id for item in store.failures()) == ["s2", "s4"]
     mended = recording()
-    summary = describe(people, engine=mended, store=store, **how)
+    summary = describe(people, RequestBuilder(engine=mended, **request_options), store)
     assert (summary.done, summary.skipped, summary.failed) == (0, 4, 2)
     assert mended.subject_ids == []
-    summary = describe(people, engine=mended, store=store, retry_failed=True, **how)
+    summary = describe(people, RequestBuilder(engine=mended, **request_options), store, retry_failed=True)
     assert (summary.done, summary.skipped, summary.failed) == (2, 4, 0)
     assert mended.subject_ids == ["s2", "s4"]
     assert store.failures() == []
 
 
 def test_a_failure_that_may_pass_says_how_often_it_was_tried(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     describe(
-        subjects(2), engine=recording(refuse=("s1",), retryable=True), store=store, max_attempts=4, **how
+        subjects(2),
+        RequestBuilder(engine=recording(refuse=("s1",), retryable=True), **request_options),
+        store,
+        max_attempts=4,
     )
     [failure] = store.failures()
     assert failure.retryable
@@ -133,19 +156,19 @@ def test_a_failure_that_may_pass_says_how_often_it_was_tried(
 
 
 def test_broken_pictures_and_boxes_are_failures_with_reasons(
-    subjects: Make, store: Store, how: dict[str, Any], tmp_path: Path
+    subjects: Make, store: Store, request_options: dict[str, Any], tmp_path: Path
 ) -> None:
     engine, fine = recording(), subjects(2)
     (tmp_path / "torn.png").write_bytes(fine[0].images[0].path.read_bytes()[:40])
     outside = Box(left=500, top=500, right=600, bottom=600)
-    clip = Subject(id="clip", images=(ImageRef(path=fine[0].images[0].path, frame=3),), boxes=(BOX,))
+    clip = Subject(id="clip", images=(ImageRef(path=fine[0].images[0].path, frame=3),), boxes=(MARKED_BOX,))
     broken = [
         Subject.still("gone", tmp_path / "gone.png"),
-        Subject.still("torn", tmp_path / "torn.png", BOX),
+        Subject.still("torn", tmp_path / "torn.png", MARKED_BOX),
         Subject.still("outside", fine[0].images[0].path, outside),
         clip,
     ]
-    summary = describe([fine[0], *broken, fine[1]], engine=engine, store=store, **how)
+    summary = describe([fine[0], *broken, fine[1]], RequestBuilder(engine=engine, **request_options), store)
     assert (summary.done, summary.failed) == (2, 4)
     assert engine.subject_ids == ["s0", "s1"]
     reasons = {item.subject_id: item.error for item in store.failures()}
@@ -155,48 +178,57 @@ def test_broken_pictures_and_boxes_are_failures_with_reasons(
 
 
 def test_a_picture_that_turns_up_is_described_without_being_told(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     [person] = subjects(1)
     data = person.images[0].path.read_bytes()
     person.images[0].path.unlink()
-    assert describe([person], engine=FakeEngine(), store=store, **how).failed == 1
-    assert look_up([person], engine=FakeEngine(), store=store, **how).failures[0].subject_id == "s0"
+    assert describe([person], RequestBuilder(engine=FakeEngine(), **request_options), store).failed == 1
+    assert (
+        lookup_descriptions([person], RequestBuilder(engine=FakeEngine(), **request_options), store)
+        .failures[0]
+        .subject_id
+        == "s0"
+    )
     person.images[0].path.write_bytes(data)
-    assert describe([person], engine=FakeEngine(), store=store, **how).done == 1
+    assert describe([person], RequestBuilder(engine=FakeEngine(), **request_options), store).done == 1
     assert store.failures() == []
 
 
 def test_an_engine_that_fails_on_everything_stops_the_run_and_blames_no_subject(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(60)
     broken = recording(poison=tuple(person.id for person in people[20:]))
     with pytest.raises(EngineError, match="in a row") as caught:
-        describe(people, engine=broken, store=store, batch_size=4, **how)
+        describe(people, RequestBuilder(engine=broken, **request_options), store, batch_size=4)
     assert caught.value.hint
     assert len(store) == 20
     assert store.failures() == []
-    assert describe(people, engine=recording(), store=store, **how).done == 40
+    assert describe(people, RequestBuilder(engine=recording(), **request_options), store).done == 40
 
 
 def test_a_few_poison_items_in_a_row_are_their_own_fault(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(24)
     engine = recording(poison=tuple(person.id for person in people[4:19]))
-    summary = describe(people, engine=engine, store=store, batch_size=4, **how)
+    summary = describe(people, RequestBuilder(engine=engine, **request_options), store, batch_size=4)
     assert (summary.done, summary.failed) == (9, 15)
 
 
-def test_poison_at_the_end_is_kept_as_well(subjects: Make, store: Store, how: dict[str, Any]) -> None:
-    summary = describe(subjects(5), engine=recording(poison=("s3", "s4")), store=store, **how)
+def test_poison_at_the_end_is_kept_as_well(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
+    summary = describe(
+        subjects(5), RequestBuilder(engine=recording(poison=("s3", "s4")), **request_options), store
+    )
     assert (summary.done, summary.failed) == (3, 2)
     assert len(store.failures()) == 2
 
 
 def test_what_was_answered_before_an_interruption_is_kept(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(12)
 
@@ -205,7 +237,13 @@ def test_what_was_answered_before_an_interruption_is_kept(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        describe(people, engine=FakeEngine(), store=store, batch_size=4, on_progress=stop, **how)
+        describe(
+            people,
+            RequestBuilder(engine=FakeEngine(), **request_options),
+            store,
+            batch_size=4,
+            on_progress=stop,
+        )
     assert len(store) == 4
 
 
@@ -214,7 +252,7 @@ def test_what_was_answered_before_an_interruption_is_kept(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_subjects_are_taken_as_they_are_needed(
-    subjects: Make, store: Store, how: dict[str, Any], workers: int
+    subjects: Make, store: Store, request_options: dict[str, Any], workers: int
 ) -> None:
     people, taken, ahead = subjects(300), 0, []
 
@@ -225,26 +263,26 @@ def test_subjects_are_taken_as_they_are_needed(
             yield person
 
     def listen(progress: Progress) -> None:
-        ahead.append(taken - progress.seen)
+        ahead.append(taken - progress.num_processed)
 
-    options: dict[str, Any] = {"engine": FakeEngine(), "store": store, "batch_size": 4, "workers": workers}
-    describe(stream(), on_progress=listen, **options, **how)
+    request_builder = RequestBuilder(engine=FakeEngine(), **request_options)
+    describe(stream(), request_builder, store, batch_size=4, workers=workers, on_progress=listen)
     # A chunk that is looked up, as many being read, and two batches being prepared.
     assert max(ahead) <= 2 * 64 + 3 * 4
 
 
-def test_progress_counts_up_to_the_end(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+def test_progress_counts_up_to_the_end(subjects: Make, store: Store, request_options: dict[str, Any]) -> None:
     told: list[Progress] = []
     people = subjects(10)
-    describe(people[:3], engine=FakeEngine(), store=store, **how)
+    describe(people[:3], RequestBuilder(engine=FakeEngine(), **request_options), store)
     engine = recording(refuse=("s5",))
-    options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": 2, "total": 10}
-    describe(people, on_progress=told.append, **options, **how)
-    seen = [progress.seen for progress in told]
+    request_builder = RequestBuilder(engine=engine, **request_options)
+    describe(people, request_builder, store, batch_size=2, total=10, on_progress=told.append)
+    seen = [progress.num_processed for progress in told]
     assert seen == sorted(seen)
     assert (told[-1].done, told[-1].skipped, told[-1].failed, told[-1].total) == (6, 3, 1, 10)
 
 
-def test_no_subjects_are_no_work(store: Store, how: dict[str, Any]) -> None:
-    summary = describe([], engine=FakeEngine(), store=store, **how)
+def test_no_subjects_are_no_work(store: Store, request_options: dict[str, Any]) -> None:
+    summary = describe([], RequestBuilder(engine=FakeEngine(), **request_options), store)
     assert (summary.done, summary.skipped, summary.failed) == (0, 0, 0)

@@ -10,7 +10,8 @@ from tests.hostile_pictures import BROKEN, ODD
 
 from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
@@ -38,11 +39,10 @@ def test_the_run_goes_on_and_nothing_is_lost(tmp_path: Path, box: Box | None) ->
     with Store(tmp_path / "store.sqlite") as store:
         summary = describe(
             subjects,
-            engine=FakeEngine(),
-            prompt=prompt("paper"),
-            label_set=EMOTIC,
-            marking=Marking(),
-            store=store,
+            RequestBuilder(
+                engine=FakeEngine(), prompt=get_prompt("paper"), label_set=EMOTIC, marking=Marking()
+            ),
+            store,
             batch_size=7,
         )
         failed = {failure.subject_id: failure.error for failure in store.failures()}

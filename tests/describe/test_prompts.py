@@ -7,8 +7,9 @@ import pytest
 
 from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
-from mien.describe.prompts import PROMPTS, Prompt, asked, listing, prompt, suited
-from mien.describe.store.lookup import look_up
+from mien.describe.prompts import PROMPTS, Prompt, get_prompt, list_prompts, resolve_prompt, select_prompt
+from mien.describe.requests import RequestBuilder
+from mien.describe.store.lookup import lookup_descriptions
 from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError, UnknownNameError
 from mien.labels import BOLD, CAERS, EMOTIC
@@ -40,7 +41,7 @@ def test_a_changed_wording_has_a_new_id() -> None:
 
 
 def test_the_papers_prompt_is_word_for_word() -> None:
-    assert prompt("paper").render(CAERS) == (
+    assert get_prompt("paper").render(CAERS) == (
         "Given the following list of emotions: Anger, Disgust, Fear, Happy, Neutral, Sad, Surprise explain "
         "in detail which emotions are more suitable for describing how the person in the red box feels based "
         "on the image context"
@@ -48,24 +49,24 @@ def test_the_papers_prompt_is_word_for_word() -> None:
 
 
 def test_without_a_box_only_the_person_is_named_otherwise() -> None:
-    with_box, without = prompt("paper").template, prompt("paper_no_box").template
+    with_box, without = get_prompt("paper").template, get_prompt("paper_no_box").template
     assert with_box.replace("the person in the red box", "the main person") == without
 
 
 def test_labels_keep_the_order_of_their_set() -> None:
-    assert prompt("paper").render(EMOTIC) != prompt("paper").render(BOLD)
-    assert ", ".join(BOLD.labels) in prompt("paper").render(BOLD)
+    assert get_prompt("paper").render(EMOTIC) != get_prompt("paper").render(BOLD)
+    assert ", ".join(BOLD.labels) in get_prompt("paper").render(BOLD)
 
 
 def test_the_caption_names_no_emotion() -> None:
-    asked = prompt("caption").render(EMOTIC).lower()
+    asked = get_prompt("caption").render(EMOTIC).lower()
     assert not any(label.lower() in asked for label in EMOTIC.labels)
     assert "emotion" not in asked
 
 
 def test_an_unknown_prompt_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as caught:
-        prompt("papper")
+        get_prompt("papper")
     assert "'paper'" in caught.value.hint
 
 
@@ -80,33 +81,33 @@ def test_a_prompt_needs_a_box_where_it_speaks_of_one_and_has_a_counterpart_that_
     for one in PROMPTS.values():
         assert one.needs_box == ("red box" in one.template)
         if one.needs_box:
-            assert one.no_box is prompt(f"{one.id}_no_box")
+            assert one.no_box is get_prompt(f"{one.id}_no_box")
             assert one.no_box.template == one.template.replace("the person in the red box", "the main person")
-            assert one.no_box.answer == one.answer
+            assert one.no_box.reply_format == one.reply_format
 
 
 @pytest.mark.parametrize("name", ["label_blind", "label_blind_no_box", "caption"])
 def test_some_prompts_give_no_list_of_emotions(name: str) -> None:
-    rendered = prompt(name).render(EMOTIC)
-    assert rendered == prompt(name).render(CAERS) == prompt(name).template
+    rendered = get_prompt(name).render(EMOTIC)
+    assert rendered == get_prompt(name).render(CAERS) == get_prompt(name).template
     assert not any(label.lower() in rendered.lower() for label in EMOTIC.labels)
 
 
 def test_the_others_give_the_whole_list() -> None:
     others = PROMPTS.keys() - {"label_blind", "label_blind_no_box", "caption"}
-    assert all(", ".join(EMOTIC.labels) in prompt(name).render(EMOTIC) for name in others)
+    assert all(", ".join(EMOTIC.labels) in get_prompt(name).render(EMOTIC) for name in others)
 
 
 def test_what_is_listed_is_what_there_is() -> None:
-    rows = listing()
+    rows = list_prompts()
     assert [row["id"] for row in rows] == list(PROMPTS)
     assert rows[0] == {
         "id": "paper",
         "digest": DIGESTS["paper"],
         "needs_box": True,
         "no_box": "paper_no_box",
-        "answer": "words",
-        "template": prompt("paper").template,
+        "answer": "text",
+        "template": get_prompt("paper").template,
     }
     assert {row["id"] for row in rows if row["answer"] == "scores"} == {"structured", "structured_no_box"}
 
@@ -115,7 +116,7 @@ def test_a_prompt_without_counterpart_or_text_is_refused() -> None:
     with pytest.raises(DataError, match="counterpart"):
         Prompt(id="a", template="Who is in the box?", needs_box=True)
     with pytest.raises(DataError, match="counterpart"):
-        Prompt(id="a", template="Who is in the box?", needs_box=True, no_box=prompt("paper"))
+        Prompt(id="a", template="Who is in the box?", needs_box=True, no_box=get_prompt("paper"))
     with pytest.raises(DataError, match="no text"):
         Prompt(id="a", template=" ")
 
@@ -131,11 +132,11 @@ def test_a_prompt_without_counterpart_or_text_is_refused() -> None:
     ],
 )
 def test_a_red_box_is_spoken_of_only_where_one_is_drawn(box: Box | None, style: str, expected: str) -> None:
-    assert suited(prompt("paper"), [box], Marking(style=style)).id == expected  # type: ignore[arg-type]
+    assert select_prompt(get_prompt("paper"), [box], Marking(style=style)).id == expected  # type: ignore[arg-type]
 
 
 def test_a_prompt_that_needs_no_box_stays() -> None:
-    assert suited(prompt("caption"), [None], Marking()).id == "caption"
+    assert select_prompt(get_prompt("caption"), [None], Marking()).id == "caption"
 
 
 # --- A recipe's own wording ---
@@ -146,58 +147,58 @@ def own(text: str | None, other: str | None = None, name: str = "own:mine") -> D
 
 
 def test_a_recipe_names_a_shipped_prompt_or_brings_its_own() -> None:
-    assert asked(DescribeOptions()) is prompt("paper")
-    mine = asked(own("Which of <class_names> is it?"))
+    assert resolve_prompt(DescribeOptions()) is get_prompt("paper")
+    mine = resolve_prompt(own("Which of <class_names> is it?"))
     assert (mine.id, mine.needs_box, mine.no_box) == ("own:mine", False, None)
     assert "Anger, Disgust" in mine.render(CAERS)
     assert mine.digest() == Prompt(id="own:mine", template="Which of <class_names> is it?").digest()
-    assert mine.digest() != asked(own("Which one of <class_names> is it?")).digest()
+    assert mine.digest() != resolve_prompt(own("Which one of <class_names> is it?")).digest()
 
 
 def test_a_wording_that_speaks_of_the_red_box_gets_a_counterpart() -> None:
-    mine = asked(own("Is the person in the red box glad?"))
+    mine = resolve_prompt(own("Is the person in the red box glad?"))
     assert mine.needs_box
-    assert suited(mine, [BOX], Marking()) is mine
-    other = suited(mine, [None], Marking())
+    assert select_prompt(mine, [BOX], Marking()) is mine
+    other = select_prompt(mine, [None], Marking())
     assert (other.id, other.template) == ("own:mine_no_box", "Is the main person glad?")
 
 
 def test_a_wording_for_pictures_without_a_box_may_be_given() -> None:
-    mine = asked(own("Who is marked?", "Who is it?"))
+    mine = resolve_prompt(own("Who is marked?", "Who is it?"))
     assert mine.needs_box
-    assert suited(mine, [None], Marking()).template == "Who is it?"
+    assert select_prompt(mine, [None], Marking()).template == "Who is it?"
     # A box that is no mark.
-    assert not asked(own("What is in the lunch box?")).needs_box
+    assert not resolve_prompt(own("What is in the lunch box?")).needs_box
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (own("Look into the red box."), "no wording for pictures that show none"),
-        (own("Look into the red box.", "Look at the bounding box."), "no wording for pictures"),
-        (own("Look into the red box.", " "), "no wording for pictures"),
-        (own(None), "has no wording"),
-        (own("  "), "has no wording"),
-        (own(None, "Who is it?"), "has no wording"),
+        (own("Look into the red box."), "has no text for images that show none"),
+        (own("Look into the red box.", "Look at the bounding box."), "no text for images"),
+        (own("Look into the red box.", " "), "no text for images"),
+        (own(None), "has no text"),
+        (own("  "), "has no text"),
+        (own(None, "Who is it?"), "has no text"),
         (own("Who?", name="own:"), "has no name"),
-        (own("Who?", name="paper"), "which has its own"),
-        (own(None, "Who?", name="paper"), "which has its own"),
+        (own("Who?", name="paper"), "has its own text"),
+        (own(None, "Who?", name="paper"), "has its own text"),
     ],
 )
 def test_half_a_prompt_is_refused(options: DescribeOptions, match: str) -> None:
     with pytest.raises(ConfigError, match=match) as caught:
-        asked(options)
+        resolve_prompt(options)
     assert "prompt_text" in caught.value.hint
 
 
 def test_another_wording_is_another_answer(
-    subjects: Callable[..., list[Subject]], store: Store, how: dict[str, Any]
+    subjects: Callable[..., list[Subject]], store: Store, request_options: dict[str, Any]
 ) -> None:
     one = [*subjects(1)]
     engine = FakeEngine()
-    first = how | {"prompt": asked(own("Who is it?"))}
-    second = how | {"prompt": asked(own("Who is she?"))}
-    assert describe(one, engine=engine, store=store, **first).done == 1
-    assert look_up(one, engine=engine, store=store, **second).missing == ("s0",)
-    assert describe(one, engine=engine, store=store, **second).done == 1
+    first = RequestBuilder(engine=engine, **request_options | {"prompt": resolve_prompt(own("Who is it?"))})
+    second = RequestBuilder(engine=engine, **request_options | {"prompt": resolve_prompt(own("Who is she?"))})
+    assert describe(one, first, store).done == 1
+    assert lookup_descriptions(one, second, store).missing == ("s0",)
+    assert describe(one, second, store).done == 1
     assert {item.prompt_id for item in store} == {"own:mine"}

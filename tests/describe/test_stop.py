@@ -8,6 +8,7 @@ from tests.factories.engines import RecordingEngine
 
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.types import Subject
 
@@ -20,20 +21,21 @@ def recording(**options: Any) -> RecordingEngine:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_told_to_stop_it_writes_the_batch_and_begins_no_other(
-    subjects: Make, store: Store, how: dict[str, Any], workers: int
+    subjects: Make, store: Store, request_options: dict[str, Any], workers: int
 ) -> None:
     engine = recording()
-    options: dict[str, Any] = {"engine": engine, "store": store, "batch_size": 3, "workers": workers}
-    summary = describe(subjects(20), stop=lambda: len(engine.calls) >= 2, **options, **how)
+    request_builder = RequestBuilder(engine=engine, **request_options)
+    options: dict[str, Any] = {"batch_size": 3, "workers": workers}
+    summary = describe(subjects(20), request_builder, store, stop=lambda: len(engine.calls) >= 2, **options)
     assert engine.subject_ids == [f"s{number}" for number in range(6)]
     assert summary.done == len(store) == 6
-    again = describe(subjects(20), **options, **how)
+    again = describe(subjects(20), request_builder, store, **options)
     assert (again.done, again.skipped) == (14, 6)
     assert len(engine.subject_ids) == len(set(engine.subject_ids)) == 20
 
 
 def test_told_to_stop_before_the_start_it_does_nothing(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine, taken = recording(), 0
 
@@ -43,26 +45,36 @@ def test_told_to_stop_before_the_start_it_does_nothing(
             taken += 1
             yield person
 
-    summary = describe(stream(), engine=engine, store=store, stop=lambda: True, **how)
+    summary = describe(stream(), RequestBuilder(engine=engine, **request_options), store, stop=lambda: True)
     assert (summary.done, engine.calls) == (0, [])
     assert taken <= 1
 
 
 def test_calls_that_run_side_by_side_are_waited_for(
-    subjects: Make, store: Store, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    subjects: Make, store: Store, request_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = recording(delay=0.01)
     monkeypatch.setattr(RecordingEngine, "calls_at_once", 3)
     describe(
-        subjects(30), engine=engine, store=store, batch_size=2, stop=lambda: len(engine.calls) >= 2, **how
+        subjects(30),
+        RequestBuilder(engine=engine, **request_options),
+        store,
+        batch_size=2,
+        stop=lambda: len(engine.calls) >= 2,
     )
     assert 4 <= len(engine.subject_ids) < 30
     assert {row.subject_id for row in store} == set(engine.subject_ids)
 
 
 def test_failures_that_may_be_the_engines_are_not_kept_when_it_is_stopped(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine = recording(poison=("s0", "s1", "s2", "s3"))
-    describe(subjects(8), engine=engine, store=store, batch_size=4, stop=lambda: bool(engine.calls), **how)
+    describe(
+        subjects(8),
+        RequestBuilder(engine=engine, **request_options),
+        store,
+        batch_size=4,
+        stop=lambda: bool(engine.calls),
+    )
     assert store.failures() == []

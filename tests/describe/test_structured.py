@@ -12,9 +12,10 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.generate import describe
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
-from mien.describe.structured_output import checked, read_scores
+from mien.describe.structured_output import check_reply, parse_scores
 from mien.errors import DataError, EngineError
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.recipe import DescribeOptions, RunOptions
@@ -37,7 +38,7 @@ PLAIN = '{"Glad": 0.25, "Doubt/Confusion": 1}'
     ],
 )
 def test_what_changes_no_score_is_forgiven(text: str) -> None:
-    found = read_scores(text, TWO)
+    found = parse_scores(text, TWO)
     assert found == SCORES
     assert list(found) == ["Glad", "Doubt/Confusion"]
 
@@ -45,60 +46,60 @@ def test_what_changes_no_score_is_forgiven(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("The person seems glad.", "holds no whole JSON object"),
-        ("", "holds no whole JSON object"),
-        ("} what {", "holds no whole JSON object"),
-        ('{"Glad": 0.25, "Doubt/Confusion": ', "holds no whole JSON object"),
+        ("The person seems glad.", "has no complete JSON object"),
+        ("", "has no complete JSON object"),
+        ("} what {", "has no complete JSON object"),
+        ('{"Glad": 0.25, "Doubt/Confusion": ', "has no complete JSON object"),
         ('{"Glad": 0.25 "Doubt/Confusion": 1}', "is not JSON"),
         (f"{PLAIN} or rather {PLAIN}", "is not JSON"),
         ("{" * 100_000 + "}", "is not JSON"),
         ('{"Glad": ' + "[" * 100_000 + "]" * 100_000 + "}", "is not JSON"),
         ('{"Glad": 0.25}', "has no score for 'Doubt/Confusion'"),
         ("{}", "has no score for 'Glad', 'Doubt/Confusion'"),
-        ('{"Glad": 0.25, "Doubt": 1}', "and scores 'Doubt', which was not asked for"),
+        ('{"Glad": 0.25, "Doubt": 1}', "and scores 'Doubt', which the label set does not have"),
         ('{"Glad": 0.25, "Doubt/Confusion": 1.01}', "with 1.01, which is not from 0 to 1"),
         ('{"Glad": -0.1, "Doubt/Confusion": 1}', "with -0.1, which is not from 0 to 1"),
         ('{"Glad": NaN, "Doubt/Confusion": 1}', "with nan, which is not from 0 to 1"),
         ('{"Glad": 1e999, "Doubt/Confusion": 1}', "with inf, which is not from 0 to 1"),
-        ('{"Glad": "0.25", "Doubt/Confusion": 1}', "with '0.25', which is no number"),
-        ('{"Glad": true, "Doubt/Confusion": 1}', "with True, which is no number"),
-        ('{"Glad": null, "Doubt/Confusion": 1}', "with None, which is no number"),
-        ('{"Glad": {"score": 1}, "Doubt/Confusion": 1}', "with a list or an object, which is no number"),
+        ('{"Glad": "0.25", "Doubt/Confusion": 1}', "with '0.25', which is not a number"),
+        ('{"Glad": true, "Doubt/Confusion": 1}', "with True, which is not a number"),
+        ('{"Glad": null, "Doubt/Confusion": 1}', "with None, which is not a number"),
+        ('{"Glad": {"score": 1}, "Doubt/Confusion": 1}', "with a list or an object, which is not a number"),
         ('{"Glad": 0.1, "glad": 0.2, "Doubt/Confusion": 1}', "scores 'Glad' twice"),
     ],
 )
 def test_what_leaves_a_score_open_is_refused(text: str, match: str) -> None:
     with pytest.raises(DataError, match=match) as caught:
-        read_scores(text, TWO)
+        parse_scores(text, TWO)
     assert "from 0 to 1" in caught.value.hint
     assert len(str(caught.value)) < 250
 
 
 def test_a_label_that_was_not_asked_for_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="mien.describe.structured_output"):
-        assert read_scores(PLAIN[:-1] + ', "Joy": 7}', TWO) == SCORES
+        assert parse_scores(PLAIN[:-1] + ', "Joy": 7}', TWO) == SCORES
     assert "'Joy'" in caplog.text
 
 
 def test_every_label_set_can_be_answered() -> None:
     for label_set in (CAERS, EMOTIC):
         scores = {label: index / len(label_set) for index, label in enumerate(label_set.labels)}
-        assert read_scores(json.dumps(scores), label_set) == scores
+        assert parse_scores(json.dumps(scores), label_set) == scores
 
 
-def test_only_answers_that_should_be_json_are_checked() -> None:
+def test_only_answers_that_should_be_json_are_check_reply() -> None:
     words, failed = Reply(text="She seems glad."), EngineError("no")
-    assert checked(words, prompt("paper"), TWO) is words
-    assert checked(failed, prompt("structured"), TWO) is failed
-    refused = checked(words, prompt("structured"), TWO)
+    assert check_reply(words, get_prompt("paper"), TWO) is words
+    assert check_reply(failed, get_prompt("structured"), TWO) is failed
+    refused = check_reply(words, get_prompt("structured"), TWO)
     assert isinstance(refused, EngineError)
     assert not refused.retryable
-    cut = checked(Reply(text=PLAIN[:-1], finish="length"), prompt("structured"), TWO)
+    cut = check_reply(Reply(text=PLAIN[:-1], finish="length"), get_prompt("structured"), TWO)
     assert isinstance(cut, EngineError)
-    assert "cut at the limit" in str(cut)
+    assert "cut off at the length limit" in str(cut)
     assert "max_new_tokens" in cut.hint
     good = Reply(text=f"```json\n{PLAIN}\n```")
-    assert checked(good, prompt("structured_no_box"), TWO) is good
+    assert check_reply(good, get_prompt("structured_no_box"), TWO) is good
 
 
 class Scripted(Engine):
@@ -126,15 +127,15 @@ class Scripted(Engine):
 
 
 def test_an_invalid_answer_is_a_failure_with_its_reason_and_a_valid_one_is_kept_as_it_came(
-    subjects: Callable[..., list[Subject]], store: Store, how: dict[str, Any]
+    subjects: Callable[..., list[Subject]], store: Store, request_options: dict[str, Any]
 ) -> None:
     answers = {"s0": f"```json\n{PLAIN}\n```", "s1": "I would rather not say."}
     engine = Scripted(answers)
-    how |= {"prompt": prompt("structured"), "label_set": TWO}
-    summary = describe(subjects(2), engine=engine, store=store, **how)
+    request_options |= {"prompt": get_prompt("structured"), "label_set": TWO}
+    summary = describe(subjects(2), RequestBuilder(engine=engine, **request_options), store)
     assert (summary.done, summary.failed) == (1, 1)
     assert [item.text for item in store] == [answers["s0"]]
     (failure,) = store.failures()
-    assert "holds no whole JSON object: 'I would rather not say.'" in failure.error
+    assert "has no complete JSON object: 'I would rather not say.'" in failure.error
     assert (failure.subject_id, failure.retryable, failure.attempts) == ("s1", False, 1)
     assert sorted(engine.asked) == ["s0", "s1"]  # asking again would bring the same

@@ -53,8 +53,8 @@ def request(red: int) -> Request:
     return Request(subject_id=f"s{red}", images=(Image.new("RGB", (4, 4), (red, 0, 0)),), prompt="How?")
 
 
-def engine(llava: Path, stand_in: StandIn, **how: Any) -> VllmEngine:
-    return VllmEngine(str(llava), start=lambda *_: stand_in, **how)
+def engine(llava: Path, stand_in: StandIn, **request_options: Any) -> VllmEngine:
+    return VllmEngine(str(llava), start=lambda *_: stand_in, **request_options)
 
 
 def test_replies_come_in_the_order_asked_with_bounded_requests_in_flight(llava: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mien.describe.engine import Reply, Request
 from mien.describe.open import open_engine
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
 from mien.errors import WeightsError
 from mien.labels import EMOTIC
 from mien.media.images import Marking, fit, mark
@@ -59,7 +59,7 @@ def test_the_embedded_model_describes_unseen_scenes() -> None:
     for scene in scenes:
         staging = draw_scene(scene)
         image = fit(mark(staging.image, staging.boxes[scene.subject], Marking()), engine.image_size or 144)
-        requests.append(Request(subject_id="x", images=(image,), prompt=prompt("paper").render(EMOTIC)))
+        requests.append(Request(subject_id="x", images=(image,), prompt=get_prompt("paper").render(EMOTIC)))
     right = dict.fromkeys(("place", "clothes", "expression", "pose"), 0)
     for scene, reply in zip(scenes, engine.describe(requests), strict=True):
         assert isinstance(reply, Reply)

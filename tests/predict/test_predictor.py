@@ -16,8 +16,9 @@ from mien.batches.builder import InputBuilder
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.open import open_engine
-from mien.describe.prompts import prompt
-from mien.describe.store.lookup import look_up
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
+from mien.describe.store.lookup import lookup_descriptions
 from mien.describe.store.store import Store
 from mien.errors import BoxError, EngineError, ImageError, MienError, RunError, WeightsError
 from mien.evaluate.scorer import score_split
@@ -59,14 +60,14 @@ def test_predicting_equals_evaluating(make_run: Make, tmp_path: Path) -> None:
     made = make_run()
     trained, options = load_trained(made.run), made.recipe.describe
     how: dict[str, Any] = {
-        "prompt": prompt("paper"),
+        "prompt": get_prompt("paper"),
         "label_set": CAERS,
         "marking": Marking(style=options.marking),
     }
     engine = open_engine(options, made.recipe.run)
     with Store(tmp_path / "store.sqlite") as store:
-        describe(_subjects(made), engine=engine, store=store, **how)
-        texts = look_up(_subjects(made), engine=engine, store=store, **how).descriptions
+        describe(_subjects(made), RequestBuilder(engine=engine, **how), store)
+        texts = lookup_descriptions(_subjects(made), RequestBuilder(engine=engine, **how), store).descriptions
     data = InputBuilder.from_recipe(made.recipe, made.cache).split(
         "test", made.samples["test"], CAERS, descriptions=texts
     )

@@ -1,13 +1,12 @@
 """Which rows a step sees: seeded, balanced where asked, without words where asked."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from mien.batches.batch import SplitData
-from mien.batches.loader import made_ahead
 from mien.recipe import TrainOptions
 from mien.train.sampling import dropped_descriptions, epoch_batches, sampling_probabilities
 
@@ -82,39 +81,3 @@ def test_wordless_rows_have_no_real_token_and_change_no_other(make: MakeSplit) -
     assert none.text_mask is not None
     assert none.text_ids.shape == (6, 1)
     assert not none.text_mask.any()
-
-
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_things_made_ahead_come_in_order(workers: int) -> None:
-    assert list(made_ahead(lambda item: item * item, range(20), workers=workers)) == [
-        n * n for n in range(20)
-    ]
-    assert list(made_ahead(lambda item: item, [], workers=workers)) == []
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_what_goes_wrong_ahead_goes_wrong_in_its_place(workers: int) -> None:
-    def fail_at_two(item: int) -> int:
-        if item == 2:
-            raise ValueError("two")
-        return item
-
-    made = made_ahead(fail_at_two, range(5), workers=workers)
-    assert [next(made), next(made)] == [0, 1]
-    with pytest.raises(ValueError, match="two"):
-        next(made)
-
-
-def test_no_more_is_made_than_workers_ahead() -> None:
-    taken: list[int] = []
-
-    def items() -> Iterator[int]:
-        for item in range(10):
-            taken.append(item)
-            yield item
-
-    made = made_ahead(lambda item: item, items(), workers=2)
-    next(made)
-    assert len(taken) == 3
-    made.close()  # type: ignore[attr-defined]
-    assert len(taken) == 3

@@ -20,8 +20,8 @@ from mien.ablation.study import ablate
 from mien.describe.progress import Progress
 from mien.evaluate.results.build import Results
 from mien.types import Prediction
-from mien.workflow import steps as pipeline
-from mien.workflow.experiment import reopen
+from mien.workflow import steps
+from mien.workflow.experiment import load_experiment
 
 __all__ = ["SEEDS", "VARIANTS", "Demo", "run_demo"]
 
@@ -93,6 +93,6 @@ def run_demo(
     )
     found = ablate(grid, out, cache=cache, command="demo", note=note, on_describe=on_describe)
     run = found.out / FUSED / f"seed-{seeds[0]}"
-    (first, *_) = reopen(run, cache=cache).samples(SPLIT)
-    (prediction,) = pipeline.predict(run, [first.subject])
+    (first, *_) = load_experiment(run, cache=cache).samples(SPLIT)
+    (prediction,) = steps.predict(run, [first.subject])
     return Demo(results=found.results, report=found.report, prediction=prediction)

@@ -26,7 +26,7 @@ from mien.model.qformer import QFormer
 from mien.recipe import Recipe
 from mien.train.losses import build_loss
 from mien.train.selection import check_targets
-from mien.workflow import steps as pipeline
+from mien.workflow import steps
 from mien.workflow.experiment import Experiment
 
 __all__ = ["Opened", "Reused", "check", "describe_missing", "encode_missing", "open_whole"]
@@ -129,9 +129,9 @@ def _require_parts(experiment: Experiment) -> None:
             )
         find_folder(recipe.model.init, embedded_as="llava", patterns=("config.json",))
     if fusion.uses_text:
-        _ = experiment.asking, experiment.builder.tokenizer
+        _ = experiment.open_request_builder(), experiment.input_builder.tokenizer
     if fusion.uses_image:
-        _ = experiment.builder.vision
+        _ = experiment.input_builder.vision
 
 
 def _require_controls(one: Opened) -> None:
@@ -169,7 +169,7 @@ def describe_missing(
         seen.add(asked)
         note(f"describing: {one.job.variant.name}")
         with naming(one.job.variant):
-            done = pipeline.describe(one.experiment, splits=one.splits, on_progress=on_progress)
+            done = steps.describe(one.experiment, splits=one.splits, on_progress=on_progress)
             reused += Reused(done.skipped, wanted)
             if done.failed and one.recipe.train.missing_descriptions == "error":
                 raise ItemsFailedError(
@@ -192,7 +192,7 @@ def encode_missing(variants: Sequence[Opened], *, note: Callable[[str], None]) -
                 lacking, seen[looked] = _missing(one)
                 if lacking:
                     note(f"encoding the pictures: {one.job.variant.name}")
-                    pipeline.encode(one.experiment, splits=one.splits)
+                    steps.encode(one.experiment, splits=one.splits)
             reused += Reused(seen[looked] - lacking, seen[looked])
         else:
             reused += Reused(seen[looked], seen[looked])
@@ -203,6 +203,6 @@ def _missing(one: Opened) -> tuple[int, int]:
     lacking = wanted = 0
     for split in one.splits:
         subjects = [sample.subject for sample in one.experiment.samples(split)]
-        here, of = one.experiment.builder.missing_features(split, subjects)
+        here, of = one.experiment.input_builder.missing_features(split, subjects)
         lacking, wanted = lacking + here, wanted + of
     return lacking, wanted

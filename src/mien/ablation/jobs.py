@@ -21,7 +21,7 @@ from mien.model.checkpoint import MODEL_FILE
 from mien.recipe import Recipe
 from mien.runs import atomic_write_json
 from mien.types import Sample
-from mien.workflow import steps as pipeline
+from mien.workflow import steps
 from mien.workflow.experiment import Experiment, open_experiment
 
 __all__ = ["Job", "jobs_of", "naming", "train_and_score"]
@@ -113,8 +113,8 @@ def train_and_score(job: Job) -> Job:
     texts = text_control(job.variant.texts, experiment.dataset.label_set)
     scored = none_left if job.variant.scored_texts == "missing" else texts
     with naming(job.variant):
-        pipeline.train(experiment, texts=texts)
-        pipeline.score(experiment, job.split, texts=scored)
+        steps.train(experiment, texts=texts)
+        steps.score(experiment, job.split, texts=scored)
     job.finish()
     return job
 

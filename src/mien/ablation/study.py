@@ -26,7 +26,7 @@ from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import Recipe
 from mien.report.run.page import write_report
 from mien.runs import Run
-from mien.workflow.experiment import find_descriptions
+from mien.workflow.experiment import find_texts
 
 __all__ = ["Ablation", "ablate", "ablation_folder"]
 
@@ -200,5 +200,4 @@ def _keep_examples(job: Job, scores: SplitScores, out: Path) -> None:
     """What the page shows of the reference's first seed."""
     experiment = job.experiment()
     samples = experiment.samples(job.split)
-    texts = find_descriptions(experiment, samples).texts if experiment.store.exists() else {}
-    keep_split(out, scores, samples, texts)
+    keep_split(out, scores, samples, find_texts(experiment, samples))

@@ -42,7 +42,7 @@ def ablate(
 
     console = make_console(as_json)
     loaded = load_grid(grid, base=base, overrides=overrides or (), seeds=seeds or ())
-    console.note(experiments.notice(loaded.recipe(loaded.referred)))
+    console.note(experiments.embedded_model_warning(loaded.recipe(loaded.referred)))
     ablation = run_grid(
         loaded,
         out or ablation_folder(loaded),

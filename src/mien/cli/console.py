@@ -41,12 +41,12 @@ class Console:
     def show_describing(self, progress: Progress) -> None:
         """Shows the progress of a description run."""
         total = f"/{progress.total}" if progress.total is not None else ""
-        parts = [f"described {progress.seen}{total}", f"{progress.rate:.1f}/s"]
+        parts = [f"described {progress.num_processed}{total}", f"{progress.rate:.1f}/s"]
         if progress.skipped:
             parts.append(f"{progress.skipped} existed")
         if progress.failed:
             parts.append(f"{progress.failed} failed")
-        self._show_progress(", ".join(parts), is_last=progress.seen == progress.total)
+        self._show_progress(", ".join(parts), is_last=progress.num_processed == progress.total)
 
     def show_verifying(self, progress: VerifyProgress) -> None:
         """Shows the progress of a verification."""

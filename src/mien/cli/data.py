@@ -230,6 +230,6 @@ def _recipe_of(
 
 
 def _open(recipe: Recipe) -> Dataset:
-    from mien.workflow.experiment import open_data
+    from mien.workflow.experiment import open_recipe_dataset
 
-    return open_data(recipe, cache=cache_folder())
+    return open_recipe_dataset(recipe, cache=cache_folder())

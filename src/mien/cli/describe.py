@@ -100,7 +100,7 @@ def run(
         overrides = [*(overrides or ()), f"run.cluster={json.dumps(cluster)}"]
     experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
     part = None if shard is None else Shard.parse(shard)
-    console.note(experiments.notice(experiment.recipe))
+    console.note(experiments.embedded_model_warning(experiment.recipe))
     chosen: dict[str, Any] = {"splits": splits, "shard": part, "retry_failed": retry_failed}
     if dry_run:
         preflight = descriptions.preflight(experiment, **chosen)
@@ -116,7 +116,7 @@ def run(
         )
     console.end_progress()
     stopped = None if shutdown.signal is None else shutdown.signal.name
-    failures = descriptions.failures_of(experiment, splits, part) if summary.failed and not stopped else ()
+    failures = descriptions.failures(experiment, splits, part) if summary.failed and not stopped else ()
     table = _table(experiment, summary, part) | ({"stopped_by": stopped} if stopped else {})
     listed = [{"id": failure.subject_id, "error": failure.error} for failure in failures]
     console.print_result(table | {"failures": listed}, render_table(table))
@@ -127,7 +127,7 @@ def run(
 
 
 def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None) -> dict[str, Any]:
-    from mien.workflow.descriptions import store_of
+    from mien.workflow.descriptions import store_path
 
     return {
         "described": summary.done,
@@ -135,7 +135,7 @@ def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None)
         "failed": summary.failed,
         "seconds": round(summary.seconds, 2),
         "per_second": round(summary.rate, 2),
-        "store": str(store_of(experiment, part)),
+        "store": str(store_path(experiment, part)),
     }
 
 
@@ -145,7 +145,7 @@ def _next_step(experiment: Experiment, part: Shard | None, stopped: str | None) 
         return f"note: stopped by {stopped}; descriptions so far are kept. Run the same command to resume"
     if part is None:
         return None
-    stores = shlex.join(str(path) for path in part.siblings(experiment.store))
+    stores = shlex.join(str(path) for path in part.all_store_paths(experiment.store))
     return (
         f"note: when all {part.count} shards are done: mien describe merge {stores} --out {experiment.store}"
     )

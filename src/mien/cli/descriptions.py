@@ -47,7 +47,6 @@ def status(
 ) -> None:
     """Count described, failed and missing subjects."""
     from mien.cli.render.descriptions import render_status
-    from mien.describe.requests import Questioner
     from mien.workflow import descriptions
 
     experiment = _experiment(recipe, overrides, out)
@@ -56,7 +55,7 @@ def status(
     facts = {
         "store": str(path),
         "bytes": path.stat().st_size if path.exists() else 0,
-        "engine": Questioner(**experiment.asking).engine,
+        "engine": experiment.open_request_builder().engine_id,
         "prompt": experiment.recipe.describe.prompt,
         "to_describe": sum(stock.missing for stock in stocks.values()),
         "to_retry": sum(stock.num_failed for stock in stocks.values()),
@@ -101,7 +100,7 @@ def import_(
 ) -> None:
     """Import descriptions made elsewhere.
 
-    The recipe must have describe.engine = "foreign".
+    The recipe must have describe.engine = "imported".
     """
     from mien.workflow import descriptions
 
@@ -109,16 +108,17 @@ def import_(
     found = descriptions.import_file(experiment, file)
     table = {
         "imported": found.new,
-        "there_already": found.present,
-        "subjects_without": len(found.without),
-        "of_no_subject": len(found.unknown),
+        "there_already": found.existing,
+        "subjects_without": len(found.missing_ids),
+        "of_no_subject": len(found.unknown_ids),
         "store": str(experiment.store),
     }
-    ids = {"without": found.without[:_MAX_IDS], "unknown": found.unknown[:_MAX_IDS]}
+    ids = {"without": found.missing_ids[:_MAX_IDS], "unknown": found.unknown_ids[:_MAX_IDS]}
     make_console(as_json).print_result(table | ids, render_table(table))
-    if found.unknown:
+    if found.unknown_ids:
         raise ItemsFailedError(
-            f"{len(found.unknown)} ids of {file} belong to no subject; the first: {found.unknown[0]!r}",
+            f"{len(found.unknown_ids)} ids of {file} belong to no subject; the first: "
+            f"{found.unknown_ids[0]!r}",
             hint="list the ids of the dataset with: mien data export; all other descriptions were imported",
         )
 
@@ -136,7 +136,7 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Merge stores, such as those of shards."""
-    from mien.describe.store.merge import merge as merge_stores
+    from mien.describe.store.merge import merge_stores
 
     console = make_console(as_json)
     found = merge_stores(stores, target, prefer_first=prefer is Prefer.FIRST)
@@ -147,14 +147,14 @@ def merge(
         "store": str(target),
     }
     listed = [
-        {"key": one.key, "id": one.subject_id, "stores": [str(one.first), str(one.other)]}
+        {"key": one.key, "id": one.subject_id, "stores": [str(one.first), str(one.second)]}
         for one in found.conflicts
     ]
     console.print_result(
         table | {"written": found.written, "listed": listed}, render_table(table) if found.written else None
     )
     for one in found.conflicts:
-        console.note(f"differs: {one.subject_id} in {one.first} and {one.other} (key {one.key[:12]})")
+        console.note(f"differs: {one.subject_id} in {one.first} and {one.second} (key {one.key[:12]})")
     if not found.written:
         raise StoreError(
             f"{found.num_conflicts} descriptions differ between stores; nothing was written",
@@ -177,9 +177,9 @@ def models(as_json: AsJson = False) -> None:
 def prompts(as_json: AsJson = False) -> None:
     """List the prompts that a recipe can use."""
     from mien.cli.render.descriptions import render_prompts
-    from mien.describe.prompts import listing
+    from mien.describe.prompts import list_prompts
 
-    found = listing()
+    found = list_prompts()
     make_console(as_json).print_result({"prompts": found}, render_prompts(found))
 
 
@@ -224,11 +224,11 @@ def _audit(
             "give a recipe, or --answers with --label-set", hint="see mien describe audit --help"
         )
     if recipe is not None:
-        return descriptions.audit(_experiment(recipe, overrides, out), splits)
+        return descriptions.audit_descriptions(_experiment(recipe, overrides, out), splits)
     if labels is None:
         raise UsageError("--answers needs --label-set", hint="give one of emotic, caers, bold")
     assert answers is not None
-    return descriptions.audit_answers(answers, labels)
+    return descriptions.audit_file(answers, labels)
 
 
 def _experiment(recipe: Path, overrides: list[str] | None, out: Path | None) -> Experiment:

@@ -41,7 +41,7 @@ def compare(
     Prints paired differences from the first run. Seeds of one recipe form one row.
     """
     from mien.cli.render.results import render_comparison
-    from mien.workflow.compare import compare as compare_runs
+    from mien.workflow.steps import compare as compare_runs
 
     comparison = compare_runs(runs, split=split, metrics=metrics, published=published)
     make_console(as_json).print_result(comparison.to_json(), render_comparison(comparison))

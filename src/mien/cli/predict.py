@@ -35,7 +35,7 @@ def predict(
 
     console = make_console(as_json)
     subjects = _subjects_of(images, box)
-    console.note(experiments.notice(experiments.recorded_recipe(run), photographs=True))
+    console.note(experiments.embedded_model_warning(experiments.recorded_recipe(run), photographs=True))
     predictions = steps.predict(run, subjects)
     console.print_result(
         {"predictions": [prediction.to_json() for prediction in predictions]},

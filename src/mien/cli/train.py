@@ -30,9 +30,17 @@ def train(
 
     console = make_console(as_json)
     experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
-    console.note(experiments.notice(experiment.recipe))
+    console.note(experiments.embedded_model_warning(experiment.recipe))
     if dry_run:
         plan = steps.plan_training(experiment)
         console.print_result(plan.to_json(), render_plan(plan))
         return
-    console.print_table(steps.train(experiment, on_progress=console.show_training))
+    result = steps.train(experiment, on_progress=console.show_training)
+    console.print_table(
+        {
+            "run": str(experiment.out),
+            "best_epoch": result.best_epoch,
+            f"{experiment.recipe.train.select_on}_{result.metric}": result.best_score,
+            "steps": result.steps,
+        }
+    )

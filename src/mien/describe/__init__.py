@@ -1,6 +1,4 @@
-"""Room 2: a vision-language model writes what it sees of a subject, and every answer is kept.
+"""Stage 1: a vision-language model describes subjects, and a store keeps every description.
 
-Goes in: subjects (never their labels), a prompt, a label set, a marking, an engine, a store.
-Comes out: descriptions and failures in the store, under keys of everything that determined them.
-Knows nothing about: data sets, targets, or what the words are used for.
+Takes subjects, which have no labels, so that an answer cannot leak into a description.
 """

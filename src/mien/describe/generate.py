@@ -1,10 +1,7 @@
-"""Describes subjects: each once, in batches, with every answer on disk before the next batch is asked.
+"""Describes subjects: each once, in batches, with every description on disk before the next batch begins.
 
-Goes in: subjects one after another, an engine, a store. Comes out: rows in the store, and a summary.
-Knows nothing about: data sets, labels of subjects, what kind of engine it is.
-
-Nothing here grows with the number of subjects. Killed at any point and run again, it goes on with what
-is not in the store.
+Memory does not grow with the number of subjects. A run that is killed at any point and started again
+continues with the subjects that the store lacks.
 """
 
 from __future__ import annotations
@@ -15,40 +12,30 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from typing import Final
 
-from mien.describe.engine import Engine, Reply, Request
-from mien.describe.progress import DescribeSummary, Progress, Tally
-from mien.describe.prompts import Prompt
-from mien.describe.requests import Question, Questioner
+from mien.describe.engine import Engine, Request
+from mien.describe.progress import DescribeSummary, Progress, ProgressCounter
+from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
 from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, MienError
-from mien.labels import LabelSet
-from mien.media.images import Marking
-from mien.prefetch import ahead, groups, threads
-from mien.recipe.describe import ClipView
-from mien.recipe.features import FitMode
+from mien.prefetch import batched, prefetch, thread_pool
 from mien.types import Description, Failure, Subject
 
-__all__ = ["DescribeSummary", "Progress", "describe"]
+__all__ = ["describe"]
 
-# Subjects looked up in the store at once, at least.
-_CHUNK: Final = 64
-# So many items in a row that each took the engine down are no poison items: the engine is broken.
+# The fewest subjects that are looked up in the store at once.
+_MIN_LOOKUP: Final = 64
+# So many consecutive items that each made the engine fail are not bad items: the engine is broken.
 _BROKEN_AFTER: Final = 16
-# Fewer will do where it has not worked for any item of the run.
-_BROKEN_FROM_THE_START: Final = 4
+# Fewer are enough if the engine has not worked for any item of the run.
+_BROKEN_FROM_START: Final = 4
 
 
 def describe(
     subjects: Iterable[Subject],
-    *,
-    engine: Engine,
-    prompt: Prompt,
-    label_set: LabelSet,
-    marking: Marking,
+    request_builder: RequestBuilder,
     store: Store,
-    fit: FitMode = "letterbox",
-    clip: ClipView = "middle_frame",
+    *,
     batch_size: int = 8,
     workers: int = 0,
     max_attempts: int = 3,
@@ -57,185 +44,196 @@ def describe(
     on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> DescribeSummary:
-    """Describes every subject that is not in the store yet; writes after each batch.
+    """Describes every subject that the store lacks, and writes the descriptions after each batch.
 
-    What fails is kept as a Failure and left alone from then on, unless `retry_failed`. `workers` threads
-    prepare pictures ahead of the engine. Once `stop` says so, the batch that was asked is written and no
-    other is begun. Raises EngineError if the engine fails on everything.
+    A subject that fails is stored as a Failure and skipped by later runs.
+
+    Args:
+        subjects: Read once, a bounded number ahead of the engine.
+        request_builder: Determines what is asked, and holds the engine.
+        store: Open for writing.
+        batch_size: Requests per call of the engine.
+        workers: Threads that prepare images ahead of the engine; 0 prepares them in this thread.
+        max_attempts: How often an item is tried if its error is retryable.
+        retry_failed: Whether subjects that failed in an earlier run are tried again.
+        total: The number of subjects if it is known, for `on_progress`.
+        on_progress: Called after each batch.
+        stop: Once it returns true, batches in flight are finished and written, and no other is begun.
+
+    Raises:
+        EngineError: The engine fails for every subject. Nothing is stored as failed because of it.
     """
-    questioner = Questioner(
-        engine=engine, prompt=prompt, label_set=label_set, marking=marking, fit=fit, clip=clip
-    )
-    tally = Tally(total, on_progress)
-    job = _Job(questioner, engine, store, tally, max_attempts=max_attempts, retry_failed=retry_failed)
-    # Calls run side by side where the engine likes that; this thread alone writes.
-    calls = engine.calls_at_once
-    with threads(workers) as pool, threads(calls if calls > 1 else 0) as callers:
-        wanted = takewhile(lambda _: not stop(), subjects)
-        questions = job.open_questions(wanted, chunk=max(_CHUNK, 4 * batch_size), pool=pool)
-        ready = ahead(pool, job.prepare, questions, window=2 * batch_size)
+    engine = request_builder.engine
+    progress = ProgressCounter(total, on_progress)
+    run = _DescribeRun(request_builder, store, progress, max_attempts=max_attempts, retry_failed=retry_failed)
+    # Some engines take several calls at once. Only this thread writes.
+    num_calls = engine.calls_at_once
+    with (
+        thread_pool(workers) as pool,
+        thread_pool(num_calls if num_calls > 1 else 0) as callers,
+    ):
+        remaining = takewhile(lambda _: not stop(), subjects)
+        requests = run.open_requests(remaining, chunk=max(_MIN_LOOKUP, 4 * batch_size), pool=pool)
+        prepared = prefetch(run.prepare, requests, pool=pool, window=2 * batch_size)
         if engine.image_size is None:
-            ready = _alike(ready, 2 * batch_size)
-        # Told to stop, no batch is begun, and what was asked is waited for: it may have cost money.
-        batches = takewhile(lambda _: not stop(), groups(ready, batch_size))
-        for batch, outcomes in ahead(callers, job.ask, batches, window=calls):
-            job.answer(batch, outcomes)
+            prepared = _sort_by_size(prepared, 2 * batch_size)
+        # After a stop no batch is begun, but calls in flight are awaited: they may have cost money.
+        batches = takewhile(lambda _: not stop(), batched(prepared, batch_size))
+        for batch, outcomes in prefetch(run.call_engine, batches, pool=callers, window=num_calls):
+            run.write_outcomes(batch, outcomes)
     if not stop():
-        job.finish()
-    return tally.summary()
+        run.finish()
+    return progress.summary()
 
 
-def _alike(ready: Iterable[_Ready], window: int) -> Iterator[_Ready]:
-    """Those of like size side by side, within a window: a batch is padded to its longest.
+# A request with its prepared form, or with the reason why it has none.
+_Prepared = tuple[DescriptionRequest, Request | DataError]
 
-    A model that sees pictures of any shape makes more tokens of larger ones.
+
+def _sort_by_size(prepared: Iterable[_Prepared], window: int) -> Iterator[_Prepared]:
+    """Brings requests of similar size together within a window, because a batch is padded to its longest.
+
+    A model that takes images of any shape makes more tokens of larger ones.
     """
-    for group in groups(ready, window):
+    for group in batched(prepared, window):
         yield from sorted(group, key=_size)
 
 
-def _size(item: _Ready) -> tuple[int, int]:
+def _size(item: _Prepared) -> tuple[int, int]:
     request = item[1]
     if isinstance(request, DataError):
         return (0, 0)
     return sum(image.width * image.height for image in request.images), len(request.prompt)
 
 
-# A question with its request, or with the reason why there is none.
-_Ready = tuple[Question, Request | DataError]
-
-
-class _Job:
+class _DescribeRun:
     """One call of `describe`."""
 
     def __init__(
         self,
-        questioner: Questioner,
-        engine: Engine,
+        request_builder: RequestBuilder,
         store: Store,
-        tally: Tally,
+        progress: ProgressCounter,
         *,
         max_attempts: int,
         retry_failed: bool,
     ) -> None:
-        self._questioner = questioner
-        self._engine = engine
+        self._request_builder = request_builder
+        self._engine = request_builder.engine
         self._store = store
-        self._tally = tally
+        self._progress = progress
         self._max_attempts = max_attempts
         self._retry_failed = retry_failed
-        # Keys that are asked for and not yet written, and how many subjects wait for each.
-        self._waiting: Counter[str] = Counter()
-        # Failures held back until it is clear that they are the items' own and not a broken engine's.
+        # Keys that are requested and not yet written, with the number of subjects that wait for each.
+        self._pending: Counter[str] = Counter()
+        # Failures held back until it is clear that the items cause them, and not a broken engine.
         self._suspects: list[Failure] = []
-        self._has_worked = False  # the engine has, for some item
+        self._engine_has_worked = False
 
-    # --- Which questions are open ---
+    # --- Which requests are open ---
 
-    def open_questions(
+    def open_requests(
         self, subjects: Iterable[Subject], *, chunk: int, pool: ThreadPoolExecutor | None
-    ) -> Iterator[Question]:
-        """The questions that neither the store holds nor the batches on their way to it."""
-        for group in groups(ahead(pool, self._question, subjects, window=chunk), chunk):
-            self._keep_unreadable([item for item in group if isinstance(item, Failure)])
-            yield from self._unsettled([item for item in group if isinstance(item, Question)])
-            self._tally.tell()
+    ) -> Iterator[DescriptionRequest]:
+        """The requests that are neither stored nor pending."""
+        built = prefetch(self._build, subjects, pool=pool, window=chunk)
+        for group in batched(built, chunk):
+            self._store_unreadable([item for item in group if isinstance(item, Failure)])
+            yield from self._select_open([item for item in group if isinstance(item, DescriptionRequest)])
+            self._progress.report()
 
-    def _question(self, subject: Subject) -> Question | Failure:
+    def _build(self, subject: Subject) -> DescriptionRequest | Failure:
         try:
-            return self._questioner.question(subject)
+            return self._request_builder.build(subject)
         except DataError as error:
-            return _failure(self._questioner.unreadable_key(subject), subject, error)
+            return _failure(self._request_builder.unreadable_key(subject), subject, error)
 
-    def _keep_unreadable(self, failures: Sequence[Failure]) -> None:
+    def _store_unreadable(self, failures: Sequence[Failure]) -> None:
         if failures:
             self._store.put(failures=failures)
-            self._tally.failed += len(failures)
+            self._progress.failed += len(failures)
 
-    def _unsettled(self, questions: Sequence[Question]) -> list[Question]:
-        # Decided for all of them at once: while they are answered, what the store holds changes.
-        unsettled = []
-        keys = {question.key for question in questions}
-        described = self._store.described(keys)
+    def _select_open(self, requests: Sequence[DescriptionRequest]) -> list[DescriptionRequest]:
+        # Decided for all of them at once, because the store changes while they are answered.
+        selected = []
+        keys = {request.key for request in requests}
+        described = self._store.described_keys(keys)
         failed = set() if self._retry_failed else {failure.key for failure in self._store.failures(keys)}
-        for question in questions:
-            if question.key in self._waiting:
-                self._waiting[question.key] += 1
-            elif question.key in described:
-                self._tally.skipped += 1
-            elif question.key in failed:
-                self._tally.failed += 1
+        for request in requests:
+            if request.key in self._pending:
+                self._pending[request.key] += 1
+            elif request.key in described:
+                self._progress.skipped += 1
+            elif request.key in failed:
+                self._progress.failed += 1
             else:
-                self._waiting[question.key] = 1
-                unsettled.append(question)
-        return unsettled
+                self._pending[request.key] = 1
+                selected.append(request)
+        return selected
 
-    # --- Answering them ---
+    # --- Calling the engine ---
 
-    def prepare(self, question: Question) -> _Ready:
-        """The request of a question, or the reason why there is none."""
+    def prepare(self, request: DescriptionRequest) -> _Prepared:
+        """A request with its images, or with the reason why it has none."""
         try:
-            return question, self._questioner.request(question)
+            return request, self._request_builder.prepare(request)
         except DataError as error:
-            return question, error
+            return request, error
 
-    def ask(self, batch: Sequence[_Ready]) -> tuple[Sequence[_Ready], list[Outcome]]:
-        """Asks the engine; touches nothing else, so that several calls may run side by side."""
+    def call_engine(self, batch: Sequence[_Prepared]) -> tuple[Sequence[_Prepared], list[Outcome]]:
+        """Calls the engine and changes nothing else, so that several calls may run at once."""
         requests = [item for _, item in batch if isinstance(item, Request)]
         return batch, describe_with_retries(self._engine, requests, max_attempts=self._max_attempts)
 
-    def answer(self, batch: Sequence[_Ready], outcomes: Sequence[Outcome]) -> None:
-        """Writes what came of asking."""
-        asked = [(question, item) for question, item in batch if isinstance(item, Request)]
+    def write_outcomes(self, batch: Sequence[_Prepared], outcomes: Sequence[Outcome]) -> None:
+        """Writes the descriptions and failures of a batch; EngineError if the engine is broken."""
         descriptions: list[Description] = []
-        failures = [_failure(q.key, q.subject, item) for q, item in batch if isinstance(item, DataError)]
-        for (question, _), outcome in zip(asked, outcomes, strict=True):
-            self._sort(question, outcome, descriptions, failures)
-        over = [self._questioner.unreadable_key(question.subject) for question, _ in asked]
-        self._tally.asked += len(asked)
-        self._write(descriptions, failures, over)
+        failures = [
+            _failure(it.key, it.subject, error) for it, error in batch if isinstance(error, DataError)
+        ]
+        sent = [request for request, item in batch if isinstance(item, Request)]
+        for request, outcome in zip(sent, outcomes, strict=True):
+            self._add_outcome(request, outcome, descriptions, failures)
+        # Their images could be read, so earlier failures to read them are resolved.
+        resolved = [self._request_builder.unreadable_key(request.subject) for request in sent]
+        self._progress.num_requests += len(sent)
+        self._write(descriptions, failures, resolved)
         if len(self._suspects) >= _BROKEN_AFTER:
-            raise _broken(self._engine, self._suspects)
+            raise _broken_engine_error(self._engine, self._suspects)
 
     def finish(self) -> None:
-        """Writes the failures that were held back: the subjects ended before the engine looked broken."""
-        held, self._suspects = self._suspects, []
-        if len(held) >= _BROKEN_FROM_THE_START and not self._has_worked:
-            raise _broken(self._engine, held)
-        self._write([], held, [])
+        """Writes the failures that are held back, or raises EngineError if the engine never worked."""
+        suspects, self._suspects = self._suspects, []
+        if len(suspects) >= _BROKEN_FROM_START and not self._engine_has_worked:
+            raise _broken_engine_error(self._engine, suspects)
+        self._write([], suspects, [])
 
-    def _sort(
-        self, question: Question, outcome: Outcome, descriptions: list[Description], failures: list[Failure]
+    def _add_outcome(
+        self,
+        request: DescriptionRequest,
+        outcome: Outcome,
+        descriptions: list[Description],
+        failures: list[Failure],
     ) -> None:
-        result = self._questioner.checked(outcome.result)
+        result = self._request_builder.check(outcome.result)
         if isinstance(result, EngineError):
-            failure = _failure(question.key, question.subject, result, outcome.attempts)
+            failure = _failure(request.key, request.subject, result, outcome.attempts)
             (self._suspects if outcome.engine_failed else failures).append(failure)
         else:
-            descriptions.append(self._description(question, result))
+            descriptions.append(self._request_builder.description(request, result))
         if not outcome.engine_failed:
-            # The engine works, so what took it down before was the items' own doing.
-            self._has_worked = True
+            # The engine works, so the items themselves caused the failures that are held back.
+            self._engine_has_worked = True
             failures += self._suspects
             self._suspects = []
 
-    def _description(self, question: Question, reply: Reply) -> Description:
-        return Description(
-            key=question.key,
-            subject_id=question.subject.id,
-            text=reply.text,
-            prompt_id=question.prompt_id,
-            engine=self._questioner.engine,
-            finish=reply.finish,
-        )
-
     def _write(
-        self, descriptions: Sequence[Description], failures: Sequence[Failure], over: Sequence[str]
+        self, descriptions: Sequence[Description], failures: Sequence[Failure], resolved: Sequence[str]
     ) -> None:
-        self._store.put(descriptions, failures, resolved=over)
-        self._tally.done += sum(self._waiting.pop(item.key) for item in descriptions)
-        self._tally.failed += sum(self._waiting.pop(item.key) for item in failures)
-        self._tally.tell()
+        self._store.put(descriptions, failures, resolved=resolved)
+        self._progress.done += sum(self._pending.pop(item.key) for item in descriptions)
+        self._progress.failed += sum(self._pending.pop(item.key) for item in failures)
+        self._progress.report()
 
 
 def _failure(key: str, subject: Subject, error: MienError, attempts: int = 1) -> Failure:
@@ -244,11 +242,11 @@ def _failure(key: str, subject: Subject, error: MienError, attempts: int = 1) ->
     )
 
 
-def _broken(engine: Engine, failures: Sequence[Failure]) -> EngineError:
+def _broken_engine_error(engine: Engine, failures: Sequence[Failure]) -> EngineError:
     last = failures[-1]
     return EngineError(
         f"engine {engine.name} failed on {len(failures)} subjects in a row, last on {last.subject_id!r}: "
         f"{last.error}",
-        hint="mend the engine and run again: what was described is kept, nothing failed for good",
+        hint="fix the engine and run again; descriptions are kept, and no subject is stored as failed",
         retryable=last.retryable,
     )

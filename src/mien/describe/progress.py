@@ -1,8 +1,4 @@
-"""How far describing is, and what came of it.
-
-Goes in: counts, as they grow. Comes out: `Progress` for whoever listens, and a `DescribeSummary`.
-Knows nothing about: terminals, engines, stores.
-"""
+"""Progress and summary of a describe run."""
 
 from __future__ import annotations
 
@@ -10,12 +6,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["DescribeSummary", "Progress", "Tally"]
+__all__ = ["DescribeSummary", "Progress", "ProgressCounter"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Subjects described now, found described, failed; of how many, where that is known; seconds so far."""
+    """How far a describe run is.
+
+    Attributes:
+        done: Subjects described in this run.
+        skipped: Subjects that were described before.
+        failed: Subjects without a description, failed now or in an earlier run.
+        total: All subjects, or None if their number is unknown.
+        seconds: Time since the start of the run.
+    """
 
     done: int
     skipped: int
@@ -24,47 +28,51 @@ class Progress:
     seconds: float
 
     @property
-    def seen(self) -> int:
-        """Subjects that are settled, one way or another."""
+    def num_processed(self) -> int:
+        """Subjects that are done, skipped or failed."""
         return self.done + self.skipped + self.failed
 
     @property
     def rate(self) -> float:
-        """Subjects described a second."""
+        """Subjects described per second."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeSummary:
-    """What came of all subjects.
+    """The result of a describe run.
 
-    `done`: described now; `skipped`: described before; `failed`: without a description, now or since an
-    earlier run; `asked`: questions put to the engine, fewer than `done` where subjects share one.
+    Attributes:
+        done: Subjects described in this run.
+        skipped: Subjects that were described before.
+        failed: Subjects without a description, failed now or in an earlier run.
+        num_requests: Requests to the engine, fewer than `done` where subjects share an image and a box.
+        seconds: Duration of the run.
     """
 
     done: int
     skipped: int
     failed: int
-    asked: int
+    num_requests: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Subjects described a second."""
+        """Subjects described per second."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
 
-class Tally:
-    """Counts, and tells whoever listens; `total` where it is known."""
+class ProgressCounter:
+    """Counts subjects by outcome, and reports the counts to a callback."""
 
     def __init__(self, total: int | None, on_progress: Callable[[Progress], None] | None) -> None:
-        self.done = self.skipped = self.failed = self.asked = 0
+        self.done = self.skipped = self.failed = self.num_requests = 0
         self._total = total
         self._on_progress = on_progress
         self._start = time.monotonic()
 
-    def tell(self) -> None:
-        """Reports the counts as they are now."""
+    def report(self) -> None:
+        """Calls the callback with the current counts."""
         if self._on_progress is not None:
             self._on_progress(
                 Progress(
@@ -72,19 +80,19 @@ class Tally:
                     skipped=self.skipped,
                     failed=self.failed,
                     total=self._total,
-                    seconds=self._seconds(),
+                    seconds=self._elapsed(),
                 )
             )
 
     def summary(self) -> DescribeSummary:
-        """The counts as they are at the end."""
+        """The final counts."""
         return DescribeSummary(
             done=self.done,
             skipped=self.skipped,
             failed=self.failed,
-            asked=self.asked,
-            seconds=self._seconds(),
+            num_requests=self.num_requests,
+            seconds=self._elapsed(),
         )
 
-    def _seconds(self) -> float:
+    def _elapsed(self) -> float:
         return time.monotonic() - self._start

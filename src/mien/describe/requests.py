@@ -1,8 +1,4 @@
-"""From a subject to a question with its key, and from there to the request that an engine gets.
-
-Goes in: subjects, and how they are to be marked and asked about. Comes out: questions and requests.
-Knows nothing about: which questions are answered already, or how an answer is made.
-"""
+"""Builds the request for a subject: what to ask, the key of the description, and the prepared images."""
 
 from __future__ import annotations
 
@@ -12,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.prompts import Prompt, suited
-from mien.describe.store.keys import KeyMaker, unreadable_key
-from mien.describe.structured_output import checked
+from mien.describe.prompts import Prompt, select_prompt
+from mien.describe.store.keys import SharedKeyParts, description_key, unreadable_key
+from mien.describe.structured_output import check_reply
 from mien.digests import digest, file_version
 from mien.errors import DataError, EngineError
 from mien.labels import LabelSet
@@ -22,27 +18,47 @@ from mien.media.images import Marking, image_digest, pixel_digest
 from mien.media.views import prepare_pictures, viewed
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
-from mien.types import Box, Subject
+from mien.types import Box, Description, Subject
 
-__all__ = ["Question", "Questioner"]
+__all__ = ["DescriptionRequest", "RequestBuilder"]
 
-# The people of one photo come one after another, mixed with those of a few others at most.
+# The people of one photo come one after another, mixed with those of a few other photos at most.
 _FILES_REMEMBERED: Final = 256
 _ANY_BOX: Final = Box(left=0, top=0, right=1, bottom=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked about a subject, and the key of its answer."""
+class DescriptionRequest:
+    """What to ask about a subject, and the key under which its description is stored."""
 
     subject: Subject
     key: str
     prompt_id: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RenderedPrompt:
+    """A prompt for images with a marked box, or without one, and what all keys made with it share."""
+
+    id: str
     text: str
+    key_parts: SharedKeyParts
 
 
-class Questioner:
-    """Asks the same thing about every subject; the engine tells what its model sees and what it is."""
+class RequestBuilder:
+    """Builds requests that ask an engine the same about every subject.
+
+    Describing and looking up descriptions must agree on all of these arguments, because they enter the key.
+
+    Args:
+        engine: The engine whose signature enters the keys. It is not called.
+        prompt: What to ask. Its counterpart without a box is used where the images show none.
+        label_set: The labels that the prompt lists.
+        marking: How the subject's box is marked in the image.
+        fit: How an image becomes a square, for engines that need one.
+        clip: How several frames become images.
+    """
 
     def __init__(
         self,
@@ -54,94 +70,103 @@ class Questioner:
         fit: FitMode = "letterbox",
         clip: ClipView = "middle_frame",
     ) -> None:
+        self.engine = engine
         self._prompt = prompt
         self._label_set = label_set
         self._marking = marking
         self._fit = fit
         self._clip = clip
         self._size = engine.image_size
-        self._digest = lru_cache(maxsize=_FILES_REMEMBERED)(_digest)
-        # Taken once: making it may mean reading all weights.
+        self._digest_file = lru_cache(maxsize=_FILES_REMEMBERED)(_digest_file)
+        # Read once: computing it may mean reading all weights.
         self._signature = dict(engine.signature)
-        self.engine = f"{engine.name}@{digest(self._signature)[:12]}"
-        # What does not depend on the subject, once, by whether a box is marked: a run may begin with a
-        # million subjects that are described.
-        self._ways = {has_mark: self._way(has_mark) for has_mark in (True, False)}
+        self.engine_id = f"{engine.name}@{digest(self._signature)[:12]}"
+        # What does not depend on the subject is rendered once, by whether a box is marked: a run may begin
+        # with a million subjects that are described already.
+        self._rendered = {has_mark: self._render(has_mark=has_mark) for has_mark in (True, False)}
 
     @property
-    def wording(self) -> str:
-        """The text that is asked of a picture with a box."""
-        return self._ways[True][1]
+    def prompt_text(self) -> str:
+        """The text of the prompt for an image with a box."""
+        return self._rendered[True].text
 
-    def question(self, subject: Subject) -> Question:
-        """The question about a subject; ImageError if a file of it cannot be read."""
-        seen = viewed(subject, self._clip)
-        marked = self._marked_boxes(seen)
-        prompt_id, text, keys = self._ways[marked.count(None) < len(marked)]
-        key = keys.key(
-            image_digests=self._digests(seen),
-            frames=[image.frame for image in seen.images],
-            boxes=marked,
-            # One picture is the same in every view.
-            clip=self._clip if len(seen.images) > 1 else None,
+    def build(self, subject: Subject) -> DescriptionRequest:
+        """The request for a subject; ImageError if one of its files cannot be read."""
+        shown = viewed(subject, self._clip)
+        boxes = self._marked_boxes(shown)
+        prompt = self._rendered[any(box is not None for box in boxes)]
+        key = description_key(
+            prompt.key_parts,
+            image_digests=self._image_digests(shown),
+            frames=[image.frame for image in shown.images],
+            boxes=boxes,
+            # A single image is the same in every view.
+            clip=self._clip if len(shown.images) > 1 else None,
         )
-        return Question(subject=subject, key=key, prompt_id=prompt_id, text=text)
+        return DescriptionRequest(subject=subject, key=key, prompt_id=prompt.id, prompt=prompt.text)
 
     def key(self, subject: Subject) -> str:
-        """Where the answer about a subject is kept, or the failure, if its picture cannot be read now."""
+        """The key of a subject's description, or of its failure if its image cannot be read now."""
         try:
-            return self.question(subject).key
+            return self.build(subject).key
         except DataError:
             return self.unreadable_key(subject)
 
     def unreadable_key(self, subject: Subject) -> str:
-        """The key under which it is kept that a subject's picture could not be read."""
+        """The key of the failure that is stored while a subject's image cannot be read."""
         return unreadable_key(subject.id, self._prompt.digest(), self._signature)
 
-    def request(self, question: Question) -> Request:
-        """The picture as the model is to see it, and the question; ImageError, BoxError or DataError."""
+    def prepare(self, request: DescriptionRequest) -> Request:
+        """The engine's request, with images as the model sees them; ImageError, BoxError or DataError."""
         images = prepare_pictures(
-            question.subject, marking=self._marking, clip=self._clip, fit_mode=self._fit, size=self._size
+            request.subject, marking=self._marking, clip=self._clip, fit_mode=self._fit, size=self._size
         )
-        return Request(subject_id=question.subject.id, images=images, prompt=question.text)
+        return Request(subject_id=request.subject.id, images=images, prompt=request.prompt)
 
-    def checked(self, result: Reply | EngineError) -> Reply | EngineError:
-        """A reply, or the error that it is not what the prompt asks for: a score for each label, say."""
-        return checked(result, self._prompt, self._label_set)
+    def check(self, result: Reply | EngineError) -> Reply | EngineError:
+        """The reply, or an error if it is not what the prompt asks for, such as a score for each label."""
+        return check_reply(result, self._prompt, self._label_set)
 
-    def _way(self, has_mark: bool) -> tuple[str, str, KeyMaker]:
-        """The id and the text of the prompt that suits, and what makes the keys of its answers."""
-        prompt = suited(self._prompt, [_ANY_BOX if has_mark else None], self._marking)
+    def description(self, request: DescriptionRequest, reply: Reply) -> Description:
+        """The description that a reply to this request becomes."""
+        return Description(
+            key=request.key,
+            subject_id=request.subject.id,
+            text=reply.text,
+            prompt_id=request.prompt_id,
+            engine=self.engine_id,
+            finish=reply.finish,
+        )
+
+    def _render(self, *, has_mark: bool) -> _RenderedPrompt:
+        prompt = select_prompt(self._prompt, [_ANY_BOX if has_mark else None], self._marking)
         text = prompt.render(self._label_set)
-        # Without a mark in the pictures, all ways of marking are one.
+        # Without a mark in the images, all marking styles are the same.
         marking = self._marking if has_mark else Marking(style="none")
-        return (
-            prompt.id,
-            text,
-            KeyMaker(
-                marking_digest=marking.digest(),
-                fit=None if self._size is None else {"mode": self._fit, "size": self._size},
-                prompt_digest=prompt.digest(),
-                question=text,
-                engine_signature=self._signature,
-            ),
+        key_parts = SharedKeyParts(
+            marking_digest=marking.digest(),
+            fit=None if self._size is None else {"mode": self._fit, "size": self._size},
+            prompt_digest=prompt.digest(),
+            question=text,
+            engine_signature=self._signature,
         )
+        return _RenderedPrompt(id=prompt.id, text=text, key_parts=key_parts)
 
     def _marked_boxes(self, subject: Subject) -> tuple[Box | None, ...]:
-        """The boxes that leave a trace in the pictures."""
+        """The boxes that are visible in the images."""
         if self._marking.style == "none":
             return (None,) * len(subject.boxes)
         return subject.boxes
 
-    def _digests(self, subject: Subject) -> list[str]:
-        """Of each picture's file; people of one photo and frames of one clip share a file, read once."""
+    def _image_digests(self, subject: Subject) -> list[str]:
+        """A digest per image; people in one photo and frames of one clip share a file, which is read once."""
         return [
-            self._digest(image.path, *file_version(image.path))
+            self._digest_file(image.path, *file_version(image.path))
             if image.pixels is None
             else pixel_digest(image.pixels)
             for image in subject.images
         ]
 
 
-def _digest(path: Path, *version: int) -> str:  # the version is for the cache
+def _digest_file(path: Path, *version: int) -> str:  # the version is for the cache
     return image_digest(path)

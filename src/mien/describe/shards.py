@@ -1,8 +1,4 @@
-"""Parts of a data set for machines that share nothing, each with a store of its own.
-
-Goes in: "2/8". Comes out: which subjects belong to the part, and where its store lies.
-Knows nothing about: job schedulers, engines, how stores are put together again (see `merge`).
-"""
+"""Shards of a dataset, for machines that share nothing: each describes one part into a store of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +15,11 @@ __all__ = ["Shard"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """The part `number` (counted from 1) of `count`; together they hold every subject once."""
+    """Shard `number` (from 1) of `count`; each subject is in exactly one of them.
+
+    Raises:
+        UsageError: The number is not between 1 and the count.
+    """
 
     number: int
     count: int
@@ -33,7 +33,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The shard that "2/8" names."""
+        """The shard in a text such as "2/8"; UsageError if it has another form."""
         number, slash, count = text.partition("/")
         if not (slash and number.strip().isdecimal() and count.strip().isdecimal()):
             raise UsageError(
@@ -41,16 +41,17 @@ class Shard:
             )
         return cls(number=int(number), count=int(count))
 
-    def holds(self, subject: Subject) -> bool:
-        """Decided by the id alone: a path may differ between machines, and a picture would be read."""
-        spelt = subject.id.encode(errors="backslashreplace")
-        lot = int.from_bytes(hashlib.sha256(spelt).digest()[:8])
-        return lot % self.count == self.number - 1
+    def contains(self, subject: Subject) -> bool:
+        """Whether a subject belongs to this shard; its id alone decides, so all machines agree."""
+        encoded_id = subject.id.encode(errors="backslashreplace")
+        hash_value = int.from_bytes(hashlib.sha256(encoded_id).digest()[:8])
+        return hash_value % self.count == self.number - 1
 
-    def store(self, whole: Path) -> Path:
-        """Where the shard's own store lies: beside the one that it is to become a part of."""
-        return whole.with_name(f"{whole.name}.shard-{self.number}-of-{self.count}")
+    def store_path(self, full_store: Path) -> Path:
+        """The store of this shard, next to the store into which all shards are merged."""
+        return full_store.with_name(f"{full_store.name}.shard-{self.number}-of-{self.count}")
 
-    def siblings(self, whole: Path) -> list[Path]:
+    def all_store_paths(self, full_store: Path) -> list[Path]:
         """The stores of all shards, in order."""
-        return [Shard(number=number, count=self.count).store(whole) for number in range(1, self.count + 1)]
+        shards = (Shard(number=number, count=self.count) for number in range(1, self.count + 1))
+        return [shard.store_path(full_store) for shard in shards]

@@ -24,8 +24,8 @@ from mien.batches.batch import Texts
 from mien.batches.builder import view_markings
 from mien.describe.engine import Engine, Request
 from mien.describe.open import open_engine
-from mien.describe.prompts import asked
-from mien.describe.requests import Question, Questioner
+from mien.describe.prompts import resolve_prompt
+from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
 from mien.errors import DataError, ImageError, MienError, RunError
 from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
@@ -51,7 +51,7 @@ class _Reader:
 
     engine: Engine
     tokenizer: TextTokenizer
-    questioner: Questioner
+    request_builder: RequestBuilder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +60,8 @@ class _Inputs:
 
     subject: Subject
     squares: UInt8[np.ndarray, "picture row column channel"] | None = None
-    question: Question | None = None
-    request: Request | None = None
+    request: DescriptionRequest | None = None
+    prepared: Request | None = None
     description: Description | None = None
 
 
@@ -207,14 +207,14 @@ class Predictor:
 
     def _make_reader(self, engine: Engine, tokenizer: TextTokenizer) -> _Reader:
         options = self._recipe.describe
-        questioner = Questioner(
+        request_builder = RequestBuilder(
             engine=engine,
-            prompt=asked(options),
+            prompt=resolve_prompt(options),
             label_set=self.trained.label_set,
             marking=Marking(style=options.marking),
             clip=options.clip,
         )
-        return _Reader(engine=engine, tokenizer=tokenizer, questioner=questioner)
+        return _Reader(engine=engine, tokenizer=tokenizer, request_builder=request_builder)
 
     # --- Chapter by chapter: see, describe, classify ---
 
@@ -223,10 +223,9 @@ class Predictor:
         inputs = _Inputs(subject=subject)
         try:
             if self._reader is not None:
-                # Asked of the prompt's counterpart without a box, where the picture shows none.
-                question = self._reader.questioner.question(subject)
-                request = self._reader.questioner.request(question)
-                inputs = replace(inputs, question=question, request=request)
+                request = self._reader.request_builder.build(subject)
+                prepared = self._reader.request_builder.prepare(request)
+                inputs = replace(inputs, request=request, prepared=prepared)
             if self._vision is not None:
                 inputs = replace(inputs, squares=self._squares(subject, self._vision))
         except DataError as error:
@@ -252,7 +251,7 @@ class Predictor:
         reader = self._reader
         if reader is None:
             return list(inputs)
-        requests = [item.request for item in inputs if isinstance(item, _Inputs) and item.request]
+        requests = [item.prepared for item in inputs if isinstance(item, _Inputs) and item.prepared]
         outcomes = iter(describe_with_retries(reader.engine, requests))
         found = [
             _with_text(item, next(outcomes), reader) if isinstance(item, _Inputs) else item for item in inputs
@@ -355,19 +354,11 @@ def _calibration(run: Path) -> Calibration | None:
 
 
 def _with_text(item: _Inputs, outcome: Outcome, reader: _Reader) -> _Inputs | MienError:
-    result = reader.questioner.checked(outcome.result)
+    result = reader.request_builder.check(outcome.result)
     if isinstance(result, MienError):
         return result
-    assert item.question is not None  # asked, so there was a question
-    description = Description(
-        key=item.question.key,
-        subject_id=item.subject.id,
-        text=result.text,
-        prompt_id=item.question.prompt_id,
-        engine=reader.questioner.engine,
-        finish=result.finish,
-    )
-    return replace(item, description=description)
+    assert item.request is not None  # an outcome belongs to a request
+    return replace(item, description=reader.request_builder.description(item.request, result))
 
 
 def _check(what: str, name: str, part: VisionSource | TextTokenizer | None, trained_with: str | None) -> None:

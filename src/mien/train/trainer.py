@@ -17,13 +17,13 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mien.batches.batch import Batch, SplitData
-from mien.batches.loader import made_ahead
 from mien.errors import DataError
 from mien.evaluate.metrics.metric_inputs import value_of
 from mien.evaluate.scorer import score_split
 from mien.model.build import build_classifier
 from mien.model.checkpoint import Trained, TrainResult, read_tensors, write_tensors
 from mien.model.classifier import Classifier
+from mien.prefetch import prefetch, thread_pool
 from mien.recipe import Recipe
 from mien.train.distributed import SINGLE_PROCESS, World
 from mien.train.divergence import LossMonitor
@@ -109,7 +109,10 @@ class Trainer:
         order = epoch_batches(lengths, self.data.targets, self.options, epoch=self.epoch)
         first = self.epoch * self.steps_per_epoch
         left = [(first + index, rows) for index, rows in enumerate(order) if first + index >= self.state.step]
-        return made_ahead(self._micro_batches, left, workers=self.recipe.run.workers)
+        workers = self.recipe.run.workers
+        with thread_pool(workers) as pool:
+            # One step is in use, and each worker prepares another.
+            yield from prefetch(self._micro_batches, left, pool=pool, window=workers + 1)
 
     def _micro_batches(self, step_and_rows: tuple[int, Int[np.ndarray, " batch"]]) -> list[MicroBatch]:
         """This process's rows of a step, in batches of `batch_size`; may run in any thread."""

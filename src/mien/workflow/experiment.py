@@ -1,52 +1,68 @@
-"""A recipe with its data set opened and its folders settled: what the pipeline's verbs work on.
-
-In: a recipe, or a run directory that records one. Out: an `Experiment`.
-Knows nothing about: printing, the environment, how any room works.
-"""
+"""An experiment: a recipe with its dataset opened and its folders resolved, on which every step works."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mien.data import Dataset, open_dataset
 from mien.describe.open import open_engine
-from mien.describe.prompts import asked
-from mien.describe.store.lookup import Found, look_up
+from mien.describe.prompts import resolve_prompt
+from mien.describe.requests import RequestBuilder
+from mien.describe.store.lookup import DescriptionLookup, lookup_descriptions
 from mien.describe.store.store import Store
 from mien.media.images import Marking
-from mien.recipe import Recipe
+from mien.recipe import Recipe, load_recipe
 from mien.runs import Run
 from mien.types import Sample
 
 if TYPE_CHECKING:
     from mien.batches.builder import InputBuilder
 
-__all__ = ["Experiment", "find_descriptions", "notice", "open_data", "open_experiment", "reopen"]
+__all__ = [
+    "Experiment",
+    "embedded_model_warning",
+    "find_descriptions",
+    "find_texts",
+    "load_experiment",
+    "open_experiment",
+    "open_recipe_dataset",
+    "recorded_recipe",
+]
 
 _EMBEDDED: Final = "playhouse"
-_WORDS: Final = (_EMBEDDED, "random")  # that stand where a path may stand
-NOTICE: Final = (
-    "note: the embedded models know only Playhouse, a drawn theatre; what they say of photographs is a "
-    "dry run, not a result"
+_MODEL_NAMES: Final = (_EMBEDDED, "random")  # these are never paths
+_EMBEDDED_MODEL_WARNING: Final = (
+    "note: the embedded models know only Playhouse, a small drawn world; what they say about photographs is "
+    "a dry run, not a result"
 )
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: cached properties need a place
+@dataclass(frozen=True, kw_only=True)  # no slots, because cached properties need a __dict__
 class Experiment:
-    """A recipe with its data set opened and its folders settled."""
+    """A recipe with its dataset opened and its folders resolved. Make one with `open_experiment`.
+
+    Attributes:
+        recipe: With absolute paths.
+        dataset: The dataset of the recipe.
+        out: The run directory.
+        cache: The folder for what can be computed again, shared by all runs.
+        sample_filter: Chooses from the samples of a split those that the experiment uses; it is called with
+            the split's name and its samples. None uses all of them.
+    """
 
     recipe: Recipe
     dataset: Dataset
     out: Path
     cache: Path
+    sample_filter: Callable[[str, Sequence[Sample]], Sequence[Sample]] | None = None
 
     @property
     def store(self) -> Path:
-        """The file of descriptions; runs may share one."""
+        """The store of descriptions; runs may share one."""
         return self.recipe.run.store or self.out / "descriptions.sqlite"
 
     @property
@@ -57,7 +73,8 @@ class Experiment:
     def samples(self, split: str) -> list[Sample]:
         """The samples of a split, read once."""
         if split not in self._samples:
-            self._samples[split] = list(self.dataset.samples(split))
+            samples = list(self.dataset.samples(split))
+            self._samples[split] = list(self.sample_filter(split, samples)) if self.sample_filter else samples
         return self._samples[split]
 
     @cached_property
@@ -65,82 +82,117 @@ class Experiment:
         return {}
 
     @property
-    def settled(self) -> Recipe:
-        """The recipe with its folders as they are here, so that a run directory finds them again."""
+    def resolved_recipe(self) -> Recipe:
+        """The recipe with its folders filled in, so that a run directory finds them again."""
         folders = {"out": self.out, "store": self.store, "cache": self.features}
         return self.recipe.model_copy(update={"run": self.recipe.run.model_copy(update=folders)})
 
     @cached_property
-    def builder(self) -> InputBuilder:
-        """Makes the classifier's inputs; loads an encoder and a tokenizer once, when they are needed."""
+    def input_builder(self) -> InputBuilder:
+        """Builds the classifier's inputs; loads the encoder and the tokenizer when they are first needed."""
         from mien.batches.builder import InputBuilder
 
         return InputBuilder.from_recipe(self.recipe, self.features)
 
-    @property
-    def asking(self) -> dict[str, Any]:
-        """What describing and looking up descriptions must agree on."""
+    def open_request_builder(self) -> RequestBuilder:
+        """Opens the recipe's engine, and builds requests as the recipe asks.
+
+        Everything that describes or looks up descriptions uses this, so that the keys agree. A caller that
+        calls the engine closes it.
+
+        Raises:
+            ConfigError: The engine, its options or the prompt are wrong.
+            WeightsError: The engine's model is not available here.
+        """
         recipe = self.recipe
-        return {
-            "engine": open_engine(recipe.describe, recipe.run),
-            "prompt": asked(recipe.describe),
-            "label_set": self.dataset.label_set,
-            "marking": Marking(style=recipe.describe.marking),
-            "clip": recipe.describe.clip,
-        }
+        return RequestBuilder(
+            engine=open_engine(recipe.describe, recipe.run),
+            prompt=resolve_prompt(recipe.describe),
+            label_set=self.dataset.label_set,
+            marking=Marking(style=recipe.describe.marking),
+            clip=recipe.describe.clip,
+        )
 
 
-def open_experiment(recipe: Recipe, *, cache: Path, out: Path | None = None) -> Experiment:
-    """The experiment of a recipe; its run directory is `out`, else the recipe's, else runs/NAME."""
-    recipe = _anchored(recipe)
-    folder = (out or recipe.run.out or Path("runs") / recipe.name).absolute()
-    dataset = open_data(recipe, cache=cache)
-    return Experiment(recipe=recipe, dataset=dataset, out=folder, cache=cache)
+def open_experiment(recipe: Recipe | Path | str, *, cache: Path, out: Path | None = None) -> Experiment:
+    """Opens the experiment of a recipe.
+
+    Args:
+        recipe: A recipe, or the path of one in TOML.
+        cache: The folder for what can be computed again, shared by all runs.
+        out: The run directory; by default the one in the recipe, or else runs/NAME.
+
+    Raises:
+        ConfigError: The recipe is missing or wrong.
+        DataError: The dataset cannot be opened.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(Path(recipe))
+    recipe = _absolute_paths(recipe)
+    run_directory = (out or recipe.run.out or Path("runs") / recipe.name).absolute()
+    return Experiment(
+        recipe=recipe, dataset=open_recipe_dataset(recipe, cache=cache), out=run_directory, cache=cache
+    )
 
 
-def open_data(recipe: Recipe, *, cache: Path) -> Dataset:
-    """The data set of a recipe, its relative folders taken from where we are."""
-    return open_dataset(_anchored(recipe).data, cache=cache)
-
-
-def _anchored(recipe: Recipe) -> Recipe:
-    """Relative folders made absolute, so that a run is the same run from wherever it is looked at."""
-    data, describe, features, model = recipe.data, recipe.describe, recipe.features, recipe.model
-    places = {
-        "root": None if data.root is None else data.root.absolute(),
-        "split_file": None if data.split_file is None else data.split_file.absolute(),
-    }
-    names = {"vision": _anchored_name(features.vision), "tokenizer": _anchored_name(features.tokenizer)}
-    parts = {
-        "data": data.model_copy(update=places),
-        "describe": describe.model_copy(update={"model": _anchored_name(describe.model)}),
-        "features": features.model_copy(update=names),
-        "model": model.model_copy(update={"init": _anchored_name(model.init)}),
-    }
-    return recipe.model_copy(update=parts)
-
-
-def _anchored_name(name: str) -> str:
-    return str(Path(name).absolute()) if name not in _WORDS and Path(name).exists() else name
-
-
-def notice(recipe: Recipe, *, photographs: bool = False) -> str | None:
-    """What must be said where embedded models meet other pictures than their own; `photographs`: they do."""
-    embedded = _EMBEDDED in (recipe.describe.model, recipe.features.vision)
-    return NOTICE if embedded and (photographs or recipe.data.name != _EMBEDDED) else None
-
-
-def reopen(run: Path, *, cache: Path) -> Experiment:
-    """The experiment that a run directory records."""
+def load_experiment(run: Path, *, cache: Path) -> Experiment:
+    """The experiment that a run directory records; RunError if it is not a run."""
     return open_experiment(recorded_recipe(run), cache=cache, out=run)
 
 
 def recorded_recipe(run: Path) -> Recipe:
-    """The recipe that a run directory records; RunError if it is no run."""
+    """The recipe that a run directory records; RunError if it is not a run."""
     return Recipe.parse(Run.open(run).manifest.recipe, where=str(run))
 
 
-def find_descriptions(experiment: Experiment, samples: Sequence[Sample]) -> Found:
-    """The descriptions of samples, as this recipe would have them made."""
+def open_recipe_dataset(recipe: Recipe, *, cache: Path) -> Dataset:
+    """The dataset of a recipe; relative paths are taken from the working directory."""
+    return open_dataset(_absolute_paths(recipe).data, cache=cache)
+
+
+def _absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths, so that a run is the same run from any working directory."""
+    data, describe, features, model = recipe.data, recipe.describe, recipe.features, recipe.model
+    data_paths = {
+        "root": None if data.root is None else data.root.absolute(),
+        "split_file": None if data.split_file is None else data.split_file.absolute(),
+    }
+    feature_paths = {
+        "vision": _absolute_if_path(features.vision),
+        "tokenizer": _absolute_if_path(features.tokenizer),
+    }
+    sections = {
+        "data": data.model_copy(update=data_paths),
+        "describe": describe.model_copy(update={"model": _absolute_if_path(describe.model)}),
+        "features": features.model_copy(update=feature_paths),
+        "model": model.model_copy(update={"init": _absolute_if_path(model.init)}),
+    }
+    return recipe.model_copy(update=sections)
+
+
+def _absolute_if_path(name: str) -> str:
+    return str(Path(name).absolute()) if name not in _MODEL_NAMES and Path(name).exists() else name
+
+
+def embedded_model_warning(recipe: Recipe, *, photographs: bool = False) -> str | None:
+    """The warning to show where an embedded model meets images that are not Playhouse's, or None.
+
+    Args:
+        recipe: Names the models and the dataset.
+        photographs: Whether the images are not those of the recipe's dataset.
+    """
+    is_embedded = _EMBEDDED in (recipe.describe.model, recipe.features.vision)
+    meets_photographs = photographs or recipe.data.name != _EMBEDDED
+    return _EMBEDDED_MODEL_WARNING if is_embedded and meets_photographs else None
+
+
+def find_descriptions(experiment: Experiment, samples: Sequence[Sample]) -> DescriptionLookup:
+    """What the store holds about samples; StoreError if there is no store."""
+    request_builder = experiment.open_request_builder()
     with Store(experiment.store, writable=False) as store:
-        return look_up((sample.subject for sample in samples), **experiment.asking, store=store)
+        return lookup_descriptions((sample.subject for sample in samples), request_builder, store)
+
+
+def find_texts(experiment: Experiment, samples: Sequence[Sample]) -> dict[str, str]:
+    """The texts of samples, by subject id; empty if there is no store yet."""
+    return find_descriptions(experiment, samples).texts if experiment.store.exists() else {}

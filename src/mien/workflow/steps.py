@@ -1,42 +1,60 @@
-"""The rooms in a row: what a recipe asks for, done with what the earlier rooms left in the run directory.
+"""The steps of the method: describe, encode, train, score, evaluate, compare, predict.
 
-In: a recipe or a run directory. Out: what each room makes, kept in the run directory.
-Knows nothing about: printing, the environment, how any room works.
+A step finds what the earlier steps left in the run directory, and leaves its own result there. Steps never
+print; long ones report to `on_progress`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mien.describe.generate import DescribeSummary, Progress
+from mien.data.open import dataset_class
 from mien.describe.generate import describe as describe_subjects
 from mien.describe.preflight import Preflight
+from mien.describe.progress import DescribeSummary, Progress
 from mien.describe.shards import Shard
 from mien.describe.store.store import Store
 from mien.errors import RunError
 from mien.recipe import Recipe
 from mien.types import Prediction, Sample, Subject
-from mien.workflow.descriptions import estimate, note_rate, require_imported, store_of, subjects_in
-from mien.workflow.experiment import Experiment, find_descriptions, recorded_recipe, reopen
+from mien.workflow.descriptions import (
+    estimate_run,
+    iterate_subjects,
+    record_rate,
+    require_imported,
+    store_path,
+)
+from mien.workflow.experiment import (
+    Experiment,
+    embedded_model_warning,
+    find_texts,
+    load_experiment,
+    recorded_recipe,
+)
 
 if TYPE_CHECKING:
     from mien.batches.batch import SplitData
     from mien.evaluate.calibration.calibrate import Calibration
     from mien.evaluate.results.build import Results
+    from mien.evaluate.results.comparison import Comparison
+    from mien.evaluate.results.published import Published
     from mien.evaluate.scores import SplitScores
     from mien.features.encode import EncodeProgress
+    from mien.model.checkpoint import TrainResult
     from mien.train.loop import TrainProgress
     from mien.train.plan import Plan
 
-__all__ = ["describe", "encode", "evaluate", "plan_training", "predict", "score", "train"]
+__all__ = ["compare", "describe", "encode", "evaluate", "plan_training", "predict", "score", "train"]
 
-Texts = Callable[[Mapping[str, str]], Mapping[str, str]]
+# Changes which text belongs to which subject; texts are given and returned by subject id.
+TextTransform = Callable[[Mapping[str, str]], Mapping[str, str]]
 
-# --- Describe ---
+# --- Describe ------------------------------------------------------------------------------------------
 
 
 def describe(
@@ -49,43 +67,61 @@ def describe(
     on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> DescribeSummary:
-    """Describes all subjects of the splits (all by default) that the store does not hold yet.
+    """Describes the subjects that the store lacks.
 
-    Of a `shard` only its own, into a store of its own. `on_preflight` is told first what there is to do; once
-    `stop` says so, what was begun is finished.
+    A run that was interrupted continues where it stopped.
+
+    Args:
+        experiment: From `open_experiment`.
+        splits: The splits to describe; all by default.
+        shard: Describe only this part of the subjects, into a store of its own.
+        retry_failed: Whether subjects that failed in an earlier run are tried again.
+        on_preflight: Called once before the first request, with an estimate of what the run will take.
+        on_progress: Called after each batch.
+        stop: Once it returns true, batches in flight are finished and written, and no other is begun.
+
+    Returns:
+        How many subjects were described, skipped, and failed. Their descriptions are in the store.
+
+    Raises:
+        EngineError: The engine fails for every subject, or imported descriptions are missing.
+        StoreLockedError: Another process writes to the store.
+        WeightsError: The engine's model is not available here.
     """
     _limit_threads(experiment.recipe)
-    asking, path = experiment.asking, store_of(experiment, shard)
+    request_builder, path = experiment.open_request_builder(), store_path(experiment, shard)
     require_imported(experiment, splits)
-    subjects = partial(subjects_in, experiment, splits, shard)
-    with Store(path) as store, closing(asking["engine"]):
-        ahead = estimate(experiment, subjects(), asking, store, shard, retry_failed=retry_failed)
+    subjects = partial(iterate_subjects, experiment, splits, shard)
+    with Store(path) as store, closing(request_builder.engine):
+        preflight = estimate_run(
+            experiment, subjects(), request_builder, store, shard, retry_failed=retry_failed
+        )
         if on_preflight is not None:
-            on_preflight(ahead)
+            on_preflight(preflight)
         summary = describe_subjects(
             subjects(),
-            **asking,
-            store=store,
+            request_builder,
+            store,
             batch_size=experiment.recipe.run.batch_size,
             workers=experiment.recipe.run.workers,
             retry_failed=retry_failed,
-            total=ahead.total,
+            total=preflight.total,
             on_progress=on_progress,
             stop=stop,
         )
-    note_rate(path, asking["engine"], summary)
+    record_rate(path, request_builder.engine, summary)
     return summary
 
 
 def _limit_threads(recipe: Recipe) -> None:
-    """As many threads as `[run]` allows a process; torch takes all cores otherwise."""
+    """Applies `run.threads`; torch takes all cores by default."""
     if recipe.run.threads is not None:
         import torch
 
         torch.set_num_threads(recipe.run.threads)
 
 
-# --- Train and evaluate ---
+# --- Train and evaluate --------------------------------------------------------------------------------
 
 
 def encode(
@@ -94,58 +130,75 @@ def encode(
     splits: Sequence[str] | None = None,
     on_progress: Callable[[EncodeProgress], None] | None = None,
 ) -> None:
-    """Encodes the pictures of the splits (all by default) that the cache lacks."""
+    """Encodes the images that the feature cache lacks.
+
+    Training and evaluating do this on their own; this step does it ahead of them.
+
+    Args:
+        experiment: From `open_experiment`.
+        splits: The splits to encode; all by default.
+        on_progress: Called while images are encoded.
+
+    Raises:
+        WeightsError: The encoder is not available here.
+    """
     _limit_threads(experiment.recipe)
     for split in splits or experiment.dataset.splits:
-        _inputs(experiment, split, text=False, on_progress=on_progress)
+        _load_split(experiment, split, text=False, on_progress=on_progress)
 
 
 def train(
     experiment: Experiment,
     *,
-    texts: Texts | None = None,
+    texts: TextTransform | None = None,
     on_progress: Callable[[TrainProgress], None] | None = None,
-) -> dict[str, Any]:
-    """Trains on "train", stops by `train.select_on`, leaves the model in the run directory.
+) -> TrainResult:
+    """Trains on the split "train", stops by `train.select_on`, and leaves the model in the run directory.
 
-    `texts` may change which description belongs to whom, for controls. Run again after a break, it continues.
-    Started by `torchrun`, its processes train together.
+    A training that was interrupted continues; a finished one is left as it is. Processes that `torchrun`
+    starts train one model together.
+
+    Args:
+        experiment: From `open_experiment`.
+        texts: Changes the descriptions before the model sees them, for controls.
+        on_progress: Called after each step.
+
+    Returns:
+        The best epoch (from 1), its score, the metric of that score, and the number of steps.
+
+    Raises:
+        ConfigError: The recipe asks for labels or a metric that the data do not have.
+        DataError: Descriptions are missing, or a training was begun on other data.
+        DivergedError: The loss explodes or is not finite.
+        RunError: The run directory belongs to another recipe.
     """
     from mien.train.distributed import join_world
     from mien.train.loop import train as train_splits
 
     _limit_threads(experiment.recipe)
-    image, text = _uses(experiment)
-    splits = tuple(_learned_from(experiment))
+    image, text = _fusion_inputs(experiment)
+    splits = tuple(_training_samples(experiment))
     with join_world(experiment.recipe.run.device) as world:
         with world.main_process_first():  # it fills the cache that the others read
-            data, val = (_inputs(experiment, split, image=image, text=text, texts=texts) for split in splits)
-        result = train_splits(
-            experiment.settled, data, val, experiment.out, on_progress=on_progress, world=world
+            data, val = (
+                _load_split(experiment, split, image=image, text=text, texts=texts) for split in splits
+            )
+        return train_splits(
+            experiment.resolved_recipe, data, val, experiment.out, on_progress=on_progress, world=world
         )
-    return {
-        "run": str(experiment.out),
-        "best_epoch": result.best_epoch,
-        f"{experiment.recipe.train.select_on}_{result.metric}": result.best_score,
-        "steps": result.steps,
-    }
 
 
 def plan_training(experiment: Experiment) -> Plan:
-    """What `train` would do, without doing it: nothing is encoded, learned or written."""
+    """What `train` would do: sizes, steps and time. Nothing is encoded, learned or written."""
     from mien.train.plan import plan
     from mien.train.readiness import check_inputs
 
     _limit_threads(experiment.recipe)
-    image, text = _uses(experiment)
-    samples = _learned_from(experiment)
-    described = experiment.store.exists()
-    descriptions = {
-        split: find_descriptions(experiment, found).texts if described else {}
-        for split, found in samples.items()
-    }
+    image, text = _fusion_inputs(experiment)
+    samples = _training_samples(experiment)
+    descriptions = {split: find_texts(experiment, found) for split, found in samples.items()}
     inputs = check_inputs(
-        experiment.builder,
+        experiment.input_builder,
         samples,
         experiment.dataset.label_set,
         image=image,
@@ -154,7 +207,7 @@ def plan_training(experiment: Experiment) -> Plan:
     return plan(experiment.recipe, inputs)
 
 
-def _learned_from(experiment: Experiment) -> dict[str, list[Sample]]:
+def _training_samples(experiment: Experiment) -> dict[str, list[Sample]]:
     """The samples of the splits that a training reads; ConfigError if they lack what is to be learned."""
     from mien.train.selection import TRAIN_SPLIT, check_targets
 
@@ -164,10 +217,22 @@ def _learned_from(experiment: Experiment) -> dict[str, list[Sample]]:
     return samples
 
 
-def score(experiment: Experiment, split: str, *, texts: Texts | None = None) -> SplitScores:
-    """The trained model's scores on a split; they and what was shown are kept in the run directory.
+def score(experiment: Experiment, split: str, *, texts: TextTransform | None = None) -> SplitScores:
+    """Scores a split with the trained model.
 
-    That the split was looked at is recorded in the run's events.
+    The scores, and what the model saw, are written to the run directory. That the split was accessed is
+    recorded in the run's events.
+
+    Args:
+        experiment: From `open_experiment` or `load_experiment`, after `train`.
+        split: The split to score.
+        texts: Changes the descriptions before the model sees them, for controls.
+
+    Returns:
+        One row of scores per sample of the split.
+
+    Raises:
+        RunError: The run is not trained, or was trained by another recipe or with another encoder.
     """
     from mien.evaluate.evaluation import keep_split
     from mien.evaluate.results.split_accesses import record_look
@@ -178,28 +243,40 @@ def score(experiment: Experiment, split: str, *, texts: Texts | None = None) -> 
     _limit_threads(experiment.recipe)
     trained = load_trained(experiment.out, experiment.recipe.run.device)
     trained.check_recipe(experiment.recipe)
-    image, text = _uses(experiment)
-    data = _inputs(experiment, split, image=image, text=text, texts=texts)
+    image, text = _fusion_inputs(experiment)
+    data = _load_split(experiment, split, image=image, text=text, texts=texts)
     trained.check(data.spec, split)
     scores = score_split(trained.classifier, data)
     samples = experiment.samples(split)
-    # Shown even where the model does not read them, so that a reader may.
-    found = find_descriptions(experiment, samples).texts if experiment.store.exists() else {}
+    # Kept for the report even if the model does not read them.
+    found = find_texts(experiment, samples)
     keep_split(experiment.out, scores, samples, texts(found) if texts else found)
     record_look(experiment.out, split, model=model_digest(experiment.out), n=len(scores))
     return scores
 
 
 def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> Results:
-    """Scores a run on the splits of its recipe, or on these, and writes `evaluation.json`.
+    """Scores a trained run, and writes `evaluation.json` into it.
 
-    A calibration is fitted on the split that stops training, unless the run has one of its weights.
+    A calibration is fitted on the split that stops training, unless the run has one for its weights.
+
+    Args:
+        run: A run directory.
+        cache: The folder for what can be computed again, shared by all runs.
+        splits: The splits to score; by default those of the recipe.
+
+    Returns:
+        Every metric with its 95 % interval and its chance level.
+
+    Raises:
+        RunError: The directory is not a run, or the run is not trained.
+        UnknownNameError: The recipe asks for a metric that does not exist.
     """
     from mien.evaluate.evaluation import write_evaluation
     from mien.evaluate.metrics.table import metric
     from mien.evaluate.results.split_accesses import read_looks
 
-    experiment = reopen(run, cache=cache)
+    experiment = load_experiment(run, cache=cache)
     recipe = experiment.recipe
     for name in () if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
         metric(name, experiment.dataset.label_set)  # an error before anything is scored
@@ -216,54 +293,54 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
 
 
 def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> Calibration:
-    """The run's calibration, fitted if there is none of these weights; `scores`: what was scored by now."""
+    """The run's calibration, fitted if it has none for its weights; `scores` are those of this evaluation."""
     from mien.evaluate.calibration.calibrate import fit_calibration, read_calibration
     from mien.model.model_digest import model_digest
 
     options, split = experiment.recipe.evaluate, experiment.recipe.train.select_on
     model = model_digest(experiment.out)
     try:
-        found = read_calibration(experiment.out)
+        calibration = read_calibration(experiment.out)
     except RunError:
-        found = None  # damaged: it is made anew
-    if found is not None and found.model == model and split not in scores:
-        return found
-    found = fit_calibration(
+        calibration = None  # damaged, so it is fitted again
+    if calibration is not None and calibration.model == model and split not in scores:
+        return calibration
+    calibration = fit_calibration(
         scores.get(split) or score(experiment, split),
         how=options.calibration,
         rule=options.thresholds,
         cost=options.cost,
         model=model,
     )
-    found.save(experiment.out)
-    return found
+    calibration.save(experiment.out)
+    return calibration
 
 
-def _uses(experiment: Experiment) -> tuple[bool, bool]:
+def _fusion_inputs(experiment: Experiment) -> tuple[bool, bool]:
+    """Whether the recipe's fusion reads images, and whether it reads text."""
     from mien.model.fusion import fusion_class
 
     fusion = fusion_class(experiment.recipe.model.fusion)
     return fusion.uses_image, fusion.uses_text
 
 
-def _inputs(
+def _load_split(
     experiment: Experiment,
     split: str,
     *,
     image: bool = True,
     text: bool = True,
-    texts: Texts | None = None,
+    texts: TextTransform | None = None,
     on_progress: Callable[[EncodeProgress], None] | None = None,
 ) -> SplitData:
-    """One split as the classifier takes it."""
+    """The inputs of the classifier for one split."""
     samples = experiment.samples(split)
     descriptions: Mapping[str, str] | None = None
     if text:
-        # No store at all is as one that lacks everybody: the builder counts them, or may do without.
-        there = experiment.store.exists()
-        descriptions = find_descriptions(experiment, samples).texts if there else {}
+        # A missing store counts as an empty one: the input builder reports what is missing, or allows it.
+        descriptions = find_texts(experiment, samples)
         descriptions = texts(descriptions) if texts else descriptions
-    return experiment.builder.split(
+    return experiment.input_builder.split(
         split,
         samples,
         experiment.dataset.label_set,
@@ -273,11 +350,65 @@ def _inputs(
     )
 
 
-# --- Predict ---
+# --- Compare -------------------------------------------------------------------------------------------
+
+
+def compare(
+    runs: Sequence[Path],
+    *,
+    split: str = "test",
+    metrics: Sequence[str] | None = None,
+    published: bool = False,
+) -> Comparison:
+    """Compares evaluated runs, with paired differences from the first; seeds of one recipe share a row.
+
+    Args:
+        runs: Run directories that `evaluate` has scored.
+        split: The split on which they are compared.
+        metrics: The metrics to show; by default all that the runs have in common.
+        published: Whether to add what others reported on the same dataset, with its caveats.
+
+    Raises:
+        RunError: A directory is not a run, or the run is not evaluated on this split.
+        DataError: The runs are scored on different subjects.
+    """
+    from mien.evaluate.results.comparison import compare_runs
+
+    comparison = compare_runs(runs, split=split, metrics=metrics)
+    return replace(comparison, published=_published_rows(runs, comparison)) if published else comparison
+
+
+def _published_rows(runs: Sequence[Path], comparison: Comparison) -> tuple[tuple[Published, str], ...]:
+    from mien.evaluate.results.published import doubts, published_rows
+
+    recipes = [recorded_recipe(run) for run in runs]
+    name, rows = recipes[0].data.name, comparison.results.rows
+    official = dataset_class(name).card.num_subjects.get(comparison.split)
+    drawn = any(embedded_model_warning(recipe, photographs=True) is not None for recipe in recipes)
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    return tuple(
+        (row, doubts(row, split=comparison.split, n=rows[0].n, official=official, drawn=drawn))
+        for row in published_rows(name, metrics)
+    )
+
+
+# --- Predict -------------------------------------------------------------------------------------------
 
 
 def predict(run: Path, subjects: Sequence[Subject]) -> list[Prediction]:
-    """How the subjects appear to feel, by the model, engine and encoder of a run, on the run's device."""
+    """How subjects appear to feel, by the model, engine and encoder of a run, on the run's device.
+
+    Args:
+        run: The directory of a trained run.
+        subjects: Images with the box of a person, or without one for the main person.
+
+    Returns:
+        A prediction per subject, in order.
+
+    Raises:
+        DataError: A subject's image or box cannot be used.
+        RunError: The run is not trained, or its encoder has changed since.
+    """
     from mien.predict.predictor import Predictor
 
     recipe = recorded_recipe(run)

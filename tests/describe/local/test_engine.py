@@ -20,9 +20,9 @@ from mien.describe.engine import Engine, Reply, Request
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.open import open_engine
-from mien.describe.requests import Questioner
+from mien.describe.requests import RequestBuilder
 from mien.describe.retry import describe_with_retries
-from mien.describe.store.lookup import look_up
+from mien.describe.store.lookup import lookup_descriptions
 from mien.describe.store.store import Store
 from mien.errors import EngineError, WeightsError
 from mien.recipe import DescribeOptions, RunOptions
@@ -188,13 +188,15 @@ def test_a_prompt_that_breaks_the_model_is_isolated(llava: Path) -> None:
 # --- From a subject to the store ---
 
 
-def test_the_model_sees_the_whole_of_a_wide_image(llava: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+def test_the_model_sees_the_whole_of_a_wide_image(
+    llava: Path, tmp_path: Path, request_options: dict[str, Any]
+) -> None:
     # The model's own processor would crop the sides, and the subject with them.
     path, engine = tmp_path / "wide.png", LocalEngine(llava)
     Image.new("RGB", (64, 32), "white").save(path)
     subject = Subject.still("left", path, Box(left=0, top=8, right=12, bottom=24))
-    questioner = Questioner(engine=engine, **how)
-    [image] = questioner.request(questioner.question(subject)).images
+    request_builder = RequestBuilder(engine=engine, **request_options)
+    [image] = request_builder.prepare(request_builder.build(subject)).images
     assert image.size == (IMAGE_SIZE, IMAGE_SIZE)
     [[red, green, blue]] = np.asarray(image)[16, :1].astype(int)
     assert red > green + 50
@@ -203,7 +205,7 @@ def test_the_model_sees_the_whole_of_a_wide_image(llava: Path, tmp_path: Path, h
 
 
 def test_real_photographs_are_described_once_over_several_runs(
-    llava: Path, tmp_path: Path, how: dict[str, Any]
+    llava: Path, tmp_path: Path, request_options: dict[str, Any]
 ) -> None:
     photos = shared("emotic-photos")
     rows = [json.loads(line) for line in (photos / "manifest.jsonl").read_text().splitlines()[:12]]
@@ -211,12 +213,12 @@ def test_real_photographs_are_described_once_over_several_runs(
         Subject.still(row["id"], photos / row["image"], row["box"] and Box.from_tuple(tuple(row["box"])))
         for row in rows
     ]
-    engine, options = RecordingEngine(LocalEngine(llava, max_new_tokens=8)), {**how, "batch_size": 3}
+    engine = RecordingEngine(LocalEngine(llava, max_new_tokens=8))
     for part in (people[:5], people, people):
         with Store(tmp_path / "store.sqlite") as store:
-            describe(part, engine=engine, store=store, **options)
+            describe(part, RequestBuilder(engine=engine, **request_options), store, batch_size=3)
     with Store(tmp_path / "store.sqlite", writable=False) as store:
-        found = look_up(people, engine=engine, store=store, **how)
+        found = lookup_descriptions(people, RequestBuilder(engine=engine, **request_options), store)
     # Random weights may give an empty text, which is a failure; no one is left out or described twice.
     assert len(found.descriptions) + len(found.failures) == 12
     assert len(found.descriptions) > 6

@@ -19,6 +19,7 @@ from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.open import open_engine
 from mien.describe.ray.connection import connection
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.errors import ClusterError
 from mien.recipe import DescribeOptions, RunOptions
@@ -70,18 +71,20 @@ def make() -> Iterator[Make]:
 
 
 def describe_into(
-    subjects: list[Subject], engine: Engine, path: Path, how: dict[str, Any]
+    subjects: list[Subject], engine: Engine, path: Path, request_options: dict[str, Any]
 ) -> list[Description]:
     with Store(path) as store:
-        summary = describe(subjects, engine=engine, store=store, batch_size=4, **how)
+        summary = describe(subjects, RequestBuilder(engine=engine, **request_options), store, batch_size=4)
         assert summary.done + summary.failed == len(subjects)
         return list(store)
 
 
-def describe_in_process(subjects: list[Subject], folder: Path, how: dict[str, Any]) -> list[Description]:
+def describe_in_process(
+    subjects: list[Subject], folder: Path, request_options: dict[str, Any]
+) -> list[Description]:
     """What the same engine writes in this process."""
     engine = open_engine(DescribeOptions(engine=TRACED, options={"folder": str(folder)}), RunOptions())
-    return describe_into(subjects, engine, folder / "alone.sqlite", how)
+    return describe_into(subjects, engine, folder / "alone.sqlite", request_options)
 
 
 @contextmanager
@@ -107,10 +110,13 @@ def killing(folder: Path, seconds: float) -> Iterator[list[int]]:
 
 
 def test_the_texts_equal_those_of_one_process(
-    people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
+    people: list[Subject], make: Make, tmp_path: Path, request_options: dict[str, Any]
 ) -> None:
-    expected = describe_in_process(people, tmp_path, how)
-    assert describe_into(people, make(TRACED, folder=str(tmp_path)), tmp_path / "ray.sqlite", how) == expected
+    expected = describe_in_process(people, tmp_path, request_options)
+    assert (
+        describe_into(people, make(TRACED, folder=str(tmp_path)), tmp_path / "ray.sqlite", request_options)
+        == expected
+    )
     assert len({item.text for item in expected}) == 200
     # This process and its workers: on a busy machine one worker may finish before the other is up.
     assert 2 <= len(list(tmp_path.glob("*.pid"))) <= 1 + 2
@@ -121,23 +127,23 @@ def test_the_texts_equal_those_of_one_process(
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_or_dies_once_is_replaced(
-    people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
+    people: list[Subject], make: Make, tmp_path: Path, request_options: dict[str, Any]
 ) -> None:
     ends: dict[str, Any] = {"hanging": ["p0-1"], "deadly": ["p3-2"], "once": True}
     engine = make(TRACED, timeout=2.0, folder=str(tmp_path), **ends)
-    assert describe_into(people, engine, tmp_path / "ray.sqlite", how) == describe_in_process(
-        people, tmp_path, how
+    assert describe_into(people, engine, tmp_path / "ray.sqlite", request_options) == describe_in_process(
+        people, tmp_path, request_options
     )
     assert {"p0-1.once", "p3-2.once"} < {file.name for file in tmp_path.glob("*.once")}
 
 
 @pytest.mark.slow
 def test_a_poison_item_is_the_only_failure(
-    people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
+    people: list[Subject], make: Make, tmp_path: Path, request_options: dict[str, Any]
 ) -> None:
-    expected, path = describe_in_process(people, tmp_path, how), tmp_path / "ray.sqlite"
+    expected, path = describe_in_process(people, tmp_path, request_options), tmp_path / "ray.sqlite"
     engine = make(TRACED, folder=str(tmp_path), deadly=["p2-7"])
-    assert describe_into(people, engine, path, how) == [
+    assert describe_into(people, engine, path, request_options) == [
         item for item in expected if item.subject_id != "p2-7"
     ]
     with Store(path) as store:
@@ -205,10 +211,10 @@ def test_without_ray_the_error_names_the_extra(
 
 @pytest.mark.slow
 def test_killing_workers_repeatedly_changes_nothing(
-    people: list[Subject], make: Make, tmp_path: Path, how: dict[str, Any]
+    people: list[Subject], make: Make, tmp_path: Path, request_options: dict[str, Any]
 ) -> None:
     engine = make(TRACED, actors=4, delay=0.3, folder=str(tmp_path))
     with killing(tmp_path, 2.0) as killed:
-        found = describe_into(people, engine, tmp_path / "ray.sqlite", how)
-    assert found == describe_in_process(people, tmp_path, how)
+        found = describe_into(people, engine, tmp_path / "ray.sqlite", request_options)
+    assert found == describe_in_process(people, tmp_path, request_options)
     assert len(killed) >= 3

@@ -22,11 +22,11 @@ def endpoints(count: int, *, concurrency: int = 8, patience: int = 2, backoff: B
     return Endpoints(urls, concurrency=concurrency, patience=patience, backoff=backoff)
 
 
-async def fail(servers: Endpoints, kind: Kind, **how: Any) -> str:
+async def fail(servers: Endpoints, kind: Kind, **request_options: Any) -> str:
     """Takes a place, fails on it, and says whose it was."""
     try:
         async with servers.place() as endpoint:
-            raise ExchangeError(kind, kind, **how)
+            raise ExchangeError(kind, kind, **request_options)
     except ExchangeError:
         return endpoint.url
 

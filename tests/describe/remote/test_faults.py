@@ -15,7 +15,7 @@ from mien.describe.backoff import Backoff
 from mien.describe.generate import describe
 from mien.describe.remote.dispatcher import Sender
 from mien.describe.remote.engine import RemoteEngine
-from mien.describe.requests import Questioner
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.errors import EngineError
 from mien.recipe import RunOptions
@@ -61,10 +61,10 @@ class ByItem:
         return self._fault if number == self._number else None
 
 
-def texts(engine: RemoteEngine, people: list[Subject], how: dict[str, Any]) -> dict[str, str]:
+def texts(engine: RemoteEngine, people: list[Subject], request_options: dict[str, Any]) -> dict[str, str]:
     """What an honest server writes about each."""
-    questioner = Questioner(engine=engine, **how)
-    asked = [questioner.request(questioner.question(person)) for person in people]
+    request_builder = RequestBuilder(engine=engine, **request_options)
+    asked = [request_builder.prepare(request_builder.build(person)) for person in people]
     return {request.subject_id: answer_to(request) for request in asked}
 
 
@@ -73,13 +73,15 @@ def described(store: Store) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_what_passes_leaves_no_trace(subjects: Make, store: Store, how: dict[str, Any], fault: str) -> None:
+def test_what_passes_leaves_no_trace(
+    subjects: Make, store: Store, request_options: dict[str, Any], fault: str
+) -> None:
     people = subjects(6)
     with faulty(lambda item, before: fault if before == 0 else None) as proxy:
         engine = remote(proxy.url, timeout=patience(fault), concurrency=6, retries=8)
-        summary = describe(people, engine=engine, store=store, batch_size=6, **how)
+        summary = describe(people, RequestBuilder(engine=engine, **request_options), store, batch_size=6)
     assert (summary.done, summary.failed) == (6, 0)
-    assert described(store) == texts(engine, people, how)
+    assert described(store) == texts(engine, people, request_options)
     assert proxy.played[fault] == 6
     if fault not in SLOW:  # with so little patience, a busy machine may look like a fault as well
         assert set(proxy.asked.values()) == {2}
@@ -87,16 +89,18 @@ def test_what_passes_leaves_no_trace(subjects: Make, store: Store, how: dict[str
 
 @pytest.mark.parametrize("fault", LASTING)
 def test_what_is_an_items_own_is_kept_and_asked_once(
-    subjects: Make, store: Store, how: dict[str, Any], fault: str
+    subjects: Make, store: Store, request_options: dict[str, Any], fault: str
 ) -> None:
     people = subjects(6)
     with faulty(ByItem(fault)) as proxy:
         engine = remote(proxy.url)
-        summary = describe(people, engine=engine, store=store, batch_size=6, **how)
+        summary = describe(people, RequestBuilder(engine=engine, **request_options), store, batch_size=6)
     assert (summary.done, summary.failed) == (5, 1)
     [failure] = store.failures()
     assert described(store) == {
-        name: text for name, text in texts(engine, people, how).items() if name != failure.subject_id
+        name: text
+        for name, text in texts(engine, people, request_options).items()
+        if name != failure.subject_id
     }
     assert not failure.retryable
     assert {"400": "status 400", "413": "status 413", "422": "status 422", "empty": "is empty"}.get(
@@ -107,12 +111,12 @@ def test_what_is_an_items_own_is_kept_and_asked_once(
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_an_item_on_which_a_server_always_fails(
-    subjects: Make, store: Store, how: dict[str, Any], fault: str
+    subjects: Make, store: Store, request_options: dict[str, Any], fault: str
 ) -> None:
     people = subjects(6)
     with faulty(ByItem(fault)) as proxy:
         engine = remote(proxy.url, timeout=patience(fault), retries=2)
-        summary = describe(people, engine=engine, store=store, batch_size=6, **how)
+        summary = describe(people, RequestBuilder(engine=engine, **request_options), store, batch_size=6)
     assert (summary.done, summary.failed) == (5, 1)
     [failure] = store.failures()
     assert "tried 3 times" in failure.error
@@ -120,17 +124,19 @@ def test_an_item_on_which_a_server_always_fails(
         assert sorted(proxy.asked.values()) == [1, 1, 1, 1, 1, 3]
 
 
-def test_such_an_item_alone_in_its_batch(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+def test_such_an_item_alone_in_its_batch(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
     # Nobody else is answered meanwhile, so it looks like the server's failure until the next is answered.
     with faulty(ByItem("500", number=4)) as proxy:
         engine = remote(proxy.url, retries=2)
-        summary = describe(subjects(5), engine=engine, store=store, batch_size=1, **how)
+        summary = describe(subjects(5), RequestBuilder(engine=engine, **request_options), store, batch_size=1)
     assert (summary.done, summary.failed) == (4, 1)
     assert 3 <= max(proxy.asked.values()) <= 3 + 2  # the engine's tries, then one for each further attempt
 
 
 def test_everything_at_once(
-    subjects: Make, store: Store, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    subjects: Make, store: Store, request_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng, people = random.Random(11), subjects(60)
     in_flight, most = 0, 0
@@ -156,7 +162,9 @@ def test_everything_at_once(
         fault_proxy(server.url, schedule) as two,
     ):
         engine = remote(one.url, unused_address(), two.url, timeout=0.3, concurrency=5)
-        summary = describe(people, engine=engine, store=store, batch_size=20, workers=2, **how)
+        summary = describe(
+            people, RequestBuilder(engine=engine, **request_options), store, batch_size=20, workers=2
+        )
         played = one.played + two.played
         asked: Counter[str] = one.asked + two.asked
     failures = store.failures()
@@ -165,7 +173,7 @@ def test_everything_at_once(
     assert {item.subject_id for item in store} | {item.subject_id for item in failures} == {
         person.id for person in people
     }
-    assert described(store).items() <= texts(engine, people, how).items()
+    assert described(store).items() <= texts(engine, people, request_options).items()
     assert all(failure.error for failure in failures)
     assert len(asked) == 60
     assert max(asked.values()) <= 4
@@ -178,12 +186,17 @@ def test_everything_at_once(
 
 @pytest.mark.parametrize("fault", ["500", "429", "wrong model", "invalid JSON"])
 def test_a_server_that_answers_nobody_stops_the_run_and_nothing_is_kept(
-    subjects: Make, store: Store, how: dict[str, Any], fault: str
+    subjects: Make, store: Store, request_options: dict[str, Any], fault: str
 ) -> None:
     people = subjects(40)
     with faulty(lambda item, before: fault) as proxy:
         with pytest.raises(EngineError, match="in a row") as caught:
-            describe(people, engine=remote(proxy.url, retries=2), store=store, batch_size=8, **how)
+            describe(
+                people,
+                RequestBuilder(engine=remote(proxy.url, retries=2), **request_options),
+                store,
+                batch_size=8,
+            )
         assert max(proxy.asked.values()) <= 3 + 3 + 3  # the engine's, one a halving, one an attempt
         assert len(proxy.asked) < 40
     assert caught.value.retryable
@@ -192,62 +205,77 @@ def test_a_server_that_answers_nobody_stops_the_run_and_nothing_is_kept(
 
 @pytest.mark.parametrize("fault", ["401", "403", "404", "301"])
 def test_who_is_not_let_in_asks_no_more(
-    subjects: Make, store: Store, how: dict[str, Any], fault: str
+    subjects: Make, store: Store, request_options: dict[str, Any], fault: str
 ) -> None:
     with faulty(lambda item, before: fault) as proxy:
         engine = remote(proxy.url, backoff=Backoff())
         with pytest.raises(EngineError, match=f"status {fault}") as caught:
-            describe(subjects(40), engine=engine, store=store, batch_size=8, **how)
+            describe(subjects(40), RequestBuilder(engine=engine, **request_options), store, batch_size=8)
         assert proxy.asked.total() <= 4  # those that were in flight together
     assert not caught.value.retryable
     assert store.failures() == []
 
 
 def test_a_server_that_is_not_there_keeps_nothing_as_failed(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     with pytest.raises(EngineError, match="cannot be reached"):
-        describe(subjects(20), engine=remote(unused_address()), store=store, batch_size=8, **how)
+        describe(
+            subjects(20),
+            RequestBuilder(engine=remote(unused_address()), **request_options),
+            store,
+            batch_size=8,
+        )
     assert store.failures() == []
 
 
-def test_the_key_of_one_server_is_wrong(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+def test_the_key_of_one_server_is_wrong(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
     with (
         chat_server() as server,
         fault_proxy(server.url) as good,
         fault_proxy(server.url, lambda item, before: "401") as bad,
     ):
         engine = remote(bad.url, good.url, retries=0, backoff=Backoff())
-        summary = describe(subjects(20), engine=engine, store=store, batch_size=10, **how)
+        summary = describe(
+            subjects(20), RequestBuilder(engine=engine, **request_options), store, batch_size=10
+        )
         assert bad.asked.total() <= 4
     assert (summary.done, summary.failed) == (20, 0)
 
 
-def test_a_picture_that_is_forbidden_among_others(subjects: Make, store: Store, how: dict[str, Any]) -> None:
+def test_a_picture_that_is_forbidden_among_others(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
     with faulty(ByItem("403", number=7)) as proxy:
-        summary = describe(subjects(12), engine=remote(proxy.url), store=store, batch_size=6, **how)
+        summary = describe(
+            subjects(12), RequestBuilder(engine=remote(proxy.url), **request_options), store, batch_size=6
+        )
     assert (summary.done, summary.failed) == (11, 1)
 
 
 def test_a_wrong_option_does_not_fail_a_whole_data_set(
-    subjects: Make, store: Store, how: dict[str, Any]
+    subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     with (
         faulty(lambda item, before: "400") as proxy,
         pytest.raises(EngineError, match="refused each of the first"),
     ):
-        describe(subjects(80), engine=remote(proxy.url), store=store, batch_size=8, **how)
+        describe(
+            subjects(80), RequestBuilder(engine=remote(proxy.url), **request_options), store, batch_size=8
+        )
     assert 0 < len(store.failures()) < 32
 
 
 def test_a_call_that_was_interrupted_between_servers_leaves_none_waiting(
-    subjects: Make, how: dict[str, Any]
+    subjects: Make, request_options: dict[str, Any]
 ) -> None:
     # The loop of the engine serves the next call as if nothing had been.
     with faulty(lambda item, before: "hang" if before == 0 else None) as proxy:
         engine = remote(proxy.url, timeout=0.3)
-        questioner = Questioner(engine=engine, **how)
-        asked = [questioner.request(questioner.question(person)) for person in subjects(3)]
+        request_builder = RequestBuilder(engine=engine, **request_options)
+        asked = [request_builder.prepare(request_builder.build(person)) for person in subjects(3)]
         background, dispatcher = engine._working
         with pytest.raises(TimeoutError):
             background.run(asyncio.wait_for(dispatcher.describe(asked), 0.05))

@@ -51,9 +51,9 @@ def answer(content: Any = "Calm.", **changes: Any) -> bytes:
     return json.dumps({"model": "llava-7b", "choices": [choice], **changes}).encode()
 
 
-def trouble(status: int, content: bytes, **how: Any) -> ExchangeError:
+def trouble(status: int, content: bytes, **request_options: Any) -> ExchangeError:
     with pytest.raises(ExchangeError) as caught:
-        exchange().reply(status, content, **how)
+        exchange().reply(status, content, **request_options)
     return caught.value
 
 

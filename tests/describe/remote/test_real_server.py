@@ -13,9 +13,9 @@ from mien.describe.backoff import Backoff
 from mien.describe.engine import Request
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
-from mien.describe.prompts import prompt
+from mien.describe.prompts import get_prompt
 from mien.describe.remote.engine import RemoteEngine, RemoteOptions
-from mien.describe.requests import Questioner
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
@@ -25,7 +25,7 @@ from mien.types import Subject
 
 pytestmark = pytest.mark.slow  # two processes that load torch
 
-HOW: dict[str, Any] = {"prompt": prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
+HOW: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
 # What the proxy can play on a server whose answers take a while on a busy machine.
 QUICK_FAULTS = [fault for fault in PASSING if fault not in ("hang", "slow drip")]
 
@@ -52,8 +52,8 @@ def there(address: str, max_new_tokens: int = 160) -> RemoteEngine:
 
 
 def requests(people: list[Subject]) -> list[Request]:
-    questioner = Questioner(engine=here(), **HOW)
-    return [questioner.request(questioner.question(person)) for person in people]
+    request_builder = RequestBuilder(engine=here(), **HOW)
+    return [request_builder.prepare(request_builder.build(person)) for person in people]
 
 
 def test_it_says_what_the_model_says_here(real_server: RealServer, people: list[Subject]) -> None:
@@ -71,7 +71,7 @@ def test_whole_stores_are_equal_also_through_faults(
     with fault_proxy(real_server.address, lambda item, before: next(faults) if before < 2 else None) as proxy:
         for name, engine in {"here": here(), "there": there(proxy.url)}.items():
             with Store(tmp_path / f"{name}.sqlite") as store:
-                describe(people, engine=engine, store=store, **HOW)
+                describe(people, RequestBuilder(engine=engine, **HOW), store)
                 assert store.failures() == []
                 texts.append({item.subject_id: (item.text, item.finish) for item in store})
         assert set(proxy.asked.values()) == {3}

@@ -11,7 +11,7 @@ from mien.cli.render.text import format_duration, format_large, format_number
 
 if TYPE_CHECKING:
     from mien.describe.preflight import Preflight
-    from mien.describe.store.status import Stock
+    from mien.describe.store.lookup import StoreStatus
     from mien.evaluate.descriptions.description_audit import WordsAudit
 
 __all__ = ["render_audit", "render_models", "render_preflight", "render_prompts", "render_status"]
@@ -39,7 +39,7 @@ def render_preflight(found: Preflight) -> str:
     return ", ".join(parts) + warning
 
 
-def render_status(stocks: Mapping[str, Stock]) -> str:
+def render_status(stocks: Mapping[str, StoreStatus]) -> str:
     """One line per split, then the reasons of failures."""
     lines = [f"{'split':10}{'subjects':>10}{'described':>11}{'failed':>8}{'missing':>9}"]
     lines += [

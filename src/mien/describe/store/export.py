@@ -1,11 +1,7 @@
-"""Descriptions as a file for other programs: Parquet, JSON lines or CSV, and back again without a loss.
+"""Exports descriptions to Parquet, JSON Lines or CSV, and reads such files without loss.
 
-Goes in: descriptions one after another, a path whose ending names the form. Comes out: a file, whole or not
-there; `read_export` gives back exactly what was written.
-Knows nothing about: stores, keys, what is done with the file.
-
-A spreadsheet takes a cell that begins with "=" for a formula, whoever wrote it. In CSV an apostrophe stands
-before such a cell, and before one that begins with an apostrophe itself, so that it can be taken off again.
+A spreadsheet takes a cell that begins with "=" for a formula, whatever its source. In CSV, an apostrophe is
+written before such a cell, and before one that begins with an apostrophe, so that it can be removed again.
 """
 
 from __future__ import annotations
@@ -19,58 +15,70 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from mien.errors import DataError
-from mien.prefetch import groups
+from mien.prefetch import batched
 from mien.runs import atomic_file
 from mien.types import Description
 
-__all__ = ["COLUMNS", "FORMS", "read_export", "write_export"]
+__all__ = ["COLUMNS", "FORMATS", "read_export", "write_export"]
 
 COLUMNS: Final = tuple(field.name for field in fields(Description))
-_GROUP: Final = 1_000  # rows held at once
-_LONGEST: Final = 2**31 - 1  # the reader's own bound on a cell
+_BATCH: Final = 1_000  # rows held at once
+_MAX_CELL: Final = 2**31 - 1  # the csv module's upper bound
 _ESCAPE: Final = "'"
-_ESCAPED: Final = ("=", "+", "-", "@", "\t", "\r", "\n", _ESCAPE)
+_ESCAPED_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", _ESCAPE)
 
 
 def write_export(path: Path, descriptions: Iterable[Description]) -> int:
-    """Writes the file and returns the number of rows; DataError if it cannot be written."""
-    write = _WRITERS[_form(path)]
+    """Writes descriptions to a file, which appears only when it is complete.
+
+    Args:
+        path: Its suffix gives the format: .parquet, .jsonl or .csv.
+        descriptions: Read one at a time.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        DataError: The suffix is unknown, or the file cannot be written.
+    """
+    write = _WRITERS[_format(path)]
     try:
         with atomic_file(path) as file:
             return write(file, descriptions)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written: {error.strerror}", hint="name a file in a folder that has room"
+            f"{path} cannot be written: {error.strerror}",
+            hint="name a file in a writable folder on a disk that is not full",
         ) from error
 
 
 def read_export(path: Path) -> Iterator[Description]:
-    """What `write_export` wrote, in its order; DataError for another file."""
-    rows = _READERS[_form(path)](path)
+    """The descriptions in a file that `write_export` wrote, in its order; DataError for any other file."""
+    rows = _READERS[_format(path)](path)
     try:
         for row in rows:
             yield Description(**row)
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise DataError(f"{path} is no export of descriptions: {error}", hint="export again") from error
+        raise DataError(f"{path} is not an export of descriptions: {error}", hint="export again") from error
 
 
-def _form(path: Path) -> str:
-    form = path.suffix.lower().removeprefix(".")
-    if form not in FORMS:
+def _format(path: Path) -> str:
+    name = path.suffix.lower().removeprefix(".")
+    if name not in FORMATS:
         raise DataError(
-            f"{path} names no form of export",
-            hint=f"end the name with {', '.join(f'.{known}' for known in FORMS)}",
+            f"{path} does not name an export format",
+            hint=f"end the name with {', '.join(f'.{known}' for known in FORMATS)}",
         )
-    return form
+    return name
 
 
-# --- JSON lines ----------------------------------------------------------------------------------------
+# --- JSON Lines ----------------------------------------------------------------------------------------
 
 
 def _write_jsonl(file: IO[bytes], descriptions: Iterable[Description]) -> int:
     count = 0
     for item in descriptions:
-        # ASCII: some readers end a line at characters that JSON allows within one.
+        # ASCII, because some readers end a line at characters that JSON allows within one.
         file.write(json.dumps(asdict(item)).encode() + b"\n")
         count += 1
     return count
@@ -86,12 +94,12 @@ def _read_jsonl(path: Path) -> Iterator[Mapping[str, str]]:
 
 def _write_csv(file: IO[bytes], descriptions: Iterable[Description]) -> int:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    # Everything quoted: an empty cell, a lone carriage return and spaces at the ends come back as they were.
+    # With every cell quoted, empty cells, lone carriage returns and outer spaces survive.
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(COLUMNS)
     count = 0
     for item in descriptions:
-        writer.writerow([_escaped(getattr(item, name)) for name in COLUMNS])
+        writer.writerow([_escape(getattr(item, name)) for name in COLUMNS])
         count += 1
     text.detach()
     return count
@@ -99,19 +107,19 @@ def _write_csv(file: IO[bytes], descriptions: Iterable[Description]) -> int:
 
 def _read_csv(path: Path) -> Iterator[Mapping[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        csv.field_size_limit(_LONGEST)  # of the whole process: the usual 131,072 would refuse a long text
+        csv.field_size_limit(_MAX_CELL)  # process-wide; the default of 131,072 refuses long texts
         rows = csv.reader(file, strict=True)
         if tuple(next(rows, ())) != COLUMNS:
-            raise ValueError("the columns are others")
+            raise ValueError("its columns differ")
         for row in rows:
-            yield dict(zip(COLUMNS, map(_unescaped, row), strict=True))
+            yield dict(zip(COLUMNS, map(_unescape, row), strict=True))
 
 
-def _escaped(cell: str) -> str:
-    return f"{_ESCAPE}{cell}" if cell.startswith(_ESCAPED) else cell
+def _escape(cell: str) -> str:
+    return f"{_ESCAPE}{cell}" if cell.startswith(_ESCAPED_STARTS) else cell
 
 
-def _unescaped(cell: str) -> str:
+def _unescape(cell: str) -> str:
     return cell.removeprefix(_ESCAPE)
 
 
@@ -125,17 +133,17 @@ def _write_parquet(file: IO[bytes], descriptions: Iterable[Description]) -> int:
     schema = pyarrow.schema([(name, pyarrow.string()) for name in COLUMNS])
     count = 0
     with parquet.ParquetWriter(file, schema) as writer:
-        for group in groups(descriptions, _GROUP):
-            columns = {name: [getattr(item, name) for item in group] for name in COLUMNS}
+        for batch in batched(descriptions, _BATCH):
+            columns = {name: [getattr(item, name) for item in batch] for name in COLUMNS}
             writer.write_table(pyarrow.table(columns, schema=schema))
-            count += len(group)
+            count += len(batch)
     return count
 
 
 def _read_parquet(path: Path) -> Iterator[Mapping[str, str]]:
     from pyarrow import parquet
 
-    for batch in parquet.ParquetFile(path).iter_batches(batch_size=_GROUP):
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH):
         yield from batch.to_pylist()
 
 
@@ -149,4 +157,4 @@ _READERS: Final[Mapping[str, Callable[[Path], Iterator[Mapping[str, Any]]]]] = {
     "jsonl": _read_jsonl,
     "csv": _read_csv,
 }
-FORMS: Final = tuple(_WRITERS)
+FORMATS: Final = tuple(_WRITERS)

@@ -1,9 +1,6 @@
-"""Descriptions that were made elsewhere, taken into a store under the keys that they would have had.
+"""Imports descriptions that were made elsewhere, and the engine that stands for what made them.
 
-Goes in: a file of JSON lines with id and text, the subjects, a store. Comes out: rows, and an account.
-Knows nothing about: how the texts were made. They are marked as foreign, by the name that the recipe gives.
-
-The file is checked as a whole before anything is written, and only places in it are held in memory.
+A file is checked as a whole before anything is written. Only the offsets of its lines are held in memory.
 """
 
 from __future__ import annotations
@@ -17,168 +14,203 @@ from typing import IO, Any, Final, Self, cast, get_args
 from pydantic import Field, JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.requests import Questioner
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, ImageError
-from mien.prefetch import groups
+from mien.prefetch import batched
 from mien.recipe import DescribeOptions, Options, RunOptions
 from mien.types import Description, Finish, Subject
 
-__all__ = ["ForeignEngine", "ForeignOptions", "Imported", "import_answers"]
+__all__ = ["ImportSummary", "ImportedEngine", "ImportedOptions", "import_descriptions", "is_imported"]
 
-_GROUP: Final = 500
+# In recipes; "foreign" is the name in version 0.1.0.
+_ENGINE_NAMES: Final = ("imported", "foreign")
+_BATCH: Final = 500
 _EXAMPLE: Final = 'a line looks like {"id": "photo.jpg#1", "text": "The person appears calm."}'
 _FIELDS: Final = {"id", "text", "finish"}
 
 
-class ForeignOptions(Options):
-    """`name`: what made the descriptions; another name is another engine, with keys of its own."""
+def is_imported(options: DescribeOptions) -> bool:
+    """Whether a recipe's descriptions are made elsewhere and imported."""
+    return options.engine in _ENGINE_NAMES
+
+
+class ImportedOptions(Options):
+    """Options of the engine "imported".
+
+    `name`: what made the descriptions. Another name is another engine, with other keys.
+    """
 
     name: str = Field(min_length=1)
 
 
-class ForeignEngine(Engine):
-    """Stands for a model that is not here, but whose answers are, or will be: it cannot be asked."""
+class ImportedEngine(Engine):
+    """Stands for a model that is not available here, whose descriptions are imported from a file.
 
-    def __init__(self, options: ForeignOptions) -> None:
+    Its signature gives the descriptions their keys. Calling it raises EngineError.
+    """
+
+    def __init__(self, options: ImportedOptions) -> None:
         self.options = options
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
-        return cls(ForeignOptions.parse(options.options, where="[describe.options] of engine 'foreign'"))
+        return cls(ImportedOptions.parse(options.options, where="[describe.options] of engine 'imported'"))
 
     @property
     def name(self) -> str:
-        return f"foreign {self.options.name}"
+        return f"imported {self.options.name}"
 
     @property
     def signature(self) -> Mapping[str, JsonValue]:
+        # "foreign" is the engine's name in version 0.1.0. Stores are keyed by it.
         return {"engine": "foreign", "version": 1, "name": self.options.name}
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         if not requests:
             return []
-        raise self.refusal(len(requests))
+        raise self.missing_error(len(requests))
 
-    def refusal(self, num_missing: int) -> EngineError:
-        """The error that says how to get the descriptions that are missing."""
+    def missing_error(self, num_missing: int) -> EngineError:
+        """The error that says how to import the missing descriptions."""
         return EngineError(
-            f"{num_missing} descriptions by {self.options.name!r} are missing, and they are made elsewhere: "
-            "this engine cannot be asked",
-            hint="bring them in with mien describe import RECIPE FILE.jsonl",
+            f"{num_missing} descriptions by {self.options.name!r} are missing; they are made elsewhere, so "
+            "this engine cannot generate them",
+            hint="import them with: mien describe import RECIPE FILE.jsonl",
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """What came of a file: texts that are new and that were there; ids of no subject; subjects without."""
+class ImportSummary:
+    """The result of an import.
+
+    Attributes:
+        new: Descriptions that were added to the store.
+        existing: Descriptions that were in the store already.
+        unknown_ids: Ids in the file that no subject has.
+        missing_ids: Ids of subjects that the file does not describe.
+    """
 
     new: int
-    present: int
-    unknown: tuple[str, ...]
-    without: tuple[str, ...]
+    existing: int
+    unknown_ids: tuple[str, ...]
+    missing_ids: tuple[str, ...]
+
+
+def import_descriptions(
+    path: Path, subjects: Iterable[Subject], *, request_builder: RequestBuilder, store: Store
+) -> ImportSummary:
+    """Adds the texts of a file to a store, under the keys of their subjects.
+
+    Importing a file again changes nothing.
+
+    Args:
+        path: JSON Lines with "id" and "text", and optionally "finish".
+        subjects: The subjects whose ids the file may name.
+        request_builder: Determines the keys.
+        store: Open for writing.
+
+    Raises:
+        DataError: A line is not valid, a text is empty, or one key gets two texts. The message names the
+            lines.
+    """
+    try:
+        with path.open("rb") as file:
+            lines = _index_lines(path, file)
+            return _Import(path, file, lines, request_builder, store).run(subjects)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}", hint="give a file of JSON Lines"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where an answer stands: the number of its line, and the byte that it begins with."""
+class _Line:
+    """The number of a line, and the byte at which it starts."""
 
-    line: int
+    number: int
     start: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    line: int
+class _Text:
+    """What a line says."""
+
+    line_number: int
     id: str
     text: str
     finish: Finish
 
 
-def import_answers(
-    path: Path, subjects: Iterable[Subject], *, questioner: Questioner, store: Store
-) -> Imported:
-    """Writes the texts of a file under the keys of their subjects; a second time changes nothing.
-
-    DataError, with the lines, for what is no answer, an empty text, and two texts for one question.
-    """
-    try:
-        with path.open("rb") as file:
-            places = _index(path, file)
-            return _Import(path, file, places, questioner, store).run(subjects)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror}", hint="give a file of JSON lines"
-        ) from error
-
-
 class _Import:
-    """One call of `import_answers`, after the file was found to be sound."""
+    """One call of `import_descriptions`, after every line was checked."""
 
     def __init__(
-        self, path: Path, file: IO[bytes], places: dict[str, _Place], questioner: Questioner, store: Store
+        self,
+        path: Path,
+        file: IO[bytes],
+        lines: dict[str, _Line],
+        request_builder: RequestBuilder,
+        store: Store,
     ) -> None:
-        self._path, self._file, self._places = path, file, places
-        self._questioner, self._store = questioner, store
-        self._line_of: dict[str, int] = {}  # by key: one photo and box may be two subjects
-        self._used: set[str] = set()
-        self._without: list[str] = []
-        self._new = self._present = 0
+        self._path, self._file, self._lines = path, file, lines
+        self._request_builder, self._store = request_builder, store
+        self._line_number_of: dict[str, int] = {}  # by key: two subjects may share an image and a box
+        self._used_ids: set[str] = set()
+        self._missing_ids: list[str] = []
+        self._new = self._existing = 0
 
-    def run(self, subjects: Iterable[Subject]) -> Imported:
-        for group in groups(subjects, _GROUP):
-            self._take(group)
-        unknown = tuple(name for name in self._places if name not in self._used)
-        return Imported(new=self._new, present=self._present, unknown=unknown, without=tuple(self._without))
+    def run(self, subjects: Iterable[Subject]) -> ImportSummary:
+        for batch in batched(subjects, _BATCH):
+            self._import_batch(batch)
+        return ImportSummary(
+            new=self._new,
+            existing=self._existing,
+            unknown_ids=tuple(name for name in self._lines if name not in self._used_ids),
+            missing_ids=tuple(self._missing_ids),
+        )
 
-    def _take(self, group: Sequence[Subject]) -> None:
+    def _import_batch(self, batch: Sequence[Subject]) -> None:
         found: dict[str, Description] = {}
-        for subject in group:
-            place = self._places.get(subject.id)
-            if place is None:
-                self._without.append(subject.id)
+        for subject in batch:
+            line = self._lines.get(subject.id)
+            if line is None:
+                self._missing_ids.append(subject.id)
                 continue
-            self._used.add(subject.id)
-            item = self._description(subject, _read(self._path, self._file, place))
-            self._require_same(found.setdefault(item.key, item), item, place.line)
-            self._line_of.setdefault(item.key, place.line)
+            self._used_ids.add(subject.id)
+            item = self._description(subject, _read_text(self._path, self._file, line))
+            self._require_same(found.setdefault(item.key, item), item, line.number)
+            self._line_number_of.setdefault(item.key, line.number)
         stored = self._store.descriptions(found)
         for key, item in stored.items():
-            self._require_same(item, found[key], self._line_of[key])
+            self._require_same(item, found[key], self._line_number_of[key])
         new = [item for key, item in found.items() if key not in stored]
         self._store.put(new)
         self._new += len(new)
-        self._present += len(stored)
+        self._existing += len(stored)
 
-    def _description(self, subject: Subject, answer: _Answer) -> Description:
+    def _description(self, subject: Subject, text: _Text) -> Description:
         try:
-            question = self._questioner.question(subject)
+            request = self._request_builder.build(subject)
         except ImageError as error:
             raise DataError(
-                f"line {answer.line} of {self._path} is about {subject.id!r}, whose picture cannot be read: "
-                f"{error}",
-                hint="a description is kept under what its picture shows; mend the picture first",
+                f"line {text.line_number} of {self._path} describes {subject.id!r}, whose image cannot be "
+                f"read: {error}",
+                hint="fix the image first: a description is stored under the content of its image",
             ) from error
-        reply = self._questioner.checked(Reply(text=answer.text, finish=answer.finish))
+        reply = self._request_builder.check(Reply(text=text.text, finish=text.finish))
         if isinstance(reply, EngineError):
-            raise DataError(f"line {answer.line} of {self._path}: {reply}", hint=reply.hint)
-        return Description(
-            key=question.key,
-            subject_id=subject.id,
-            text=reply.text,
-            prompt_id=question.prompt_id,
-            engine=self._questioner.engine,
-            finish=reply.finish,
-        )
+            raise DataError(f"line {text.line_number} of {self._path}: {reply}", hint=reply.hint)
+        return self._request_builder.description(request, reply)
 
-    def _require_same(self, first: Description, second: Description, line: int) -> None:
+    def _require_same(self, first: Description, second: Description, line_number: int) -> None:
         if (first.text, first.finish) == (second.text, second.finish):
             return
-        other = self._line_of.get(second.key)
-        where = f"line {other}" if other is not None and other != line else "the store"
+        other = self._line_number_of.get(second.key)
+        where = f"line {other}" if other is not None and other != line_number else "the store"
         raise DataError(
-            f"line {line} of {self._path} and {where} give different texts for one picture, box and question "
-            f"({first.subject_id!r}, {second.subject_id!r})",
+            f"line {line_number} of {self._path} and {where} give different texts for the same image, box "
+            f"and prompt ({first.subject_id!r}, {second.subject_id!r})",
             hint="keep one of them, or give the newer ones another describe.options.name",
         )
 
@@ -186,22 +218,22 @@ class _Import:
 # --- The file ------------------------------------------------------------------------------------------
 
 
-def _index(path: Path, file: IO[bytes]) -> dict[str, _Place]:
-    """Where the answer of each id stands, after every line was checked."""
-    places: dict[str, _Place] = {}
-    for place in _lines(file):
-        answer = _read(path, file, place)
-        first = places.setdefault(answer.id, place)
-        if first is not place and _read(path, file, first).text != answer.text:
+def _index_lines(path: Path, file: IO[bytes]) -> dict[str, _Line]:
+    """The line of each id; every line is checked."""
+    lines: dict[str, _Line] = {}
+    for line in _iterate_lines(file):
+        text = _read_text(path, file, line)
+        first = lines.setdefault(text.id, line)
+        if first is not line and _read_text(path, file, first).text != text.text:
             raise DataError(
-                f"lines {first.line} and {place.line} of {path} give different texts for {answer.id!r}",
+                f"lines {first.number} and {line.number} of {path} give different texts for {text.id!r}",
                 hint="keep one of them",
             )
-    return places
+    return lines
 
 
-def _lines(file: IO[bytes]) -> Iterator[_Place]:
-    """The places of all lines that hold something; reading elsewhere in between does no harm."""
+def _iterate_lines(file: IO[bytes]) -> Iterator[_Line]:
+    """All lines that are not blank. The file may be read elsewhere between two of them."""
     number = start = 0
     while True:
         file.seek(start)
@@ -210,35 +242,35 @@ def _lines(file: IO[bytes]) -> Iterator[_Place]:
             return
         number += 1
         if line.strip():
-            yield _Place(line=number, start=start)
+            yield _Line(number=number, start=start)
         start += len(line)
 
 
-def _read(path: Path, file: IO[bytes], place: _Place) -> _Answer:
-    file.seek(place.start)
+def _read_text(path: Path, file: IO[bytes], line: _Line) -> _Text:
+    file.seek(line.start)
     try:
         row = json.loads(file.readline().decode("utf-8-sig"))
     except ValueError as error:
-        raise DataError(f"line {place.line} of {path} is not JSON: {error}", hint=_EXAMPLE) from error
-    problem = _problem(row)
+        raise DataError(f"line {line.number} of {path} is not JSON: {error}", hint=_EXAMPLE) from error
+    problem = _find_problem(row)
     if problem:
-        raise DataError(f"line {place.line} of {path}: {problem}", hint=_EXAMPLE)
-    return _Answer(
-        line=place.line,
+        raise DataError(f"line {line.number} of {path}: {problem}", hint=_EXAMPLE)
+    return _Text(
+        line_number=line.number,
         id=row["id"],
-        # As the store spells it, so that a second import finds the same text.
+        # Escaped as the store does it, so that a second import finds the same text.
         text=row["text"].encode(errors="backslashreplace").decode(),
         finish=cast("Finish", row.get("finish", "stop")),
     )
 
 
-def _problem(row: Any) -> str | None:
-    """What is wrong with a line, in words."""
+def _find_problem(row: Any) -> str | None:
+    """What is wrong with a line, or None."""
     if not isinstance(row, dict):
         return "not a JSON object"
     unknown = sorted(set(row) - _FIELDS)
     if unknown:
-        return f"unknown field {unknown[0]!r}; there are id, text and finish"
+        return f"unknown field {unknown[0]!r}; the fields are id, text and finish"
     for field in ("id", "text"):
         value = row.get(field)
         if not isinstance(value, str) or not value.strip():

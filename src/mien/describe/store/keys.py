@@ -1,8 +1,4 @@
-"""The name of a description: a digest of everything that determines its text, and of nothing else.
-
-Goes in: what the model sees, what it is asked, which model it is. Comes out: 64 hex digits.
-Knows nothing about: paths, subject ids, stores. The same photo under another name has the same key.
-"""
+"""The key of a description: a digest of everything that determines its text, and of nothing else."""
 
 from __future__ import annotations
 
@@ -15,42 +11,22 @@ from mien.digests import canonical_json, digest
 from mien.errors import DataError
 from mien.types import Box
 
-__all__ = ["KeyMaker", "description_key", "unreadable_key"]
+__all__ = ["SharedKeyParts", "description_key", "unreadable_key"]
 
-# Raise this when the same parts come to mean another text.
+# Increase this when the same parts come to mean another text.
 _VERSION = 1
 
 
-def description_key(
-    *,
-    image_digests: Sequence[str],
-    frames: Sequence[int | None],
-    boxes: Sequence[Box | None],
-    marking_digest: str,
-    fit: Mapping[str, JsonValue] | None,
-    prompt_digest: str,
-    question: str,
-    engine_signature: Mapping[str, JsonValue],
-    clip: str | None = None,
-) -> str:
-    """The key of a description.
+class SharedKeyParts:
+    """The parts that the keys of many subjects have in common, serialized once.
 
-    `image_digests` are hex digits; `boxes` are those that are marked; `fit` says how the picture was brought
-    to a square (None: not at all), `question` is the prompt as rendered with its labels, `clip` how several
-    frames become a picture.
+    Args:
+        marking_digest: Digest of how the box is marked in the image.
+        fit: How the image is fitted to a square, or None if it is not.
+        prompt_digest: Digest of the prompt's id and template.
+        question: The prompt as rendered with the label set.
+        engine_signature: What of the engine affects the text: model revision, dtype, decoding parameters.
     """
-    maker = KeyMaker(
-        marking_digest=marking_digest,
-        fit=fit,
-        prompt_digest=prompt_digest,
-        question=question,
-        engine_signature=engine_signature,
-    )
-    return maker.key(image_digests, frames, boxes, clip)
-
-
-class KeyMaker:
-    """`description_key` for many pictures that are asked about in one way, spelling that way out once."""
 
     def __init__(
         self,
@@ -61,32 +37,61 @@ class KeyMaker:
         question: str,
         engine_signature: Mapping[str, JsonValue],
     ) -> None:
-        # The members of the canonical JSON of a key, in its order, around those that differ.
-        self._middle = _members({"engine": dict(engine_signature), "fit": None if fit is None else dict(fit)})
-        self._end = _members(
+        # The members of a key's canonical JSON, in its order, before and after those of one subject.
+        self.engine_and_fit = _members(
+            {"engine": dict(engine_signature), "fit": None if fit is None else dict(fit)}
+        )
+        self.marking_to_version = _members(
             {"marking": marking_digest, "prompt": prompt_digest, "question": question, "version": _VERSION}
         )
 
-    def key(
-        self,
-        image_digests: Sequence[str],
-        frames: Sequence[int | None],
-        boxes: Sequence[Box | None],
-        clip: str | None = None,
-    ) -> str:
-        """The key that `description_key` gives to the same parts."""
-        if not len(image_digests) == len(frames) == len(boxes):
-            raise DataError(f"{len(image_digests)} images, {len(frames)} frames and {len(boxes)} boxes")
-        # Written by hand in canonical JSON, several times as fast as by its library: a resumed run makes one
-        # for every row that is done. Stills keep the keys that they have.
-        view = "" if clip is None else f',"clip":{canonical_json(clip)}'
-        seen = ",".join("null" if frame is None else str(int(frame)) for frame in frames)
-        images = ",".join(f'"{image}"' for image in image_digests)
-        text = (
-            f'{{"boxes":[{",".join(map(_edges, boxes))}]{view},{self._middle},"frames":[{seen}],'
-            f'"images":[{images}],{self._end}}}'
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
+
+def description_key(
+    shared: SharedKeyParts,
+    *,
+    image_digests: Sequence[str],
+    frames: Sequence[int | None],
+    boxes: Sequence[Box | None],
+    clip: str | None = None,
+) -> str:
+    """The key of a description: SHA-256 of canonical JSON of all that determines its text.
+
+    These parts enter, and nothing else:
+
+    - the content of each image file, as a digest, and the frame that is read from it;
+    - the box that is marked in each image, and the marking style;
+    - how several frames become one image, and how an image is fitted to the model's square;
+    - the prompt's id and template, and its text as rendered with the label set;
+    - the engine's signature: model revision, dtype, decoding parameters.
+
+    Paths and subject ids do not enter, so the same photo has the same key under any name.
+
+    Args:
+        shared: The parts that do not depend on the subject.
+        image_digests: Hex digests of the image files, one per image.
+        frames: The frame of each image, None for a still.
+        boxes: The box that is marked in each image, None for no mark.
+        clip: How several frames become one image; None for a single image.
+
+    Returns:
+        64 hex digits.
+
+    Raises:
+        DataError: The three sequences differ in length.
+    """
+    if not len(image_digests) == len(frames) == len(boxes):
+        raise DataError(f"{len(image_digests)} images, {len(frames)} frames and {len(boxes)} boxes")
+    # Canonical JSON, written by hand: a resumed run computes a key for every row that is done, and this is
+    # several times as fast as the library.
+    box_list = ",".join(map(_edges, boxes))
+    clip_member = "" if clip is None else f',"clip":{canonical_json(clip)}'
+    frame_list = ",".join("null" if frame is None else str(int(frame)) for frame in frames)
+    image_list = ",".join(f'"{image}"' for image in image_digests)
+    text = (
+        f'{{"boxes":[{box_list}]{clip_member},{shared.engine_and_fit},"frames":[{frame_list}],'
+        f'"images":[{image_list}],{shared.marking_to_version}}}'
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _edges(box: Box | None) -> str:
@@ -100,7 +105,7 @@ def _members(table: Mapping[str, object]) -> str:
 
 
 def unreadable_key(subject_id: str, prompt_digest: str, engine_signature: Mapping[str, JsonValue]) -> str:
-    """Where the failure is kept of a subject whose picture cannot even be read, so that it has no content."""
-    # An id taken from a file's name may hold half characters, which have no bytes.
-    spelt = subject_id.encode(errors="backslashreplace").decode()
-    return digest({"unreadable": spelt, "prompt": prompt_digest, "engine": dict(engine_signature)})
+    """The key of the failure of a subject whose image cannot be read, and so has no content to digest."""
+    # An id that comes from a file name may contain lone surrogates, which have no UTF-8 form.
+    escaped_id = subject_id.encode(errors="backslashreplace").decode()
+    return digest({"unreadable": escaped_id, "prompt": prompt_digest, "engine": dict(engine_signature)})

@@ -1,33 +1,34 @@
-"""Finds what was described, for the rooms that use the words.
-
-Goes in: subjects, and how they were asked about. Comes out: a description by subject id, and who has none.
-Knows nothing about: how to describe. It never asks an engine; it needs the engine's signature only.
-"""
+"""Looks up what a store holds about subjects. No engine is called; only its signature is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
-from mien.describe.engine import Engine
-from mien.describe.prompts import Prompt
-from mien.describe.requests import Questioner
+from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
-from mien.labels import LabelSet
-from mien.media.images import Marking
-from mien.prefetch import groups
-from mien.recipe.describe import ClipView
-from mien.recipe.features import FitMode
+from mien.prefetch import batched
 from mien.types import Description, Failure, Subject
 
-__all__ = ["Found", "look_up"]
+__all__ = ["DescriptionLookup", "StoreStatus", "count_by_status", "iterate_status", "lookup_descriptions"]
 
-_GROUP = 500
+_BATCH: Final = 500
+# What differs between two failures of one kind: quoted names, paths, numbers.
+_SPECIFICS: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\d,.]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Descriptions by subject id; the ids that were never asked about; the failures of the others."""
+class DescriptionLookup:
+    """What was found about some subjects.
+
+    Attributes:
+        descriptions: By subject id.
+        missing: Ids of subjects with neither a description nor a failure.
+        failures: One per subject that could not be described.
+    """
 
     descriptions: Mapping[str, Description]
     missing: tuple[str, ...]
@@ -39,36 +40,80 @@ class Found:
         return {subject_id: item.text for subject_id, item in self.descriptions.items()}
 
 
-def look_up(
-    subjects: Iterable[Subject],
-    *,
-    engine: Engine,
-    prompt: Prompt,
-    label_set: LabelSet,
-    marking: Marking,
-    store: Store,
-    fit: FitMode = "letterbox",
-    clip: ClipView = "middle_frame",
-) -> Found:
-    """The descriptions that `describe` made, or would find made, with the same arguments.
+def lookup_descriptions(
+    subjects: Iterable[Subject], request_builder: RequestBuilder, store: Store
+) -> DescriptionLookup:
+    """The descriptions of subjects that `describe` stored with the same request builder.
 
-    A description that two subjects share (one photo, one box) is given to both, each with its own id.
+    Two subjects with the same image and box share a description; each gets it under its own id.
     """
-    questioner = Questioner(
-        engine=engine, prompt=prompt, label_set=label_set, marking=marking, fit=fit, clip=clip
-    )
     descriptions: dict[str, Description] = {}
     failures: dict[str, Failure] = {}
     missing: list[str] = []
-    for group in groups(subjects, _GROUP):
-        keys = [questioner.key(subject) for subject in group]
+    for batch in batched(subjects, _BATCH):
+        keys = [request_builder.key(subject) for subject in batch]
         described = store.descriptions(keys)
         failed = {failure.key: failure for failure in store.failures(keys)}
-        for subject, key in zip(group, keys, strict=True):
+        for subject, key in zip(batch, keys, strict=True):
             if key in described:
                 descriptions[subject.id] = replace(described[key], subject_id=subject.id)
             elif key in failed:
                 failures[subject.id] = replace(failed[key], subject_id=subject.id)
             else:
                 missing.append(subject.id)
-    return Found(descriptions=descriptions, missing=tuple(missing), failures=tuple(failures.values()))
+    return DescriptionLookup(
+        descriptions=descriptions, missing=tuple(missing), failures=tuple(failures.values())
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatus:
+    """How many subjects there are, are described, failed (by reason), and were not described yet."""
+
+    subjects: int
+    described: int
+    missing: int
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def num_failed(self) -> int:
+        """Failures for all reasons together."""
+        return sum(self.failed.values())
+
+
+def count_by_status(
+    subjects: Iterable[Subject], request_builder: RequestBuilder, store: Store | None
+) -> StoreStatus:
+    """Counts subjects by what the store holds about them; `store` is None if it does not exist yet."""
+    total = described = missing = 0
+    reasons: Counter[str] = Counter()
+    for _, status in iterate_status(subjects, request_builder, store):
+        total += 1
+        if isinstance(status, Failure):
+            reasons[_reason(status.error)] += 1
+        described += status is True
+        missing += status is False
+    return StoreStatus(
+        subjects=total, described=described, missing=missing, failed=dict(reasons.most_common())
+    )
+
+
+def iterate_status(
+    subjects: Iterable[Subject], request_builder: RequestBuilder, store: Store | None
+) -> Iterator[tuple[Subject, bool | Failure]]:
+    """Each subject in order, with whether it is described, or with the failure stored in its place.
+
+    Texts are not read, and only a few subjects are held at a time.
+    """
+    for batch in batched(subjects, _BATCH):
+        keys = [request_builder.key(subject) for subject in batch]
+        described = store.described_keys(keys) if store is not None else set()
+        found = store.failures(keys) if store is not None else []
+        failures = {failure.key: failure for failure in found}
+        for subject, key in zip(batch, keys, strict=True):
+            yield subject, True if key in described else failures.get(key, False)
+
+
+def _reason(error: str) -> str:
+    """An error's message without what is specific to one subject."""
+    return _SPECIFICS.sub("...", error)

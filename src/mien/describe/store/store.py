@@ -1,10 +1,7 @@
-"""Where descriptions are kept: one SQLite file that many may read while one process writes.
+"""The store of descriptions: one SQLite file that many processes may read while one writes.
 
-Goes in: descriptions and failures, in groups. Comes out: the same, by key.
-Knows nothing about: how keys are made, engines, subjects.
-
-Promises: a group that `put` has returned from survives a `kill -9` and a power cut; a group is written
-whole or not at all; what is described once is never replaced.
+Guarantees: a group that `put` has returned from survives `kill -9` and a power cut. A group is written as a
+whole or not at all. A description is never replaced.
 """
 
 from __future__ import annotations
@@ -13,49 +10,82 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from mien.describe.store.schema import (
-    KEYS,
-    has_index,
-    is_empty,
-    migrate,
-    require_readable,
-    sqlite_errors,
-    transaction,
-)
 from mien.errors import StoreError, StoreLockedError
 from mien.types import Description, Failure
 
-__all__ = ["Store"]
+__all__ = ["MIGRATIONS", "Store"]
 
-_DESCRIPTIONS: Final = "select key, subject_id, text, prompt_id, engine, finish from descriptions"
-_KEYS: Final = "select key from descriptions"
-_INDEXED: Final = f"{_KEYS} indexed by {KEYS}"
-_FAILURES: Final = "select key, subject_id, error, retryable, attempts from failures"
-_ADD_DESCRIPTION: Final = "insert into descriptions values (?, ?, ?, ?, ?, ?) on conflict (key) do nothing"
-_ADD_FAILURE: Final = """insert or replace into failures select ?, ?, ?, ?, ?
+# --- The layout of the file ----------------------------------------------------------------------------
+
+# Marks the file as a store of mien: the letters "mien".
+_APPLICATION_ID: Final = 0x6D69656E
+_KEY_INDEX: Final = "described"
+
+# To change the layout, add a step at the end. Never edit a step that was released.
+MIGRATIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    (
+        "descriptions and failures",
+        (
+            """create table descriptions (
+                key text primary key, subject_id text not null, text text not null, prompt_id text not null,
+                engine text not null, finish text not null
+            ) strict, without rowid""",
+            """create table failures (
+                key text primary key, subject_id text not null, error text not null,
+                retryable integer not null, attempts integer not null
+            ) strict, without rowid""",
+        ),
+    ),
+    (
+        # The table's own tree carries the texts. It holds so few rows per page that finding a key in it
+        # takes three times as long.
+        "index of keys",
+        (f"create index {_KEY_INDEX} on descriptions (key)",),
+    ),
+)
+# A file that lacks these steps can still be read, only more slowly.
+_OPTIONAL_STEPS: Final = {"index of keys"}
+
+_SELECT_DESCRIPTIONS: Final = "select key, subject_id, text, prompt_id, engine, finish from descriptions"
+_SELECT_KEYS: Final = "select key from descriptions"
+_SELECT_INDEXED_KEYS: Final = f"{_SELECT_KEYS} indexed by {_KEY_INDEX}"
+_SELECT_FAILURES: Final = "select key, subject_id, error, retryable, attempts from failures"
+_INSERT_DESCRIPTION: Final = "insert into descriptions values (?, ?, ?, ?, ?, ?) on conflict (key) do nothing"
+_DELETE_FAILURE: Final = "delete from failures where key = ?"
+_INSERT_FAILURE: Final = """insert or replace into failures select ?, ?, ?, ?, ?
     where not exists (select 1 from descriptions where key = ?)"""
-_GROUP: Final = 500  # keys asked for in one statement; sqlite's oldest limit is 999
+_KEYS_PER_QUERY: Final = 500  # SQLite's oldest limit on parameters is 999
 
 
 class Store:
-    """A store, open until `close`; also a context manager. One that is not `writable` must exist."""
+    """An open store; also a context manager.
+
+    Args:
+        path: The SQLite file. A lock file and SQLite's journal lie next to it.
+        writable: Whether to lock the store and to create the file where there is none. A store that is
+            opened for reading must exist.
+
+    Raises:
+        StoreError: The file is missing, damaged, not a store, or written by a newer mien.
+        StoreLockedError: Another process has the store open for writing.
+    """
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         self.path = path
-        self._lock = _take_lock(path) if writable else None
+        self._lock = _acquire_lock(path) if writable else None
         try:
-            self._connection = _connect(path) if writable else _connect_reader(path)
-            with sqlite_errors(path):
-                # Without being told, sqlite walks the tree that carries the texts.
-                self._keys = _INDEXED if has_index(self._connection) else _KEYS
+            self._connection = _open_for_writing(path) if writable else _open_for_reading(path)
+            with _sqlite_errors(path):
+                # SQLite does not choose the index by itself: it would walk the tree that carries the texts.
+                self._select_keys = _SELECT_INDEXED_KEYS if _has_index(self._connection) else _SELECT_KEYS
         except BaseException:
-            self._release()
+            self._release_lock()
             raise
 
     def __enter__(self) -> Self:
@@ -67,11 +97,11 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Ends reading and writing; a second call does nothing."""
+        """Closes the file and releases the lock; a second call does nothing."""
         try:
             self._connection.close()
         finally:
-            self._release()
+            self._release_lock()
 
     def put(
         self,
@@ -80,94 +110,103 @@ class Store:
         *,
         resolved: Iterable[str] = (),
     ) -> None:
-        """Writes a group, on disk when this returns. A description ends the failure under its key.
+        """Writes a group of rows; they are on disk when this returns.
 
-        `resolved` are keys of other failures that are over. A key that is described stays as it is.
+        A description removes the failure under its key. A key that is described already stays unchanged.
+
+        Args:
+            descriptions: Rows to add.
+            failures: Rows to add, or to replace. They are ignored for keys that have a description.
+            resolved: Keys of other failures to remove.
         """
-        described = [_description_row(item) for item in descriptions]
-        failed = [_failure_row(item) for item in failures]
-        over = [(key,) for key in resolved] + [(row[0],) for row in described]
-        with sqlite_errors(self.path), transaction(self._connection):
-            self._connection.executemany(_ADD_DESCRIPTION, described)
-            self._connection.executemany("delete from failures where key = ?", over)
-            self._connection.executemany(_ADD_FAILURE, [(*row, row[0]) for row in failed])
+        description_rows = [_description_row(item) for item in descriptions]
+        failure_rows = [_failure_row(item) for item in failures]
+        outdated = [(key,) for key in resolved] + [(row[0],) for row in description_rows]
+        with _sqlite_errors(self.path), _transaction(self._connection):
+            self._connection.executemany(_INSERT_DESCRIPTION, description_rows)
+            self._connection.executemany(_DELETE_FAILURE, outdated)
+            self._connection.executemany(_INSERT_FAILURE, [(*row, row[0]) for row in failure_rows])
 
     def get(self, key: str) -> Description | None:
-        """The description under a key."""
+        """The description under a key, or None."""
         return self.descriptions([key]).get(key)
 
     def keys(self) -> Iterator[str]:
         """The keys of all descriptions, in alphabetical order."""
-        return (key for (key,) in self._rows(f"{_KEYS} order by key"))
+        return (key for (key,) in self._rows(f"{_SELECT_KEYS} order by key"))
 
-    def described(self, keys: Iterable[str]) -> set[str]:
-        """Those of these keys under which there is a description; it is not read for that."""
+    def described_keys(self, keys: Iterable[str]) -> set[str]:
+        """The subset of the keys that have a description; no text is read."""
         remaining, found = iter(keys), set[str]()
-        while group := tuple(islice(remaining, _GROUP)):
-            query = f"{self._keys} where key in ({', '.join('?' * len(group))})"
-            with sqlite_errors(self.path):
+        while group := tuple(islice(remaining, _KEYS_PER_QUERY)):
+            query = f"{self._select_keys} where key in ({_placeholders(group)})"
+            with _sqlite_errors(self.path):
                 found.update(key for (key,) in self._connection.execute(query, group).fetchall())
         return found
 
     def descriptions(self, keys: Iterable[str]) -> dict[str, Description]:
-        """The descriptions there are under these keys."""
-        return {row[0]: _description(row) for row in self._select(_DESCRIPTIONS, keys)}
+        """The descriptions under these keys, by key; keys without one are left out."""
+        return {row[0]: _to_description(row) for row in self._select(_SELECT_DESCRIPTIONS, keys)}
 
     def failures(self, keys: Iterable[str] | None = None) -> list[Failure]:
-        """The failures there are under these keys, or all of them, in the order of keys."""
+        """The failures under these keys, or all failures, in the order of keys."""
         if keys is None:
             return list(self.iterate_failures())
-        # There are mostly none, and a resumed run asks about every subject.
+        # A store mostly has none, and a resumed run asks for every subject.
         if not next(self._rows("select exists (select 1 from failures)"))[0]:
             return []
-        return sorted(map(_failure, self._select(_FAILURES, keys)), key=lambda failure: failure.key)
+        return sorted(map(_to_failure, self._select(_SELECT_FAILURES, keys)), key=lambda item: item.key)
 
     def iterate_failures(self) -> Iterator[Failure]:
-        """All failures, in the order of keys, one at a time."""
-        return map(_failure, self._rows(f"{_FAILURES} order by key"))
+        """All failures in the order of keys, read one at a time."""
+        return map(_to_failure, self._rows(f"{_SELECT_FAILURES} order by key"))
 
     def __len__(self) -> int:
-        """How many descriptions there are."""
+        """The number of descriptions."""
         return int(next(self._rows("select count(*) from descriptions"))[0])
 
     def __bool__(self) -> bool:
-        """A store is there, also while it holds no description; counting them would take a while."""
+        """Always true: an empty store is a store, and counting descriptions takes a while."""
         return True
 
     def __iter__(self) -> Iterator[Description]:
-        """All descriptions, in the order of keys, one at a time."""
-        return map(_description, self._rows(f"{_DESCRIPTIONS} order by key"))
+        """All descriptions in the order of keys, read one at a time."""
+        return map(_to_description, self._rows(f"{_SELECT_DESCRIPTIONS} order by key"))
 
     def _select(self, query: str, keys: Iterable[str]) -> Iterator[tuple[str, ...]]:
         remaining = iter(keys)
-        while group := tuple(islice(remaining, _GROUP)):
-            yield from self._rows(f"{query} where key in ({', '.join('?' * len(group))})", group)
+        while group := tuple(islice(remaining, _KEYS_PER_QUERY)):
+            yield from self._rows(f"{query} where key in ({_placeholders(group)})", group)
 
     def _rows(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
-        with sqlite_errors(self.path):
+        with _sqlite_errors(self.path):
             yield from self._connection.execute(query, values)
 
-    def _release(self) -> None:
+    def _release_lock(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)  # which ends the lock; the file stays, for it may not be removed safely
+            os.close(self._lock)  # releases the lock; the lock file stays, because removing it is a race
             self._lock = None
 
 
 # --- Rows ----------------------------------------------------------------------------------------------
 
 
+def _placeholders(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
 def _description_row(item: Description) -> tuple[str, ...]:
     return (
         item.key,
-        _utf8(item.subject_id),
-        _utf8(item.text),
+        _to_utf8(item.subject_id),
+        _to_utf8(item.text),
         item.prompt_id,
         item.engine,
         item.finish,
     )
 
 
-def _description(row: tuple[str, ...]) -> Description:
+def _to_description(row: tuple[str, ...]) -> Description:
     key, subject_id, text, prompt_id, engine, finish = row
     return Description(
         key=key,
@@ -180,76 +219,76 @@ def _description(row: tuple[str, ...]) -> Description:
 
 
 def _failure_row(item: Failure) -> tuple[str | int, ...]:
-    return (item.key, _utf8(item.subject_id), _utf8(item.error), int(item.retryable), item.attempts)
+    return (item.key, _to_utf8(item.subject_id), _to_utf8(item.error), int(item.retryable), item.attempts)
 
 
-def _failure(row: Sequence[str]) -> Failure:
+def _to_failure(row: Sequence[str]) -> Failure:
     key, subject_id, error, retryable, attempts = row
     return Failure(
         key=key, subject_id=subject_id, error=error, retryable=bool(retryable), attempts=int(attempts)
     )
 
 
-def _utf8(text: str) -> str:
-    """The text itself, unless it holds half characters, as names of files may; those are spelt out."""
+def _to_utf8(text: str) -> str:
+    """The text with lone surrogates, which file names may contain, escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
 # --- Opening -------------------------------------------------------------------------------------------
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    with sqlite_errors(path):
+def _open_for_writing(path: Path) -> sqlite3.Connection:
+    with _sqlite_errors(path):
         connection = sqlite3.connect(path, isolation_level=None)
         try:
-            # The journal of changes lets readers go on while a group is written; full: each group is
-            # synced, about 4 ms, which nobody notices beside a model.
+            # With a write-ahead log, others can read while a group is written. "Full" syncs each group,
+            # about 4 ms, which is negligible next to a model.
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
-            _require_sound(connection, path)
-            migrate(connection, path)
+            _check_integrity(connection, path)
+            _migrate(connection, path)
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-def _connect_reader(path: Path) -> sqlite3.Connection:
+def _open_for_reading(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise StoreError(f"no store at {path}", hint="make one with mien describe")
-    # A folder that cannot be written has no place for the journal's index; without a journal none is needed.
-    unchanging = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
-    with sqlite_errors(path):
-        address = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if unchanging else ''}"
+    # The log's index cannot be created in a read-only folder. Without a log, no index is needed.
+    immutable = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+    with _sqlite_errors(path):
+        address = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
         connection = sqlite3.connect(address, uri=True, isolation_level=None)
         try:
-            if is_empty(connection):
+            if _is_empty(connection):
                 connection.close()
-                return _connect_nothing(path)
-            require_readable(connection, path)
+                return _open_empty(path)
+            _require_readable(connection, path)
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-def _connect_nothing(path: Path) -> sqlite3.Connection:
-    """A store without rows, for those who read one that has only begun to be made."""
+def _open_empty(path: Path) -> sqlite3.Connection:
+    """A store without rows, for readers of a file whose creation has only begun."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection, path)
+    _migrate(connection, path)
     connection.execute("pragma query_only = true")
     return connection
 
 
-def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
-    """Adding to a damaged file would make it worse; 0.3 s for 100,000 descriptions."""
-    found = connection.execute("pragma quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise StoreError(f"store {path} is damaged: {found}", hint="restore a copy, or move it away")
+def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
+    """StoreError for a damaged file, which a write would damage more; 0.3 s for 100,000 descriptions."""
+    result = connection.execute("pragma quick_check(1)").fetchone()[0]
+    if result != "ok":
+        raise StoreError(f"store {path} is damaged: {result}", hint="restore a copy, or move it away")
 
 
-def _take_lock(path: Path) -> int:
-    """Locks the store for this process; the system ends the lock when the process ends, however it does."""
+def _acquire_lock(path: Path) -> int:
+    """Locks the store for this process; the operating system releases the lock when the process ends."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -266,14 +305,103 @@ def _take_lock(path: Path) -> int:
             f"store {path} is being written by another process ({holder})",
             hint="wait for it to end, or name another store",
         ) from error
-    except OSError as error:  # as on network file systems without locks
+    except OSError as error:  # such as a network file system without locks
         os.close(lock)
         raise StoreError(
             f"store {path} cannot be locked: {error.strerror}",
             hint="keep it on a file system that can lock files, such as a local disk",
         ) from error
-    # Who holds it is for messages only: on a full disk it stays unsaid.
+    # The process id is for messages only, so a full disk may prevent it.
     with suppress(OSError):
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+# --- Migrations ----------------------------------------------------------------------------------------
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Brings a file to the newest layout; an empty one becomes a store."""
+    with _transaction(connection):
+        if _is_empty(connection):
+            connection.execute(f"pragma application_id = {_APPLICATION_ID}")
+            connection.execute("create table meta (step integer primary key, name text not null) strict")
+        done = _num_steps_taken(connection, path)
+        for step, (name, statements) in enumerate(MIGRATIONS[done:], start=done + 1):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute("insert into meta values (?, ?)", (step, name))
+
+
+def _require_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """StoreError if a file lacks a step that reading needs; a reader cannot add it."""
+    if not {name for name, _ in MIGRATIONS[_num_steps_taken(connection, path) :]} <= _OPTIONAL_STEPS:
+        raise StoreError(f"store {path} has an older layout", hint="run mien describe, which updates it")
+
+
+def _num_steps_taken(connection: sqlite3.Connection, path: Path) -> int:
+    """How many migrations a file has taken; StoreError if it is not a store, or is of a newer mien."""
+    if connection.execute("pragma application_id").fetchone()[0] != _APPLICATION_ID:
+        raise StoreError(f"{path} is not a store of descriptions", hint="name another file")
+    taken = [name for (name,) in connection.execute("select name from meta order by step")]
+    known = [name for name, _ in MIGRATIONS]
+    if taken != known[: len(taken)]:
+        unknown = next(name for name in taken if name not in known[: len(taken)])
+        raise StoreError(
+            f"store {path} was written by a newer mien (it has the step {unknown!r})",
+            hint="update mien, or name another store",
+        )
+    return len(taken)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether a file has no tables yet: its creation was interrupted, or is about to begin."""
+    empty: bool = connection.execute("select count(*) = 0 from sqlite_master").fetchone()[0]
+    return empty
+
+
+def _has_index(connection: sqlite3.Connection) -> bool:
+    """Whether the file has the index of keys, which an older file lacks until it is opened for writing."""
+    query = "select count(*) from sqlite_master where name = ?"
+    found: bool = connection.execute(query, (_KEY_INDEX,)).fetchone()[0]
+    return found
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commits everything at the end of the block, or nothing if it raises."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        # After some errors, such as a full disk, SQLite has rolled back already.
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
+# --- Errors --------------------------------------------------------------------------------------------
+
+_REASONS: Final = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run again; what was written is kept"),
+    sqlite3.SQLITE_READONLY: ("it cannot be written", "make the file and its folder writable"),
+    sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "check that the folder exists and is readable"),
+    sqlite3.SQLITE_BUSY: ("another process holds it", "wait for that process to end"),
+    sqlite3.SQLITE_IOERR: ("the disk failed", "check the disk and run again; what was written is kept"),
+    sqlite3.SQLITE_CORRUPT: ("it is damaged", "restore a copy, or move it away and describe again"),
+    sqlite3.SQLITE_NOTADB: ("it is not a store", "name another file, or move this one away"),
+}
+
+
+@contextmanager
+def _sqlite_errors(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors about this file into a StoreError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The low byte is the primary error code; the rest is its extension.
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        reason, hint = _REASONS.get(code, (str(error), "restore a copy, or move it away and describe again"))
+        raise StoreError(f"store {path}: {reason}", hint=hint) from error

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Final
 
-from mien.describe.structured_output import read_scores
+from mien.describe.structured_output import parse_scores
 from mien.errors import DataError
 from mien.labels import LabelSet
 
@@ -104,7 +104,7 @@ class Namer:
         if not text.lstrip().startswith(("{", "`")):
             return None
         try:
-            return read_scores(text, self._label_set)
+            return parse_scores(text, self._label_set)
         except DataError:
             return None
 

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.describe.test_store import description
+from tests.factories.descriptions import description
 
-from mien.describe.store import schema
+from mien.describe.store import store as store_module
 from mien.describe.store.store import Store
 from mien.errors import StoreError, StoreLockedError
 
@@ -97,7 +97,7 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
 def test_a_newer_layout_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = ("languages", ("alter table descriptions add column language text",))
     with monkeypatch.context() as newer:
-        newer.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+        newer.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, step))
         with Store(path):
             pass
     for writable in (True, False):
@@ -109,7 +109,7 @@ def test_a_step_that_is_added_keeps_what_was_there(path: Path, monkeypatch: pyte
     with Store(path) as store:
         store.put([description("a")])
     step = ("notes", ("create table notes (text text)",))
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+    monkeypatch.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, step))
     with pytest.raises(StoreError, match="older layout"):
         Store(path, writable=False)
     with Store(path) as store:
@@ -119,24 +119,26 @@ def test_a_step_that_is_added_keeps_what_was_there(path: Path, monkeypatch: pyte
 
 
 def test_the_names_of_released_steps_are_frozen() -> None:
-    assert [name for name, _ in schema.MIGRATIONS] == ["descriptions and failures", "index of keys"]
+    assert [name for name, _ in store_module.MIGRATIONS] == ["descriptions and failures", "index of keys"]
 
 
 def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_a_writer(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        older.setattr(store_module, "MIGRATIONS", store_module.MIGRATIONS[:1])
         with Store(path) as store:
             store.put([description("a")])
     before = path.read_bytes()
     with Store(path, writable=False) as store:
-        assert store.described(["a", "b"]) == {"a"}
+        assert store.described_keys(["a", "b"]) == {"a"}
         assert list(store.keys()) == ["a"]
     assert path.read_bytes() == before
     with Store(path) as store:
-        assert store.described(["a", "b"]) == {"a"}
-        plan = store._connection.execute(f"explain query plan {store._keys} where key = 'a'").fetchall()
+        assert store.described_keys(["a", "b"]) == {"a"}
+        plan = store._connection.execute(
+            f"explain query plan {store._select_keys} where key = 'a'"
+        ).fetchall()
         assert "USING COVERING INDEX" in str(plan)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.describe.store.export import COLUMNS, FORMS, read_export, write_export
+from mien.describe.store.export import COLUMNS, FORMATS, read_export, write_export
 from mien.describe.store.store import Store
 from mien.errors import DataError
 from mien.types import Description
@@ -45,32 +45,32 @@ def description(text: str, key: str = "k", subject_id: str = "s") -> Description
     )
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("format_", FORMATS)
 @given(texts=st.lists(st.tuples(TEXT, TEXT.filter(bool)), max_size=5))
 def test_any_text_comes_back(
-    tmp_path_factory: pytest.TempPathFactory, form: str, texts: list[tuple[str, str]]
+    tmp_path_factory: pytest.TempPathFactory, format_: str, texts: list[tuple[str, str]]
 ) -> None:
-    path = tmp_path_factory.mktemp("e") / f"out.{form}"
+    path = tmp_path_factory.mktemp("e") / f"out.{format_}"
     put = [description(text, f"k{number}", name) for number, (text, name) in enumerate(texts)]
     assert write_export(path, put) == len(put)
     assert list(read_export(path)) == put
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_nasty_texts_come_back(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("format_", FORMATS)
+def test_nasty_texts_come_back(tmp_path: Path, format_: str) -> None:
     put = [description(text, f"k{number}") for number, text in enumerate(NASTY)]
-    write_export(tmp_path / f"out.{form}", put)
-    assert list(read_export(tmp_path / f"out.{form}")) == put
+    write_export(tmp_path / f"out.{format_}", put)
+    assert list(read_export(tmp_path / f"out.{format_}")) == put
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_store_comes_back_with_half_characters_as_it_spells_them(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_store_comes_back_with_half_characters_as_it_spells_them(tmp_path: Path, format_: str) -> None:
     with Store(tmp_path / "store.sqlite") as store:
         store.put(
             description(text, f"k{number:02}", text or "s") for number, text in enumerate([*NASTY, "\ud800"])
         )
-        write_export(tmp_path / f"out.{form}", store)
-        assert list(read_export(tmp_path / f"out.{form}")) == list(store)
+        write_export(tmp_path / f"out.{format_}", store)
+        assert list(read_export(tmp_path / f"out.{format_}")) == list(store)
 
 
 @given(text=TEXT)
@@ -90,8 +90,8 @@ def test_every_line_of_jsonl_is_one_row_for_everybody(tmp_path: Path) -> None:
     assert [json.loads(line)["text"] for line in lines] == ["a\u2028b\x85c\nd"] * 3
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_rows_are_written_as_they_come(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("format_", FORMATS)
+def test_rows_are_written_as_they_come(tmp_path: Path, format_: str) -> None:
     alive = most = 0
 
     class Counted(str):
@@ -108,13 +108,13 @@ def test_rows_are_written_as_they_come(tmp_path: Path, form: str) -> None:
             most = max(most, alive)
             yield description(Counted("calm"), f"k{number}")
 
-    write_export(tmp_path / f"out.{form}", stream())
+    write_export(tmp_path / f"out.{format_}", stream())
     assert most <= 2000
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, form: str) -> None:
-    path = tmp_path / f"out.{form}"
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, format_: str) -> None:
+    path = tmp_path / f"out.{format_}"
     write_export(path, [description("old")])
 
     def broken() -> Iterator[Description]:
@@ -128,7 +128,7 @@ def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Pat
 
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no form of export") as caught:
+    with pytest.raises(DataError, match="does not name an export format") as caught:
         write_export(tmp_path / "out.xlsx", [])
     assert ".csv" in caught.value.hint
 
@@ -144,5 +144,5 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
 )
 def test_another_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match="no export of descriptions"):
+    with pytest.raises(DataError, match="not an export of descriptions"):
         list(read_export(tmp_path / name))

@@ -8,7 +8,7 @@ import pytest
 
 from mien.describe.store.store import Store
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "faults.py"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "faults.py"
 
 # Writes in place, and so can lose the old content before the new is whole.
 IN_PLACE = f"""

@@ -10,7 +10,7 @@ from mien.cli import main
 from mien.errors import ConfigError, DataError
 from mien.evaluate.results.comparison import compare_runs
 from mien.recipe.load import parse_recipe
-from mien.workflow import steps as pipeline
+from mien.workflow import steps
 from mien.workflow.experiment import Experiment, open_experiment
 
 TABLE: dict[str, Any] = {
@@ -31,7 +31,7 @@ def experiment(folder: Path, name: str, *overrides: str) -> Experiment:
 
 def trained(folder: Path, heads: str, *overrides: str) -> Path:
     made = experiment(folder, heads, f"train.heads={heads}", *overrides)
-    pipeline.train(made)
+    steps.train(made)
     return made.out
 
 
@@ -39,7 +39,7 @@ def test_metrics_of_what_a_model_does_not_estimate_are_left_out_and_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for heads, kept, lost in (("labels", "mAP", "vad_mae"), ("dimensions", "vad_mae", "mAP")):
-        results = pipeline.evaluate(trained(tmp_path, heads), cache=tmp_path / "cache")
+        results = steps.evaluate(trained(tmp_path, heads), cache=tmp_path / "cache")
         assert [row.metric for row in results.rows] == [kept]
         assert f"left out on 'test': {lost}" in caplog.text
         assert bool(results.labels) == (heads == "labels")
@@ -48,13 +48,13 @@ def test_metrics_of_what_a_model_does_not_estimate_are_left_out_and_told_of(
 def test_where_no_metric_is_left_that_is_an_error(tmp_path: Path) -> None:
     out = trained(tmp_path, "labels", 'evaluate.metrics=["vad_mae"]')
     with pytest.raises(DataError, match="vad_mae on split 'test' need valence, arousal and dominance"):
-        pipeline.evaluate(out, cache=tmp_path / "cache")
+        steps.evaluate(out, cache=tmp_path / "cache")
 
 
 def test_models_are_compared_by_what_they_have_in_common(tmp_path: Path) -> None:
     runs = [trained(tmp_path, heads) for heads in ("both", "labels", "dimensions")]
     for run in runs:
-        pipeline.evaluate(run, cache=tmp_path / "cache")
+        steps.evaluate(run, cache=tmp_path / "cache")
     both, labels, dimensions = runs
     assert [one.metric for one in compare_runs([both, labels]).results.differences] == ["mAP"]
     assert [one.metric for one in compare_runs([both, dimensions]).results.differences] == ["vad_mae"]
@@ -66,7 +66,7 @@ def test_models_are_compared_by_what_they_have_in_common(tmp_path: Path) -> None
 
 def test_a_report_of_dimensions_shows_no_labels(tmp_path: Path) -> None:
     out = trained(tmp_path, "dimensions", "evaluate.metrics=auto")
-    pipeline.evaluate(out, cache=tmp_path / "cache")
+    steps.evaluate(out, cache=tmp_path / "cache")
     assert main(["report", str(out)]) == 0
     page = (out / "report.html").read_text()
     assert "By label" not in page
@@ -96,9 +96,9 @@ def test_a_data_set_without_dimensions_cannot_teach_or_choose_by_them(tmp_path: 
         made = experiment(tmp_path, "caers", 'data.name="manifest"', f"data.root={_photos(tmp_path)}", wrong,
                           "data.options={}", "data.label_set=caers")  # fmt: skip
         with pytest.raises(ConfigError, match="which no sample of split 'train' has"):
-            pipeline.train(made)
+            steps.train(made)
         with pytest.raises(ConfigError, match="which no sample of split 'train' has"):
-            pipeline.plan_training(made)
+            steps.plan_training(made)
 
 
 def _photos(folder: Path) -> Path:

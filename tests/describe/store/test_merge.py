@@ -7,21 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.factories.descriptions import description, failure
 
-from mien.describe.store.merge import merge
+from mien.describe.store.merge import merge_stores
 from mien.describe.store.store import Store
 from mien.errors import StoreError, StoreLockedError, UsageError
-from mien.types import Description, Failure, Finish
-
-
-def description(key: str, text: str = "calm", finish: Finish = "stop", subject_id: str = "s") -> Description:
-    return Description(
-        key=key, subject_id=subject_id, text=text, prompt_id="paper", engine="fake@1", finish=finish
-    )
-
-
-def failure(key: str, error: str = "refused") -> Failure:
-    return Failure(key=key, subject_id="s", error=error, retryable=False, attempts=1)
+from mien.types import Description, Failure
 
 
 def stored(path: Path, *rows: Description | Failure) -> Path:
@@ -42,22 +33,22 @@ def test_all_rows_of_all_stores_are_there_once(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", description("1"), description("2"), failure("8"))
     b = stored(tmp_path / "b", description("2"), description("3"), failure("8", "later"), failure("9"))
     out = stored(tmp_path / "out", description("0"))
-    found = merge([a, b], out)
+    found = merge_stores([a, b], out)
     assert rows(out) == [*(description(key) for key in "0123"), failure("8"), failure("9")]
     assert (found.descriptions, found.failures, found.num_conflicts, found.written) == (4, 2, 0, True)
-    assert merge([a, b], out) == found
+    assert merge_stores([a, b], out) == found
 
 
 def test_many_rows_are_merged_in_groups(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", *(description(f"{n:05}") for n in range(0, 2000, 2)))
     b = stored(tmp_path / "b", *(description(f"{n:05}") for n in range(1, 2000, 2)))
-    assert merge([a, b], tmp_path / "out").descriptions == 2000
+    assert merge_stores([a, b], tmp_path / "out").descriptions == 2000
 
 
 def test_a_description_wins_over_a_failure(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", failure("1"), description("2"))
     b = stored(tmp_path / "b", description("1"), failure("2"))
-    merge([a, b], stored(tmp_path / "out", failure("1"), failure("2")))
+    merge_stores([a, b], stored(tmp_path / "out", failure("1"), failure("2")))
     assert rows(tmp_path / "out") == [description("1"), description("2")]
 
 
@@ -71,28 +62,28 @@ def test_a_conflict_is_told_before_anything_is_written(
     stored(out if into else b, other, description("3"))
     sources = [a] if into else [a, b]
     before = rows(out) if into else None
-    found = merge(sources, out)
+    found = merge_stores(sources, out)
     assert (found.written, found.num_conflicts) == (False, 1)
     [conflict] = found.conflicts
     assert conflict.key == "2"
-    assert {conflict.first, conflict.other} == {a, out if into else b}
+    assert {conflict.first, conflict.second} == {a, out if into else b}
     assert (rows(out) if out.exists() else None) == before
 
 
 def test_the_first_store_may_be_preferred(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", description("1", "calm"))
     b = stored(tmp_path / "b", description("1", "tense"), description("2"))
-    found = merge([a, b], tmp_path / "ab", prefer_first=True)
+    found = merge_stores([a, b], tmp_path / "ab", prefer_first=True)
     assert (found.written, found.num_conflicts) == (True, 1)
     assert rows(tmp_path / "ab") == [description("1", "calm"), description("2")]
-    merge([b, a], tmp_path / "ba", prefer_first=True)
+    merge_stores([b, a], tmp_path / "ba", prefer_first=True)
     assert rows(tmp_path / "ba") == [description("1", "tense"), description("2")]
 
 
 def test_many_conflicts_are_counted_and_few_are_listed(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", *(description(f"{n:03}") for n in range(100)))
     b = stored(tmp_path / "b", *(description(f"{n:03}", "tense") for n in range(100)))
-    found = merge([a, b], tmp_path / "out")
+    found = merge_stores([a, b], tmp_path / "out")
     assert found.num_conflicts == 100
     assert 0 < len(found.conflicts) < 100
 
@@ -101,26 +92,26 @@ def test_a_source_is_only_read(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", description("1"))
     before = a.read_bytes()
     with Store(a):  # by another process, say
-        merge([a], tmp_path / "out")
+        merge_stores([a], tmp_path / "out")
     assert a.read_bytes() == before
 
 
 def test_the_target_is_locked(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", description("1"))
     with Store(tmp_path / "out"), pytest.raises(StoreLockedError):
-        merge([a], tmp_path / "out")
+        merge_stores([a], tmp_path / "out")
 
 
 def test_the_target_among_the_sources_is_no_source(tmp_path: Path) -> None:
     a, out = stored(tmp_path / "a", description("1")), stored(tmp_path / "out", description("2"))
-    assert merge([a, out, a], out).descriptions == 2
+    assert merge_stores([a, out, a], out).descriptions == 2
     with pytest.raises(UsageError, match="nothing to merge"):
-        merge([out], out)
+        merge_stores([out], out)
 
 
 def test_a_source_that_is_not_there_leaves_no_target(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store"):
-        merge([tmp_path / "a"], tmp_path / "out")
+        merge_stores([tmp_path / "a"], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -137,5 +128,5 @@ def test_what_a_killed_writer_left_in_its_journal_is_merged(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert os.stat(f"{path}-wal").st_size > 0  # noqa: PTH116  the row is nowhere else
-    assert merge([path], tmp_path / "out").descriptions == 1
+    assert merge_stores([path], tmp_path / "out").descriptions == 1
     assert rows(tmp_path / "out") == [description("1")]

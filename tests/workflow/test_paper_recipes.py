@@ -8,7 +8,7 @@ import pytest
 
 from mien.playhouse.layouts.bold import compose, write_bold
 from mien.recipe import load_recipe
-from mien.workflow import steps as pipeline
+from mien.workflow import steps
 from mien.workflow.experiment import open_experiment
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,7 +46,7 @@ def test_a_recipe_opens_and_is_planned_on_the_layout_of_its_data_set(
     given += ["data.options.dev_share=0.4", "data.options.num_frames=3"] if layout == "bold" else []
     recipe = load_recipe(ROOT / "recipes" / f"{layout}-{kind}.toml", given)
     experiment = open_experiment(recipe, out=tmp_path / "run", cache=tmp_path / "cache")
-    plan = pipeline.plan_training(experiment)
+    plan = steps.plan_training(experiment)
     assert plan.fusion == "qformer"
     assert plan.parameters == plan.trained
     assert plan.batch == 32

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import JsonValue
 
 from mien.describe.engine import Request
 from mien.describe.fake import FakeEngine
 from mien.describe.open import open_engine
-from mien.describe.prompts import prompt
-from mien.describe.requests import Questioner
-from mien.describe.store.imported import ForeignEngine, ForeignOptions, Imported, import_answers
-from mien.describe.store.lookup import look_up
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
+from mien.describe.store.imported import ImportedEngine, ImportedOptions, ImportSummary, import_descriptions
+from mien.describe.store.lookup import lookup_descriptions
 from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError, EngineError
 from mien.recipe import DescribeOptions, RunOptions
@@ -24,8 +25,8 @@ Make = Callable[..., list[Subject]]
 Write = Callable[..., Path]
 
 
-def engine(name: str = "gpt-4o-2024") -> ForeignEngine:
-    return ForeignEngine(ForeignOptions(name=name))
+def engine(name: str = "gpt-4o-2024") -> ImportedEngine:
+    return ImportedEngine(ImportedOptions(name=name))
 
 
 @pytest.fixture
@@ -41,23 +42,35 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def take(store: Store, how: dict[str, Any]) -> Callable[..., Imported]:
+def take(store: Store, request_options: dict[str, Any]) -> Callable[..., ImportSummary]:
     """take(path, subjects): the file, imported into the store."""
 
-    def run(path: Path, subjects: list[Subject], **other: Any) -> Imported:
-        return import_answers(
-            path, subjects, questioner=Questioner(**{"engine": engine(), **how, **other}), store=store
+    def run(path: Path, subjects: list[Subject], **other: Any) -> ImportSummary:
+        return import_descriptions(
+            path,
+            subjects,
+            request_builder=RequestBuilder(**{"engine": engine(), **request_options, **other}),
+            store=store,
         )
 
     return run
 
 
 def test_a_recipe_names_what_made_the_texts() -> None:
-    opened = open_engine(DescribeOptions(engine="foreign", options={"name": "gpt-4o"}), RunOptions())
-    assert opened.name == "foreign gpt-4o"
+    opened = open_engine(DescribeOptions(engine="imported", options={"name": "gpt-4o"}), RunOptions())
+    assert opened.name == "imported gpt-4o"
     assert opened.signature != engine("other").signature
     with pytest.raises(ConfigError, match="name"):
-        open_engine(DescribeOptions(engine="foreign"), RunOptions())
+        open_engine(DescribeOptions(engine="imported"), RunOptions())
+
+
+def test_the_name_of_version_0_1_0_opens_the_same_engine() -> None:
+    options: dict[str, JsonValue] = {"name": "gpt-4o"}
+    old = open_engine(DescribeOptions(engine="foreign", options=options), RunOptions())
+    new = open_engine(DescribeOptions(engine="imported", options=options), RunOptions())
+    assert type(old) is type(new) is ImportedEngine
+    # Stores of version 0.1.0 are keyed by this.
+    assert old.signature == new.signature == {"engine": "foreign", "version": 1, "name": "gpt-4o"}
 
 
 def test_it_cannot_be_asked_and_says_what_to_do() -> None:
@@ -70,7 +83,11 @@ def test_it_cannot_be_asked_and_says_what_to_do() -> None:
 
 
 def test_texts_are_found_as_if_described(
-    subjects: Make, write: Write, take: Callable[..., Imported], store: Store, how: dict[str, Any]
+    subjects: Make,
+    write: Write,
+    take: Callable[..., ImportSummary],
+    store: Store,
+    request_options: dict[str, Any],
 ) -> None:
     people = subjects(3)
     path = write(
@@ -79,35 +96,37 @@ def test_texts_are_found_as_if_described(
         {"id": "s0", "text": "calm", "finish": "length"},
         {"id": "x", "text": "y"},
     )
-    assert take(path, people) == Imported(new=2, present=0, unknown=("x",), without=("s2",))
-    found = look_up(people, engine=engine(), store=store, **how)
+    assert take(path, people) == ImportSummary(new=2, existing=0, unknown_ids=("x",), missing_ids=("s2",))
+    found = lookup_descriptions(people, RequestBuilder(engine=engine(), **request_options), store)
     assert found.texts == {"s0": "calm", "s1": "tense"}
     assert found.missing == ("s2",)
     assert found.descriptions["s0"].finish == "length"
-    assert found.descriptions["s0"].engine.startswith("foreign gpt-4o-2024@")
+    assert found.descriptions["s0"].engine.startswith("imported gpt-4o-2024@")
     # Another engine finds nothing of it.
-    assert look_up(people, engine=FakeEngine(), store=store, **how).texts == {}
+    assert (
+        lookup_descriptions(people, RequestBuilder(engine=FakeEngine(), **request_options), store).texts == {}
+    )
 
 
 def test_importing_twice_changes_nothing(
-    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
 ) -> None:
     # Half a character is stored in another spelling.
     path = write({"id": "s0", "text": "calm \ud800"}, {"id": "s1", "text": "calm"})
     take(path, subjects(2))
     before = list(store)
-    assert take(path, subjects(2)) == Imported(new=0, present=2, unknown=(), without=())
+    assert take(path, subjects(2)) == ImportSummary(new=0, existing=2, unknown_ids=(), missing_ids=())
     assert list(store) == before
 
 
 def test_the_same_line_twice_is_no_conflict(
-    subjects: Make, write: Write, take: Callable[..., Imported]
+    subjects: Make, write: Write, take: Callable[..., ImportSummary]
 ) -> None:
     assert take(write({"id": "s0", "text": "calm"}, {"id": "s0", "text": "calm"}), subjects(1)).new == 1
 
 
 def test_two_texts_for_one_id_name_both_lines(
-    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
 ) -> None:
     path = write(
         {"id": "s0", "text": "calm"}, "", {"id": "s1", "text": "calm"}, {"id": "s0", "text": "tense"}
@@ -118,7 +137,7 @@ def test_two_texts_for_one_id_name_both_lines(
 
 
 def test_two_texts_for_one_question_name_both_lines(
-    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
 ) -> None:
     [first] = subjects(1)
     twin = Subject(id="twin", images=first.images, boxes=first.boxes)
@@ -128,7 +147,7 @@ def test_two_texts_for_one_question_name_both_lines(
 
 
 def test_another_text_than_the_stored_one_is_refused(
-    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
 ) -> None:
     take(write({"id": "s0", "text": "calm"}), subjects(1))
     with pytest.raises(DataError, match=r"line 1 .* the store") as caught:
@@ -153,7 +172,7 @@ def test_another_text_than_the_stored_one_is_refused(
     ],
 )
 def test_a_wrong_line_is_named_before_anything_is_written(
-    *, subjects: Make, write: Write, take: Callable[..., Imported], store: Store, line: Any, message: str
+    *, subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store, line: Any, message: str
 ) -> None:
     with pytest.raises(DataError, match=f"line 2 of .*{message}"):
         take(write({"id": "s1", "text": "calm"}, line), subjects(2))
@@ -161,28 +180,28 @@ def test_a_wrong_line_is_named_before_anything_is_written(
 
 
 def test_a_text_that_is_not_what_the_prompt_asks_for_is_refused(
-    subjects: Make, write: Write, take: Callable[..., Imported]
+    subjects: Make, write: Write, take: Callable[..., ImportSummary]
 ) -> None:
     with pytest.raises(DataError, match="line 1"):
-        take(write({"id": "s0", "text": "calm"}), subjects(1), prompt=prompt("structured"))
+        take(write({"id": "s0", "text": "calm"}), subjects(1), prompt=get_prompt("structured"))
 
 
 def test_a_picture_that_cannot_be_read_is_named(
-    subjects: Make, write: Write, take: Callable[..., Imported]
+    subjects: Make, write: Write, take: Callable[..., ImportSummary]
 ) -> None:
     people = subjects(1)
     people[0].images[0].path.unlink()
-    with pytest.raises(DataError, match=r"line 1 .*'s0', whose picture cannot be read"):
+    with pytest.raises(DataError, match=r"line 1 .*'s0', whose image cannot be read"):
         take(write({"id": "s0", "text": "calm"}), people)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path, take: Callable[..., Imported]) -> None:
+def test_a_file_that_is_not_there_is_said(tmp_path: Path, take: Callable[..., ImportSummary]) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         take(tmp_path / "no.jsonl", [])
 
 
 def test_many_answers_are_taken_in_any_order(
-    subjects: Make, write: Write, take: Callable[..., Imported], store: Store
+    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
 ) -> None:
     people = subjects(600)
     path = write(*({"id": person.id, "text": f"about {person.id}"} for person in reversed(people)))

@@ -5,20 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.factories.descriptions import description, failure
 
 from mien.describe.store.store import Store
 from mien.errors import StoreError
-from mien.types import Description, Failure
-
-
-def description(key: str, text: str = "calm", subject_id: str = "s") -> Description:
-    return Description(
-        key=key, subject_id=subject_id, text=text, prompt_id="paper", engine="fake@1", finish="stop"
-    )
-
-
-def failure(key: str, error: str = "refused", attempts: int = 1) -> Failure:
-    return Failure(key=key, subject_id="s", error=error, retryable=False, attempts=attempts)
+from mien.types import Description
 
 
 @pytest.fixture
@@ -72,8 +63,8 @@ def test_which_keys_are_described_is_told_without_reading_texts(path: Path) -> N
     keys = [f"k{number:04}" for number in range(1201)]
     with Store(path) as store:
         store.put((description(key) for key in keys), [failure("failed")])
-        assert store.described([*keys, "failed", "other"]) == set(keys)
-        assert store.described([]) == set()
+        assert store.described_keys([*keys, "failed", "other"]) == set(keys)
+        assert store.described_keys([]) == set()
 
 
 def test_failures_come_one_at_a_time_in_the_order_of_keys(path: Path) -> None:

@@ -9,7 +9,7 @@ from mien.cli import main
 from mien.errors import DataError, RunError
 from mien.model.checkpoint import MODEL_FILE
 from mien.recipe.load import parse_recipe
-from mien.workflow import steps as pipeline
+from mien.workflow import steps
 from mien.workflow.experiment import Experiment, open_experiment
 
 TABLE = {
@@ -68,9 +68,9 @@ def test_a_dry_run_of_weights_that_are_not_here_says_what_it_assumes(
 
 def test_what_is_described_and_encoded_is_counted(tmp_path: Path) -> None:
     made = experiment(tmp_path)
-    pipeline.describe(made, splits=["train"])
-    pipeline.train(experiment(tmp_path, IMAGE_ONLY, "train.epochs=1"))
-    found = pipeline.plan_training(made)
+    steps.describe(made, splits=["train"])
+    steps.train(experiment(tmp_path, IMAGE_ONLY, "train.epochs=1"))
+    found = steps.plan_training(made)
     assert [(one.features, one.features_wanted, one.descriptions) for one in found.inputs] == [
         (10, 10, 10),
         (6, 6, 0),
@@ -79,32 +79,32 @@ def test_what_is_described_and_encoded_is_counted(tmp_path: Path) -> None:
 
 
 def test_subjects_without_a_description_are_an_error_or_judged_by_the_image(tmp_path: Path) -> None:
-    pipeline.describe(experiment(tmp_path), splits=["train"])
+    steps.describe(experiment(tmp_path), splits=["train"])
     with pytest.raises(DataError, match="6 of 6 subjects of split 'val' have no description") as caught:
-        pipeline.train(experiment(tmp_path))
+        steps.train(experiment(tmp_path))
     assert "mien describe" in caught.value.hint
     wanted = experiment(tmp_path, IMAGE_ONLY)
-    pipeline.train(wanted)
-    scores = pipeline.score(wanted, "test")
+    steps.train(wanted)
+    scores = steps.score(wanted, "test")
     assert scores.scores.shape == (6, 26)
     assert scores.scores.std() > 0
 
 
 def test_nobody_needs_to_be_described_at_all(tmp_path: Path) -> None:
     wanted = experiment(tmp_path, IMAGE_ONLY)
-    pipeline.train(wanted)
+    steps.train(wanted)
     assert not wanted.store.exists()
-    assert len(pipeline.score(wanted, "test")) == 6
+    assert len(steps.score(wanted, "test")) == 6
 
 
 def test_a_model_of_another_recipe_is_refused(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     one, other = experiment(here, IMAGE_ONLY), experiment(there, IMAGE_ONLY, "train.lr=0.01")
     for made in (one, other):
-        pipeline.train(made)
+        steps.train(made)
     (here / "run" / MODEL_FILE).write_bytes((there / "run" / MODEL_FILE).read_bytes())
     with pytest.raises(RunError, match=r"trained by recipe .*train\.lr \(0\.01, 0\.0005\)"):
-        pipeline.score(one, "test")
+        steps.score(one, "test")
 
 
 def test_a_model_of_dimensions_alone_says_nothing_of_labels(
@@ -113,13 +113,12 @@ def test_a_model_of_dimensions_alone_says_nothing_of_labels(
     wanted = experiment(
         tmp_path, IMAGE_ONLY, "train.heads=dimensions", "run.cache=" + str(tmp_path / "cache")
     )
-    made = pipeline.train(wanted)
-    assert "val_vad_mae" in made
-    results = pipeline.evaluate(tmp_path / "run", cache=tmp_path / "cache")
+    assert steps.train(wanted).metric == "vad_mae"
+    results = steps.evaluate(tmp_path / "run", cache=tmp_path / "cache")
     assert [row.metric for row in results.rows] == ["vad_mae", "mR2"]
     assert not results.labels
     assert len(results.dimensions) == 3
-    (prediction,) = pipeline.predict(tmp_path / "run", [wanted.samples("test")[0].subject])
+    (prediction,) = steps.predict(tmp_path / "run", [wanted.samples("test")[0].subject])
     assert prediction.scores == {}
     assert prediction.dimensions is not None
     assert main(["report", str(tmp_path / "run")]) == 0

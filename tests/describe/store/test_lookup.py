@@ -1,0 +1,98 @@
+"""Looking up: what was described comes back to its subjects, and to no others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.factories.engines import RecordingEngine
+
+from mien.describe.fake import FakeEngine, FakeOptions
+from mien.describe.generate import describe
+from mien.describe.prompts import get_prompt
+from mien.describe.requests import RequestBuilder
+from mien.describe.store.lookup import StoreStatus, count_by_status, lookup_descriptions
+from mien.describe.store.store import Store
+from mien.media.images import Marking
+from mien.types import Failure, Subject
+
+Make = Callable[..., list[Subject]]
+
+
+def test_looking_up_tells_described_missing_and_failed_apart(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
+    people = subjects(5)
+    describe(
+        people[:3], RequestBuilder(engine=FakeEngine(FakeOptions(refuse=("s1",))), **request_options), store
+    )
+    engine = RecordingEngine(FakeEngine())
+    found = lookup_descriptions(people, RequestBuilder(engine=engine, **request_options), store)
+    assert list(found.descriptions) == ["s0", "s2"]
+    assert found.missing == ("s3", "s4")
+    assert [failure.subject_id for failure in found.failures] == ["s1"]
+    assert isinstance(found.failures[0], Failure)
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prompt": get_prompt("caption")},
+        {"marking": Marking(style="crop")},
+        {"engine": FakeEngine(FakeOptions(num_words=4))},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_what_was_described_otherwise_is_not_found(
+    subjects: Make, store: Store, request_options: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    people = subjects(2)
+    asked: dict[str, Any] = {"engine": FakeEngine(), **request_options}
+    describe(people, RequestBuilder(**asked), store)
+    assert lookup_descriptions(people, RequestBuilder(**asked), store).missing == ()
+    assert lookup_descriptions(people, RequestBuilder(**{**asked, **changed}), store).missing == ("s0", "s1")
+
+
+def test_another_picture_under_the_same_path_is_not_found(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
+    [person] = subjects(1)
+    describe([person], RequestBuilder(engine=FakeEngine(), **request_options), store)
+    Image.new("RGB", (32, 24), "black").save(person.images[0].path)
+    assert lookup_descriptions(
+        [person], RequestBuilder(engine=FakeEngine(), **request_options), store
+    ).missing == ("s0",)
+
+
+# --- Status -------------------------------------------------------------------------------------------
+
+
+def test_stock_counts_what_is_described_failed_and_missing(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
+    people = subjects(12)
+    people[3].images[0].path.write_bytes(b"")
+    engine = FakeEngine(FakeOptions(refuse=("s1", "s5")))
+    describe(people[:8], RequestBuilder(engine=engine, **request_options), store)
+    found = count_by_status(people, RequestBuilder(engine=engine, **request_options), store)
+    assert (found.subjects, found.described, found.num_failed, found.missing) == (12, 5, 3, 4)
+    # One reason for all who were refused, whatever their names.
+    assert found.failed["subject ... was refused"] == 2
+    assert sorted(found.failed.values()) == [1, 2]
+
+
+def test_nothing_is_there_without_a_store(subjects: Make, request_options: dict[str, Any]) -> None:
+    expected = StoreStatus(subjects=3, described=0, missing=3)
+    assert (
+        count_by_status(subjects(3), RequestBuilder(engine=FakeEngine(), **request_options), None) == expected
+    )
+
+
+def test_nobody_is_asked_and_nothing_written(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
+    engine = RecordingEngine(FakeEngine())
+    count_by_status(subjects(3), RequestBuilder(engine=engine, **request_options), store)
+    assert engine.calls == []
+    assert [*store, *store.failures()] == []
