@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.factories.datasets import MOODS, MadeUp, person
 
 from mien.data import open_dataset
-from mien.data.export import export
+from mien.data.export import export_split
 from mien.errors import DataError
 from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
@@ -82,13 +82,13 @@ def test_reading_gives_back_what_was_written(
     samples = [s for s in samples if all(i.path.name not in {".", ".."} for i in s.subject.images)]
     records = [dataclasses.replace(blank, sample=sample) for sample in samples]
     path = folder / "people.jsonl"
-    assert export(MadeUp(folder, {"val": records}), "val", path) == len(samples)
+    assert export_split(MadeUp(folder, {"val": records}), "val", path) == len(samples)
     assert _read(path) == samples
 
 
 def test_labels_stand_in_the_order_of_the_set(tmp_path: Path) -> None:
     made = person("a", tmp_path, "sour", "calm", dimensions=dict.fromkeys(reversed(DIMENSIONS), 0.5))
-    export(MadeUp(tmp_path, {"train": [made]}), "train", tmp_path / "out.jsonl")
+    export_split(MadeUp(tmp_path, {"train": [made]}), "train", tmp_path / "out.jsonl")
     row = json.loads((tmp_path / "out.jsonl").read_text())
     assert list(row["labels"]) == ["calm", "sour"]
     assert list(row["dimensions"]) == list(DIMENSIONS)
@@ -98,7 +98,7 @@ def test_somebody_without_annotations_has_no_labels(tmp_path: Path) -> None:
     made = MadeUp(
         tmp_path, {"test": [person("a", tmp_path / "a.png", labelled=False, box=None, split="test")]}
     )
-    assert export(made, "test", tmp_path / "out.jsonl") == 1
+    assert export_split(made, "test", tmp_path / "out.jsonl") == 1
     assert json.loads((tmp_path / "out.jsonl").read_text()) == {
         "id": "a",
         "images": [str(tmp_path / "a.png")],
@@ -113,7 +113,7 @@ def test_somebody_without_annotations_has_no_labels(tmp_path: Path) -> None:
 def test_paths_are_absolute_and_lone_bytes_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = MadeUp(tmp_path, {"train": [person("a", Path("sub/\udcff.png"))]})
-    export(made, "train", Path("out.jsonl"))
+    export_split(made, "train", Path("out.jsonl"))
     assert _read(tmp_path / "out.jsonl")[0].subject.images[0].path == tmp_path / "sub" / "\udcff.png"
 
 
@@ -121,7 +121,11 @@ def test_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     made = open_dataset(
         DataOptions(name="playhouse", options={"train": 2, "val": 3, "test": 1}), cache=tmp_path / "cache"
     )
-    assert export(made, "val", tmp_path / "1.jsonl") == export(made, "val", tmp_path / "2.jsonl") == 3
+    assert (
+        export_split(made, "val", tmp_path / "1.jsonl")
+        == export_split(made, "val", tmp_path / "2.jsonl")
+        == 3
+    )
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
     assert _read(tmp_path / "1.jsonl") == list(made.samples("val"))
 
@@ -136,7 +140,7 @@ def test_what_breaks_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
             raise DataError("the disk is gone")
 
     with pytest.raises(DataError, match="the disk is gone"):
-        export(Breaking(tmp_path, {"train": []}), "train", path)
+        export_split(Breaking(tmp_path, {"train": []}), "train", path)
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["out.jsonl"]
 
@@ -146,7 +150,7 @@ def test_a_place_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path,
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"folder|no/such|file/out") as caught:
-        export(MadeUp(tmp_path, {"train": [person("a", tmp_path)]}), "train", tmp_path / target)
+        export_split(MadeUp(tmp_path, {"train": [person("a", tmp_path)]}), "train", tmp_path / target)
     assert caught.value.hint
 
 
@@ -156,7 +160,7 @@ def test_unusable_rows_and_unknown_splits_are_errors_before_anything_is_written(
     broken = [Problem(kind="bad_row", file="x.csv, row 2", message="no box")]
     made = MadeUp(tmp_path, {"train": [person("a", paint("a.png"))]}, unusable=broken)
     with pytest.raises(DataError, match=r"x\.csv, row 2"):
-        export(made, "train", tmp_path / "out.jsonl")
+        export_split(made, "train", tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="no split"):
-        export(made, "tset", tmp_path / "out.jsonl")
+        export_split(made, "tset", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()

@@ -123,9 +123,9 @@ def export(
 
     Writes one line per subject: images, boxes, labels, dimensions.
     """
-    from mien.data.export import export as write
+    from mien.data.export import export_split
 
-    count = write(_open_dataset(what, root, options, overrides), split, out)
+    count = export_split(_open_dataset(what, root, options, overrides), split, out)
     make_console(as_json).print_table({"subjects": count, "file": str(out)})
 
 

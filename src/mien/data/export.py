@@ -1,9 +1,4 @@
-"""Writes one split of any data set as JSON lines, one a subject, for programs that know none of its files.
-
-In: a `Dataset` and a split. Out: a file, whole or not there, in the data set's own order.
-Knows nothing about pictures: it names them. Boxes are in pixels of the upright picture, right and bottom
-exclusive; paths are absolute, so that the file may be read from anywhere.
-"""
+"""Exports one split of any dataset as JSON lines, one per subject, for use by other programs."""
 
 from __future__ import annotations
 
@@ -18,24 +13,28 @@ from mien.errors import DataError
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Sample
 
-__all__ = ["export", "to_json"]
+__all__ = ["export_split"]
 
 
-def export(dataset: Dataset, split: str, path: Path) -> int:
-    """Writes the split's subjects and returns how many; holds one at a time.
+def export_split(dataset: Dataset, split: str, path: Path) -> int:
+    """Writes the subjects of a split in the dataset's order, holding one at a time. The file is atomic.
 
-    DataError where the split is not there, has rows that cannot be used, or the file cannot be written.
+    Returns:
+        The number of subjects.
+
+    Raises:
+        DataError: The split does not exist or has unusable rows, or the file cannot be written.
     """
     samples = dataset.samples(split)
     if path.exists() and not path.is_file():
-        raise DataError(f"{path} is no ordinary file", hint="name a file, such as people.jsonl")
+        raise DataError(f"{path} is not an ordinary file", hint="name a file, such as people.jsonl")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         count = _write(part, samples, dataset.label_set)
         part.replace(path)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written: {error.strerror}", hint="name a file in a folder that is there"
+            f"{path} cannot be written: {error.strerror}", hint="name a file in an existing folder"
         ) from error
     finally:
         if part.exists():
@@ -43,8 +42,12 @@ def export(dataset: Dataset, split: str, path: Path) -> int:
     return count
 
 
-def to_json(sample: Sample, label_set: LabelSet) -> dict[str, Any]:
-    """A sample as plain JSON values: labels in the set's order, {} where nobody annotated it."""
+def _sample_to_json(sample: Sample, label_set: LabelSet) -> dict[str, Any]:
+    """A sample as JSON values.
+
+    Labels are in the set's order, and {} if the sample is not annotated. Boxes are in pixels of the upright
+    image; right and bottom are exclusive. Paths are absolute, so that the file can be read from anywhere.
+    """
     subject, target = sample.subject, sample.target
     return {
         "id": subject.id,
@@ -65,10 +68,10 @@ def _in_order(scores: Mapping[str, float], names: tuple[str, ...]) -> dict[str, 
 
 def _write(path: Path, samples: Iterator[Sample], label_set: LabelSet) -> int:
     count = 0
-    # ASCII: a file name may hold bytes that are no UTF-8, which JSON can say and UTF-8 cannot.
+    # ASCII, because a file name may hold bytes that are not UTF-8, which JSON can escape.
     with path.open("w", encoding="ascii", newline="\n") as file:
         for sample in samples:
-            file.write(json.dumps(to_json(sample, label_set), allow_nan=False) + "\n")
+            file.write(json.dumps(_sample_to_json(sample, label_set), allow_nan=False) + "\n")
             count += 1
         file.flush()
         os.fsync(file.fileno())

@@ -1,8 +1,7 @@
-"""Parsed annotation files, kept as Parquet in the cache, so that they are parsed once.
+"""A cache of parsed annotation files, as Parquet, so that each file is parsed only once.
 
-In: the files, and a function that parses them. Out: rows by split, read as a stream.
-Knows nothing about any data set. A table's name is a digest of the files' content and of how they were
-parsed: a changed file, option or parser makes another table, and nothing beside the user's files is touched.
+The name of a cache entry is a digest of the files' contents, the options and the parser's version, so a
+change to any of these creates another entry. Nothing is written next to the user's files.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,21 +25,39 @@ from mien.types import Problem
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Tables"]
+__all__ = ["CachedTables", "ParsedTables", "RowProblem"]
 
 log = logging.getLogger(__name__)
 
-_BATCH: Final = 1024
-_PROBLEMS: Final = ".problems"  # no split is called so
+_ROWS_PER_BATCH: Final = 1024
+_PROBLEMS: Final = ".problems"  # not a valid split name
 _INDEX: Final = "index.json"
+_CACHE_HINT: Final = "check that the cache directory is writable"
 
 
-class Tables:
-    """One Parquet file a split, and one of what was found wrong while parsing. Make one with `open`."""
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """A problem in an annotation file. `unusable`: the row that has it is not in the table."""
 
-    def __init__(self, folder: Path, counts: Mapping[str, int]) -> None:
+    split: str
+    problem: Problem
+    unusable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedTables:
+    """What a parser returns: one table per split, and the problems it found."""
+
+    tables: Mapping[str, pyarrow.Table]
+    problems: Sequence[RowProblem] = ()
+
+
+class CachedTables:
+    """One Parquet file per split, and one for the problems found while parsing. Create with `open`."""
+
+    def __init__(self, folder: Path, splits: tuple[str, ...]) -> None:
         self._folder = folder
-        self._counts = counts
+        self.splits = splits
 
     @classmethod
     def open(
@@ -50,57 +68,54 @@ class Tables:
         version: int,
         sources: Sequence[Path],
         options: JsonValue = None,
-        parse: Callable[[], tuple[Mapping[str, pyarrow.Table], Sequence[tuple[str, bool, Problem]]]],
-    ) -> Tables:
-        """The tables of these files; `parse` is called only where they are not whole in the cache.
+        parse: Callable[[], ParsedTables],
+    ) -> CachedTables:
+        """The tables of these files.
 
-        It returns a table a split, and (split, makes the row unusable, problem) for what it found. `version`
-        is the parser's, `options` what else its result depends on.
+        Args:
+            name: Prefix of the cache entry.
+            version: The parser's version. Increase it when the same files produce another table.
+            sources: The files that `parse` reads.
+            options: Everything else that the result of `parse` depends on.
+            parse: Called only if the cache has no complete entry.
         """
-        key = digest({"version": version, "options": options, "files": [_content(path) for path in sources]})
+        key = digest(
+            {"version": version, "options": options, "files": [_file_digest(path) for path in sources]}
+        )
         folder = cache / "tables" / f"{name}-{key[:20]}"
-        counts = _counts(folder)
-        if counts is None:
+        splits = _complete_splits(folder)
+        if splits is None:
             log.info("parsing %s", ", ".join(str(path) for path in sources))
-            _write(folder, *parse())
-            counts = _counts(folder)
-        if counts is None:
-            raise DataError(f"{folder} cannot be written and read back", hint="see to the cache folder")
-        return cls(folder, counts)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Their names, in alphabetical order."""
-        return tuple(sorted(self._counts))
+            _write(folder, parse())
+            splits = _complete_splits(folder)
+        if splits is None:
+            raise DataError(f"{folder} cannot be written and read back", hint=_CACHE_HINT)
+        return cls(folder, splits)
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
-        """The rows of a split, in order; holds some thousand at once."""
+        """The rows of a split, in order; holds one batch in memory."""
         import pyarrow
         from pyarrow import parquet
 
         path = self._folder / f"{split}.parquet"
         try:
-            for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH):
+            for batch in parquet.ParquetFile(path).iter_batches(batch_size=_ROWS_PER_BATCH):
                 yield from batch.to_pylist()
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(
-                f"{path} is damaged: {error}", hint=f"delete {self._folder}; it is made again"
+                f"{path} is damaged: {error}", hint=f"delete {self._folder}; it will be regenerated"
             ) from error
 
-    def count(self, split: str) -> int:
-        """Rows of a split."""
-        return self._counts[split]
-
-    def problems(self, split: str | None = None, *, unusable: bool = False) -> list[Problem]:
-        """What was found while parsing; of one split, and only what makes rows unusable, if asked."""
+    def problems(self, split: str | None = None, *, unusable_only: bool = False) -> list[Problem]:
+        """The problems found while parsing, of all splits or of one."""
         return [
             Problem(kind=row["kind"], file=row["file"], message=row["message"])
             for row in self.rows(_PROBLEMS)
-            if (split is None or row["split"] == split) and (row["unusable"] or not unusable)
+            if (split is None or row["split"] == split) and (row["unusable"] or not unusable_only)
         ]
 
 
-def _content(path: Path) -> str:
+def _file_digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -108,8 +123,8 @@ def _content(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
 
 
-def _counts(folder: Path) -> dict[str, int] | None:
-    """Rows by split, as the index says; None unless every file is there with as many."""
+def _complete_splits(folder: Path) -> tuple[str, ...] | None:
+    """The splits in alphabetical order; None unless every file exists with the row count of the index."""
     import pyarrow
     from pyarrow import parquet
 
@@ -120,24 +135,22 @@ def _counts(folder: Path) -> dict[str, int] | None:
                 return None
     except (OSError, ValueError, AttributeError, pyarrow.ArrowException):
         return None
-    return {name: count for name, count in counts.items() if name != _PROBLEMS}
+    return tuple(sorted(name for name in counts if name != _PROBLEMS))
 
 
-def _write(
-    folder: Path, tables: Mapping[str, pyarrow.Table], found: Sequence[tuple[str, bool, Problem]]
-) -> None:
-    """All files or none: they are written beside, and take their name at the end."""
+def _write(folder: Path, parsed: ParsedTables) -> None:
+    """Writes all files or none: into a temporary folder, which is renamed at the end."""
     part: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
-        _write_files(part, {**tables, _PROBLEMS: _table_of(found)})
-        if _counts(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)  # what is damaged makes room
+        _write_files(part, {**parsed.tables, _PROBLEMS: _problem_table(parsed.problems)})
+        if _complete_splits(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
         part.replace(folder)
     except OSError as error:
-        if _counts(folder) is None:  # else another process was faster, and wrote the same
-            raise DataError(f"{folder} cannot be written: {error}", hint="see to the cache folder") from error
+        if _complete_splits(folder) is None:  # otherwise another process was faster, with the same content
+            raise DataError(f"{folder} cannot be written: {error}", hint=_CACHE_HINT) from error
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
@@ -147,16 +160,26 @@ def _write_files(folder: Path, tables: Mapping[str, pyarrow.Table]) -> None:
     from pyarrow import parquet
 
     for name, table in tables.items():
-        parquet.write_table(table, folder / f"{name}.parquet", row_group_size=8 * _BATCH)
+        parquet.write_table(table, folder / f"{name}.parquet", row_group_size=8 * _ROWS_PER_BATCH)
     counts = {name: table.num_rows for name, table in tables.items()}
     (folder / _INDEX).write_text(json.dumps(counts), encoding="utf-8")
 
 
-def _table_of(found: Sequence[tuple[str, bool, Problem]]) -> pyarrow.Table:
+def _problem_table(problems: Sequence[RowProblem]) -> pyarrow.Table:
     import pyarrow as pa
 
-    columns = ("split", "unusable", "kind", "file", "message")
-    kinds = [pa.string(), pa.bool_(), pa.string(), pa.string(), pa.string()]
-    values = [(split, bad, item.kind, item.file, item.message) for split, bad, item in found]
-    rows = [dict(zip(columns, row, strict=True)) for row in values]
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(zip(columns, kinds, strict=True))))
+    text, flag = pa.string(), pa.bool_()
+    schema = pa.schema(
+        [("split", text), ("unusable", flag), ("kind", text), ("file", text), ("message", text)]
+    )
+    rows = [
+        {
+            "split": item.split,
+            "unusable": item.unusable,
+            "kind": item.problem.kind,
+            "file": item.problem.file,
+            "message": item.problem.message,
+        }
+        for item in problems
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)

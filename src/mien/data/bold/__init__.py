@@ -1,1 +1,1 @@
-"""BoLD: 26 labels and valence, arousal, dominance for people in film clips."""
+"""BoLD: 26 labels and valence, arousal, dominance for people in clips from films."""

@@ -1,34 +1,23 @@
-"""BoLD: people in clips from films, 26 labels of apparent emotion by body language, and VAD.
-
-In: `BOLD_public/{videos,joints,annotations}`. Out: records of one person in a few frames of a clip, with a
-box in each. Knows nothing about the files' inner form: see `bold_csv`, `bold_joints`.
-
-9,876 clips of 101 to 299 frames, 13,239 people. What trips people up:
-
-- The labels are EMOTIC's words in another order.
-- Scores are shares of agreement, 0..1. They are kept; they count as yes from 0.5 on, where that is asked.
-- Frame numbers in the joints are absolute, and joints of low confidence stand anywhere.
-- The labels of test were not released: published results are on val. Test can be described and predicted.
-"""
+"""The BoLD dataset: people in clips from films, with apparent emotion judged from body language."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from mien.data.bold.checks import Appearance, check_appearances
-from mien.data.bold.csv_reader import ATTRIBUTES, FILES, VERSION, parse, subject_id
+from mien.data.bold.csv_reader import ATTRIBUTES, FILE_NAMES, TABLE_VERSION, read_annotations, subject_id
 from mien.data.bold.joints import JointsFile, read_joints
 from mien.data.dataset import Component, Dataset, DatasetCard, Record
-from mien.data.table_cache import Tables
+from mien.data.table_cache import CachedTables
 from mien.digests import digest
-from mien.errors import DataError
+from mien.errors import ClipError, DataError
 from mien.labels import BOLD, LabelSet
-from mien.media.clips import spread
+from mien.media.clips import probe, spread
 from mien.recipe import DataOptions, Options
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
@@ -36,28 +25,32 @@ __all__ = ["Bold", "BoldOptions"]
 
 log = logging.getLogger(__name__)
 
-_FOLDER: Final = "BOLD_public"
-_ACCESS: Final = "ask for it at https://cydar.ist.psu.edu/emotionchallenge, for research"
+_RELEASE: Final = "BOLD_public"
+_ACCESS: Final = "request it at https://cydar.ist.psu.edu/emotionchallenge, for research"
 _TRAIN, _DEV = "train", "dev"
-_POSITIVE: Final = 0.5  # from this score on a label counts as seen
+_POSITIVE: Final = 0.5  # scores from here on count as positive if `soft` is false
 
 Row = Mapping[str, Any]
 
 
-def _anywhere(name: str) -> tuple[str, ...]:
-    """Below the release's folder, whether the root is that or holds it."""
-    return (name, f"{_FOLDER}/{name}")
+def _release_globs(name: str) -> tuple[str, ...]:
+    """A path in the release, whether the root is the release's folder or contains it."""
+    return (name, f"{_RELEASE}/{name}")
 
 
 class BoldOptions(Options):
     """`[data.options]` of BoLD.
 
-    `num_frames`: spread over the frames in which a person is annotated. `soft`: scores are kept as they are,
-    or else made 1 from 0.5 on and 0 below. `min_confidence`: joints below it are ignored. `bridge`: over so
-    many frames from where a person is seen a box is inferred. `frames`: whether the annotations count frames
-    within the clip, or absolutely as the joints do. `margin`: boxes of joints leave out what has no joint,
-    such as hair and hands; on each side, this share of their width or height is added, also beyond the frame.
-    `dev_share`: of the films in train, told off as "dev" to stop by, because val is what is reported.
+    Attributes:
+        num_frames: Number of frames, spread evenly over the frames in which a person is annotated.
+        soft: Keep scores; otherwise they become 1 from 0.5 on, and 0 below.
+        min_confidence: Joints below this confidence are ignored.
+        bridge: Boxes are inferred up to this many frames away from a frame in which the person is detected.
+        frames: Whether annotations count frames within the clip, or absolutely as the joints do.
+        margin: Share of the width or height that is added to a box on each side, also beyond the frame. Boxes
+            of joints exclude what has no joint, such as hair and hands.
+        dev_share: Share of the films in train that is held out as the split "dev", to select checkpoints on,
+            because results are reported on val.
     """
 
     num_frames: int = Field(default=8, gt=0, le=10_000)
@@ -70,25 +63,37 @@ class BoldOptions(Options):
 
 
 class Bold(Dataset):
-    """BoLD (Luo, Ye, Adams, Li, Newman, Wang; IJCV 2020); `data.root` is `BOLD_public` or what holds it.
+    """BoLD: 13,239 people in 9,876 clips of 101 to 299 frames, with 26 labels of apparent emotion and VAD.
 
-    A subject is called `{video}#{person_id}@{min_frame}-{max_frame}`. Where joints are missing, or a person
-    is not seen for long, boxes are None: such a frame is shown without a mark.
+    Luo, Ye, Adams, Li, Newman, Wang: "ARBEE: Towards Automated Recognition of Bodily Expression of Emotion in
+    the Wild", IJCV 2020. Available on request, for research.
+
+    `data.root` is the folder `BOLD_public` with `videos`, `joints` and `annotations`, or the folder that
+    holds it.
+
+    - **Labels** are EMOTIC's in another order.
+    - **Scores** are shares of annotators who agree, 0 to 1. They are kept, unless `soft` is false.
+    - **Test** has no released labels: published results are on val. Test can be described and predicted.
+    - **Boxes** enclose the joints that OpenPose detected, and are not clipped here. They are None where
+      joints are missing or a person is not detected for long: such a frame is shown without a mark. Joints of
+      low confidence can be anywhere.
+    - **Frame numbers** in the joints are absolute, counted within the film.
+    - **Ids** are `{video}#{person_id}@{min_frame}-{max_frame}`.
     """
 
     card = DatasetCard(
         name="bold",
         title="BoLD: body language in clips from films",
-        license="research that is not commercial, by request; the films belong to their makers",
+        license="non-commercial research, on request; the films belong to their makers",
         homepage="https://cydar.ist.psu.edu/emotionchallenge",
-        task="26 labels of apparent emotion with scores of 0 to 1; valence, arousal, dominance of 1 to 10",
+        task="26 labels of apparent emotion, scored 0 to 1; valence, arousal, dominance from 1 to 10",
         access=_ACCESS,
         components=(
-            Component(name="annotations of train", globs=_anywhere("annotations/train.csv")),
-            Component(name="annotations of val", globs=_anywhere("annotations/val.csv")),
-            Component(name="list of test", globs=_anywhere("annotations/test_meta.csv"), required=False),
-            Component(name="clips", globs=_anywhere("videos/*")),
-            Component(name="joints", globs=_anywhere("joints/*")),
+            Component(name="annotations of train", globs=_release_globs("annotations/train.csv")),
+            Component(name="annotations of val", globs=_release_globs("annotations/val.csv")),
+            Component(name="list of test", globs=_release_globs("annotations/test_meta.csv"), required=False),
+            Component(name="clips", globs=_release_globs("videos/*")),
+            Component(name="joints", globs=_release_globs("joints/*")),
         ),
     )
 
@@ -96,24 +101,24 @@ class Bold(Dataset):
         super().__init__(options, cache)
         self._options = BoldOptions.parse(options.options, where="[data.options] of bold")
         if options.root is None:
-            raise DataError("no folder of BoLD is named", hint=f"set data.root to it, or {_ACCESS}")
-        self._root = _release(options.root)
+            raise DataError("data.root is not set for bold", hint=f"set it to a copy of BoLD, or {_ACCESS}")
+        self._root = _find_release(options.root)
         folder = self._root / "annotations"
-        files = {split: folder / name for split, name in FILES.items() if (folder / name).is_file()}
+        files = {split: folder / name for split, name in FILE_NAMES.items() if (folder / name).is_file()}
         if not files:
             raise DataError(
-                f"{folder} holds none of {', '.join(FILES.values())}",
-                hint=f"set data.root to {_FOLDER}, or {_ACCESS}",
+                f"{folder} has none of {', '.join(FILE_NAMES.values())}",
+                hint=f"set data.root to {_RELEASE}, or {_ACCESS}",
             )
-        self._tables = Tables.open(
+        self._tables = CachedTables.open(
             cache,
             name="bold",
-            version=VERSION,
+            version=TABLE_VERSION,
             sources=list(files.values()),
-            options=[str(path) for path in files.values()],  # problems name them
-            parse=lambda: parse(files),
+            options=[str(path) for path in files.values()],  # because problems name these paths
+            parse=lambda: read_annotations(files),
         )
-        self._warned = False
+        self._has_warned = False
 
     @property
     def label_set(self) -> LabelSet:
@@ -121,89 +126,89 @@ class Bold(Dataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        there = [split for split in FILES if split in self._tables.splits]
-        if self._options.dev_share and _TRAIN in there:
-            there.insert(there.index(_TRAIN) + 1, _DEV)
-        return tuple(there)
+        splits = [split for split in FILE_NAMES if split in self._tables.splits]
+        if self._options.dev_share and _TRAIN in splits:
+            splits.insert(splits.index(_TRAIN) + 1, _DEV)
+        return tuple(splits)
 
     def problems(self) -> Sequence[Problem]:
         return self._tables.problems()
 
     def unusable_rows(self, split: str) -> Sequence[Problem]:
-        return self._tables.problems(_file_of(split), unusable=True)
+        return self._tables.problems(_released_split(split), unusable_only=True)
 
     def sidecar_problems(self) -> Iterator[Problem]:
-        """Faults of joints, and frames that a clip does not have; reads all joints and opens all clips."""
-        yield from check_appearances(
-            self._appearance(row, joints, file)
+        """Faulty joints, and frames beyond the end of a clip. Reads all joints and opens all clips."""
+        yield from _check_appearances(
+            self._appearance(row, joints_path, joints)
             for split in self.splits
-            for row, joints, file in self._rows(split)
+            for row, joints_path, joints in self._rows_with_joints(split)
         )
 
     def _records(self, split: str) -> Iterator[Record]:
-        for row, joints, file in self._rows(split):
-            seen = self._appearance(row, joints, file)
-            if seen.error is not None:
+        for row, joints_path, joints in self._rows_with_joints(split):
+            appearance = self._appearance(row, joints_path, joints)
+            if appearance.error is not None:
                 if self._options.frames == "absolute":
                     raise DataError(
-                        f"where {seen.subject_id} begins is not known: {seen.error}",
-                        hint='with frames = "absolute", only the joints tell where a clip begins',
+                        f"the first frame of {appearance.subject_id} is unknown: {appearance.error}",
+                        hint='with frames = "absolute", the joints are needed to locate a clip in its film',
                     )
-                self._warn(seen.error)
-            images = tuple(ImageRef(path=seen.clip, frame=frame) for frame in seen.frames)
-            subject = Subject(id=seen.subject_id, images=images, boxes=seen.boxes)
+                self._warn_once(appearance.error)
+            images = tuple(ImageRef(path=appearance.clip, frame=frame) for frame in appearance.frames)
+            subject = Subject(id=appearance.subject_id, images=images, boxes=appearance.boxes)
             attributes = {name: row[name] for name in ATTRIBUTES if row[name]}
             sample = Sample(subject=subject, target=self._target(row), split=split)
             yield Record(sample=sample, attributes=attributes)
 
-    def _rows(self, split: str) -> Iterator[tuple[Row, Path, JointsFile | DataError]]:
-        """Each row with its joints, or why there are none; kept for the next, as people share clips."""
-        path, file = None, None
-        for row in self._tables.rows(_file_of(split)):
-            if self._split(row, split) != split:
+    def _rows_with_joints(self, split: str) -> Iterator[tuple[Row, Path, JointsFile | DataError]]:
+        """Each row with its joints, or why they are missing. Read once for consecutive rows of a clip."""
+        joints_path, joints = None, None
+        for row in self._tables.rows(_released_split(split)):
+            if self._split_of(row, split) != split:
                 continue
-            own = (self._root / "joints" / row["video"]).with_suffix(".npy")
-            if file is None or own != path:
-                path, file = own, _try_joints(own)
-            yield row, own, file
+            path = (self._root / "joints" / row["video"]).with_suffix(".npy")
+            if joints is None or path != joints_path:
+                joints_path, joints = path, _try_read_joints(path)
+            yield row, path, joints
 
-    def _split(self, row: Row, file: str) -> str:
-        """By a lot that depends on the film's name alone: its clips and their people stay together."""
-        if _file_of(file) != _TRAIN or not self._options.dev_share:
-            return file
+    def _split_of(self, row: Row, split: str) -> str:
+        """Train or dev, chosen by a hash of the film's name: a film's clips and people stay together."""
+        if _released_split(split) != _TRAIN or not self._options.dev_share:
+            return split
         film = row["video"].rpartition("/")[0]
         return _DEV if int(digest(film)[:8], 16) / 16**8 < self._options.dev_share else _TRAIN
 
-    def _appearance(self, row: Row, joints: Path, file: JointsFile | DataError) -> Appearance:
-        first, last = self._range(row, file)
+    def _appearance(self, row: Row, joints_path: Path, joints: JointsFile | DataError) -> _Appearance:
+        first, last = self._frame_range(row, joints)
         frames = spread(first, last, self._options.num_frames)
         boxes: tuple[Box | None, ...] = (None,) * len(frames)
-        num_seen, error = 0, None
-        if isinstance(file, DataError):
-            error = file
+        num_detected, error = 0, None
+        if isinstance(joints, DataError):
+            error = joints
         else:
-            track = file.track(row["person_id"], min_confidence=self._options.min_confidence)
-            num_seen, track = track.num_seen(first, last), track.grown(self._options.margin)
-            boxes = track.boxes_in(frames, bridge=self._options.bridge)
-        return Appearance(
+            track = joints.track(row["person_id"], min_confidence=self._options.min_confidence)
+            num_detected = track.num_detected(first, last)
+            boxes = track.expanded(self._options.margin).boxes_in(frames, bridge=self._options.bridge)
+        return _Appearance(
             subject_id=subject_id(row),
             clip=self._root / "videos" / row["video"],
-            joints=joints,
+            joints_path=joints_path,
             first=first,
             last=last,
             frames=frames,
             boxes=boxes,
-            num_seen=num_seen,
+            num_detected=num_detected,
             error=error,
         )
 
-    def _range(self, row: Row, file: JointsFile | DataError) -> tuple[int, int]:
+    def _frame_range(self, row: Row, joints: JointsFile | DataError) -> tuple[int, int]:
         """The first and the last frame of an annotation, counted within the clip."""
         if self._options.frames == "clip":
             return row["min_frame"], row["max_frame"]
-        if isinstance(file, DataError):
-            return 0, 0  # not known; nobody is shown so, and the missing joints are what is reported
-        return row["min_frame"] - file.first, row["max_frame"] - file.first
+        if isinstance(joints, DataError):
+            return 0, 0  # unknown; no record is made of it, and the missing joints are reported
+        return row["min_frame"] - joints.first, row["max_frame"] - joints.first
 
     def _target(self, row: Row) -> Target | None:
         if row["scores"] is None:
@@ -213,31 +218,97 @@ class Bold(Dataset):
             scores = {label: float(score >= _POSITIVE) for label, score in scores.items()}
         dimensions = None
         if row["dimensions"] is not None:
-            steps = (step / 10 for step in row["dimensions"])
-            dimensions = dict(zip(DIMENSIONS, steps, strict=True))
+            scaled = (rating / 10 for rating in row["dimensions"])
+            dimensions = dict(zip(DIMENSIONS, scaled, strict=True))
         return Target(
             labels={label: score for label, score in scores.items() if score > 0}, dimensions=dimensions
         )
 
-    def _warn(self, error: DataError) -> None:
-        if not self._warned:
-            log.warning("%s; its people, and those of others like it, are shown without a box", error)
-        self._warned = True
+    def _warn_once(self, error: DataError) -> None:
+        if not self._has_warned:
+            log.warning("%s; people without joints, here and in other clips, are shown without a box", error)
+        self._has_warned = True
 
 
-def _file_of(split: str) -> str:
-    """The split of the release in which a split's rows stand."""
+def _released_split(split: str) -> str:
+    """The split of the release that has a split's rows."""
     return _TRAIN if split == _DEV else split
 
 
-def _try_joints(path: Path) -> JointsFile | DataError:
+def _try_read_joints(path: Path) -> JointsFile | DataError:
     try:
         return read_joints(path)
     except DataError as error:
         return error
 
 
-def _release(root: Path) -> Path:
-    """The folder of the release: the root itself, or the one of its name in it."""
-    inner = root / _FOLDER
+def _find_release(root: Path) -> Path:
+    """The folder of the release: the root, or the folder of that name in it."""
+    inner = root / _RELEASE
     return inner if (inner / "annotations").is_dir() and not (root / "annotations").is_dir() else root
+
+
+# --- Joints and clips --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Appearance:
+    """One person in one clip, annotated from frame `first` to `last`, both counted within the clip.
+
+    Attributes:
+        frames: The frames that are used.
+        boxes: The person's box in each of `frames`.
+        num_detected: Number of frames in the range in which the person is detected.
+        error: Why there are no joints for this clip.
+    """
+
+    subject_id: str
+    clip: Path
+    joints_path: Path
+    first: int
+    last: int
+    frames: tuple[int, ...]
+    boxes: tuple[Box | None, ...]
+    num_detected: int
+    error: DataError | None = None
+
+
+def _check_appearances(appearances: Iterable[_Appearance]) -> Iterator[Problem]:
+    """At most one problem of a kind per appearance; missing joints once per clip.
+
+    Opens clips only to count their frames. Whether a clip is complete is checked by `mien.data.audit.verify`.
+    """
+    lengths: dict[Path, int | None] = {}
+    for item in appearances:
+        if item.clip not in lengths:
+            lengths[item.clip] = _num_frames(item.clip)
+            if item.error is not None:
+                yield Problem(kind="joints_missing", file=str(item.joints_path), message=str(item.error))
+        num_frames = lengths[item.clip]
+        if item.error is None:
+            yield from _check_joints(item)
+        # `last == num_frames` is accepted: the release does not say whether the last frame is inclusive.
+        if item.first < 0 or (num_frames is not None and item.last > num_frames):
+            counted = "" if num_frames is None else f", but the clip has {num_frames}"
+            message = f"{item.subject_id}: annotated from frame {item.first} to {item.last}{counted}"
+            yield Problem(kind="frame_range", file=str(item.clip), message=message)
+
+
+def _check_joints(item: _Appearance) -> Iterator[Problem]:
+    if not item.num_detected:
+        message = f"{item.subject_id}: no joints of this person from frame {item.first} to {item.last}"
+        yield Problem(kind="no_person", file=str(item.joints_path), message=message)
+        return
+    without_box = [frame for frame, box in zip(item.frames, item.boxes, strict=True) if box is None]
+    if without_box:
+        numbers = ", ".join(map(str, dict.fromkeys(without_box)))
+        message = f"{item.subject_id}: not detected in or near frames {numbers}"
+        yield Problem(kind="joints_gap", file=str(item.joints_path), message=message)
+
+
+def _num_frames(path: Path) -> int | None:
+    """None if the clip cannot be opened, which `mien.data.audit.verify` reports."""
+    try:
+        return probe(path).num_frames
+    except ClipError:
+        return None

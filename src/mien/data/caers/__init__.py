@@ -1,1 +1,1 @@
-"""CAER-S: seven labels for frames of TV shows."""
+"""CAER-S: seven classes of apparent emotion for frames of TV shows."""

@@ -1,12 +1,14 @@
-"""The face-box lists that circulate for CAER-S: lines `relative/path.png,label,x1,y1,x2,y2`, no header.
+"""Face boxes for CAER-S from the lists in circulation.
 
-In: the lists, and which pictures are there. Out: one box a picture, as the list has it (it may leave the
-picture), and what is wrong with the lists. Knows nothing about the pictures' sizes.
+A list has lines `relative/path.png,label,x1,y1,x2,y2` and no header.
 
-A path is relative to the root or, in a list called `train` or `test`, to that folder; its class folder may
-go by another name of the class than the one on disk. The label is a name or CAER-S's number from 0. Of
-several lines for one picture the largest box is kept, and that is reported. A picture that a line spoils is
-not used: without its box it would be shown otherwise than the rest. A picture without a line has no box.
+- A path is relative to the root or, in a list named `train` or `test`, to that folder. Its class folder may
+  have another name of the class than the one on disk.
+- The label is a class name or CAER-S's class number from 0.
+- If an image has several lines, the largest box is used, and a problem is reported.
+- Boxes are not clipped to the image, because its size is not known here.
+- An image without a line has no box. An image with an unusable line is not used: without its box it would be
+  shown differently from the others.
 """
 
 from __future__ import annotations
@@ -17,158 +19,179 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mien.data.caers.folders import FOLDERS, ClassFolder, Finding, class_folders, class_of, pictures
+from mien.data.caers.folders import (
+    SPLIT_FOLDERS,
+    ClassFolder,
+    LocatedProblem,
+    class_folders,
+    class_from_name,
+    image_names,
+)
 from mien.errors import DataError
 from mien.labels import CAERS
 from mien.types import Box, Problem
 
-__all__ = ["Faces", "face_lists", "read_faces"]
+__all__ = ["FaceBoxes", "find_face_lists", "read_face_boxes"]
 
-_FORM: Final = "path,label,x1,y1,x2,y2"
-_ENDINGS: Final = (".txt", ".csv")
+_FORMAT: Final = "path,label,x1,y1,x2,y2"
+_EXTENSIONS: Final = (".txt", ".csv")
+
+Edges = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Faces:
-    """The boxes by subject id, and what was found wrong; the ids that a finding names have no record."""
+class FaceBoxes:
+    """Boxes by subject id, and the problems in the lists."""
 
     boxes: dict[str, Box] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    problems: list[LocatedProblem] = field(default_factory=list)
 
     @property
-    def spoiled(self) -> frozenset[str]:
-        """The subjects whose line cannot be used."""
-        return frozenset(item.subject for item in self.findings if item.unusable and item.subject is not None)
+    def unusable_ids(self) -> frozenset[str]:
+        """The subjects that have an unusable line."""
+        affected = (item.subject_id for item in self.problems if item.unusable)
+        return frozenset(subject_id for subject_id in affected if subject_id is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """A line of a list: where it stands, and what is in it."""
+    """A line of a list. `where` is for messages, `list_name` the list's file name without extension."""
 
     where: str
-    stem: str
+    list_name: str
     text: str
 
 
-def face_lists(root: Path, paths: Sequence[Path]) -> list[Path]:
-    """The list files that these paths, relative to the root, name: files, or all lists in a folder."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FoundImage:
+    subject_id: str
+    label: str
+
+
+def find_face_lists(root: Path, paths: Sequence[Path]) -> list[Path]:
+    """The list files at these paths relative to the root: files, or all lists in a folder."""
     found: list[Path] = []
     for path in (root / given for given in paths):
-        inside = sorted(item for item in path.glob("*") if item.suffix.lower() in _ENDINGS)
+        inside = sorted(item for item in path.glob("*") if item.suffix.lower() in _EXTENSIONS)
         if path.is_dir() and not inside:
-            raise DataError(f"{path} holds no face-box list", hint=f"its files should end in {_ENDINGS}")
+            raise DataError(
+                f"{path} contains no face-box list", hint=f"file names must end in {' or '.join(_EXTENSIONS)}"
+            )
         found += inside if path.is_dir() else [path]
     return found
 
 
-def read_faces(root: Path, lists: Sequence[Path]) -> Faces:
-    """The boxes of all lists; DataError for a list that cannot be read at all."""
-    faces, known = Faces(), _Known(root)
+def read_face_boxes(root: Path, lists: Sequence[Path]) -> FaceBoxes:
+    """The boxes in all lists.
+
+    Raises:
+        DataError: A list cannot be read. Faulty lines are reported as problems instead.
+    """
+    faces, images = FaceBoxes(), _ImageIndex(root)
     for path in lists:
-        for line in _lines(path):
-            _take(line, faces, known)
+        for line in _read_lines(path):
+            _parse_line(line, faces, images)
     return faces
 
 
-class _Known:
-    """The pictures that are there, to find the one that a line means."""
+class _ImageIndex:
+    """The images on disk, to find the one that a line refers to."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._names: dict[tuple[str, str], frozenset[str]] = {}
         self._folders: dict[tuple[str, str], list[ClassFolder]] = {}
-        for split in FOLDERS:
+        for split in SPLIT_FOLDERS:
             for folder in class_folders(root, split) if (root / split).is_dir() else ():
-                self._names[split, folder.name] = frozenset(pictures(root, folder))
+                self._names[split, folder.name] = frozenset(image_names(root, folder))
                 self._folders.setdefault((split, folder.label), []).append(folder)
 
-    def find(self, path: str, stem: str) -> tuple[str, str] | None:
-        """(Subject id, class) of the picture at this path; the folder of this very name goes first."""
+    def find(self, path: str, list_name: str) -> _FoundImage | None:
+        """The image at this path. Among folders of the class, the one with exactly this name comes first."""
         parts = [part for part in path.strip().replace("\\", "/").split("/") if part not in ("", ".")]
-        if len(parts) == 2 and stem in FOLDERS:
-            parts.insert(0, stem)
-        label = class_of(parts[1]) if len(parts) == 3 else None
+        if len(parts) == 2 and list_name in SPLIT_FOLDERS:
+            parts.insert(0, list_name)
+        label = class_from_name(parts[1]) if len(parts) == 3 else None
         if label is None:
             return None
-        split, wanted, name = parts
-        folders = sorted(self._folders.get((split, label), []), key=lambda item: item.name != wanted)
+        split, folder_name, name = parts
+        folders = sorted(self._folders.get((split, label), []), key=lambda item: item.name != folder_name)
         for folder in folders:
             if name in self._names[split, folder.name]:
-                return f"{split}/{folder.name}/{name}", label
+                return _FoundImage(subject_id=f"{split}/{folder.name}/{name}", label=label)
         return None
 
 
-def _lines(path: Path) -> Iterator[_Line]:
+def _read_lines(path: Path) -> Iterator[_Line]:
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for number, text in enumerate(lines, start=1):
                 if text.strip():
-                    yield _Line(where=f"{path}, row {number}", stem=path.stem.lower(), text=text.strip())
+                    where = f"{path}, row {number}"
+                    yield _Line(where=where, list_name=path.stem.lower(), text=text.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"the face-box list {path} cannot be read: {error}",
-            hint="give a UTF-8 text, relative to the root",
+            hint="give the path of a UTF-8 text file, relative to the root",
         ) from error
 
 
-def _take(line: _Line, faces: Faces, known: _Known) -> None:
-    """One line into `faces`: a box, a finding, or both."""
-    cells = line.text.rsplit(",", 5)  # from the right: a name may hold commas
-    found = known.find(cells[0], line.stem)
+def _parse_line(line: _Line, faces: FaceBoxes, images: _ImageIndex) -> None:
+    """Adds a box, a problem, or both to `faces`."""
+    cells = line.text.rsplit(",", 5)  # from the right, because a file name may contain commas
+    image = images.find(cells[0], line.list_name)
     if len(cells) != 6:
-        _report(faces, "bad_row", line.where, f"{len(cells)} cells, not {_FORM}", found)
+        _report(faces, "bad_row", line.where, f"{len(cells)} cells, not {_FORMAT}", image)
         return
-    if found is None:
-        path = str(known.root / cells[0].strip())
-        _report(faces, "missing", path, f"{line.where} names it, but it is not there", None, unusable=False)
+    if image is None:
+        path = str(images.root / cells[0].strip())
+        _report(faces, "missing", path, f"listed in {line.where}, but not found", None, unusable=False)
         return
-    subject, label = found
-    wrong = _wrong_label(cells[1], label)
-    edges = _numbers(cells[2:])
-    if wrong or edges is None:
-        _report(faces, "bad_row", line.where, wrong or f"{cells[2:]} are not four numbers", found)
+    label_error = _check_label(cells[1], image.label)
+    edges = _parse_edges(cells[2:])
+    if label_error or edges is None:
+        _report(faces, "bad_row", line.where, label_error or f"{cells[2:]} are not four numbers", image)
         return
-    _take_box(line, faces, known.root / subject, found, edges)
+    _add_box(line, faces, images.root / image.subject_id, image, edges)
 
 
-def _take_box(
-    line: _Line, faces: Faces, path: Path, found: tuple[str, str], edges: tuple[float, float, float, float]
-) -> None:
-    subject = found[0]
+def _add_box(line: _Line, faces: FaceBoxes, path: Path, image: _FoundImage, edges: Edges) -> None:
     left, top, right, bottom = edges
+    subject_id = image.subject_id
     if not all(math.isfinite(edge) for edge in edges):
-        _report(faces, "box_not_finite", str(path), f"{line.where}: box {edges} is not finite", found)
+        _report(faces, "box_not_finite", str(path), f"{line.where}: box {edges} is not finite", image)
     elif right <= left or bottom <= top:
-        _report(faces, "box_degenerate", str(path), f"{line.where}: box {edges} is empty", found)
-    elif subject in faces.boxes:
-        message = f"{path} has a line already; of its boxes the largest is kept"
-        _report(faces, "repeated_id", line.where, message, found, unusable=False)
-        faces.boxes[subject] = max(faces.boxes[subject], Box.from_tuple(edges), key=_area)
+        _report(faces, "box_degenerate", str(path), f"{line.where}: box {edges} is empty", image)
+    elif subject_id in faces.boxes:
+        message = f"{path} already has a line; the largest of its boxes is used"
+        _report(faces, "repeated_id", line.where, message, image, unusable=False)
+        faces.boxes[subject_id] = max(faces.boxes[subject_id], Box.from_tuple(edges), key=_area)
     else:
-        faces.boxes[subject] = Box.from_tuple(edges)
+        faces.boxes[subject_id] = Box.from_tuple(edges)
 
 
 def _report(
-    faces: Faces, kind: str, file: str, message: str, found: tuple[str, str] | None, *, unusable: bool = True
+    faces: FaceBoxes, kind: str, file: str, message: str, image: _FoundImage | None, *, unusable: bool = True
 ) -> None:
-    """A line whose picture is unknown may have been any picture's, of either folder."""
-    subject = None if found is None else found[0]
-    folder = None if subject is None else subject.split("/")[0]
+    """A line whose image is unknown may refer to any image, of either folder."""
+    subject_id = None if image is None else image.subject_id
+    folder = None if subject_id is None else subject_id.split("/")[0]
     problem = Problem(kind=kind, file=file, message=message)
-    faces.findings.append(Finding(problem=problem, folder=folder, unusable=unusable, subject=subject))
+    located = LocatedProblem(problem=problem, folder=folder, unusable=unusable, subject_id=subject_id)
+    faces.problems.append(located)
 
 
-def _wrong_label(cell: str, label: str) -> str:
-    """Why the list's label does not fit the picture's folder; empty where it does."""
+def _check_label(cell: str, folder_label: str) -> str:
+    """Why the label in the list contradicts the image's folder; empty if it does not."""
     cell = cell.strip()
     is_index = cell.isascii() and cell.isdigit() and int(cell) < len(CAERS)
-    told = CAERS.labels[int(cell)] if is_index else class_of(cell)
-    if told is None:
+    listed = CAERS.labels[int(cell)] if is_index else class_from_name(cell)
+    if listed is None:
         return f"{cell!r} is neither a class nor its number"
-    return "" if told == label else f"the line says {told}, the folder {label}"
+    return "" if listed == folder_label else f"the line says {listed}, the folder {folder_label}"
 
 
-def _numbers(cells: Sequence[str]) -> tuple[float, float, float, float] | None:
+def _parse_edges(cells: Sequence[str]) -> Edges | None:
     try:
         left, top, right, bottom = (float(cell) for cell in cells)
     except ValueError:

@@ -1,11 +1,10 @@
-"""CAER-S's folders: which class a folder holds under whatever name, and which files in it are pictures.
+"""The folders of a CAER-S copy: which class each folder holds, and which of its files are images.
 
-In: the root of a copy. Out: the class folders of `train` and `test`, the names of their pictures, and what
-is in the way. Lists folders only: no picture is opened, and no file asked for its size or date.
-Knows nothing about boxes, protocols, or who goes to val.
+Folders are only listed: no image is opened, and no file is queried for its size or date.
 
-A folder may go by a name of the circulating copies (`Angry` for Anger). Several folders of one class are one
-class; their equal file names stay different subjects, because an id keeps the folder as it is on disk.
+A folder may have a name used by copies in circulation (`Angry` for Anger). Several folders of one class count
+as one class. Equal file names in them stay different subjects, because an id contains the folder's name on
+disk.
 """
 
 from __future__ import annotations
@@ -21,24 +20,33 @@ from mien.errors import DataError
 from mien.labels import CAERS
 from mien.types import Problem
 
-__all__ = ["FOLDERS", "ClassFolder", "Finding", "class_folders", "class_of", "listing", "pictures"]
+__all__ = [
+    "SPLIT_FOLDERS",
+    "ClassFolder",
+    "LocatedProblem",
+    "class_folders",
+    "class_from_name",
+    "folder_problems",
+    "image_names",
+    "list_images",
+]
 
-FOLDERS: Final = ("train", "test")
+SPLIT_FOLDERS: Final = ("train", "test")
 
-# What circulating copies call the classes, in small letters.
+# What copies in circulation call the classes, in lower case.
 _ALIASES: Final = MappingProxyType(
     {label.lower(): label for label in CAERS.labels}
     | {"angry": "Anger", "disgusted": "Disgust", "fearful": "Fear", "happiness": "Happy"}
     | {"sadness": "Sad", "surprised": "Surprise"}
 )
-_ENDINGS: Final = (".png", ".jpg", ".jpeg", ".webp")
-# What file managers leave behind; names that begin with a dot as well.
-_LITTER: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r"})
+_EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".webp")
+# Files that file managers leave behind, in addition to names that begin with a dot.
+_IGNORED: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassFolder:
-    """One folder of pictures: the split folder it lies in, its name on disk, and the class it holds."""
+    """A folder of images: the split folder that holds it, its name on disk, and its class."""
 
     split: str
     name: str
@@ -49,110 +57,112 @@ class ClassFolder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """A problem, the folder (`train` or `test`; None: either) and, if it spoils one, the subject it is of.
+class LocatedProblem:
+    """A problem and what it affects.
 
-    `unusable`: something that belongs there gives no record.
+    Attributes:
+        folder: "train" or "test"; None if it may be either.
+        unusable: Whether it prevents a record.
+        subject_id: The subject that it affects, if known.
     """
 
     problem: Problem
     folder: str | None
     unusable: bool
-    subject: str | None = None
+    subject_id: str | None = None
 
 
-def class_of(name: str) -> str | None:
-    """The class that a folder, or a cell of a list, of this name means."""
+def class_from_name(name: str) -> str | None:
+    """The class that the name of a folder, or a cell of a list, refers to."""
     return _ALIASES.get(name.strip().lower())
 
 
 def class_folders(root: Path, split: str) -> list[ClassFolder]:
-    """The class folders of `train` or `test`: by class, then by name."""
+    """The class folders of `train` or `test`, sorted by class, then by name."""
     found = [
         ClassFolder(split=split, name=entry.name, label=label)
         for entry in _scan(root / split)
-        if entry.is_dir() and (label := class_of(entry.name)) is not None
+        if entry.is_dir() and (label := class_from_name(entry.name)) is not None
     ]
     return sorted(found, key=lambda folder: (CAERS.index(folder.label), folder.name))
 
 
-def pictures(root: Path, folder: ClassFolder) -> list[str]:
-    """The names of a class folder's pictures, sorted."""
-    return sorted(entry.name for entry in _scan(folder.path(root)) if _is_picture(entry))
+def image_names(root: Path, folder: ClassFolder) -> list[str]:
+    """The file names of a class folder's images, sorted."""
+    return sorted(entry.name for entry in _scan(folder.path(root)) if _is_image(entry))
 
 
-def listing(root: Path, split: str) -> Iterator[tuple[ClassFolder, str]]:
-    """Every picture of `train` or `test`, in order; holds the names of one class folder."""
+def list_images(root: Path, split: str) -> Iterator[tuple[ClassFolder, str]]:
+    """All images of `train` or `test`, in order; holds the names of one class folder in memory."""
     for folder in class_folders(root, split):
-        for name in pictures(root, folder):
+        for name in image_names(root, folder):
             yield folder, name
 
 
-def findings(root: Path, split: str) -> Iterator[Finding]:
-    """What is wrong with the folders of a split: each thing once."""
-    yield from _of_split(root, split)
-    seen: dict[str, set[str]] = {}
+def folder_problems(root: Path, split: str) -> Iterator[LocatedProblem]:
+    """The problems in the folders of a split, each reported once."""
+    yield from _split_folder_problems(root, split)
+    previous: dict[str, set[str]] = {}
     folders = class_folders(root, split)
     for label in CAERS.labels:
         if all(folder.label != label for folder in folders):
-            message = f"the folder of class {label} is not there, under any name it is known by"
-            yield _finding("missing", root / split / label, message, split, unusable=False)
+            message = f"no folder for class {label}, under any known name"
+            yield _problem("missing", root / split / label, message, split, unusable=False)
     for folder in folders:
-        yield from _of_class(root, folder)
-        names = set(pictures(root, folder))
-        for name in sorted(names & seen.get(folder.label, set())):
-            message = (
-                f"another folder of class {folder.label} holds the same name; they are taken as two subjects"
-            )
-            yield _finding("name_collision", folder.path(root) / name, message, split, unusable=False)
-        seen.setdefault(folder.label, set()).update(names)
+        yield from _class_folder_problems(root, folder)
+        names = set(image_names(root, folder))
+        for name in sorted(names & previous.get(folder.label, set())):
+            message = f"another folder of class {folder.label} has this file name; both are separate subjects"
+            yield _problem("name_collision", folder.path(root) / name, message, split, unusable=False)
+        previous.setdefault(folder.label, set()).update(names)
 
 
-def _of_split(root: Path, split: str) -> Iterator[Finding]:
+def _split_folder_problems(root: Path, split: str) -> Iterator[LocatedProblem]:
     for entry in sorted(_scan(root / split), key=lambda entry: entry.name):
         path = root / split / entry.name
-        if entry.is_dir() and class_of(entry.name) is None:
-            message = f"no class is called so; classes are {', '.join(CAERS.labels)}"
-            yield _finding("unknown_folder", path, message, split)
-        elif not entry.is_dir() and entry.name.lower().endswith(_ENDINGS):
-            yield _finding("no_label", path, "the picture lies in no class folder", split)
+        if entry.is_dir() and class_from_name(entry.name) is None:
+            message = f"not the name of a class; classes are {', '.join(CAERS.labels)}"
+            yield _problem("unknown_folder", path, message, split)
+        elif not entry.is_dir() and entry.name.lower().endswith(_EXTENSIONS):
+            yield _problem("no_label", path, "the image is not in a class folder", split)
 
 
-def _of_class(root: Path, folder: ClassFolder) -> Iterator[Finding]:
+def _class_folder_problems(root: Path, folder: ClassFolder) -> Iterator[LocatedProblem]:
     for entry in sorted(_scan(folder.path(root)), key=lambda entry: entry.name):
         path = folder.path(root) / entry.name
         if entry.is_dir():
-            yield _finding("unknown_folder", path, "a folder inside of a class folder", folder.split)
+            yield _problem("unknown_folder", path, "a folder inside a class folder", folder.split)
         elif not _is_text(entry.name):
-            yield _finding("unreadable", path, "its name is not UTF-8; give it another", folder.split)
-        elif not _is_picture(entry):
-            message = f"no picture by its ending; endings are {', '.join(_ENDINGS)}"
-            yield _finding("unreadable", path, message, folder.split)
+            yield _problem("unreadable", path, "the file name is not UTF-8; rename the file", folder.split)
+        elif not _is_image(entry):
+            message = f"not an image file name; extensions are {', '.join(_EXTENSIONS)}"
+            yield _problem("unreadable", path, message, folder.split)
 
 
 def _scan(path: Path) -> list[os.DirEntry[str]]:
-    """The entries of a folder, without litter. What an entry is was read with its name: no call for each."""
+    """The entries of a folder. `os.scandir` reads their type together with the name: no call for each."""
     try:
         with os.scandir(path) as entries:
-            return [entry for entry in entries if not _is_litter(entry.name)]
+            return [entry for entry in entries if not _is_ignored(entry.name)]
     except OSError as error:
         raise DataError(f"{path} cannot be listed: {error.strerror}", hint="check the folder") from error
 
 
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _LITTER
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _IGNORED
 
 
-def _is_picture(entry: os.DirEntry[str]) -> bool:
-    """A dead link counts: that its file is missing is for whoever opens pictures to say."""
-    return entry.name.lower().endswith(_ENDINGS) and not entry.is_dir() and _is_text(entry.name)
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """Includes dead links: a missing file is reported by the code that opens images."""
+    return entry.name.lower().endswith(_EXTENSIONS) and not entry.is_dir() and _is_text(entry.name)
 
 
 def _is_text(name: str) -> bool:
-    """False for bytes that are no UTF-8, which Python smuggles into names and which no file can hold."""
+    """False for bytes that are not UTF-8: Python keeps them as surrogates, which no file can store."""
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _finding(kind: str, path: Path, message: str, folder: str, *, unusable: bool = True) -> Finding:
-    shown = str(path).encode("utf-8", "backslashreplace").decode()
-    return Finding(problem=Problem(kind=kind, file=shown, message=message), folder=folder, unusable=unusable)
+def _problem(kind: str, path: Path, message: str, folder: str, *, unusable: bool = True) -> LocatedProblem:
+    file = str(path).encode("utf-8", "backslashreplace").decode()
+    problem = Problem(kind=kind, file=file, message=message)
+    return LocatedProblem(problem=problem, folder=folder, unusable=unusable)

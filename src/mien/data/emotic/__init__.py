@@ -1,1 +1,1 @@
-"""EMOTIC: 26 labels and valence, arousal, dominance for people in photographs."""
+"""EMOTIC: 26 labels and valence, arousal, dominance for people in photos."""

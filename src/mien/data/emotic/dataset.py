@@ -1,15 +1,4 @@
-"""EMOTIC: people in everyday photographs, 26 labels of apparent emotion, valence, arousal and dominance.
-
-In: the official tree, or the CSV or `.npy` form that circulates. Out: records with every annotator's word.
-Knows nothing about the files' inner form: see `emotic_mat`, `emotic_csv`, `emotic_npy`.
-
-23,571 images, 34,320 people; one annotator in train, several in val and test. What trips people up:
-
-- A val score is no test score: val has more annotators a person, hence more labels, hence more chance hits.
-- `image_size` by position is (row, col) in `emodb_small` and (col, row) elsewhere; boxes clipped by it are
-  wrong. Boxes are taken as they are here, and never clipped: marking a picture clips to the real one.
-- Some people have no dimensions. They stay, with none; published sizes leave them out (`drop_without_vad`).
-"""
+"""The EMOTIC dataset: people in everyday photos, with apparent emotion as annotators see it."""
 
 from __future__ import annotations
 
@@ -18,16 +7,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mien.data.dataset import Component, Dataset, DatasetCard, Record
-from mien.data.emotic.csv_reader import read_csv
-from mien.data.emotic.files import ACCESS, ANNOTATIONS, Found, find, picture_globs
-from mien.data.emotic.mat_file import has_checksums
-from mien.data.emotic.mat_reader import read_mat
-from mien.data.emotic.mat_subprocess import read_mat_apart
-from mien.data.emotic.npy_reader import Contexts, array_path, contexts_stamp, read_npy
-from mien.data.emotic.table import PEOPLE_VERSION, People, merge
-from mien.data.emotic.targets import Vote, opinion, unite, votes_of
-from mien.data.table_cache import Tables
-from mien.digests import digest
+from mien.data.emotic.annotation_files import ACCESS, ANNOTATION_GLOBS, find_annotation_files, image_globs
+from mien.data.emotic.npy_reader import ArrayImages
+from mien.data.emotic.person_table import PERSON_TABLE_VERSION, collect_tables
+from mien.data.emotic.targets import (
+    EncodedAnnotation,
+    annotation_target,
+    combine_annotations,
+    decode_annotations,
+)
+from mien.data.table_cache import CachedTables
 from mien.errors import ConfigError, DataError
 from mien.labels import EMOTIC, LabelSet
 from mien.recipe import DataOptions, Options
@@ -40,13 +29,17 @@ _SOURCES: Final = ("mscoco", "framesdb", "emodb_small", "ade20k")
 
 
 class EmoticOptions(Options):
-    """`[data.options]` of EMOTIC. `form`: which annotation files to read; "auto": the best that are there.
+    """`[data.options]` of EMOTIC.
 
-    `target`: "combined", the union of the annotators' labels and the mean of their dimensions; "majority",
-    the labels that more than half of them ticked, or the most ticked ones where none is, and the mean;
-    "annotator", a sample for each of them who ticked a label, with `@annotator-k` (from 0) after its id.
-    `drop_without_vad`: leaves out samples without dimensions, as published results do (23,266 / 3,315 /
-    7,203). `images`: the folder that holds `mscoco/images` and the others, relative to root.
+    Attributes:
+        form: Which annotation files to read. "auto" takes the most complete ones that are present.
+        target: "combined" is the union of the annotators' labels and the mean of their dimensions. "majority"
+            is the labels that more than half of them chose, or the most frequent ones if there are none, and
+            the mean. "annotator" is one sample per annotator who chose a label, with `@annotator-k` (from 0)
+            appended to its id.
+        drop_without_vad: Leave out samples without dimensions, as published results do
+            (23,266 / 3,315 / 7,203).
+        images: The folder that holds `mscoco/images` and the others, relative to the root.
     """
 
     form: Literal["auto", "mat", "csv", "npy"] = "auto"
@@ -56,24 +49,37 @@ class EmoticOptions(Options):
 
 
 class Emotic(Dataset):
-    """EMOTIC (Kosti, Alvarez, Recasens, Lapedriza; CVPR 2017, TPAMI 2019); `data.root` is its folder.
+    """EMOTIC: 23,571 photos of 34,320 people, with 26 labels of apparent emotion and three dimensions.
 
-    A subject is called `{split}/{folder}/{filename}#{person}`, the picture's people counted from 0. Gender
-    and age are in a record's attributes for audits, and in no sample. The `.npy` form has no boxes.
+    Kosti, Alvarez, Recasens, Lapedriza: "Emotion Recognition in Context", CVPR 2017; "Context Based Emotion
+    Recognition using EMOTIC Dataset", TPAMI 2019. Available on request, for non-commercial research.
+
+    `data.root` is the folder of the official release, or of the CSV or `.npy` files in circulation. The
+    `.npy` format has no boxes.
+
+    - **Annotators.** One per person in train, several in val and test. Val has more annotators per person
+      than test, therefore more labels and a higher chance level: do not compare scores on val and test.
+    - **Boxes** are kept as annotated, and never clipped here. They are clipped to the real image when the
+      subject is marked (`mien.media.images.mark`). The annotations' `image_size` is unsuitable for that: read
+      by position, it is (row, col) in `emodb_small` and (col, row) elsewhere.
+    - **Dimensions** (valence, arousal, dominance, 1 to 10, here scaled to 0.1 to 1) are missing for some
+      people. These people are kept, without dimensions; published sizes exclude them (`drop_without_vad`).
+    - **Ids** are `{split}/{folder}/{filename}#{person}`, with the people of an image counted from 0.
+    - **Gender and age** are attributes of records, for audits. Samples do not have them.
     """
 
     card = DatasetCard(
         name="emotic",
         title="EMOTIC: emotions in context",
-        license="non-commercial research and education, by request; the photographs belong to their owners",
+        license="non-commercial research and education, on request; the photos belong to their owners",
         homepage="https://s3.sunai.uoc.edu/emotic/index.html",
-        task="26 labels of apparent emotion, any number a person; valence, arousal, dominance of 1 to 10",
+        task="26 labels of apparent emotion, any number per person; valence, arousal, dominance from 1 to 10",
         access=ACCESS,
         components=(
-            Component(name="annotations", globs=ANNOTATIONS),
-            *(Component(name=f"pictures of {source}", globs=picture_globs(source)) for source in _SOURCES),
+            Component(name="annotations", globs=ANNOTATION_GLOBS),
+            *(Component(name=f"images of {source}", globs=image_globs(source)) for source in _SOURCES),
         ),
-        # Those with dimensions, as they are counted in the literature; a few have none.
+        # People with dimensions, as counted in the literature.
         num_subjects={"train": 23_266, "val": 3_315, "test": 7_203},
     )
 
@@ -81,26 +87,29 @@ class Emotic(Dataset):
         super().__init__(options, cache)
         self._options = EmoticOptions.parse(options.options, where="[data.options] of emotic")
         if options.root is None:
-            raise DataError("no folder of EMOTIC is named", hint=f"set data.root to it, or {ACCESS}")
-        found = find(options.root, self._options.form)
-        if found.form != "mat" and self._options.target != "combined":
-            raise ConfigError(
-                f"target = {self._options.target!r} needs every annotator's word, and the form {found.form} "
-                "has only their union",
-                hint='use Annotations.mat, or target = "combined"',
+            raise DataError(
+                "data.root is not set for emotic", hint=f"set it to a copy of EMOTIC, or {ACCESS}"
             )
-        self._form = found.form
-        self._annotations = next(iter(found.files.values())).parent
-        own = self._options.images
-        self._images = options.root / own if own else _images(options.root, found, cache)
-        self._tables = Tables.open(
+        files = find_annotation_files(options.root, self._options.form)
+        if files.form != "mat" and self._options.target != "combined":
+            raise ConfigError(
+                f"target = {self._options.target!r} needs the labels of every annotator, but the format "
+                f"{files.form} has only their union",
+                hint='use Annotations.mat, or set target = "combined"',
+            )
+        self._files = files
+        if self._options.images is None:
+            self._image_root = files.image_root(options.root, cache)
+        else:
+            self._image_root = options.root / self._options.images
+        self._tables = CachedTables.open(
             cache,
             name="emotic",
-            version=PEOPLE_VERSION,
-            sources=_sources(found),
-            # Problems name pictures' paths.
-            options={"form": found.form, "splits": list(found.files), "images": str(self._images)},
-            parse=lambda: merge(_parse(found, self._images)),
+            version=PERSON_TABLE_VERSION,
+            sources=files.sources,
+            # The image root is included because problems name image files.
+            options={"form": files.form, "splits": list(files.paths), "images": str(self._image_root)},
+            parse=lambda: collect_tables(files.read(self._image_root)),
         )
 
     @property
@@ -115,65 +124,72 @@ class Emotic(Dataset):
         return self._tables.problems()
 
     def unusable_rows(self, split: str) -> Sequence[Problem]:
-        return self._tables.problems(split, unusable=True)
+        return self._tables.problems(split, unusable_only=True)
 
     def _records(self, split: str) -> Iterator[Record]:
-        for row, path in self._rows(split):
-            votes = votes_of(row)
-            opinions = self._opinions(split, votes)
+        for row, path in self._rows_with_images(split):
+            annotations = decode_annotations(row)
+            targets = self._annotator_targets(split, annotations)
             attributes = {name: row[name] for name in ("gender", "age") if row[name]}
             size = None if row["width"] is None else (row["width"], row["height"])
-            for number, sample in self._samples_of(row, split, path, votes):
-                own = opinions if number is None else opinions[number : number + 1]
+            for annotator, sample in self._samples_of_row(row, split, path, annotations):
+                own = targets if annotator is None else targets[annotator : annotator + 1]
                 yield Record(sample=sample, annotations=own, attributes=attributes, size=size)
 
     def _samples(self, split: str) -> Iterator[Sample]:
-        """Without making every annotator's opinion, which would take as long as the rest."""
-        for row, path in self._rows(split):
-            for _, sample in self._samples_of(row, split, path, votes_of(row)):
+        """Skips each annotator's target, which would double the time."""
+        for row, path in self._rows_with_images(split):
+            for _, sample in self._samples_of_row(row, split, path, decode_annotations(row)):
                 yield sample
 
-    def _rows(self, split: str) -> Iterator[tuple[dict[str, Any], Path]]:
-        """People, with their pictures."""
-        contexts = Contexts(self._annotations, split, self._images) if self._form == "npy" else None
-        folders = _Folders(self._images)
+    def _rows_with_images(self, split: str) -> Iterator[tuple[dict[str, Any], Path]]:
+        """The people of a split, with the path of their image."""
+        is_npy = self._files.form == "npy"
+        array_images = ArrayImages(self._files.folder, split, self._image_root) if is_npy else None
+        folders = _PathCache(self._image_root)
         for row in self._tables.rows(split):
-            if contexts is not None:
-                contexts.save(row["number"])
+            if array_images is not None:
+                array_images.save(row["number"])
             yield row, folders[row["folder"]] / row["name"]
 
-    def _samples_of(
-        self, row: Mapping[str, Any], split: str, path: Path, votes: Sequence[Vote]
+    def _samples_of_row(
+        self, row: Mapping[str, Any], split: str, path: Path, annotations: Sequence[EncodedAnnotation]
     ) -> Iterator[tuple[int | None, Sample]]:
-        """One sample, or one an annotator with their number."""
-        box = None
-        if row["left"] is not None:
-            box = Box(left=row["left"], top=row["top"], right=row["right"], bottom=row["bottom"])
-        name = f"{split}/{row['folder']}/{row['name']}#{row['number']}"
-        if self._form == "npy":
-            name = f"{split}/{path.stem}"
-        for number, target in self._targets(votes):
+        """One sample, or one per annotator together with the annotator's number."""
+        box = _unclipped_box(row)
+        subject_id = f"{split}/{row['folder']}/{row['name']}#{row['number']}"
+        if self._files.form == "npy":
+            subject_id = f"{split}/{path.stem}"
+        for annotator, target in self._targets(annotations):
             if target.dimensions is None and self._options.drop_without_vad:
                 continue
-            own = name if number is None else f"{name}@annotator-{number}"
-            yield number, Sample(subject=Subject.still(own, path, box), target=target, split=split)
+            sample_id = subject_id if annotator is None else f"{subject_id}@annotator-{annotator}"
+            subject = Subject.still(sample_id, path, box)
+            yield annotator, Sample(subject=subject, target=target, split=split)
 
-    def _targets(self, votes: Sequence[Vote]) -> Iterator[tuple[int | None, Target]]:
+    def _targets(self, annotations: Sequence[EncodedAnnotation]) -> Iterator[tuple[int | None, Target]]:
         if self._options.target != "annotator":
-            yield None, unite(votes, majority=self._options.target == "majority")
+            yield None, combine_annotations(annotations, majority=self._options.target == "majority")
             return
-        for number, (bits, steps) in enumerate(votes):
-            if bits:
-                yield number, opinion(bits, steps)
+        for annotator, (label_bits, dimensions) in enumerate(annotations):
+            if label_bits:
+                yield annotator, annotation_target(label_bits, dimensions)
 
-    def _opinions(self, split: str, votes: Sequence[Vote]) -> tuple[Target, ...]:
-        """None from the forms that have the union only; in train that is a single annotator's word."""
-        known = self._form == "mat" or split == "train"
-        return tuple(opinion(*vote) for vote in votes) if known else ()
+    def _annotator_targets(self, split: str, annotations: Sequence[EncodedAnnotation]) -> tuple[Target, ...]:
+        """Empty for formats that only hold the union, except in train, where there is one annotator."""
+        is_known = self._files.form == "mat" or split == "train"
+        return tuple(annotation_target(*annotation) for annotation in annotations) if is_known else ()
 
 
-class _Folders(dict[str, Path]):
-    """Paths of the few folders below one, each made once: making them is a tenth of the time of reading."""
+def _unclipped_box(row: Mapping[str, Any]) -> Box | None:
+    """The box as annotated; it may extend beyond the image. `mien.media.images.mark` clips it."""
+    if row["left"] is None:
+        return None
+    return Box(left=row["left"], top=row["top"], right=row["right"], bottom=row["bottom"])
+
+
+class _PathCache(dict[str, Path]):
+    """The paths of the few subfolders, created once each: that saves a tenth of the reading time."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -182,36 +198,3 @@ class _Folders(dict[str, Path]):
     def __missing__(self, name: str) -> Path:
         self[name] = self._root / name
         return self[name]
-
-
-def _images(root: Path, found: Found, cache: Path) -> Path:
-    """Where the pictures are; those of the arrays get a folder for just these arrays."""
-    if found.form != "npy":
-        return root / "emotic" if (root / "emotic").is_dir() else root
-    stamps = {split: contexts_stamp(path.parent, split) for split, path in found.files.items()}
-    return cache / "emotic-npy" / digest(stamps)[:20]
-
-
-def _sources(found: Found) -> list[Path]:
-    """What the table depends on."""
-    if found.form != "npy":
-        return list(found.files.values())
-    return [
-        array_path(path.parent, split, what)
-        for split, path in found.files.items()
-        for what in ("cat", "cont")
-    ]
-
-
-def _parse(found: Found, images: Path) -> Iterator[People]:
-    match found.form:
-        case "mat":
-            path = found.files[""]
-            read = read_mat if has_checksums(path) else read_mat_apart
-            yield from read(path, images=images)
-        case "csv":
-            for split, path in found.files.items():
-                yield read_csv(path, split=split, images=images)
-        case "npy":
-            for split, path in found.files.items():
-                yield read_npy(path.parent, split=split, images=images)

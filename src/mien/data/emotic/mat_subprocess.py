@@ -1,7 +1,6 @@
-"""`emotic_mat` in a process of its own, for files whose bytes nothing vouches for.
+"""Reads `Annotations.mat` in a child process, for files without checksums: SciPy may crash on damaged bytes.
 
-In: the path of a MATLAB file. Out: the same `People`; a DataError where SciPy's reader crashed.
-Knows nothing about what is in the file. Run as a module it is that other process, and prints JSON.
+Run as a module, this is the child process. It prints JSON.
 """
 
 from __future__ import annotations
@@ -15,45 +14,51 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mien.data.emotic.mat_reader import read_mat
-from mien.data.emotic.table import People
+from mien.data.emotic.person_table import PersonTable
+from mien.data.table_cache import RowProblem
 from mien.errors import DataError, MienError
 from mien.types import Problem
 
-__all__ = ["read_mat_apart"]
+__all__ = ["read_mat_in_subprocess"]
 
 
-def read_mat_apart(path: Path, *, images: Path) -> Iterator[People]:
-    """What `read_mat` gives, by way of JSON."""
-    command = [sys.executable, "-m", "mien.data.emotic.mat_subprocess", str(path), str(images)]
+def read_mat_in_subprocess(path: Path, *, image_root: Path) -> Iterator[PersonTable]:
+    """The same as `read_mat`.
+
+    Raises:
+        DataError: As `read_mat`, or SciPy's reader crashed.
+    """
+    command = [sys.executable, "-m", "mien.data.emotic.mat_subprocess", str(path), str(image_root)]
     done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode < 0:  # by a signal, such as that of a segmentation fault
+    if done.returncode < 0:  # ended by a signal, such as a segmentation fault
         raise DataError(
-            f"{path} cannot be read as a MATLAB file: its bytes are damaged so that the reader crashed",
+            f"{path} cannot be read as a MATLAB file: it is damaged so that the reader crashed",
             hint="copy the file again",
         )
     if done.returncode:
-        raise MienError(f"{path} could not be read in another process: {done.stderr.decode()[-500:]}")
+        raise MienError(f"the child process that reads {path} failed: {done.stderr.decode()[-500:]}")
     answer = json.loads(done.stdout)
     if "error" in answer:
         raise DataError(answer["error"], hint=answer["hint"])
-    for split, columns, found in answer["people"]:
-        problems = [(split, unusable, Problem(**problem)) for unusable, problem in found]
-        yield People(split=split, images=images, columns=columns, found=problems)
+    for split, columns, found in answer["tables"]:
+        problems = [RowProblem(split, Problem(**problem), unusable) for unusable, problem in found]
+        yield PersonTable(split=split, image_root=image_root, columns=columns, problems=problems)
 
 
-def main(path: Path, images: Path) -> None:
-    """Prints all `People` as one JSON document, or what is wrong."""
-    gc.disable()  # this process ends with its answer, and has a million values to go through
+def main(path: Path, image_root: Path) -> None:
+    """Prints all tables, or the error, as one JSON document."""
+    gc.disable()  # a short-lived process that creates a million values
     try:
-        answer: dict[str, object] = {"people": [_plain(people) for people in read_mat(path, images=images)]}
+        tables = [_as_json(table) for table in read_mat(path, image_root=image_root)]
+        answer: dict[str, object] = {"tables": tables}
     except DataError as error:
         answer = {"error": str(error), "hint": error.hint}
     sys.stdout.write(json.dumps(answer))
 
 
-def _plain(people: People) -> tuple[object, ...]:
-    found = [(unusable, asdict(problem)) for _, unusable, problem in people.found]
-    return people.split, people.columns, found
+def _as_json(table: PersonTable) -> tuple[object, ...]:
+    problems = [(item.unusable, asdict(item.problem)) for item in table.problems]
+    return table.split, table.columns, problems
 
 
 if __name__ == "__main__":

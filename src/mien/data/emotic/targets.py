@@ -1,8 +1,4 @@
-"""From what EMOTIC's annotators said of a person to a target.
-
-In: each annotator's vote, as the table keeps it. Out: `Target`s, dimensions on the scale of 0 to 1.
-Knows nothing about files.
-"""
+"""From the annotations of one person in EMOTIC to a target, with dimensions on a scale of 0 to 1."""
 
 from __future__ import annotations
 
@@ -14,57 +10,60 @@ from typing import Any
 from mien.labels import EMOTIC
 from mien.types import Target
 
-__all__ = ["Vote", "opinion", "unite", "votes_of"]
+__all__ = ["EncodedAnnotation", "annotation_target", "combine_annotations", "decode_annotations"]
 
-# Labels as bits (bit i: label i of EMOTIC), and dimensions on the scale of 1 to 10 where they were given.
-Vote = tuple[int, tuple[float, ...] | None]
-
-
-def votes_of(row: Mapping[str, Any]) -> list[Vote]:
-    """The votes in a row of the table, one an annotator."""
-    felt = row["felt"]
-    triples = (tuple(felt[start : start + 3]) for start in range(0, len(felt), 3))
-    steps = (None if math.isnan(triple[0]) else triple for triple in triples)
-    return list(zip(row["ticked"], steps, strict=True))
+# One annotator's labels as bits (bit i is label i of EMOTIC), and dimensions in 1..10 where given.
+EncodedAnnotation = tuple[int, tuple[float, ...] | None]
 
 
-def opinion(bits: int, steps: tuple[float, ...] | None) -> Target:
-    """One vote as a target."""
-    if steps is None:
-        return Target(labels=_labels(bits))
-    valence, arousal, dominance = steps
-    dimensions = {"valence": valence / 10, "arousal": arousal / 10, "dominance": dominance / 10}
-    return Target(labels=_labels(bits), dimensions=dimensions)
+def decode_annotations(row: Mapping[str, Any]) -> list[EncodedAnnotation]:
+    """The annotations in a row of the person table, one per annotator."""
+    ratings = row["dimensions"]
+    triples = (tuple(ratings[start : start + 3]) for start in range(0, len(ratings), 3))
+    dimensions = (None if math.isnan(triple[0]) else triple for triple in triples)
+    return list(zip(row["label_bits"], dimensions, strict=True))
 
 
-# Bounded, so that memory does not grow with the data set.
+def annotation_target(label_bits: int, dimensions: tuple[float, ...] | None) -> Target:
+    """One annotation as a target."""
+    labels = _labels(label_bits)
+    if dimensions is None:
+        return Target(labels=labels)
+    valence, arousal, dominance = dimensions
+    scaled = {"valence": valence / 10, "arousal": arousal / 10, "dominance": dominance / 10}
+    return Target(labels=labels, dimensions=scaled)
+
+
+# Bounded, so that memory does not grow with the dataset.
 @lru_cache(maxsize=16384)
 def _labels(bits: int) -> dict[str, float]:
     return {label: 1.0 for index, label in enumerate(EMOTIC.labels) if bits >> index & 1}
 
 
-def unite(votes: Sequence[Vote], *, majority: bool) -> Target:
-    """The union of the labels, or those of the majority; the mean of the dimensions of those who gave any.
+def combine_annotations(annotations: Sequence[EncodedAnnotation], *, majority: bool) -> Target:
+    """The combined labels, and the mean dimensions of the annotators who gave any.
 
-    `majority`: what more than half of the annotators ticked; where there is no such label, the most ticked
-    ones, so that nobody is left without. With two annotators who disagree that is all they ticked.
+    Args:
+        majority: Use the labels that more than half of the annotators chose instead of the union. If there is
+            no such label, use the most frequent ones, so that every person has a label. When two annotators
+            disagree completely, this is the union.
     """
-    if len(votes) == 1:
-        return opinion(*votes[0])
-    given = [steps for _, steps in votes if steps is not None]
-    means = tuple(sum(steps) / len(given) for steps in zip(*given, strict=True)) if given else None
-    return opinion(_majority(votes) if majority else _union(votes), means)
+    if len(annotations) == 1:
+        return annotation_target(*annotations[0])
+    given = [dimensions for _, dimensions in annotations if dimensions is not None]
+    means = tuple(sum(ratings) / len(given) for ratings in zip(*given, strict=True)) if given else None
+    return annotation_target(_majority(annotations) if majority else _union(annotations), means)
 
 
-def _union(votes: Sequence[Vote]) -> int:
-    bits = 0
-    for own, _ in votes:
-        bits |= own
-    return bits
+def _union(annotations: Sequence[EncodedAnnotation]) -> int:
+    union = 0
+    for bits, _ in annotations:
+        union |= bits
+    return union
 
 
-def _majority(votes: Sequence[Vote]) -> int:
-    counts = [sum(bits >> index & 1 for bits, _ in votes) for index in range(len(EMOTIC))]
-    # Above half of all, or as high as the highest where none is.
-    least = min(len(votes) // 2 + 1, max(counts))
-    return sum(1 << index for index, count in enumerate(counts) if count >= least)
+def _majority(annotations: Sequence[EncodedAnnotation]) -> int:
+    counts = [sum(bits >> index & 1 for bits, _ in annotations) for index in range(len(EMOTIC))]
+    # More than half, or the highest count if no label reaches that.
+    required = min(len(annotations) // 2 + 1, max(counts))
+    return sum(1 << index for index, count in enumerate(counts) if count >= required)

@@ -14,15 +14,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mien.data.manifest.readers import ManifestRow, read_json
-from mien.data.table_cache import Tables
+from mien.data.table_cache import CachedTables, ParsedTables
 from mien.errors import ManifestError, nearest_hint
-from mien.types import DIMENSIONS, Problem
-
-if TYPE_CHECKING:
-    import pyarrow
+from mien.types import DIMENSIONS
 
 __all__ = ["CocoReader"]
 
@@ -44,7 +41,7 @@ class CocoReader:
 
     def __init__(self, path: Path, *, categories: Sequence[str], cache: Path) -> None:
         self._path = path
-        self._tables = Tables.open(
+        self._tables = CachedTables.open(
             cache,
             name="coco",
             version=_VERSION,
@@ -63,9 +60,7 @@ class CocoReader:
             )
 
 
-def _parse(
-    path: Path, categories: Sequence[str]
-) -> tuple[dict[str, pyarrow.Table], list[tuple[str, bool, Problem]]]:
+def _parse(path: Path, categories: Sequence[str]) -> ParsedTables:
     import pyarrow as pa
 
     document = read_json(path)
@@ -90,7 +85,7 @@ def _parse(
         "reason": pa.array(list(left_out), pa.string()),
         "count": pa.array(list(left_out.values()), pa.int64()),
     }
-    return {"rows": pa.table(rows), "left_out": pa.table(reasons)}, []
+    return ParsedTables({"rows": pa.table(rows), "left_out": pa.table(reasons)})
 
 
 def _category_ids(path: Path, document: Mapping[str, Any], names: Sequence[str]) -> frozenset[Any] | None:

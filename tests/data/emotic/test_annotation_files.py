@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from tests.data.emotic_population import (
+from tests.factories.emotic_copies import (
     Population,
     copy_in_all_forms,
     open_emotic,
@@ -57,7 +57,7 @@ def test_the_best_form_that_is_there_is_read(root: Path) -> None:
     assert next(open_emotic(root).records("val")).sample.subject.boxes == (None,)
     for path in root.glob("*.npy"):
         path.unlink()
-    with pytest.raises(DataError, match="no annotations of EMOTIC"):
+    with pytest.raises(DataError, match="no EMOTIC annotations"):
         open_emotic(root)
 
 
@@ -74,7 +74,7 @@ def test_the_files_may_lie_where_scripts_put_them(root: Path, folder: str, form:
 @pytest.mark.parametrize("form", ["csv", "npy"])
 @pytest.mark.parametrize("target", ["majority", "annotator"])
 def test_united_annotators_cannot_be_told_apart(root: Path, form: str, target: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{target}' needs every annotator's word") as caught:
+    with pytest.raises(ConfigError, match=f"'{target}' needs the labels of every annotator") as caught:
         open_emotic(root, form=form, target=target)
     assert "Annotations.mat" in caught.value.hint
 

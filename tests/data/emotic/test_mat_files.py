@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
-from tests.data.emotic_population import MAT, open_emotic, photograph, said
+from tests.factories.emotic_copies import MAT, open_emotic, photograph, said
 
-from mien.data.emotic import mat_subprocess as emotic_apart
-from mien.data.emotic.mat_file import has_checksums, load_variable
+from mien.data.emotic import mat_subprocess
+from mien.data.emotic.mat_reader import has_checksums, load_variable
 from mien.errors import DataError, MienError
 from mien.playhouse.layouts.emotic import write_emotic
 
@@ -105,6 +105,6 @@ def test_another_failure_of_the_other_process_is_not_taken_for_damage(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "false")
-    with pytest.raises(MienError, match="another process") as caught:
-        list(emotic_apart.read_mat_apart(root / MAT, images=root))
+    with pytest.raises(MienError, match="child process") as caught:
+        list(mat_subprocess.read_mat_in_subprocess(root / MAT, image_root=root))
     assert not isinstance(caught.value, DataError)

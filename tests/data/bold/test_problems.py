@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.data.bold_copies import (
+from tests.factories.bold_copies import (
     ORDER,
     Someone,
     boxes,
@@ -104,7 +104,7 @@ def test_a_header_is_read_by_its_names(tmp_path: Path) -> None:
     assert sample.target is not None
     assert sample.target.labels == scores
     save_annotations(tmp_path, "train.csv", [["video", *names[2:]], GOOD])
-    with pytest.raises(DataError, match="names no column 'person_id'"):
+    with pytest.raises(DataError, match="has no column 'person_id'"):
         open_bold(tmp_path)
 
 
@@ -207,7 +207,7 @@ def test_missing_joints_are_reported_also_where_only_they_tell_where_a_clip_begi
     save_clip(tmp_path, VIDEO, someone, offset=1000).unlink()
     dataset = open_bold(tmp_path, frames="absolute")
     assert [problem.kind for problem in dataset.sidecar_problems()] == ["joints_missing"]
-    with pytest.raises(DataError, match=r"where .* begins is not known"):
+    with pytest.raises(DataError, match=r"the first frame of .* is unknown"):
         list(dataset.samples("train"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.emotic_population import copy_in_all_forms, open_emotic, records
+from tests.factories.emotic_copies import copy_in_all_forms, open_emotic, records
 
 from mien.errors import DataError
 
@@ -73,11 +73,11 @@ def test_a_wrong_row_of_an_array(root: Path, fault: tuple[str, Any], kind: str, 
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        pytest.param("cat", np.zeros((5, 26)), "6 pictures, 5 rows of labels", id="rows"),
+        pytest.param("cat", np.zeros((5, 26)), "6 images, 5 rows of labels", id="rows"),
         pytest.param("cat", np.zeros((6, 25)), r"not \(N, 26\)", id="labels"),
         pytest.param("cont", np.zeros((6, 3), dtype="U3"), r"not \(N, 3\)", id="text"),
-        pytest.param("context", np.zeros((6, 8, 8)), "not pictures", id="shape"),
-        pytest.param("context", np.zeros((6, 8, 8, 3)), "not pictures", id="floats"),
+        pytest.param("context", np.zeros((6, 8, 8)), "not images", id="shape"),
+        pytest.param("context", np.zeros((6, 8, 8, 3)), "not images", id="floats"),
         pytest.param("cont", np.array([{}] * 6, dtype=object), "cannot be read", id="pickled"),
         pytest.param("cont", None, "cannot be read", id="damaged"),
     ],

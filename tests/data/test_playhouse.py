@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mien.data import open_dataset
-from mien.data.playhouse import Playhouse, unite
+from mien.data.playhouse import Playhouse, combine_annotations
 from mien.errors import ConfigError
 from mien.playhouse.rules import Opinion
 from mien.playhouse.scene import ABSENT_FROM_TRAIN
@@ -35,7 +35,7 @@ def test_train_lacks_pairs_that_test_has(tmp_path: Path) -> None:
 def test_val_and_test_unite_three_annotators(tmp_path: Path) -> None:
     play = _playhouse(tmp_path)
     assert [len(play.scene(split, 0)[1]) for split in play.splits] == [1, 3, 3]
-    united = unite((Opinion(("Peace",), (6, 2, 5)), Opinion(("Peace", "Happiness"), (8, 4, 5))))
+    united = combine_annotations((Opinion(("Peace",), (6, 2, 5)), Opinion(("Peace", "Happiness"), (8, 4, 5))))
     assert united.labels == {"Peace": 1.0, "Happiness": 1.0}
     assert united.dimensions == pytest.approx({"valence": 0.7, "arousal": 0.3, "dominance": 0.5})
 

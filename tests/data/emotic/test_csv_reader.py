@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from tests.data.emotic_population import copy_in_all_forms, open_emotic, photograph, records, said
+from tests.factories.emotic_copies import copy_in_all_forms, open_emotic, photograph, records, said
 
 from mien.errors import DataError
 from mien.playhouse.layouts.emotic import write_emotic

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.data.emotic_population import MAT, open_emotic, photograph, said, tamper
+from tests.factories.emotic_copies import MAT, open_emotic, photograph, said, tamper
 
 from mien.errors import DataError
 from mien.playhouse.layouts.emotic import write_emotic
@@ -232,6 +232,6 @@ def test_a_struct_without_the_fields_of_the_release_is_refused(root: Path) -> No
         held["val"] = np.array([[(1.0,)]], dtype=[("picture", object)])
 
     tamper(root, rename)
-    with pytest.raises(DataError, match="val is no struct with a field 'filename'") as caught:
+    with pytest.raises(DataError, match="val is not a struct with the field 'filename'") as caught:
         open_emotic(root)
     assert str(root / MAT) in str(caught.value)

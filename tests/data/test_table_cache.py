@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mien.data.table_cache import Tables
+from mien.data.table_cache import CachedTables, ParsedTables, RowProblem
 from mien.errors import DataError
 from mien.types import Problem
 
@@ -21,14 +21,15 @@ class Source:
         self.file, self.cache, self.calls = folder / "a.csv", folder / "cache", 0
         self.file.write_text("1")
 
-    def open(self, **how: str) -> Tables:
-        def parse() -> tuple[dict[str, pa.Table], list[tuple[str, bool, Problem]]]:
+    def open(self, **how: str) -> CachedTables:
+        def parse() -> ParsedTables:
             self.calls += 1
             rows = [{"name": self.file.read_text(), "number": number} for number in range(3)]
             tables = {"train": pa.Table.from_pylist(rows), "test": pa.Table.from_pylist(rows[:1])}
-            return tables, [("train", True, PROBLEM), ("test", False, PROBLEM)]
+            problems = [RowProblem("train", PROBLEM, True), RowProblem("test", PROBLEM, False)]
+            return ParsedTables(tables, problems)
 
-        return Tables.open(
+        return CachedTables.open(
             self.cache, name="a", version=1, sources=[self.file], options={**how} or None, parse=parse
         )
 
@@ -47,10 +48,10 @@ def test_what_was_parsed_is_read_back(source: Source) -> None:
     tables = source.open()
     assert tables.splits == ("test", "train")
     assert [row["number"] for row in tables.rows("train")] == [0, 1, 2]
-    assert (tables.count("train"), tables.count("test")) == (3, 1)
+    assert [row["number"] for row in tables.rows("test")] == [0]
     assert tables.problems() == [PROBLEM, PROBLEM]
-    assert tables.problems("train", unusable=True) == [PROBLEM]
-    assert tables.problems("test", unusable=True) == []
+    assert tables.problems("train", unusable_only=True) == [PROBLEM]
+    assert tables.problems("test", unusable_only=True) == []
 
 
 def test_it_is_parsed_once_for_a_content_and_options(source: Source) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.data.bold_copies import (
+from tests.factories.bold_copies import (
     ORDER,
     Joint,
     Someone,
@@ -181,7 +181,7 @@ def test_annotations_may_count_absolutely_too(tmp_path: Path) -> None:
     (sample,) = dataset.samples("train")
     assert [ref.frame for ref in sample.subject.images] == list(range(8))
     (tmp_path / "joints" / VIDEO).with_suffix(".npy").unlink()
-    with pytest.raises(DataError, match=r"where .* begins is not known"):
+    with pytest.raises(DataError, match=r"the first frame of .* is unknown"):
         list(dataset.samples("train"))
 
 
@@ -246,7 +246,7 @@ def test_the_root_may_hold_the_release(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_annotations_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds none of train\.csv") as caught:
+    with pytest.raises(DataError, match=r"has none of train\.csv") as caught:
         open_bold(tmp_path)
     assert "data.root" in caught.value.hint
 
@@ -263,7 +263,7 @@ def test_annotations_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def fail(_: object) -> None:
         raise AssertionError("parsed again")
 
-    monkeypatch.setattr(bold, "parse", fail)
+    monkeypatch.setattr(bold, "read_annotations", fail)
     assert list(open_bold(tmp_path).samples("train")) == first
     save_clip(tmp_path, VIDEO, Someone(last=8, seen=everywhere(0, 0, 9, 9)))
     with pytest.raises(AssertionError, match="parsed again"):

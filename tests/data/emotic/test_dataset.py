@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.data.emotic_population import (
+from tests.factories.emotic_copies import (
     MAT,
     Population,
     expected,
@@ -209,11 +209,11 @@ def test_the_file_is_parsed_once_and_anew_when_it_changes(
 ) -> None:
     parsed = []
 
-    def count(path: Path, *, images: Path) -> object:
+    def count(path: Path, *, image_root: Path) -> object:
         parsed.append(path)
-        return read_mat(path, images=images)
+        return read_mat(path, image_root=image_root)
 
-    monkeypatch.setattr("mien.data.emotic.dataset.read_mat", count)
+    monkeypatch.setattr("mien.data.emotic.annotation_files.read_mat", count)
     root = tmp_path / "copy"
     write_emotic(root, {"train": [photograph("1.jpg", [said("Fear")])]})
     first = list(open_emotic(root).samples("train"))

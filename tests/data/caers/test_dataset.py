@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.data import open_dataset
-from mien.data.caers.dataset import Caers
-from mien.data.caers.folders import class_of
-from mien.data.caers.val_split import carve
+from mien.data.caers.dataset import Caers, choose_val_images
+from mien.data.caers.folders import class_from_name
 from mien.errors import ConfigError, DataError
 from mien.labels import CAERS
 from mien.playhouse.layouts.caers import Frame, write, write_caers
@@ -47,7 +46,7 @@ def _carved(root: Path, groups: Sequence[Sequence[str]] = ()) -> Caers:
         return [number.get(item, len(groups) + index) for index, item in enumerate(ids)]
 
     options = DataOptions(name="caers", root=root, options={"protocol": "7:1:2"})
-    return Caers(options, root / ".cache", groups=grouped)
+    return Caers(options, root / ".cache", group_images=grouped)
 
 
 def _touch(root: Path, *paths: str) -> None:
@@ -137,10 +136,10 @@ def test_names_that_collide_across_classes_are_different_subjects(tmp_path: Path
 
 
 def test_every_alias_means_its_class() -> None:
-    assert {alias: class_of(alias) for own in ALIASES.values() for alias in own} == {
+    assert {alias: class_from_name(alias) for own in ALIASES.values() for alias in own} == {
         alias: label for label, own in ALIASES.items() for alias in own
     }
-    assert class_of("Contempt") is None
+    assert class_from_name("Contempt") is None
 
 
 def test_litter_is_ignored_and_all_else_is_reported(tmp_path: Path) -> None:
@@ -185,7 +184,7 @@ def test_a_name_that_is_no_text_is_reported(tmp_path: Path) -> None:
 def test_a_root_that_is_no_copy_says_where_to_ask(root: Path | None, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_dataset(DataOptions(name="caers", root=root and tmp_path / root), cache=tmp_path)
-    assert "ask for it at" in caught.value.hint
+    assert "request it at" in caught.value.hint
 
 
 def test_half_a_copy_has_half_the_splits(tmp_path: Path) -> None:
@@ -242,7 +241,9 @@ def test_the_order_of_a_listing_does_not_matter(data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(items))
 
     def val(rows: Sequence[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
-        inside = carve([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+        inside = choose_val_images(
+            [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+        )
         return {row for row, is_val in zip(rows, inside, strict=True) if is_val}
 
     first, second = val(items), val(shuffled)
@@ -253,7 +254,7 @@ def test_the_order_of_a_listing_does_not_matter(data: st.DataObject) -> None:
 def test_without_duplicates_val_is_exactly_a_third() -> None:
     for size in range(1, 40):
         names = [f"{index}.png" for index in range(size)]
-        assert sum(carve(["Sad"] * size, names, range(size))) == round(size / 3)
+        assert sum(choose_val_images(["Sad"] * size, names, range(size))) == round(size / 3)
 
 
 def test_a_reencoded_duplicate_stays_with_its_original(tmp_path: Path) -> None:

@@ -151,5 +151,5 @@ def test_a_list_that_cannot_be_read_is_an_error(root: Path) -> None:
     with pytest.raises(DataError, match="latin"):
         _open(root, "latin.txt").problems()
     (root / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no face-box list"):
+    with pytest.raises(DataError, match="contains no face-box list"):
         _open(root, "empty").problems()
