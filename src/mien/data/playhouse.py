@@ -52,7 +52,7 @@ class Playhouse(Dataset):
         title="Playhouse, a small drawn world",
         license="Apache-2.0",
         homepage="",
-        task="26 labels of apparent emotion and VAD; a test bed that says nothing about real photos",
+        task="26 labels of apparent emotion and VAD; a test bed that says nothing about real photographs",
     )
 
     def __init__(self, options: DataOptions, cache: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_copy_of_a_real_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert diagnose("emotic", tmp_path, cache=tmp_path / "cache").suggested_root == root
     shutil.rmtree(root / "emotic" / "mscoco")
     spoiled = diagnose("emotic", root, cache=tmp_path / "cache")
-    assert spoiled.missing_components == ("pictures of mscoco",)
+    assert spoiled.missing_components == ("images of mscoco",)
     assert spoiled.to_json()["problems"].keys() == {"missing"}
 
 
