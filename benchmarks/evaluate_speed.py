@@ -26,11 +26,11 @@ import numpy as np  # noqa: E402
 
 from mien.evaluate.calibration.calibrate import fit_calibration  # noqa: E402
 from mien.evaluate.results.build import (  # noqa: E402
-    calibration_rows,
-    compare,
-    dimension_rows,
-    label_rows,
-    score_rows,
+    build_calibration_rows,
+    build_difference,
+    build_dimension_rows,
+    build_label_rows,
+    build_score_rows,
 )
 from mien.evaluate.scores import SplitScores  # noqa: E402
 from mien.labels import BOLD, EMOTIC  # noqa: E402
@@ -53,16 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     calibration = fit_calibration(replace(_scores(options.rows, seed=1), split="val"))
     count = options.resamples
     parts: dict[str, Callable[[], object]] = {
-        "emotic_default_metrics": lambda: score_rows("x", [emotic], seeds=(0,), resamples=count),
-        "bold_default_metrics": lambda: score_rows("x", [bold], seeds=(0,), resamples=count),
-        "every_label": lambda: label_rows([emotic], calibration=calibration, resamples=count),
-        "every_dimension": lambda: dimension_rows([emotic], resamples=count),
-        "calibration": lambda: calibration_rows(emotic, calibration, resamples=count),
-        "paired_difference_of_map": lambda: compare(
-            ("a", [emotic]), ("b", [emotic]), metric_name="mAP", resamples=count
+        "emotic_default_metrics": lambda: build_score_rows("x", [emotic], seeds=(0,), resamples=count),
+        "bold_default_metrics": lambda: build_score_rows("x", [bold], seeds=(0,), resamples=count),
+        "every_label": lambda: build_label_rows([emotic], calibration=calibration, resamples=count),
+        "every_dimension": lambda: build_dimension_rows([emotic], resamples=count),
+        "calibration": lambda: build_calibration_rows(emotic, calibration, resamples=count),
+        "paired_difference_of_map": lambda: build_difference(
+            ("a", [emotic]), ("b", [emotic]), metric="mAP", resamples=count
         ),
     }
-    score_rows("x", [emotic], seeds=(0,), resamples=2)  # loads what is loaded on first use
+    build_score_rows("x", [emotic], seeds=(0,), resamples=2)  # loads what is loaded on first use
     seconds = {
         name: round(min(_timed(run) for _ in range(options.repeats)), 3) for name, run in parts.items()
     }

@@ -40,9 +40,11 @@ from mien.ablation.study import ablate
 from mien.evaluate.bootstrap import difference
 from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.calibration.thresholds import decide, fit_thresholds
-from mien.evaluate.metrics.average_precision import tail_labels
-from mien.evaluate.metrics.table import metric
-from mien.evaluate.results.build import LabelRow, compare
+from mien.evaluate.metrics.metric_inputs import MetricInput
+from mien.evaluate.metrics.ranking import tail_labels
+from mien.evaluate.metrics.table import resolve_metric
+from mien.evaluate.results.build import build_difference
+from mien.evaluate.results.results import LabelRow
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.workflow import steps
 from mien.workflow.experiment import load_experiment
@@ -174,7 +176,7 @@ def _table(place: Place, name: str, *, claims: bool) -> dict[str, Any]:
     pairs = [(pair, done.metric) for pair in PAIRS.get(name, ())]
     if name == FITTED:  # rankings apart, a loss moves scores over the half at which labels are named
         pairs += [(pair, by) for by in (primary, "macro_f1") for pair in others]
-    more = [compare((a, scores[a]), (b, scores[b]), metric_name=by) for (a, b), by in pairs]
+    more = [build_difference((a, scores[a]), (b, scores[b]), metric=by) for (a, b), by in pairs]
     table: dict[str, Any] = {
         "reference": done.reference,
         "metric": done.metric,
@@ -241,7 +243,7 @@ def _fitted(place: Place, grid: Grid, out: Path, variant: str, split: str) -> di
         return found  # the highest score decides, and a temperature leaves it the highest
     carried = [decide(scores, np.array(fit.thresholds)) for scores, fit in zip(calibrated, fits, strict=True)]
     ceiling = [
-        decide(scores, fit_thresholds(scores, runs[0].targets, rule=fit.rule)[0])
+        decide(scores, fit_thresholds(runs[0].targets, scores, rule=fit.rule)[0])
         for scores, fit in zip(calibrated, fits, strict=True)
     ]
     found["changes"] += [
@@ -261,12 +263,15 @@ def _stop_scores(run: Path, split: str, cache: Path) -> SplitScores:
 def _change(
     of: SplitScores, name: str, after: Sequence[np.ndarray], before: Sequence[np.ndarray]
 ) -> dict[str, Any]:
-    item = metric(name, of.label_set)
-    found = difference(item, after, before, of.targets, groups=of.groups)
+    metric = resolve_metric(name, of.label_set)
+    first, second = (
+        MetricInput(metric=metric, targets=of.targets, scores=scores) for scores in (after, before)
+    )
+    found = difference(first, second, groups=of.groups)
     return {
         "metric": name,
-        "before": float(np.mean([item.function(one, of.targets) for one in before])),
-        "after": float(np.mean([item.function(one, of.targets) for one in after])),
+        "before": second.value(),
+        "after": first.value(),
         "low": found.low,
         "high": found.high,
     }

@@ -47,6 +47,19 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "cross_entropy": "mien.train.losses:cross_entropy",
             "focal": "mien.train.losses:focal_loss",
         },
+        "metric": {
+            "Brier": "mien.evaluate.metrics.reliability:BRIER",
+            "ECE": "mien.evaluate.metrics.reliability:EXPECTED_CALIBRATION_ERROR",
+            "ERS": "mien.evaluate.metrics.dimensions:EMOTION_RECOGNITION_SCORE",
+            "accuracy": "mien.evaluate.metrics.classification:ACCURACY",
+            "mAP": "mien.evaluate.metrics.ranking:MAP",
+            "mAP_emotic": "mien.evaluate.metrics.ranking:MAP_EMOTIC",
+            "mAP_tail": "mien.evaluate.metrics.ranking:MAP_TAIL",
+            "mR2": "mien.evaluate.metrics.dimensions:MEAN_R2",
+            "mRA": "mien.evaluate.metrics.ranking:MEAN_ROC_AUC",
+            "macro_f1": "mien.evaluate.metrics.classification:MACRO_F1",
+            "vad_mae": "mien.evaluate.metrics.dimensions:VAD_MAE",
+        },
     }
 )
 

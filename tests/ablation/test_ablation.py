@@ -16,7 +16,7 @@ from mien.ablation.jobs import jobs_of
 from mien.ablation.study import ablate
 from mien.cli import main
 from mien.errors import ConfigError, DataError, MienError, UnknownNameError, WeightsError
-from mien.evaluate.results.split_accesses import read_looks
+from mien.evaluate.results.split_accesses import read_split_accesses
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.model.checkpoint import load_trained
 
@@ -274,7 +274,9 @@ def test_a_model_that_learned_with_descriptions_is_scored_without(write: WriteGr
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert np.abs(scores["fused"] - scores["a"]).max() > 1e-4
     assert np.ptp(scores["a"], axis=0).max() > 1e-4
-    assert [(look.split, look.times) for look in read_looks(tmp_path / "out/a/seed-0")] == [("test", 1)]
+    assert [(look.split, look.times) for look in read_split_accesses(tmp_path / "out/a/seed-0")] == [
+        ("test", 1)
+    ]
     # Compared by a metric that the recipe does not name, shown beside its own.
     assert {row.metric for row in found.results.differences} == {"mAP_tail"}
     rows = [row for row in found.results.rows if row.name == "a"]

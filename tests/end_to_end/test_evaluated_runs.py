@@ -63,7 +63,7 @@ def test_evaluating_fits_on_val_once_and_counts_every_look_at_test(
 ) -> None:
     run = runs["seed0"]
     first = say("evaluate", run)
-    assert [look for look in first["looks"] if look["split"] == "test"] == [
+    assert [look for look in first["split_accesses"] if look["split"] == "test"] == [
         {"split": "test", "times": 1, "weights": 1}
     ]
     assert {row["metric"] for row in first["calibration"]} == {"ECE", "Brier", "macro_f1"}

@@ -12,8 +12,9 @@ import pytest
 
 from mien.batches.batch import image_groups
 from mien.evaluate.calibration.calibrate import fit_calibration
-from mien.evaluate.evaluation import keep_split, write_evaluation
-from mien.evaluate.results.build import RESULTS, Look, Results, compare, label_rows, score_rows, write_results
+from mien.evaluate.evaluation import save_split, write_evaluation
+from mien.evaluate.results.build import build_difference, build_label_rows, build_score_rows
+from mien.evaluate.results.results import RESULTS, Results, SplitAccess, write_results
 from mien.evaluate.scores import SplitScores
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene
@@ -97,7 +98,7 @@ def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) 
         for name, signal in _SIGNAL.items()
     }
     options = EvaluateOptions(bootstrap=100)
-    keep_split(path, runs["fused"][0], play.samples, play.descriptions)
+    save_split(path, runs["fused"][0], play.samples, play.descriptions)
     # The split that stops training: the same people, as another draw of the model's errors has them.
     calibration = fit_calibration(replace(scores_of(play, signal=_SIGNAL["fused"], seed=9), split="val"))
     calibration.save(path)
@@ -108,19 +109,22 @@ def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) 
         seed=0,
         options=options,
         calibration=calibration,
-        looks=[Look(split="test", times=3, weights=2), Look(split="val", times=2, weights=2)],
+        split_accesses=[
+            SplitAccess(split="test", times=3, weights=2),
+            SplitAccess(split="val", times=2, weights=2),
+        ],
     )
     rows = [
         row
         for name, scores in runs.items()
-        for row in score_rows(name, scores, seeds=seeds, metrics=("mAP",), resamples=100)
+        for row in build_score_rows(name, scores, seeds=seeds, metrics=("mAP",), resamples=100)
     ]
     differences = tuple(
-        compare(("fused", runs["fused"]), (name, runs[name]), metric_name="mAP", resamples=100)
+        build_difference(("fused", runs["fused"]), (name, runs[name]), metric="mAP", resamples=100)
         for name in runs
         if name != "fused"
     )
-    labels = label_rows(runs["fused"], name="fused", resamples=100)
+    labels = build_label_rows(runs["fused"], name="fused", resamples=100)
     write_results(path / RESULTS, Results(rows=tuple(rows), differences=differences, labels=labels))
     return path
 

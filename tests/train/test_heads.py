@@ -10,8 +10,8 @@ import torch
 
 from mien.batches.batch import SplitData
 from mien.errors import ConfigError, UnknownNameError
-from mien.evaluate.metrics.metric_inputs import value_of
-from mien.evaluate.metrics.table import METRICS
+from mien.evaluate.metrics.metric_inputs import metric_value
+from mien.evaluate.metrics.table import load_metric
 from mien.evaluate.scorer import score_split
 from mien.model.checkpoint import load_trained
 from mien.recipe import Recipe
@@ -30,7 +30,7 @@ def test_dimensions_alone_are_learned_and_labels_stay_at_their_base_rates(
     assert result.metric == "vad_mae"
     scores = score_split(load_trained(tmp_path).classifier, val)
     assert np.allclose(scores.scores, data.targets.mean(dim=0).numpy(), atol=1e-6)
-    assert value_of(METRICS["vad_mae"], scores) == pytest.approx(result.best_score)
+    assert metric_value(load_metric("vad_mae"), scores) == pytest.approx(result.best_score)
     assert result.best_score < 0.05
     epochs = list(Run.open(tmp_path).events().named("epoch"))
     # An error: the lowest is the best.
@@ -58,7 +58,7 @@ def test_the_best_epoch_is_the_best_by_the_metric_that_was_named(
     data, val = make("train", 40), make("val", 30, seed=1)
     result = train(recipe(train={"epochs": 6, "select_by": name, "lr": 0.02}), data, val, tmp_path)
     found = [epoch["score"] for epoch in Run.open(tmp_path).events().named("epoch")]
-    best = max(found) if METRICS[name].higher_is_better else min(found)
+    best = max(found) if load_metric(name).higher_is_better else min(found)
     assert (result.metric, result.best_score, result.best_epoch) == (name, best, found.index(best) + 1)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from mien.ablation.grid import Grid, Variant
 from mien.ablation.study import ablate
 from mien.describe.progress import Progress
-from mien.evaluate.results.build import Results
+from mien.evaluate.results.results import Results
 from mien.types import Prediction
 from mien.workflow import steps
 from mien.workflow.experiment import load_experiment

@@ -17,7 +17,7 @@ from mien.data import Dataset
 from mien.describe.progress import Progress
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, ItemsFailedError
-from mien.evaluate.metrics.table import metric
+from mien.evaluate.metrics.table import resolve_metric
 from mien.features.model_folders import find_folder
 from mien.model.encoder import learns_pictures
 from mien.model.fusion import build_fusion, fusion_class
@@ -95,7 +95,7 @@ def check(variants: Sequence[Opened], *, metrics: Sequence[str]) -> None:
             _require_parts(one.experiment)
             _require_controls(one)
             for name in metrics:
-                metric(name, one.experiment.dataset.label_set)
+                resolve_metric(name, one.experiment.dataset.label_set)
             check_targets(
                 one.recipe.train,
                 one.experiment.dataset.label_set,

@@ -18,10 +18,11 @@ from mien.ablation.inputs import Opened, Reused, check, describe_missing, encode
 from mien.ablation.jobs import Job, jobs_of, train_and_score
 from mien.describe.progress import Progress
 from mien.errors import ConfigError, RunError
-from mien.evaluate.evaluation import keep_split
-from mien.evaluate.metrics.metric_inputs import metrics_of
-from mien.evaluate.metrics.table import default_metrics, metric
-from mien.evaluate.results.build import RESULTS, Results, compare, label_rows, score_rows, write_results
+from mien.evaluate.evaluation import save_split
+from mien.evaluate.metrics.metric_inputs import select_metrics
+from mien.evaluate.metrics.table import default_metrics, resolve_metric
+from mien.evaluate.results.build import build_difference, build_label_rows, build_score_rows
+from mien.evaluate.results.results import RESULTS, Results, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import Recipe
 from mien.report.run.page import write_report
@@ -104,7 +105,7 @@ def _require_common_metric(grid: Grid, variants: Sequence[Opened]) -> None:
     asked = grid.recipe(grid.referred).evaluate.metrics
     usual = default_metrics(label_set, dimensions=dimensions, labels=labels) if asked == "auto" else asked
     names = [grid.metric] if grid.metric else usual
-    if not any(metric(name, label_set).fits(labels=labels, dimensions=dimensions) for name in names):
+    if not any(resolve_metric(name, label_set).fits(labels=labels, dimensions=dimensions) for name in names):
         raise ConfigError(
             f"variants with train.heads {', '.join(dict.fromkeys(every))} have none of "
             f"{', '.join(names)} in common",
@@ -146,7 +147,7 @@ def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, R
     every = [run for runs in scores.values() for run in runs]
     name, reference = _metric(grid, every), (grid.reference, scores[grid.reference])
     rows = [
-        score_rows(
+        build_score_rows(
             one,
             runs,
             seeds=grid.seeds,
@@ -157,13 +158,13 @@ def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, R
     ]
     # The reference first: the page shows the labels of whoever comes first.
     labels = [
-        label_rows(scores[one], name=one, resamples=options.bootstrap)
+        build_label_rows(scores[one], name=one, resamples=options.bootstrap)
         for one in sorted(scores, key=lambda name: name != grid.reference)
     ]
     results = Results(
         rows=tuple(row for found in rows for row in found),
         differences=tuple(
-            compare(reference, other, metric_name=name, resamples=options.bootstrap)
+            build_difference(reference, other, metric=name, resamples=options.bootstrap)
             for other in scores.items()
             if other[0] != grid.reference
         ),
@@ -185,19 +186,19 @@ def _conclude(grid: Grid, jobs: Sequence[Job], out: Path, reused: Mapping[str, R
 def _metric(grid: Grid, runs: Sequence[SplitScores]) -> str:
     """The metric of the differences: the grid's, else the first of the recipe that all of these runs have."""
     if grid.metric is not None:
-        return metric(grid.metric, runs[0].label_set).name
-    return metrics_of(grid.recipe(grid.referred).evaluate.metrics, runs)[0]
+        return resolve_metric(grid.metric, runs[0].label_set).name
+    return select_metrics(grid.recipe(grid.referred).evaluate.metrics, runs)[0]
 
 
 def _shown(
     asked: Literal["auto"] | Sequence[str], compared_by: str, runs: Sequence[SplitScores]
 ) -> Sequence[str]:
     """The metrics of a variant's rows: what the recipe asks for, and by what variants are compared."""
-    return tuple(dict.fromkeys((*metrics_of(asked, runs), compared_by)))
+    return tuple(dict.fromkeys((*select_metrics(asked, runs), compared_by)))
 
 
 def _keep_examples(job: Job, scores: SplitScores, out: Path) -> None:
     """What the page shows of the reference's first seed."""
     experiment = job.experiment()
     samples = experiment.samples(job.split)
-    keep_split(out, scores, samples, find_texts(experiment, samples))
+    save_split(out, scores, samples, find_texts(experiment, samples))

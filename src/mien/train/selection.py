@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mien.errors import ConfigError
-from mien.evaluate.metrics.table import METRICS, Metric, metric, primary_metric
+from mien.evaluate.metrics.metric import Metric
+from mien.evaluate.metrics.table import load_metric, primary_metric, resolve_metric
 from mien.labels import LabelSet
 from mien.recipe import TrainOptions
 from mien.train.losses import build_loss
@@ -18,8 +19,8 @@ TRAIN_SPLIT: Final = "train"
 def selection_metric(options: TrainOptions, label_set: LabelSet) -> Metric:
     """The metric of `train.select_by`; raises ConfigError if the model does not predict what it scores."""
     if options.select_by == "auto":
-        return METRICS["vad_mae"] if options.heads == "dimensions" else primary_metric(label_set)
-    found = metric(options.select_by, label_set)
+        return load_metric("vad_mae") if options.heads == "dimensions" else primary_metric(label_set)
+    found = resolve_metric(options.select_by, label_set)
     if not found.fits(labels=options.heads != "dimensions", dimensions=options.heads != "labels"):
         raise ConfigError(
             f"train.select_by {found.name!r} needs more than train.heads {options.heads!r} learns",
@@ -43,7 +44,7 @@ def check_targets(
     """
     build_loss(options, label_set)
     selected_by = selection_metric(options, label_set)
-    if options.heads != "dimensions" and not selected_by.of_dimensions:
+    if options.heads != "dimensions" and not selected_by.reads_dimensions:
         return
     for split, found in samples.items():
         if not any(sample.target and sample.target.dimensions for sample in found):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mien.batches.batch import Batch, SplitData
 from mien.errors import DataError
-from mien.evaluate.metrics.metric_inputs import value_of
+from mien.evaluate.metrics.metric_inputs import metric_value
 from mien.evaluate.scorer import score_split
 from mien.model.build import build_classifier
 from mien.model.checkpoint import Trained, TrainResult, read_tensors, write_tensors
@@ -191,7 +191,7 @@ class Trainer:
         return best is None or (score > best if self.metric.higher_is_better else score < best)
 
     def _score(self) -> float:
-        score = value_of(self.metric, score_split(self.classifier, self.val))
+        score = metric_value(self.metric, score_split(self.classifier, self.val))
         if not np.isfinite(score):
             raise DataError(
                 f"{self.metric.name} on split {self.val.split!r} is {score}",

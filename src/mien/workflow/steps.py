@@ -40,9 +40,9 @@ from mien.workflow.experiment import (
 if TYPE_CHECKING:
     from mien.batches.batch import SplitData
     from mien.evaluate.calibration.calibrate import Calibration
-    from mien.evaluate.results.build import Results
     from mien.evaluate.results.comparison import Comparison
     from mien.evaluate.results.published import Published
+    from mien.evaluate.results.results import Results
     from mien.evaluate.scores import SplitScores
     from mien.features.encode import EncodeProgress
     from mien.model.checkpoint import TrainResult
@@ -234,8 +234,8 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     Raises:
         RunError: The run is not trained, or was trained by another recipe or with another encoder.
     """
-    from mien.evaluate.evaluation import keep_split
-    from mien.evaluate.results.split_accesses import record_look
+    from mien.evaluate.evaluation import save_split
+    from mien.evaluate.results.split_accesses import record_split_access
     from mien.evaluate.scorer import score_split
     from mien.model.checkpoint import load_trained
     from mien.model.model_digest import model_digest
@@ -250,8 +250,8 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     samples = experiment.samples(split)
     # Kept for the report even if the model does not read them.
     found = find_texts(experiment, samples)
-    keep_split(experiment.out, scores, samples, texts(found) if texts else found)
-    record_look(experiment.out, split, model=model_digest(experiment.out), n=len(scores))
+    save_split(experiment.out, scores, samples, texts(found) if texts else found)
+    record_split_access(experiment.out, split, model=model_digest(experiment.out), n=len(scores))
     return scores
 
 
@@ -273,13 +273,13 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
         UnknownNameError: The recipe asks for a metric that does not exist.
     """
     from mien.evaluate.evaluation import write_evaluation
-    from mien.evaluate.metrics.table import metric
-    from mien.evaluate.results.split_accesses import read_looks
+    from mien.evaluate.metrics.table import resolve_metric
+    from mien.evaluate.results.split_accesses import read_split_accesses
 
     experiment = load_experiment(run, cache=cache)
     recipe = experiment.recipe
     for name in () if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
-        metric(name, experiment.dataset.label_set)  # an error before anything is scored
+        resolve_metric(name, experiment.dataset.label_set)  # an error before anything is scored
     scores = {split: score(experiment, split) for split in splits or recipe.evaluate.splits}
     return write_evaluation(
         experiment.out,
@@ -288,7 +288,7 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
         seed=recipe.train.seed,
         options=recipe.evaluate,
         calibration=None if recipe.train.heads == "dimensions" else _calibration(experiment, scores),
-        looks=read_looks(experiment.out),
+        split_accesses=read_split_accesses(experiment.out),
     )
 
 
@@ -307,7 +307,7 @@ def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> C
         return calibration
     calibration = fit_calibration(
         scores.get(split) or score(experiment, split),
-        how=options.calibration,
+        method=options.calibration,
         rule=options.thresholds,
         cost=options.cost,
         model=model,

@@ -16,7 +16,8 @@ from tests.shared_data import shared
 
 from mien.data import open_dataset
 from mien.data.audit.summary import BOX_SIDES, DimensionStatistics, summarize
-from mien.evaluate.metrics.table import POSITIVE, chance
+from mien.evaluate.metrics.table import load_metric
+from mien.evaluate.metrics.targets import POSITIVE
 from mien.labels import CAERS
 from mien.recipe import DataOptions
 from mien.types import Box, ImageRef, Problem, Subject, Target
@@ -78,7 +79,7 @@ def test_chance_is_the_metrics_own(tmp_path_factory: pytest.TempPathFactory, row
     (part,) = summarize(MadeUp(folder, {"train": people})).splits
     targets = np.array(rows)
     if (targets >= POSITIVE).any():
-        assert part.chance_map == pytest.approx(chance("mAP", targets))
+        assert part.chance_map == pytest.approx(load_metric("mAP").chance(targets))
     else:
         assert part.chance_map is None
     assert part.labels_per_subject == pytest.approx((targets >= POSITIVE).sum(axis=1).mean())
@@ -91,7 +92,7 @@ def test_of_an_exclusive_set_the_most_frequent_label_is_the_chance(tmp_path: Pat
     (part,) = summarize(MadeUp(tmp_path, {"train": people}, label_set=CAERS)).splits
     assert part.most_frequent == ("Happy", 0.5)
     targets = np.array([CAERS.encode(item.sample.target.labels) for item in people if item.sample.target])
-    assert part.most_frequent[1] == chance("accuracy", targets)
+    assert part.most_frequent[1] == load_metric("accuracy").chance(targets)
 
 
 def test_a_split_without_labels_has_no_chance(tmp_path: Path, paint: Callable[..., Path]) -> None:
@@ -200,4 +201,4 @@ def test_real_photographs(tmp_path: Path) -> None:
         own = [row["labels"] for row in rows if row["split"] == part.split]
         assert part.labels_per_subject == pytest.approx(sum(map(len, own)) / len(own))
         targets = np.array([[float(label in row) for label in found.labels] for row in own])
-        assert part.chance_map == pytest.approx(chance("mAP", targets))
+        assert part.chance_map == pytest.approx(load_metric("mAP").chance(targets))

@@ -8,7 +8,8 @@ import numpy as np
 from tests.factories.html_pages import read_page
 
 from mien.evaluate.calibration.calibrate import fit_calibration
-from mien.evaluate.results.build import LabelRow, Look, calibration_rows
+from mien.evaluate.results.build import build_calibration_rows
+from mien.evaluate.results.results import LabelRow, SplitAccess
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
 from mien.report.run.calibration import fitted_section, label_figures, seen_often
@@ -34,7 +35,7 @@ def _scores(split: str, seed: int) -> SplitScores:
 
 def test_the_section_says_what_was_fitted_and_what_it_changed() -> None:
     test, calibration = _scores("test", 1), fit_calibration(_scores("val", 0), rule="cost", cost=2.5)
-    rows = calibration_rows(test, calibration, resamples=30)
+    rows = build_calibration_rows(test, calibration, resamples=30)
     found = fitted_section(test, calibration, rows)
     assert (found.split, found.fitted_on, found.defaulted) == ("test", "val", ("Fear",))
     assert "a missed label costing 2.5 false alarms" in found.rule
@@ -59,7 +60,7 @@ def test_columns_of_which_nothing_is_known_are_left_out() -> None:
 
 
 def test_only_a_second_look_is_told() -> None:
-    once, often = Look(split="val", times=1, weights=1), Look(split="test", times=3, weights=2)
+    once, often = SplitAccess(split="val", times=1, weights=1), SplitAccess(split="test", times=3, weights=2)
     assert seen_often([once]) == ()
     assert seen_often([once, often]) == (
         "Split test was scored 3 times by this run, with 2 different models.",

@@ -10,7 +10,7 @@ import pytest
 from tests.factories.html_pages import read_page
 
 from mien.errors import RunError
-from mien.evaluate.evaluation import keep_split, write_evaluation
+from mien.evaluate.evaluation import save_split, write_evaluation
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
 from mien.recipe import EvaluateOptions, Recipe
@@ -54,7 +54,7 @@ def _hostile_run(path: Path, data: str = "manifest") -> Path:
         scores=rng.random((len(_HOSTILE), len(labels))).astype(np.float32),
         targets=np.eye(len(_HOSTILE), dtype=np.float32),
     )
-    keep_split(path, scores, samples, {text: text for text in _HOSTILE})
+    save_split(path, scores, samples, {text: text for text in _HOSTILE})
     write_evaluation(path, [scores], name=_HOSTILE[1], seed=0, options=EvaluateOptions(bootstrap=20))
     return path
 

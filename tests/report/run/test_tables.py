@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mien.evaluate.results.build import Difference, LabelRow, ResultRow
+from mien.evaluate.results.results import Difference, LabelRow, ResultRow
 from mien.report.run.tables import difference_tables, headline, label_table, number, score_tables
 
 _ROW = ResultRow(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mien.ablation.study import Ablation
-    from mien.evaluate.results.build import Results
     from mien.evaluate.results.comparison import Comparison
+    from mien.evaluate.results.results import Results
     from mien.types import Prediction
 
 __all__ = ["render_ablation", "render_comparison", "render_prediction", "render_results"]
@@ -52,7 +52,7 @@ def render_results(results: Results) -> str:
 
 def _looks(results: Results) -> list[str]:
     """Notes on splits that were scored more than once."""
-    seen = [look for look in results.looks if look.times > 1]
+    seen = [look for look in results.split_accesses if look.times > 1]
     return [""] * bool(seen) + [
         f"note: {look.split} was scored {look.times} times by this run, with {look.weights} different "
         f"{'model' if look.weights == 1 else 'models'}"
@@ -71,7 +71,7 @@ def render_comparison(found: Comparison) -> str:
         ]
     lines += [
         f"note: {run} has scored {look.split} {look.times} times"
-        for run, look in found.looks.items()
+        for run, look in found.split_accesses.items()
         if look.times > 1
     ]
     if found.published:

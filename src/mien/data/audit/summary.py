@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from mien.chance import random_precision
+from mien.chance import random_average_precision
 from mien.data.audit.directory_listing import DirectoryListing
 from mien.data.dataset import Dataset, Record
 from mien.labels import LabelSet
@@ -153,7 +153,9 @@ class SplitSummary:
     @property
     def chance_map(self) -> float | None:
         """The expected mAP of a random order, over the labels with a positive; None if there are none."""
-        chance = [random_precision(count, self.num_labeled) for count in self.positives.values() if count]
+        chance = [
+            random_average_precision(count, self.num_labeled) for count in self.positives.values() if count
+        ]
         return sum(chance) / len(chance) if chance else None
 
     @property

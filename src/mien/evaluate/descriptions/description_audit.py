@@ -22,7 +22,7 @@ from mien.evaluate.descriptions.label_naming import Namer
 from mien.evaluate.descriptions.near_duplicate_texts import Sameness, compare_texts
 from mien.evaluate.descriptions.probe import Probe, probe
 from mien.evaluate.descriptions.text_statistics import Prose, read_prose
-from mien.evaluate.metrics.table import positives
+from mien.evaluate.metrics.targets import positives
 from mien.labels import LabelSet
 from mien.runs import atomic_write_json
 from mien.types import Failure, Finish

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mien.evaluate.bootstrap import interval
-from mien.evaluate.metrics.table import chance, metric
+from mien.evaluate.metrics.metric_inputs import MetricInput
+from mien.evaluate.metrics.table import primary_metric
 from mien.labels import LabelSet
 
 __all__ = ["FOLDS", "LEAST", "Probe", "Telling", "probe"]
@@ -76,17 +77,18 @@ def probe(label_set: LabelSet, texts: Sequence[str], truth: _Truth, *, seed: int
     if len(texts) < LEAST or not told.any() or counts is None:
         return None
     scores = _held_out(counts, truth, np.random.default_rng(seed).permutation(len(texts)) % FOLDS, label_set)
-    item = metric("accuracy" if label_set.exclusive else "mAP", label_set)
+    metric = primary_metric(label_set)
     targets = truth.astype(np.float32)
     ids = [str(row) for row in range(len(texts))]
-    found = interval(item, [scores], targets, groups=ids, resamples=_RESAMPLES, seed=seed)
+    item = MetricInput(metric=metric, targets=targets, scores=[scores])
+    found = interval(item, groups=ids, resamples=_RESAMPLES, seed=seed)
     return Probe(
-        metric=item.name,
+        metric=metric.name,
         n=len(texts),
         value=found.value,
         low=found.low,
         high=found.high,
-        chance=chance(item.name, targets),
+        chance=metric.chance(targets),
         telling=_telling(label_set, counts, names, truth),
     )
 

@@ -1,76 +1,88 @@
-"""What a metric compares: the columns of a model's scores that it is about, beside their truth.
-
-Goes in: a metric, the scores of one or more seeds on one split. Comes out: arrays for its function, or
-its value.
-Knows nothing about: intervals, pages, how scores were made.
-"""
+"""What a metric compares: the columns of a model's scores that it reads, and their targets."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from mien.errors import DataError
-from mien.evaluate.bootstrap import Asked
-from mien.evaluate.metrics.table import Metric, default_metrics, metric
+from mien.evaluate.metrics.metric import Metric
+from mien.evaluate.metrics.table import default_metrics, resolve_metric
+from mien.evaluate.metrics.targets import Columns
 from mien.evaluate.scores import SplitScores
 
-__all__ = ["asked_of", "metrics_of", "value_of"]
+__all__ = ["MetricInput", "metric_value", "select_metrics"]
 
 log = logging.getLogger(__name__)
 
 
-def asked_of(item: Metric, runs: Sequence[SplitScores]) -> Asked:
-    """The answers of each seed, the truth; DataError if the metric needs what is not estimated."""
-    if item.of_labels and not all(run.has_labels for run in runs):
-        raise DataError(
-            f"{item.name} needs labels, which the model does not estimate",
-            hint='train it with [train] heads = "both", or take the metric out of [evaluate] metrics',
-        )
-    if not item.of_dimensions:
-        return Asked(metric=item, scores=[run.scores for run in runs], targets=runs[0].targets)
-    answers = [_answers(item, run, run.dimensions) for run in runs if run.dimensions is not None]
-    if len(answers) < len(runs) or runs[0].dimension_targets is None:
-        raise DataError(
-            f"{item.name} needs valence, arousal and dominance, which the model does not estimate",
-            hint='train it with [train] heads = "both", or take the metric out of [evaluate] metrics',
-        )
-    targets = runs[0].dimension_targets
-    if item.of_labels:
-        targets = np.concatenate((runs[0].targets, targets), axis=1)
-    return Asked(metric=item, scores=answers, targets=targets)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MetricInput:
+    """A metric, the targets, and one array of scores per training seed."""
+
+    metric: Metric
+    targets: Columns
+    scores: Sequence[Columns]
+
+    @classmethod
+    def from_runs(cls, metric: Metric, runs: Sequence[SplitScores]) -> MetricInput:
+        """The columns that the metric reads of these scores; DataError if the model does not predict them."""
+        if metric.reads_labels and not all(run.has_labels for run in runs):
+            raise _not_predicted(metric, "labels")
+        if not metric.reads_dimensions:
+            return cls(metric=metric, targets=runs[0].targets, scores=[run.scores for run in runs])
+        targets = runs[0].dimension_targets
+        scores = [_columns(metric, run.scores, run.dimensions) for run in runs if run.dimensions is not None]
+        if len(scores) < len(runs) or targets is None:
+            raise _not_predicted(metric, "valence, arousal and dominance")
+        return cls(metric=metric, targets=_columns(metric, runs[0].targets, targets), scores=scores)
+
+    def value(self) -> float:
+        """The metric, averaged over seeds; DataError if it is not defined."""
+        if not self.scores:
+            raise DataError("no scores to evaluate", hint="give the scores of at least one seed")
+        return float(np.mean([self.metric.value(self.targets, scores) for scores in self.scores]))
 
 
-def metrics_of(asked: Literal["auto"] | Sequence[str], runs: Sequence[SplitScores]) -> tuple[str, ...]:
-    """The metrics asked for that can be taken of these runs; others are told of. DataError if none can."""
+def metric_value(metric: Metric, scores: SplitScores) -> float:
+    """The metric of these scores."""
+    return MetricInput.from_runs(metric, [scores]).value()
+
+
+def select_metrics(names: Literal["auto"] | Sequence[str], runs: Sequence[SplitScores]) -> Sequence[str]:
+    """The names of metrics that these runs can be rated by; logs the others. DataError if none is left."""
     labels, dimensions = all(run.has_labels for run in runs), all(run.has_dimensions for run in runs)
     label_set = runs[0].label_set
-    if asked == "auto":
+    if names == "auto":
         return default_metrics(label_set, dimensions=dimensions, labels=labels)
-    fits = {name: metric(name, label_set).fits(labels=labels, dimensions=dimensions) for name in asked}
-    kept = tuple(name for name, fit in fits.items() if fit)
-    left_out = [name for name, fit in fits.items() if not fit]
-    lacking = "labels" if not labels else "valence, arousal and dominance"
-    if not kept:
+    fits = {
+        name: resolve_metric(name, label_set).fits(labels=labels, dimensions=dimensions) for name in names
+    }
+    selected = tuple(name for name, fit in fits.items() if fit)
+    omitted = [name for name, fit in fits.items() if not fit]
+    missing = "labels" if not labels else "valence, arousal and dominance"
+    if not selected:
         raise DataError(
-            f"{', '.join(left_out)} on split {runs[0].split!r} need {lacking}, which the model does not "
-            "estimate or nobody annotated",
+            f"{', '.join(omitted)} on split {runs[0].split!r} need {missing}, which the model does not "
+            "predict or the split does not annotate",
             hint='set evaluate.metrics to "auto", or train.heads to "both"',
         )
-    if left_out:
-        log.warning("left out on %r: %s, for lack of %s", runs[0].split, ", ".join(left_out), lacking)
-    return kept
+    if omitted:
+        log.warning("omitted on %r: %s, which need %s", runs[0].split, ", ".join(omitted), missing)
+    return selected
 
 
-def value_of(item: Metric, scores: SplitScores) -> float:
-    """The metric of these scores."""
-    asked = asked_of(item, [scores])
-    return float(item.function(asked.scores[0], asked.targets))
+def _columns(metric: Metric, labels: Columns, dimensions: Columns) -> Columns:
+    """The dimensions alone, or after the labels."""
+    return np.concatenate((labels, dimensions), axis=1) if metric.reads_labels else dimensions
 
 
-def _answers(item: Metric, run: SplitScores, dimensions: np.ndarray) -> np.ndarray:
-    """The dimensions alone, or behind the labels' scores."""
-    return np.concatenate((run.scores, dimensions), axis=1) if item.of_labels else dimensions
+def _not_predicted(metric: Metric, what: str) -> DataError:
+    return DataError(
+        f"{metric.name} needs {what}, which the model does not predict",
+        hint='train it with [train] heads = "both", or remove the metric from [evaluate] metrics',
+    )

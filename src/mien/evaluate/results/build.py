@@ -1,68 +1,44 @@
-"""Results: scores with their intervals and chance levels, differences between models, rows of labels.
-
-Goes in: the `SplitScores` of one training seed or several. Comes out: rows.
-Knows nothing about: how the scores were made, or how rows are shown.
-"""
+"""Builds the rows of results from the scores of one training seed or several."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from mien.errors import DataError
-from mien.evaluate.bootstrap import (
-    RESAMPLES,
-    Interval,
-    difference,
-    interval,
-    intervals,
-    label_intervals,
-)
+from mien.evaluate.bootstrap import RESAMPLES, Interval, difference, interval, intervals, label_intervals
 from mien.evaluate.calibration.calibrate import Calibration
 from mien.evaluate.calibration.thresholds import decide
-from mien.evaluate.metrics.average_precision import interpolated_precisions, tail_labels
-from mien.evaluate.metrics.by_label import f1_scores, predicted_labels, roc_areas, true_labels
-from mien.evaluate.metrics.dimensions import explained
-from mien.evaluate.metrics.metric_inputs import asked_of, metrics_of
-from mien.evaluate.metrics.table import METRICS, Metric, chance, metric, positives
+from mien.evaluate.metrics.classification import f1_by_label, predicted_labels, true_labels
+from mien.evaluate.metrics.dimensions import VAD_MAE, r2_by_dimension
+from mien.evaluate.metrics.metric import unit_weight
+from mien.evaluate.metrics.metric_inputs import MetricInput, select_metrics
+from mien.evaluate.metrics.ranking import ranking_values
+from mien.evaluate.metrics.table import resolve_metric
+from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.results import (
-    FEW,
+    MIN_POSITIVES,
     CalibrationRow,
     Difference,
     DimensionRow,
     LabelRow,
-    Look,
     ResultRow,
-    Results,
 )
-from mien.evaluate.results.results_file import EVALUATION, RESULTS, read_results, write_results
 from mien.evaluate.scores import SplitScores
 from mien.types import DIMENSIONS
 
 __all__ = [
-    "EVALUATION",
-    "FEW",
-    "RESULTS",
-    "CalibrationRow",
-    "Difference",
-    "DimensionRow",
-    "LabelRow",
-    "Look",
-    "ResultRow",
-    "Results",
-    "calibration_rows",
-    "compare",
-    "dimension_rows",
-    "label_rows",
-    "read_results",
-    "score_rows",
-    "write_results",
+    "build_calibration_rows",
+    "build_difference",
+    "build_dimension_rows",
+    "build_label_rows",
+    "build_score_rows",
 ]
 
 
-def score_rows(
+def build_score_rows(
     name: str,
     runs: Sequence[SplitScores],
     *,
@@ -70,129 +46,136 @@ def score_rows(
     metrics: Literal["auto"] | Sequence[str] = "auto",
     resamples: int = RESAMPLES,
 ) -> tuple[ResultRow, ...]:
-    """One row a metric for the model `name`; `runs` are its scores on one split, one a training seed."""
-    first = _same_samples(runs)
-    label_set = first.label_set
-    wanted = metrics_of("auto", runs) if metrics == "auto" else metrics
-    asked = [asked_of(metric(one, label_set), runs) for one in wanted]
-    found = intervals(asked, groups=first.groups, resamples=resamples)
+    """One row per metric for the model `name`; `runs` are its scores on one split, one per training seed."""
+    first = _require_same_samples(runs)
+    names = select_metrics("auto", runs) if metrics == "auto" else metrics
+    items = [MetricInput.from_runs(resolve_metric(one, first.label_set), runs) for one in names]
+    found = intervals(items, groups=first.groups, resamples=resamples)
     return tuple(
         ResultRow(
             name=name,
             metric=item.metric.name,
             split=first.split,
             **_bounds(one),
-            chance=chance(item.metric.name, item.targets, exclusive=label_set.exclusive),
+            chance=item.metric.chance(item.targets),
             n=len(first),
             seeds=tuple(seeds),
-            labels=_num_labels(item.metric, first),
+            labels=len(item.metric.rated_labels(first.targets)) if item.metric.reads_labels else None,
         )
-        for item, one in zip(asked, found, strict=True)
+        for item, one in zip(items, found, strict=True)
     )
 
 
-def compare(
+def build_difference(
     a: tuple[str, Sequence[SplitScores]],
     b: tuple[str, Sequence[SplitScores]],
     *,
-    metric_name: str,
+    metric: str,
     resamples: int = RESAMPLES,
 ) -> Difference:
-    """Model a minus model b, each as its name and its scores on one split, one a training seed."""
-    first = _same_samples((*a[1], *b[1]))
-    item = metric(metric_name, first.label_set)
-    here, there = asked_of(item, a[1]), asked_of(item, b[1])
+    """Model a minus model b, each as its name and its scores on one split, one per training seed."""
+    first = _require_same_samples((*a[1], *b[1]))
+    item = resolve_metric(metric, first.label_set)
     found = difference(
-        item, here.scores, there.scores, here.targets, groups=first.groups, resamples=resamples
+        MetricInput.from_runs(item, a[1]),
+        MetricInput.from_runs(item, b[1]),
+        groups=first.groups,
+        resamples=resamples,
     )
     return Difference(a=a[0], b=b[0], metric=item.name, split=first.split, **_bounds(found))
 
 
-def label_rows(
+def build_label_rows(
     runs: Sequence[SplitScores],
     *,
     name: str = "",
     resamples: int = RESAMPLES,
     calibration: Calibration | None = None,
 ) -> tuple[LabelRow, ...]:
-    """Every label by itself, the mean over `runs`; labels without a positive sample are left out, and all
-    of a model that does not estimate labels.
+    """One row per label that some sample has, the mean over `runs`; none if the model does not predict
+    labels.
 
-    `calibration`: of the only run, for its thresholds.
+    `calibration` is that of the only run, for its thresholds.
     """
-    first = _same_samples(runs)
+    first = _require_same_samples(runs)
     if not all(run.has_labels for run in runs):
         return ()
     counts = positives(first.targets).sum(axis=0)
     found = label_intervals(
-        [run.scores for run in runs], first.targets, groups=first.groups, resamples=resamples
+        first.targets, [run.scores for run in runs], groups=first.groups, resamples=resamples
     )
-    more = _more_of_labels(runs, calibration)
+    values = _label_values(runs, calibration)
     return tuple(
         LabelRow(
             label=label,
             split=first.split,
             value=one.value,
-            low=None if counts[at] < FEW else one.low,
-            high=None if counts[at] < FEW else one.high,
-            prevalence=float(counts[at] / len(first)),
-            positives=int(counts[at]),
+            low=None if counts[index] < MIN_POSITIVES else one.low,
+            high=None if counts[index] < MIN_POSITIVES else one.high,
+            prevalence=float(counts[index] / len(first)),
+            positives=int(counts[index]),
             name=name,
             n=len(first),
-            **{field: _number(values[at]) for field, values in more.items()},
+            **{field: _number_or_none(of_labels[index]) for field, of_labels in values.items()},
         )
-        for at, (label, one) in enumerate(zip(first.label_set.labels, found, strict=True))
+        for index, (label, one) in enumerate(zip(first.label_set.labels, found, strict=True))
         if one is not None
     )
 
 
-def dimension_rows(
+def build_dimension_rows(
     runs: Sequence[SplitScores], *, name: str = "", resamples: int = RESAMPLES
 ) -> tuple[DimensionRow, ...]:
-    """Valence, arousal and dominance each by itself, so far as they were estimated and annotated."""
-    first = _same_samples(runs)
+    """One row per dimension that was predicted and annotated: valence, arousal, dominance."""
+    first = _require_same_samples(runs)
     if not all(run.has_dimensions for run in runs) or first.dimension_targets is None:
         return ()
     known = np.isfinite(first.dimension_targets).sum(axis=0)
+    weight = unit_weight(len(first))
     rows = []
-    for at in np.flatnonzero(known):
-        targets = first.dimension_targets[:, [at]]
-        answers = [run.dimensions[:, [at]] for run in runs if run.dimensions is not None]
-        found = interval(METRICS["vad_mae"], answers, targets, groups=first.groups, resamples=resamples)
+    for index in np.flatnonzero(known):
+        targets = first.dimension_targets[:, [index]]
+        values = [run.dimensions[:, [index]] for run in runs if run.dimensions is not None]
+        item = MetricInput(metric=VAD_MAE, targets=targets, scores=values)
         rows.append(
             DimensionRow(
                 name=name,
-                dimension=DIMENSIONS[at],
+                dimension=DIMENSIONS[index],
                 split=first.split,
-                **_bounds(found),
-                chance=chance("vad_mae", targets),
-                r2=_number(np.mean([explained(one, targets)[0] for one in answers])),
-                n=int(known[at]),
+                **_bounds(interval(item, groups=first.groups, resamples=resamples)),
+                chance=VAD_MAE.chance(targets),
+                r2=_number_or_none(np.mean([r2_by_dimension(targets, one, weight)[0, 0] for one in values])),
+                n=int(known[index]),
             )
         )
     return tuple(rows)
 
 
-def calibration_rows(
+def build_calibration_rows(
     scores: SplitScores, calibration: Calibration, *, name: str = "", resamples: int = RESAMPLES
 ) -> tuple[CalibrationRow, ...]:
-    """What a calibration changes on a split other than its own; nothing on that one, where it is fitted."""
+    """What a calibration changes, one row per metric; none on the split it was fitted on."""
     if scores.split == calibration.split:
         return ()
     calibrated = calibration.apply(scores.scores)
-    pairs = {"ECE": (scores.scores, calibrated), "Brier": (scores.scores, calibrated)}
+    after = {"ECE": calibrated, "Brier": calibrated}
     if calibration.thresholds is not None:
-        pairs["macro_f1"] = (scores.scores, decide(calibrated, np.array(calibration.thresholds)))
+        after["macro_f1"] = decide(calibrated, np.array(calibration.thresholds))
     rows = []
-    for item, (before, after) in ((metric(one, scores.label_set), pairs[one]) for one in pairs):
-        found = difference(item, [after], [before], scores.targets, groups=scores.groups, resamples=resamples)
+    for metric_name, changed in after.items():
+        metric = resolve_metric(metric_name, scores.label_set)
+        before_item, after_item = (
+            MetricInput(metric=metric, targets=scores.targets, scores=[one])
+            for one in (scores.scores, changed)
+        )
+        found = difference(after_item, before_item, groups=scores.groups, resamples=resamples)
         rows.append(
             CalibrationRow(
                 name=name,
-                metric=item.name,
+                metric=metric.name,
                 split=scores.split,
-                before=item.function(before, scores.targets),
-                after=item.function(after, scores.targets),
+                before=before_item.value(),
+                after=after_item.value(),
                 low=found.low,
                 high=found.high,
                 fitted_on=calibration.split,
@@ -202,27 +185,29 @@ def calibration_rows(
     return tuple(rows)
 
 
-def _more_of_labels(
+def _label_values(
     runs: Sequence[SplitScores], calibration: Calibration | None
-) -> dict[str, Sequence[float]]:
+) -> Mapping[str, Sequence[float]]:
     """Values without an interval, by field of `LabelRow`; NaN where one is not defined."""
     exclusive, targets = runs[0].label_set.exclusive, runs[0].targets
-    truth = true_labels(targets, exclusive=exclusive)
+    truth, weight = true_labels(targets, exclusive=exclusive), unit_weight(len(targets))
+    ranked = [ranking_values(targets, run.scores, weight) for run in runs]
     found = {
-        "ap_emotic": [interpolated_precisions(run.scores, targets) for run in runs],
-        "auc": [roc_areas(run.scores, targets) for run in runs],
-        "f1": [f1_scores(predicted_labels(run.scores, exclusive=exclusive), truth) for run in runs],
+        "ap_emotic": [values.interpolated_precision for values in ranked],
+        "auc": [values.roc_auc for values in ranked],
+        "f1": [f1_by_label(truth, predicted_labels(run.scores, exclusive=exclusive), weight) for run in runs],
     }
     if calibration is not None and calibration.thresholds is not None:
         thresholds = np.array(calibration.thresholds)
-        found["threshold"] = [thresholds]
+        found["threshold"] = [thresholds[:, None]]
         found["f1_at_threshold"] = [
-            f1_scores(decide(calibration.apply(run.scores), thresholds) > 0, truth) for run in runs
+            f1_by_label(truth, decide(calibration.apply(run.scores), thresholds) > 0, weight) for run in runs
         ]
-    return {field: np.mean(values, axis=0).tolist() for field, values in found.items()}
+    return {field: np.mean(values, axis=0)[:, 0].tolist() for field, values in found.items()}
 
 
-def _same_samples(runs: Sequence[SplitScores]) -> SplitScores:
+def _require_same_samples(runs: Sequence[SplitScores]) -> SplitScores:
+    """The first of the runs."""
     if not runs:
         raise DataError("no scores to evaluate", hint="give the scores of at least one seed")
     first = runs[0]
@@ -236,16 +221,9 @@ def _same_samples(runs: Sequence[SplitScores]) -> SplitScores:
     return first
 
 
-def _num_labels(item: Metric, of: SplitScores) -> int | None:
-    """Over how many labels the metric is taken."""
-    if item.name == "mAP_tail":
-        return len(tail_labels(of.targets))
-    return int(positives(of.targets).any(axis=0).sum()) if item.of_labels else None
-
-
 def _bounds(found: Interval) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
-def _number(value: float) -> float | None:
+def _number_or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

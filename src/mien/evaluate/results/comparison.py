@@ -1,12 +1,7 @@
-"""Runs side by side: their scores, and what they differ by on the same samples.
-
-Goes in: run directories that were scored on a split. Comes out: a `Comparison`, with rows and differences
-in the form of `results.json`.
-Knows nothing about: models, data sets, pages, how tables are printed.
+"""Compares runs that were scored on the same split.
 
 Runs whose recipes differ only in the training seed are one row: the mean over seeds. Each row is compared
-with the first, on the same resamples.
-"""
+with the first, on the same resamples."""
 
 from __future__ import annotations
 
@@ -19,9 +14,10 @@ from typing import Any
 from mien.digests import digest
 from mien.errors import DataError, UsageError
 from mien.evaluate.bootstrap import RESAMPLES
-from mien.evaluate.results.build import Look, ResultRow, Results, compare, score_rows
+from mien.evaluate.results.build import build_difference, build_score_rows
 from mien.evaluate.results.published import Published
-from mien.evaluate.results.split_accesses import read_looks
+from mien.evaluate.results.results import ResultRow, Results, SplitAccess
+from mien.evaluate.results.split_accesses import read_split_accesses
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run
 
@@ -30,31 +26,38 @@ __all__ = ["Comparison", "compare_runs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """`settings`: by row, the knobs in which the rows differ. `looks`: by run, how often it saw the split.
+    """Runs side by side on one split.
 
-    `published` rows stand beside `results` on request, each with what speaks against it.
+    Attributes: results: Rows of each model in each metric, and differences of each model from the first, in
+        the form of
+            `results.json`.
+        split: The split.
+        settings: The recipe settings in which the rows differ, by row.
+        split_accesses: How often each run has scored the split, by run directory.
+        published: Scores that others reported on the same dataset, if requested, each with the reasons why it
+            may not be comparable.
     """
 
     results: Results
     split: str
     settings: Mapping[str, Mapping[str, Any]]
-    looks: Mapping[str, Look]
+    split_accesses: Mapping[str, SplitAccess]
     published: tuple[tuple[Published, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """`rows` and `differences` as in `results.json`, and the rest beside them, as plain JSON values."""
+        """`rows` and `differences` as in `results.json`, and the other attributes, as plain JSON values."""
         return {
             **asdict(self.results),
             "split": self.split,
-            "settings": {name: dict(knobs) for name, knobs in self.settings.items()},
-            "seen": {run: asdict(look) for run, look in self.looks.items()},
-            "published": [{**asdict(row), "doubts": doubt} for row, doubt in self.published],
+            "settings": {name: dict(settings) for name, settings in self.settings.items()},
+            "split_accesses_by_run": {run: asdict(access) for run, access in self.split_accesses.items()},
+            "published": [{**asdict(row), "caveats": caveats} for row, caveats in self.published],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Scored:
-    """One run: its recipe, and its scores on the split."""
+class _ScoredRun:
+    """A run, its recipe, and its scores on the split."""
 
     path: Path
     recipe: Mapping[str, Any]
@@ -65,14 +68,14 @@ class _Scored:
         return int(self.recipe.get("train", {}).get("seed", 0))
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        """What changed the model: not the place, the seed, or how it was evaluated."""
+    def model_settings(self) -> dict[str, Any]:
+        """The settings that change the model: not the seed, the place, or how it is evaluated."""
         return {
-            f"{section}.{knob}": value
-            for section, knobs in self.recipe.items()
-            if isinstance(knobs, dict) and section not in ("run", "evaluate")
-            for knob, value in knobs.items()
-            if (section, knob) != ("train", "seed")
+            f"{section}.{key}": value
+            for section, settings in self.recipe.items()
+            if isinstance(settings, dict) and section not in ("run", "evaluate")
+            for key, value in settings.items()
+            if (section, key) != ("train", "seed")
         }
 
 
@@ -83,79 +86,92 @@ def compare_runs(
     metrics: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """The runs side by side; UsageError for none or one twice, DataError where samples are not the same.
+    """Compares run directories that `mien evaluate` has scored on the same split.
 
-    `metrics` None: those that the label set asks for, the differences in the first of them.
+    Args: runs: The run directories; the first is the reference. split: The split. metrics: The metrics of
+        rows and differences. None: those that the label set asks for, and differences in
+            the first of them that all runs have.
+        resamples: How many resamples the intervals come from.
+
+    Raises:
+        UsageError: There are no runs, or one is given twice.
+        DataError: The runs were not scored on the same samples, or have no metric in common.
+        RunError: A run was not scored on the split.
     """
-    scored = [_read(path, split) for path in _distinct(runs)]
+    scored = [_load(path, split) for path in _require_distinct(runs)]
     for other in scored[1:]:
         _require_same_samples(scored[0], other)
-    rows = _named(_grouped(scored))
-    results = [
-        score_rows(
+    groups = _by_name(_group_seeds(scored))
+    rows = [
+        build_score_rows(
             name,
             [run.scores for run in group],
             seeds=[run.seed for run in group],
             metrics=metrics or "auto",
             resamples=resamples,
         )
-        for name, group in rows.items()
+        for name, group in groups.items()
     ]
-    wanted = metrics or [_in_common(results)]
-    (first, own), *others = [(name, [run.scores for run in group]) for name, group in rows.items()]
+    reference, *others = [(name, [run.scores for run in group]) for name, group in groups.items()]
     differences = tuple(
-        compare((first, own), other, metric_name=metric, resamples=resamples)
-        for metric in wanted
+        build_difference(reference, other, metric=metric, resamples=resamples)
+        for metric in metrics or [_common_metric(rows)]
         for other in others
     )
     return Comparison(
-        results=Results(rows=tuple(row for found in results for row in found), differences=differences),
+        results=Results(rows=tuple(row for found in rows for row in found), differences=differences),
         split=split,
-        settings=_settings(rows),
-        looks={str(run.path): look for run in scored for look in read_looks(run.path) if look.split == split},
+        settings=_differing_settings(groups),
+        split_accesses={
+            str(run.path): access
+            for run in scored
+            for access in read_split_accesses(run.path)
+            if access.split == split
+        },
     )
 
 
-def _in_common(rows: Sequence[Sequence[ResultRow]]) -> str:
-    """The first metric that all of them have."""
-    named = [[row.metric for row in found] for found in rows]
-    for name in named[0]:
-        if all(name in names for names in named):
+def _common_metric(rows: Sequence[Sequence[ResultRow]]) -> str:
+    """The first metric that all models have."""
+    names = [[row.metric for row in found] for found in rows]
+    for name in names[0]:
+        if all(name in others for others in names):
             return name
     raise DataError(
-        f"the runs have no metric in common: {', '.join(named[0])} of the first",
-        hint="compare models that estimate the same: labels, or valence, arousal and dominance",
+        f"the runs have no metric in common: {', '.join(names[0])} of the first",
+        hint="compare models that predict the same: labels, or valence, arousal and dominance",
     )
 
 
-def _distinct(runs: Sequence[Path]) -> Sequence[Path]:
+def _require_distinct(runs: Sequence[Path]) -> Sequence[Path]:
     if not runs:
         raise UsageError("no runs to compare", hint="name run directories that mien evaluate has scored")
-    twice = [path for path, count in Counter(path.resolve() for path in runs).items() if count > 1]
-    if twice:
-        raise UsageError(f"run {twice[0]} is given twice", hint="name each run once")
+    repeated = [path for path, count in Counter(path.resolve() for path in runs).items() if count > 1]
+    if repeated:
+        raise UsageError(f"run {repeated[0]} is given twice", hint="name each run once")
     return runs
 
 
-def _read(path: Path, split: str) -> _Scored:
+def _load(path: Path, split: str) -> _ScoredRun:
     manifest = Run.open(path).manifest
-    return _Scored(path=path, recipe=manifest.recipe, scores=SplitScores.load(scores_file(path, split)))
+    return _ScoredRun(path=path, recipe=manifest.recipe, scores=SplitScores.load(scores_file(path, split)))
 
 
-def _grouped(scored: Sequence[_Scored]) -> list[list[_Scored]]:
-    """Runs that differ only in the seed together; apart, where a seed comes twice and so is no seed."""
-    groups: dict[str, list[_Scored]] = {}
+def _group_seeds(scored: Sequence[_ScoredRun]) -> list[list[_ScoredRun]]:
+    """Groups runs that differ only in the seed; where a seed occurs twice, each run is a group."""
+    groups: dict[str, list[_ScoredRun]] = {}
     for run in scored:
-        groups.setdefault(digest({"name": run.recipe.get("name"), **run.knobs}), []).append(run)
-    found: list[list[_Scored]] = []
+        key = digest({"name": run.recipe.get("name"), **run.model_settings})
+        groups.setdefault(key, []).append(run)
+    found: list[list[_ScoredRun]] = []
     for group in groups.values():
         distinct = len({run.seed for run in group}) == len(group)
         found += [sorted(group, key=lambda run: run.seed)] if distinct else [[run] for run in group]
     return found
 
 
-def _named(groups: Sequence[list[_Scored]]) -> dict[str, list[_Scored]]:
-    """By the recipe's name; by the folder where two have the same name."""
+def _by_name(groups: Sequence[list[_ScoredRun]]) -> dict[str, list[_ScoredRun]]:
+    """Names groups by their recipe, or by their directory where two recipes have the same name."""
     names = [str(group[0].recipe.get("name") or group[0].path) for group in groups]
     counts = Counter(names)
     return {
@@ -164,44 +180,43 @@ def _named(groups: Sequence[list[_Scored]]) -> dict[str, list[_Scored]]:
     }
 
 
-def _settings(rows: Mapping[str, Sequence[_Scored]]) -> dict[str, dict[str, Any]]:
-    """The knobs that do not have the same value in all rows."""
-    knobs = {name: group[0].knobs for name, group in rows.items()}
-    every = dict.fromkeys(knob for values in knobs.values() for knob in values)
-    differing = [knob for knob in every if len({digest(values.get(knob)) for values in knobs.values()}) > 1]
-    return {name: {knob: values.get(knob) for knob in differing} for name, values in knobs.items()}
+def _differing_settings(groups: Mapping[str, Sequence[_ScoredRun]]) -> dict[str, dict[str, Any]]:
+    """The settings that do not have the same value in all rows."""
+    settings = {name: group[0].model_settings for name, group in groups.items()}
+    keys = dict.fromkeys(key for values in settings.values() for key in values)
+    differing = [key for key in keys if len({digest(values.get(key)) for values in settings.values()}) > 1]
+    return {name: {key: values.get(key) for key in differing} for name, values in settings.items()}
 
 
-def _require_same_samples(first: _Scored, other: _Scored) -> None:
-    """DataError that shows both, and the first thing in which they differ."""
-    here, there = first.scores, other.scores
-    why = _difference(here, there)
-    if why:
+def _require_same_samples(first: _ScoredRun, other: _ScoredRun) -> None:
+    """DataError with the sizes of both and the first thing in which they differ."""
+    difference = _difference(first.scores, other.scores)
+    if difference:
         raise DataError(
-            f"{first.path} ({_size(here)}) and {other.path} ({_size(there)}) were not scored on the same "
-            f"samples: {why}",
+            f"{first.path} ({_size(first.scores)}) and {other.path} ({_size(other.scores)}) were not scored "
+            f"on the same samples: {difference}",
             hint="compare runs that were evaluated on the same split of the same data",
         )
 
 
-def _difference(here: SplitScores, there: SplitScores) -> str:
-    if here.label_set != there.label_set:
-        return f"their label sets are {here.label_set.name!r} and {there.label_set.name!r}, or not equal"
-    if here.ids != there.ids:
-        ours, theirs = set(here.ids), set(there.ids)
+def _difference(first: SplitScores, second: SplitScores) -> str:
+    if first.label_set != second.label_set:
+        return f"their label sets are {first.label_set.name!r} and {second.label_set.name!r}, or not equal"
+    if first.ids != second.ids:
+        ours, theirs = set(first.ids), set(second.ids)
         only = [
             f"{len(more)} only in {which}, such as {min(more)!r}"
             for which, more in (("the first", ours - theirs), ("the second", theirs - ours))
             if more
         ]
         return ", ".join(only) or "the same ids in another order"
-    different = (here.targets != there.targets).any(axis=1)
+    different = (first.targets != second.targets).any(axis=1)
     if different.any():
-        return f"the targets of {int(different.sum())}, such as {here.ids[int(different.argmax())]!r}"
-    # By name they may differ: a copy of the same data elsewhere.
-    pairs = set(zip(here.groups, there.groups, strict=True))
-    same = len(pairs) == len(set(here.groups)) == len(set(there.groups))
-    return "" if same else "other subjects share a picture"
+        return f"the targets of {int(different.sum())}, such as {first.ids[int(different.argmax())]!r}"
+    # Their names may differ in a copy of the same data elsewhere.
+    pairs = set(zip(first.groups, second.groups, strict=True))
+    same = len(pairs) == len(set(first.groups)) == len(set(second.groups))
+    return "" if same else "other subjects share an image"
 
 
 def _size(scores: SplitScores) -> str:

@@ -1,33 +1,50 @@
-"""The rows of results: scores, differences, labels, dimensions, calibration, and how often a split was seen.
+"""Evaluation results: scores, differences, labels, dimensions, calibration, split accesses; and their JSON
+file.
 
-Goes in: numbers and names. Comes out: values.
-Knows nothing about: how the numbers were made, files, pages.
+The same format serves one run (`evaluation.json`) and the comparison of many (`results.json`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from mien.errors import RunError
+from mien.runs import atomic_write_json
 
 __all__ = [
-    "FEW",
+    "EVALUATION",
+    "MIN_POSITIVES",
+    "RESULTS",
     "CalibrationRow",
     "Difference",
     "DimensionRow",
     "LabelRow",
-    "Look",
     "ResultRow",
     "Results",
+    "SplitAccess",
+    "read_results",
+    "write_results",
 ]
 
-FEW: Final = 5
+EVALUATION: Final = "evaluation.json"
+RESULTS: Final = "results.json"
+MIN_POSITIVES: Final = 5
+_SCHEMA: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultRow:
-    """One model's score on one split: the mean over `seeds`, its 95 % interval, the chance level, n samples.
+    """One model's score in one metric on one split.
 
-    `labels` is how many labels count: those that some sample of the split has, or the rarest third of them.
+    Attributes: name: The model. metric: The metric's name, as in a recipe. split: The split. value: The
+        metric, averaged over `seeds`. low: Lower bound of the 95 % interval. high: Upper bound of the 95 %
+        interval. chance: What a model that sees neither image nor text reaches. n: How many samples the split
+        has. seeds: The training seeds. labels: How many labels count: those that some sample of the split
+        has, or the rarest third of them. None
+            for metrics of dimensions alone.
     """
 
     name: str
@@ -44,7 +61,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Score of `a` minus score of `b` on the same samples, with its paired 95 % interval."""
+    """Score of model `a` minus score of model `b` on the same samples, with its paired 95 % interval."""
 
     a: str
     b: str
@@ -56,18 +73,27 @@ class Difference:
 
     @property
     def excludes_zero(self) -> bool:
-        """True where the whole interval lies on one side of zero: the difference is there."""
+        """True if the whole interval lies on one side of zero: the models differ."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRow:
-    """One label by the model `name`: `value` is its average precision, scikit-learn's, with an interval.
+    """One label, as the model `name` predicts it; None: not defined, or not computed.
 
-    `prevalence` is the chance level of `value`; `n` is how many samples the split has. `f1` is at a score of
-    0.5, or of the highest score where exactly one label holds; `threshold` and `f1_at_threshold` come from a
-    calibration, if there is one. Where fewer than `FEW` samples have the label, resampling them says nothing,
-    and there is no interval. None: not defined, or not computed.
+    Attributes: label: The label. split: The split. value: Its average precision, scikit-learn's. low: Lower
+        bound of the 95 % interval; None if fewer than `MIN_POSITIVES` samples have the label, because
+            resampling so few says nothing.
+        high: Upper bound, likewise.
+        prevalence: The share of samples that have the label, which is the chance level of `value`.
+        positives: How many samples have the label.
+        name: The model.
+        n: How many samples the split has.
+        ap_emotic: Its average precision, interpolated as the EMOTIC authors do.
+        auc: Area under the ROC curve.
+        f1: F1 at a score of 0.5, or of the highest score where exactly one label holds.
+        threshold: The threshold that a calibration chose.
+        f1_at_threshold: F1 of calibrated scores at that threshold.
     """
 
     label: str
@@ -88,10 +114,10 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DimensionRow:
-    """Valence, arousal or dominance: mean absolute error on 0..1 with its interval, and R2 if it is defined.
+    """Valence, arousal or dominance: mean absolute error on 0 to 1 with its 95 % interval.
 
-    `chance` is the error of always answering the median, `n` how many samples were annotated.
-    """
+    `chance` is the error of always answering the median, `r2` is None where all annotated samples agree, and
+    `n` is how many samples were annotated."""
 
     name: str
     dimension: str
@@ -108,7 +134,7 @@ class DimensionRow:
 class CalibrationRow:
     """A metric before and after what was fitted on another split; the interval is of after minus before.
 
-    For ECE and Brier that is calibrating the scores, for macro_f1 taking the fitted thresholds and not 0.5.
+    For ECE and Brier that is calibrating the scores, for macro_f1 using the fitted thresholds instead of 0.5.
     """
 
     name: str
@@ -123,8 +149,8 @@ class CalibrationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How often a split was scored by this run so far, and with how many different weights."""
+class SplitAccess:
+    """How often a run has scored a split so far (`times`), and with how many different `weights`."""
 
     split: str
     times: int
@@ -133,11 +159,64 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """What a results file holds."""
+    """Everything that evaluating or comparing models found, as in `evaluation.json` and `results.json`.
+
+    Attributes: rows: One row per model, metric and split. differences: Paired differences between models on
+        the same samples. labels: One row per model, split and label. dimensions: One row per model, split and
+        dimension: valence, arousal, dominance. calibration: What calibration changes on splits other than the
+        one it was fitted on. split_accesses: How often each split was scored; a test split that guides
+        changes to a model is no longer
+            a test.
+    """
 
     rows: tuple[ResultRow, ...] = ()
     differences: tuple[Difference, ...] = ()
     labels: tuple[LabelRow, ...] = ()
     dimensions: tuple[DimensionRow, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
-    looks: tuple[Look, ...] = ()
+    split_accesses: tuple[SplitAccess, ...] = ()
+
+    def __add__(self, other: Results) -> Results:
+        return Results(
+            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        )
+
+
+# --- The file ----------------------------------------------------------------------------------------
+
+Row = TypeVar("Row", ResultRow, Difference, LabelRow, DimensionRow, CalibrationRow, SplitAccess)
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Writes `{"schema": 1, "rows": [...], "differences": [...], "labels": [...], ...}`."""
+    atomic_write_json(path, {"schema": _SCHEMA, **asdict(results)})
+
+
+def read_results(path: Path) -> Results:
+    """The results in a file; unknown keys are ignored. RunError if it is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != _SCHEMA:
+            raise ValueError(f"schema {found['schema']!r}, not {_SCHEMA}")
+        return Results(
+            rows=_rows(ResultRow, found["rows"]),
+            differences=_rows(Difference, found["differences"]),
+            # Earlier versions of mien do not write these, and called the last one "looks".
+            labels=_rows(LabelRow, found.get("labels", ())),
+            dimensions=_rows(DimensionRow, found.get("dimensions", ())),
+            calibration=_rows(CalibrationRow, found.get("calibration", ())),
+            split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
+        )
+    except FileNotFoundError as error:
+        raise RunError(f"no results at {path}", hint="create them with mien evaluate") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} cannot be read: {error}", hint="run mien evaluate again") from error
+
+
+def _rows(kind: type[Row], items: Any) -> tuple[Row, ...]:
+    names = [field.name for field in fields(kind)]
+    return tuple(kind(**{name: _value(item[name]) for name in names if name in item}) for item in items)
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

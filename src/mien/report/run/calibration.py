@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from mien.evaluate.calibration.calibrate import Calibration
-from mien.evaluate.calibration.reliability import Bin, reliability
-from mien.evaluate.results.build import CalibrationRow, DimensionRow, LabelRow, Look
+from mien.evaluate.metrics.reliability import Bin, reliability_bins
+from mien.evaluate.results.results import CalibrationRow, DimensionRow, LabelRow, SplitAccess
 from mien.evaluate.scores import SplitScores
 from mien.report.charts import Scale
 from mien.report.run.tables import number
@@ -151,7 +151,7 @@ def dimension_lines(rows: Sequence[DimensionRow], split: str | None) -> tuple[tu
     )
 
 
-def seen_often(looks: Sequence[Look]) -> tuple[str, ...]:
+def seen_often(looks: Sequence[SplitAccess]) -> tuple[str, ...]:
     """A sentence for each split that was scored more than once."""
     return tuple(
         f"Split {look.split} was scored {look.times} times by this run, with {look.weights} different "
@@ -162,7 +162,7 @@ def seen_often(looks: Sequence[Look]) -> tuple[str, ...]:
 
 
 def _how(calibration: Calibration) -> str:
-    if calibration.how == "platt":
+    if calibration.method == "platt":
         return "each label has a slope and an offset of its own"
     if calibration.temperature is None:
         return "scores are left as they are"
@@ -176,10 +176,10 @@ def _rule(calibration: Calibration) -> str:
 
 def _diagrams(scores: SplitScores, calibration: Calibration) -> tuple[Reliability, ...]:
     exclusive = calibration.exclusive
-    before = reliability(scores.scores, scores.targets, exclusive=exclusive)
+    before = reliability_bins(scores.targets, scores.scores, exclusive=exclusive)
     found = [_diagram("As the model says", before)]
-    if calibration.how != "none":
-        after = reliability(calibration.apply(scores.scores), scores.targets, exclusive=exclusive)
+    if calibration.method != "none":
+        after = reliability_bins(scores.targets, calibration.apply(scores.scores), exclusive=exclusive)
         found.append(_diagram("Calibrated", after))
     return tuple(found)
 

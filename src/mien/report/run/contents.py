@@ -15,8 +15,9 @@ from typing import Any
 from mien.errors import RunError
 from mien.evaluate.calibration.calibrate import Calibration, read_calibration
 from mien.evaluate.descriptions.description_audit import WordsAudit, read_words
-from mien.evaluate.results.build import EVALUATION, RESULTS, LabelRow, Results, label_rows, read_results
+from mien.evaluate.results.build import build_label_rows
 from mien.evaluate.results.examples import Example, examples_file, read_examples
+from mien.evaluate.results.results import EVALUATION, RESULTS, LabelRow, Results, read_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run, RunManifest
 
@@ -44,7 +45,7 @@ class Contents:
             return _of_first(self.results.labels)
         split = self.scores.split
         found = _of_first([row for row in self.results.labels if row.split == split])
-        return found or label_rows([self.scores])
+        return found or build_label_rows([self.scores])
 
     def recipe(self, section: str) -> Mapping[str, Any]:
         """One section of the run's recipe, empty where the recipe does not have it."""
@@ -87,7 +88,7 @@ def _results(run: Path) -> Results:
         labels=compared.labels or own.labels,
         dimensions=compared.dimensions or own.dimensions,
         calibration=compared.calibration or own.calibration,
-        looks=compared.looks or own.looks,
+        split_accesses=compared.split_accesses or own.split_accesses,
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mien.errors import MienError
-from mien.evaluate.metrics.table import positives
+from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
 from mien.media.images import Marking

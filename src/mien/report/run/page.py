@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from mien import __version__
 from mien.errors import RunError
-from mien.evaluate.metrics.table import POSITIVE
+from mien.evaluate.metrics.targets import POSITIVE
 from mien.report.run.calibration import Fitted, dimension_lines, fitted_section, label_figures, seen_often
 from mien.report.run.contents import Contents, gather
 from mien.report.run.descriptions import words_view
@@ -62,7 +62,7 @@ def _view(contents: Contents) -> dict[str, Any]:
         "figures": label_figures(labels) if any(row.auc is not None for row in labels) else None,
         "dimensions": dimension_lines(contents.results.dimensions, None if scores is None else scores.split),
         "fitted": _fitted(contents),
-        "looks": seen_often(contents.results.looks),
+        "looks": seen_often(contents.results.split_accesses),
         "positive": POSITIVE,
         "best": best,
         "worst": worst,

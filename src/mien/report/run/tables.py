@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mien.evaluate.metrics.table import METRICS
-from mien.evaluate.results.build import Difference, LabelRow, ResultRow
+from mien.evaluate.metrics.table import find_metric
+from mien.evaluate.results.results import Difference, LabelRow, ResultRow
 from mien.report.charts import Scale, Whisker, scale_over
 
 __all__ = [
@@ -164,7 +164,7 @@ def headline(table: ScoreTable) -> str:
 
 def _score_table(rows: Sequence[ResultRow]) -> ScoreTable:
     first = rows[0]
-    metric = METRICS.get(first.metric)
+    metric = find_metric(first.metric)
     higher = metric is None or metric.higher_is_better
     best = (max if higher else min)(row.value for row in rows)
     scale = scale_over(value for row in rows for value in (row.low, row.high, row.value, row.chance))
@@ -219,7 +219,7 @@ def _difference_line(item: Difference, scale: Scale) -> DifferenceLine:
 def _verdict(item: Difference) -> str:
     if not item.excludes_zero:
         return "No clear difference: the interval includes zero."
-    metric = METRICS.get(item.metric)
+    metric = find_metric(item.metric)
     higher_is_better = metric is None or metric.higher_is_better
     better = item.a if (item.value > 0) == higher_is_better else item.b
     return f"{better} is better: the interval excludes zero."

@@ -26,9 +26,11 @@ from tests.evaluate.oracles import (
 )
 
 from mien.errors import ConfigError, DataError
-from mien.evaluate.metrics.average_precision import random_interpolated_precisions
-from mien.evaluate.metrics.table import METRICS, chance, metric
+from mien.evaluate.metrics.metric import Metric
+from mien.evaluate.metrics.ranking import random_interpolated_precisions
+from mien.evaluate.metrics.table import load_metric, resolve_metric
 from mien.labels import CAERS, EMOTIC, LabelSet
+from mien.registry import names
 
 Made = tuple[np.ndarray, np.ndarray]
 
@@ -119,21 +121,21 @@ ORACLES: dict[tuple[str, str], tuple[Callable[[np.ndarray, np.ndarray], float], 
 SETS: dict[str, LabelSet] = {"emotic": EMOTIC, "caers": CAERS}
 
 
-def of(name: str, where: str) -> Callable[[np.ndarray, np.ndarray], float]:
-    return metric(name, SETS[where]).function
+def resolve(name: str, label_set: str) -> Metric:
+    return resolve_metric(name, SETS[label_set])
 
 
 def test_no_metric_is_without_an_oracle() -> None:
     """Where both kinds of label sets know a name by one function, one oracle is enough."""
-    have = {of(*key) for key in ORACLES}
-    for name in METRICS:
+    covered = {resolve(*key).function for key in ORACLES}
+    for name in names("metric"):
         for label_set in (EMOTIC, CAERS):
             try:
-                found = metric(name, label_set).function
+                found = resolve_metric(name, label_set).function
             except ConfigError:
                 assert (name, label_set) == ("accuracy", EMOTIC)
                 continue
-            assert found in have, name
+            assert found in covered, name
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -142,7 +144,8 @@ def test_no_metric_is_without_an_oracle() -> None:
 def test_a_metric_is_its_definition(key: tuple[str, str], case: str, seed: int) -> None:
     oracle, make = ORACLES[key]
     given = make(seed, **CASES[case])
-    assert of(*key)(*given) == pytest.approx(oracle(*given), abs=1e-9)
+    scores, targets = given
+    assert resolve(*key).value(targets, scores) == pytest.approx(oracle(*given), abs=1e-9)
 
 
 @pytest.mark.parametrize("key", ORACLES, ids="-".join)
@@ -165,39 +168,39 @@ def test_scores_that_are_no_numbers_are_refused(key: tuple[str, str], bad: float
         spoilt = scores.copy()
         spoilt[5, column] = bad
         with pytest.raises(DataError, match="not finite"):
-            of(*key)(spoilt, targets)
+            resolve(*key).value(targets, spoilt)
 
 
-@pytest.mark.parametrize("key", [key for key in ORACLES if METRICS[key[0]].of_labels], ids="-".join)
+@pytest.mark.parametrize("key", [key for key in ORACLES if load_metric(key[0]).reads_labels], ids="-".join)
 def test_labels_that_are_no_numbers_are_refused(key: tuple[str, str]) -> None:
     scores, targets = ORACLES[key][1](0)
     targets[5, 0] = np.nan
     with pytest.raises(DataError, match="not finite"):
-        of(*key)(scores, targets)
+        resolve(*key).value(targets, scores)
 
 
 @pytest.mark.parametrize("key", ORACLES, ids="-".join)
 def test_a_split_of_nobody_is_refused(key: tuple[str, str]) -> None:
     scores, targets = ORACLES[key][1](0)
     with pytest.raises(DataError):
-        of(*key)(scores[:0], targets[:0])
+        resolve(*key).value(targets[:0], scores[:0])
 
 
 @pytest.mark.parametrize("name", ["mAP", "mAP_emotic", "mAP_tail"])
 def test_the_same_score_for_everybody_reaches_less_than_chance(name: str) -> None:
     _, targets = several(0, bare=True)
-    assert of(name, "emotic")(np.full(targets.shape, 0.3), targets) < chance(name, targets)
+    metric = resolve(name, "emotic")
+    assert metric.value(targets, np.full(targets.shape, 0.3)) < metric.chance(targets)
 
 
 @pytest.mark.parametrize("name", ["mAP", "mAP_emotic"])
 @pytest.mark.parametrize(("rows", "positives"), [(1, 1), (2, 1), (100, 2), (100, 50), (4000, 40)])
 def test_chance_is_what_a_random_order_reaches(name: str, rows: int, positives: int) -> None:
     targets = (np.arange(rows) < positives).astype(np.float64)[:, None]
-    lots = np.random.default_rng(1).permuted(np.tile(np.linspace(0, 1, rows), (2000, 1)), axis=1)
-    reached = np.mean(
-        [of(name, "emotic")(one[:, None], targets) for one in lots[: 2000 if rows < 200 else 200]]
-    )
-    assert reached == pytest.approx(chance(name, targets), rel=0.08)
+    metric = resolve(name, "emotic")
+    orders = np.random.default_rng(1).permuted(np.tile(np.linspace(0, 1, rows), (2000, 1)), axis=1)
+    reached = np.mean([metric.value(targets, one[:, None]) for one in orders[: 2000 if rows < 200 else 200]])
+    assert reached == pytest.approx(metric.chance(targets), rel=0.08)
 
 
 def test_chance_follows_from_how_many_there_are_and_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,4 +217,4 @@ def test_chance_follows_from_how_many_there_are_and_is_found_once(monkeypatch: p
 @pytest.mark.parametrize(("rows", "positives", "more"), [(100, 2, 0.04), (100, 50, 0.02), (4000, 40, 0.002)])
 def test_chance_is_above_the_prevalence_where_there_is_little(rows: int, positives: int, more: float) -> None:
     targets = (np.arange(rows) < positives).astype(np.float64)[:, None]
-    assert chance("mAP", targets) - positives / rows == pytest.approx(more, rel=0.25)
+    assert load_metric("mAP").chance(targets) - positives / rows == pytest.approx(more, rel=0.25)

@@ -12,10 +12,11 @@ import pytest
 
 from mien.cli.render.results import render_comparison
 from mien.errors import DataError, RunError, UsageError
-from mien.evaluate.results.build import Look, compare
+from mien.evaluate.results.build import build_difference
 from mien.evaluate.results.comparison import compare_runs
 from mien.evaluate.results.published import PUBLISHED, doubts, published_rows
-from mien.evaluate.results.split_accesses import read_looks, record_look
+from mien.evaluate.results.results import SplitAccess
+from mien.evaluate.results.split_accesses import read_split_accesses, record_split_access
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.labels import EMOTIC
 from mien.recipe import EvaluateOptions, ModelOptions, Recipe, TrainOptions
@@ -59,7 +60,7 @@ def test_seeds_of_one_recipe_are_one_row_and_pairs_are_on_the_same_samples(tmp_p
         ("narrow", "mAP", (0,)),
     ]
     (gap,) = found.results.differences
-    assert gap == compare(("fused", good), ("narrow", [poor]), metric_name="mAP", resamples=100)
+    assert gap == build_difference(("fused", good), ("narrow", [poor]), metric="mAP", resamples=100)
     assert gap.excludes_zero
     assert found.settings == {"fused": {"model.width": 128}, "narrow": {"model.width": 64}}
     text = render_comparison(found)
@@ -99,7 +100,7 @@ def _other(kind: str, base: SplitScores) -> SplitScores:
         targets = base.targets.copy()
         targets[3, 4] = 1 - targets[3, 4]
         return replace(base, targets=targets)
-    if kind == "pictures":
+    if kind == "images":
         return replace(base, groups=tuple(str(row // 3) for row in range(len(base))))
     return replace(base, label_set=replace(base.label_set, name="other"))
 
@@ -110,7 +111,7 @@ def _other(kind: str, base: SplitScores) -> SplitScores:
         ("ids", "1 only in the first, such as 'id0', 1 only in the second, such as 'else'"),
         ("order", "another order"),
         ("targets", "the targets of 1, such as 'id3'"),
-        ("pictures", "share a picture"),
+        ("images", "share an image"),
         ("label set", "'emotic' and 'other'"),
     ],
 )
@@ -149,13 +150,13 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 
 def test_looks_are_counted_from_the_events_and_shown(tmp_path: Path) -> None:
     path = run(tmp_path / "one", scores(0, signal=1.0))
-    assert read_looks(path) == ()
+    assert read_split_accesses(path) == ()
     for split, model in (("test", "aaa"), ("val", "aaa"), ("test", "bbb"), ("test", "bbb")):
-        record_look(path, split, model=model, n=60)
-    test = Look(split="test", times=3, weights=2)
-    assert read_looks(path) == (test, Look(split="val", times=1, weights=1))
+        record_split_access(path, split, model=model, n=60)
+    test = SplitAccess(split="test", times=3, weights=2)
+    assert read_split_accesses(path) == (test, SplitAccess(split="val", times=1, weights=1))
     found = compare_runs([path], resamples=10)
-    assert found.looks == {str(path): test}
+    assert found.split_accesses == {str(path): test}
     assert "has scored test 3 times" in render_comparison(found)
 
 
@@ -168,7 +169,7 @@ def test_the_comparison_as_json_has_the_form_of_results(tmp_path: Path) -> None:
         document["rows"][0]
     )
     assert {"a", "b", "metric", "value", "low", "high"} <= set(document["differences"][0])
-    assert document["published"][0]["doubts"] == "why not"
+    assert document["published"][0]["caveats"] == "why not"
     assert document["published"][0]["value"] == 0.3913
 
 

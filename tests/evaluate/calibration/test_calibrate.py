@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from mien.errors import ConfigError, DataError, RunError
 from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, fit_calibration, read_calibration
-from mien.evaluate.calibration.likelihood import log_odds, loss
-from mien.evaluate.metrics.table import accuracy, average_precisions, metric
-from mien.evaluate.results.build import calibration_rows, label_rows
+from mien.evaluate.metrics.classification import ACCURACY
+from mien.evaluate.metrics.metric import unit_weight
+from mien.evaluate.metrics.ranking import ranking_values
+from mien.evaluate.metrics.table import resolve_metric
+from mien.evaluate.results.build import build_calibration_rows, build_label_rows
 from mien.evaluate.scores import SplitScores
 from mien.labels import CAERS, EMOTIC, LabelSet
 
@@ -47,7 +49,12 @@ def scored(
 
 
 def loss_of(scores: np.ndarray, targets: np.ndarray, label_set: LabelSet) -> float:
-    return loss(log_odds(scores, exclusive=label_set.exclusive), targets, exclusive=label_set.exclusive)
+    """Negative log-likelihood of 0/1 targets."""
+    scores = np.clip(scores.astype(np.float64), 1e-30, 1 if label_set.exclusive else 1 - 2.0**-25)
+    losses = -targets * np.log(scores)
+    if not label_set.exclusive:
+        losses -= (1 - targets) * np.log1p(-scores)
+    return float(losses.sum() / (len(losses) if label_set.exclusive else losses.size))
 
 
 @pytest.mark.parametrize("label_set", [EMOTIC, CAERS], ids=["multi", "exclusive"])
@@ -57,8 +64,8 @@ def test_the_temperature_is_how_loud_the_model_was(label_set: LabelSet, heat: fl
     found = fit_calibration(val)
     assert found.temperature == pytest.approx(heat, rel=0.12)
     test = scored(label_set, heat=heat, seed=1, rows=1500, split="test")
-    item = metric("ECE", label_set)
-    before, after = (item.function(one, test.targets) for one in (test.scores, found.apply(test.scores)))
+    ece = resolve_metric("ECE", label_set)
+    before, after = (ece.value(test.targets, one) for one in (test.scores, found.apply(test.scores)))
     assert after < before if heat != 1.0 else after < before + 0.01
 
 
@@ -72,7 +79,7 @@ def test_the_temperature_is_how_loud_the_model_was(label_set: LabelSet, heat: fl
 def test_the_loss_on_its_own_split_never_rises(heat: float, seed: int, label_set: LabelSet, how: str) -> None:
     val = scored(label_set, heat=heat, seed=seed, rows=30)
     method = "temperature" if label_set.exclusive else how
-    found = fit_calibration(val, how=method)  # type: ignore[arg-type]
+    found = fit_calibration(val, method=method)  # type: ignore[arg-type]
     before, after = (loss_of(one, val.targets, label_set) for one in (val.scores, found.apply(val.scores)))
     assert after <= before + 1e-6
     assert (found.apply(val.scores) >= 0).all()
@@ -93,14 +100,16 @@ def test_a_temperature_of_one_stays_where_nothing_is_better() -> None:
 def test_rankings_stay_and_exclusive_scores_sum_to_one() -> None:
     for how in ("temperature", "platt"):
         val = scored(EMOTIC, heat=2.0)
-        calibrated = fit_calibration(val, how=how).apply(val.scores)
-        np.testing.assert_allclose(
-            average_precisions(calibrated, val.targets), average_precisions(val.scores, val.targets)
+        calibrated = fit_calibration(val, method=how).apply(val.scores)
+        before, after = (
+            ranking_values(val.targets, scores, unit_weight(len(val))).average_precision
+            for scores in (val.scores, calibrated)
         )
+        np.testing.assert_allclose(after, before)
     one = scored(CAERS, heat=2.0)
     calibrated = fit_calibration(one).apply(one.scores)
     np.testing.assert_allclose(calibrated.sum(axis=1), 1.0)
-    assert accuracy(calibrated, one.targets) == accuracy(one.scores, one.targets)
+    assert ACCURACY.value(one.targets, calibrated) == ACCURACY.value(one.targets, one.scores)
 
 
 def test_scores_of_0_and_1_are_calibrated_as_well() -> None:
@@ -124,7 +133,7 @@ def test_labels_without_positives_get_a_half_and_are_named() -> None:
     targets = val.targets.copy()
     targets[:, 1] = 0.0
     targets[:, 2] = np.arange(len(targets)) < 3
-    found = fit_calibration(replace(val, targets=targets), how="platt")
+    found = fit_calibration(replace(val, targets=targets), method="platt")
     assert found.defaulted == ("Fear",)
     assert found.shared == ("Fear", "Pain")
     assert found.by_label() is not None
@@ -136,12 +145,12 @@ def test_exclusive_sets_have_no_thresholds_and_no_lines_of_their_own() -> None:
     val = scored(CAERS, heat=2.0)
     assert fit_calibration(val).by_label() is None
     with pytest.raises(ConfigError, match="exactly one holds"):
-        fit_calibration(val, how="platt")
+        fit_calibration(val, method="platt")
 
 
 def test_none_leaves_scores_as_they_are_and_has_thresholds() -> None:
     val = scored(EMOTIC, heat=2.0)
-    found = fit_calibration(val, how="none")
+    found = fit_calibration(val, method="none")
     np.testing.assert_array_equal(found.apply(val.scores), val.scores)
     assert found.temperature is None
     assert len(found.by_label() or {}) == 26
@@ -154,6 +163,8 @@ def test_a_calibration_comes_back_from_its_file(tmp_path: Path) -> None:
         found.save(tmp_path)
         assert read_calibration(tmp_path) == found
     values = json.loads((tmp_path / CALIBRATION).read_text())
+    old = {"how": values["method"], **{name: value for name, value in values.items() if name != "method"}}
+    assert Calibration.from_json(old) == found  # as mien 0.1 writes it
     assert values["temperature"] == pytest.approx(found.temperature)
     with pytest.raises(RunError, match="schema 2"):
         Calibration.from_json({**values, "schema": 2})
@@ -178,7 +189,7 @@ def test_other_labels_are_refused() -> None:
 def test_what_it_changed_is_measured_on_the_other_split() -> None:
     val, test = scored(EMOTIC, heat=3.0), scored(EMOTIC, heat=3.0, seed=1, split="test")
     found = fit_calibration(val)
-    rows = {row.metric: row for row in calibration_rows(test, found, name="fused", resamples=60)}
+    rows = {row.metric: row for row in build_calibration_rows(test, found, name="fused", resamples=60)}
     assert list(rows) == ["ECE", "Brier", "macro_f1"]
     for name in ("ECE", "Brier"):
         row = rows[name]
@@ -187,8 +198,8 @@ def test_what_it_changed_is_measured_on_the_other_split() -> None:
         assert row.low <= row.after - row.before <= row.high
         assert (row.fitted_on, row.split, row.n) == ("val", "test", 400)
     assert rows["macro_f1"].after > rows["macro_f1"].before
-    assert calibration_rows(val, found) == ()
-    (one, *_) = calibration_rows(
+    assert build_calibration_rows(val, found) == ()
+    (one, *_) = build_calibration_rows(
         scored(CAERS, heat=3.0, split="test"), fit_calibration(scored(CAERS, heat=3.0))
     )
     assert one.metric == "ECE"
@@ -197,10 +208,10 @@ def test_what_it_changed_is_measured_on_the_other_split() -> None:
 def test_label_rows_have_their_threshold_and_what_it_gains() -> None:
     val, test = scored(EMOTIC, heat=3.0), scored(EMOTIC, heat=3.0, seed=1, split="test")
     found = fit_calibration(val)
-    rows = label_rows([test], calibration=found, resamples=30)
+    rows = build_label_rows([test], calibration=found, resamples=30)
     assert [row.threshold for row in rows] == pytest.approx(list(found.thresholds or ()))
     assert np.mean([row.f1_at_threshold or 0 for row in rows]) > np.mean([row.f1 or 0 for row in rows])
-    plain = label_rows([test], resamples=30)
+    plain = build_label_rows([test], resamples=30)
     assert {row.threshold for row in plain} == {None}
     assert all(row.ap_emotic is not None and row.ap_emotic >= row.value for row in plain)
     assert all(row.n == 400 and row.auc is not None and row.auc > 0.5 for row in plain)

@@ -45,7 +45,7 @@ def merit(rule: ThresholdRule, found: tuple[int, int, int]) -> float:
 def test_no_other_cut_is_better(rule: ThresholdRule, made: tuple[list[float], list[bool]]) -> None:
     scores, holds = made
     column, truth = np.array(scores)[:, None], np.array(holds, dtype=float)[:, None]
-    (found,), (default,) = fit_thresholds(column, truth, rule=rule, cost=COST)
+    (found,), (default,) = fit_thresholds(truth, column, rule=rule, cost=COST)
     assert default == (not any(holds))
     if default:
         assert found == DEFAULT_THRESHOLD
@@ -61,7 +61,7 @@ def test_each_label_is_cut_along_the_samples() -> None:
     scores = np.array([[0.9, 0.2], [0.8, 0.15], [0.3, 0.05], [0.1, 0.01]])
     targets = np.array([[1, 1], [1, 1], [0, 0], [0, 0]], dtype=float)
     for rule in ("f1", "precision_recall", "cost"):
-        found, _ = fit_thresholds(scores, targets, rule=rule)
+        found, _ = fit_thresholds(targets, scores, rule=rule)
         np.testing.assert_allclose(found, [0.55, 0.1])
         np.testing.assert_array_equal(decide(scores, found), targets)
 
@@ -70,7 +70,7 @@ def test_a_dear_miss_lowers_the_threshold_and_a_cheap_one_raises_it() -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random((400, 1)) < 0.3).astype(float)
     scores = 1 / (1 + np.exp(-(rng.normal(size=truth.shape) + truth)))
-    cheap, fair, dear = (fit_thresholds(scores, truth, rule="cost", cost=c)[0][0] for c in (0.1, 1.0, 10.0))
+    cheap, fair, dear = (fit_thresholds(truth, scores, rule="cost", cost=c)[0][0] for c in (0.1, 1.0, 10.0))
     assert dear < fair < cheap
     assert decide(scores, np.array([cheap])).sum() < decide(scores, np.array([dear])).sum()
 
@@ -80,7 +80,7 @@ def test_thresholds_chosen_on_one_sample_serve_another() -> None:
     rng = np.random.default_rng(1)
     truth = (rng.random((4000, 1)) < 0.08).astype(float)
     scores = 1 / (1 + np.exp(-(rng.normal(size=truth.shape) + 1.8 * truth - 2.5)))
-    found, _ = fit_thresholds(scores[:2000], truth[:2000])
+    found, _ = fit_thresholds(truth[:2000], scores[:2000])
 
     def f1(threshold: float) -> float:
         said, holds = scores[2000:, 0] >= threshold, truth[2000:, 0] > 0
@@ -91,6 +91,6 @@ def test_thresholds_chosen_on_one_sample_serve_another() -> None:
 
 def test_what_cannot_be_cut_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="threshold rule 'f2'"):
-        fit_thresholds(np.zeros((2, 1)), np.ones((2, 1)), rule="f2")  # type: ignore[arg-type]
+        fit_thresholds(np.ones((2, 1)), np.zeros((2, 1)), rule="f2")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="not finite"):
-        fit_thresholds(np.full((2, 1), np.nan), np.ones((2, 1)))
+        fit_thresholds(np.ones((2, 1)), np.full((2, 1), np.nan))
