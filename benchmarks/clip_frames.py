@@ -26,10 +26,10 @@ import av
 import numpy as np
 from PIL import Image
 
-from mien.media.clips import read_frames, spread
+from mien.media.clips import read_frames, spread_frames
 
 _WIDTH, _HEIGHT, _RATE, _SECONDS = 640, 360, 25, 10
-_FRAMES = spread(0, _RATE * _SECONDS - 1, 8)
+_FRAMES = spread_frames(0, _RATE * _SECONDS - 1, 8)
 
 
 def main() -> None:

@@ -35,8 +35,8 @@ from mien.describe.prompts import get_prompt
 from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
-from mien.media.images import Marking, mark, open_image
-from mien.media.views import prepare
+from mien.media.images import Marking, mark_subject, open_image
+from mien.media.views import prepare_image
 from mien.types import Box, Subject
 
 transformers: Any = _transformers  # its annotations do not hold
@@ -160,7 +160,7 @@ def measure(model: Path, photos: list[Subject], folder: Path, arguments: Any) ->
     requests = [
         Request(
             subject_id=photo.id,
-            images=(prepare(photo, marking=Marking(), size=engine.image_size),),
+            images=(prepare_image(photo, marking=Marking(), size=engine.image_size),),
             prompt=_QUESTION,
         )
         for photo in photos
@@ -207,7 +207,7 @@ def _loop(model: Path, new_tokens: int) -> Callable[[list[Subject]], None]:
 
     def run(photos: list[Subject]) -> None:
         for photo in photos:
-            image = mark(open_image(photo.images[0].path), photo.boxes[0], Marking())
+            image = mark_subject(open_image(photo.images[0].path), photo.boxes[0], Marking())
             content = [{"type": "image", "image": image}, {"type": "text", "text": _QUESTION}]
             pipe(text=[{"role": "user", "content": content}], max_new_tokens=new_tokens, do_sample=False)
 

@@ -22,7 +22,7 @@ from mien.describe.engine import Engine, Reply, Request
 from mien.describe.open import open_engine
 from mien.describe.prompts import get_prompt
 from mien.labels import EMOTIC
-from mien.media.images import Marking, fit, mark
+from mien.media.images import Marking, fit_to_square, mark_subject
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import THRESHOLD, score_emotions
 from mien.playhouse.scene import Scene, draw_lots
@@ -65,7 +65,9 @@ def ask(engine: Engine, scenes: Sequence[Scene], *, boxed: bool, batch: int = 32
         for scene in group:
             staging = draw_scene(scene)
             box = staging.boxes[scene.subject] if boxed else None
-            image = fit(mark(staging.image, box, Marking()), engine.image_size or staging.image.width)
+            image = fit_to_square(
+                mark_subject(staging.image, box, Marking()), engine.image_size or staging.image.width
+            )
             requests.append(Request(subject_id="exam", images=(image,), prompt=question))
         for scene, reply in zip(group, engine.describe(requests), strict=True):
             if not isinstance(reply, Reply):

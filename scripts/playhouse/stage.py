@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from mien.media.images import Marking, fit, mark
+from mien.media.images import Marking, fit_to_square, mark_subject
 from mien.playhouse.draw import SIZE, draw_layers
 from mien.playhouse.figure import Figure
 from mien.playhouse.scene import COLOURS, EXPRESSIONS, GARMENTS, PLACES, POSES, ROLES, Scene, draw_lots
@@ -61,7 +61,7 @@ class Batch:
 def to_pixels(image: Image.Image) -> np.ndarray:
     """An RGB picture as float32 [3, IMAGE_SIZE, IMAGE_SIZE], normalised as the tower's image processor does
     it."""
-    array = np.asarray(fit(image, IMAGE_SIZE, "letterbox"), dtype=np.float32) / 255
+    array = np.asarray(fit_to_square(image, IMAGE_SIZE, "letterbox"), dtype=np.float32) / 255
     return ((array - MEAN) / STD).transpose(2, 0, 1)
 
 
@@ -119,7 +119,7 @@ def rehearse(rng: random.Random, size: int, *, single: float = 0.0, boxed: float
     pixels, owners, answers, heads, arms = [], [], [], [], []
     for scene, box in zip(scenes, has_box, strict=True):
         staging, layer = draw_layers(scene)
-        image = mark(staging.image, staging.boxes[scene.subject], BOXED) if box else staging.image
+        image = mark_subject(staging.image, staging.boxes[scene.subject], BOXED) if box else staging.image
         owner = _owner_of_patches(layer)
         pixels.append(to_pixels(image))
         answers.append(_questions(scene)[owner])

@@ -173,7 +173,7 @@ def test_broken_pictures_and_boxes_are_failures_with_reasons(
     assert engine.subject_ids == ["s0", "s1"]
     reasons = {item.subject_id: item.error for item in store.failures()}
     assert set(reasons) == {"gone", "torn", "outside", "clip"}
-    assert "no picture at" in reasons["gone"]
+    assert "no image at" in reasons["gone"]
     assert "outside the image" in reasons["outside"]
 
 

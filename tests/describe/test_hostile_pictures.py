@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.hostile_pictures import BROKEN, ODD
+from tests.factories.hostile_images import BROKEN, ODD
 
 from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny_clip import build_tiny_clip
+from tests.factories.tiny_clip import build_tiny_clip
 
 from mien.cli import main
 from mien.model.checkpoint import (

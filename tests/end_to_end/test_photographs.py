@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.factories.shared_data import shared
+from tests.factories.tiny_clip import build_tiny_clip
 from tests.factories.tiny_llava import build_tiny_llava
-from tests.shared_data import shared
-from tests.tiny_clip import build_tiny_clip
 
 from mien.cli import main
 

@@ -13,7 +13,7 @@ from mien.errors import DataError
 from mien.features.encode import EncodeProgress, FeatureCache, feature_key
 from mien.features.vision import VisionSource, find_vision
 from mien.media.images import Marking
-from mien.media.views import prepare
+from mien.media.views import prepare_image
 from mien.types import Box, ImageRef, Subject
 
 Pictures = Callable[[int], list[Path]]
@@ -59,7 +59,7 @@ def test_gives_the_encoders_tokens_of_the_marked_picture(
 ) -> None:
     subjects = stills(pictures(5))
     reader = cache(tmp_path, counted, batch_size=batch_size, workers=workers).features("train", subjects, RED)
-    expected = torch.cat([counted.encode([prepare(subject, marking=RED)]) for subject in subjects])
+    expected = torch.cat([counted.encode([prepare_image(subject, marking=RED)]) for subject in subjects])
     # float16 keeps 11 bits; tokens are normed to about 1.
     np.testing.assert_allclose(reader.read(np.arange(5)), expected.numpy(), atol=5e-3)
 
@@ -161,7 +161,9 @@ def test_the_tokens_of_all_frames_stand_one_frame_after_another(
     albums = [_album(paths[:3], 3), _album(paths[3:], 3)]
     reader = cache(tmp_path, counted).features("train", albums, RED)
     frames = [
-        prepare(Subject.still("x", image.path, BOX), marking=RED) for one in albums for image in one.images
+        prepare_image(Subject.still("x", image.path, BOX), marking=RED)
+        for one in albums
+        for image in one.images
     ]
     expected = counted.encode(frames)
     assert reader.num_tokens == 3 * expected.shape[1]

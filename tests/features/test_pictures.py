@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.errors import DataError
 from mien.features.image_reader import PictureReader, squares_of
-from mien.media.images import Marking, fit, open_image
+from mien.media.images import Marking, fit_to_square, open_image
 from mien.media.views import prepare_frames
 from mien.recipe.features import AugmentKind
 from mien.types import Box, ImageRef, Subject
@@ -22,7 +22,7 @@ MARKED, CROP = Marking(), Marking(style="crop")
 
 
 def square(image: Image.Image) -> Image.Image:
-    return fit(image, SIDE, "letterbox")
+    return fit_to_square(image, SIDE, "letterbox")
 
 
 def subjects(folder: Path, count: int = 4) -> list[Subject]:
@@ -97,7 +97,7 @@ def test_what_cannot_be_shown_is_told_at_once(tmp_path: Path, workers: int) -> N
     beside = Subject.still("beside", tmp_path / "2.png")  # another person in a damaged picture
     with pytest.raises(DataError) as caught:
         reader([*people, outside, beside], workers=workers)
-    told = "4 of 7 subjects have no picture that can be shown; 1: no picture at"
+    told = "4 of 7 subjects have no picture that can be shown; 1: no image at"
     assert str(caught.value).startswith(told)
     assert "mien data verify" in caught.value.hint
     with pytest.raises(DataError, match=r"1 of 1 subjects .*; outside: "):

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from mien.data import open_dataset
 from mien.labels import BOLD
-from mien.media.clips import check, read_frames
+from mien.media.clips import read_frames, verify_clip
 from mien.playhouse.draw import SIZE, place_boxes
 from mien.playhouse.figure import Figure
 from mien.playhouse.layouts.bold import Clip, compose, write, write_bold
@@ -87,7 +87,7 @@ def test_joints_have_the_weaknesses_of_real_ones() -> None:
 def test_the_clips_show_what_was_drawn(root: Path, clips: dict[str, list[Clip]]) -> None:
     for clip in _everybody(clips)[:3]:
         path = root / "videos" / clip.video
-        info = check(path)
+        info = verify_clip(path)
         assert (info.num_frames, info.width, info.height, info.rate) == (FRAMES, SIZE, SIZE, 25)
         for frame in (0, 7, FRAMES - 1):
             (image,) = read_frames(path, [frame])

@@ -12,7 +12,7 @@ from mien.describe.open import open_engine
 from mien.describe.prompts import get_prompt
 from mien.errors import WeightsError
 from mien.labels import EMOTIC
-from mien.media.images import Marking, fit, mark
+from mien.media.images import Marking, fit_to_square, mark_subject
 from mien.playhouse import embedded_models as weights
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.embedded_models import embedded
@@ -58,7 +58,9 @@ def test_the_embedded_model_describes_unseen_scenes() -> None:
     requests = []
     for scene in scenes:
         staging = draw_scene(scene)
-        image = fit(mark(staging.image, staging.boxes[scene.subject], Marking()), engine.image_size or 144)
+        image = fit_to_square(
+            mark_subject(staging.image, staging.boxes[scene.subject], Marking()), engine.image_size or 144
+        )
         requests.append(Request(subject_id="x", images=(image,), prompt=get_prompt("paper").render(EMOTIC)))
     right = dict.fromkeys(("place", "clothes", "expression", "pose"), 0)
     for scene, reply in zip(scenes, engine.describe(requests), strict=True):

@@ -15,7 +15,7 @@ from mien.digests import digest, file_version
 from mien.errors import DataError, EngineError
 from mien.labels import LabelSet
 from mien.media.images import Marking, image_digest, pixel_digest
-from mien.media.views import prepare_pictures, viewed
+from mien.media.views import prepare_images, select_frames
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, Description, Subject
@@ -92,7 +92,7 @@ class RequestBuilder:
 
     def build(self, subject: Subject) -> DescriptionRequest:
         """The request for a subject; ImageError if one of its files cannot be read."""
-        shown = viewed(subject, self._clip)
+        shown = select_frames(subject, self._clip)
         boxes = self._marked_boxes(shown)
         prompt = self._rendered[any(box is not None for box in boxes)]
         key = description_key(
@@ -118,7 +118,7 @@ class RequestBuilder:
 
     def prepare(self, request: DescriptionRequest) -> Request:
         """The engine's request, with images as the model sees them; ImageError, BoxError or DataError."""
-        images = prepare_pictures(
+        images = prepare_images(
             request.subject, marking=self._marking, clip=self._clip, fit_mode=self._fit, size=self._size
         )
         return Request(subject_id=request.subject.id, images=images, prompt=request.prompt)

@@ -26,7 +26,7 @@ from mien.features.device import open_device
 from mien.features.model_folders import find_folder, read_json
 from mien.features.vision_tower import identify_tower, load_tower
 from mien.features.vit import Preparation, Vit
-from mien.media.images import fit as fit_image
+from mien.media.images import fit_to_square
 from mien.recipe.features import FitMode, TokenChoice
 
 __all__ = ["Preparation", "VisionEncoder", "VisionSource", "find_vision", "load_vision"]
@@ -47,7 +47,7 @@ class VisionEncoder:
 
     def fit(self, image: Image.Image) -> Image.Image:
         """The square that the encoder sees of a picture; `encode` does this to whatever is no such square."""
-        return fit_image(image, self._preparation.size, self._preparation.fit)
+        return fit_to_square(image, self._preparation.size, self._preparation.fit)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch token dim"]:
@@ -117,7 +117,7 @@ class VisionSource:
 
     def fit(self, image: Image.Image) -> Image.Image:
         """The square that the encoder sees of a picture."""
-        return fit_image(image, self.preparation.size, self.preparation.fit)
+        return fit_to_square(image, self.preparation.size, self.preparation.fit)
 
 
 def find_vision(

@@ -1,1 +1,1 @@
-"""Images and video clips: opened safely, oriented, marked, fitted."""
+"""Images and clips: open, orient, vary, mark, fit."""

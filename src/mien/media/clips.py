@@ -1,15 +1,12 @@
-"""Video clips: how many frames, and the pictures of some of them by number.
+"""Video clips: the number of frames, and single frames by number.
 
-Goes in: a file that anyone may have made, and frame numbers counted from 0 in the order in which frames are
-shown. Comes out: upright RGB pictures, or a ClipError. Knows nothing about: people, boxes, labels, data sets.
-
-Numbers are exact, also where the frame rate varies: the times of all packets are listed without decoding,
-and a frame is known by its own time. Pixels are taken as square.
+Frames are counted from 0 in the order in which they are shown. Numbers are exact even if the frame rate
+varies: the times of all packets are listed without decoding, and a frame is identified by its time. Pixels
+are assumed to be square. Files can come from anyone: everything that is wrong with one raises ClipError.
 """
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,29 +17,38 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import ClipError, MienError
-from mien.media.frame_index import Index, Packet, index_packets
+from mien.media.files import require_file
+from mien.media.frame_index import FrameIndex, Packet, index_packets
 
-__all__ = ["MAX_PACKETS", "MAX_PIXELS", "ClipInfo", "check", "probe", "read_frames", "spread"]
+__all__ = [
+    "MAX_PACKETS",
+    "MAX_PIXELS",
+    "ClipInfo",
+    "probe_clip",
+    "read_frames",
+    "spread_frames",
+    "verify_clip",
+]
 
-MAX_PIXELS: Final = 80_000_000  # of a frame; as of a picture
-MAX_PACKETS: Final = 2_000_000  # nine hours at 60 frames a second
+MAX_PIXELS: Final = 80_000_000  # of a frame; as for images
+MAX_PACKETS: Final = 2_000_000  # nine hours at 60 frames per second
 
-# PyAV's VideoFrame, whose annotations leave out what is needed here.
+# PyAV's VideoFrame, whose annotations lack what is used here.
 Frame = Any
 
-_REMEDY: Final = "give an MP4, MOV, MKV, WebM, AVI or MPEG-TS file with a video stream"
+_HINT: Final = "give an MP4, MOV, MKV, WebM, AVI or MPEG-TS file with a video stream"
 _BROKEN: Final = "copy or download the clip again"
-# Playlists name other files, and rarely used decoders are rarely hardened: clips come from strangers.
+# Playlists name other files, and rarely used decoders are rarely hardened.
 _LIMITS: Final = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts",
 }
 _CODECS: Final = ("av1", "h264", "hevc", "libdav1d", "mjpeg", "mpeg2video", "mpeg4", "vp8", "vp9")
-# In AVI packets have no time of their own; in VP8 some packets show nothing. There, frames are counted.
+# In AVI, packets have no times; in VP8, some packets show nothing. There, frames are counted by decoding.
 _UNTIMED: Final = ("avi", "vp8")
-_SLACK_SECONDS: Final = 0.25  # by which a file may exaggerate its length without being cut
+_SLACK_SECONDS: Final = 0.25  # by which a complete file may overstate its length
 
-# What brings a frame upright, by the signs of (a, b, c, d) in x' = a x + c y, y' = b x + d y.
+# The turn that makes a frame upright, by the signs of (a, b, c, d) in x' = a x + c y, y' = b x + d y.
 _TURNS: Final[dict[tuple[int, ...], Image.Transpose]] = {
     (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
@@ -57,7 +63,14 @@ _SIDEWAYS: Final = {turn for signs, turn in _TURNS.items() if signs[1]}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipInfo:
-    """What a clip is: width and height of the upright frame; `rate` in frames a second on average."""
+    """Facts about a clip.
+
+    Attributes:
+        num_frames: Number of frames.
+        width: Width of the upright frame, in pixels.
+        height: Height of the upright frame, in pixels.
+        rate: Average number of frames per second.
+    """
 
     num_frames: int
     width: int
@@ -65,10 +78,10 @@ class ClipInfo:
     rate: float
 
 
-def spread(first: int, last: int, count: int) -> tuple[int, ...]:
-    """The centres of `count` equal parts of the frames from `first` to `last`, both included.
+def spread_frames(first: int, last: int, count: int) -> tuple[int, ...]:
+    """Frame numbers that are spread evenly over `first` to `last`, both included.
 
-    A range that has fewer frames than are asked repeats some of them.
+    They are the centers of `count` equal parts. If the range has fewer frames than `count`, some repeat.
     """
     if last < first or count < 1:
         raise ClipError(f"cannot spread {count} frames over {first} to {last}", hint="give first <= last")
@@ -76,8 +89,11 @@ def spread(first: int, last: int, count: int) -> tuple[int, ...]:
     return tuple(first + (2 * part + 1) * length // (2 * count) for part in range(count))
 
 
-def probe(path: Path) -> ClipInfo:
-    """How long and large a clip is. Decodes one frame, to see how it is turned; all if they have no times."""
+def probe_clip(path: Path) -> ClipInfo:
+    """Reads the length and size of a clip.
+
+    Decodes one frame, for its orientation; all of them if the packets have no times.
+    """
     with _opened(path) as clip:
         frames = clip.decode()
         first = next(frames, None)
@@ -87,15 +103,15 @@ def probe(path: Path) -> ClipInfo:
 
 
 def read_frames(path: Path, frames: Sequence[int]) -> list[Image.Image]:
-    """The pictures of these frames, in this order; a number that is given twice is decoded once."""
-    wanted = sorted(set(frames))
+    """Reads these frames, in this order, upright and RGB; a repeated number is decoded once."""
+    numbers = sorted(set(frames))
     with _opened(path) as clip:
-        pictures = _read_timed(clip, clip.index, wanted) if clip.index else _read_counted(clip, wanted)
-    return [pictures[number] for number in frames]
+        images = _read_timed(clip, clip.index, numbers) if clip.index else _read_counted(clip, numbers)
+    return [images[number] for number in frames]
 
 
-def check(path: Path) -> ClipInfo:
-    """As `probe`, after decoding everything; ClipError if anything is damaged, or missing at the end."""
+def verify_clip(path: Path) -> ClipInfo:
+    """Decodes the whole clip; ClipError if anything is damaged or missing at the end."""
     with _opened(path, strict=True) as clip:
         if clip.is_cut:
             raise ClipError(f"{path} is cut short: its end is missing", hint=_BROKEN)
@@ -108,36 +124,36 @@ def check(path: Path) -> ClipInfo:
         return replace(info, num_frames=count)
 
 
-def _read_timed(clip: _Clip, index: Index, wanted: Sequence[int]) -> dict[int, Image.Image]:
-    clip.require(wanted, len(index.times))
-    pictures: dict[int, Image.Image] = {}
-    for run in index.runs([index.times[number] for number in wanted]):
-        pictures |= clip.decode_run(index, run)
-    return {number: pictures[index.times[number]] for number in wanted}
+def _read_timed(clip: _Clip, index: FrameIndex, numbers: Sequence[int]) -> dict[int, Image.Image]:
+    clip.require_frames(numbers, len(index.times))
+    images: dict[int, Image.Image] = {}
+    for run in index.decode_runs([index.times[number] for number in numbers]):
+        images |= clip.decode_run(index, run)
+    return {number: images[index.times[number]] for number in numbers}
 
 
-def _read_counted(clip: _Clip, wanted: Sequence[int]) -> dict[int, Image.Image]:
-    pictures, count = {}, 0
+def _read_counted(clip: _Clip, numbers: Sequence[int]) -> dict[int, Image.Image]:
+    images, count = {}, 0
     for count, frame in enumerate(clip.decode(), start=1):
-        if count - 1 in wanted:
-            pictures[count - 1] = clip.picture(frame)
-        if len(pictures) == len(wanted):
+        if count - 1 in numbers:
+            images[count - 1] = clip.to_image(frame)
+        if len(images) == len(numbers):
             break
-    clip.require(wanted, count)
-    return pictures
+    clip.require_frames(numbers, count)
+    return images
 
 
 # --- An open clip ------------------------------------------------------------------------------------
 
 
 class _Clip:
-    """An open file, its video stream, and what a pass over the packets told: nothing was decoded for that."""
+    """An open file with its video stream, and the index of its packets, for which nothing is decoded."""
 
     def __init__(self, path: Path, container: Any, *, strict: bool) -> None:
         self.path, self._container = path, container
         self._stream = _video_stream(path, container)
         self._codec = self._stream.codec_context
-        # A second thread speeds one clip up, a third does not; who checks many checks several at once.
+        # A second thread makes one clip faster, a third does not; verification reads clips in parallel.
         self._codec.thread_count = 1 if strict else 2
         self._codec.options = {"max_pixels": str(MAX_PIXELS)} | ({"err_detect": "explode"} if strict else {})
         self._end_seconds, self._is_damaged = 0.0, False
@@ -150,20 +166,22 @@ class _Clip:
     def _list_packets(self) -> Iterator[Packet]:
         for number, packet in enumerate(self._container.demux()):
             if number > MAX_PACKETS:
-                raise ClipError(f"{self.path} has more than {MAX_PACKETS:,} packets", hint="cut it first")
+                raise ClipError(
+                    f"{self.path} has more than {MAX_PACKETS:,} packets", hint="cut the clip first"
+                )
             if packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self._end_seconds = max(self._end_seconds, float(end))
             if packet.stream_index != self._stream.index or not packet.size:
                 continue
-            if packet.is_corrupt:  # the file ends within it
+            if packet.is_corrupt:  # the file ends inside this packet
                 self._is_damaged = True
                 return
             key, hidden = packet.is_keyframe, packet.is_discard
             yield Packet(pts=packet.pts, dts=packet.dts, is_key=key, is_hidden=hidden)
 
     def _is_short(self, num_packets: int) -> bool:
-        """True where the file itself says that there is more than was found."""
+        """Whether the file claims to be longer than it is."""
         if "matroska" in self._container.format.name:
             return (self._container.duration or 0) / 1e6 - self._end_seconds > _SLACK_SECONDS
         return "mp4" in self._container.format.name and len(self._stream.index_entries) > num_packets
@@ -175,61 +193,61 @@ class _Clip:
         rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         return ClipInfo(num_frames=num_frames, width=width, height=height, rate=rate)
 
-    def require(self, numbers: Sequence[int], count: int) -> None:
-        """ClipError for the first number that is no frame of the clip."""
+    def require_frames(self, numbers: Sequence[int], count: int) -> None:
+        """Raises ClipError if a number is not a frame of the clip."""
         outside = [number for number in numbers if not 0 <= number < count]
         if outside:
-            cut = " that can be read, for its end is missing" if self.is_cut else ""
+            cut = " that can be read (its end is missing)" if self.is_cut else ""
             raise ClipError(
-                f"{self.path} has {count} frames{cut}, counted from 0: there is no frame {outside[0]}",
+                f"{self.path} has {count} frames{cut}, counted from 0; there is no frame {outside[0]}",
                 hint=_BROKEN if self.is_cut else f"give numbers from 0 to {count - 1}",
             )
 
     def decode(self) -> Iterator[Frame]:
-        """All frames from the start, in the order of showing."""
+        """All frames from the start, in display order."""
         self._container.seek(self._start, stream=self._stream)
         self._codec.skip_frame = "DEFAULT"
         yield from self._container.decode(self._stream)
 
-    def decode_run(self, index: Index, times: Sequence[int]) -> dict[int, Image.Image]:
-        """The pictures at these ascending times, from the key frame of the first on."""
-        pictures = self._pictures_at(self._decode_from_key(index, times), times)
-        if len(pictures) < len(times):
-            # Of some key frames only a part is a picture: with intra refresh the rest comes bit by bit.
-            pictures = self._pictures_at(self.decode(), times)
-        lost = [index.times.index(time) for time in times if time not in pictures]
-        if lost:
-            raise ClipError(f"frame {lost[0]} of {self.path} cannot be decoded", hint=_BROKEN)
-        return pictures
+    def decode_run(self, index: FrameIndex, times: Sequence[int]) -> dict[int, Image.Image]:
+        """The frames at these ascending times, decoded from the key frame of the first."""
+        images = self._images_at(self._decode_from_key(index, times), times)
+        if len(images) < len(times):
+            # With intra refresh, a key frame is only part of an image; later frames add the rest.
+            images = self._images_at(self.decode(), times)
+        missing = [index.times.index(time) for time in times if time not in images]
+        if missing:
+            raise ClipError(f"frame {missing[0]} of {self.path} cannot be decoded", hint=_BROKEN)
+        return images
 
-    def _pictures_at(self, frames: Iterator[Frame], times: Sequence[int]) -> dict[int, Image.Image]:
-        pictures = {}
+    def _images_at(self, frames: Iterator[Frame], times: Sequence[int]) -> dict[int, Image.Image]:
+        images = {}
         for frame in frames:
             if frame.pts in times:
-                pictures[frame.pts] = self.picture(frame)
+                images[frame.pts] = self.to_image(frame)
             if frame.pts is not None and frame.pts >= times[-1]:
                 break
-        return pictures
+        return images
 
-    def _decode_from_key(self, index: Index, times: Sequence[int]) -> Iterator[Frame]:
+    def _decode_from_key(self, index: FrameIndex, times: Sequence[int]) -> Iterator[Frame]:
         self._container.seek(key := index.key_for(times[0]), stream=self._stream)
         for number, packet in enumerate(self._container.demux(self._stream)):
-            place = index.place.get(packet.pts)
-            if number == 0 and (place is None or place > index.place[key]):
+            rank = index.decode_rank.get(packet.pts)
+            if number == 0 and (rank is None or rank > index.decode_rank[key]):
                 return  # the file's own table is wrong
-            if place is None:  # the end, or where the file is cut
+            if rank is None:  # the end, or where the file is cut
                 yield from self._codec.decode(None)
                 return
-            if place >= index.place[key]:
-                # Nothing rests on frames that are leaves: those that are not asked for need no decoding.
+            if rank >= index.decode_rank[key]:
+                # No frame depends on a non-reference frame, so unrequested ones are skipped.
                 self._codec.skip_frame = "DEFAULT" if packet.pts in times else "NONREF"
                 yield from packet.decode()
 
-    def picture(self, frame: Frame) -> Image.Image:
+    def to_image(self, frame: Frame) -> Image.Image:
         """The frame, upright and RGB."""
         if frame.is_corrupt:
             raise ClipError(f"{self.path}: a frame is damaged", hint=_BROKEN)
-        _require_size(self.path, frame.width, frame.height)  # may be more than the file said at first
+        _require_size(self.path, frame.width, frame.height)  # can exceed the size in the header
         image: Image.Image = frame.to_image()
         turn = _turn(frame)
         return image if turn is None else image.transpose(turn)
@@ -242,40 +260,25 @@ class _Clip:
 def _opened(path: Path, *, strict: bool = False) -> Iterator[_Clip]:
     import av
 
-    _require_file(path)
+    require_file(path, noun="clip", error=ClipError, hint=_HINT)
     try:
-        # As a URL, because a name such as "concat:a" would else be more than a name.
+        # As a URL: FFmpeg would interpret a plain name such as "concat:a".
         with av.open(f"file:{path}", options=_LIMITS, metadata_errors="replace") as container:
             yield _Clip(path, container, strict=strict)
     except MienError:
         raise
-    except Exception as error:  # hostile bytes raise nearly anything in a decoder; this is the seam
+    except Exception as error:  # hostile bytes make decoders raise nearly anything
         reason = getattr(error, "strerror", None) or error
-        raise ClipError(f"{path} cannot be read as a clip: {reason}", hint=_REMEDY) from error
-
-
-def _require_file(path: Path) -> None:
-    """Refuses what is no ordinary file before it is opened: opening a pipe would wait for ever."""
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise ClipError(f"no clip at {path}", hint="check the path") from error
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise ClipError(f"{path} cannot be read: {error}", hint=_REMEDY) from error
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not an ordinary file"
-        raise ClipError(f"{path} is {kind}", hint=_REMEDY)
-    if status.st_size == 0:
-        raise ClipError(f"{path} is empty (0 bytes)", hint=_BROKEN)
+        raise ClipError(f"{path} cannot be read as a clip: {reason}", hint=_HINT) from error
 
 
 def _video_stream(path: Path, container: Any) -> Any:
     stream = container.streams.best("video")
     if stream is None or "attached_pic" in (stream.disposition.name or ""):
-        raise ClipError(f"{path} has no video stream", hint=_REMEDY)
+        raise ClipError(f"{path} has no video stream", hint=_HINT)
     codec = stream.codec_context
     if codec.name not in _CODECS:
-        raise ClipError(f"{path} is coded as {codec.name}, which is not read", hint=_REMEDY)
+        raise ClipError(f"{path} uses the codec {codec.name}, which is not supported", hint=_HINT)
     _require_size(path, codec.width, codec.height)
     return stream
 
@@ -284,12 +287,12 @@ def _require_size(path: Path, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ClipError(
             f"{path} has frames of {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed",
-            hint="make the clip smaller first",
+            hint="downscale the clip first",
         )
 
 
 def _turn(frame: Frame) -> Image.Transpose | None:
-    """What brings a frame upright, to the nearest quarter turn; None if it is."""
+    """The turn that makes a frame upright, to the nearest quarter; None if it is upright."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return None

@@ -1,9 +1,4 @@
-"""Which frames a video stream has: the arithmetic of its packets' times, without a decoder.
-
-Goes in: when each packet is decoded and shown, in the stream's own unit of time. Comes out: the times of the
-frames in the order in which they are shown, and the shortest way to decode some of them.
-Knows nothing about: files, pixels, or the library that reads them.
-"""
+"""The frames of a video stream, derived from the times of its packets without decoding."""
 
 from __future__ import annotations
 
@@ -12,17 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Index", "Packet", "index_packets"]
+__all__ = ["FrameIndex", "Packet", "index_packets"]
 
-# In packets. A jump empties the decoder: over a shorter way it does not pay.
+# In packets. Seeking empties the decoder, so it does not pay over a shorter distance.
 _NEAR: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """One coded frame: shown at `pts`, decoded at `dts`, where the file says so.
+    """One encoded frame; times are in the stream's own unit, None if the file does not state them.
 
-    `is_hidden`: it is decoded because others rest on it, and not shown.
+    Attributes:
+        pts: When the frame is shown.
+        dts: When the frame is decoded.
+        is_key: Whether the frame can be decoded on its own.
+        is_hidden: Whether the frame is decoded only because others depend on it.
     """
 
     pts: int | None
@@ -32,21 +31,24 @@ class Packet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """`times` of the frames that are shown, in order; `keys`, those of key frames, in order.
+class FrameIndex:
+    """The frames of a stream, identified by their times.
 
-    `place` is a time's place in the order of decoding.
+    Attributes:
+        times: Times of the frames that are shown, ascending.
+        keys: Times of the key frames, ascending.
+        decode_rank: Position of each time in decoding order.
     """
 
     times: tuple[int, ...]
     keys: tuple[int, ...]
-    place: dict[int, int]
+    decode_rank: dict[int, int]
 
-    def runs(self, wanted: Sequence[int]) -> Iterator[list[int]]:
-        """These ascending times, parted where it is shorter to jump to a key frame than to decode on."""
+    def decode_runs(self, times: Sequence[int]) -> Iterator[list[int]]:
+        """Splits these ascending times where seeking to a key frame is shorter than decoding on."""
         run: list[int] = []
-        for time in wanted:
-            if run and self.place[self.key_for(time)] - self.place[run[-1]] > _NEAR:
+        for time in times:
+            if run and self.decode_rank[self.key_for(time)] - self.decode_rank[run[-1]] > _NEAR:
                 yield run
                 run = []
             run.append(time)
@@ -54,30 +56,28 @@ class Index:
             yield run
 
     def key_for(self, time: int) -> int:
-        """The last key frame shown at or before this time: from there on everything can be decoded."""
+        """The last key frame shown at or before this time; decoding can start there."""
         return self.keys[bisect_right(self.keys, time) - 1]
 
-    def place_of(self, time: int | None) -> int:
-        """The place in the order of decoding; after all others if no packet has this time."""
-        return len(self.place) if time is None else self.place.get(time, len(self.place))
 
+def index_packets(packets: Sequence[Packet], *, is_cut: bool) -> FrameIndex | None:
+    """Builds the index of a stream; None if the times of its packets do not identify frames.
 
-def index_packets(packets: Sequence[Packet], *, is_cut: bool) -> Index | None:
-    """The index of packets in the order of decoding; None where their times do not tell frames apart.
-
-    `is_cut`: packets are missing at the end. They were to be decoded after the last one, and so to be shown
-    after it: frames that are shown later than that have no certain number and are left out.
+    Args:
+        packets: The packets in decoding order.
+        is_cut: Packets are missing at the end. They would be decoded, and hence shown, after the last one:
+            frames that are shown later than that have no certain number and are left out.
     """
     timed = [(packet.pts, packet) for packet in packets if packet.pts is not None]
-    place = {time: number for number, (time, _) in enumerate(timed)}
-    if not timed or len(place) < len(packets):
+    decode_rank = {time: number for number, (time, _) in enumerate(timed)}
+    if not timed or len(decode_rank) < len(packets):
         return None
     (first, opening), shown = timed[0], [time for time, packet in timed if not packet.is_hidden]
-    # Frames before the first key frame, in either order, rest on something that is not there.
+    # Frames before the first key frame, in either order, depend on missing ones.
     if not opening.is_key or min(shown, default=first) < first:
         return None
     if is_cut:
         last = max((packet.dts for packet in packets if packet.dts is not None), default=first)
         shown = [time for time in shown if time <= last]
     keys = sorted(time for time, packet in timed if packet.is_key)
-    return Index(times=tuple(sorted(shown)), keys=tuple(keys), place=place)
+    return FrameIndex(times=tuple(sorted(shown)), keys=tuple(keys), decode_rank=decode_rank)

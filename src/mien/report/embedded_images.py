@@ -11,7 +11,7 @@ from typing import Final
 
 from PIL import Image
 
-from mien.media.images import Marking, mark
+from mien.media.images import Marking, mark_subject
 from mien.types import Box
 
 __all__ = ["data_uri", "with_box"]
@@ -44,4 +44,4 @@ def with_box(image: Image.Image, box: Box) -> Image.Image:
     canvas.paste(image, (round(left), round(top)))
     moved = Box(left=box.left + left, top=box.top + top, right=box.right + left, bottom=box.bottom + top)
     seen = moved.left < size[0] and moved.top < size[1] and moved.right > 0 and moved.bottom > 0
-    return mark(canvas, moved, _RED) if seen else canvas
+    return mark_subject(canvas, moved, _RED) if seen else canvas

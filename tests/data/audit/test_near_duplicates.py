@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
-from tests.shared_data import shared
+from tests.factories.shared_data import shared
 
 from mien.data.audit import fingerprint_cache
 from mien.data.audit import near_duplicates as duplicates

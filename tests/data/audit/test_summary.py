@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.factories.datasets import MOODS, MadeUp, person
-from tests.shared_data import shared
+from tests.factories.shared_data import shared
 
 from mien.data import open_dataset
 from mien.data.audit.summary import BOX_SIDES, DimensionStatistics, summarize

@@ -23,7 +23,7 @@ from tests.factories.bold_copies import (
 from mien.data.bold import dataset as bold
 from mien.errors import ConfigError, DataError
 from mien.labels import BOLD, EMOTIC
-from mien.media.clips import spread
+from mien.media.clips import spread_frames
 
 VIDEO = "003/ab-cd_EFGhi.mp4/0001.mp4"
 
@@ -98,7 +98,7 @@ def test_everybody_is_read_back(
     records = list(open_bold(root, bridge=bridge, num_frames=5).records("train"))
     for someone, record in zip(people, records, strict=True):
         subject, target = record.sample.subject, record.sample.target
-        frames = spread(someone.first, someone.last, 5)
+        frames = spread_frames(someone.first, someone.last, 5)
         assert subject.id == f"{video}#{someone.person_id}@{someone.first}-{someone.last}"
         assert [(ref.path, ref.frame) for ref in subject.images] == [
             (root / "videos" / video, at) for at in frames

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.shared_data import shared
+from tests.factories.shared_data import shared
 
 from mien.data import Dataset, open_dataset
 from mien.errors import ManifestError

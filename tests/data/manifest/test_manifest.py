@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from tests.shared_data import shared
+from tests.factories.shared_data import shared
 
 from mien.data import Dataset, open_dataset
 from mien.errors import DataError, ManifestError, MienError

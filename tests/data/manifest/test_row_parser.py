@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from mien.data import Dataset, open_dataset
-from mien.media.clips import spread
+from mien.media.clips import spread_frames
 from mien.recipe import DataOptions
 from mien.types import Box, Subject, Target
 
@@ -126,14 +126,14 @@ def test_frames_are_spread_over_a_range_and_boxes_go_with_them(tmp_path: Path, f
     boxes = [[i, i, i + 1, i + 1] for i in range(first, 41)]
     row = {"clip": "b.mp4", "first_frame": first, "last_frame": 40, "boxes": boxes}
     subject = _subject(tmp_path, row, num_frames=5)
-    assert [ref.frame for ref in subject.images] == list(spread(first, 40, 5))
+    assert [ref.frame for ref in subject.images] == list(spread_frames(first, 40, 5))
     assert [box and box.left for box in subject.boxes] == [ref.frame for ref in subject.images]
 
 
 def test_without_a_range_a_clip_is_asked_for_its_length(tmp_path: Path, clip: Path) -> None:
     for row, first in (({"clip": clip.name}, 0), ({"image": clip.name, "first_frame": 10}, 10)):
         subject = _subject(tmp_path, row)
-        assert [ref.frame for ref in subject.images] == list(spread(first, 23, 8))
+        assert [ref.frame for ref in subject.images] == list(spread_frames(first, 23, 8))
         assert subject.boxes == (None,) * 8
 
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tests.factories.engines import RecordingEngine
+from tests.factories.shared_data import shared
 from tests.factories.tiny_llava import IMAGE_SIZE, build_tiny_llava
-from tests.shared_data import shared
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.generate import describe

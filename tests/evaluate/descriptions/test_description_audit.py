@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.shared_data import shared
+from tests.factories.shared_data import shared
 from tests.spoken_rows import FILLER, finding, honest, plain, rows_with
 
 from mien.cli.render.descriptions import render_audit

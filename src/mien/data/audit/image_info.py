@@ -88,7 +88,7 @@ def inspect_clip(path: Path) -> ImageInfo | ImageProblem:
     if isinstance(length, ImageProblem):
         return length
     try:
-        info = clips.check(path)
+        info = clips.verify_clip(path)
         (frame,) = clips.read_frames(path, (info.num_frames // 2,))
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()

@@ -17,7 +17,7 @@ from mien.data.table_cache import CachedTables
 from mien.digests import digest
 from mien.errors import ClipError, DataError
 from mien.labels import BOLD, LabelSet
-from mien.media.clips import probe, spread
+from mien.media.clips import probe_clip, spread_frames
 from mien.recipe import DataOptions, Options
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
@@ -181,7 +181,7 @@ class Bold(Dataset):
 
     def _appearance(self, row: Row, joints_path: Path, joints: JointsFile | DataError) -> _Appearance:
         first, last = self._frame_range(row, joints)
-        frames = spread(first, last, self._options.num_frames)
+        frames = spread_frames(first, last, self._options.num_frames)
         boxes: tuple[Box | None, ...] = (None,) * len(frames)
         num_detected, error = 0, None
         if isinstance(joints, DataError):
@@ -309,6 +309,6 @@ def _check_joints(item: _Appearance) -> Iterator[Problem]:
 def _num_frames(path: Path) -> int | None:
     """None if the clip cannot be opened, which `mien.data.audit.verify` reports."""
     try:
-        return probe(path).num_frames
+        return probe_clip(path).num_frames
     except ClipError:
         return None

@@ -17,7 +17,7 @@ from mien.data.manifest.embedded_images import EmbeddedImages, content_name
 from mien.data.manifest.readers import EXAMPLE, Cells, ManifestRow
 from mien.errors import ImageError, MienError
 from mien.labels import LabelSet
-from mien.media.clips import probe, spread
+from mien.media.clips import probe_clip, spread_frames
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
 __all__ = ["RowParser", "image_name"]
@@ -179,13 +179,13 @@ class RowParser:
         end = last[0] if last else self._clip_length(path) - 1
         if end < start:
             raise _RowError("frame_range", f"frames go from {start} to {end}")
-        chosen = spread(start, end, self._num_frames)
+        chosen = spread_frames(start, end, self._num_frames)
         return _FrameRange(frames=chosen, first=start, span=end - start + 1)
 
     def _clip_length(self, path: Path) -> int:
         if path not in self._clip_lengths:
             try:
-                self._clip_lengths[path] = probe(path).num_frames
+                self._clip_lengths[path] = probe_clip(path).num_frames
             except ImageError as error:
                 kind = "clip_unreadable" if path.is_file() else "missing"
                 raise _RowError(kind, str(error)) from error

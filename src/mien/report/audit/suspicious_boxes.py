@@ -15,7 +15,7 @@ from typing import Final
 from mien.data.audit.image_checks import OutsideBox
 from mien.data.dataset import Dataset
 from mien.errors import MienError
-from mien.media.views import load_frames, viewed
+from mien.media.views import load_frames, select_frames
 from mien.report.embedded_images import data_uri, with_box
 from mien.types import Box, ImageRef, Subject
 
@@ -56,7 +56,7 @@ def _boxed(dataset: Dataset) -> Iterator[tuple[Subject, Box]]:
     """Everybody who has a box; of a clip, the frame in the middle."""
     for split in dataset.splits:
         for record in dataset.records(split):
-            subject = viewed(record.sample.subject, "middle_frame")
+            subject = select_frames(record.sample.subject, "middle_frame")
             if subject.boxes[0] is not None:
                 yield subject, subject.boxes[0]
 

@@ -23,7 +23,7 @@ from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
 from mien.media.images import Marking
-from mien.media.views import prepare
+from mien.media.views import prepare_image
 from mien.report.charts import Scale
 from mien.report.embedded_images import data_uri
 from mien.types import DIMENSIONS, ImageRef, Subject
@@ -166,7 +166,7 @@ def _picture(example: Example) -> tuple[str, str]:
         ImageRef(path=path, frame=frame) for path, frame in zip(example.images, example.frames, strict=True)
     )
     try:
-        image = prepare(Subject(id=example.id, images=images, boxes=example.boxes), marking=_BOX)
+        image = prepare_image(Subject(id=example.id, images=images, boxes=example.boxes), marking=_BOX)
     except MienError as error:
         # In ASCII: an id may hold anything, control characters and halves of characters included.
         log.warning("example %a is shown without its picture: %a", example.id, str(error))

@@ -10,7 +10,7 @@ from mien.labels import label_set
 from mien.recipe import Recipe, load_recipe
 from mien.registry import names, resolve
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 GRIDS = sorted((ROOT / "recipes" / "ablations").glob("*.toml"))
 RECIPES = sorted(set((ROOT / "recipes").rglob("*.toml")) - set(GRIDS))
 OF_PAPERS = ("emotic-paper", "caers-paper", "bold-paper")

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.numbered_clips import COUNT, HEIGHT, WIDTH, encode, number_of
+from tests.factories.numbered_clips import COUNT, HEIGHT, WIDTH, encode, number_of
 
 from mien.errors import ClipError, ImageError
-from mien.media.clips import check, probe, read_frames
+from mien.media.clips import probe_clip, read_frames, verify_clip
 
 
 def test_a_clip_without_its_table_is_an_error(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    for read in (probe, check, lambda path: read_frames(path, [0])):
+    for read in (probe_clip, verify_clip, lambda path: read_frames(path, [0])):
         with pytest.raises(ClipError, match="cannot be read as a clip"):
             read(path)
 
@@ -31,11 +31,11 @@ def test_a_cut_clip_gives_the_frames_it_has_and_is_reported(tmp_path: Path, name
     path = encode(tmp_path / name, options={"bf": "3", "g": "12"}, container=front)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     with pytest.raises(ClipError, match="cut short"):
-        check(path)
-    left = probe(path).num_frames
+        verify_clip(path)
+    left = probe_clip(path).num_frames
     assert 0 < left < COUNT
     assert [number_of(image) for image in read_frames(path, range(left))] == list(range(left))
-    with pytest.raises(ClipError, match=f"has {left} frames that can be read, for its end is missing"):
+    with pytest.raises(ClipError, match=f"has {left} frames that can be read .its end is missing."):
         read_frames(path, [COUNT - 1])
 
 
@@ -46,7 +46,7 @@ def test_a_scratched_clip_is_reported(tmp_path: Path) -> None:
     data[start : start + 400] = bytes(random.Random(1).randrange(256) for _ in range(400))
     path.write_bytes(data)
     with pytest.raises(ClipError):
-        check(path)
+        verify_clip(path)
 
 
 def _audio(path: Path) -> None:
@@ -76,7 +76,7 @@ HOSTILE: dict[str, Any] = {
 def test_what_is_no_clip_is_an_error_with_its_path(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.mp4"
     HOSTILE[kind](path)
-    for read in (probe, check, lambda path: read_frames(path, [0])):
+    for read in (probe_clip, verify_clip, lambda path: read_frames(path, [0])):
         with pytest.raises(ClipError, match=r"a\.mp4") as caught:
             read(path)
         assert caught.value.hint
@@ -86,21 +86,21 @@ def test_a_frame_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytes
     path = encode(tmp_path / "a.mp4")
     monkeypatch.setattr("mien.media.clips.MAX_PIXELS", WIDTH * HEIGHT - 1)
     with pytest.raises(ClipError, match=f"{WIDTH} x {HEIGHT} pixels"):
-        probe(path)
+        probe_clip(path)
 
 
 def test_a_clip_of_endless_packets_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = encode(tmp_path / "a.mp4")
     monkeypatch.setattr("mien.media.clips.MAX_PACKETS", 10)
     with pytest.raises(ClipError, match="more than 10 packets"):
-        probe(path)
+        probe_clip(path)
 
 
 def test_names_are_paths_and_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("concat:a|b.mp4", "ünï çode 100%.mp4", "-i.mp4"):
         encode(tmp_path / "plain.mp4").rename(tmp_path / name)
         monkeypatch.chdir(tmp_path)
-        assert probe(Path(name)).num_frames == COUNT
+        assert probe_clip(Path(name)).num_frames == COUNT
 
 
 @given(data=st.binary(max_size=400))
@@ -108,7 +108,7 @@ def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, 
     path = tmp_path_factory.getbasetemp() / "bytes.mp4"
     path.write_bytes(data)
     with pytest.raises(ImageError):
-        check(path)
+        verify_clip(path)
 
 
 def test_a_frame_that_is_cut_in_two_is_not_shown(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_frame_that_is_cut_in_two_is_not_shown(tmp_path: Path) -> None:
     begin, end = data.index(b"movi"), data.rindex(b"idx1")
     path.write_bytes(data[: begin + (end - begin) * 6 // 10])
     with pytest.raises(ClipError, match="cut short"):
-        check(path)
+        verify_clip(path)
     assert number_of(read_frames(path, [19])[0]) == 19
     with pytest.raises(ClipError, match="a frame is damaged"):
         read_frames(path, range(COUNT))

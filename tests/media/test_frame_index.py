@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.media.frame_index import Index, Packet, index_packets
+from mien.media.frame_index import FrameIndex, Packet, index_packets
 
 
 def packet(pts: int | None, dts: int | None = None, *, key: bool = False, hidden: bool = False) -> Packet:
@@ -21,7 +21,7 @@ OPEN = [
 ]
 
 
-def index(packets: list[Packet], *, is_cut: bool = False) -> Index:
+def index(packets: list[Packet], *, is_cut: bool = False) -> FrameIndex:
     made = index_packets(packets, is_cut=is_cut)
     assert made is not None
     return made
@@ -66,7 +66,7 @@ def test_no_index_where_frames_rest_on_what_is_not_there() -> None:
 def test_runs_part_the_wanted_frames_and_decode_least(num_frames: int, gop: int, wanted: set[int]) -> None:
     made = index([packet(number, key=number % gop == 0) for number in range(num_frames)])
     asked = sorted(number for number in wanted if number < num_frames)
-    runs = list(made.runs(asked))
+    runs = list(made.decode_runs(asked))
     assert [time for run in runs for time in run] == asked
     decoded = sum(run[-1] - made.key_for(run[0]) + 1 for run in runs)
     through = {number for run in runs for number in range(made.key_for(run[0]), run[-1] + 1)}

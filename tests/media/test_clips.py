@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.numbered_clips import COUNT, HEIGHT, WIDTH, encode, number_of, picture
+from tests.factories.numbered_clips import COUNT, HEIGHT, WIDTH, encode, number_of, picture
 
 from mien.errors import ClipError
-from mien.media.clips import check, probe, read_frames, spread
+from mien.media.clips import probe_clip, read_frames, spread_frames, verify_clip
 
 VARYING = [0, 1, 2, 7, 8, 20, 21, 22, 23, 60, *range(61, 61 + COUNT - 10)]
 # Ways in which a file may order, time and store its frames.
@@ -68,10 +68,10 @@ def test_frames_come_in_the_order_asked(clip: Path) -> None:
 
 
 def test_a_clip_says_how_long_and_large_it_is(clip: Path) -> None:
-    info = probe(clip)
+    info = probe_clip(clip)
     assert (info.num_frames, info.width, info.height) == (COUNT, WIDTH, HEIGHT)
     assert info.rate > 0
-    assert check(clip) == info
+    assert verify_clip(clip) == info
 
 
 def test_a_frame_outside_is_an_error_that_says_how_many_there_are(clip: Path) -> None:
@@ -124,9 +124,9 @@ def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path: Path) -> None:
                 packet.stream = copy
                 target.mux(packet)
     shown = range(13, COUNT)
-    assert probe(cut).num_frames == len(shown)
+    assert probe_clip(cut).num_frames == len(shown)
     assert [number_of(image) for image in read_frames(cut, [0, 1, len(shown) - 1])] == [13, 14, COUNT - 1]
-    check(cut)
+    verify_clip(cut)
 
 
 # --- Upright -----------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_a_turned_clip_is_shown_upright(tmp_path: Path, degrees: int) -> None:
     (image,) = read_frames(path, [5])
     assert image.size == expected.size
     assert image.tobytes() == expected.tobytes()
-    assert (probe(path).width, probe(path).height) == expected.size
+    assert (probe_clip(path).width, probe_clip(path).height) == expected.size
 
 
 def test_a_mirrored_clip_is_mirrored(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_mirrored_clip_is_mirrored(tmp_path: Path) -> None:
     first=st.integers(-1000, 1000), length=st.integers(min_value=1, max_value=1000), count=st.integers(1, 40)
 )
 def test_spread_frames_lie_inside_evenly(first: int, length: int, count: int) -> None:
-    frames = spread(first, first + length - 1, count)
+    frames = spread_frames(first, first + length - 1, count)
     assert len(frames) == count
     assert list(frames) == sorted(frames)
     assert first <= frames[0] <= frames[-1] < first + length
@@ -176,13 +176,13 @@ def test_spread_frames_lie_inside_evenly(first: int, length: int, count: int) ->
 
 
 def test_spread_takes_the_centres() -> None:
-    assert spread(0, 99, 1) == (50,)
-    assert spread(0, 7, 8) == tuple(range(8))
-    assert spread(100, 199, 2) == (125, 175)
-    assert spread(4, 5, 4) == (4, 4, 5, 5)
+    assert spread_frames(0, 99, 1) == (50,)
+    assert spread_frames(0, 7, 8) == tuple(range(8))
+    assert spread_frames(100, 199, 2) == (125, 175)
+    assert spread_frames(4, 5, 4) == (4, 4, 5, 5)
 
 
 @pytest.mark.parametrize(("first", "last", "count"), [(5, 4, 1), (0, 9, 0)])
 def test_an_inverted_range_is_an_error(first: int, last: int, count: int) -> None:
     with pytest.raises(ClipError, match="cannot spread"):
-        spread(first, last, count)
+        spread_frames(first, last, count)

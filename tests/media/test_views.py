@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mien.errors import UsageError
-from mien.media.images import Marking, fit, mark
-from mien.media.views import load_frames, prepare, prepare_frames, prepare_pictures, viewed
+from mien.media.images import Marking, fit_to_square, mark_subject
+from mien.media.views import load_frames, prepare_frames, prepare_image, prepare_images, select_frames
 from mien.types import Box, ImageRef, Subject
 
 Paint = Callable[..., Path]
@@ -25,29 +25,29 @@ def _album(paint: Paint, boxes: tuple[Box | None, ...] = (None,) * 5) -> Subject
 def test_a_photo_is_opened_marked_and_fitted(paint: Paint) -> None:
     box = Box(left=20, top=10, right=40, bottom=30)
     subject = Subject.still("a", paint("a.png", color="blue"), box)
-    marked = prepare(subject, marking=Marking())
-    assert marked.tobytes() == mark(Image.new("RGB", (64, 48), "blue"), box, Marking()).tobytes()
-    assert prepare(subject, marking=Marking(), size=32).tobytes() == fit(marked, 32).tobytes()
+    marked = prepare_image(subject, marking=Marking())
+    assert marked.tobytes() == mark_subject(Image.new("RGB", (64, 48), "blue"), box, Marking()).tobytes()
+    assert prepare_image(subject, marking=Marking(), size=32).tobytes() == fit_to_square(marked, 32).tobytes()
 
 
 def test_a_photo_is_the_same_in_every_view(paint: Paint) -> None:
     subject = Subject.still("a", paint("a.png", color="blue"))
-    assert viewed(subject, "contact_sheet") == viewed(subject, "middle_frame") == subject
+    assert select_frames(subject, "contact_sheet") == select_frames(subject, "middle_frame") == subject
 
 
 def test_the_middle_frame_stands_for_the_clip(paint: Paint) -> None:
-    assert prepare(_album(paint), marking=PLAIN).getpixel((5, 5)) == (0, 0, 255)
+    assert prepare_image(_album(paint), marking=PLAIN).getpixel((5, 5)) == (0, 0, 255)
 
 
 def test_the_middle_is_the_nearest_frame_that_has_a_box(paint: Paint) -> None:
     box = Box(left=1, top=1, right=9, bottom=9)
-    seen = viewed(_album(paint, (None, box, None, None, box)), "middle_frame")
+    seen = select_frames(_album(paint, (None, box, None, None, box)), "middle_frame")
     assert seen.images[0].path.stem == "green"
     assert seen.boxes == (box,)
 
 
 def test_a_contact_sheet_shows_all_frames_in_reading_order(paint: Paint) -> None:
-    sheet = prepare(_album(paint), marking=PLAIN, clip="contact_sheet", size=90)
+    sheet = prepare_image(_album(paint), marking=PLAIN, clip="contact_sheet", size=90)
     assert sheet.size == (90, 90)
     centres = [(15 + 30 * (i % 3), 15 + 30 * (i // 3)) for i in range(5)]
     expected = [Image.new("RGB", (1, 1), name).getpixel((0, 0)) for name in COLOURS]
@@ -60,19 +60,19 @@ def test_every_frame_is_marked_with_its_own_box(paint: Paint) -> None:
     album = _album(paint, boxes)
     frames = prepare_frames(album, marking=Marking(color=(255, 255, 255)))
     for frame, plain, box in zip(frames, load_frames(album), boxes, strict=True):
-        assert frame.tobytes() == mark(plain, box, Marking(color=(255, 255, 255))).tobytes()
+        assert frame.tobytes() == mark_subject(plain, box, Marking(color=(255, 255, 255))).tobytes()
 
 
 def test_an_unknown_view_is_refused(paint: Paint) -> None:
     with pytest.raises(UsageError, match="view of a clip"):
-        viewed(_album(paint), "middle")  # type: ignore[arg-type]
+        select_frames(_album(paint), "middle")  # type: ignore[arg-type]
 
 
 def test_a_model_of_several_pictures_gets_every_frame(paint: Paint) -> None:
     album = _album(paint)
-    shown = prepare_pictures(album, marking=PLAIN, clip="frames", size=32)
+    shown = prepare_images(album, marking=PLAIN, clip="frames", size=32)
     assert [image.getpixel((16, 16)) for image in shown] == [
         Image.new("RGB", (1, 1), name).getpixel((0, 0)) for name in COLOURS
     ]
-    (middle,) = prepare_pictures(album, marking=PLAIN, clip="middle_frame", size=32)
+    (middle,) = prepare_images(album, marking=PLAIN, clip="middle_frame", size=32)
     assert middle.tobytes() == shown[2].tobytes()

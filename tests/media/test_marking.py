@@ -1,4 +1,4 @@
-"""Marking and fitting; opening is in test_images.py."""
+"""Marking and fitting images; opening is tested in test_images.py."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.errors import BoxError, DataError, UnknownNameError
-from mien.media.images import FIT_MODES, MARK_STYLES, Marking, fit, mark
+from mien.media.images import FIT_MODES, MARK_STYLES, Marking, fit_to_square, mark_subject
 from mien.recipe.features import FitMode
 from mien.types import Box
 
@@ -46,7 +46,7 @@ def test_the_red_box_surrounds_the_box_and_hides_nothing_else(
     bottom = data.draw(st.integers(max(top, 0) + 11, height + 5))
     image = noise(width, height)
     before = image.tobytes()
-    marked = mark(image, a_box(left, top, right, bottom), Marking())
+    marked = mark_subject(image, a_box(left, top, right, bottom), Marking())
     assert image.tobytes() == before
     red = (pixels(marked) == RED).all(axis=2)
     line = max(2, round(0.01 * max(width, height)))
@@ -62,7 +62,7 @@ def test_the_red_box_surrounds_the_box_and_hides_nothing_else(
 
 
 def test_the_line_is_as_wide_as_asked_relative_to_the_longer_side() -> None:
-    marked = mark(noise(200, 100), a_box(50, 30, 150, 70), Marking(width=0.05, color=(0, 255, 0)))
+    marked = mark_subject(noise(200, 100), a_box(50, 30, 150, 70), Marking(width=0.05, color=(0, 255, 0)))
     green = (pixels(marked) == (0, 255, 0)).all(axis=2)
     assert np.flatnonzero(green[50]).tolist() == [*range(40, 50), *range(150, 160)]
 
@@ -70,19 +70,19 @@ def test_the_line_is_as_wide_as_asked_relative_to_the_longer_side() -> None:
 def test_two_people_in_one_photo_are_two_pictures() -> None:
     image = noise(100, 60)
     for style in ("red_box", "crop", "blur_background"):
-        one = mark(image, a_box(0, 0, 40, 60), Marking(style=style))
-        other = mark(image, a_box(60, 0, 100, 60), Marking(style=style))
+        one = mark_subject(image, a_box(0, 0, 40, 60), Marking(style=style))
+        other = mark_subject(image, a_box(60, 0, 100, 60), Marking(style=style))
         assert one.tobytes() != other.tobytes()
 
 
 def test_a_crop_keeps_the_box_and_a_little_around_it() -> None:
-    assert mark(noise(100, 60), a_box(20, 10, 60, 30), Marking(style="crop")).size == (48, 28)
-    assert mark(noise(100, 60), a_box(0, 0, 100, 60), Marking(style="crop")).size == (100, 60)
+    assert mark_subject(noise(100, 60), a_box(20, 10, 60, 30), Marking(style="crop")).size == (48, 28)
+    assert mark_subject(noise(100, 60), a_box(0, 0, 100, 60), Marking(style="crop")).size == (100, 60)
 
 
 def test_a_blurred_background_leaves_the_box_sharp() -> None:
     image = noise(100, 60)
-    marked = pixels(mark(image, a_box(20, 10, 60, 30), Marking(style="blur_background")))
+    marked = pixels(mark_subject(image, a_box(20, 10, 60, 30), Marking(style="blur_background")))
     assert (marked[10:30, 20:60] == pixels(image)[10:30, 20:60]).all()
     assert marked[40:, 70:].std() < pixels(image)[40:, 70:].std() / 2
 
@@ -90,18 +90,18 @@ def test_a_blurred_background_leaves_the_box_sharp() -> None:
 @pytest.mark.parametrize("style", MARK_STYLES)
 def test_without_a_box_every_style_leaves_the_picture(style: str) -> None:
     image = noise(30, 20)
-    assert mark(image, None, Marking(style=style)).tobytes() == image.tobytes()  # type: ignore[arg-type]
+    assert mark_subject(image, None, Marking(style=style)).tobytes() == image.tobytes()  # type: ignore[arg-type]
 
 
 def test_the_style_none_leaves_the_picture_with_a_box_too() -> None:
     image = noise(30, 20)
-    assert mark(image, a_box(1, 1, 9, 9), Marking(style="none")).tobytes() == image.tobytes()
+    assert mark_subject(image, a_box(1, 1, 9, 9), Marking(style="none")).tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("style", MARK_STYLES)
 def test_a_box_outside_of_the_picture_is_an_error_in_every_style(style: str) -> None:
     with pytest.raises(BoxError, match="30 x 20"):
-        mark(noise(30, 20), a_box(30, 0, 40, 10), Marking(style=style))  # type: ignore[arg-type]
+        mark_subject(noise(30, 20), a_box(30, 0, 40, 10), Marking(style=style))  # type: ignore[arg-type]
 
 
 def test_wrong_markings_are_refused() -> None:
@@ -125,7 +125,7 @@ def test_the_marking_digest_changes_exactly_with_what_is_drawn() -> None:
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 128))
 def test_every_fit_is_a_square_of_the_size(width: int, height: int, size: int) -> None:
     for mode in FIT_MODES:
-        assert fit(Image.new("RGB", (width, height)), size, mode).size == (size, size)
+        assert fit_to_square(Image.new("RGB", (width, height)), size, mode).size == (size, size)
 
 
 @given(st.integers(20, 400), st.integers(20, 400), st.integers(16, 128))
@@ -133,7 +133,7 @@ def test_a_letterbox_keeps_the_aspect_and_centres_the_whole_picture(
     width: int, height: int, size: int
 ) -> None:
     assume(max(width, height) / min(width, height) < size)
-    square = pixels(fit(Image.new("RGB", (width, height), RED), size))
+    square = pixels(fit_to_square(Image.new("RGB", (width, height), RED), size))
     picture = (square == RED).all(axis=2)
     rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
     tall, wide = len(rows), len(columns)
@@ -150,13 +150,13 @@ def test_a_subject_at_the_edge_of_a_wide_photo_stays_in_a_letterbox_and_not_in_a
     image.paste(RED, (0, 0, 40, 100))
 
     def shows_red(mode: FitMode) -> bool:
-        return bool((pixels(fit(image, 64, mode)) == RED).all(axis=2).any())
+        return bool((pixels(fit_to_square(image, 64, mode)) == RED).all(axis=2).any())
 
     assert [shows_red("letterbox"), shows_red("squash"), shows_red("center_crop")] == [True, True, False]
 
 
 def test_unknown_fits_and_sizes_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="'leterbox'"):
-        fit(noise(4, 4), 8, "leterbox")  # type: ignore[arg-type]
+        fit_to_square(noise(4, 4), 8, "leterbox")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="0 pixels"):
-        fit(noise(4, 4), 0)
+        fit_to_square(noise(4, 4), 0)

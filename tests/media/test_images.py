@@ -1,4 +1,4 @@
-"""Opening; marking and fitting are in test_images_marking.py."""
+"""Opening images; marking and fitting are tested in test_marking.py."""
 
 import os
 import struct
@@ -111,7 +111,7 @@ def test_too_many_pixels_are_refused_before_decoding(paint: Paint, tmp_path: Pat
         with pytest.raises(ImageError) as caught:
             open_image(bomb)
         assert "pixels" in str(caught.value)
-        assert "smaller" in caught.value.hint
+        assert "downscale" in caught.value.hint
 
 
 def test_what_is_no_ordinary_file_is_refused_without_waiting(tmp_path: Path) -> None:
@@ -119,10 +119,10 @@ def test_what_is_no_ordinary_file_is_refused_without_waiting(tmp_path: Path) -> 
     os.mkfifo(pipe)
     (tmp_path / "empty.png").touch()
     cases = {
-        pipe: "not an ordinary file",
+        pipe: "not a regular file",
         tmp_path: "is a folder",
         tmp_path / "empty.png": "0 bytes",
-        tmp_path / "absent.png": "no picture at",
+        tmp_path / "absent.png": "no image at",
         Path("nul\0.png"): "cannot be read",
     }
     for path, message in cases.items():
@@ -146,7 +146,7 @@ def test_a_truncated_file_is_an_image_error_wherever_it_ends(tmp_path: Path, nam
     whole = path.read_bytes()
     for end in (1, 10, 20, 40, len(whole) // 2, int(len(whole) * 0.9)):
         path.write_bytes(whole[:end])
-        with pytest.raises(ImageError, match="cannot be read as a picture"):
+        with pytest.raises(ImageError, match="cannot be read as an image"):
             open_image(path)
 
 
