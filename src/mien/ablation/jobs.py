@@ -7,9 +7,10 @@ Knows nothing about: other variants, tables, printing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,17 +31,6 @@ _FINISHED: Final = "variant.json"
 _TRAIN: Final = "train"
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: cached properties need a place
-class _Part(Experiment):
-    """An experiment that learns from a share of its pictures."""
-
-    train_share: float
-
-    def samples(self, split: str) -> list[Sample]:
-        found = super().samples(split)
-        return share_of(found, self.train_share) if split == _TRAIN else found
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One training; picklable, for it travels to another process. `run`: where it goes."""
@@ -54,16 +44,10 @@ class Job:
 
     def experiment(self) -> Experiment:
         """The experiment of this variant; it learns from the variant's share of the pictures."""
-        found = open_experiment(self.recipe, out=self.run, cache=self.cache)
+        experiment = open_experiment(self.recipe, out=self.run, cache=self.cache)
         if self.variant.train_share == 1:
-            return found
-        return _Part(
-            recipe=found.recipe,
-            dataset=found.dataset,
-            out=found.out,
-            cache=found.cache,
-            train_share=self.variant.train_share,
-        )
+            return experiment
+        return replace(experiment, sample_filter=partial(_select_train_share, share=self.variant.train_share))
 
     @property
     def is_finished(self) -> bool:
@@ -86,6 +70,11 @@ class Job:
             "store": str(self.recipe.run.store),
             "split": self.split,
         }
+
+
+def _select_train_share(split: str, samples: Sequence[Sample], *, share: float) -> Sequence[Sample]:
+    """A share of the training images; all samples of other splits."""
+    return share_of(samples, share) if split == _TRAIN else samples
 
 
 def jobs_of(grid: Grid, *, out: Path, cache: Path, split: str) -> list[Job]:
