@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 
 @contextmanager
 def thread_pool(num_workers: int) -> Iterator[ThreadPoolExecutor | None]:
-    """A pool of threads, or None for no workers; on exit, tasks that have not started are cancelled."""
+    """A pool of threads, or None for no workers; on exit, tasks that have not started are dropped."""
     if num_workers <= 0:
         yield None
         return

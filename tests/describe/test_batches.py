@@ -1,4 +1,4 @@
-"""Describing: what is asked together, and how clips are shown."""
+"""Which requests share a batch, and how clips are shown."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ def recording(**options: Any) -> RecordingEngine:
     return RecordingEngine(FakeEngine(FakeOptions(**options)))
 
 
-class Together(RecordingEngine):
-    """Answers once so many calls wait at the same time: with fewer it would wait for ever."""
+class ConcurrentEngine(RecordingEngine):
+    """Replies once this many calls wait at the same time."""
 
     def __init__(self, calls: int) -> None:
         super().__init__(FakeEngine())
@@ -38,11 +38,11 @@ class Together(RecordingEngine):
         return super().describe(requests)
 
 
-def test_calls_run_side_by_side_where_the_engine_likes_it(
+def test_calls_run_concurrently_if_the_engine_allows_it(
     subjects: Make, tmp_path: Path, request_options: dict[str, Any]
 ) -> None:
     people, found = subjects(12), []
-    for name, engine in (("one", recording()), ("three", Together(3))):
+    for name, engine in (("one", recording()), ("three", ConcurrentEngine(3))):
         with Store(tmp_path / name) as store:
             assert (
                 describe(people, RequestBuilder(engine=engine, **request_options), store, batch_size=2).done
@@ -52,10 +52,10 @@ def test_calls_run_side_by_side_where_the_engine_likes_it(
     assert found[0] == found[1]
 
 
-def test_pictures_of_like_size_are_asked_about_together(
+def test_images_of_similar_size_share_a_batch(
     paint: Callable[..., Path], store: Store, request_options: dict[str, Any]
 ) -> None:
-    """A model that sees pictures of any shape pads a batch to its largest."""
+    """A model that takes images of any shape pads a batch to its largest."""
     sides = (40, 20, 41, 21, 42, 22, 43, 23)
     people = [
         Subject.still(f"s{n}", paint(f"{n}.png", size=(side, side), color=(n, 0, 0)))
@@ -67,10 +67,10 @@ def test_pictures_of_like_size_are_asked_about_together(
     assert len(store) == 8
 
 
-def test_a_clip_shown_in_another_way_is_another_question(
+def test_a_clip_shown_differently_is_another_request(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
-    """Several frames as several pictures, as a contact sheet, or the middle one: three descriptions."""
+    """Frames as separate images, as a contact sheet, or only the middle one: three descriptions."""
     stills = subjects(3)
     images = tuple(image for one in stills for image in one.images)
     clip = Subject(id="clip", images=images, boxes=tuple(box for one in stills for box in one.boxes))

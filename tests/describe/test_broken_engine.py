@@ -1,4 +1,4 @@
-"""An engine that does not work at all: the run ends, and nobody is marked as failed for it."""
+"""An engine that does not work at all ends the run, and no subject is stored as failed."""
 
 import errno
 import fcntl
@@ -29,8 +29,8 @@ from mien.types import Subject
 Make = Callable[..., list[Subject]]
 
 
-class Down(RecordingEngine):
-    """Notes how often it is asked, and cannot work."""
+class DownEngine(RecordingEngine):
+    """Records its calls, and always fails."""
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         super().describe(requests)
@@ -46,10 +46,10 @@ def requests(count: int) -> list[Request]:
     return [Request(subject_id=str(number), images=(), prompt="How?") for number in range(count)]
 
 
-def test_an_engine_that_is_down_is_not_asked_for_every_half(
+def test_an_engine_that_is_down_is_not_called_for_every_half(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
-    engine = Down(FakeEngine())
+    engine = DownEngine(FakeEngine())
     with pytest.raises(EngineDownError, match="no such device"):
         describe(subjects(12), RequestBuilder(engine=engine, **request_options), store, batch_size=8)
     assert len(engine.calls) == 1
@@ -57,7 +57,7 @@ def test_an_engine_that_is_down_is_not_asked_for_every_half(
 
 
 @pytest.mark.parametrize("count", [4, 12])
-def test_one_that_fails_on_everything_marks_nobody(
+def test_an_engine_that_always_fails_stores_no_failure(
     subjects: Make, store: Store, request_options: dict[str, Any], count: int
 ) -> None:
     engine = FakeEngine(FakeOptions(poison=tuple(f"s{n}" for n in range(count))))
@@ -69,7 +69,7 @@ def test_one_that_fails_on_everything_marks_nobody(
     )
 
 
-def test_a_poison_item_alone_in_a_run_is_still_kept(
+def test_a_single_poison_item_is_stored_as_a_failure(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     summary = describe(
@@ -78,7 +78,9 @@ def test_a_poison_item_alone_in_a_run_is_still_kept(
     assert (summary.failed, len(store.failures())) == (1, 1)
 
 
-def test_no_server_at_all_marks_nobody(subjects: Make, store: Store, request_options: dict[str, Any]) -> None:
+def test_an_unreachable_server_stores_no_failure(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
     with pytest.raises(EngineDownError, match="cannot be reached"):
         describe(
             subjects(5),
@@ -90,7 +92,7 @@ def test_no_server_at_all_marks_nobody(subjects: Make, store: Store, request_opt
 
 
 @pytest.mark.parametrize("fault", ["401", "404"])
-def test_a_key_that_ends_within_a_batch_marks_nobody(
+def test_an_api_key_that_expires_within_a_batch_stores_no_failure(
     subjects: Make, store: Store, request_options: dict[str, Any], fault: str
 ) -> None:
     seen: list[str] = []
@@ -114,7 +116,7 @@ def test_a_key_that_ends_within_a_batch_marks_nobody(
     assert len(store) == 12
 
 
-def test_forbidden_again_and_again_is_the_servers_doing(
+def test_repeated_refusals_are_blamed_on_the_server(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     seen: list[str] = []
@@ -124,7 +126,7 @@ def test_forbidden_again_and_again_is_the_servers_doing(
         return "403" if len(seen) > 3 else None
 
     with chat_server() as server, fault_proxy(server.url, after_three) as proxy:
-        # One request at a time, so that none is forbidden before the last that is answered.
+        # One request at a time, so that no refusal comes before the last reply.
         engine = remote(proxy.url, concurrency=1)
         with pytest.raises(EngineDownError, match="forbade 16 requests in a row"):
             describe(subjects(60), RequestBuilder(engine=engine, **request_options), store, batch_size=4)
@@ -132,7 +134,7 @@ def test_forbidden_again_and_again_is_the_servers_doing(
     assert len(store.failures()) <= 16
 
 
-def test_vllm_that_cannot_start_is_started_once(tmp_path: Path) -> None:
+def test_vllm_that_cannot_start_is_started_only_once(tmp_path: Path) -> None:
     starts: list[object] = []
 
     def start(*what: object) -> object:
@@ -145,23 +147,23 @@ def test_vllm_that_cannot_start_is_started_once(tmp_path: Path) -> None:
     assert len(starts) == 1
 
 
-def test_a_device_without_room_for_the_model_is_no_batch_that_is_too_large() -> None:
+def test_a_device_that_cannot_be_used_is_not_mistaken_for_a_large_batch() -> None:
     engine = LocalEngine("playhouse", device="cuda")
     with pytest.raises(EngineDownError, match="cannot be used"):
         describe_with_retries(engine, requests(8))
 
 
-# --- What status sees, and locks ---
+# --- Status and locks ---
 
 
-def test_a_store_that_holds_failures_only_is_a_store(
+def test_a_store_with_only_failures_counts_as_a_store(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine = FakeEngine(FakeOptions(refuse=("s0", "s1")))
     describe(subjects(2), RequestBuilder(engine=engine, **request_options), store)
     request_builder = RequestBuilder(engine=engine, **request_options)
-    stock = count_by_status(subjects(3), request_builder, store)
-    assert (stock.described, stock.missing, sum(stock.failed.values())) == (0, 1, 2)
+    counts = count_by_status(subjects(3), request_builder, store)
+    assert (counts.described, counts.missing, sum(counts.failed.values())) == (0, 1, 2)
 
 
 def test_a_file_system_without_locks_is_not_another_process(

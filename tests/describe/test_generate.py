@@ -1,4 +1,4 @@
-"""Describing: each subject once, failures kept and left alone, memory flat, a broken engine noticed."""
+"""Describing: each subject once, failures stored, memory bounded, a broken engine detected."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_every_subject_is_described_once(
     assert len(engine.subject_ids) == 11
 
 
-def test_text_does_not_depend_on_the_batch(
+def test_texts_do_not_depend_on_the_batch_size(
     subjects: Make, tmp_path: Path, request_options: dict[str, Any]
 ) -> None:
     people, found = subjects(9), []
@@ -58,7 +58,9 @@ def test_text_does_not_depend_on_the_batch(
     assert found[0] == found[1] == found[2]
 
 
-def test_new_subjects_among_old_ones(subjects: Make, store: Store, request_options: dict[str, Any]) -> None:
+def test_only_new_subjects_are_described(
+    subjects: Make, store: Store, request_options: dict[str, Any]
+) -> None:
     engine, people = recording(), subjects(10)
     describe(people[::2], RequestBuilder(engine=engine, **request_options), store)
     engine.calls.clear()
@@ -67,7 +69,7 @@ def test_new_subjects_among_old_ones(subjects: Make, store: Store, request_optio
     assert engine.subject_ids == [person.id for person in people[1::2]]
 
 
-def test_a_description_says_where_it_comes_from(
+def test_a_description_records_its_origin(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     describe(subjects(1), RequestBuilder(engine=FakeEngine(), **request_options), store)
@@ -77,7 +79,7 @@ def test_a_description_says_where_it_comes_from(
     assert item.engine.startswith("fake@")
 
 
-def test_subjects_without_a_box_are_asked_the_counterpart(
+def test_subjects_without_a_box_get_the_counterpart_of_the_prompt(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine = recording()
@@ -86,12 +88,12 @@ def test_subjects_without_a_box_are_asked_the_counterpart(
         RequestBuilder(engine=engine, **request_options),
         store,
     )
-    boxed = dict(zip(engine.subject_ids, ("red box" in asked for asked in engine.prompts), strict=True))
+    boxed = dict(zip(engine.subject_ids, ("red box" in prompt for prompt in engine.prompts), strict=True))
     assert boxed == {"s0": True, "s1": False}
     assert {item.subject_id: item.prompt_id for item in store} == {"s0": "paper", "s1": "paper_no_box"}
 
 
-def test_one_photo_with_two_people_is_two_questions(
+def test_two_people_in_one_photo_are_described_separately(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     path = subjects(1)[0].images[0].path
@@ -102,7 +104,7 @@ def test_one_photo_with_two_people_is_two_questions(
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_the_same_question_twice_is_asked_once(
+def test_subjects_with_the_same_key_share_a_request(
     subjects: Make, store: Store, request_options: dict[str, Any], batch_size: int
 ) -> None:
     engine, [first] = recording(), subjects(1)
@@ -121,7 +123,7 @@ def test_the_same_question_twice_is_asked_once(
 # --- Failures ------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_kept_and_left_alone_until_asked_for(
+def test_a_failure_is_stored_and_skipped_until_a_retry(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(6)
@@ -130,17 +132,17 @@ def test_a_failure_is_kept_and_left_alone_until_asked_for(
     )
     assert (summary.done, summary.failed) == (4, 2)
     assert sorted(item.subject_id for item in store.failures()) == ["s2", "s4"]
-    mended = recording()
-    summary = describe(people, RequestBuilder(engine=mended, **request_options), store)
+    fixed = recording()
+    summary = describe(people, RequestBuilder(engine=fixed, **request_options), store)
     assert (summary.done, summary.skipped, summary.failed) == (0, 4, 2)
-    assert mended.subject_ids == []
-    summary = describe(people, RequestBuilder(engine=mended, **request_options), store, retry_failed=True)
+    assert fixed.subject_ids == []
+    summary = describe(people, RequestBuilder(engine=fixed, **request_options), store, retry_failed=True)
     assert (summary.done, summary.skipped, summary.failed) == (2, 4, 0)
-    assert mended.subject_ids == ["s2", "s4"]
+    assert fixed.subject_ids == ["s2", "s4"]
     assert store.failures() == []
 
 
-def test_a_failure_that_may_pass_says_how_often_it_was_tried(
+def test_a_retryable_failure_records_its_attempts(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     describe(
@@ -155,7 +157,7 @@ def test_a_failure_that_may_pass_says_how_often_it_was_tried(
     assert "refused" in failure.error
 
 
-def test_broken_pictures_and_boxes_are_failures_with_reasons(
+def test_broken_images_and_boxes_are_failures_with_reasons(
     subjects: Make, store: Store, request_options: dict[str, Any], tmp_path: Path
 ) -> None:
     engine, fine = recording(), subjects(2)
@@ -177,7 +179,7 @@ def test_broken_pictures_and_boxes_are_failures_with_reasons(
     assert "outside the image" in reasons["outside"]
 
 
-def test_a_picture_that_turns_up_is_described_without_being_told(
+def test_an_image_that_appears_later_is_described_without_a_retry_option(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     [person] = subjects(1)
@@ -195,7 +197,7 @@ def test_a_picture_that_turns_up_is_described_without_being_told(
     assert store.failures() == []
 
 
-def test_an_engine_that_fails_on_everything_stops_the_run_and_blames_no_subject(
+def test_an_engine_that_always_fails_ends_the_run_and_stores_no_failure(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(60)
@@ -208,7 +210,7 @@ def test_an_engine_that_fails_on_everything_stops_the_run_and_blames_no_subject(
     assert describe(people, RequestBuilder(engine=recording(), **request_options), store).done == 40
 
 
-def test_a_few_poison_items_in_a_row_are_their_own_fault(
+def test_a_few_consecutive_poison_items_are_stored_as_failures(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(24)
@@ -217,7 +219,7 @@ def test_a_few_poison_items_in_a_row_are_their_own_fault(
     assert (summary.done, summary.failed) == (9, 15)
 
 
-def test_poison_at_the_end_is_kept_as_well(
+def test_poison_items_at_the_end_are_stored_as_failures(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     summary = describe(
@@ -227,7 +229,7 @@ def test_poison_at_the_end_is_kept_as_well(
     assert len(store.failures()) == 2
 
 
-def test_what_was_answered_before_an_interruption_is_kept(
+def test_descriptions_before_an_interruption_are_kept(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(12)
@@ -251,38 +253,38 @@ def test_what_was_answered_before_an_interruption_is_kept(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_subjects_are_taken_as_they_are_needed(
+def test_subjects_are_read_as_they_are_needed(
     subjects: Make, store: Store, request_options: dict[str, Any], workers: int
 ) -> None:
-    people, taken, ahead = subjects(300), 0, []
+    people, num_read, ahead = subjects(300), 0, []
 
     def stream() -> Iterator[Subject]:
-        nonlocal taken
+        nonlocal num_read
         for person in people:
-            taken += 1
+            num_read += 1
             yield person
 
     def listen(progress: Progress) -> None:
-        ahead.append(taken - progress.num_processed)
+        ahead.append(num_read - progress.num_processed)
 
     request_builder = RequestBuilder(engine=FakeEngine(), **request_options)
     describe(stream(), request_builder, store, batch_size=4, workers=workers, on_progress=listen)
-    # A chunk that is looked up, as many being read, and two batches being prepared.
+    # One chunk is looked up, another is read, and two batches are prepared.
     assert max(ahead) <= 2 * 64 + 3 * 4
 
 
 def test_progress_counts_up_to_the_end(subjects: Make, store: Store, request_options: dict[str, Any]) -> None:
-    told: list[Progress] = []
+    reports: list[Progress] = []
     people = subjects(10)
     describe(people[:3], RequestBuilder(engine=FakeEngine(), **request_options), store)
     engine = recording(refuse=("s5",))
     request_builder = RequestBuilder(engine=engine, **request_options)
-    describe(people, request_builder, store, batch_size=2, total=10, on_progress=told.append)
-    seen = [progress.num_processed for progress in told]
-    assert seen == sorted(seen)
-    assert (told[-1].done, told[-1].skipped, told[-1].failed, told[-1].total) == (6, 3, 1, 10)
+    describe(people, request_builder, store, batch_size=2, total=10, on_progress=reports.append)
+    processed = [progress.num_processed for progress in reports]
+    assert processed == sorted(processed)
+    assert (reports[-1].done, reports[-1].skipped, reports[-1].failed, reports[-1].total) == (6, 3, 1, 10)
 
 
-def test_no_subjects_are_no_work(store: Store, request_options: dict[str, Any]) -> None:
+def test_an_empty_input_does_nothing(store: Store, request_options: dict[str, Any]) -> None:
     summary = describe([], RequestBuilder(engine=FakeEngine(), **request_options), store)
     assert (summary.done, summary.skipped, summary.failed) == (0, 0, 0)

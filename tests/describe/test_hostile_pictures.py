@@ -1,4 +1,4 @@
-"""Whatever lies among the pictures, describing goes on: a file ends described, or failed with a reason."""
+"""Describing survives any file among the images: each is described, or stored as a failure with a reason."""
 
 import resource
 import subprocess
@@ -17,7 +17,7 @@ from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.types import Box, Subject
 
-# Opens one picture under a limit of memory and of processor time, as a process of its own.
+# Opens one image in a separate process, with limits on memory and processor time.
 ALONE = """
 import resource, sys
 from pathlib import Path
@@ -32,10 +32,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.parametrize("box", [None, Box(left=0, top=0, right=1, bottom=1)], ids=["whole", "boxed"])
-def test_the_run_goes_on_and_nothing_is_lost(tmp_path: Path, box: Box | None) -> None:
+def test_every_file_is_described_or_a_failure(tmp_path: Path, box: Box | None) -> None:
     assert len(ODD) + len(BROKEN) >= 60
-    made = {name: make(tmp_path) for name, make in {**ODD, **BROKEN}.items()}
-    subjects = [Subject.still(name, path, box) for name, path in made.items()]
+    paths = {name: make(tmp_path) for name, make in {**ODD, **BROKEN}.items()}
+    subjects = [Subject.still(name, path, box) for name, path in paths.items()]
     with Store(tmp_path / "store.sqlite") as store:
         summary = describe(
             subjects,
@@ -52,15 +52,15 @@ def test_the_run_goes_on_and_nothing_is_lost(tmp_path: Path, box: Box | None) ->
 
 
 @pytest.mark.parametrize("name", ["bomb", "bomb_wide", "png_huge_claim", "thin", "flat", "device", "pipe"])
-def test_no_file_takes_the_machine_with_it(tmp_path: Path, name: str) -> None:
+def test_no_file_exhausts_memory_or_time(tmp_path: Path, name: str) -> None:
     path = {**ODD, **BROKEN}[name](tmp_path)
     done = subprocess.run([sys.executable, "-c", ALONE, path], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert int(done.stdout) < 1024 * 1024, "kilobytes; a gigabyte is the limit"
 
 
-def test_the_limits_are_really_set() -> None:
-    """The check above would show a file that takes too much."""
+def test_exceeding_a_limit_is_detected() -> None:
+    """The measurement above shows a process that takes too much."""
     code = ALONE.replace("mien.media.images.open_image(Path(sys.argv[1])).load()", "numpy.ones(150_000_000)")
     code = code.replace("(4, 4)", "(60, 60)")  # touching so many pages takes seconds on some machines
     done = subprocess.run([sys.executable, "-c", code, "x"], capture_output=True, timeout=60, check=False)

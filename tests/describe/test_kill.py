@@ -1,4 +1,4 @@
-"""Killed at any moment and run again: nothing lost, nothing twice, nothing torn; see `scripts/chaos.py`."""
+"""A run that is killed and restarted loses, repeats and tears no row; see `scripts/chaos.py`."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ __all__ = ["real_server"]  # a fixture, used by name
 
 CHAOS = Path(__file__).parents[2] / "scripts" / "chaos.py"
 
-# A store of another make: each group is written in two halves, with a while in between.
+# A broken store that writes each group in two parts, with a pause in between.
 TORN = f"""
 import sys, time
 sys.path.insert(0, {str(CHAOS.parent)!r})
@@ -30,7 +30,7 @@ chaos.Witnessed.put = put
 sys.exit(chaos.main())
 """
 
-# Another: it says that a group is written, and then writes it.
+# A broken store that reports a group as written before it writes it.
 LOST = TORN.replace('write("begin"', 'write("done"')
 
 
@@ -46,18 +46,18 @@ def test_200_kills_change_nothing() -> None:
 
 @pytest.mark.slow
 def test_20_kills_of_a_real_model_change_nothing() -> None:
-    asked = (str(CHAOS), "--kills", "20", "--engine", "local")
-    assert run(*asked) == (0, "kills=20 lost=0 duplicated=0 torn=0")
+    arguments = (str(CHAOS), "--kills", "20", "--engine", "local")
+    assert run(*arguments) == (0, "kills=20 lost=0 duplicated=0 torn=0")
 
 
 @pytest.mark.slow
 def test_20_kills_before_a_real_server_change_nothing(real_server: RealServer) -> None:
-    there = ("--engine", "remote", "--endpoint", real_server.address, "--model", str(embedded("llava")))
-    assert run(str(CHAOS), "--kills", "20", *there) == (0, "kills=20 lost=0 duplicated=0 torn=0")
+    options = ("--engine", "remote", "--endpoint", real_server.address, "--model", str(embedded("llava")))
+    assert run(str(CHAOS), "--kills", "20", *options) == (0, "kills=20 lost=0 duplicated=0 torn=0")
 
 
 @pytest.mark.parametrize(("script", "kind"), [(TORN, "torn"), (LOST, "lost")], ids=["torn", "lost"])
-def test_a_store_that_breaks_its_promise_is_found_out(script: str, kind: str) -> None:
+def test_a_broken_store_is_detected(script: str, kind: str) -> None:
     code, last = run("-c", script, "--kills", "10")
     assert code == 1
     assert f"{kind}=0" not in last

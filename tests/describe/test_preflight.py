@@ -40,7 +40,7 @@ def test_no_engine_is_called_and_nothing_is_written(
     assert [*store, *store.failures()] == []
 
 
-def test_open_questions_are_counted(
+def test_open_subjects_are_counted(
     subjects: Make, store: Store, request_options: dict[str, Any], request_builder: RequestBuilder
 ) -> None:
     people = subjects(10)
@@ -56,7 +56,7 @@ def test_open_questions_are_counted(
 def test_tokens_cost_and_time_follow_from_the_count(subjects: Make, request_builder: RequestBuilder) -> None:
     rates = Rates(image_size=28, max_new_tokens=50, per_second=2.0, price=(1.0, 10.0))
     found = preflight(subjects(8), request_builder, None, rates=rates)
-    # Four patches of 14 pixels, and the question at four characters a token.
+    # Four patches of 14 pixels, and four characters of the prompt per token.
     assert found.tokens_in == 8 * (4 + len(request_builder.prompt_text) // 4)
     assert found.tokens_out == 8 * 50
     assert found.seconds == 4.0
@@ -64,12 +64,12 @@ def test_tokens_cost_and_time_follow_from_the_count(subjects: Make, request_buil
     assert found.disk_free > 0
 
 
-def test_what_nobody_knows_is_none(subjects: Make, request_builder: RequestBuilder) -> None:
+def test_time_and_cost_are_none_if_unknown(subjects: Make, request_builder: RequestBuilder) -> None:
     found = preflight(subjects(2), request_builder, None)
     assert found.seconds is found.cost is None
 
 
-def test_the_length_of_answers_is_learned_from_those_there_are(
+def test_the_length_is_estimated_from_stored_descriptions(
     subjects: Make, store: Store, request_options: dict[str, Any], request_builder: RequestBuilder
 ) -> None:
     people = subjects(8)
@@ -78,7 +78,7 @@ def test_the_length_of_answers_is_learned_from_those_there_are(
     assert preflight(people, request_builder, store).tokens_out == 4 * round(mean / 4)
 
 
-def test_a_large_set_is_sampled_evenly(
+def test_a_large_dataset_is_sampled_evenly(
     subjects: Make,
     store: Store,
     request_options: dict[str, Any],
@@ -87,9 +87,8 @@ def test_a_large_set_is_sampled_evenly(
 ) -> None:
     people, looked_up = subjects(40), 0
     describe(people[:20], RequestBuilder(engine=FakeEngine(), **request_options), store)
-    many = [
-        person for person in people for _ in range(50)
-    ]  # the described first, as in a run that was stopped
+    # The described subjects come first, as in a run that was stopped.
+    many = [person for person in people for _ in range(50)]
     key = RequestBuilder.key
 
     def counted(self: RequestBuilder, subject: Subject) -> str:
@@ -106,21 +105,21 @@ def test_a_large_set_is_sampled_evenly(
 
 
 @pytest.mark.parametrize("sample", [100, None])
-def test_the_subjects_are_gone_through_once(
+def test_the_subjects_are_read_once(
     request_builder: RequestBuilder, subjects: Make, sample: int | None
 ) -> None:
-    [person], taken = subjects(1), 0
+    [person], num_read = subjects(1), 0
 
     def stream() -> Iterator[Subject]:
-        nonlocal taken
+        nonlocal num_read
         for _ in range(3000):
-            taken += 1
+            num_read += 1
             yield person
 
-    assert preflight(stream(), request_builder, None, sample_size=sample).total == taken == 3000
+    assert preflight(stream(), request_builder, None, sample_size=sample).total == num_read == 3000
 
 
-def test_a_disk_that_is_too_small_is_noticed(
+def test_too_little_disk_space_is_noticed(
     subjects: Make, request_builder: RequestBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert preflight(subjects(3), request_builder, None).fits
@@ -129,7 +128,7 @@ def test_a_disk_that_is_too_small_is_noticed(
     assert not preflight(subjects(3), request_builder, None).fits
 
 
-def test_the_store_may_be_in_a_folder_that_is_not_there_yet(
+def test_the_folder_of_the_store_may_not_exist_yet(
     tmp_path: Path, subjects: Make, request_builder: RequestBuilder
 ) -> None:
     assert (

@@ -1,4 +1,4 @@
-"""Prompts are data: worded as published, rendered with the whole list, matched to what can be seen."""
+"""Prompts: worded as published, rendered with the whole label list, matched to what the image shows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +19,8 @@ from mien.types import Box, Subject
 
 BOX = Box(left=0, top=0, right=5, bottom=5)
 
-# Stores hold answers under these digests. A wording that changes gets a new id and a line of its own here;
-# the lines that are here stay.
+# Keys in stores depend on these digests. A changed wording gets a new id and a new line here; existing lines
+# never change.
 DIGESTS = {
     "paper": "243fdabf87d975a326bab401a1da2b6ddc58cb93015b560184d54cb288f2b5db",
     "paper_no_box": "a811c0a657f17a76d66b8cf746771497fe98d506e66e7d71fa49f76c6e41a665",
@@ -40,7 +40,7 @@ def test_a_changed_wording_has_a_new_id() -> None:
     assert {one.id: one.digest() for one in PROMPTS.values()} == DIGESTS
 
 
-def test_the_papers_prompt_is_word_for_word() -> None:
+def test_the_papers_prompt_is_verbatim() -> None:
     assert get_prompt("paper").render(CAERS) == (
         "Given the following list of emotions: Anger, Disgust, Fear, Happy, Neutral, Sad, Surprise explain "
         "in detail which emotions are more suitable for describing how the person in the red box feels based "
@@ -48,7 +48,7 @@ def test_the_papers_prompt_is_word_for_word() -> None:
     )
 
 
-def test_without_a_box_only_the_person_is_named_otherwise() -> None:
+def test_the_counterpart_without_a_box_differs_only_in_the_person() -> None:
     with_box, without = get_prompt("paper").template, get_prompt("paper_no_box").template
     assert with_box.replace("the person in the red box", "the main person") == without
 
@@ -59,9 +59,9 @@ def test_labels_keep_the_order_of_their_set() -> None:
 
 
 def test_the_caption_names_no_emotion() -> None:
-    asked = get_prompt("caption").render(EMOTIC).lower()
-    assert not any(label.lower() in asked for label in EMOTIC.labels)
-    assert "emotion" not in asked
+    rendered = get_prompt("caption").render(EMOTIC).lower()
+    assert not any(label.lower() in rendered for label in EMOTIC.labels)
+    assert "emotion" not in rendered
 
 
 def test_an_unknown_prompt_names_the_nearest() -> None:
@@ -70,14 +70,14 @@ def test_an_unknown_prompt_names_the_nearest() -> None:
     assert "'paper'" in caught.value.hint
 
 
-def test_another_wording_or_id_is_another_digest() -> None:
+def test_the_digest_depends_on_id_and_wording() -> None:
     first = Prompt(id="a", template="What?")
     assert first.digest() == Prompt(id="a", template="What?").digest()
     assert first.digest() != Prompt(id="a", template="What ?").digest()
     assert first.digest() != Prompt(id="b", template="What?").digest()
 
 
-def test_a_prompt_needs_a_box_where_it_speaks_of_one_and_has_a_counterpart_that_does_not() -> None:
+def test_a_prompt_that_mentions_a_box_needs_one_and_has_a_counterpart_without() -> None:
     for one in PROMPTS.values():
         assert one.needs_box == ("red box" in one.template)
         if one.needs_box:
@@ -87,18 +87,18 @@ def test_a_prompt_needs_a_box_where_it_speaks_of_one_and_has_a_counterpart_that_
 
 
 @pytest.mark.parametrize("name", ["label_blind", "label_blind_no_box", "caption"])
-def test_some_prompts_give_no_list_of_emotions(name: str) -> None:
+def test_some_prompts_list_no_labels(name: str) -> None:
     rendered = get_prompt(name).render(EMOTIC)
     assert rendered == get_prompt(name).render(CAERS) == get_prompt(name).template
     assert not any(label.lower() in rendered.lower() for label in EMOTIC.labels)
 
 
-def test_the_others_give_the_whole_list() -> None:
+def test_all_other_prompts_list_all_labels() -> None:
     others = PROMPTS.keys() - {"label_blind", "label_blind_no_box", "caption"}
     assert all(", ".join(EMOTIC.labels) in get_prompt(name).render(EMOTIC) for name in others)
 
 
-def test_what_is_listed_is_what_there_is() -> None:
+def test_every_prompt_is_listed() -> None:
     rows = list_prompts()
     assert [row["id"] for row in rows] == list(PROMPTS)
     assert rows[0] == {
@@ -131,22 +131,22 @@ def test_a_prompt_without_counterpart_or_text_is_refused() -> None:
         (BOX, "blur_background", "paper_no_box"),
     ],
 )
-def test_a_red_box_is_spoken_of_only_where_one_is_drawn(box: Box | None, style: str, expected: str) -> None:
+def test_a_red_box_is_mentioned_only_if_one_is_drawn(box: Box | None, style: str, expected: str) -> None:
     assert select_prompt(get_prompt("paper"), [box], Marking(style=style)).id == expected  # type: ignore[arg-type]
 
 
-def test_a_prompt_that_needs_no_box_stays() -> None:
+def test_a_prompt_without_a_box_is_always_used() -> None:
     assert select_prompt(get_prompt("caption"), [None], Marking()).id == "caption"
 
 
-# --- A recipe's own wording ---
+# --- A prompt in the recipe ---
 
 
 def own(text: str | None, other: str | None = None, name: str = "own:mine") -> DescribeOptions:
     return DescribeOptions(prompt=name, prompt_text=text, prompt_text_no_box=other)
 
 
-def test_a_recipe_names_a_shipped_prompt_or_brings_its_own() -> None:
+def test_a_recipe_names_a_built_in_prompt_or_sets_a_text() -> None:
     assert resolve_prompt(DescribeOptions()) is get_prompt("paper")
     mine = resolve_prompt(own("Which of <class_names> is it?"))
     assert (mine.id, mine.needs_box, mine.no_box) == ("own:mine", False, None)
@@ -155,7 +155,7 @@ def test_a_recipe_names_a_shipped_prompt_or_brings_its_own() -> None:
     assert mine.digest() != resolve_prompt(own("Which one of <class_names> is it?")).digest()
 
 
-def test_a_wording_that_speaks_of_the_red_box_gets_a_counterpart() -> None:
+def test_a_text_that_mentions_the_red_box_gets_a_counterpart() -> None:
     mine = resolve_prompt(own("Is the person in the red box glad?"))
     assert mine.needs_box
     assert select_prompt(mine, [BOX], Marking()) is mine
@@ -163,11 +163,11 @@ def test_a_wording_that_speaks_of_the_red_box_gets_a_counterpart() -> None:
     assert (other.id, other.template) == ("own:mine_no_box", "Is the main person glad?")
 
 
-def test_a_wording_for_pictures_without_a_box_may_be_given() -> None:
+def test_a_text_for_images_without_a_box_can_be_set() -> None:
     mine = resolve_prompt(own("Who is marked?", "Who is it?"))
     assert mine.needs_box
     assert select_prompt(mine, [None], Marking()).template == "Who is it?"
-    # A box that is no mark.
+    # A box that is not a mark.
     assert not resolve_prompt(own("What is in the lunch box?")).needs_box
 
 
@@ -185,13 +185,13 @@ def test_a_wording_for_pictures_without_a_box_may_be_given() -> None:
         (own(None, "Who?", name="paper"), "has its own text"),
     ],
 )
-def test_half_a_prompt_is_refused(options: DescribeOptions, match: str) -> None:
+def test_an_incomplete_prompt_is_refused(options: DescribeOptions, match: str) -> None:
     with pytest.raises(ConfigError, match=match) as caught:
         resolve_prompt(options)
     assert "prompt_text" in caught.value.hint
 
 
-def test_another_wording_is_another_answer(
+def test_another_text_gives_another_description(
     subjects: Callable[..., list[Subject]], store: Store, request_options: dict[str, Any]
 ) -> None:
     one = [*subjects(1)]

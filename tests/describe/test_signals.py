@@ -1,4 +1,4 @@
-"""A signal in the middle: what was answered is kept, the lock is given back, and the next run goes on."""
+"""A signal during a run: descriptions are kept, the lock is released, and the next run continues."""
 
 import json
 import signal
@@ -37,12 +37,12 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """start(0.2): a process that describes, so many seconds a batch."""
+    """start(0.2): a process that describes, with this many seconds per batch."""
     with (tmp_path / "people.jsonl").open("w") as file:
         for number in range(COUNT):
             Image.new("RGB", (16, 16), (number, 0, 9)).save(tmp_path / f"{number}.png")
             file.write(json.dumps({"id": f"s{number}", "image": f"{number}.png"}) + "\n")
-    begun: list[subprocess.Popen[str]] = []
+    processes: list[subprocess.Popen[str]] = []
 
     def run(delay: float) -> subprocess.Popen[str]:
         (tmp_path / "recipe.toml").write_text(RECIPE % delay)
@@ -50,11 +50,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process = subprocess.Popen(
             command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        begun.append(process)
+        processes.append(process)
         return process
 
     yield run
-    for process in begun:
+    for process in processes:
         process.kill()
         process.communicate()
 
@@ -85,13 +85,13 @@ def test_a_signal_ends_the_run_after_the_batch(start: Start, store: Path, number
     name = signal.Signals(number).name
     assert f"{name}: finishing what was begun" in err
     assert "run the same command again" in err
-    told = json.loads(out)
+    document = json.loads(out)
     kept = rows(store)
-    assert told["stopped_by"] == name
-    assert told["described"] == len(kept)
+    assert document["stopped_by"] == name
+    assert document["described"] == len(kept)
     assert 0 < len(kept) < COUNT
     assert len(kept) % BATCH == 0
-    Store(store).close()  # nobody holds it
+    Store(store).close()  # the lock is free
     again, _ = start(0).communicate(timeout=60)
     assert json.loads(again)["already_described"] == len(kept)
     assert sorted(rows(store)) == sorted(f"s{number}" for number in range(COUNT))
@@ -101,7 +101,7 @@ def test_a_second_signal_ends_at_once(start: Start, store: Path) -> None:
     process = start(600)
     assert process.stderr is not None
     _read_until("to describe", process)
-    time.sleep(0.5)  # until the engine is asked; if that takes longer, the first signal ends it all
+    time.sleep(0.5)  # until the engine is called; if that takes longer, the first signal ends the run
     process.send_signal(signal.SIGTERM)
     _read_until("finishing what was begun", process)
     process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Told to stop: what was asked is written, nothing else is begun, and the next run does the rest."""
+"""After a stop, batches in flight are written, no other is begun, and the next run does the rest."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ def recording(**options: Any) -> RecordingEngine:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_told_to_stop_it_writes_the_batch_and_begins_no_other(
+def test_after_a_stop_the_batch_is_written_and_no_other_is_begun(
     subjects: Make, store: Store, request_options: dict[str, Any], workers: int
 ) -> None:
     engine = recording()
@@ -34,23 +34,23 @@ def test_told_to_stop_it_writes_the_batch_and_begins_no_other(
     assert len(engine.subject_ids) == len(set(engine.subject_ids)) == 20
 
 
-def test_told_to_stop_before_the_start_it_does_nothing(
+def test_a_stop_before_the_start_does_nothing(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
-    engine, taken = recording(), 0
+    engine, num_read = recording(), 0
 
     def stream() -> Iterator[Subject]:
-        nonlocal taken
+        nonlocal num_read
         for person in subjects(20):
-            taken += 1
+            num_read += 1
             yield person
 
     summary = describe(stream(), RequestBuilder(engine=engine, **request_options), store, stop=lambda: True)
     assert (summary.done, engine.calls) == (0, [])
-    assert taken <= 1
+    assert num_read <= 1
 
 
-def test_calls_that_run_side_by_side_are_waited_for(
+def test_concurrent_calls_are_awaited(
     subjects: Make, store: Store, request_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = recording(delay=0.01)
@@ -66,7 +66,7 @@ def test_calls_that_run_side_by_side_are_waited_for(
     assert {row.subject_id for row in store} == set(engine.subject_ids)
 
 
-def test_failures_that_may_be_the_engines_are_not_kept_when_it_is_stopped(
+def test_failures_that_the_engine_may_have_caused_are_not_stored_after_a_stop(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine = recording(poison=("s0", "s1", "s2", "s3"))

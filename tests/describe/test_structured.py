@@ -1,4 +1,4 @@
-"""Answers in JSON: what is forgiven changes no score, what leaves a score open is refused."""
+"""Replies in JSON: deviations that change no score are tolerated, missing or invalid scores are rejected."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PLAIN = '{"Glad": 0.25, "Doubt/Confusion": 1}'
         '{"doubt/confusion": 1, " GLAD ": 2.5e-1}',
     ],
 )
-def test_what_changes_no_score_is_forgiven(text: str) -> None:
+def test_deviations_that_change_no_score_are_tolerated(text: str) -> None:
     found = parse_scores(text, TWO)
     assert found == SCORES
     assert list(found) == ["Glad", "Doubt/Confusion"]
@@ -68,30 +68,30 @@ def test_what_changes_no_score_is_forgiven(text: str) -> None:
         ('{"Glad": 0.1, "glad": 0.2, "Doubt/Confusion": 1}', "scores 'Glad' twice"),
     ],
 )
-def test_what_leaves_a_score_open_is_refused(text: str, match: str) -> None:
+def test_missing_and_invalid_scores_are_rejected(text: str, match: str) -> None:
     with pytest.raises(DataError, match=match) as caught:
         parse_scores(text, TWO)
     assert "from 0 to 1" in caught.value.hint
     assert len(str(caught.value)) < 250
 
 
-def test_a_label_that_was_not_asked_for_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_label_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="mien.describe.structured_output"):
         assert parse_scores(PLAIN[:-1] + ', "Joy": 7}', TWO) == SCORES
     assert "'Joy'" in caplog.text
 
 
-def test_every_label_set_can_be_answered() -> None:
+def test_scores_of_every_label_set_are_parsed() -> None:
     for label_set in (CAERS, EMOTIC):
         scores = {label: index / len(label_set) for index, label in enumerate(label_set.labels)}
         assert parse_scores(json.dumps(scores), label_set) == scores
 
 
-def test_only_answers_that_should_be_json_are_check_reply() -> None:
-    words, failed = Reply(text="She seems glad."), EngineError("no")
-    assert check_reply(words, get_prompt("paper"), TWO) is words
+def test_only_replies_that_should_be_json_are_checked() -> None:
+    text, failed = Reply(text="She seems glad."), EngineError("no")
+    assert check_reply(text, get_prompt("paper"), TWO) is text
     assert check_reply(failed, get_prompt("structured"), TWO) is failed
-    refused = check_reply(words, get_prompt("structured"), TWO)
+    refused = check_reply(text, get_prompt("structured"), TWO)
     assert isinstance(refused, EngineError)
     assert not refused.retryable
     cut = check_reply(Reply(text=PLAIN[:-1], finish="length"), get_prompt("structured"), TWO)
@@ -102,12 +102,12 @@ def test_only_answers_that_should_be_json_are_check_reply() -> None:
     assert check_reply(good, get_prompt("structured_no_box"), TWO) is good
 
 
-class Scripted(Engine):
-    """Gives each subject the answer that stands for it."""
+class TableEngine(Engine):
+    """Gives each subject the reply in a table."""
 
-    def __init__(self, answers: Mapping[str, str]) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
+    def __init__(self, replies: Mapping[str, str]) -> None:
+        self.replies = replies
+        self.subject_ids: list[str] = []
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -122,20 +122,20 @@ class Scripted(Engine):
         return {"engine": "scripted"}
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
-        self.asked += [request.subject_id for request in requests]
-        return [Reply(text=self.answers[request.subject_id]) for request in requests]
+        self.subject_ids += [request.subject_id for request in requests]
+        return [Reply(text=self.replies[request.subject_id]) for request in requests]
 
 
-def test_an_invalid_answer_is_a_failure_with_its_reason_and_a_valid_one_is_kept_as_it_came(
+def test_an_invalid_reply_is_a_failure_and_a_valid_one_is_stored_verbatim(
     subjects: Callable[..., list[Subject]], store: Store, request_options: dict[str, Any]
 ) -> None:
-    answers = {"s0": f"```json\n{PLAIN}\n```", "s1": "I would rather not say."}
-    engine = Scripted(answers)
+    replies = {"s0": f"```json\n{PLAIN}\n```", "s1": "I would rather not say."}
+    engine = TableEngine(replies)
     request_options |= {"prompt": get_prompt("structured"), "label_set": TWO}
     summary = describe(subjects(2), RequestBuilder(engine=engine, **request_options), store)
     assert (summary.done, summary.failed) == (1, 1)
-    assert [item.text for item in store] == [answers["s0"]]
+    assert [item.text for item in store] == [replies["s0"]]
     (failure,) = store.failures()
     assert "has no complete JSON object: 'I would rather not say.'" in failure.error
     assert (failure.subject_id, failure.retryable, failure.attempts) == ("s1", False, 1)
-    assert sorted(engine.asked) == ["s0", "s1"]  # asking again would bring the same
+    assert sorted(engine.subject_ids) == ["s0", "s1"]  # a retry would get the same reply

@@ -50,7 +50,7 @@ def describe(
 
     Args:
         subjects: Read once, a bounded number ahead of the engine.
-        request_builder: Determines what is asked, and holds the engine.
+        request_builder: Determines the prompts and keys, and holds the engine.
         store: Open for writing.
         batch_size: Requests per call of the engine.
         workers: Threads that prepare images ahead of the engine; 0 prepares them in this thread.

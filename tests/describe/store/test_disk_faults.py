@@ -1,4 +1,4 @@
-"""Every write, sync and rename fails once, the disk fills up at any size: what was there stays."""
+"""Every write, sync and rename fails once, and the disk fills up at any size: earlier rows survive."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from mien.describe.store.store import Store
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "faults.py"
 
-# Writes in place, and so can lose the old content before the new is whole.
+# Writes in place, and so can lose the old content before the new content is complete.
 IN_PLACE = f"""
 import sys
 sys.path.insert(0, {str(SCRIPT.parent)!r})
@@ -19,7 +19,7 @@ faults.atomic_write_json = lambda path, value: path.write_text(faults.json.dumps
 sys.exit(faults.main())
 """
 
-# Fills a store under a limit on the size of files, as a quota would set it; prints what it was told.
+# Fills a store under a limit on the size of files, as a quota would set it; prints the error.
 FILL = """
 import resource, sys
 from pathlib import Path
@@ -47,18 +47,18 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "modes", [("fail", "torn"), pytest.param(("full", "kill"), marks=pytest.mark.slow)], ids="-".join
 )
-def test_every_call_that_changes_a_file_may_fail(modes: tuple[str, str]) -> None:
-    done = run(str(SCRIPT), *(word for mode in modes for word in ("--mode", mode)))
+def test_any_call_that_changes_a_file_may_fail(modes: tuple[str, str]) -> None:
+    done = run(str(SCRIPT), *(argument for mode in modes for argument in ("--mode", mode)))
     if done.returncode == 77:
         pytest.skip("no C compiler")
     assert done.returncode == 0, done.stdout + done.stderr
     counts = dict(part.split("=") for part in done.stdout.splitlines()[-1].split())
     assert counts.pop("failures") == "0"
-    # Faults were met, not avoided: some calls were refused, and some processes did not survive.
+    # The faults were injected: some calls failed, and some processes were killed.
     assert all(int(number) > 0 for number in counts.values())
 
 
-def test_a_file_written_in_place_would_be_found_out(tmp_path: Path) -> None:
+def test_a_file_written_in_place_is_detected(tmp_path: Path) -> None:
     script = tmp_path / "in_place.py"
     script.write_text(IN_PLACE)
     done = run(str(script), "--mode", "torn")
@@ -76,6 +76,6 @@ def test_the_disk_may_be_full_at_any_size(tmp_path: Path, size: int) -> None:
     written, _, message = done.stdout.partition(" ")
     assert "what was written is kept" in message
     with Store(path) as store:
-        # The last group may have been safe before the error: then it is kept as well.
+        # The last group may have reached the disk before the error.
         assert list(store.keys())[: int(written)] == [f"k{number:05}" for number in range(int(written))]
         assert len(store) - int(written) in {0, 1}

@@ -1,4 +1,4 @@
-"""What is exported comes back exactly, whatever the text; a spreadsheet finds no formula in it."""
+"""Exports are read back exactly for any text, and a spreadsheet finds no formula in them."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from mien.describe.store.store import Store
 from mien.errors import DataError
 from mien.types import Description
 
-# Half characters are spelt out by the store before they come here; all others may.
+# Any text without lone surrogates, which the store escapes.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NASTY = (
     *("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'", "''", "'=1", '"', '""', '","', ",", ";"),
@@ -47,7 +47,7 @@ def description(text: str, key: str = "k", subject_id: str = "s") -> Description
 
 @pytest.mark.parametrize("format_", FORMATS)
 @given(texts=st.lists(st.tuples(TEXT, TEXT.filter(bool)), max_size=5))
-def test_any_text_comes_back(
+def test_any_text_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, format_: str, texts: list[tuple[str, str]]
 ) -> None:
     path = tmp_path_factory.mktemp("e") / f"out.{format_}"
@@ -57,14 +57,14 @@ def test_any_text_comes_back(
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_nasty_texts_come_back(tmp_path: Path, format_: str) -> None:
+def test_hostile_texts_are_read_back(tmp_path: Path, format_: str) -> None:
     put = [description(text, f"k{number}") for number, text in enumerate(NASTY)]
     write_export(tmp_path / f"out.{format_}", put)
     assert list(read_export(tmp_path / f"out.{format_}")) == put
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_store_comes_back_with_half_characters_as_it_spells_them(tmp_path: Path, format_: str) -> None:
+def test_a_store_is_read_back_with_lone_surrogates_escaped(tmp_path: Path, format_: str) -> None:
     with Store(tmp_path / "store.sqlite") as store:
         store.put(
             description(text, f"k{number:02}", text or "s") for number, text in enumerate([*NASTY, "\ud800"])
@@ -74,7 +74,7 @@ def test_a_store_comes_back_with_half_characters_as_it_spells_them(tmp_path: Pat
 
 
 @given(text=TEXT)
-def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_no_csv_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("e") / "out.csv"
     write_export(path, [description(text, subject_id=f"={text}")])
     csv.field_size_limit(2**31 - 1)
@@ -84,14 +84,14 @@ def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, text: st
     assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
 
 
-def test_every_line_of_jsonl_is_one_row_for_everybody(tmp_path: Path) -> None:
+def test_any_reader_finds_one_row_per_line_of_jsonl(tmp_path: Path) -> None:
     write_export(tmp_path / "out.jsonl", [description("a\u2028b\x85c\nd")] * 3)
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert [json.loads(line)["text"] for line in lines] == ["a\u2028b\x85c\nd"] * 3
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_rows_are_written_as_they_come(tmp_path: Path, format_: str) -> None:
+def test_rows_are_written_as_they_are_read(tmp_path: Path, format_: str) -> None:
     alive = most = 0
 
     class Counted(str):
@@ -113,7 +113,7 @@ def test_rows_are_written_as_they_come(tmp_path: Path, format_: str) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, format_: str) -> None:
+def test_a_failed_export_leaves_only_the_old_file(tmp_path: Path, format_: str) -> None:
     path = tmp_path / f"out.{format_}"
     write_export(path, [description("old")])
 
@@ -127,13 +127,13 @@ def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_another_ending_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not name an export format") as caught:
         write_export(tmp_path / "out.xlsx", [])
     assert ".csv" in caught.value.hint
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written"):
         write_export(tmp_path / "no" / "out.csv", [])
 
@@ -142,7 +142,7 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     ("name", "content"),
     [("a.csv", b"name,age\nx,1\n"), ("a.jsonl", b"{"), ("a.jsonl", b'{"key": "k"}'), ("a.parquet", b"PAR1")],
 )
-def test_another_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_not_an_export_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="not an export of descriptions"):
         list(read_export(tmp_path / name))

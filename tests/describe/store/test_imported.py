@@ -1,4 +1,4 @@
-"""Descriptions made elsewhere: under the keys they would have had, once, or an error that names the lines."""
+"""Imported descriptions: stored once under the keys of their subjects, or an error that names the lines."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def engine(name: str = "gpt-4o-2024") -> ImportedEngine:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """write({"id": ...}, ...): a file of these lines."""
+    """write({"id": ...}, ...): a file with these lines."""
 
     def make(*lines: Any) -> Path:
         path = tmp_path / "answers.jsonl"
@@ -42,8 +42,8 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def take(store: Store, request_options: dict[str, Any]) -> Callable[..., ImportSummary]:
-    """take(path, subjects): the file, imported into the store."""
+def import_file(store: Store, request_options: dict[str, Any]) -> Callable[..., ImportSummary]:
+    """import_file(path, subjects): imports a file into the store."""
 
     def run(path: Path, subjects: list[Subject], **other: Any) -> ImportSummary:
         return import_descriptions(
@@ -56,7 +56,7 @@ def take(store: Store, request_options: dict[str, Any]) -> Callable[..., ImportS
     return run
 
 
-def test_a_recipe_names_what_made_the_texts() -> None:
+def test_the_recipe_names_the_source() -> None:
     opened = open_engine(DescribeOptions(engine="imported", options={"name": "gpt-4o"}), RunOptions())
     assert opened.name == "imported gpt-4o"
     assert opened.signature != engine("other").signature
@@ -73,19 +73,19 @@ def test_the_name_of_version_0_1_0_opens_the_same_engine() -> None:
     assert old.signature == new.signature == {"engine": "foreign", "version": 1, "name": "gpt-4o"}
 
 
-def test_it_cannot_be_asked_and_says_what_to_do() -> None:
+def test_calling_the_engine_says_how_to_import() -> None:
     assert list(engine().describe([])) == []
-    asked = Request(subject_id="s", images=(Image.new("RGB", (8, 8)),), prompt="How?")
+    request = Request(subject_id="s", images=(Image.new("RGB", (8, 8)),), prompt="How?")
     with pytest.raises(EngineError, match="made elsewhere") as caught:
-        engine().describe([asked])
+        engine().describe([request])
     assert "mien describe import" in caught.value.hint
     assert not caught.value.retryable
 
 
-def test_texts_are_found_as_if_described(
+def test_imported_texts_are_found_like_generated_ones(
     subjects: Make,
     write: Write,
-    take: Callable[..., ImportSummary],
+    import_file: Callable[..., ImportSummary],
     store: Store,
     request_options: dict[str, Any],
 ) -> None:
@@ -96,65 +96,72 @@ def test_texts_are_found_as_if_described(
         {"id": "s0", "text": "calm", "finish": "length"},
         {"id": "x", "text": "y"},
     )
-    assert take(path, people) == ImportSummary(new=2, existing=0, unknown_ids=("x",), missing_ids=("s2",))
+    assert import_file(path, people) == ImportSummary(
+        new=2, existing=0, unknown_ids=("x",), missing_ids=("s2",)
+    )
     found = lookup_descriptions(people, RequestBuilder(engine=engine(), **request_options), store)
     assert found.texts == {"s0": "calm", "s1": "tense"}
     assert found.missing == ("s2",)
     assert found.descriptions["s0"].finish == "length"
     assert found.descriptions["s0"].engine.startswith("imported gpt-4o-2024@")
-    # Another engine finds nothing of it.
+    # Another engine has other keys.
     assert (
         lookup_descriptions(people, RequestBuilder(engine=FakeEngine(), **request_options), store).texts == {}
     )
 
 
 def test_importing_twice_changes_nothing(
-    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
+    subjects: Make, write: Write, import_file: Callable[..., ImportSummary], store: Store
 ) -> None:
-    # Half a character is stored in another spelling.
+    # A lone surrogate is stored escaped.
     path = write({"id": "s0", "text": "calm \ud800"}, {"id": "s1", "text": "calm"})
-    take(path, subjects(2))
+    import_file(path, subjects(2))
     before = list(store)
-    assert take(path, subjects(2)) == ImportSummary(new=0, existing=2, unknown_ids=(), missing_ids=())
+    assert import_file(path, subjects(2)) == ImportSummary(new=0, existing=2, unknown_ids=(), missing_ids=())
     assert list(store) == before
 
 
-def test_the_same_line_twice_is_no_conflict(
-    subjects: Make, write: Write, take: Callable[..., ImportSummary]
+def test_a_repeated_line_is_not_a_conflict(
+    subjects: Make, write: Write, import_file: Callable[..., ImportSummary]
 ) -> None:
-    assert take(write({"id": "s0", "text": "calm"}, {"id": "s0", "text": "calm"}), subjects(1)).new == 1
+    assert (
+        import_file(write({"id": "s0", "text": "calm"}, {"id": "s0", "text": "calm"}), subjects(1)).new == 1
+    )
 
 
 def test_two_texts_for_one_id_name_both_lines(
-    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
+    subjects: Make, write: Write, import_file: Callable[..., ImportSummary], store: Store
 ) -> None:
     path = write(
         {"id": "s0", "text": "calm"}, "", {"id": "s1", "text": "calm"}, {"id": "s0", "text": "tense"}
     )
     with pytest.raises(DataError, match=r"lines 1 and 4 .* 's0'"):
-        take(path, subjects(2))
+        import_file(path, subjects(2))
     assert list(store) == []
 
 
-def test_two_texts_for_one_question_name_both_lines(
-    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
+def test_two_texts_for_one_key_name_both_lines(
+    subjects: Make, write: Write, import_file: Callable[..., ImportSummary], store: Store
 ) -> None:
     [first] = subjects(1)
     twin = Subject(id="twin", images=first.images, boxes=first.boxes)
     with pytest.raises(DataError, match=r"line 2 .* line 1 .*'s0', 'twin'"):
-        take(write({"id": "s0", "text": "calm"}, {"id": "twin", "text": "tense"}), [first, twin])
-    assert take(write({"id": "s0", "text": "calm"}, {"id": "twin", "text": "calm"}), [first, twin]).new == 1
+        import_file(write({"id": "s0", "text": "calm"}, {"id": "twin", "text": "tense"}), [first, twin])
+    assert (
+        import_file(write({"id": "s0", "text": "calm"}, {"id": "twin", "text": "calm"}), [first, twin]).new
+        == 1
+    )
 
 
-def test_another_text_than_the_stored_one_is_refused(
-    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
+def test_a_text_that_differs_from_the_stored_one_is_refused(
+    subjects: Make, write: Write, import_file: Callable[..., ImportSummary], store: Store
 ) -> None:
-    take(write({"id": "s0", "text": "calm"}), subjects(1))
+    import_file(write({"id": "s0", "text": "calm"}), subjects(1))
     with pytest.raises(DataError, match=r"line 1 .* the store") as caught:
-        take(write({"id": "s0", "text": "tense"}), subjects(1))
+        import_file(write({"id": "s0", "text": "tense"}), subjects(1))
     assert "options.name" in caught.value.hint
-    # Under another name it is another description.
-    assert take(write({"id": "s0", "text": "tense"}), subjects(1), engine=engine("newer")).new == 1
+    # Another name gives other keys.
+    assert import_file(write({"id": "s0", "text": "tense"}), subjects(1), engine=engine("newer")).new == 1
 
 
 @pytest.mark.parametrize(
@@ -171,39 +178,45 @@ def test_another_text_than_the_stored_one_is_refused(
         ({"id": "s0", "text": "calm", "label": "Anger"}, "unknown field 'label'"),
     ],
 )
-def test_a_wrong_line_is_named_before_anything_is_written(
-    *, subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store, line: Any, message: str
+def test_an_invalid_line_is_named_before_anything_is_written(
+    *,
+    subjects: Make,
+    write: Write,
+    import_file: Callable[..., ImportSummary],
+    store: Store,
+    line: Any,
+    message: str,
 ) -> None:
     with pytest.raises(DataError, match=f"line 2 of .*{message}"):
-        take(write({"id": "s1", "text": "calm"}, line), subjects(2))
+        import_file(write({"id": "s1", "text": "calm"}, line), subjects(2))
     assert list(store) == []
 
 
-def test_a_text_that_is_not_what_the_prompt_asks_for_is_refused(
-    subjects: Make, write: Write, take: Callable[..., ImportSummary]
+def test_a_text_without_the_scores_that_the_prompt_asks_for_is_refused(
+    subjects: Make, write: Write, import_file: Callable[..., ImportSummary]
 ) -> None:
     with pytest.raises(DataError, match="line 1"):
-        take(write({"id": "s0", "text": "calm"}), subjects(1), prompt=get_prompt("structured"))
+        import_file(write({"id": "s0", "text": "calm"}), subjects(1), prompt=get_prompt("structured"))
 
 
-def test_a_picture_that_cannot_be_read_is_named(
-    subjects: Make, write: Write, take: Callable[..., ImportSummary]
+def test_an_unreadable_image_is_named(
+    subjects: Make, write: Write, import_file: Callable[..., ImportSummary]
 ) -> None:
     people = subjects(1)
     people[0].images[0].path.unlink()
     with pytest.raises(DataError, match=r"line 1 .*'s0', whose image cannot be read"):
-        take(write({"id": "s0", "text": "calm"}), people)
+        import_file(write({"id": "s0", "text": "calm"}), people)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path, take: Callable[..., ImportSummary]) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path, import_file: Callable[..., ImportSummary]) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        take(tmp_path / "no.jsonl", [])
+        import_file(tmp_path / "no.jsonl", [])
 
 
-def test_many_answers_are_taken_in_any_order(
-    subjects: Make, write: Write, take: Callable[..., ImportSummary], store: Store
+def test_many_texts_are_imported_in_any_order(
+    subjects: Make, write: Write, import_file: Callable[..., ImportSummary], store: Store
 ) -> None:
     people = subjects(600)
     path = write(*({"id": person.id, "text": f"about {person.id}"} for person in reversed(people)))
-    assert take(path, people).new == 600
+    assert import_file(path, people).new == 600
     assert {row.subject_id: row.text for row in store} == {p.id: f"about {p.id}" for p in people}

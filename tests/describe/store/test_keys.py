@@ -51,8 +51,8 @@ def key_of(**parts: Any) -> str:
     return description_key(SharedKeyParts(**shared), **of_subject)
 
 
-def test_the_key_is_frozen() -> None:
-    # If this fails, every stored description would be made again: raise the version on purpose only.
+def test_a_key_never_changes() -> None:
+    # If this fails, every stored description would be generated again.
     assert key_of(**PARTS) == "aa6bc28bbedb5c999945041a06837514f7cde12f956fe182b12d2fdb632a350c"
 
 
@@ -61,19 +61,19 @@ def test_each_part_gives_another_key(part: str) -> None:
     assert key_of(**{**PARTS, part: OTHER[part]}) != key_of(**PARTS)
 
 
-def test_the_order_of_a_signature_is_no_matter() -> None:
+def test_the_order_of_a_signature_does_not_matter() -> None:
     signature = {"max_new_tokens": 8, "engine": "fake"}
     assert key_of(**{**PARTS, "engine_signature": signature}) == key_of(**PARTS)
 
 
-def test_a_whole_number_is_the_same_box_as_its_float() -> None:
+def test_integer_and_float_edges_give_the_same_key() -> None:
     whole = Box(left=1, top=2, right=9, bottom=8)
     broken = Box(left=1.0, top=2.0, right=9.0, bottom=8.0)
     assert key_of(**{**PARTS, "boxes": [whole]}) == key_of(**{**PARTS, "boxes": [broken]})
 
 
 @given(st.lists(st.floats(-1e4, 1e4), min_size=4, max_size=4), st.integers(0, 3), st.floats(1e-3, 1e3))
-def test_any_edge_counts(edges: list[float], edge: int, by: float) -> None:
+def test_every_edge_of_the_box_matters(edges: list[float], edge: int, by: float) -> None:
     left, top, right, bottom = edges
     box = Box(left=left, top=top, right=left + abs(right) + 1e5, bottom=top + abs(bottom) + 1e5)
     moved = list(box.as_tuple())
@@ -87,7 +87,7 @@ def test_lists_of_different_lengths_are_refused() -> None:
         key_of(**{**PARTS, "image_digests": ["a", "b"]})
 
 
-def test_an_id_with_half_a_character_has_a_key() -> None:
+def test_an_id_with_a_lone_surrogate_has_a_key() -> None:
     assert unreadable_key("caf\udce9", "p", {}) != unreadable_key("caf", "p", {})
 
 
@@ -110,7 +110,7 @@ def subject(subjects: Callable[..., list[Subject]]) -> Subject:
     return subjects(1)[0]
 
 
-def test_neither_path_nor_id_counts(subject: Subject, tmp_path: Path) -> None:
+def test_path_and_id_do_not_matter(subject: Subject, tmp_path: Path) -> None:
     path = subject.images[0].path
     copy = tmp_path / "sub" / "other name.png"
     copy.parent.mkdir()
@@ -131,20 +131,20 @@ def test_neither_path_nor_id_counts(subject: Subject, tmp_path: Path) -> None:
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_how_it_is_asked_counts(subject: Subject, changed: dict[str, Any]) -> None:
+def test_every_option_of_the_request_matters(subject: Subject, changed: dict[str, Any]) -> None:
     assert key(subject, **changed) != key(subject)
 
 
-def test_the_order_of_the_labels_counts(subject: Subject) -> None:
+def test_the_order_of_the_labels_matters(subject: Subject) -> None:
     assert key(subject, label_set=EMOTIC) != key(subject, label_set=BOLD)
 
 
-def test_what_makes_the_engine_fail_or_slow_does_not_count(subject: Subject) -> None:
+def test_engine_options_that_do_not_change_the_text_do_not_matter(subject: Subject) -> None:
     slow = FakeEngine(FakeOptions(refuse=("s0",), poison=("s1",), delay=0.5, retryable=True))
     assert key(subject, engine=slow) == key(subject)
 
 
-def test_the_bytes_and_the_box_count(subject: Subject) -> None:
+def test_the_bytes_and_the_box_matter(subject: Subject) -> None:
     path = subject.images[0].path
     before = key(subject)
     assert key(Subject.still("s0", path, BOX)) != before
@@ -153,13 +153,13 @@ def test_the_bytes_and_the_box_count(subject: Subject) -> None:
     assert key(subject) != before
 
 
-def test_a_frame_counts(subject: Subject) -> None:
+def test_the_frame_matters(subject: Subject) -> None:
     path = subject.images[0].path
     first, second = (Subject(id="s", images=(ImageRef(path=path, frame=n),), boxes=(BOX,)) for n in range(2))
     assert key(first) != key(second)
 
 
-def test_without_a_drawn_box_all_markings_and_boxes_are_one(subject: Subject) -> None:
+def test_without_a_visible_box_the_marking_does_not_matter(subject: Subject) -> None:
     path = subject.images[0].path
     bare = key(Subject.still("s0", path))
     assert bare == key(Subject.still("s0", path), marking=Marking(style="crop"))
@@ -169,11 +169,11 @@ def test_without_a_drawn_box_all_markings_and_boxes_are_one(subject: Subject) ->
 @pytest.mark.parametrize("marking", ["red_box", "none"])
 @pytest.mark.parametrize("asked", ["paper", "caption"])
 @pytest.mark.parametrize("box", [BOX, None])
-def test_a_question_has_the_key_of_its_parts(
+def test_a_request_has_the_key_of_its_parts(
     subject: Subject, marking: Any, asked: str, box: Box | None
 ) -> None:
     photo = subject.images[0].path
-    # What is the same in all keys is spelt out once; the keys must be those that were always made.
+    # Shared parts are serialized once; the key must still be the digest of all parts together.
     engine, style = FakeEngine(), Marking(style=marking)
     seen = box if marking == "red_box" else None
     words = get_prompt(asked if seen or asked == "caption" else "paper_no_box")
@@ -194,7 +194,7 @@ def test_a_question_has_the_key_of_its_parts(
     assert request_builder.build(Subject.still("s", photo, box)).key == key
 
 
-def test_a_file_is_read_once_for_all_its_people_and_again_when_it_changed(
+def test_a_file_is_read_once_for_all_people_in_it_and_again_after_a_change(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo, read = subject.images[0].path, []

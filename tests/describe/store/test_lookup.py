@@ -1,4 +1,4 @@
-"""Looking up: what was described comes back to its subjects, and to no others."""
+"""Looking up descriptions and counting subjects by status."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ from mien.types import Failure, Subject
 Make = Callable[..., list[Subject]]
 
 
-def test_looking_up_tells_described_missing_and_failed_apart(
+def test_described_missing_and_failed_subjects_are_distinguished(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(5)
@@ -44,17 +44,20 @@ def test_looking_up_tells_described_missing_and_failed_apart(
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_what_was_described_otherwise_is_not_found(
+def test_descriptions_made_with_other_options_are_not_found(
     subjects: Make, store: Store, request_options: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     people = subjects(2)
-    asked: dict[str, Any] = {"engine": FakeEngine(), **request_options}
-    describe(people, RequestBuilder(**asked), store)
-    assert lookup_descriptions(people, RequestBuilder(**asked), store).missing == ()
-    assert lookup_descriptions(people, RequestBuilder(**{**asked, **changed}), store).missing == ("s0", "s1")
+    options: dict[str, Any] = {"engine": FakeEngine(), **request_options}
+    describe(people, RequestBuilder(**options), store)
+    assert lookup_descriptions(people, RequestBuilder(**options), store).missing == ()
+    assert lookup_descriptions(people, RequestBuilder(**{**options, **changed}), store).missing == (
+        "s0",
+        "s1",
+    )
 
 
-def test_another_picture_under_the_same_path_is_not_found(
+def test_a_changed_image_under_the_same_path_is_not_found(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     [person] = subjects(1)
@@ -68,7 +71,7 @@ def test_another_picture_under_the_same_path_is_not_found(
 # --- Status -------------------------------------------------------------------------------------------
 
 
-def test_stock_counts_what_is_described_failed_and_missing(
+def test_subjects_are_counted_by_status(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     people = subjects(12)
@@ -77,19 +80,19 @@ def test_stock_counts_what_is_described_failed_and_missing(
     describe(people[:8], RequestBuilder(engine=engine, **request_options), store)
     found = count_by_status(people, RequestBuilder(engine=engine, **request_options), store)
     assert (found.subjects, found.described, found.num_failed, found.missing) == (12, 5, 3, 4)
-    # One reason for all who were refused, whatever their names.
+    # Failures that differ only in the subject share a reason.
     assert found.failed["subject ... was refused"] == 2
     assert sorted(found.failed.values()) == [1, 2]
 
 
-def test_nothing_is_there_without_a_store(subjects: Make, request_options: dict[str, Any]) -> None:
+def test_without_a_store_everything_is_missing(subjects: Make, request_options: dict[str, Any]) -> None:
     expected = StoreStatus(subjects=3, described=0, missing=3)
     assert (
         count_by_status(subjects(3), RequestBuilder(engine=FakeEngine(), **request_options), None) == expected
     )
 
 
-def test_nobody_is_asked_and_nothing_written(
+def test_counting_calls_no_engine_and_writes_nothing(
     subjects: Make, store: Store, request_options: dict[str, Any]
 ) -> None:
     engine = RecordingEngine(FakeEngine())

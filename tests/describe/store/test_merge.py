@@ -1,4 +1,4 @@
-"""Merging: everything of all stores once, conflicts found before anything is written, sources untouched."""
+"""Merging: each row of all stores once, conflicts found before anything is written, sources unchanged."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def rows(path: Path) -> list[Description | Failure]:
         return [*store, *store.failures()]
 
 
-def test_all_rows_of_all_stores_are_there_once(tmp_path: Path) -> None:
+def test_the_result_has_each_row_once(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", description("1"), description("2"), failure("8"))
     b = stored(tmp_path / "b", description("2"), description("3"), failure("8", "later"), failure("9"))
     out = stored(tmp_path / "out", description("0"))
@@ -54,7 +54,7 @@ def test_a_description_wins_over_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", [description("2", "tense"), description("2", finish="length")])
 @pytest.mark.parametrize("into", [False, True], ids=["two sources", "a source and the target"])
-def test_a_conflict_is_told_before_anything_is_written(
+def test_a_conflict_is_found_before_anything_is_written(
     tmp_path: Path, other: Description, into: bool
 ) -> None:
     a = stored(tmp_path / "a", description("1"), description("2", subject_id="anna"))
@@ -70,7 +70,7 @@ def test_a_conflict_is_told_before_anything_is_written(
     assert (rows(out) if out.exists() else None) == before
 
 
-def test_the_first_store_may_be_preferred(tmp_path: Path) -> None:
+def test_the_first_store_can_be_preferred(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", description("1", "calm"))
     b = stored(tmp_path / "b", description("1", "tense"), description("2"))
     found = merge_stores([a, b], tmp_path / "ab", prefer_first=True)
@@ -80,7 +80,7 @@ def test_the_first_store_may_be_preferred(tmp_path: Path) -> None:
     assert rows(tmp_path / "ba") == [description("1", "tense"), description("2")]
 
 
-def test_many_conflicts_are_counted_and_few_are_listed(tmp_path: Path) -> None:
+def test_all_conflicts_are_counted_and_the_first_are_listed(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", *(description(f"{n:03}") for n in range(100)))
     b = stored(tmp_path / "b", *(description(f"{n:03}", "tense") for n in range(100)))
     found = merge_stores([a, b], tmp_path / "out")
@@ -91,7 +91,7 @@ def test_many_conflicts_are_counted_and_few_are_listed(tmp_path: Path) -> None:
 def test_a_source_is_only_read(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", description("1"))
     before = a.read_bytes()
-    with Store(a):  # by another process, say
+    with Store(a):  # as another process does
         merge_stores([a], tmp_path / "out")
     assert a.read_bytes() == before
 
@@ -102,20 +102,20 @@ def test_the_target_is_locked(tmp_path: Path) -> None:
         merge_stores([a], tmp_path / "out")
 
 
-def test_the_target_among_the_sources_is_no_source(tmp_path: Path) -> None:
+def test_the_target_is_ignored_among_the_sources(tmp_path: Path) -> None:
     a, out = stored(tmp_path / "a", description("1")), stored(tmp_path / "out", description("2"))
     assert merge_stores([a, out, a], out).descriptions == 2
     with pytest.raises(UsageError, match="nothing to merge"):
         merge_stores([out], out)
 
 
-def test_a_source_that_is_not_there_leaves_no_target(tmp_path: Path) -> None:
+def test_a_missing_source_creates_no_target(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store"):
         merge_stores([tmp_path / "a"], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_writer_left_in_its_journal_is_merged(tmp_path: Path) -> None:
+def test_rows_in_the_journal_of_a_killed_writer_are_merged(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
         "from mien.describe.store.store import Store; from mien.types import Description\n"

@@ -1,4 +1,4 @@
-"""The store: what is put comes back, whole, once, by one writer, or an error says why not."""
+"""The store: rows are read back as they were put, once, or an error says why not."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @given(st.text(), st.text(min_size=1), st.sampled_from(["stop", "length"]))
-def test_any_text_comes_back(
+def test_any_text_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, text: str, subject_id: str, finish: str
 ) -> None:
     put = Description(
@@ -34,14 +34,14 @@ def test_any_text_comes_back(
         assert store.get("k") == put
 
 
-def test_half_a_character_is_spelt_out(path: Path) -> None:
+def test_lone_surrogates_are_escaped(path: Path) -> None:
     with Store(path) as store:
         store.put([description("k", subject_id="caf\udce9")], [failure("f", "no \ud800")])
         assert store.descriptions(["k"])["k"].subject_id == r"caf\udce9"
         assert store.failures()[0].error == r"no \ud800"
 
 
-def test_what_is_put_is_there_after_reopening(path: Path) -> None:
+def test_rows_survive_reopening(path: Path) -> None:
     with Store(path) as store:
         store.put([description("b"), description("a")], [failure("c")])
     with Store(path) as store:
@@ -52,14 +52,14 @@ def test_what_is_put_is_there_after_reopening(path: Path) -> None:
         assert store.get("nothing") is None
 
 
-def test_many_keys_are_asked_for_at_once(path: Path) -> None:
+def test_many_keys_are_looked_up_at_once(path: Path) -> None:
     keys = [f"k{number:04}" for number in range(1201)]
     with Store(path) as store:
         store.put(description(key) for key in keys)
         assert sorted(store.descriptions([*keys, "other"])) == keys
 
 
-def test_which_keys_are_described_is_told_without_reading_texts(path: Path) -> None:
+def test_described_keys_are_found_without_reading_texts(path: Path) -> None:
     keys = [f"k{number:04}" for number in range(1201)]
     with Store(path) as store:
         store.put((description(key) for key in keys), [failure("failed")])
@@ -67,7 +67,7 @@ def test_which_keys_are_described_is_told_without_reading_texts(path: Path) -> N
         assert store.described_keys([]) == set()
 
 
-def test_failures_come_one_at_a_time_in_the_order_of_keys(path: Path) -> None:
+def test_failures_are_iterated_in_the_order_of_keys(path: Path) -> None:
     with Store(path) as store:
         store.put(failures=[failure("b"), failure("a")])
         found = store.iterate_failures()
@@ -85,7 +85,7 @@ def test_a_description_is_never_replaced(path: Path) -> None:
         assert store.failures() == []
 
 
-def test_a_failure_is_replaced_and_ended_by_a_description(path: Path) -> None:
+def test_a_failure_is_replaced_by_a_failure_and_removed_by_a_description(path: Path) -> None:
     with Store(path) as store:
         store.put(failures=[failure("k", attempts=1), failure("other")])
         store.put(failures=[failure("k", attempts=3)])
@@ -94,7 +94,7 @@ def test_a_failure_is_replaced_and_ended_by_a_description(path: Path) -> None:
         assert store.failures() == []
 
 
-def test_a_group_is_written_whole_or_not_at_all(path: Path) -> None:
+def test_a_group_is_written_as_a_whole_or_not_at_all(path: Path) -> None:
     broken = description("b")
     object.__setattr__(broken, "prompt_id", None)
     with Store(path) as store:
@@ -111,7 +111,7 @@ def test_each_group_is_synced(path: Path) -> None:
         assert store._connection.execute("pragma synchronous").fetchone() == (2,)
 
 
-def test_readers_read_while_one_writes(path: Path) -> None:
+def test_readers_read_while_a_writer_writes(path: Path) -> None:
     with Store(path) as writer:
         writer.put([description("a")])
         with Store(path, writable=False) as reader:
@@ -126,7 +126,7 @@ def test_a_reader_cannot_write(path: Path) -> None:
         reader.put([description("a")])
 
 
-def test_a_full_disk_is_said_and_earlier_rows_are_kept(path: Path) -> None:
+def test_a_full_disk_is_reported_and_earlier_rows_are_kept(path: Path) -> None:
     with Store(path) as store:
         store.put([description("a")])
         pages = store._connection.execute("pragma page_count").fetchone()[0]
@@ -140,7 +140,7 @@ def test_a_full_disk_is_said_and_earlier_rows_are_kept(path: Path) -> None:
         assert list(store.keys()) == ["a", "b"]
 
 
-def test_closing_twice_is_no_error(path: Path) -> None:
+def test_closing_twice_is_allowed(path: Path) -> None:
     store = Store(path)
     store.close()
     store.close()

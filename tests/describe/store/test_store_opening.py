@@ -1,4 +1,4 @@
-"""Opening a store: by one writer, whatever was left there, or with an error that says why not."""
+"""Opening a store: one writer, any earlier state of the file, or an error that says why not."""
 
 import shutil
 import sqlite3
@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "store.sqlite"
 
 
-def test_reading_what_is_not_there_says_how_to_make_it(path: Path) -> None:
+def test_reading_a_missing_store_says_how_to_make_it(path: Path) -> None:
     with pytest.raises(StoreError, match="no store at") as caught:
         Store(path, writable=False)
     assert "mien describe" in caught.value.hint
@@ -58,7 +58,7 @@ def test_a_writer_in_another_process_is_refused_until_it_is_killed(path: Path) -
     [(b"Dear diary, " * 200, "is not a store"), (b"SQLite format 3\0" + b"\xff" * 5000, "store")],
     ids=["text", "header only"],
 )
-def test_a_file_that_is_no_store_is_refused_and_kept(path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_store_is_refused_and_kept(path: Path, content: bytes, message: str) -> None:
     path.write_bytes(content)
     for writable in (True, False):
         with pytest.raises(StoreError, match=message) as caught:
@@ -87,7 +87,7 @@ def test_a_truncated_store_is_refused(path: Path, share: float) -> None:
 
 
 def test_an_empty_file_becomes_a_store(path: Path) -> None:
-    # What a process leaves that was killed while it made the store.
+    # A process was killed while it created the store.
     path.touch()
     with Store(path) as store:
         store.put([description("a")])
@@ -105,7 +105,7 @@ def test_a_newer_layout_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
             Store(path, writable=writable)
 
 
-def test_a_step_that_is_added_keeps_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_step_keeps_existing_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store(path) as store:
         store.put([description("a")])
     step = ("notes", ("create table notes (text text)",))
@@ -122,7 +122,7 @@ def test_the_names_of_released_steps_are_frozen() -> None:
     assert [name for name, _ in store_module.MIGRATIONS] == ["descriptions and failures", "index of keys"]
 
 
-def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_a_writer(
+def test_an_older_store_is_read_unchanged_and_migrated_by_a_writer(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
@@ -142,7 +142,7 @@ def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_a_writer(
         assert "USING COVERING INDEX" in str(plan)
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written") as caught:
         Store(tmp_path / "file" / "store.sqlite")
@@ -150,8 +150,8 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", "begun"])
-def test_a_store_that_has_only_begun_to_be_made_reads_as_empty(path: Path, content: bytes | str) -> None:
-    # What a process leaves that was killed at that moment, or another one sees while it goes on.
+def test_a_store_whose_creation_has_only_begun_reads_as_empty(path: Path, content: bytes | str) -> None:
+    # A process was killed at that moment, or is still creating the store.
     if content == "begun":
         connection = sqlite3.connect(path)
         connection.execute("pragma journal_mode = wal")
@@ -170,8 +170,8 @@ def test_a_store_that_has_only_begun_to_be_made_reads_as_empty(path: Path, conte
         assert len(store) == 1
 
 
-# Prints what a reader and a writer get, as a user who may write neither the file nor its folder.
-STRANGER = """
+# Prints what a reader and a writer get, as a user without write access to the file and its folder.
+OTHER_USER = """
 import os, sys
 from pathlib import Path
 from mien.describe.store.store import Store
@@ -189,12 +189,12 @@ except StoreError as error:
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
-def test_a_read_only_folder_can_be_read_and_says_why_not_written(killed: bool) -> None:
-    with tempfile.TemporaryDirectory() as name:  # that of pytest is closed to strangers
+def test_a_store_in_a_read_only_folder_can_be_read_and_says_why_it_cannot_be_written(killed: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's folder is not accessible to other users
         folder = Path(name)
         with Store(folder / "store.sqlite") as store:
             store.put([description("a")])
-            if killed:  # copied while it is open: with a journal that nobody will ever tidy up
+            if killed:  # copied while it is open, with a journal that is never cleaned up
                 (folder / "copy").mkdir()
                 for file in folder.glob("store.sqlite*"):
                     shutil.copy(file, folder / "copy")
@@ -204,7 +204,7 @@ def test_a_read_only_folder_can_be_read_and_says_why_not_written(killed: bool) -
         place.chmod(0o555)
         folder.chmod(0o555)
         try:
-            command = [sys.executable, "-c", STRANGER, str(place / "store.sqlite")]
+            command = [sys.executable, "-c", OTHER_USER, str(place / "store.sqlite")]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         finally:
             folder.chmod(0o755)
@@ -216,7 +216,7 @@ def test_a_read_only_folder_can_be_read_and_says_why_not_written(killed: bool) -
     assert "make its folder writable" in message
 
 
-def test_two_processes_may_begin_at_the_same_time(path: Path) -> None:
+def test_processes_that_start_at_the_same_time_have_one_writer(path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from mien.describe.store.store import Store\n"
         "from mien.errors import StoreLockedError\n"

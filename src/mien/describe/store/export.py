@@ -1,7 +1,7 @@
 """Exports descriptions to Parquet, JSON Lines or CSV, and reads such files without loss.
 
-A spreadsheet takes a cell that begins with "=" for a formula, whatever its source. In CSV, an apostrophe is
-written before such a cell, and before one that begins with an apostrophe, so that it can be removed again.
+A spreadsheet takes a cell that begins with "=" for a formula. In CSV, an apostrophe is written before such a
+cell, and before one that begins with an apostrophe, so that it can be removed again.
 """
 
 from __future__ import annotations
