@@ -1,9 +1,8 @@
 """Parses replies that are JSON: a score from 0 to 1 for each label.
 
 Tolerated, because it changes no score: text and a Markdown fence around the object, commas before a closing
-bracket, the case and the order of labels. Rejected: anything that leaves a score open, such as a label that is
-missing or named twice, or a value that is not a number from 0 to 1. Labels that are not in the set are
-ignored with a warning.
+bracket, the case and the order of labels. Rejected: a label that is missing or named twice, and a value that
+is not a number from 0 to 1. Labels that are not in the set are ignored with a warning.
 """
 
 from __future__ import annotations
