@@ -1,4 +1,4 @@
-"""The controls of ablations: what is done to descriptions, and to how many pictures there are."""
+"""The controls of ablations: changed descriptions, and a smaller training split."""
 
 import re
 from pathlib import Path
@@ -6,28 +6,36 @@ from typing import Any
 
 import pytest
 
-from mien.ablation.controls import emptied, masked, none_left, share_of, shuffled, text_control
+from mien.ablation.controls import (
+    build_text_control,
+    empty_texts,
+    mask_label_words,
+    remove_texts,
+    shuffle_texts,
+    subsample_images,
+    subsample_train,
+)
 from mien.labels import CAERS, EMOTIC
 from mien.types import Sample, Subject
 
 
-def _sample(picture: str, person: int) -> Sample:
-    return Sample(subject=Subject.still(f"{picture}:{person}", Path(picture)), target=None, split="train")
+def _sample(image: str, person: int, split: str = "train") -> Sample:
+    return Sample(subject=Subject.still(f"{image}:{person}", Path(image)), target=None, split=split)
 
 
-def test_shuffled_gives_everybody_the_words_of_somebody_else() -> None:
+def test_shuffling_gives_every_subject_the_description_of_another() -> None:
     texts = {f"id-{n}": f"text {n}" for n in range(9)}
-    found = shuffled(texts)
+    found = shuffle_texts(texts)
     assert sorted(found.values()) == sorted(texts.values())
     assert all(found[name] != texts[name] for name in texts)
-    assert found == shuffled(dict(reversed(texts.items())))
-    assert shuffled({}) == {}
+    assert found == shuffle_texts(dict(reversed(texts.items())))
+    assert shuffle_texts({}) == {}
 
 
-def test_emptied_keeps_who_was_described() -> None:
-    assert emptied({"a": "sad", "b": "calm"}) == {"a": "", "b": ""}
-    assert none_left({"a": "sad", "b": "calm"}) == {}
-    assert text_control(None, EMOTIC) is None
+def test_emptying_keeps_the_subjects_and_removing_does_not() -> None:
+    assert empty_texts({"a": "sad", "b": "calm"}) == {"a": "", "b": ""}
+    assert remove_texts({"a": "sad", "b": "calm"}) == {}
+    assert build_text_control(None, EMOTIC) is None
 
 
 @pytest.mark.parametrize(
@@ -45,25 +53,35 @@ def test_emptied_keeps_who_was_described() -> None:
         ("A neutral face, disgusted.", CAERS, "A [MASK] face, [MASK]."),
     ],
 )
-def test_masked_leaves_no_word_of_a_label(text: str, labels: Any, left: str | None) -> None:
-    assert masked({"id": text}, labels=labels.labels) == {"id": left or text}
+def test_masking_leaves_no_word_of_a_label(text: str, labels: Any, left: str | None) -> None:
+    assert mask_label_words({"id": text}, labels=labels.labels) == {"id": left or text}
 
 
 @pytest.mark.parametrize("labels", [EMOTIC, CAERS], ids=lambda one: one.name)
-def test_masked_finds_every_label_itself(labels: Any) -> None:
-    found = masked({label: f"the {label.lower()} here" for label in labels.labels}, labels=labels.labels)
+def test_masking_finds_every_label(labels: Any) -> None:
+    found = mask_label_words(
+        {label: f"the {label.lower()} here" for label in labels.labels}, labels=labels.labels
+    )
     assert {re.sub(r"\W+", " ", text).split()[0] for text in found.values()} == {"the"}
     assert all(text in ("the [MASK] here", "the [MASK]/[MASK] here") for text in found.values())
 
 
-def test_a_share_keeps_people_of_one_picture_together_and_is_within_a_larger_one() -> None:
+def test_a_share_keeps_the_people_of_an_image_together_and_is_a_subset_of_a_larger_share() -> None:
     samples = [_sample(f"far/folder/{n}.png", person) for n in range(20) for person in range(2)]
     elsewhere = [_sample(f"near/far/folder/{n}.png", person) for n in range(20) for person in range(2)]
-    quarter, half = share_of(samples, 0.25), share_of(samples, 0.5)
+    quarter, half = subsample_images(samples, 0.25), subsample_images(samples, 0.5)
     assert (len(quarter), len(half)) == (10, 20)
     assert [one for one in half if one in quarter] == quarter
-    assert {one.subject.id for one in share_of(elsewhere, 0.25)} == {
+    assert {one.subject.id for one in subsample_images(elsewhere, 0.25)} == {
         f"near/{one.subject.id}" for one in quarter
     }
-    assert share_of(samples, 1.0) == samples
-    assert len(share_of(samples, 0.001)) == 2
+    assert subsample_images(samples, 1.0) == samples
+    assert len(subsample_images(samples, 0.001)) == 2
+
+
+def test_only_the_training_split_is_subsampled() -> None:
+    train = [_sample(f"a/b/{n}.png", 0) for n in range(8)]
+    test = [_sample(f"a/b/{n}.png", 0, "test") for n in range(8)]
+    assert subsample_train("train", train, share=0.5) == subsample_images(train, 0.5)
+    assert len(subsample_train("train", train, share=0.5)) == 4
+    assert subsample_train("test", test, share=0.5) == test

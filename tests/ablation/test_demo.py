@@ -1,4 +1,4 @@
-"""The demonstration in small: every variant and every control, the table, the report, the prediction."""
+"""A small demo: every variant and control, the results, the page and a prediction."""
 
 import json
 from pathlib import Path
@@ -14,9 +14,9 @@ SMALL = (
 )
 
 
-def test_the_demo_leaves_every_figure_a_report_and_a_prediction(tmp_path: Path) -> None:
+def test_the_demo_writes_results_a_page_and_a_prediction(tmp_path: Path) -> None:
     out = tmp_path / "demo"
-    shown = run_demo(out, cache=tmp_path / "cache", seeds=(0, 1), overrides=SMALL)
+    demo = run_demo(out, cache=tmp_path / "cache", seeds=(0, 1), overrides=SMALL)
     results = json.loads((out / "results.json").read_text())
     assert results["schema"] == 1
     scores = {row["name"]: row for row in results["rows"] if row["metric"] == "mAP"}
@@ -30,6 +30,6 @@ def test_the_demo_leaves_every_figure_a_report_and_a_prediction(tmp_path: Path) 
         ("fused", name) for name in names if name != "fused"
     }
     assert len({row["value"] for row in scores.values()}) > 1
-    assert shown.report.is_file()
-    assert shown.prediction.description is not None
-    assert "person in the red box" in shown.prediction.description.text
+    assert demo.report.is_file()
+    assert demo.prediction.description is not None
+    assert "person in the red box" in demo.prediction.description.text

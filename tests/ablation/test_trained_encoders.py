@@ -1,12 +1,12 @@
-"""Ablations in which some encoders learn along: what is encoded up front, and what is counted."""
+"""Ablations with trained encoders: which images are encoded in advance, and how reuse is counted."""
 
 from pathlib import Path
 
 import pytest
 
 from mien.ablation.grid import load_grid
-from mien.ablation.inputs import encode_missing, open_whole
-from mien.ablation.jobs import jobs_of
+from mien.ablation.jobs import build_jobs
+from mien.ablation.prepare import encode_missing, open_variants
 
 BASE = """name = "tiny"
 [data]
@@ -26,7 +26,7 @@ ENCODERS = {"frozen": "frozen", "lora": "lora", "full": "full", "again": "frozen
     [("lora", "full", "frozen", "again"), ("frozen", "lora", "again", "full")],
     ids="-".join,
 )
-def test_only_what_a_frozen_encoder_makes_is_encoded_and_counted(
+def test_only_features_of_frozen_encoders_are_encoded_and_counted(
     tmp_path: Path, order: tuple[str, ...]
 ) -> None:
     (tmp_path / "tiny.toml").write_text(BASE)
@@ -35,13 +35,13 @@ def test_only_what_a_frozen_encoder_makes_is_encoded_and_counted(
         f'name = "encoders"\nbase = "tiny.toml"\nseeds = [0]\nreference = "frozen"\n{variants}'
     )
     grid = load_grid(tmp_path / "grid.toml")
-    jobs = jobs_of(grid, out=tmp_path / "out", cache=tmp_path / "cache", split="test")
-    opened = open_whole(jobs)
+    jobs = build_jobs(grid, out=tmp_path / "out", cache=tmp_path / "cache", split="test")
+    opened = open_variants(jobs)
     samples = sum(len(opened[0].experiment.samples(split)) for split in opened[0].splits)
     notes: list[str] = []
-    found = encode_missing(opened, note=notes.append)
-    assert notes == ["encoding the pictures: frozen"]
-    assert (found.there, found.wanted) == (samples, 2 * samples)
+    count = encode_missing(opened, note=notes.append)
+    assert notes == ["encoding the images: frozen"]
+    assert (count.reused, count.total) == (samples, 2 * samples)
     again = encode_missing(opened, note=notes.append)
-    assert (again.there, again.wanted) == (2 * samples, 2 * samples)
+    assert (again.reused, again.total) == (2 * samples, 2 * samples)
     assert len(notes) == 1

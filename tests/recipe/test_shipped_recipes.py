@@ -50,7 +50,7 @@ def test_a_recipe_loads_and_names_parts_that_exist(path: Path) -> None:
 def test_a_grid_loads_and_each_of_its_variants_is_another_recipe_or_control(path: Path) -> None:
     grid = load_grid(path)
     assert grid.name == f"{grid.table['name']}-{path.stem}"
-    assert grid.referred.name == grid.reference
+    assert grid.reference_variant.name == grid.reference
     made = {}
     for variant in grid.variants:
         recipe = grid.recipe(variant, seed=0)

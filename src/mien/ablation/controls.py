@@ -1,7 +1,6 @@
-"""Controls that are no knob of a recipe, for nobody should train by one by mistake.
+"""Controls of an ablation, kept out of recipes so that no one trains with one by accident.
 
-Goes in: descriptions by subject, samples. Comes out: other descriptions of the same subjects, fewer samples.
-Knows nothing about: recipes, models, how descriptions came to be.
+They change the descriptions, or reduce the training split.
 """
 
 from __future__ import annotations
@@ -16,67 +15,72 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mien.labels import LabelSet
+from mien.train.selection import TRAIN_SPLIT
 from mien.types import Sample
 
 __all__ = [
     "ScoredTexts",
     "TextControl",
-    "emptied",
-    "masked",
-    "none_left",
-    "share_of",
-    "shuffled",
-    "text_control",
+    "build_text_control",
+    "empty_texts",
+    "mask_label_words",
+    "remove_texts",
+    "shuffle_texts",
+    "subsample_images",
+    "subsample_train",
 ]
 
-# What is done to the descriptions before anybody learns from them.
+# What happens to all descriptions before training.
 TextControl = Literal["shuffled", "empty", "label_words_masked"]
-# What is done to those of the scored split alone, once everything is learned.
+# What happens to the descriptions of the scored split only, after training.
 ScoredTexts = Literal["missing"]
 Texts = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 _MASK: Final = "[MASK]"
-# What a label's word has beyond "happy", "confused", "excited" and the like.
+# The endings of label names, beyond the adjective: happi-ness, confus-ion, excite-ment.
 _ENDINGS: Final = ("ness", "ment", "ence", "ance", "ion", "ing", "ity", "ure", "al")
 _SHORTEST_STEM: Final = 3
-_LONG_STEM: Final = 6  # from here on what follows hardly matters
-_NAMED_BY: Final = 3  # folders with which a picture's name is told from others
+_LONG_STEM: Final = 6  # from this length on a stem is specific enough to match any ending
+_NUM_PATH_PARTS: Final = 3  # that identify an image: its file name and two folders
 
 
-def text_control(kind: TextControl | None, label_set: LabelSet) -> Texts | None:
-    """The function of a control; None for the descriptions as they are."""
+# --- Descriptions ---
+
+
+def build_text_control(kind: TextControl | None, label_set: LabelSet) -> Texts | None:
+    """The function that applies a control to descriptions by subject; None for no control."""
     if kind is None:
         return None
     controls: dict[TextControl, Texts] = {
-        "shuffled": shuffled,
-        "empty": emptied,
-        "label_words_masked": partial(masked, labels=label_set.labels),
+        "shuffled": shuffle_texts,
+        "empty": empty_texts,
+        "label_words_masked": partial(mask_label_words, labels=label_set.labels),
     }
     return controls[kind]
 
 
-def shuffled(texts: Mapping[str, str]) -> dict[str, str]:
-    """Every subject gets another subject's description."""
+def shuffle_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Give every subject the description of another subject."""
     ids = sorted(texts)
     random.Random(len(ids)).shuffle(ids)
     return {here: texts[there] for here, there in zip(ids, [*ids[1:], *ids[:1]], strict=True)}
 
 
-def emptied(texts: Mapping[str, str]) -> dict[str, str]:
-    """Every subject gets a description without a word: the model has its place, and nothing in it."""
+def empty_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Replace every description with the empty string; the model still reads its special tokens."""
     return dict.fromkeys(texts, "")
 
 
-def none_left(texts: Mapping[str, str]) -> dict[str, str]:
-    """Nobody has a description: what a model meets where describing failed."""
+def remove_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Remove all descriptions; the model then sees what it sees where describing failed."""
     return {}
 
 
-def masked(texts: Mapping[str, str], *, labels: Sequence[str]) -> dict[str, str]:
-    """No description names a label: the words of labels, and what begins like them, are masked.
+def mask_label_words(texts: Mapping[str, str], *, labels: Sequence[str]) -> dict[str, str]:
+    """Mask the words of label names, and words that share their stem.
 
-    "Happiness" takes "happy" and "happily" along, and "Pain" also "painting": too much rather than too
-    little.
+    "Happiness" also masks "happy" and "happily", and "Pain" also masks "painting": the patterns are broad on
+    purpose.
     """
     pattern = re.compile("|".join(_patterns(labels)), re.IGNORECASE)
     return {name: pattern.sub(_MASK, text) for name, text in texts.items()}
@@ -88,8 +92,8 @@ def _patterns(labels: Sequence[str]) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    """How the words of one family begin, as a pattern that also the word itself begins with."""
-    ending = next((one for one in _ENDINGS if word.endswith(one)), "")
+    """A pattern for the common beginning of a word's family; it matches the word itself."""
+    ending = next((ending for ending in _ENDINGS if word.endswith(ending)), "")
     stem = word.removesuffix(ending)
     if len(stem) < _SHORTEST_STEM:
         return re.escape(word)
@@ -101,21 +105,29 @@ def _stem(word: str) -> str:
     return re.escape(bare) if len(bare) >= _SHORTEST_STEM else re.escape(stem)
 
 
-def share_of(samples: Sequence[Sample], share: float) -> list[Sample]:
-    """The samples of a share of the pictures, in their order, the same wherever the data lie.
+# --- The size of the training split ---
 
-    The lot falls on names of pictures, so that people in one photo stay together; what is in a smaller share
-    is in a larger one.
+
+def subsample_train(split: str, samples: Sequence[Sample], *, share: float) -> Sequence[Sample]:
+    """A `sample_filter` for an experiment: keeps a share of the training images, and other splits whole."""
+    return subsample_images(samples, share) if split == TRAIN_SPLIT else samples
+
+
+def subsample_images(samples: Sequence[Sample], share: float) -> list[Sample]:
+    """The samples of a share of the images, in their order, wherever the dataset is stored.
+
+    A hash of the image's name decides. All subjects of an image stay together, and a smaller share is a
+    subset of a larger one.
     """
-    pictures = sorted({_picture(sample) for sample in samples}, key=_lot)
-    kept = set(pictures[: ceil(share * len(pictures))])
-    return [sample for sample in samples if _picture(sample) in kept]
+    names = sorted({_image_name(sample) for sample in samples}, key=_hash)
+    kept = set(names[: ceil(share * len(names))])
+    return [sample for sample in samples if _image_name(sample) in kept]
 
 
-def _picture(sample: Sample) -> str:
+def _image_name(sample: Sample) -> str:
     path: Path = sample.subject.images[0].path
-    return "/".join(path.parts[-_NAMED_BY:])
+    return "/".join(path.parts[-_NUM_PATH_PARTS:])
 
 
-def _lot(name: str) -> str:
+def _hash(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()

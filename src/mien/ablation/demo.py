@@ -1,11 +1,8 @@
-"""The demonstration: the whole method on Playhouse, with controls, in minutes and without a download.
+"""The demo: the whole method on Playhouse, with controls, in minutes and without a download.
 
-In: a folder. Out: runs for every variant and seed, `results.json`, a report, one prediction.
-Knows nothing about: printing. It is an ablation like any other, on a recipe of its own.
-
-Variants: the fused model; the picture alone; the words alone; and three controls that should do worse than
-fused: no box in either stage, descriptions shuffled between subjects, a plain caption in place of the
-description.
+It is an ablation with a fixed recipe. Variants: the fused model; the image alone; the description alone; and
+three controls that should score worse than the fused model: no box in either stage, descriptions shuffled
+between subjects, and a plain caption instead of the description.
 """
 
 from __future__ import annotations
@@ -60,7 +57,7 @@ VARIANTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """What the demonstration came to."""
+    """The results of the demo, the path of its page, and one prediction."""
 
     results: Results
     report: Path
@@ -76,9 +73,15 @@ def run_demo(
     seeds: Sequence[int] = SEEDS,
     overrides: Sequence[str] = (),
 ) -> Demo:
-    """Everything; what an earlier, broken-off demo finished in `out` is not done again.
+    """Run the demo; reuses what an earlier, interrupted demo left in `out`.
 
-    `overrides` change the recipe of every variant, as `--set` does.
+    Args:
+        out: The directory for the runs, `results.json` and the page.
+        cache: A directory for files that can be regenerated.
+        note: Called with a sentence when a stage starts.
+        on_describe: Called with the progress of describing.
+        seeds: The seeds to train every variant with.
+        overrides: Changes to the recipe of every variant, as in `--set`.
     """
     grid = Grid(
         name="demo",
@@ -91,8 +94,8 @@ def run_demo(
         split=SPLIT,
         overrides=tuple(overrides),
     )
-    found = ablate(grid, out, cache=cache, command="demo", note=note, on_describe=on_describe)
-    run = found.out / FUSED / f"seed-{seeds[0]}"
+    ablation = ablate(grid, out, cache=cache, command="demo", note=note, on_describe=on_describe)
+    run = ablation.out / FUSED / f"seed-{seeds[0]}"
     (first, *_) = load_experiment(run, cache=cache).samples(SPLIT)
     (prediction,) = steps.predict(run, [first.subject])
-    return Demo(results=found.results, report=found.report, prediction=prediction)
+    return Demo(results=ablation.results, report=ablation.report, prediction=prediction)

@@ -1,7 +1,6 @@
-"""What an ablation compares: a base recipe, and variants that each change something about it.
+"""The grid of an ablation: a base recipe, and variants that each change something about it.
 
-Goes in: a TOML file, as in recipes/ablations. Comes out: a `Grid`, which makes the recipe of each run.
-Knows nothing about: data, models, how anything is run.
+Grid files are in recipes/ablations.
 """
 
 from __future__ import annotations
@@ -20,42 +19,56 @@ from mien.recipe.load import parse_recipe, read_toml
 
 __all__ = ["Grid", "GridOptions", "Variant", "VariantOptions", "load_grid"]
 
-# Variants are folders.
+# Variants become directories.
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 _Seed = Annotated[int, Field(ge=0)]
 
 
 class VariantOptions(Options):
-    """[variants.NAME]: what `set` changes in the recipe, and controls that are no knob of one.
-
-    `texts`: what is done to the descriptions. `scored_texts`: what to those of the scored split alone, after
-    learning; "missing" takes them away. `train_share`: the share of train's pictures to learn from.
-    """
+    """`[variants.NAME]`: settings of the recipe, and controls that no recipe has."""
 
     set: tuple[str, ...] = ()
+    """Changes to the recipe, as in `--set`."""
+
     texts: TextControl | None = None
+    """Control applied to all descriptions before training."""
+
     scored_texts: ScoredTexts | None = None
+    """Control applied after training to the descriptions of the scored split; `missing` removes them."""
+
     train_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training images to train on."""
 
 
 class GridOptions(Options):
-    """A grid's file. `base`: a recipe, from the folder of this file. `set`: for all variants, before theirs.
-
-    `metric`: by which the variants are compared with the `reference`, the first that the recipe asks for by
-    default; `split`: on which, the first that the recipe evaluates by default.
-    """
+    """A grid file."""
 
     name: _Name
+    """Name of the ablation; follows the name of the base recipe."""
+
     base: Path
+    """Base recipe, relative to the grid file."""
+
     seeds: tuple[_Seed, ...] = Field(default=(0, 1, 2), min_length=1)
+    """Seeds to train every variant with."""
+
     reference: str
+    """Variant that the others are compared with."""
+
     metric: str | None = None
+    """Metric of the comparison; by default the first metric of the recipe that all variants have."""
+
     split: str | None = None
+    """Split to score; by default the first one that the recipe evaluates."""
+
     set: tuple[str, ...] = ()
+    """Changes to the recipe for all variants; each variant's own come after."""
+
     variants: dict[_Name, VariantOptions] = Field(min_length=2)
+    """Variants by name."""
 
     @model_validator(mode="after")
-    def _refers_to_a_variant(self) -> Self:
+    def _reference_is_a_variant(self) -> Self:
         if self.reference not in self.variants:
             raise ValueError(f"the reference {self.reference!r} is not among the variants")
         return self
@@ -63,7 +76,7 @@ class GridOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One row of the table to come."""
+    """One variant of the base recipe: a row of the results."""
 
     name: str
     overrides: tuple[str, ...] = ()
@@ -72,15 +85,21 @@ class Variant:
     train_share: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """What of it no recipe records."""
-        found: dict[str, Any] = {"texts": self.texts, "train_share": self.train_share}
-        # Named only where it is asked for: what was finished before it was known stays finished.
-        return found if self.scored_texts is None else {**found, "scored_texts": self.scored_texts}
+        """The controls, which the recipe does not record."""
+        controls: dict[str, Any] = {"texts": self.texts, "train_share": self.train_share}
+        # Present only if used, so that runs finished before this control existed still count as finished.
+        return controls if self.scored_texts is None else {**controls, "scored_texts": self.scored_texts}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """A base recipe as a table, from `where`, and its variants; `overrides` change it for all of them."""
+    """A base recipe and its variants.
+
+    Attributes:
+        table: The base recipe as parsed TOML.
+        where: The source of the table, for error messages.
+        overrides: Changes to the recipe for all variants, before each variant's own.
+    """
 
     name: str
     table: Mapping[str, Any]
@@ -97,29 +116,43 @@ class Grid:
             raise ConfigError(f"seeds {list(self.seeds)} are not distinct", hint="name each seed once")
 
     @property
-    def referred(self) -> Variant:
+    def reference_variant(self) -> Variant:
         """The variant that the others are compared with."""
         return self.variant(self.reference)
 
+    @property
+    def reference_recipe(self) -> Recipe:
+        """The recipe of the reference variant, with the first seed."""
+        return self.recipe(self.reference_variant)
+
     def variant(self, name: str) -> Variant:
-        """The variant of this name; UnknownNameError if there is none."""
-        found = {one.name: one for one in self.variants}
-        if name not in found:
-            raise unknown_name("variant", name, found)
-        return found[name]
+        """The variant of this name; raises UnknownNameError if there is none."""
+        variants = {variant.name: variant for variant in self.variants}
+        if name not in variants:
+            raise unknown_name("variant", name, variants)
+        return variants[name]
 
     def recipe(self, variant: Variant, seed: int | None = None) -> Recipe:
-        """The recipe of one run; ConfigError, which names the variant, if it is none."""
+        """The recipe of a variant with a seed, the first by default; a ConfigError names the variant."""
         own = (f"name={variant.name}", f"train.seed={self.seeds[0] if seed is None else seed}")
-        given = (*self.overrides, *variant.overrides, *own)
-        return parse_recipe(self.table, given, where=f"{self.where}, variant {variant.name}")
+        overrides = (*self.overrides, *variant.overrides, *own)
+        return parse_recipe(self.table, overrides, where=f"{self.where}, variant {variant.name}")
 
 
 def load_grid(
     path: Path, *, base: Path | None = None, overrides: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> Grid:
-    """The grid in a file. `base`: another recipe than the file names, and `seeds` others; `overrides`: for
-    all variants, after the file's own for all and before those of each."""
+    """Load a grid file.
+
+    Args:
+        path: The grid file.
+        base: Replaces the base recipe that the file names.
+        overrides: Changes to the recipe for all variants, after the file's and before each variant's own.
+        seeds: Replace the seeds that the file names.
+
+    Raises:
+        ConfigError: A file is missing or invalid.
+    """
     options = GridOptions.parse(read_toml(path), where=str(path))
     recipe = base or path.parent / options.base
     table = read_toml(recipe)
@@ -130,12 +163,12 @@ def load_grid(
         variants=tuple(
             Variant(
                 name=name,
-                overrides=one.set,
-                texts=one.texts,
-                scored_texts=one.scored_texts,
-                train_share=one.train_share,
+                overrides=variant.set,
+                texts=variant.texts,
+                scored_texts=variant.scored_texts,
+                train_share=variant.train_share,
             )
-            for name, one in options.variants.items()
+            for name, variant in options.variants.items()
         ),
         seeds=options.seeds,
         reference=options.reference,

@@ -36,16 +36,16 @@ def ablate(
     """
     from mien.ablation.grid import load_grid
     from mien.ablation.study import ablate as run_grid
-    from mien.ablation.study import ablation_folder
+    from mien.ablation.study import default_folder
     from mien.cli.render.results import render_ablation
     from mien.workflow import experiment as experiments
 
     console = make_console(as_json)
     loaded = load_grid(grid, base=base, overrides=overrides or (), seeds=seeds or ())
-    console.note(experiments.embedded_model_warning(loaded.recipe(loaded.referred)))
+    console.note(experiments.embedded_model_warning(loaded.recipe(loaded.reference_variant)))
     ablation = run_grid(
         loaded,
-        out or ablation_folder(loaded),
+        out or default_folder(loaded),
         cache=cache_folder(),
         note=console.note,
         on_describe=console.show_describing,

@@ -1,4 +1,4 @@
-"""Ablations: grids, what is checked before anything is made, and one small grid as a command."""
+"""Ablations: grid files, checks before anything is written, shared results, and a small grid as a command."""
 
 import json
 import re
@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from mien.ablation.grid import Grid, load_grid
-from mien.ablation.inputs import check, describe_missing, encode_missing, open_whole
-from mien.ablation.jobs import jobs_of
+from mien.ablation.jobs import build_jobs
+from mien.ablation.prepare import check_variants, describe_missing, encode_missing, open_variants
 from mien.ablation.study import ablate
 from mien.cli import main
 from mien.errors import ConfigError, DataError, MienError, UnknownNameError, WeightsError
@@ -21,7 +21,7 @@ from mien.evaluate.scores import SplitScores, scores_file
 from mien.model.checkpoint import load_trained
 
 ROOT = Path(__file__).parent.parent.parent
-# Those of the embedded models; the others need weights that are nowhere here.
+# Grids of the embedded models; the others need downloaded weights.
 GRIDS = sorted(
     path for path in (ROOT / "recipes" / "ablations").glob("*.toml") if "playhouse.toml" in path.read_text()
 )
@@ -57,7 +57,7 @@ WriteGrid = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteGrid:
-    """Writes a grid beside its base recipe."""
+    """Write a grid file next to its base recipe."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "tiny.toml").write_text(BASE)
 
@@ -71,14 +71,14 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteGrid:
 # --- Grids ---
 
 
-def test_a_grid_names_its_recipes_and_what_is_given_comes_before_the_variants(write: WriteGrid) -> None:
+def test_overrides_apply_before_those_of_a_variant(write: WriteGrid) -> None:
     grid = load_grid(write(MODALITY), overrides=["model.fusion=concat", "train.lr=0.01"], seeds=[4, 5])
     assert (grid.name, grid.seeds) == ("tiny-modality", (4, 5))
     image = grid.recipe(grid.variant("image"), 5)
     assert (image.name, image.model.fusion, image.train.lr, image.train.seed) == (
         "image", "image_only", 0.01, 5,
     )  # fmt: skip
-    assert grid.recipe(grid.referred).model.fusion == "concat"
+    assert grid.recipe(grid.reference_variant).model.fusion == "concat"
     with pytest.raises(UnknownNameError, match="imago"):
         grid.variant("imago")
 
@@ -95,23 +95,23 @@ def test_a_grid_names_its_recipes_and_what_is_given_comes_before_the_variants(wr
         ("set = [", "sets = [", "unknown key 'variants.image.sets'"),
     ],
 )
-def test_a_grid_that_is_wrong_says_where(write: WriteGrid, old: str, new: str, message: str) -> None:
+def test_an_invalid_grid_names_the_key(write: WriteGrid, old: str, new: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_grid(write(MODALITY.replace(old, new)))
     assert message in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_every_grid_of_embedded_models_could_run(path: Path, tmp_path: Path) -> None:
+def test_every_grid_of_embedded_models_passes_the_checks(path: Path, tmp_path: Path) -> None:
     grid = load_grid(path, overrides=SMALL)
-    check(open_whole(_jobs(grid, tmp_path)), metrics=["mAP"])
+    check_variants(open_variants(_jobs(grid, tmp_path)), metrics=["mAP"])
 
 
-# --- Before anything is made ---
+# --- Checks before anything is written ---
 
 
 def _jobs(grid: Grid, folder: Path) -> list[Any]:
-    jobs = jobs_of(grid, out=folder / "out", cache=folder / "cache", split="test")
+    jobs = build_jobs(grid, out=folder / "out", cache=folder / "cache", split="test")
     return [job for job in jobs if job.seed == grid.seeds[0]]
 
 
@@ -129,7 +129,7 @@ def _jobs(grid: Grid, folder: Path) -> list[Any]:
         ("data.options={ train = 16, val = 8, test = 9, seed = 3 }", DataError, "other subjects of 'test'"),
     ],
 )
-def test_a_variant_that_cannot_run_is_named_before_anything_is_made(
+def test_a_variant_that_cannot_run_is_named_before_anything_is_written(
     write: WriteGrid, tmp_path: Path, change: str, error: type[MienError], message: str
 ) -> None:
     grid = load_grid(write(MODALITY + f'[variants.faulty]\nset = ["{change}"]\n'))
@@ -143,15 +143,15 @@ def test_a_variant_that_cannot_run_is_named_before_anything_is_made(
     ("change", "message"),
     [
         ("model.fusion=concat", "train.missing_descriptions is 'error' set train.missing_descriptions to"),
-        ("model.fusion=image_only", "fusion 'image_only' does not read take scored_texts out"),
+        ("model.fusion=image_only", "fusion 'image_only' does not read remove scored_texts"),
     ],
 )
-def test_descriptions_can_be_taken_away_only_from_who_reads_them_and_may_lack_them(
+def test_descriptions_can_only_be_removed_from_a_model_that_reads_them_and_may_lack_them(
     write: WriteGrid, tmp_path: Path, change: str, message: str
 ) -> None:
     faulty = f'[variants.faulty]\nset = ["{change}"]\nscored_texts = "missing"\n'
     grid = load_grid(write(MODALITY + faulty))
-    with pytest.raises(ConfigError, match="variant faulty: scored_texts 'missing' takes") as caught:
+    with pytest.raises(ConfigError, match="variant faulty: scored_texts 'missing' removes") as caught:
         ablate(grid, tmp_path / "out", cache=tmp_path / "cache")
     assert message in f"{caught.value} {caught.value.hint}"
     assert not (tmp_path / "out").exists()
@@ -163,20 +163,20 @@ def test_a_variant_with_an_unknown_key_is_named(write: WriteGrid, tmp_path: Path
         ablate(grid, tmp_path / "out", cache=tmp_path / "cache")
 
 
-# --- What is missing ---
+# --- Shared results ---
 
 
-def test_variants_share_what_they_have_in_common(write: WriteGrid, tmp_path: Path) -> None:
+def test_variants_with_equal_settings_share_results(write: WriteGrid, tmp_path: Path) -> None:
     more = '[variants.unmarked]\nset = ["features.marking=none"]\n[variants.half]\ntrain_share = 0.5\n'
-    variants = open_whole(_jobs(load_grid(write(MODALITY + more)), tmp_path))
+    variants = open_variants(_jobs(load_grid(write(MODALITY + more)), tmp_path))
     notes: list[str] = []
     found = describe_missing(variants, note=notes.append, on_progress=None)
-    assert (found.there, found.wanted) == (68, 102)  # one of the three that read is described
-    pictures = encode_missing(variants, note=notes.append)
-    assert (pictures.there, pictures.wanted) == (68, 136)  # two of four look otherwise
-    assert notes == ["describing: fused", "encoding the pictures: fused", "encoding the pictures: unmarked"]
+    assert (found.reused, found.total) == (68, 102)  # three variants read the same descriptions
+    features = encode_missing(variants, note=notes.append)
+    assert (features.reused, features.total) == (68, 136)  # two of four variants need features of their own
+    assert notes == ["describing: fused", "encoding the images: fused", "encoding the images: unmarked"]
     again = describe_missing(variants, note=notes.append, on_progress=None)
-    assert (again.there, again.wanted) == (102, 102)
+    assert (again.reused, again.total) == (102, 102)
 
 
 def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Pa
     for name in ("model.safetensors", "scores-test.npz"):
         (job.run / name).touch()
     assert not job.is_finished
-    job.finish()
+    job.mark_finished()
     assert job.is_finished
     for control in ('texts = "empty"', 'scored_texts = "missing"', "train_share = 0.5"):
         (changed, _) = _jobs(load_grid(write(MODALITY.replace("d]\n[", f"d]\n{control}\n["))), tmp_path)
@@ -195,10 +195,10 @@ def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Pa
     assert not job.is_finished
 
 
-# --- All of it ---
+# --- Whole ablations ---
 
 
-def test_a_small_grid_as_a_command_and_again(
+def test_a_small_grid_runs_as_a_command_and_reuses_everything_the_second_time(
     write: WriteGrid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = write(MODALITY + '[variants.few]\ntexts = "shuffled"\ntrain_share = 0.5\n')
@@ -219,7 +219,7 @@ def test_a_small_grid_as_a_command_and_again(
         "features": {"n": 68, "of": 102},
         "runs": {"n": 0, "of": 3},
     }
-    # Every label by every variant, the reference first: those are the page's.
+    # Every variant has a row per label; the reference comes first, because the page shows it.
     named = [row["name"] for row in document["labels"]]
     assert list(dict.fromkeys(named)) == ["fused", "image", "few"]
     assert named.count("fused") == named.count("image") == named.count("few")
@@ -229,7 +229,7 @@ def test_a_small_grid_as_a_command_and_again(
     assert re.search(r"of each label\s+by <span class=\"user\">fused</span>", page)
     assert page.count('aria-label="AP ') == named.count("fused")
 
-    # Again: nothing is made, trained or scored anew, and the numbers are the same.
+    # Again: nothing is described, encoded, trained or scored, and the numbers are the same.
     models = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("model.safetensors")}
     assert len(models) == 3
     assert main(arguments) == 0
@@ -239,23 +239,23 @@ def test_a_small_grid_as_a_command_and_again(
     assert re.search(rf"image +{rows['image']['value']:.3f}", shown.out)
     assert "fused minus it, paired" in shown.out
     assert models == {file: file.stat().st_mtime_ns for file in models}
-    looks = [
+    accesses = [
         line
         for line in (tmp_path / "out/few/seed-0/events.jsonl").read_text().splitlines()
         if '"test"' in line
     ]
-    assert len(looks) == 1
+    assert len(accesses) == 1
 
-    # Another reference is another ablation.
+    # A changed reference belongs to another ablation.
     assert main([*arguments, "--set", "train.lr=0.5"]) == 4
     assert "--out" in capsys.readouterr().err
 
 
-def test_a_model_that_learned_with_descriptions_is_scored_without(write: WriteGrid, tmp_path: Path) -> None:
-    words = MODALITY.replace("image_only", "text_only").replace("seeds", 'metric = "mAP_tail"\nseeds')
+def test_a_model_trained_with_descriptions_is_scored_without_them(write: WriteGrid, tmp_path: Path) -> None:
+    text = MODALITY.replace("image_only", "text_only").replace("seeds", 'metric = "mAP_tail"\nseeds')
     lacking = 'set = ["model.fusion={}"]\nscored_texts = "missing"\n'
     grid = load_grid(
-        write(f"{words}[variants.a]\n{lacking.format('qformer')}[variants.b]\n{lacking.format('text_only')}"),
+        write(f"{text}[variants.a]\n{lacking.format('qformer')}[variants.b]\n{lacking.format('text_only')}"),
         overrides=["train.missing_descriptions=image_only"],
     )
     found = ablate(grid, tmp_path / "out", cache=tmp_path / "cache")
@@ -263,10 +263,10 @@ def test_a_model_that_learned_with_descriptions_is_scored_without(write: WriteGr
         name: SplitScores.load(scores_file(tmp_path / "out" / name / "seed-0", "test")).scores
         for name in ("fused", "image", "a", "b")
     }
-    # The words alone tell subjects apart; without any, all are alike.
+    # With the descriptions alone scores differ between subjects; without them they do not.
     assert np.ptp(scores["image"], axis=0).max() > 1e-4
     assert np.ptp(scores["b"], axis=0).max() < 1e-6
-    # The same weights as with words, and other scores, which still look at the picture.
+    # The weights are those trained with descriptions; the scores differ, and still depend on the image.
     weights = [
         load_trained(tmp_path / "out" / name / "seed-0", "cpu").classifier.state_dict()
         for name in ("fused", "a")
@@ -274,10 +274,9 @@ def test_a_model_that_learned_with_descriptions_is_scored_without(write: WriteGr
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert np.abs(scores["fused"] - scores["a"]).max() > 1e-4
     assert np.ptp(scores["a"], axis=0).max() > 1e-4
-    assert [(look.split, look.times) for look in read_split_accesses(tmp_path / "out/a/seed-0")] == [
-        ("test", 1)
-    ]
-    # Compared by a metric that the recipe does not name, shown beside its own.
+    accesses = read_split_accesses(tmp_path / "out/a/seed-0")
+    assert [(access.split, access.times) for access in accesses] == [("test", 1)]
+    # The metric of the comparison is shown in addition to the recipe's.
     assert {row.metric for row in found.results.differences} == {"mAP_tail"}
     rows = [row for row in found.results.rows if row.name == "a"]
     assert [row.metric for row in rows] == ["mAP", "vad_mae", "mAP_tail"]
