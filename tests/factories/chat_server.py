@@ -1,4 +1,4 @@
-"""A tiny honest chat-completions server: what it writes follows from the picture and the question alone."""
+"""A tiny chat-completions server whose text follows from the images and the prompt alone."""
 
 import base64
 import hashlib
@@ -19,20 +19,20 @@ MODEL = "tiny"
 
 
 def answer_to(request: Request) -> str:
-    """What an honest server writes to a request."""
-    return _words(request.images, request.prompt)
+    """The text that the server writes for a request."""
+    return _text(request.images, request.prompt)
 
 
-def _words(images: Any, prompt: str) -> str:
-    seen = hashlib.sha256(b"".join(image.convert("RGB").tobytes() for image in images)).hexdigest()
-    return f"The person feels {seen[:8]}, asked {hashlib.sha256(prompt.encode()).hexdigest()[:8]}."
+def _text(images: Any, prompt: str) -> str:
+    pixels = hashlib.sha256(b"".join(image.convert("RGB").tobytes() for image in images)).hexdigest()
+    return f"The person feels {pixels[:8]}, prompt {hashlib.sha256(prompt.encode()).hexdigest()[:8]}."
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on a port of this machine, a free one unless told, until `close`."""
+    """Listens on a port of this machine until `close`; port 0 takes a free one."""
 
     daemon_threads = True
-    request_queue_size = 128  # the default of 5 lets connections wait for a second
+    request_queue_size = 128  # with the default of 5, connections wait for a second
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), handler)
@@ -49,15 +49,15 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that went away are part of the play."""
+        """Clients that disconnect are part of the tests."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads whole posts and writes whole answers."""
+    """Reads complete requests and writes complete responses."""
 
     server: Server
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one packet for head and content, or each answer waits 40 ms for an acknowledgement
+    wbufsize = -1  # one packet per response; otherwise each waits 40 ms for an acknowledgment
 
     def content(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))
@@ -75,16 +75,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class ChatServer(Server):
-    """Keeps the bodies and headers of what it was asked; takes `delay` seconds for each."""
+    """Records the bodies and headers of its requests, and takes `delay` seconds for each."""
 
     def __init__(self, delay: float = 0.0, port: int = 0) -> None:
         self.delay = delay
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
-        super().__init__(_Honest, port)
+        super().__init__(_ChatHandler, port)
 
 
-class _Honest(Handler):
+class _ChatHandler(Handler):
     server: ChatServer
 
     def do_POST(self) -> None:
@@ -95,20 +95,20 @@ class _Honest(Handler):
             self.answer(404, {"detail": "Not Found"})
             return
         time.sleep(self.server.delay)
-        *pictures, question = body["messages"][0]["content"]
-        images = [_picture(part["image_url"]["url"]) for part in pictures]
-        message = {"role": "assistant", "content": f" {_words(images, question['text'])}"}
+        *images_sent, prompt = body["messages"][0]["content"]
+        images = [_decode(part["image_url"]["url"]) for part in images_sent]
+        message = {"role": "assistant", "content": f" {_text(images, prompt['text'])}"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         self.answer(200, {"object": "chat.completion", "model": body["model"], "choices": [choice]})
 
 
-def _picture(url: str) -> Image.Image:
+def _decode(url: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
 
 
 @contextmanager
 def chat_server(delay: float = 0.0, port: int = 0) -> Iterator[ChatServer]:
-    """An honest server, for as long as the block lasts."""
+    """A server that runs inside the block."""
     server = ChatServer(delay, port)
     try:
         yield server

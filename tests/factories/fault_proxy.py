@@ -1,7 +1,7 @@
-"""Stands before a chat-completions server and spoils exchanges, as a schedule says.
+"""A proxy in front of a chat-completions server that causes faults according to a schedule.
 
-Goes in: the server's address, and a function from (item, how often it was asked before) to a fault or None.
-Comes out: an address, and counts of what was asked. Two requests with one body are the same item.
+A schedule maps an item and the number of its earlier requests to a fault or None. Two requests with the same
+body are the same item.
 """
 
 import json
@@ -22,13 +22,13 @@ from tests.factories.chat_server import Handler, Server
 
 Schedule = Callable[[str, int], str | None]
 
-# What servers and the way to them do now and then: asking again helps.
-PASSING = (
+# Faults that servers and networks have now and then; a retry helps.
+TEMPORARY = (
     *("429", "429 with seconds", "429 with date", "500", "502", "503", "reset", "slow drip", "hang"),
     *("invalid JSON", "another kind of JSON", "no choices", "truncated", "garbage", "wrong model", "abort"),
 )
-# What concerns one item, and stays.
-LASTING = ("400", "413", "422", "content filter", "refusal", "empty")
+# Faults that concern one item and stay.
+PERMANENT = ("400", "413", "422", "content filter", "refusal", "empty")
 
 
 def never(item: str, before: int) -> str | None:
@@ -37,13 +37,20 @@ def never(item: str, before: int) -> str | None:
 
 
 class FaultProxy(Server):
-    """`asked` counts each item; `most_in_flight` is the most that were being answered at once."""
+    """Forwards requests to `upstream` and counts them.
+
+    Attributes:
+        num_requests: by item.
+        num_faults: by fault; "none" for requests without one.
+        most_in_flight: most requests answered at the same time.
+        num_hanging: connections that hang now.
+    """
 
     def __init__(self, upstream: str, schedule: Schedule = never) -> None:
         self.upstream = upstream
         self.schedule = schedule
-        self.asked: Counter[str] = Counter()
-        self.played: Counter[str] = Counter()
+        self.num_requests: Counter[str] = Counter()
+        self.num_faults: Counter[str] = Counter()
         self.most_in_flight = 0
         self.num_hanging = 0
         self._in_flight = 0
@@ -52,11 +59,11 @@ class FaultProxy(Server):
 
     @contextmanager
     def count(self, item: str) -> Iterator[str | None]:
-        """The fault to play, if any."""
+        """Counts a request and yields its fault, if any."""
         with self._lock:
-            fault = self.schedule(item, self.asked[item])
-            self.asked[item] += 1
-            self.played[fault or "none"] += 1
+            fault = self.schedule(item, self.num_requests[item])
+            self.num_requests[item] += 1
+            self.num_faults[fault or "none"] += 1
             self._in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
@@ -82,17 +89,17 @@ class _Proxy(Handler):
     def do_POST(self) -> None:  # noqa: N802  # http.server goes by this name
         body = self.content()
         with self.server.count(body.decode()) as fault:
-            # Counted out before the last byte leaves: the client may ask the next as soon as it has that.
-            status, content = self._spoiled(fault, body)
+            # Ends the count before the last byte is sent, because the client may send the next request then.
+            status, content = self._respond(fault, body)
         if fault in _CONNECTION:
             _CONNECTION[fault](self, content)
             self.close_connection = True
         else:
             self.answer(status, content, _headers(fault))
 
-    def _spoiled(self, fault: str | None, body: bytes) -> tuple[int, Any]:
+    def _respond(self, fault: str | None, body: bytes) -> tuple[int, Any]:
         if fault is not None and fault[:3].isdigit():
-            return int(fault[:3]), {"error": {"message": f"played {fault}"}}
+            return int(fault[:3]), {"error": {"message": f"fault {fault}"}}
         status, content = self._upstream(body)
         if fault in _CONTENT:
             return 200, _CONTENT[fault](json.loads(content))
@@ -103,13 +110,13 @@ class _Proxy(Handler):
         headers = {"Content-Type": "application/json", "Authorization": self.headers.get("Authorization", "")}
         try:
             request = urllib.request.Request(address, body, headers)  # noqa: S310  # to this machine
-            with open_here(request) as response:
+            with open_direct(request) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
     def reset(self, content: bytes) -> None:
-        # Closed with nothing lingering: the other side sees a reset.
+        # Closing without lingering sends a reset.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def drip(self, content: bytes) -> None:
@@ -126,7 +133,7 @@ class _Proxy(Handler):
             while not self.server.closing.is_set():
                 try:
                     if not self.connection.recv(1):
-                        break  # the client has gone
+                        break  # the client closed the connection
                 except TimeoutError:
                     continue
 
@@ -141,8 +148,8 @@ class _Proxy(Handler):
         self.wfile.flush()
 
 
-# The proxies of this machine, if it names any, are for others.
-open_here = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+# Ignores proxies in the environment.
+open_direct = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 _CONNECTION: Mapping[str | None, Callable[[_Proxy, bytes], None]] = {
     "reset": _Proxy.reset,
@@ -179,7 +186,7 @@ def _headers(fault: str | None) -> dict[str, str]:
 
 @contextmanager
 def fault_proxy(upstream: str, schedule: Schedule = never) -> Iterator[FaultProxy]:
-    """A proxy, for as long as the block lasts."""
+    """A proxy that runs inside the block."""
     proxy = FaultProxy(upstream, schedule)
     try:
         yield proxy
@@ -188,15 +195,15 @@ def fault_proxy(upstream: str, schedule: Schedule = never) -> Iterator[FaultProx
 
 
 def unused_address() -> str:
-    """Where nobody listens."""
+    """An address where no server listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns when it holds; two minutes are for ever."""
+    """Returns once the condition holds; fails after two minutes."""
     end = time.monotonic() + 120
     while not condition():
-        assert time.monotonic() < end, "it never came to hold"
+        assert time.monotonic() < end, "the condition did not hold within two minutes"
         time.sleep(0.005)

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from tests.factories.fault_proxy import open_here, unused_address, wait_until
+from tests.factories.fault_proxy import open_direct, unused_address, wait_until
 
 from mien.playhouse.embedded_models import embedded
 
@@ -30,7 +30,7 @@ class RealServer:
     def _is_up(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
         try:
-            with open_here(f"{self._url.removesuffix('/v1')}/health") as response:
+            with open_direct(f"{self._url.removesuffix('/v1')}/health") as response:
                 return bool(response.status == 200)
         except (URLError, ConnectionError):
             return False

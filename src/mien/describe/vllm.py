@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from pydantic import Field, JsonValue
 
+from mien.describe.background_loop import BackgroundLoop
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.local.library import first_line
 from mien.describe.local.model_folder import find_model
@@ -74,7 +75,7 @@ class VllmEngine(Engine):
         self._in_flight = in_flight
         self._start = start or _start_vllm
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._background: BackgroundLoop | None = None
         self._semaphore: asyncio.Semaphore | None = None
 
     @classmethod
@@ -117,17 +118,13 @@ class VllmEngine(Engine):
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         if not requests:
             return []
-        return asyncio.run_coroutine_threadsafe(self._describe_all(requests), self._loop).result()
+        return self._loop.run(self._describe_all(requests))
 
     @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the engine, in a separate thread."""
+    def _loop(self) -> BackgroundLoop:
         with self._lock:
-            if self._thread is None:
-                self._events = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._events.run_forever, name="vllm", daemon=True)
-                self._thread.start()
-            return self._events
+            self._background = self._background or BackgroundLoop("vllm")
+            return self._background
 
     @cached_property
     def _vllm(self) -> Any:

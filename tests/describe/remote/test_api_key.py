@@ -1,4 +1,4 @@
-"""The key of a server: from the environment, to the server, and nowhere else."""
+"""The API key goes from the environment to the server, and nowhere else."""
 
 import logging
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from mien.describe.remote.engine import RemoteEngine
 from mien.errors import ConfigError, EngineError
 from mien.recipe import RunOptions
 
-QUICK = Backoff(base=0.001, cap=0.01, max_retry_after=0.02)
+FAST = Backoff(base=0.001, cap=0.01, max_retry_after=0.02)
 ASKED = [Request(subject_id="s", images=(Image.new("RGB", (8, 8)),), prompt="How?")]
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MIEN_API_KEY", "OPENAI_API_KEY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -32,7 +32,7 @@ def server() -> Iterator[ChatServer]:
 
 
 def remote(url: str, **run: Any) -> RemoteEngine:
-    return RemoteEngine(MODEL, run=RunOptions(endpoints=(url,), **run), backoff=QUICK)
+    return RemoteEngine(MODEL, run=RunOptions(endpoints=(url,), **run), backoff=FAST)
 
 
 KEY = "sk-0123456789-secret"
@@ -51,7 +51,7 @@ def test_the_key_comes_from_the_environment(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("OPENAI_ORG_ID", "mine")  # meant for one company's own servers
+    monkeypatch.setenv("OPENAI_ORG_ID", "mine")  # for the servers of one company only
     remote(server.url).describe(ASKED)
     [headers] = server.headers
     assert headers.get("Authorization") == header
@@ -59,7 +59,7 @@ def test_the_key_comes_from_the_environment(
 
 
 @pytest.mark.parametrize("fault", ["401", "400", "500"])
-def test_the_key_is_never_told(
+def test_the_key_never_appears_in_messages_or_logs(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     monkeypatch.setenv("MIEN_API_KEY", KEY)
@@ -72,14 +72,16 @@ def test_the_key_is_never_told(
             error = raised
     assert isinstance(error, EngineError)
     assert "***" in str(error)
-    told = f"{error} {error.hint} {error.__cause__} {engine.__dict__} {engine.signature} {caplog.text}"
-    assert KEY not in told
+    shown = f"{error} {error.hint} {error.__cause__} {engine.__dict__} {engine.signature} {caplog.text}"
+    assert KEY not in shown
     assert caplog.text
 
 
-def test_a_key_that_no_header_holds_is_not_shown(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_no_header_can_hold_is_not_shown(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MIEN_API_KEY", "sk-sé\ncret")
-    with pytest.raises(EngineError, match="the key in the environment") as caught:
+    with pytest.raises(EngineError, match="the API key in the environment") as caught:
         remote(server.url).describe(ASKED)
     assert "cret" not in f"{caught.value} {caught.value.hint}"
 
@@ -93,7 +95,7 @@ def test_a_key_in_an_address_is_refused_and_not_shown(url: str) -> None:
     assert KEY not in f"{caught.value} {caught.value.hint}"
 
 
-def test_a_key_on_an_open_line_is_warned_of(
+def test_an_unencrypted_key_gives_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, server: ChatServer
 ) -> None:
     monkeypatch.setenv("MIEN_API_KEY", KEY)
@@ -105,9 +107,9 @@ def test_a_key_on_an_open_line_is_warned_of(
     assert KEY not in caplog.text
 
 
-def test_pictures_do_not_follow_a_redirection(server: ChatServer) -> None:
+def test_images_do_not_follow_a_redirect(server: ChatServer) -> None:
     with fault_proxy(server.url, lambda item, before: "307 elsewhere") as proxy:
         with pytest.raises(EngineError, match="status 307") as caught:
             remote(proxy.url).describe(ASKED)
-        assert "redirects" in caught.value.hint
+        assert "redirect" in caught.value.hint
     assert server.bodies == []

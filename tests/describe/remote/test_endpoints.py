@@ -1,4 +1,4 @@
-"""Who is asked next, and who is left alone."""
+"""Which server gets the next request, and which one is paused."""
 
 import asyncio
 import math
@@ -11,28 +11,28 @@ from typing import Any
 import pytest
 
 from mien.describe.backoff import Backoff
-from mien.describe.remote.endpoints import AllDownError, Endpoints
-from mien.describe.remote.protocol import ExchangeError, Kind
+from mien.describe.remote.endpoints import Endpoints, NoEndpointError
+from mien.describe.remote.protocol import ChatError, ErrorKind
 
 QUICK = Backoff(base=0.001, cap=0.002, max_retry_after=0.002)
 
 
-def endpoints(count: int, *, concurrency: int = 8, patience: int = 2, backoff: Backoff = QUICK) -> Endpoints:
+def endpoints(count: int, *, concurrency: int = 8, retries: int = 2, backoff: Backoff = QUICK) -> Endpoints:
     urls = [f"http://server{number}/v1" for number in range(count)]
-    return Endpoints(urls, concurrency=concurrency, patience=patience, backoff=backoff)
+    return Endpoints(urls, concurrency=concurrency, retries=retries, backoff=backoff)
 
 
-async def fail(servers: Endpoints, kind: Kind, **request_options: Any) -> str:
-    """Takes a place, fails on it, and says whose it was."""
+async def fail(servers: Endpoints, kind: ErrorKind, **options: Any) -> str:
+    """Fails on a server and returns its URL."""
     try:
-        async with servers.place() as endpoint:
-            raise ExchangeError(kind, kind, **request_options)
-    except ExchangeError:
+        async with servers.acquire() as endpoint:
+            raise ChatError(kind, kind, **options)
+    except ChatError:
         return endpoint.url
 
 
 async def answer(servers: Endpoints) -> str:
-    async with servers.place() as endpoint:
+    async with servers.acquire() as endpoint:
         return endpoint.url
 
 
@@ -40,19 +40,19 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test())
 
 
-def test_the_fewest_in_flight_are_next() -> None:
+def test_the_server_with_the_fewest_requests_in_flight_is_next() -> None:
     async def test() -> None:
         servers = endpoints(3)
-        async with servers.place() as first, servers.place() as second, servers.place() as third:
+        async with servers.acquire() as first, servers.acquire() as second, servers.acquire() as third:
             assert len({first.url, second.url, third.url}) == 3
-            async with servers.place() as fourth:
+            async with servers.acquire() as fourth:
                 assert fourth.in_flight == 2
         assert [endpoint.in_flight for endpoint in servers.all] == [0, 0, 0]
 
     run(test)
 
 
-def test_one_after_another_goes_round() -> None:
+def test_single_requests_take_turns() -> None:
     async def test() -> None:
         servers = endpoints(2)
         assert len({await answer(servers) for _ in range(2)}) == 2
@@ -60,25 +60,25 @@ def test_one_after_another_goes_round() -> None:
     run(test)
 
 
-def test_who_failed_is_avoided_unless_there_is_nobody_else() -> None:
+def test_a_server_to_avoid_is_used_only_if_no_other_is_ready() -> None:
     async def test() -> None:
         servers = endpoints(2)
         last = servers.all[0]
-        async with servers.place(avoid=last) as other, servers.place(avoid=last) as another:
+        async with servers.acquire(avoid=last) as other, servers.acquire(avoid=last) as another:
             assert other is another is servers.all[1]
         alone = endpoints(1)
-        async with alone.place(avoid=alone.all[0]) as same:
+        async with alone.acquire(avoid=alone.all[0]) as same:
             assert same is alone.all[0]
 
     run(test)
 
 
-def test_no_more_than_allowed_at_once_over_all() -> None:
+def test_concurrency_is_limited_over_all_servers() -> None:
     async def test() -> None:
         servers, at_once = endpoints(3, concurrency=4), []
 
         async def work() -> None:
-            async with servers.place():
+            async with servers.acquire():
                 at_once.append(sum(endpoint.in_flight for endpoint in servers.all))
                 await asyncio.sleep(0.001)
 
@@ -88,84 +88,84 @@ def test_no_more_than_allowed_at_once_over_all() -> None:
     run(test)
 
 
-def test_out_of_reach_it_is_down_after_some_tries_and_others_take_over() -> None:
+def test_an_unreachable_server_is_down_after_its_retries_and_others_take_over() -> None:
     async def test() -> None:
-        servers = endpoints(1, patience=2)
+        servers = endpoints(1, retries=2)
         for _ in range(3):
-            await fail(servers, "away")
-        servers.all[0].paused_until = math.inf  # a busy machine may look again too late for a real pause
-        with pytest.raises(AllDownError, match=r"server0.*away"):
+            await fail(servers, "unreachable")
+        servers.all[0].paused_until = math.inf  # on a busy machine a real pause may be over already
+        with pytest.raises(NoEndpointError, match=r"server0.*unreachable"):
             await answer(servers)
         both = endpoints(2, backoff=Backoff(base=1e6, cap=1e6))
         [gone, here] = both.all
-        gone.num_asked, here.num_asked = 0, 1
-        assert await fail(both, "away") == gone.url
+        gone.num_sent, here.num_sent = 0, 1
+        assert await fail(both, "unreachable") == gone.url
         assert {await answer(both) for _ in range(9)} == {here.url}
 
     run(test)
 
 
-def test_it_comes_back() -> None:
+def test_a_server_that_answers_again_is_back() -> None:
     async def test() -> None:
-        servers = endpoints(1, patience=0)
-        await fail(servers, "away")
+        servers = endpoints(1, retries=0)
+        await fail(servers, "unreachable")
         [endpoint] = servers.all
         endpoint.paused_until = 0.0
-        async with servers.place():
-            with pytest.raises(AllDownError):  # one is let through to see, the others are told at once
+        async with servers.acquire():
+            with pytest.raises(NoEndpointError):  # one request tests the server; the others fail at once
                 await answer(servers)
         assert await answer(servers) == endpoint.url
-        assert endpoint.trouble is None
+        assert endpoint.down_error is None
 
     run(test)
 
 
-def test_who_lets_nobody_in_is_down_at_once() -> None:
+def test_a_server_that_rejects_requests_is_down_at_once() -> None:
     async def test() -> None:
         servers = endpoints(1, backoff=Backoff())
-        await fail(servers, "shut")
-        with pytest.raises(AllDownError) as caught:
+        await fail(servers, "rejected")
+        with pytest.raises(NoEndpointError) as caught:
             await answer(servers)
-        assert caught.value.trouble.kind == "shut"
+        assert caught.value.error.kind == "rejected"
 
     run(test)
 
 
-def test_one_that_may_come_back_is_what_is_told_of() -> None:
+def test_an_unreachable_server_is_reported_before_one_that_rejects() -> None:
     async def test() -> None:
-        servers = endpoints(2, patience=0, backoff=Backoff(base=1e6, cap=1e6))
-        await fail(servers, "shut")
-        await fail(servers, "away")
-        with pytest.raises(AllDownError) as caught:
+        servers = endpoints(2, retries=0, backoff=Backoff(base=1e6, cap=1e6))
+        await fail(servers, "rejected")
+        await fail(servers, "unreachable")
+        with pytest.raises(NoEndpointError) as caught:
             await answer(servers)
-        assert caught.value.trouble.kind == "away"
+        assert caught.value.error.kind == "unreachable"
 
     run(test)
 
 
-def test_busy_is_left_alone_for_as_long_as_it_wants_and_gets_half_as_many() -> None:
+def test_a_busy_server_pauses_as_it_asks_and_gets_half_as_many_requests() -> None:
     async def test() -> None:
         servers = endpoints(2, backoff=Backoff(max_retry_after=100))
         before = time.monotonic()
         url = await fail(servers, "busy", retry_after="60")
         [busy] = [endpoint for endpoint in servers.all if endpoint.url == url]
         assert before + 60 <= busy.paused_until <= time.monotonic() + 60
-        assert busy.room == 4
+        assert busy.max_in_flight == 4
         assert url not in {await answer(servers) for _ in range(5)}
 
     run(test)
 
 
-def test_room_grows_again_with_answers() -> None:
+def test_the_limit_of_a_server_grows_again_with_answers() -> None:
     async def test() -> None:
         servers = endpoints(1)
         [endpoint] = servers.all
         for _ in range(5):
             await fail(servers, "busy")
-        assert endpoint.room == 1
+        assert endpoint.max_in_flight == 1
         for _ in range(80):
             await answer(servers)
-        assert endpoint.room == 8
+        assert endpoint.max_in_flight == 8
 
     run(test)
 
@@ -176,9 +176,9 @@ def test_failures_that_were_in_flight_together_count_once() -> None:
         together = asyncio.Barrier(5)
 
         async def work() -> None:
-            async with servers.place():
+            async with servers.acquire():
                 await together.wait()
-                raise ExchangeError("away", "away")
+                raise ChatError("unreachable", "unreachable")
 
         await asyncio.gather(*(work() for _ in range(5)), return_exceptions=True)
         assert servers.all[0].num_failures == 1
@@ -186,18 +186,20 @@ def test_failures_that_were_in_flight_together_count_once() -> None:
     run(test)
 
 
-def test_the_items_own_failure_is_nothing_against_the_server() -> None:
+def test_the_failure_of_an_item_does_not_count_against_the_server() -> None:
     async def test() -> None:
         servers = endpoints(1)
         [endpoint] = servers.all
         for _ in range(9):
             await fail(servers, "item")
-        assert (endpoint.num_failures, endpoint.room, endpoint.has_described) == (0, 8, False)
+        assert (endpoint.num_failures, endpoint.max_in_flight, endpoint.has_described) == (0, 8, False)
 
     run(test)
 
 
-def test_a_pause_that_ends_between_two_looks_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_that_ends_between_two_readings_of_the_clock_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def test() -> None:
         servers = endpoints(1)
         [endpoint] = servers.all
@@ -212,12 +214,12 @@ def test_a_pause_that_ends_between_two_looks_at_the_clock(monkeypatch: pytest.Mo
     run(test)
 
 
-def test_given_up_work_leaves_its_place() -> None:
+def test_a_canceled_request_frees_its_place() -> None:
     async def test() -> None:
         servers = endpoints(1, concurrency=1)
 
         async def forever() -> None:
-            async with servers.place():
+            async with servers.acquire():
                 await asyncio.Event().wait()
 
         tasks = [asyncio.create_task(forever()) for _ in range(3)]

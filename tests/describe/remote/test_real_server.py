@@ -1,11 +1,11 @@
-"""The remote engine before a real server: the embedded LLaVA says there what it says here."""
+"""The embedded LLaVA writes the same on a real server as in this process."""
 
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.factories.fault_proxy import PASSING, fault_proxy
+from tests.factories.fault_proxy import TEMPORARY, fault_proxy
 from tests.factories.real_server import RealServer
 
 from mien.data.playhouse import Playhouse
@@ -26,25 +26,25 @@ from mien.types import Subject
 pytestmark = pytest.mark.slow  # two processes that load torch
 
 HOW: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
-# What the proxy can play on a server whose answers take a while on a busy machine.
-QUICK_FAULTS = [fault for fault in PASSING if fault not in ("hang", "slow drip")]
+# The faults that work with a server whose answers take a while on a busy machine.
+FAST_FAULTS = [fault for fault in TEMPORARY if fault not in ("hang", "slow drip")]
 
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> list[Subject]:
     """Eight scenes."""
-    theatre = Playhouse(DataOptions(), tmp_path_factory.mktemp("theatre"))
-    return [sample.subject for sample in islice(theatre.samples("test"), 8)]
+    playhouse = Playhouse(DataOptions(), tmp_path_factory.mktemp("playhouse"))
+    return [sample.subject for sample in islice(playhouse.samples("test"), 8)]
 
 
-def here(max_new_tokens: int = 160) -> LocalEngine:
+def local_engine(max_new_tokens: int = 160) -> LocalEngine:
     return LocalEngine("playhouse", max_new_tokens=max_new_tokens)
 
 
-def there(address: str, max_new_tokens: int = 160) -> RemoteEngine:
+def remote_engine(address: str, max_new_tokens: int = 160) -> RemoteEngine:
     return RemoteEngine(
         str(embedded("llava")),
-        RemoteOptions(image_size=here().image_size),
+        RemoteOptions(image_size=local_engine().image_size),
         run=RunOptions(endpoints=(address,), concurrency=4),
         max_new_tokens=max_new_tokens,
         backoff=Backoff(base=0.01, cap=0.1, max_retry_after=0.1),
@@ -52,29 +52,29 @@ def there(address: str, max_new_tokens: int = 160) -> RemoteEngine:
 
 
 def requests(people: list[Subject]) -> list[Request]:
-    request_builder = RequestBuilder(engine=here(), **HOW)
-    return [request_builder.prepare(request_builder.build(person)) for person in people]
+    builder = RequestBuilder(engine=local_engine(), **HOW)
+    return [builder.prepare(builder.build(person)) for person in people]
 
 
-def test_it_says_what_the_model_says_here(real_server: RealServer, people: list[Subject]) -> None:
-    asked = requests(people[:3])
-    replies = here(12).describe(asked)  # cut short, which both have to say
+def test_replies_equal_those_of_the_local_engine(real_server: RealServer, people: list[Subject]) -> None:
+    batch = requests(people[:3])
+    replies = local_engine(12).describe(batch)  # so short that both must report the cut
     assert {getattr(reply, "finish", None) for reply in replies} == {"length"}
-    assert there(real_server.address, 12).describe(asked) == replies
+    assert remote_engine(real_server.address, 12).describe(batch) == replies
 
 
 def test_whole_stores_are_equal_also_through_faults(
     real_server: RealServer, people: list[Subject], tmp_path: Path
 ) -> None:
     texts = []
-    faults = iter(QUICK_FAULTS * 2)
+    faults = iter(FAST_FAULTS * 2)
     with fault_proxy(real_server.address, lambda item, before: next(faults) if before < 2 else None) as proxy:
-        for name, engine in {"here": here(), "there": there(proxy.url)}.items():
+        for name, engine in {"local": local_engine(), "remote": remote_engine(proxy.url)}.items():
             with Store(tmp_path / f"{name}.sqlite") as store:
                 describe(people, RequestBuilder(engine=engine, **HOW), store)
                 assert store.failures() == []
                 texts.append({item.subject_id: (item.text, item.finish) for item in store})
-        assert set(proxy.asked.values()) == {3}
+        assert set(proxy.num_requests.values()) == {3}
     assert texts[0] == texts[1]
     assert len(texts[0]) == 8
 

@@ -1,11 +1,9 @@
-"""Which of several servers is asked next, and which are left alone for a while.
+"""Chooses the server for the next request, and pauses servers that fail.
 
-Goes in: addresses, and how each exchange ended. Comes out: the one to ask now, or `AllDownError`.
-Knows nothing about: what is exchanged, or how. It belongs to one event loop.
-
-The server with the fewest requests in flight is next. One that cannot be reached is left alone for a
-pause that grows, then tried with a single request; one that is busy gets half as many at once, and
-more again with each answer. Failures of requests that were in flight together count once.
+The server with the fewest requests in flight is next. An unreachable server pauses for a time that grows, and
+is then tried with a single request. A busy server gets half as many requests at once, and more again with
+each answer. Failures of requests that were in flight together count once. All of it belongs to one event
+loop.
 """
 
 from __future__ import annotations
@@ -17,154 +15,165 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from mien.describe.backoff import Backoff
-from mien.describe.remote.protocol import ExchangeError
+from mien.describe.remote.protocol import ChatError
 
-__all__ = ["AllDownError", "Endpoint", "Endpoints"]
+__all__ = ["Endpoint", "Endpoints", "NoEndpointError"]
 
 _log = logging.getLogger(__name__)
 
 
-class AllDownError(Exception):
-    """No server is left to ask; `trouble` is that of one of them."""
+class NoEndpointError(Exception):
+    """Every server is down; `error` is why one of them is."""
 
-    def __init__(self, url: str, trouble: ExchangeError) -> None:
-        super().__init__(f"{url}: {trouble}")
-        self.trouble = trouble
+    def __init__(self, url: str, error: ChatError) -> None:
+        super().__init__(f"{url}: {error}")
+        self.error = error
 
 
 class Endpoint:
-    """One server, and what is known of it."""
+    """The state of one server."""
 
-    def __init__(self, url: str, room: int) -> None:
+    def __init__(self, url: str, concurrency: int) -> None:
         self.url = url
         self.in_flight = 0
-        self.num_asked = 0
-        self.has_described = False  # and not just refused
-        self.room = float(room)  # requests that it is given at once
+        self.num_sent = 0
+        self.has_described = False  # returned a description, not just errors
+        self.max_in_flight = float(concurrency)
         self.num_failures = 0  # in a row
         self.failed_at = 0.0
         self.paused_until = 0.0
-        self.trouble: ExchangeError | None = None  # for which it counts as down
+        self.down_error: ChatError | None = None  # why it is down, if it is
 
     def is_ready(self, now: float) -> bool:
-        """Whether it may be given one more request."""
-        return now >= self.paused_until and self.in_flight < int(self.room)
+        """Whether it may get one more request."""
+        return now >= self.paused_until and self.in_flight < int(self.max_in_flight)
 
 
 class Endpoints:
-    """All servers of one engine; at most `concurrency` requests are in flight over all of them.
+    """All servers of one engine.
 
-    A server is down when it could not be reached `patience` + 1 times in a row, or lets nobody in.
+    A server is down if it was unreachable `retries` + 1 times in a row, or rejects all requests.
+
+    Args:
+        urls: base addresses.
+        concurrency: most requests in flight, over all servers.
+        retries: how many failures to connect in a row are tolerated.
+        backoff: pauses of a failing server.
     """
 
-    def __init__(self, urls: Sequence[str], *, concurrency: int, patience: int, backoff: Backoff) -> None:
+    def __init__(self, urls: Sequence[str], *, concurrency: int, retries: int, backoff: Backoff) -> None:
         self.all = [Endpoint(url, concurrency) for url in urls]
+        self.answered_at = 0.0  # when any server last answered
         self._concurrency = concurrency
-        self._patience = patience
+        self._retries = retries
         self._backoff = backoff
         self._changed = asyncio.Condition()
-        self.answered_at = 0.0  # when any of them last did
 
     @asynccontextmanager
-    async def place(self, avoid: Endpoint | None = None) -> AsyncIterator[Endpoint]:
-        """The server to ask now, held while it is asked; an ExchangeError passes through and is noted.
+    async def acquire(self, avoid: Endpoint | None = None) -> AsyncIterator[Endpoint]:
+        """Yields the server for the next request; a ChatError raised inside is recorded and passes through.
 
-        `avoid` is taken only if no other is ready. Raises AllDownError.
+        Args:
+            avoid: a server to use only if no other is ready.
+
+        Raises:
+            NoEndpointError: every server is down.
         """
-        endpoint = await self._free(avoid)
+        endpoint = await self._wait_for_endpoint(avoid)
         began = time.monotonic()
         try:
             yield endpoint
-        except ExchangeError as trouble:
-            self._note(endpoint, trouble, began)
+        except ChatError as error:
+            self._record_failure(endpoint, error, began)
             raise
         else:
             endpoint.has_described = True
-            self._answered(endpoint, began)
+            self._record_answer(endpoint, began)
         finally:
             endpoint.in_flight -= 1
             async with self._changed:
                 self._changed.notify_all()
 
-    # --- Who is next ---
+    # --- Choosing ---
 
-    async def _free(self, avoid: Endpoint | None) -> Endpoint:
+    async def _wait_for_endpoint(self, avoid: Endpoint | None) -> Endpoint:
         async with self._changed:
-            # One look at the clock for both: a pause that ends between two would be waited for for ever.
-            while (chosen := self._next(avoid, now := time.monotonic())) is None:
-                self._require_one()
-                await self._change(now)
-            # Within the lock, so that nobody else takes the same place.
-            chosen.in_flight += 1
-            chosen.num_asked += 1
-            return chosen
+            # One reading of the clock for both steps: a pause that ended between two would be missed forever.
+            while (endpoint := self._next(avoid, now := time.monotonic())) is None:
+                self._require_endpoint()
+                await self._wait_for_change(now)
+            # Within the lock, so that no other request takes the same place.
+            endpoint.in_flight += 1
+            endpoint.num_sent += 1
+            return endpoint
 
-    def _require_one(self) -> None:
-        troubles = [(one.url, one.trouble) for one in self.all if one.trouble is not None]
-        if len(troubles) == len(self.all):
-            # One that passes, if there is one (away before shut): trying again later may help.
-            url, trouble = min(troubles, key=lambda pair: pair[1].kind)
-            raise AllDownError(url, trouble)
+    def _require_endpoint(self) -> None:
+        errors = [(one.url, one.down_error) for one in self.all if one.down_error is not None]
+        if len(errors) == len(self.all):
+            # Reports an unreachable server before one that rejects: for it, a later retry may help.
+            url, error = min(errors, key=lambda pair: pair[1].kind == "rejected")
+            raise NoEndpointError(url, error)
 
     def _next(self, avoid: Endpoint | None, now: float) -> Endpoint | None:
         if sum(endpoint.in_flight for endpoint in self.all) >= self._concurrency:
             return None
         ready = [endpoint for endpoint in self.all if endpoint.is_ready(now)]
-        return min(ready, key=lambda one: (one is avoid, one.in_flight, one.num_asked), default=None)
+        return min(ready, key=lambda one: (one is avoid, one.in_flight, one.num_sent), default=None)
 
-    async def _change(self, now: float) -> None:
-        """Until a place is free or a pause is over, whichever comes first."""
+    async def _wait_for_change(self, now: float) -> None:
+        """Waits until a request ends or a pause is over."""
         pauses = [one.paused_until - now for one in self.all if one.paused_until > now]
         with suppress(TimeoutError):
             async with asyncio.timeout(min(pauses, default=None)):
                 await self._changed.wait()
 
-    # --- What is known of them ---
+    # --- Recording ---
 
-    def _answered(self, endpoint: Endpoint, began: float) -> None:
+    def _record_answer(self, endpoint: Endpoint, began: float) -> None:
         self.answered_at = time.monotonic()
         if began < endpoint.failed_at:
-            return  # from before the failure: it tells nothing of now
-        if endpoint.trouble is not None:
+            return  # sent before the failure, so it says nothing about now
+        if endpoint.down_error is not None:
             _log.info("endpoint %s is back", endpoint.url)
         endpoint.num_failures = 0
-        endpoint.trouble = None
-        # Slow at first after a failure, then a tenth for each answer.
-        endpoint.room = min(self._concurrency, endpoint.room + max(1 / endpoint.room, 0.1))
+        endpoint.down_error = None
+        # By one request per round of answers, but at least a tenth of a request per answer.
+        growth = max(1 / endpoint.max_in_flight, 0.1)
+        endpoint.max_in_flight = min(self._concurrency, endpoint.max_in_flight + growth)
 
-    def _note(self, endpoint: Endpoint, trouble: ExchangeError, began: float) -> None:
-        if trouble.kind == "item":
-            self._answered(endpoint, began)
+    def _record_failure(self, endpoint: Endpoint, error: ChatError, began: float) -> None:
+        if error.kind == "item":
+            self._record_answer(endpoint, began)
             return
         now = time.monotonic()
-        asked = self._backoff.retry_after(trouble.retry_after)
-        if asked is not None:
-            endpoint.paused_until = max(endpoint.paused_until, now + asked)
+        retry_after = self._backoff.retry_after(error.retry_after)
+        if retry_after is not None:
+            endpoint.paused_until = max(endpoint.paused_until, now + retry_after)
         if began < endpoint.failed_at:
             return  # the same failure, seen by another request
         endpoint.failed_at = now
         endpoint.num_failures += 1
-        if asked is None:
-            endpoint.paused_until = now + self._pause(endpoint, trouble)
-        self._restrict(endpoint, trouble)
+        if retry_after is None:
+            endpoint.paused_until = now + self._pause(endpoint, error)
+        self._restrict(endpoint, error)
 
-    def _pause(self, endpoint: Endpoint, trouble: ExchangeError) -> float:
-        if trouble.kind == "shut":
+    def _pause(self, endpoint: Endpoint, error: ChatError) -> float:
+        if error.kind == "rejected":
             return self._backoff.cap
-        if trouble.kind == "server":
-            # The first failure may be the item's doing, and stops nobody else.
-            failures = endpoint.num_failures - 1
-            return self._backoff.pause(failures) if failures else 0.0
+        if error.kind == "server":
+            # The item may have caused the first failure, so it does not stop other requests.
+            num_failures = endpoint.num_failures - 1
+            return self._backoff.pause(num_failures) if num_failures else 0.0
         return self._backoff.pause(endpoint.num_failures)
 
-    def _restrict(self, endpoint: Endpoint, trouble: ExchangeError) -> None:
-        if trouble.kind == "busy":
-            endpoint.room = max(1.0, endpoint.room / 2)
-        elif trouble.kind in ("away", "shut"):
-            endpoint.room = 1.0
-        is_down = trouble.kind == "shut" or (
-            trouble.kind == "away" and endpoint.num_failures > self._patience
+    def _restrict(self, endpoint: Endpoint, error: ChatError) -> None:
+        if error.kind == "busy":
+            endpoint.max_in_flight = max(1.0, endpoint.max_in_flight / 2)
+        elif error.kind in ("unreachable", "rejected"):
+            endpoint.max_in_flight = 1.0
+        is_down = error.kind == "rejected" or (
+            error.kind == "unreachable" and endpoint.num_failures > self._retries
         )
-        if is_down and endpoint.trouble is None:
-            _log.warning("endpoint %s is down: %s", endpoint.url, trouble)
-        endpoint.trouble = trouble if is_down else None
+        if is_down and endpoint.down_error is None:
+            _log.warning("endpoint %s is down: %s", endpoint.url, error)
+        endpoint.down_error = error if is_down else None

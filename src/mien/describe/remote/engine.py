@@ -1,44 +1,43 @@
 """Any OpenAI-compatible chat-completions server: vLLM, SGLang, Ollama, llama.cpp, transformers, or hosted.
 
-Goes in: requests. Comes out: replies in order; many are on their way at once, over one or several servers.
-Knows nothing about: stores, keys, how a server runs its model. It cannot see the model's weights, so what
-the model is rests on its name, and on `revision` if you give one.
+Many requests are in flight at once, over one or several servers. The engine cannot see a server's weights, so
+the identity of the model is its name, and `revision` if you give one.
 
-The key of an account comes from the environment alone: MIEN_API_KEY, else OPENAI_API_KEY.
+An API key comes from the environment only: MIEN_API_KEY, or OPENAI_API_KEY.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue
 
+from mien.describe.background_loop import BackgroundLoop
 from mien.describe.backoff import Backoff
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.remote.dispatcher import Dispatcher, Sender
-from mien.describe.remote.protocol import Encoding, Exchange
+from mien.describe.remote.client import ChatClient
+from mien.describe.remote.dispatcher import Dispatcher
+from mien.describe.remote.protocol import ChatProtocol, ImageEncoding
 from mien.errors import ConfigError, EngineError
 from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["RemoteEngine", "RemoteOptions"]
 
 _log = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 
-# Raise this when the same server comes to be asked, or its answer read, in another way.
+# Raise this when the same server is prompted, or its output read, in another way.
 _VERSION: Final = 1
-_HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_OURS: Final = frozenset(
+_LOCALHOST: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_RESERVED: Final = frozenset(
     {"model", "messages", "stream", "n", "temperature", "seed", "max_tokens", "max_completion_tokens"}
 )
 
@@ -46,10 +45,16 @@ _OURS: Final = frozenset(
 class RemoteOptions(Options):
     """[describe.options] of engine "remote".
 
-    `image_size`: side of the square to which pictures are fitted before they are sent; give the model's own,
-    or the server may crop. `extra`: more of the body, such as top_k; `limit`: what the server calls the most
-    tokens to write. `revision`: which weights it holds, as far as you know. `aliases`: other names under
-    which it may report the model.
+    Attributes:
+        image_format: format in which images are sent.
+        jpeg_quality: quality of JPEG, from 1 to 100.
+        image_size: side in pixels of the square to which images are fitted before they are sent. Set it to
+            the model's own size; otherwise the server may crop.
+        seed: seed in the body of each request.
+        limit: the server's name for the largest number of tokens to write.
+        extra: more fields of the body, such as top_k.
+        revision: which weights the server has, as far as you know.
+        aliases: other names under which the server may report the model.
     """
 
     image_format: Literal["png", "jpeg"] = "png"
@@ -63,7 +68,18 @@ class RemoteOptions(Options):
 
 
 class RemoteEngine(Engine):
-    """Greedy decoding by a served model. May be called from several threads; they share all limits."""
+    """Greedy decoding on servers. Threads may call it in parallel; they share all limits.
+
+    Args:
+        model: name of the model, as the servers know it.
+        options: see `RemoteOptions`.
+        run: endpoints, concurrency, timeout and retries.
+        max_new_tokens: longest text, in tokens.
+        backoff: pauses between attempts.
+
+    Raises:
+        ConfigError: an endpoint is not an address, or `options.extra` sets a field of the engine.
+    """
 
     def __init__(
         self,
@@ -76,15 +92,15 @@ class RemoteEngine(Engine):
     ) -> None:
         self._model = model
         self._options = options or RemoteOptions()
-        self._endpoints = [_checked(url) for url in run.endpoints]
+        self._endpoints = [_check_url(url) for url in run.endpoints]
         self._run = run
         self._max_new_tokens = max_new_tokens
         self._backoff = backoff or Backoff()
         self._lock = threading.Lock()
-        if taken := sorted(_OURS & self._options.extra.keys()):
+        if reserved := sorted(_RESERVED & self._options.extra.keys()):
             raise ConfigError(
-                f"[describe.options] extra may not set {taken[0]!r}",
-                hint="it is set by the engine: see describe.model, describe.max_new_tokens, options.seed",
+                f"[describe.options] extra may not set {reserved[0]!r}",
+                hint="set describe.model, describe.max_new_tokens or describe.options.seed instead",
             )
 
     @classmethod
@@ -115,15 +131,15 @@ class RemoteEngine(Engine):
 
     @property
     def calls_at_once(self) -> int:
-        """So many that one batch waiting for its last answer leaves no place at the servers empty."""
+        """Enough that the servers stay busy while one batch waits for its last reply."""
         return 1 + math.ceil(self._run.concurrency / self._run.batch_size)
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         if not requests:
             return []
         with self._lock:
-            background, dispatcher = self._working
-        return background.run(dispatcher.describe(requests))
+            loop, dispatcher = self._connection
+        return loop.run(dispatcher.describe(requests))
 
     @property
     def _decoding(self) -> dict[str, JsonValue]:
@@ -136,21 +152,21 @@ class RemoteEngine(Engine):
         }
 
     @property
-    def _encoding(self) -> Encoding:
-        return Encoding(format=self._options.image_format, quality=self._options.jpeg_quality)
+    def _encoding(self) -> ImageEncoding:
+        return ImageEncoding(format=self._options.image_format, quality=self._options.jpeg_quality)
 
     @cached_property
-    def _working(self) -> tuple[_Background, Dispatcher]:
-        """Made with the first request: a full store needs neither server nor key."""
+    def _connection(self) -> tuple[BackgroundLoop, Dispatcher]:
+        """Created with the first request: a complete store needs neither server nor key."""
         if not self._endpoints:
             raise ConfigError(
-                "engine 'remote' has no server to ask: run.endpoints is empty",
+                "engine 'remote' has no server: run.endpoints is empty",
                 hint="set run.endpoints to base addresses such as http://localhost:8000/v1",
             )
-        key = _key()
+        key = _read_key()
         if key:
-            _warn_of_listeners(self._endpoints)
-        exchange = Exchange(
+            _warn_if_unencrypted(self._endpoints)
+        protocol = ChatProtocol(
             model=self._model,
             decoding=self._decoding,
             encoding=self._encoding,
@@ -158,78 +174,53 @@ class RemoteEngine(Engine):
             aliases=self._options.aliases,
             key=key,
         )
-        sender = Sender(timeout=self._run.timeout, key=key)
+        client = ChatClient(timeout=self._run.timeout, key=key)
         dispatcher = Dispatcher(
-            exchange,
-            sender,
+            protocol,
+            client,
             self._endpoints,
             concurrency=self._run.concurrency,
             retries=self._run.retries,
             backoff=self._backoff,
         )
-        background = _Background()
-        weakref.finalize(self, background.close, sender.close)
-        return background, dispatcher
+        loop = BackgroundLoop("remote")
+        weakref.finalize(self, loop.close, client.close)
+        return loop, dispatcher
 
 
-def _key() -> str | None:
+def _read_key() -> str | None:
     key = (os.environ.get("MIEN_API_KEY") or os.environ.get("OPENAI_API_KEY") or "").strip()
     if not (key.isascii() and key.isprintable()):
         raise EngineError(  # without the key itself
-            "the key in the environment holds characters that no key has",
+            "the API key in the environment contains characters that are not allowed in a key",
             hint="set MIEN_API_KEY again, without quotes or line breaks",
         )
     return key or None
 
 
-def _warn_of_listeners(urls: Sequence[str]) -> None:
+def _warn_if_unencrypted(urls: Sequence[str]) -> None:
     for parts in map(urlsplit, urls):
-        if parts.scheme == "http" and parts.hostname not in _HERE:
-            _log.warning("the key travels unencrypted to %s; others on its way may read it", parts.hostname)
+        if parts.scheme == "http" and parts.hostname not in _LOCALHOST:
+            _log.warning("the API key is sent unencrypted to %s; others may read it", parts.hostname)
 
 
-def _checked(url: str) -> str:
+def _check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError as error:
-        raise _no_address(url) from error
+        raise _invalid_url(url) from error
     if parts.username or parts.password or parts.query or parts.fragment:
-        # Not shown: it may be a secret, and a recipe is kept with its run.
+        # The rest is not shown: it may be a secret, and a recipe is stored with its run.
         raise ConfigError(
-            f"an endpoint at {parts.hostname!r} holds more than an address",
-            hint="give the key in the environment as MIEN_API_KEY, and leave ?, # and user:password out",
+            f"an endpoint at {parts.hostname!r} contains more than an address",
+            hint="set the key in the environment as MIEN_API_KEY, and remove ?, # and user:password",
         )
     if not is_address:
-        raise _no_address(url)
+        raise _invalid_url(url)
     return url.rstrip("/")
 
 
-def _no_address(url: str) -> ConfigError:
-    shown = url.rpartition("@")[2]  # what stands before may be a secret
+def _invalid_url(url: str) -> ConfigError:
+    shown = url.rpartition("@")[2]  # what comes before it may be a secret
     return ConfigError(f"endpoint {shown!r} is not an address", hint="write it as http://localhost:8000/v1")
-
-
-class _Background:
-    """An event loop in a thread of its own, for callers of any thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="remote", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """What the work returns or raises; it is cancelled where the caller is interrupted."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Runs `last()` and ends the thread. May be called by the collector of garbage, in any thread."""
-        done = asyncio.run_coroutine_threadsafe(last(), self._loop)
-        done.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=1)

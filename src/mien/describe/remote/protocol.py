@@ -1,10 +1,7 @@
-"""What is sent to a chat-completions server, and what its answer means.
+"""What is sent to a chat-completions server, and what its response means.
 
-Goes in: a request, then a status and content. Comes out: content to send, then a reply or `ExchangeError`.
-Knows nothing about: connections, endpoints, when to try again.
-
-The server is a stranger: its answer may be anything. What it says of an error is quoted in part, in one
-line, and without the key if it gives that away.
+A response may be anything. What a server says about an error is quoted in part, in one line, and without the
+API key, in case the server repeats it.
 """
 
 from __future__ import annotations
@@ -22,36 +19,44 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from mien.describe.engine import Reply, Request
 
-__all__ = ["Encoding", "Exchange", "ExchangeError", "Kind", "is_same_model"]
+__all__ = ["ChatError", "ChatProtocol", "ErrorKind", "ImageEncoding", "is_same_model"]
 
-# item: its own, trying again is of no use. server: trying again may help. busy: the same, later.
-# away: it cannot be reached. shut: it lets nobody in with this key, model or address.
-Kind = Literal["item", "server", "busy", "away", "shut"]
+# item: concerns this item, and a retry cannot help. server: a retry may help. busy: the same, but later.
+# unreachable: no connection. rejected: the server accepts nothing with this key, model or address.
+ErrorKind = Literal["item", "server", "busy", "unreachable", "rejected"]
 
-_KINDS: Final[Mapping[int, Kind]] = {
+_KINDS: Final[Mapping[int, ErrorKind]] = {
     **dict.fromkeys((408, 409, 425), "server"),
     **dict.fromkeys((429, 503, 529), "busy"),
-    **dict.fromkeys((401, 402, 403, 404, 405, 410), "shut"),
+    **dict.fromkeys((401, 402, 403, 404, 405, 410), "rejected"),
 }
 _HINTS: Final[Mapping[int, str]] = {
-    400: "the server refuses such requests: see [describe.options] and the model's context length",
+    400: "the server refuses such requests: check [describe.options] and the model's context length",
     413: "set describe.options.image_size, or image_format to jpeg",
-    401: "set MIEN_API_KEY (or OPENAI_API_KEY) in the environment to a key that the server takes",
-    402: "the account has no credit",
-    403: "the key may not use this model: set MIEN_API_KEY (or OPENAI_API_KEY) in the environment",
-    404: "see whether run.endpoints ends as the server's manual says (often /v1), and whether it serves "
-    "describe.model under this very name",
+    401: "set MIEN_API_KEY (or OPENAI_API_KEY) in the environment to a key that the server accepts",
+    402: "add credit to the account",
+    403: "set MIEN_API_KEY (or OPENAI_API_KEY) in the environment to a key that may use this model",
+    404: "check that run.endpoints ends as the server's manual says (often /v1), and that the server has "
+    "describe.model under exactly this name",
 }
-_CUT: Final = frozenset({"length", "max_tokens"})
-_WITHHELD: Final = frozenset({"content_filter", "refusal", "safety"})
-_ENDED: Final = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
-_MAX_QUOTED: Final = 200  # characters of what a server says
+_LENGTH_REASONS: Final = frozenset({"length", "max_tokens"})
+_REFUSAL_REASONS: Final = frozenset({"content_filter", "refusal", "safety"})
+_STOP_REASONS: Final = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
+_MAX_QUOTED: Final = 200  # characters of a server's message
 
 
-class ExchangeError(Exception):
-    """An exchange that gave no description: whose fault it is, and the wait that the server asks for."""
+class ChatError(Exception):
+    """A request that gave no description.
 
-    def __init__(self, kind: Kind, message: str, *, hint: str = "", retry_after: str | None = None) -> None:
+    Attributes:
+        kind: what caused it, and whether a retry may help.
+        hint: what the user can do.
+        retry_after: the `Retry-After` header of the response, if any.
+    """
+
+    def __init__(
+        self, kind: ErrorKind, message: str, *, hint: str = "", retry_after: str | None = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.hint = hint
@@ -59,38 +64,50 @@ class ExchangeError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoding:
-    """How pictures travel: PNG whole, JPEG smaller. Colour is never thinned out, or red boxes would blur."""
+class ImageEncoding:
+    """How images are sent: PNG unchanged, JPEG smaller, without subsampling, which would blur red boxes."""
 
     format: Literal["png", "jpeg"] = "png"
     quality: int = 95
 
     def identity(self) -> Mapping[str, JsonValue]:
-        """What of this changes the pixels that arrive."""
+        """The settings that change the pixels that arrive."""
         return {"format": "png"} if self.format == "png" else {"format": "jpeg", "quality": self.quality}
 
-    def url(self, image: Image.Image) -> str:
-        """The picture as a data URL; ExchangeError if it has no such form."""
+    def data_url(self, image: Image.Image) -> str:
+        """The image as a data URL; ChatError if it cannot be encoded."""
         stream = io.BytesIO()
-        how = {"compress_level": 1} if self.format == "png" else {"quality": self.quality, "subsampling": 0}
+        is_png = self.format == "png"
+        options = {"compress_level": 1} if is_png else {"quality": self.quality, "subsampling": 0}
         try:
-            image.convert("RGB").save(stream, self.format, **how)
-        except (OSError, ValueError) as error:  # JPEG ends at 65,500 pixels
-            raise ExchangeError(
-                "item", f"a picture of {image.size} cannot be sent: {error}", hint="set options.image_size"
+            image.convert("RGB").save(stream, self.format, **options)
+        except (OSError, ValueError) as error:  # JPEG is limited to 65,500 pixels
+            raise ChatError(
+                "item",
+                f"an image of {image.size} cannot be sent: {error}",
+                hint="set describe.options.image_size",
             ) from error
         return f"data:image/{self.format};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-class Exchange:
-    """Asks one model in one way; `decoding` goes into the body as it is. `key` is only ever struck out."""
+class ChatProtocol:
+    """Requests to one model with fixed settings.
+
+    Args:
+        model: name of the model, as the server knows it.
+        decoding: fields of the body that control decoding.
+        encoding: how images are sent.
+        max_new_tokens: length at which a text counts as cut off, if the server does not say.
+        aliases: other names under which the server may report the model.
+        key: API key, used only to remove it from quoted messages.
+    """
 
     def __init__(
         self,
         *,
         model: str,
         decoding: Mapping[str, JsonValue],
-        encoding: Encoding,
+        encoding: ImageEncoding,
         max_new_tokens: int,
         aliases: tuple[str, ...] = (),
         key: str | None = None,
@@ -103,9 +120,10 @@ class Exchange:
         self._key = key
 
     def body(self, request: Request) -> bytes:
-        """The pictures, then the question, as LLaVA and its kin were taught."""
+        """The body to post: first the images, then the prompt, as LLaVA and similar models were trained."""
         content: list[JsonValue] = [
-            {"type": "image_url", "image_url": {"url": self._encoding.url(image)}} for image in request.images
+            {"type": "image_url", "image_url": {"url": self._encoding.data_url(image)}}
+            for image in request.images
         ]
         content.append({"type": "text", "text": request.prompt})
         message: JsonValue = {"role": "user", "content": content}
@@ -113,65 +131,76 @@ class Exchange:
         return json.dumps(body).encode()
 
     def reply(
-        self, status: int, content: bytes, *, retry_after: str | None = None, admitted: bool = False
+        self, status: int, content: bytes, *, retry_after: str | None = None, has_access: bool = False
     ) -> Reply:
-        """What the server wrote; ExchangeError where it wrote no description.
+        """Reads a response.
 
-        `admitted`: it has answered before, so that "forbidden" is about this picture, as with moderation.
+        Args:
+            status: HTTP status.
+            content: body of the response.
+            retry_after: `Retry-After` header.
+            has_access: whether the server has described before; "forbidden" is then about this image, as
+                with moderation.
+
+        Raises:
+            ChatError: the response holds no description.
         """
-        if status == 403 and admitted:
-            raise ExchangeError("item", f"status {status}: {self._said(content)}")
+        if status == 403 and has_access:
+            raise ChatError("item", f"status {status}: {self._error_message(content)}")
         if not 200 <= status < 300:
-            raise self._refusal(status, content, retry_after)
-        answer = self._parsed(content)
-        if answer.model and not is_same_model(self._model, answer.model, self._aliases):
-            raise ExchangeError(
+            raise self._status_error(status, content, retry_after)
+        completion = self._parse(content)
+        if completion.model and not is_same_model(self._model, completion.model, self._aliases):
+            raise ChatError(
                 "server",
-                f"model {self._quoted(answer.model)!r} answered instead of {self._model!r}",
-                hint="if this is the model's other name, add it to describe.options.aliases",
+                f"model {self._quote(completion.model)!r} answered instead of {self._model!r}",
+                hint="if this is another name of the model, add it to describe.options.aliases",
             )
-        [choice, *_] = answer.choices
-        if choice.message.refusal or choice.finish_reason in _WITHHELD:
-            why = choice.message.refusal or choice.finish_reason or ""
-            raise ExchangeError("item", f"the server withheld its answer: {self._quoted(why)}")
-        return Reply(text=choice.message.text.strip(), finish=self._finish(choice, answer.usage))
+        [choice, *_] = completion.choices
+        if choice.message.refusal or choice.finish_reason in _REFUSAL_REASONS:
+            reason = choice.message.refusal or choice.finish_reason or ""
+            raise ChatError("item", f"the server withheld its answer: {self._quote(reason)}")
+        return Reply(text=choice.message.text.strip(), finish=self._finish(choice, completion.usage))
 
     def _finish(self, choice: _Choice, usage: _Usage | None) -> Literal["stop", "length"]:
         reason = choice.finish_reason
-        if not reason:  # not said; by the count of tokens, then
-            cut = usage is not None and usage.completion_tokens >= self._max_new_tokens
-            return "length" if cut else "stop"
-        if reason in _CUT:
+        if not reason:  # the number of tokens tells
+            is_cut = usage is not None and usage.completion_tokens >= self._max_new_tokens
+            return "length" if is_cut else "stop"
+        if reason in _LENGTH_REASONS:
             return "length"
-        if reason in _ENDED:
+        if reason in _STOP_REASONS:
             return "stop"
-        raise ExchangeError("server", f"the answer ended for an unknown reason: {self._quoted(reason)}")
+        raise ChatError("server", f"the answer ended for an unknown reason: {self._quote(reason)}")
 
-    def _parsed(self, content: bytes) -> _Answer:
+    def _parse(self, content: bytes) -> _Completion:
         try:
-            return _Answer.model_validate_json(content)
+            return _Completion.model_validate_json(content)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"])) or "the whole"
-            raise ExchangeError(
+            place = ".".join(map(str, first["loc"])) or "top level"
+            raise ChatError(
                 "server",
-                f"the answer is no chat completion ({place}: {first['msg']}): {self._said(content)}",
-                hint="see whether run.endpoints name an OpenAI-compatible server",
+                f"the response is not a chat completion ({place}: {first['msg']}): "
+                f"{self._error_message(content)}",
+                hint="check that run.endpoints name an OpenAI-compatible server",
             ) from error
 
-    def _refusal(self, status: int, content: bytes, retry_after: str | None) -> ExchangeError:
+    def _status_error(self, status: int, content: bytes, retry_after: str | None) -> ChatError:
         kind = _KINDS.get(status)
         if kind is None:
-            kind = "server" if status >= 500 else "item" if status >= 400 else "shut"
-        return ExchangeError(
+            kind = "server" if status >= 500 else "item" if status >= 400 else "rejected"
+        return ChatError(
             kind,
-            f"status {status}: {self._said(content)}",
-            hint=_HINTS.get(status, "" if status >= 400 else "name the address that it redirects to"),
+            f"status {status}: {self._error_message(content)}",
+            hint=_HINTS.get(
+                status, "" if status >= 400 else "set run.endpoints to the target of the redirect"
+            ),
             retry_after=retry_after,
         )
 
-    def _said(self, content: bytes) -> str:
-        """The reason that an error's body gives, wherever servers put it; else how it begins."""
+    def _error_message(self, content: bytes) -> str:
+        """The reason in the body of an error, wherever a server puts it; otherwise the start of the body."""
         try:
             value = json.loads(content)
         except (ValueError, RecursionError):
@@ -179,16 +208,16 @@ class Exchange:
         for name in ("error", "detail", "message"):
             if isinstance(value, dict):
                 value = value.get(name) or value
-        return self._quoted(value if isinstance(value, str) else json.dumps(value))
+        return self._quote(value if isinstance(value, str) else json.dumps(value))
 
-    def _quoted(self, text: str) -> str:
+    def _quote(self, text: str) -> str:
         line = " ".join(text.split())
-        if self._key:  # before it is cut, or half a key would be left
+        if self._key:  # before truncation, which might leave half a key
             line = line.replace(self._key, "***")
         return f"{line[:_MAX_QUOTED]}..." if len(line) > _MAX_QUOTED else line or "nothing"
 
 
-# --- Answers -------------------------------------------------------------------------------------------
+# --- The response ---
 
 
 class _Part(BaseModel):
@@ -215,32 +244,32 @@ class _Usage(BaseModel):
     completion_tokens: int = 0
 
 
-class _Answer(BaseModel):
+class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
     usage: _Usage | None = None
 
 
-# --- Names ---------------------------------------------------------------------------------------------
+# --- Model names ---
 
-# Behind a name, these tell only which build or day of a model it is: -2024-08-06, -0613.
-_DATED: Final = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|\d{4})")
+# After a name, these only say which build or date of a model it is: -2024-08-06, -0613.
+_DATE_SUFFIX: Final = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|\d{4})")
 
 
-def is_same_model(asked: str, told: str, aliases: tuple[str, ...] = ()) -> bool:
-    """Whether a server that reports `told` may be answering with the model `asked`.
+def is_same_model(requested: str, reported: str, aliases: tuple[str, ...] = ()) -> bool:
+    """Whether a server that reports one name may have answered with the requested model.
 
-    Folders, revisions, ".gguf", ":latest" and dates do not count, as servers add or drop them; any other
-    difference does (7b is not 13b), unless it is one of the `aliases`.
+    Folders, revisions, ".gguf", ":latest" and dates are ignored, because servers add or drop them. Any other
+    difference counts (7b is not 13b), unless the reported name is one of the `aliases`.
     """
-    if told in aliases:
+    if reported in aliases:
         return True
-    wanted, found = _bare(asked), _bare(told)
-    return found == wanted or (
-        found.startswith(wanted) and _DATED.fullmatch(found[len(wanted) :]) is not None
+    ours, theirs = _base_name(requested), _base_name(reported)
+    return theirs == ours or (
+        theirs.startswith(ours) and _DATE_SUFFIX.fullmatch(theirs[len(ours) :]) is not None
     )
 
 
-def _bare(name: str) -> str:
+def _base_name(name: str) -> str:
     last = re.split(r"[/\\]", name.strip().rstrip("/\\").casefold())[-1]
     return last.partition("@")[0].removesuffix(":latest").removesuffix(".gguf")
