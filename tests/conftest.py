@@ -1,4 +1,4 @@
-"""What all tests share: steady property tests, and one thread for each process."""
+"""Fixtures of all tests; property tests without deadlines; one thread per process."""
 
 import os
 from collections.abc import Callable
@@ -11,27 +11,31 @@ from PIL import Image
 # Tiny models are many times slower on several threads; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# No deadline: a busy machine is not a defect.
+# No deadline: a busy machine is not a failure.
 settings.register_profile("mien", deadline=None, max_examples=50)
 settings.load_profile("mien")
 
 
 @pytest.fixture
 def paint(tmp_path: Path) -> Callable[..., Path]:
-    """Saves a plain picture: paint("a.png", size=(64, 48), color="white", mode="RGB", **how_to_save)."""
+    """Saves an image of one color: paint("a.png", size=(64, 48), color="white", mode="RGB", **options)."""
 
     def save(
-        name: str, size: tuple[int, int] = (64, 48), color: object = "white", mode: str = "RGB", **how: object
+        name: str,
+        size: tuple[int, int] = (64, 48),
+        color: object = "white",
+        mode: str = "RGB",
+        **options: object,
     ) -> Path:
         path = tmp_path / name
-        Image.new(mode, size, color).save(path, **how)  # type: ignore[arg-type]
+        Image.new(mode, size, color).save(path, **options)  # type: ignore[arg-type]
         return path
 
     return save
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-golden", action="store_true", help="write the golden files anew")
+    parser.addoption("--write-golden", action="store_true", help="rewrite the golden files")
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         if request.config.getoption("--write-golden"):
             path.write_text(text, encoding="utf-8")
         assert path.read_text(encoding="utf-8") == text, (
-            f"{name} differs; if that is meant, run `make golden`"
+            f"{name} differs; if that is intended, run `make golden`"
         )
 
     return compare

@@ -8,7 +8,7 @@ from mien.labels import LabelSet
 
 
 def test_the_names_of_a_kind_are_its_table() -> None:
-    assert registry.names("fusion") == (
+    assert registry.registered_names("fusion") == (
         "concat",
         "cross_attention",
         "gated",
@@ -26,7 +26,7 @@ def test_unknown_names_are_told_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="unknown fusion 'qforma'") as caught:
         registry.resolve("fusion", "qforma")
     assert "did you mean 'qformer'?" in caught.value.hint
-    with pytest.raises(UnknownNameError, match="kind of part 'fusoin'"):
+    with pytest.raises(UnknownNameError, match="kind of component 'fusoin'"):
         registry.resolve("fusoin", "qformer")
     with pytest.raises(UnknownNameError, match="'LabelSett'") as caught:
         registry.resolve("dataset", "mien.labels:LabelSett")

@@ -42,7 +42,7 @@ def test_a_second_run_in_the_same_place_is_refused(run: Run) -> None:
 def test_open_or_create_takes_the_same_recipe_only(run: Run, tmp_path: Path) -> None:
     again = Run.open_or_create(run.path, command="train", recipe={}, digest="d1")
     assert again.manifest == run.manifest
-    with pytest.raises(RunError, match="another recipe"):
+    with pytest.raises(RunError, match="a different recipe"):
         Run.open_or_create(run.path, command="train", recipe={}, digest="d2")
     assert Run.open_or_create(tmp_path / "new", command="a", recipe={}, digest="d2").manifest.digest == "d2"
 
@@ -67,7 +67,7 @@ def test_what_is_no_run_is_told_so(tmp_path: Path, content: str | None, message:
 
 def test_a_run_cannot_be_made_where_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot be made"):
+    with pytest.raises(RunError, match="cannot be created"):
         Run.create(tmp_path / "file", command="a", recipe={}, digest="d")
     with pytest.raises(RunError, match="is not a run"):
         Run.open(tmp_path / "file")

@@ -1,8 +1,4 @@
-"""Digests: one way to turn a value into a name that changes when the value does.
-
-Goes in: plain JSON values, or bytes in a file. Comes out: SHA-256 in lower-case hex.
-Knows nothing about: what is digested, or what the digest is used for.
-"""
+"""Digests of values: SHA-256 of canonical JSON, in lower-case hex."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ __all__ = ["canonical_json", "digest", "file_version"]
 
 
 def canonical_json(value: object) -> str:
-    """The one JSON text of a value: keys sorted, no spaces, Unicode kept, NaN and infinity refused."""
+    """The canonical JSON of a value: sorted keys, no spaces, Unicode unescaped, no NaN or infinity."""
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -32,12 +28,12 @@ def digest(value: object) -> str:
 
 
 def file_version(path: Path) -> tuple[int, ...]:
-    """What changes when a file does, as far as its folder can tell, so that its digest may be remembered.
+    """Inode, size and times of a file, which change when the file does, so that its digest can be cached.
 
-    Empty for a file that is not there or cannot be looked at.
+    Empty if the file does not exist or cannot be accessed.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116  a third faster, and asked for every picture of a data set
+        status = os.stat(path)  # noqa: PTH116  a third faster, and called for every image of a dataset
     except (OSError, ValueError):  # ValueError: a null byte in the name
         return ()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,28 +1,26 @@
-"""The errors of mien: everything a user can cause or meet, as one tree.
+"""All errors that mien raises on purpose, as one tree.
 
-Goes in: a message that says what happened and with which value, and a hint that says what to do.
-Comes out: an exception that carries its exit code and whether trying again may help.
-Knows nothing about: printing, logging, or the libraries whose exceptions it stands in for.
+An error has a message (what happened, with which value), a hint (what to do), an exit code, and `retryable`.
 
     MienError               1  anything unexpected
     |-- UsageError          2  the command line or a call is wrong
-    |   `-- UnknownNameError   a name that no table holds; names the nearest
+    |   `-- UnknownNameError   a name is not in its table; the hint has the nearest one
     |-- ConfigError         2  the recipe is wrong
-    |   `-- DivergedError      a training by it does not converge: its loss explodes or is not finite
-    |-- ItemsFailedError    3  the work is finished, some items failed
+    |   `-- DivergedError      a training does not converge: its loss explodes or is not finite
+    |-- ItemsFailedError    3  the work is finished, but some items failed
     |-- DataError           4  data are missing or invalid
-    |   |-- ImageError         a file is not a picture that can be shown
-    |   |   `-- ClipError         a file is not a clip whose frames can be shown
-    |   |-- BoxError           a box is empty, not finite, or outside its picture
+    |   |-- ImageError         a file cannot be read as an image
+    |   |   `-- ClipError         a file cannot be read as a clip
+    |   |-- BoxError           a box is empty, not finite, or outside its image
     |   |-- ManifestError      a list of samples cannot be read
-    |   |-- RunError           a folder is not a run, or its run does not fit
-    |   |   `-- DamagedError      a file of a run is not what was written
+    |   |-- RunError           a folder is not a run directory, or holds a different run
+    |   |   `-- DamagedError      a file of a run has changed or is damaged
     |   `-- StoreError         a store of descriptions cannot be used
-    |       `-- StoreLockedError   another process writes to it (retryable)
+    |       `-- StoreLockedError   another process writes to the store (retryable)
     |-- WeightsError        5  weights are not available
-    |-- EngineError         6  a describing engine or a device failed (retryable if it says so)
-    |   `-- EngineDownError    the engine cannot work at all, whatever it is asked
-    `-- ClusterError        6  the machines that engines run on failed, whatever they were asked
+    |-- EngineError         6  an engine or a device failed (some are retryable)
+    |   `-- EngineDownError    an engine cannot handle any request
+    `-- ClusterError        6  the machines that engines run on failed
 """
 
 from __future__ import annotations
@@ -55,18 +53,24 @@ __all__ = [
     "unknown_name",
 ]
 
-# Beyond this many, a list of valid names hides the nearest one instead of showing it.
-_MAX_NAMES_SHOWN = 30
+# A longer list of valid names would hide the nearest one.
+_MAX_NAMES = 30
 
 
 class MienError(Exception):
-    """Root of all errors that mien raises on purpose; `str(error)` is the message without the hint."""
+    """Base class of all errors that mien raises on purpose.
+
+    Attributes:
+        hint: What to do, in the imperative; empty if unknown. `str(error)` is the message without the hint.
+        exit_code: Exit code of a command that ends with this error.
+        retryable: Whether trying again may help.
+    """
 
     exit_code: ClassVar[int] = 1
     retryable: bool = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        # Only the message goes into `args`, so that every subclass survives pickling between processes.
+        # Only the message goes into `args`, so that every subclass can be pickled between processes.
         super().__init__(message)
         self.hint = hint
 
@@ -78,7 +82,7 @@ class UsageError(MienError):
 
 
 class UnknownNameError(UsageError):
-    """A name that no table holds; build it with `unknown_name`, which finds the nearest valid one."""
+    """A name is not in its table; build it with `unknown_name`, which suggests the nearest valid name."""
 
 
 class ConfigError(MienError):
@@ -88,11 +92,11 @@ class ConfigError(MienError):
 
 
 class DivergedError(ConfigError):
-    """A training by this recipe does not converge: its loss explodes, or is not finite."""
+    """A training does not converge: its loss explodes, or is not finite."""
 
 
 class ItemsFailedError(MienError):
-    """The work is finished and kept, but some items failed."""
+    """The work is finished and saved, but some items failed."""
 
     exit_code = 3
 
@@ -104,15 +108,15 @@ class DataError(MienError):
 
 
 class ImageError(DataError):
-    """A file is not a picture that can be shown to a model."""
+    """A file cannot be read as an image."""
 
 
 class ClipError(ImageError):
-    """A file is not a clip whose frames can be shown to a model."""
+    """A file cannot be read as a clip."""
 
 
 class BoxError(DataError):
-    """A box is empty, not finite, or outside its picture."""
+    """A box is empty, not finite, or outside its image."""
 
 
 class ManifestError(DataError):
@@ -120,11 +124,11 @@ class ManifestError(DataError):
 
 
 class RunError(DataError):
-    """A folder is not a run directory, or the run in it does not fit what is asked."""
+    """A folder is not a run directory, or holds a different run."""
 
 
 class DamagedError(RunError):
-    """A file of a run is not what was written there."""
+    """A file of a run has changed or is damaged."""
 
 
 class StoreError(DataError):
@@ -144,7 +148,7 @@ class WeightsError(MienError):
 
 
 class EngineError(MienError):
-    """An engine, the model behind it or its device failed; `retryable` is told per instance."""
+    """An engine, its model or its device failed; `retryable` is set per instance."""
 
     exit_code = 6
 
@@ -154,28 +158,34 @@ class EngineError(MienError):
 
 
 class EngineDownError(EngineError):
-    """An engine that cannot work at all: no device, library or server. No item is to blame for it."""
+    """An engine cannot handle any request: its device, library or server is missing. Not an item's fault."""
 
 
 class ClusterError(MienError):
-    """The machines that engines run on failed: no item is to blame, and the others would fare no better."""
+    """The machines that engines run on failed. Not an item's fault; other items would fail as well."""
 
     exit_code = 6
 
 
 def nearest_hint(name: str, known: Iterable[str], *, kind: str = "names") -> str:
-    """The valid name nearest to `name`, if one is close, and all valid names. `kind`: their plural."""
+    """A hint with the nearest valid name, if one is close, and all valid names.
+
+    Args:
+        name: The unknown name.
+        known: The valid names.
+        kind: What they are, in the plural, such as "splits".
+    """
     names = list(known)
     by_folded = {candidate.casefold(): candidate for candidate in names}
     close = difflib.get_close_matches(name.casefold(), list(by_folded), n=1)
     guess = f"did you mean {by_folded[close[0]]!r}? " if close else ""
     if not names:
-        return f"{guess}there are no valid {kind} here"
-    shown = ", ".join(names[:_MAX_NAMES_SHOWN])
-    rest = len(names) - _MAX_NAMES_SHOWN
+        return f"{guess}there are no valid {kind}"
+    shown = ", ".join(names[:_MAX_NAMES])
+    rest = len(names) - _MAX_NAMES
     return f"{guess}valid {kind}: {shown}" + (f", and {rest} more" if rest > 0 else "")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for a `name` of this `kind` (such as "engine") that is not among the `known` ones."""
+    """The error for a `name` of this `kind`, such as "engine", that is not one of the `known` names."""
     return UnknownNameError(f"unknown {kind} {name!r}", hint=nearest_hint(name, known))

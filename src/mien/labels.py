@@ -1,10 +1,7 @@
-"""Label sets: the only place that knows which label stands at which index.
+"""Label sets: the only module that knows the index of a label.
 
-Goes in: label names. Comes out: indices and vectors in the set's own order, and back.
-Knows nothing about: data set files, models, or thresholds.
-
-EMOTIC and BoLD use the same 26 words in different orders; mixing them up gives no error, only wrong
-numbers. So vectors are made and read here alone.
+EMOTIC and BoLD use the same 26 words in different orders; mixing them up raises no error and gives wrong
+numbers. So vectors are encoded and decoded only here.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ __all__ = ["BOLD", "CAERS", "EMOTIC", "EMOTIC_DEFINITIONS", "LABEL_SETS", "Label
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSet:
-    """Names in a fixed order; `exclusive` if exactly one holds for a subject, else any number may."""
+    """Labels in a fixed order; `exclusive` if exactly one holds per subject, otherwise any number can."""
 
     name: str
     labels: tuple[str, ...]
@@ -38,14 +35,14 @@ class LabelSet:
         return len(self.labels)
 
     def index(self, name: str) -> int:
-        """Where `name` stands; UnknownNameError, with the nearest label, if it is not in the set."""
+        """The index of a label; UnknownNameError, with the nearest label, if it is not in the set."""
         try:
             return self.labels.index(name)
         except ValueError:
             raise unknown_name(f"label of set {self.name!r}:", name, self.labels) from None
 
     def encode(self, labels: Mapping[str, float] | Iterable[str]) -> list[float]:
-        """A vector in the set's order: the scores of a mapping, or 1 for each name; 0 for the rest."""
+        """A vector in the set's order: the scores of a mapping, or 1 for each name; 0 for all others."""
         scores = labels if isinstance(labels, Mapping) else dict.fromkeys(labels, 1.0)
         vector = [0.0] * len(self)
         for name, score in scores.items():
@@ -53,13 +50,13 @@ class LabelSet:
         return vector
 
     def decode(self, vector: Sequence[float]) -> dict[str, float]:
-        """The scores by label of a vector in the set's order."""
+        """The score per label of a vector in the set's order."""
         if len(vector) != len(self):
             raise DataError(f"{len(vector)} scores for the {len(self)} labels of set {self.name!r}")
         return {label: float(score) for label, score in zip(self.labels, vector, strict=True)}
 
 
-# In the order of the EMOTIC release; what each word covers, in few words, for prompts and pages.
+# In the order of the EMOTIC release; short definitions, for prompts and pages.
 EMOTIC_DEFINITIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "Affection": "fond, loving or tender towards someone",
@@ -115,7 +112,7 @@ LABEL_SETS: Final = {label_set.name: label_set for label_set in (EMOTIC, CAERS, 
 
 
 def label_set(name: str) -> LabelSet:
-    """The label set of this name; a data set with words of its own makes its own `LabelSet`."""
+    """The label set of this name. A dataset with other labels builds its own `LabelSet`."""
     if name not in LABEL_SETS:
         raise unknown_name("label set", name, LABEL_SETS)
     return LABEL_SETS[name]

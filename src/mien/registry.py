@@ -1,8 +1,6 @@
-"""Names to classes: one constant table for each kind of part.
+"""Names to classes and functions: one table per kind of component.
 
-Goes in: a kind and a name, or a "package.module:Class" of the user's own.
-Comes out: the class or function, imported only now.
-Knows nothing about: what the parts do. A new part is one new file and one line here.
+To add a component, write one file and one line here.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import Final
 
 from mien.errors import ConfigError, unknown_name
 
-__all__ = ["TABLES", "names", "resolve"]
+__all__ = ["TABLES", "registered_names", "resolve"]
 
 TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
@@ -67,39 +65,44 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 _ALIASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType({("engine", "foreign"): "imported"})
 
 
-def names(kind: str) -> tuple[str, ...]:
-    """The names of this kind, in alphabetical order."""
+def registered_names(kind: str) -> tuple[str, ...]:
+    """The registered names of this kind, in alphabetical order."""
     return tuple(sorted(_table(kind)))
 
 
 def resolve(kind: str, name: str) -> object:
-    """The part of this kind and name, or the one that "package.module:Class" names; imported lazily."""
+    """Imports the component of this kind and name, or your own named as "package.module:Class".
+
+    Raises:
+        UnknownNameError: The name is not registered, or the module has no such attribute.
+        ConfigError: The module is not installed.
+    """
     table, name = _table(kind), _ALIASES.get((kind, name), name)
     if ":" not in name and name not in table:
         raise unknown_name(kind, name, sorted(table))
     module_name, _, attribute = table.get(name, name).partition(":")
-    module = _import(module_name, f"{kind} {name!r}")
+    module = _import(module_name, component=f"{kind} {name!r}")
     if not hasattr(module, attribute):
         raise unknown_name(f"{kind} in module {module_name}:", attribute, _public_names(module))
-    part: object = getattr(module, attribute)
-    return part
+    component: object = getattr(module, attribute)
+    return component
 
 
 def _table(kind: str) -> Mapping[str, str]:
     if kind not in TABLES:
-        raise unknown_name("kind of part", kind, sorted(TABLES))
+        raise unknown_name("kind of component", kind, sorted(TABLES))
     return TABLES[kind]
 
 
-def _import(module_name: str, wanted: str) -> ModuleType:
+def _import(module_name: str, *, component: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except (ModuleNotFoundError, ValueError) as error:
         # ValueError: an empty or relative module name, as in ":Class".
         missing = getattr(error, "name", None) or module_name
         raise ConfigError(
-            f"{wanted} needs the module {missing!r}, which is not installed",
-            hint="install it into this environment, or write a known name or 'package.module:Class'",
+            f"{component} needs the module {missing!r}, which is not installed",
+            hint="install it in this environment, or use a registered name or 'package.module:Class'",
         ) from error
 
 

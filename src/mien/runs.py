@@ -1,11 +1,7 @@
-"""The run directory: what was run, what happened, and files that are whole or not there.
+"""The run directory: its manifest, its events, and atomic writes for all other files.
 
-Goes in: a command, a resolved recipe, events. Comes out: `manifest.json`, `events.jsonl`, and helpers
-that write any other file atomically.
-Knows nothing about: what the rooms compute, or which files they keep beside these two.
-
-`manifest.json` is written once and says what the run is. `events.jsonl` grows by one line an event;
-a crash may tear its last line, which the reader reports and skips.
+`manifest.json` is written once and says what the run is. `events.jsonl` grows by one line per event; a crash
+can leave its last line incomplete, which the reader reports and skips.
 """
 
 from __future__ import annotations
@@ -40,7 +36,7 @@ _SCHEMA: Final = 1
 _MANIFEST: Final = "manifest.json"
 _EVENTS: Final = "events.jsonl"
 
-# What a result may depend on besides the recipe.
+# Libraries that a result can depend on.
 _RECORDED: Final = ("mien", "torch", "transformers", "tokenizers", "numpy", "pillow", "scikit-learn")
 
 
@@ -60,7 +56,7 @@ def _now() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
-    """What a run is: the command that began it, the resolved recipe and its digest, versions, the time."""
+    """What a run is: its command, the resolved recipe and its digest, library versions, the start time."""
 
     command: str
     recipe: Mapping[str, Any]
@@ -72,7 +68,7 @@ class RunManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
-    """Events in the order in which they were written, and the numbers of the lines that were torn."""
+    """Events in the order in which they were written, and the numbers of incomplete lines."""
 
     items: tuple[dict[str, Any], ...]
     torn_lines: tuple[int, ...]
@@ -83,7 +79,7 @@ class Events:
 
 
 class Run:
-    """A directory that holds one run; make one with `create`, `open` or `open_or_create`."""
+    """A run directory; get one with `create`, `open` or `open_or_create`."""
 
     def __init__(self, path: Path, manifest: RunManifest) -> None:
         self.path = path
@@ -91,14 +87,14 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, *, command: str, recipe: Mapping[str, Any], digest: str) -> Run:
-        """A new run in a new or empty place; RunError if a run is already there."""
+        """Creates a run in a new or empty directory; RunError if it already holds one."""
         if (path / _MANIFEST).exists():
             raise RunError(f"{path} already holds a run", hint="name another directory, or remove that one")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
-                f"{path} cannot be made: {error.strerror}", hint="name another directory"
+                f"{path} cannot be created: {error.strerror}", hint="name another directory"
             ) from error
         manifest = RunManifest(command=command, recipe=dict(recipe), digest=digest)
         atomic_write_json(path / _MANIFEST, asdict(manifest))
@@ -106,24 +102,24 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """The run in a directory; RunError if there is none."""
+        """Opens the run in a directory; RunError if there is none."""
         return cls(path, _read_manifest(path))
 
     @classmethod
     def open_or_create(cls, path: Path, *, command: str, recipe: Mapping[str, Any], digest: str) -> Run:
-        """The run in a directory if its recipe has this digest, else a new one; RunError if another."""
+        """Opens the run of this recipe digest, or creates it; RunError if the directory holds another run."""
         if not (path / _MANIFEST).exists():
             return cls.create(path, command=command, recipe=recipe, digest=digest)
         run = cls.open(path)
         if run.manifest.digest != digest:
             raise RunError(
-                f"{path} holds a run of another recipe ({run.manifest.digest[:12]}, not {digest[:12]})",
+                f"{path} holds a run of a different recipe ({run.manifest.digest[:12]}, not {digest[:12]})",
                 hint="name another directory, or undo the change to the recipe",
             )
         return run
 
     def append(self, event: str, **fields: Any) -> None:
-        """Adds one line to the events; a name, the time and JSON values."""
+        """Appends an event: a name, the time and JSON values."""
         append_event(self.path / _EVENTS, event, **fields)
 
     def events(self) -> Events:
@@ -132,7 +128,7 @@ class Run:
 
 
 def append_event(path: Path, event: str, **fields: Any) -> None:
-    """Adds one line to a file of events; a name, the time and JSON values."""
+    """Appends an event to a file: a name, the time and JSON values."""
     try:
         line = json.dumps({"event": event, "time": _now(), **fields}, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -140,13 +136,13 @@ def append_event(path: Path, event: str, **fields: Any) -> None:
             f"event {event!r} cannot be written: {error}", hint="give finite JSON values"
         ) from error
     with path.open("ab+") as file:
-        # After a torn line, a new line keeps this event whole.
-        start = "\n" if _ends_torn(file.fileno()) else ""
+        # A newline after an incomplete line keeps this event intact.
+        start = "\n" if _ends_incomplete(file.fileno()) else ""
         file.write(f"{start}{line}\n".encode())
 
 
 def read_events(path: Path) -> Events:
-    """The events in a file, none if there is no file; torn lines are counted from 1 and skipped."""
+    """Reads the events in a file, none if it does not exist; skips incomplete lines, counted from 1."""
     items: list[dict[str, Any]] = []
     torn: list[int] = []
     data = path.read_bytes() if path.exists() else b""
@@ -160,14 +156,14 @@ def read_events(path: Path) -> Events:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file so that after any crash it holds the old content or all of the new."""
+    """Writes a file atomically: after a crash it has either its old or its complete new content."""
     with atomic_file(path) as file:
         file.write(data)
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to fill bit by bit; when this ends well it takes the place of `path`, else it is removed."""
+    """A temporary file that replaces `path` when the block ends, or is removed if it raises."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
@@ -175,7 +171,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.chmod(0o666 & ~_umask())  # mkstemp creates files that only their owner can read
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -204,7 +200,8 @@ def _read_manifest(path: Path) -> RunManifest:
     schema = fields.get("schema") if isinstance(fields, dict) else None
     if schema != _SCHEMA:
         raise RunError(
-            f"{file} has schema {schema!r}, not {_SCHEMA}", hint="read it with the mien that wrote it"
+            f"{file} has schema {schema!r}, not {_SCHEMA}",
+            hint="read it with the version of mien that wrote it",
         )
     try:
         return RunManifest(**fields)
@@ -220,13 +217,13 @@ def _parse_event(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _ends_torn(descriptor: int) -> bool:
+def _ends_incomplete(descriptor: int) -> bool:
     size = os.fstat(descriptor).st_size
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def _sync_directory(path: Path) -> None:
-    """Makes a rename survive a power cut; only a directory's own sync does."""
+    """Syncs a directory, so that a rename survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -235,7 +232,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def _umask() -> int:
-    # There is no way to read it but to set it.
+    # It can only be read by setting it.
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

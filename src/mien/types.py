@@ -1,11 +1,7 @@
-"""The values that travel between rooms: frozen, slotted, keyword-only.
+"""The values that cross package boundaries: frozen, validated when they are built.
 
-Goes in: plain numbers, strings and paths.
-Comes out: values that were checked when they were made, so that no room checks them again.
-Knows nothing about: pixels, tensors, files' contents, or how any of these values is produced.
-
-`Subject` has no label and must never have one: the rooms that describe and predict accept a `Subject`,
-so that the answer cannot leak into the text. `Sample` joins a `Subject` with its `Target`.
+`Subject` has no label and must never have one: describing and predicting take a `Subject`, so that the answer
+cannot leak into the text. `Sample` joins a `Subject` with its `Target`.
 """
 
 from __future__ import annotations
@@ -38,7 +34,7 @@ __all__ = [
 # Continuous emotion, on a 0..1 scale: an annotator's 7 of 10 is 0.7.
 DIMENSIONS: Final = ("valence", "arousal", "dominance")
 
-# Why a description ended: by itself, or because it reached the limit on its length.
+# Why a description ended: on its own, or because it reached the maximum length.
 Finish = Literal["stop", "length"]
 
 
@@ -106,7 +102,13 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """One person in a still or a clip; a still is a clip of length 1. `boxes` stands beside `images`."""
+    """One person in an image or a clip; an image is a clip of length 1.
+
+    Attributes:
+        id: Unique within a dataset.
+        images: The image, or the frames of the clip.
+        boxes: One box per image; None if the position is unknown.
+    """
 
     id: str
     images: tuple[ImageRef, ...]
@@ -114,31 +116,33 @@ class Subject:
 
     def __post_init__(self) -> None:
         if not self.id:
-            raise DataError("a subject has an empty id", hint="give every subject an id of its own")
+            raise DataError("a subject has an empty id", hint="give every subject a unique id")
         if not self.images or len(self.images) != len(self.boxes):
             raise DataError(
                 f"subject {self.id!r} has {len(self.images)} images and {len(self.boxes)} boxes",
-                hint="give at least one image, and one box (or None) for each",
+                hint="give at least one image, and one box or None per image",
             )
 
     @classmethod
     def still(cls, id: str, path: Path, box: Box | None = None) -> Subject:
-        """A person in one photo."""
+        """A person in a single image."""
         return cls(id=id, images=(ImageRef(path=path),), boxes=(box,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What annotators saw: a score in 0..1 by label, and `DIMENSIONS` in 0..1 where they were asked.
+    """The annotation of a subject. Compared by value; not hashable, because its mappings are not.
 
-    A label that is not named scores 0. Equal by value; not hashable, because its mappings are not.
+    Attributes:
+        labels: Score in 0..1 per label; missing labels score 0.
+        dimensions: Value in 0..1 for each of `DIMENSIONS`; None if they were not annotated.
     """
 
     labels: Mapping[str, float]
     dimensions: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        # Copied, so that a caller who goes on using its dict does not change the target.
+        # Copied, so that later changes to the caller's dict do not change the target.
         object.__setattr__(self, "labels", _unit_scores(self.labels, "label"))
         if self.dimensions is not None:
             _check_dimension_names(self.dimensions)
@@ -147,7 +151,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A subject with its answer, for training and evaluation only; the target is None if unannotated."""
+    """A subject with its annotation, for training and evaluation only; target None if not annotated."""
 
     subject: Subject
     target: Target | None
@@ -156,7 +160,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What an engine wrote about a subject, under the key of everything that determined it."""
+    """What an engine wrote about a subject; the key identifies everything that determined the text."""
 
     key: str
     subject_id: str
@@ -174,7 +178,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a subject has no description (yet), and how often that was tried."""
+    """Why a subject has no description, and how often it was attempted."""
 
     key: str
     subject_id: str
@@ -185,9 +189,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """How one subject appears to feel. `status` is "ok", or says in a word what is missing.
+    """How one subject appears to feel.
 
-    `thresholds`: from which score on the model says that a label holds, where it was told; see `above`.
+    Attributes:
+        subject_id: Id of the subject.
+        label_set: Name of the label set.
+        scores: Score in 0..1 per label.
+        dimensions: Valence, arousal and dominance on a 0..1 scale; None if the model does not predict them.
+        description: The description that the model read, if any.
+        status: "ok", or a word for what is missing.
+        thresholds: Score per label from which on the label holds; None if the model has none. See `above`.
     """
 
     subject_id: str
@@ -202,7 +213,7 @@ class Prediction:
         object.__setattr__(self, "scores", _unit_scores(self.scores, "label"))
         if self.dimensions is not None:
             _check_dimension_names(self.dimensions)
-            # A regressor may leave 0..1 a little; that is shown, not hidden.
+            # A regressor can exceed 0..1 slightly; values are not clipped.
             object.__setattr__(self, "dimensions", dict(self.dimensions))
 
     def top(self, k: int) -> tuple[tuple[str, float], ...]:
@@ -210,18 +221,16 @@ class Prediction:
         return tuple(sorted(self.scores.items(), key=lambda item: -item[1])[:k])
 
     def above(self, thresholds: float | Mapping[str, float]) -> tuple[str, ...]:
-        """The labels whose score reaches the threshold (one for all, or one by label), best first."""
+        """The labels whose score reaches the threshold (one for all, or one per label), best first."""
         if not isinstance(thresholds, Mapping):
             return tuple(name for name, score in self.top(len(self.scores)) if score >= thresholds)
         missing = [name for name in self.scores if name not in thresholds]
         if missing:
-            raise DataError(
-                f"no threshold for label {missing[0]!r}", hint="give one threshold for every label"
-            )
+            raise DataError(f"no threshold for label {missing[0]!r}", hint="give one threshold per label")
         return tuple(name for name, score in self.top(len(self.scores)) if score >= thresholds[name])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; the labels keep their order. "above": those that reach their thresholds."""
+        """Plain JSON values; labels keep their order. "above" lists those that reach their thresholds."""
         text = None if self.description is None else self.description.text
         above = {} if self.thresholds is None else {"above": list(self.above(self.thresholds))}
         return {
@@ -237,7 +246,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something wrong with a data set on disk: `kind` is a word to group by, `file` where it is."""
+    """A problem of a dataset on disk: its `kind` in one word, the `file`, and a message."""
 
     kind: str
     file: str
@@ -246,7 +255,7 @@ class Problem:
 
 def _unit_scores(scores: Mapping[str, float], kind: str) -> dict[str, float]:
     for name, score in scores.items():
-        # Written so that NaN, which compares false with everything, is refused as well.
+        # Written so that NaN, which compares false with everything, is refused too.
         if not 0.0 <= score <= 1.0:
             raise DataError(f"{kind} {name!r} has the score {score}", hint="give scores from 0 to 1")
     return dict(scores)

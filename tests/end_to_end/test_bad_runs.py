@@ -108,7 +108,7 @@ def test_another_recipe_in_the_same_run_shows_both_digests_and_what_differs(mien
     )
     sets = ("--set", "train.lr=0.01", "--set", "data.label_set=caers")
     what, remedy = refused(mien("train", "tiny.toml", "--out", run, *sets))
-    assert f"holds a run of another recipe ({ours}, not {theirs})" in what
+    assert f"holds a run of a different recipe ({ours}, not {theirs})" in what
     assert "data.label_set ('emotic', 'caers')" in what
     assert "train.lr (0.0005, 0.01)" in what
     assert "another directory" in remedy

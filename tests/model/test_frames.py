@@ -8,10 +8,10 @@ from mien.errors import UsageError
 from mien.model.frames import Places
 from mien.model.fusion import Fusion, build_fusion, fusion_class
 from mien.recipe import ModelOptions
-from mien.registry import names
+from mien.registry import registered_names
 
 IMAGE_DIM, WORDS, PATCHES = 12, 40, 4
-LOOKERS = [name for name in names("fusion") if fusion_class(name).uses_image]
+LOOKERS = [name for name in registered_names("fusion") if fusion_class(name).uses_image]
 ORDERED = [name for name in LOOKERS if name != "concat"]  # which takes the mean of all tokens
 
 
@@ -33,7 +33,7 @@ def backwards(image: torch.Tensor, frames: int) -> torch.Tensor:
     return image.view(len(image), frames, PATCHES, -1).flip(1).reshape(image.shape)
 
 
-@pytest.mark.parametrize("name", names("fusion"))
+@pytest.mark.parametrize("name", registered_names("fusion"))
 def test_stills_have_no_places_and_the_same_weights(name: str) -> None:
     still, named = build(name), build(name, num_frames=1, num_views=1)
     assert still.places is None

@@ -7,7 +7,7 @@ from torch import nn
 from mien.errors import ConfigError, UnknownNameError, UsageError
 from mien.model.fusion import Fusion, build_fusion, fusion_class
 from mien.recipe import ModelOptions
-from mien.registry import names
+from mien.registry import registered_names
 
 IMAGE_DIM, WORDS = 12, 40
 
@@ -29,13 +29,13 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return image, ids, torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
 
 
-@pytest.mark.parametrize("name", names("fusion"))
+@pytest.mark.parametrize("name", registered_names("fusion"))
 def test_gives_one_vector_of_the_promised_size_for_each_subject(name: str) -> None:
     fusion = build(name)
     assert fusion(*inputs()).shape == (2, fusion.dim)
 
 
-@pytest.mark.parametrize("name", names("fusion"))
+@pytest.mark.parametrize("name", registered_names("fusion"))
 def test_sees_what_it_uses_and_nothing_else(name: str) -> None:
     fusion = build(name)
     image, ids, mask = inputs()
@@ -45,7 +45,7 @@ def test_sees_what_it_uses_and_nothing_else(name: str) -> None:
     assert (bool(moved_by_image), bool(moved_by_text)) == (fusion.uses_image, fusion.uses_text)
 
 
-@pytest.mark.parametrize("name", names("fusion"))
+@pytest.mark.parametrize("name", registered_names("fusion"))
 def test_works_without_what_it_does_not_use(name: str) -> None:
     fusion = build(name)
     image, ids, mask = inputs()
@@ -54,7 +54,7 @@ def test_works_without_what_it_does_not_use(name: str) -> None:
     assert torch.equal(fusion(image if fusion.uses_image else None, *text), expected)
 
 
-@pytest.mark.parametrize("name", names("fusion"))
+@pytest.mark.parametrize("name", registered_names("fusion"))
 def test_padding_changes_nothing(name: str) -> None:
     fusion = build(name)
     image, ids, mask = inputs()
@@ -62,14 +62,16 @@ def test_padding_changes_nothing(name: str) -> None:
     torch.testing.assert_close(fusion(image, ids, mask)[1:], short, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", names("fusion"))
+@pytest.mark.parametrize("name", registered_names("fusion"))
 def test_every_weight_is_trained(name: str) -> None:
     fusion = build(name)
     nn.Linear(fusion.dim, 1)(fusion(*inputs())).square().sum().backward()
     assert [weight for weight, parameter in fusion.named_parameters() if parameter.grad is None] == []
 
 
-@pytest.mark.parametrize("name", [name for name in names("fusion") if fusion_class(name).uses_image])
+@pytest.mark.parametrize(
+    "name", [name for name in registered_names("fusion") if fusion_class(name).uses_image]
+)
 def test_the_scale_of_an_encoder_does_not_matter(name: str) -> None:
     fusion = build(name)
     image, ids, mask = inputs()

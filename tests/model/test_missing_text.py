@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion, fusion_class
 from mien.recipe import ModelOptions
-from mien.registry import names
+from mien.registry import registered_names
 
 IMAGE_DIM, WORDS, LABELS = 12, 40, 3
-READERS = [name for name in names("fusion") if fusion_class(name).uses_text]
+READERS = [name for name in registered_names("fusion") if fusion_class(name).uses_text]
 LOOKERS = [name for name in READERS if fusion_class(name).uses_image]
 
 

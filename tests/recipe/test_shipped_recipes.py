@@ -8,7 +8,7 @@ from mien.ablation.grid import Grid, load_grid
 from mien.describe.prompts import get_prompt
 from mien.labels import label_set
 from mien.recipe import Recipe, load_recipe
-from mien.registry import names, resolve
+from mien.registry import registered_names, resolve
 
 ROOT = Path(__file__).parents[2]
 GRIDS = sorted((ROOT / "recipes" / "ablations").glob("*.toml"))
@@ -63,7 +63,7 @@ def test_a_grid_loads_and_each_of_its_variants_is_another_recipe_or_control(path
 
 def test_the_grid_of_modalities_has_every_fusion() -> None:
     recipes = _recipes(load_grid(ROOT / "recipes" / "ablations" / "modality.toml"))
-    assert {recipe.model.fusion for recipe in recipes.values()} == set(names("fusion"))
+    assert {recipe.model.fusion for recipe in recipes.values()} == set(registered_names("fusion"))
 
 
 @pytest.mark.parametrize("name", OF_PAPERS)

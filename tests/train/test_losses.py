@@ -17,7 +17,7 @@ from mien.labels import CAERS, EMOTIC
 from mien.model.checkpoint import load_trained
 from mien.model.classifier import ClassifierOutput
 from mien.recipe import Recipe, TrainOptions
-from mien.registry import names
+from mien.registry import registered_names
 from mien.runs import Run
 from mien.train.loop import train
 from mien.train.losses import (
@@ -408,7 +408,7 @@ def test_an_unknown_loss_is_refused_when_the_recipe_is_read() -> None:
     assert "bce, class_balanced, cross_entropy, focal" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", names("loss"))
+@pytest.mark.parametrize("name", registered_names("loss"))
 def test_every_listed_loss_is_declared_and_keeps_the_contract(name: str) -> None:
     for label_set in (EMOTIC, CAERS):
         if name == "cross_entropy" and not label_set.exclusive:

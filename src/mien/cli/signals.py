@@ -1,7 +1,7 @@
 """Graceful shutdown: a long command finishes what it has begun, writes it, and exits.
 
 The first SIGINT or SIGTERM requests the end. Work in flight gets a short grace period; when it is over, or at
-a second signal, that work is abandoned. Whatever was committed is kept in either case, and locks end with the
+a second signal, that work is abandoned. Committed work is kept in either case, and locks end with the
 process.
 """
 

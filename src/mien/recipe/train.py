@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from mien.recipe.options import Options
-from mien.registry import names
+from mien.registry import registered_names
 
 __all__ = ["EncoderTraining", "Heads", "LoraPart", "TrainOptions"]
 
@@ -112,7 +112,7 @@ class TrainOptions(Options):
     @field_validator("loss")
     @classmethod
     def _is_known_loss(cls, name: str) -> str:
-        known = ("auto", *names("loss"))
+        known = ("auto", *registered_names("loss"))
         if name not in known and ":" not in name:
             raise ValueError(f"choose from {', '.join(known)}, or write 'package.module:name'")
         return name

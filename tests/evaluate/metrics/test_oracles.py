@@ -30,7 +30,7 @@ from mien.evaluate.metrics.metric import Metric
 from mien.evaluate.metrics.ranking import random_interpolated_precisions
 from mien.evaluate.metrics.table import load_metric, resolve_metric
 from mien.labels import CAERS, EMOTIC, LabelSet
-from mien.registry import names
+from mien.registry import registered_names
 
 Made = tuple[np.ndarray, np.ndarray]
 
@@ -128,7 +128,7 @@ def resolve(name: str, label_set: str) -> Metric:
 def test_no_metric_is_without_an_oracle() -> None:
     """Where both kinds of label sets know a name by one function, one oracle is enough."""
     covered = {resolve(*key).function for key in ORACLES}
-    for name in names("metric"):
+    for name in registered_names("metric"):
         for label_set in (EMOTIC, CAERS):
             try:
                 found = resolve_metric(name, label_set).function

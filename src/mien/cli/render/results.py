@@ -110,8 +110,8 @@ def render_ablation(found: Ablation) -> str:
     for metric in dict.fromkeys(row.metric for row in found.results.rows):
         rows = [row for row in found.results.rows if row.metric == metric]
         head = f"{'score':>7}  {'95 % interval':17}{'chance':>7}{'n':>7}{'seeds':>7}"
-        beside = f"  {found.reference} minus it, paired" if metric == found.metric else ""
-        lines += [f"{f'{metric}, {found.split}':{wide}}{head}{beside}"]
+        note = f"  {found.reference} minus it, paired" if metric == found.metric else ""
+        lines += [f"{f'{metric}, {found.split}':{wide}}{head}{note}"]
         for row in rows:
             item = against.get((row.name, metric))
             zero = "" if item is None or item.excludes_zero else " (includes zero)"

@@ -64,7 +64,7 @@ def gather(run: Path) -> Contents:
     split = _shown_split(run, results)
     words = read_words(run)
     if not results.rows and split is None and words is None:
-        raise RunError(f"{run} holds no results to report", hint=f"first run mien evaluate --run {run}")
+        raise RunError(f"{run} holds no results to report", hint=f"first run mien evaluate {run}")
     scores = None if split is None else SplitScores.load(scores_file(run, split))
     return Contents(
         manifest=manifest,
