@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.factories.datasets import MOODS, MadeUp, person
+from tests.factories.datasets import MOODS, InMemoryDataset, image_record
 
 from mien.data import open_dataset
 from mien.data.export import export_split
@@ -75,28 +75,28 @@ def test_reading_gives_back_what_was_written(
     dimensions: dict[str, float] | None,
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
-    blank = person("x", folder)
+    blank = image_record("x", folder)
     target = Target(labels=labels, dimensions=dimensions)
     samples = [Sample(subject=subject, target=target, split="val") for subject in subjects]
     # ".." and the like are resolved on the way, as a path to a file may be.
     samples = [s for s in samples if all(i.path.name not in {".", ".."} for i in s.subject.images)]
     records = [dataclasses.replace(blank, sample=sample) for sample in samples]
     path = folder / "people.jsonl"
-    assert export_split(MadeUp(folder, {"val": records}), "val", path) == len(samples)
+    assert export_split(InMemoryDataset({"val": records}), "val", path) == len(samples)
     assert _read(path) == samples
 
 
 def test_labels_stand_in_the_order_of_the_set(tmp_path: Path) -> None:
-    made = person("a", tmp_path, "sour", "calm", dimensions=dict.fromkeys(reversed(DIMENSIONS), 0.5))
-    export_split(MadeUp(tmp_path, {"train": [made]}), "train", tmp_path / "out.jsonl")
+    made = image_record("a", tmp_path, "sour", "calm", dimensions=dict.fromkeys(reversed(DIMENSIONS), 0.5))
+    export_split(InMemoryDataset({"train": [made]}), "train", tmp_path / "out.jsonl")
     row = json.loads((tmp_path / "out.jsonl").read_text())
     assert list(row["labels"]) == ["calm", "sour"]
     assert list(row["dimensions"]) == list(DIMENSIONS)
 
 
 def test_somebody_without_annotations_has_no_labels(tmp_path: Path) -> None:
-    made = MadeUp(
-        tmp_path, {"test": [person("a", tmp_path / "a.png", labelled=False, box=None, split="test")]}
+    made = InMemoryDataset(
+        {"test": [image_record("a", tmp_path / "a.png", is_labeled=False, box=None, split="test")]}
     )
     assert export_split(made, "test", tmp_path / "out.jsonl") == 1
     assert json.loads((tmp_path / "out.jsonl").read_text()) == {
@@ -112,7 +112,7 @@ def test_somebody_without_annotations_has_no_labels(tmp_path: Path) -> None:
 
 def test_paths_are_absolute_and_lone_bytes_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    made = MadeUp(tmp_path, {"train": [person("a", Path("sub/\udcff.png"))]})
+    made = InMemoryDataset({"train": [image_record("a", Path("sub/\udcff.png"))]})
     export_split(made, "train", Path("out.jsonl"))
     assert _read(tmp_path / "out.jsonl")[0].subject.images[0].path == tmp_path / "sub" / "\udcff.png"
 
@@ -134,13 +134,13 @@ def test_what_breaks_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("old")
 
-    class Breaking(MadeUp):
+    class Breaking(InMemoryDataset):
         def _records(self, split: str):  # type: ignore[no-untyped-def]
-            yield person("a", tmp_path)
+            yield image_record("a", tmp_path)
             raise DataError("the disk is gone")
 
     with pytest.raises(DataError, match="the disk is gone"):
-        export_split(Breaking(tmp_path, {"train": []}), "train", path)
+        export_split(Breaking({"train": []}), "train", path)
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["out.jsonl"]
 
@@ -150,7 +150,7 @@ def test_a_place_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path,
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"folder|no/such|file/out") as caught:
-        export_split(MadeUp(tmp_path, {"train": [person("a", tmp_path)]}), "train", tmp_path / target)
+        export_split(InMemoryDataset({"train": [image_record("a", tmp_path)]}), "train", tmp_path / target)
     assert caught.value.hint
 
 
@@ -158,7 +158,7 @@ def test_unusable_rows_and_unknown_splits_are_errors_before_anything_is_written(
     tmp_path: Path, paint: Callable[..., Path]
 ) -> None:
     broken = [Problem(kind="bad_row", file="x.csv, row 2", message="no box")]
-    made = MadeUp(tmp_path, {"train": [person("a", paint("a.png"))]}, unusable=broken)
+    made = InMemoryDataset({"train": [image_record("a", paint("a.png"))]}, unusable_rows=broken)
     with pytest.raises(DataError, match=r"x\.csv, row 2"):
         export_split(made, "train", tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="no split"):

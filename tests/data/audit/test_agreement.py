@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.factories.datasets import MOODS, MadeUp, person
+from tests.factories.datasets import MOODS, InMemoryDataset, image_record
 
 from mien.data.audit.agreement import measure_agreement, split_agreement
 from mien.labels import LabelSet
@@ -133,8 +133,8 @@ def test_soft_answers_count_from_a_half() -> None:
 
 
 def test_only_splits_with_several_annotators_are_there(tmp_path: Path) -> None:
-    alone = person("a", tmp_path, "calm", annotations=[_said("calm")])
-    several = person("b", tmp_path, "calm", annotations=[_said("calm"), _said()])
-    found = measure_agreement(MadeUp(tmp_path, {"train": [alone], "test": [several]}))
+    alone = image_record("a", tmp_path, "calm", annotations=[_said("calm")])
+    several = image_record("b", tmp_path, "calm", annotations=[_said("calm"), _said()])
+    found = measure_agreement(InMemoryDataset({"train": [alone], "test": [several]}))
     assert [item.split for item in found] == ["test"]
-    assert measure_agreement(MadeUp(tmp_path, {"train": [alone]})) == ()
+    assert measure_agreement(InMemoryDataset({"train": [alone]})) == ()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.factories.datasets import MOODS, person
+from tests.factories.datasets import MOODS, image_record
 
 from mien.cli.render.diagnosis import render_diagnosis
 from mien.data.audit import doctor
@@ -56,7 +56,7 @@ class Gated(Dataset):
 
     def _records(self, split: str) -> Iterator[Record]:
         for name in (self._root / "people.txt").read_text().split():
-            yield person(name, self._root / "pictures" / f"{name}.png", "calm")
+            yield image_record(name, self._root / "pictures" / f"{name}.png", "calm")
 
     def problems(self) -> Sequence[Problem]:
         return ()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.factories.datasets import MOODS, MadeUp, person
+from tests.factories.datasets import MOODS, InMemoryDataset, image_record
 from tests.factories.shared_data import shared
 
 from mien.data import open_dataset
@@ -28,12 +28,12 @@ VAD = {"valence": 0.3, "arousal": 0.5, "dominance": 1.0}
 def test_a_small_set_is_counted_as_by_hand(tmp_path: Path, paint: Callable[..., Path]) -> None:
     one, two = paint("1.png"), paint("2.png")
     people = [
-        person("a", one, "calm", "glad", dimensions=VAD, attributes={"age": "Kid"}),
-        person("b", one, "calm", box=None, attributes={"age": "Adult"}),
-        person("c", two, dimensions={**VAD, "valence": 0.7}, attributes={"age": "Adult"}),
-        person("d", two, labelled=False, box=(0, 0, 40, 90)),
+        image_record("a", one, "calm", "glad", dimensions=VAD, attributes={"age": "Kid"}),
+        image_record("b", one, "calm", box=None, attributes={"age": "Adult"}),
+        image_record("c", two, dimensions={**VAD, "valence": 0.7}, attributes={"age": "Adult"}),
+        image_record("d", two, is_labeled=False, box=(0, 0, 40, 90)),
     ]
-    found = summarize(MadeUp(tmp_path, {"train": people}))
+    found = summarize(InMemoryDataset({"train": people}))
     assert json.loads(json.dumps(found.to_json()))["splits"] == {
         "train": {
             "images": 2,
@@ -59,9 +59,9 @@ def test_a_small_set_is_counted_as_by_hand(tmp_path: Path, paint: Callable[..., 
 
 
 def test_the_document_begins_as_its_contract_says(tmp_path: Path, paint: Callable[..., Path]) -> None:
-    found = summarize(MadeUp(tmp_path, {"train": [person("a", paint("a.png"), "calm")]})).to_json()
+    found = summarize(InMemoryDataset({"train": [image_record("a", paint("a.png"), "calm")]})).to_json()
     assert list(found)[:4] == ["schema", "dataset", "splits", "problems"]
-    assert (found["schema"], found["dataset"]) == (1, "made_up")
+    assert (found["schema"], found["dataset"]) == (1, "in_memory")
 
 
 @given(
@@ -73,10 +73,10 @@ def test_chance_is_the_metrics_own(tmp_path_factory: pytest.TempPathFactory, row
     folder = tmp_path_factory.getbasetemp()
     people = []
     for index, row in enumerate(rows):
-        made = person(f"{index}", folder / "x.png")
+        made = image_record(f"{index}", folder / "x.png")
         target = Target(labels=MOODS.decode(row))
         people.append(dataclasses.replace(made, sample=dataclasses.replace(made.sample, target=target)))
-    (part,) = summarize(MadeUp(folder, {"train": people})).splits
+    (part,) = summarize(InMemoryDataset({"train": people})).splits
     targets = np.array(rows)
     if (targets >= POSITIVE).any():
         assert part.chance_map == pytest.approx(load_metric("mAP").chance(targets))
@@ -88,15 +88,19 @@ def test_chance_is_the_metrics_own(tmp_path_factory: pytest.TempPathFactory, row
 
 
 def test_of_an_exclusive_set_the_most_frequent_label_is_the_chance(tmp_path: Path) -> None:
-    people = [person(f"{i}", tmp_path, label) for i, label in enumerate(["Sad", "Happy", "Happy", "Fear"])]
-    (part,) = summarize(MadeUp(tmp_path, {"train": people}, label_set=CAERS)).splits
+    people = [
+        image_record(f"{i}", tmp_path, label) for i, label in enumerate(["Sad", "Happy", "Happy", "Fear"])
+    ]
+    (part,) = summarize(InMemoryDataset({"train": people}, label_set=CAERS)).splits
     assert part.most_frequent == ("Happy", 0.5)
     targets = np.array([CAERS.encode(item.sample.target.labels) for item in people if item.sample.target])
     assert part.most_frequent[1] == load_metric("accuracy").chance(targets)
 
 
 def test_a_split_without_labels_has_no_chance(tmp_path: Path, paint: Callable[..., Path]) -> None:
-    (part,) = summarize(MadeUp(tmp_path, {"test": [person("a", paint("a.png"), labelled=False)]})).splits
+    (part,) = summarize(
+        InMemoryDataset({"test": [image_record("a", paint("a.png"), is_labeled=False)]})
+    ).splits
     assert part.to_json() == {
         "images": 1,
         "subjects": 1,
@@ -108,15 +112,15 @@ def test_a_split_without_labels_has_no_chance(tmp_path: Path, paint: Callable[..
 
 
 def test_a_split_without_people_is_no_error(tmp_path: Path) -> None:
-    found = summarize(MadeUp(tmp_path, {"train": []}))
+    found = summarize(InMemoryDataset({"train": []}))
     assert json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_problems_are_counted_by_kind(tmp_path: Path, paint: Callable[..., Path]) -> None:
     problems = [Problem(kind="bad_row", file="x.csv, row 2", message="")] * 2
     problems += [Problem(kind="no_label", file="x.csv, row 3", message="")]
-    people = {"train": [person("a", paint("a.png"), "calm")]}
-    assert summarize(MadeUp(tmp_path, people, problems=problems)).problems == {"bad_row": 2, "no_label": 1}
+    people = {"train": [image_record("a", paint("a.png"), "calm")]}
+    assert summarize(InMemoryDataset(people, problems=problems)).problems == {"bad_row": 2, "no_label": 1}
 
 
 def test_a_missing_file_counts_once_whoever_is_in_it_and_whoever_told(
@@ -125,16 +129,16 @@ def test_a_missing_file_counts_once_whoever_is_in_it_and_whoever_told(
     told, untold, folderless = tmp_path / "told.png", tmp_path / "untold.png", tmp_path / "no" / "x.png"
     (tmp_path / "folder.png").mkdir()
     people = [
-        person("a", paint("there.png")),
-        person("b", told),
-        person("c", untold),
-        person("d", untold),
-        person("e", folderless),
-        person("f", tmp_path / "folder.png"),
-        person("g", Path("nul\0.png")),
+        image_record("a", paint("there.png")),
+        image_record("b", told),
+        image_record("c", untold),
+        image_record("d", untold),
+        image_record("e", folderless),
+        image_record("f", tmp_path / "folder.png"),
+        image_record("g", Path("nul\0.png")),
     ]
     problems = [Problem(kind="missing", file=str(told), message="")]
-    found = summarize(MadeUp(tmp_path, {"train": people, "test": people}, problems=problems))
+    found = summarize(InMemoryDataset({"train": people, "test": people}, problems=problems))
     assert found.problems == {"missing": 5}
     assert found.missing == (str(untold), str(folderless), str(tmp_path / "folder.png"), "nul\0.png")
 
@@ -142,21 +146,21 @@ def test_a_missing_file_counts_once_whoever_is_in_it_and_whoever_told(
 def test_no_picture_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paint: Callable[..., Path]
 ) -> None:
-    people = {"train": [person("a", paint("a.png"), "calm")]}
+    people = {"train": [image_record("a", paint("a.png"), "calm")]}
     monkeypatch.setattr("PIL.Image.open", None)
     monkeypatch.setattr(Path, "open", None)
-    assert summarize(MadeUp(tmp_path, people)).problems == {}
+    assert summarize(InMemoryDataset(people)).problems == {}
 
 
 def test_a_clip_is_one_file_with_a_box_a_frame(tmp_path: Path, paint: Callable[..., Path]) -> None:
-    made, path = person("a", tmp_path, "calm"), paint("clip.png")
+    made, path = image_record("a", tmp_path, "calm"), paint("clip.png")
     clip = Subject(
         id="a",
         images=tuple(ImageRef(path=path, frame=frame) for frame in (3, 9)),
         boxes=(Box(left=0, top=0, right=5, bottom=5), None),
     )
     record = dataclasses.replace(made, sample=dataclasses.replace(made.sample, subject=clip))
-    (part,) = summarize(MadeUp(tmp_path, {"train": [record]})).splits
+    (part,) = summarize(InMemoryDataset({"train": [record]})).splits
     assert (part.num_images, part.num_subjects, part.num_clips, part.boxes.count, part.num_without_box) == (
         1,
         1,
@@ -176,16 +180,16 @@ def test_every_tenth_falls_into_its_own_bin(steps: list[int]) -> None:
 
 def test_bins_of_boxes_are_named_by_their_edges(tmp_path: Path) -> None:
     sides = [1, *(edge for edge in BOX_SIDES[1:])]
-    people = [person(f"{side}", tmp_path, box=(0, 0, side, side)) for side in sides]
-    (part,) = summarize(MadeUp(tmp_path, {"train": people})).splits
+    people = [image_record(f"{side}", tmp_path, box=(0, 0, side, side)) for side in sides]
+    (part,) = summarize(InMemoryDataset({"train": people})).splits
     assert part.boxes.histogram == [1] * len(BOX_SIDES)
     assert part.boxes.bin_names[0] == "0 to 16"
     assert part.boxes.bin_names[-1] == "512 and more"
 
 
 def test_an_attribute_of_many_values_stays_small(tmp_path: Path) -> None:
-    people = [person(f"{i}", tmp_path, attributes={"note": f"value {i}"}) for i in range(500)]
-    (part,) = summarize(MadeUp(tmp_path, {"train": people})).splits
+    people = [image_record(f"{i}", tmp_path, attributes={"note": f"value {i}"}) for i in range(500)]
+    (part,) = summarize(InMemoryDataset({"train": people})).splits
     assert len(part.attributes["note"]) < 100
     assert sum(part.attributes["note"].values()) == 500
 

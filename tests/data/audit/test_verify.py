@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.factories.audit_datasets import Made, still, told
+from tests.factories.datasets import dataset_of, problem_kinds, unlabeled_record
 from tests.factories.faulty_datasets import noise
 
 from mien.data.audit import verify as module
@@ -30,8 +30,10 @@ def test_a_file_is_opened_once_for_all_its_people(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(module, "inspect_image", counted)
     first, second = _picture(tmp_path, "a.png"), _picture(tmp_path, "b.png")
-    records = [still(f"{path.name}{person}", path) for person in range(3) for path in (first, second)]
-    verified = verify(Made(*records))
+    records = [
+        unlabeled_record(f"{path.name}{person}", path) for person in range(3) for path in (first, second)
+    ]
+    verified = verify(dataset_of(*records))
     assert sorted(opened) == ["a.png", "b.png"]
     assert (verified.num_images, verified.num_subjects, verified.problems) == (2, 6, ())
 
@@ -39,7 +41,7 @@ def test_a_file_is_opened_once_for_all_its_people(tmp_path: Path, monkeypatch: p
 def test_a_fault_of_a_file_is_told_once_however_many_are_in_it(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"")
-    (problem,) = verify(Made(*(still(str(person), path) for person in range(3)))).problems
+    (problem,) = verify(dataset_of(*(unlabeled_record(str(person), path) for person in range(3)))).problems
     assert (problem.kind, problem.file) == ("empty", str(path))
 
 
@@ -48,9 +50,13 @@ def test_a_damaged_copy_is_no_duplicate(tmp_path: Path) -> None:
     torn = [tmp_path / f"torn{index}.png" for index in range(2)]
     for path in torn:
         path.write_bytes(whole.read_bytes()[:-900])
-    records = [still("a", whole), still("b", torn[0], split="test"), still("c", torn[1], split="val")]
-    verified = verify(Made(*records))
-    assert told(verified) == [("truncated", "torn1.png"), ("truncated", "torn0.png")]
+    records = [
+        unlabeled_record("a", whole),
+        unlabeled_record("b", torn[0], split="test"),
+        unlabeled_record("c", torn[1], split="val"),
+    ]
+    verified = verify(dataset_of(*records))
+    assert problem_kinds(verified) == [("truncated", "torn1.png"), ("truncated", "torn0.png")]
 
 
 @pytest.mark.parametrize("turn", [1, 6], ids=["upright", "on its side"])
@@ -63,14 +69,14 @@ def test_a_size_may_be_that_before_turning(
     exif = Image.Exif()
     exif[0x0112] = turn
     noise("turned").save(tmp_path / "a.jpg", exif=exif)
-    verified = verify(Made(still("a", tmp_path / "a.jpg", None, size=claimed)))
+    verified = verify(dataset_of(unlabeled_record("a", tmp_path / "a.jpg", None, size=claimed)))
     turned_too = turn == 6 and claimed == (72, 96)
-    assert told(verified) == ([] if holds or turned_too else [("image_size", "a.jpg")])
+    assert problem_kinds(verified) == ([] if holds or turned_too else [("image_size", "a.jpg")])
 
 
 def test_a_grey_jpeg_is_plain(tmp_path: Path) -> None:
     noise("grey").convert("L").save(tmp_path / "a.jpg")
-    assert verify(Made(still("a", tmp_path / "a.jpg"))).problems == ()
+    assert verify(dataset_of(unlabeled_record("a", tmp_path / "a.jpg"))).problems == ()
 
 
 # --- Boxes -------------------------------------------------------------------------------------------
@@ -78,12 +84,12 @@ def test_a_grey_jpeg_is_plain(tmp_path: Path) -> None:
 
 def test_a_box_fault_names_its_subject_and_the_worst_comes_first(tmp_path: Path) -> None:
     path = _picture(tmp_path, "a.png")
-    dataset = Made(
-        still("fits", path, (0, 0, 96, 72)),
-        still("rounded", path, (0, 0, 96.0000001, 72)),
-        still("half", path, (-20, 10, 20, 30)),
-        still("gone", path, (96, 10, 120, 30)),
-        still("little", path, (10, 10, 50, 72.5)),
+    dataset = dataset_of(
+        unlabeled_record("fits", path, (0, 0, 96, 72)),
+        unlabeled_record("rounded", path, (0, 0, 96.0000001, 72)),
+        unlabeled_record("half", path, (-20, 10, 20, 30)),
+        unlabeled_record("gone", path, (96, 10, 120, 30)),
+        unlabeled_record("little", path, (10, 10, 50, 72.5)),
     )
     verified = verify(dataset)
     assert [(problem.kind, problem.message.partition(":")[0]) for problem in verified.problems] == [
@@ -100,7 +106,7 @@ def test_boxes_are_in_the_upright_picture(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     noise("turned").save(tmp_path / "a.jpg", exif=exif)
-    verified = verify(Made(still("a", tmp_path / "a.jpg", (0, 0, 72, 96))))
+    verified = verify(dataset_of(unlabeled_record("a", tmp_path / "a.jpg", (0, 0, 72, 96))))
     assert verified.problems == ()
 
 
@@ -113,14 +119,14 @@ def test_copies_in_other_splits_are_told_with_their_partner(tmp_path: Path) -> N
     again.write_bytes(first.read_bytes())
     Image.open(first).save(like, quality=50)
     noise("other").save(other)
-    dataset = Made(
-        still("a", first),
-        still("b", other),
-        still("c", like, split="val"),
-        still("d", again, split="test"),
+    dataset = dataset_of(
+        unlabeled_record("a", first),
+        unlabeled_record("b", other),
+        unlabeled_record("c", like, split="val"),
+        unlabeled_record("d", again, split="test"),
     )
     verified = verify(dataset)
-    assert told(verified) == [("near_duplicate", "like.jpg"), ("duplicate", "again.png")]
+    assert problem_kinds(verified) == [("near_duplicate", "like.jpg"), ("duplicate", "again.png")]
     assert all(str(first) in problem.message for problem in verified.problems)
     (group,) = verified.near_duplicates
     assert [(twin.path, twin.split) for twin in group] == [(first, "train"), (like, "val"), (again, "test")]
@@ -129,7 +135,7 @@ def test_copies_in_other_splits_are_told_with_their_partner(tmp_path: Path) -> N
 
 def test_copies_within_a_split_are_counted_but_no_problem(tmp_path: Path) -> None:
     paths = [_picture(tmp_path, f"{name}.png", "same") for name in "abc"]
-    verified = verify(Made(*(still(path.name, path) for path in paths)))
+    verified = verify(dataset_of(*(unlabeled_record(path.name, path) for path in paths)))
     assert verified.problems == ()
     assert [len(group) for group in verified.near_duplicates] == [3]
 
@@ -139,22 +145,33 @@ def test_a_copy_of_a_copy_is_told_once(tmp_path: Path) -> None:
     twice = [tmp_path / f"{index}.jpg" for index in range(2)]
     for path in twice:
         Image.open(first).save(path, quality=70)
-    records = [still("a", first), *(still(path.name, path, split="test") for path in twice)]
-    verified = verify(Made(*records))
-    assert told(verified) == [("near_duplicate", "0.jpg"), ("near_duplicate", "1.jpg")]
+    records = [
+        unlabeled_record("a", first),
+        *(unlabeled_record(path.name, path, split="test") for path in twice),
+    ]
+    verified = verify(dataset_of(*records))
+    assert problem_kinds(verified) == [("near_duplicate", "0.jpg"), ("near_duplicate", "1.jpg")]
 
 
 def test_one_file_in_two_splits_is_an_overlap_and_nothing_else(tmp_path: Path) -> None:
     path = _picture(tmp_path, "a.png")
-    verified = verify(Made(still("a", path), still("b", path), still("c", path, split="test")))
-    assert told(verified) == [("split_overlap", "a.png")]
+    verified = verify(
+        dataset_of(
+            unlabeled_record("a", path),
+            unlabeled_record("b", path),
+            unlabeled_record("c", path, split="test"),
+        )
+    )
+    assert problem_kinds(verified) == [("split_overlap", "a.png")]
     assert "train and test" in verified.problems[0].message
 
 
 def test_an_id_that_repeats(tmp_path: Path) -> None:
     paths = [_picture(tmp_path, f"{name}.png") for name in "ab"]
-    verified = verify(Made(still("same", paths[0]), still("same", paths[1], split="val")))
-    assert told(verified) == [("repeated_id", "b.png")]
+    verified = verify(
+        dataset_of(unlabeled_record("same", paths[0]), unlabeled_record("same", paths[1], split="val"))
+    )
+    assert problem_kinds(verified) == [("repeated_id", "b.png")]
     assert "'same' is in train and again in val" in verified.problems[0].message
 
 
@@ -167,10 +184,10 @@ def test_the_order_is_that_of_the_data_set_whatever_finishes_first(tmp_path: Pat
         path = tmp_path / f"{index:02d}.png"
         noise(str(index), (600, 400) if index % 16 == 0 else (60, 40)).save(path)
         box = (-1, 1, 30, 30) if index % 3 else (900, 1, 990, 30)
-        records.append(still(f"{index:02d}", path, box, split=("test", "train")[index % 2]))
-    alone, together = (verify(Made(*records), workers=workers) for workers in (1, 5))
+        records.append(unlabeled_record(f"{index:02d}", path, box, split=("test", "train")[index % 2]))
+    alone, together = (verify(dataset_of(*records), workers=workers) for workers in (1, 5))
     assert alone.problems == together.problems
-    names = [name for _, name in told(alone)]
+    names = [name for _, name in problem_kinds(alone)]
     odd, even = ([f"{index:02d}.png" for index in range(start, 80, 2)] for start in (1, 0))
     assert names == odd + even
 
@@ -178,19 +195,28 @@ def test_the_order_is_that_of_the_data_set_whatever_finishes_first(tmp_path: Pat
 def test_progress_counts_every_file_once(tmp_path: Path) -> None:
     seen: list[VerifyProgress] = []
     paths = [_picture(tmp_path, f"{index}.png") for index in range(20)]
-    verify(Made(*(still(path.name, path) for path in paths)), workers=2, on_progress=seen.append)
+    verify(
+        dataset_of(*(unlabeled_record(path.name, path) for path in paths)), workers=2, on_progress=seen.append
+    )
     assert [(item.done, item.total) for item in seen] == [(count, 20) for count in range(1, 21)]
 
 
-def test_what_reading_found_comes_first_and_is_not_told_again(tmp_path: Path) -> None:
+def test_problems_of_the_annotations_come_first_and_are_not_repeated(tmp_path: Path) -> None:
     gone = tmp_path / "gone.png"
-    dataset = Made(still("a", gone), still("b", tmp_path / "too.png"))
-    dataset.reading = (Problem(kind="missing", file=str(gone), message="listed, but not there"),)
-    dataset.deep = (Problem(kind="joints_missing", file="a.npy", message="none"),)
+    dataset = dataset_of(
+        unlabeled_record("a", gone),
+        unlabeled_record("b", tmp_path / "too.png"),
+        problems=[Problem(kind="missing", file=str(gone), message="listed, but not there")],
+        sidecar_problems=[Problem(kind="joints_missing", file="a.npy", message="none")],
+    )
     verified = verify(dataset)
-    assert told(verified) == [("missing", "gone.png"), ("joints_missing", "a.npy"), ("missing", "too.png")]
+    assert problem_kinds(verified) == [
+        ("missing", "gone.png"),
+        ("joints_missing", "a.npy"),
+        ("missing", "too.png"),
+    ]
 
 
 def test_nothing_at_all() -> None:
-    verified = verify(Made())
+    verified = verify(dataset_of())
     assert (verified.problems, verified.num_images, verified.num_subjects) == ((), 0, 0)

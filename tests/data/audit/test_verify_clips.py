@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.factories.audit_datasets import BOX, Made, in_clip, told
+from tests.factories.datasets import BOX, clip_record, dataset_of, problem_kinds
 from tests.factories.faulty_datasets import clip_of
 
 from mien.data.audit.verify import verify
@@ -22,11 +22,11 @@ def clip(tmp_path: Path) -> Path:
 def test_a_clip_is_checked_frame_by_frame_and_told_subject_by_subject(clip: Path) -> None:
     inside, out = Box.from_tuple(BOX), Box(left=-10, top=0, right=20, bottom=20)
     gone = replace(out, left=200, right=300)
-    dataset = Made(
-        in_clip("fits", clip, (0, inside), (9, None)),
-        in_clip("late", clip, (8, None), (10, None), (11, None)),
-        in_clip("sticks out", clip, (2, out), (3, out), (4, inside)),
-        in_clip("gone", clip, (2, out), (3, gone)),
+    dataset = dataset_of(
+        clip_record("fits", clip, (0, inside), (9, None)),
+        clip_record("late", clip, (8, None), (10, None), (11, None)),
+        clip_record("sticks out", clip, (2, out), (3, out), (4, inside)),
+        clip_record("gone", clip, (2, out), (3, gone)),
     )
     verified = verify(dataset)
     assert [(problem.kind, problem.message.partition(":")[0]) for problem in verified.problems] == [
@@ -46,15 +46,20 @@ def test_a_clip_is_checked_frame_by_frame_and_told_subject_by_subject(clip: Path
 def test_a_clip_that_is_cut(clip: Path, share: float, kind: str) -> None:
     data = clip.read_bytes()
     clip.write_bytes(data[: int(share * len(data))])
-    dataset = Made(in_clip("a", clip, (0, None)), in_clip("b", clip, (20, None)))
-    # As a data set would find that counts frames without looking further.
-    dataset.deep = (Problem(kind="frame_range", file=str(clip), message="b: the clip has 3 frames"),)
-    assert told(verify(dataset)) == [(kind, "0000.mp4")]
+    dataset = dataset_of(
+        clip_record("a", clip, (0, None)),
+        clip_record("b", clip, (20, None)),
+        # From a dataset that only counts frames.
+        sidecar_problems=[Problem(kind="frame_range", file=str(clip), message="b: the clip has 3 frames")],
+    )
+    assert problem_kinds(verify(dataset)) == [(kind, "0000.mp4")]
 
 
 def test_what_is_no_clip(clip: Path) -> None:
     clip.write_bytes(b"no clip at all" * 99)
-    assert told(verify(Made(in_clip("a", clip, (0, None))))) == [("clip_unreadable", "0000.mp4")]
+    assert problem_kinds(verify(dataset_of(clip_record("a", clip, (0, None))))) == [
+        ("clip_unreadable", "0000.mp4")
+    ]
 
 
 def test_a_clip_that_is_damaged_within_is_not_called_cut(clip: Path) -> None:
@@ -62,11 +67,15 @@ def test_a_clip_that_is_damaged_within_is_not_called_cut(clip: Path) -> None:
     middle = data.index(b"mdat") + 900
     data[middle : middle + 300] = bytes(300)
     clip.write_bytes(data)
-    assert told(verify(Made(in_clip("a", clip, (0, None))))) == [("clip_unreadable", "0000.mp4")]
+    assert problem_kinds(verify(dataset_of(clip_record("a", clip, (0, None))))) == [
+        ("clip_unreadable", "0000.mp4")
+    ]
 
 
 def test_copies_of_a_clip_are_found_by_their_middle_frame(clip: Path) -> None:
     again = clip.with_name("again.mp4")
     again.write_bytes(clip.read_bytes())
-    verified = verify(Made(in_clip("a", clip, (0, None)), in_clip("b", again, (0, None), split="val")))
-    assert told(verified) == [("duplicate", "again.mp4")]
+    verified = verify(
+        dataset_of(clip_record("a", clip, (0, None)), clip_record("b", again, (0, None), split="val"))
+    )
+    assert problem_kinds(verified) == [("duplicate", "again.mp4")]

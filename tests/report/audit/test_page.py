@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from tests.factories.datasets import MadeUp, person
+from tests.factories.datasets import InMemoryDataset, image_record
 from tests.factories.html_pages import PageReader, read_page
 
 from mien.data import Dataset, open_dataset
@@ -65,16 +65,18 @@ def _scene(path: Path, seed: int) -> Path:
     return path
 
 
-def _dataset(tmp_path: Path, records: Mapping[str, Sequence[Record]] | None = None, **how: Any) -> MadeUp:
+def _dataset(
+    tmp_path: Path, records: Mapping[str, Sequence[Record]] | None = None, **how: Any
+) -> InMemoryDataset:
     if records is None:
         vad = {"valence": 0.3, "arousal": 0.6, "dominance": 0.5}
         said = [Target(labels={"calm": 1.0}, dimensions=vad), Target(labels={"glad": 1.0}, dimensions=vad)]
         train, test = (_scene(tmp_path / f"{index}.png", index) for index in (1, 2))
         records = {
-            "train": [person("a", train, "calm", "glad"), person("b", train, "calm")],
-            "test": [person("c", test, "glad", split="test", dimensions=vad, annotations=said)],
+            "train": [image_record("a", train, "calm", "glad"), image_record("b", train, "calm")],
+            "test": [image_record("c", test, "glad", split="test", dimensions=vad, annotations=said)],
         }
-    return MadeUp(tmp_path, records, **how)
+    return InMemoryDataset(records, **how)
 
 
 def test_a_clean_set_is_said_to_be_clean(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_chance_stands_beside_the_counts_and_splits_are_told_apart(tmp_path: Pat
 
 
 def test_apparent_emotion_is_said_with_licence_and_access(tmp_path: Path) -> None:
-    class Gated(MadeUp):
+    class Gated(InMemoryDataset):
         card = DatasetCard(
             name="x",
             title="x",
@@ -115,8 +117,8 @@ def test_apparent_emotion_is_said_with_licence_and_access(tmp_path: Path) -> Non
             access="write to them",
         )
 
-    people = {"train": [person("a", _scene(tmp_path / "a.png", 1), "calm")]}
-    page, _ = _write(tmp_path / "out", Gated(tmp_path, people))
+    people = {"train": [image_record("a", _scene(tmp_path / "a.png", 1), "calm")]}
+    page, _ = _write(tmp_path / "out", Gated(people))
     for text in ("Apparent emotion.", "by request only", "write to them", "https://example.org"):
         assert text in page.text
 
@@ -132,7 +134,7 @@ def test_agreement_dimensions_and_cooccurrence_are_shown_where_there_are_any(tmp
 
 def test_what_there_is_none_of_is_not_shown(tmp_path: Path) -> None:
     picture = _scene(tmp_path / "a.png", 1)
-    people = {"test": [person("a", picture, labelled=False, split="test", box=None)]}
+    people = {"test": [image_record("a", picture, is_labeled=False, split="test", box=None)]}
     page, table = _write(tmp_path / "out", _dataset(tmp_path, people))
     for heading in ("annotators agree", "Valence", "come together", "How frequent", "Splits do not compare"):
         assert heading not in page.text
@@ -141,7 +143,7 @@ def test_what_there_is_none_of_is_not_shown(tmp_path: Path) -> None:
 
 def test_an_exclusive_set_has_accuracy_and_no_heat_map(tmp_path: Path) -> None:
     labels = ["Sad", "Happy", "Happy", "Fear"]
-    people = [person(f"{i}", _scene(tmp_path / f"{i}.png", i), label) for i, label in enumerate(labels)]
+    people = [image_record(f"{i}", _scene(tmp_path / f"{i}.png", i), label) for i, label in enumerate(labels)]
     page, _ = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}, label_set=CAERS))
     assert "Chance accuracy" in page.text
     assert "come together" not in page.text
@@ -181,8 +183,8 @@ def test_copies_across_and_within_splits_are_counted_and_shown(tmp_path: Path) -
     for name in ("b.png", "c.png"):
         (tmp_path / name).write_bytes(original.read_bytes())
     people = {
-        "train": [person("a", original, "calm"), person("b", tmp_path / "b.png", "calm")],
-        "test": [person("c", tmp_path / "c.png", "calm", split="test")],
+        "train": [image_record("a", original, "calm"), image_record("b", tmp_path / "b.png", "calm")],
+        "test": [image_record("c", tmp_path / "c.png", "calm", split="test")],
     }
     page, table = _write(tmp_path / "out", _dataset(tmp_path, people))
     assert table["problems"] == {"duplicate": 1}
@@ -194,9 +196,9 @@ def test_copies_across_and_within_splits_are_counted_and_shown(tmp_path: Path) -
 def test_boxes_that_stick_out_are_shown_before_the_smallest(tmp_path: Path) -> None:
     picture = _scene(tmp_path / "a.png", 1)
     people = [
-        person("inside", picture, "calm", box=(1, 1, 5, 5)),
-        person("half", picture, "calm", box=(-40, 0, 40, 90)),
-        person("far", picture, "calm", box=(9000, 0, 9040, 90)),
+        image_record("inside", picture, "calm", box=(1, 1, 5, 5)),
+        image_record("half", picture, "calm", box=(-40, 0, 40, 90)),
+        image_record("far", picture, "calm", box=(9000, 0, 9040, 90)),
     ]
     page, table = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}))
     places = [
@@ -227,7 +229,7 @@ def test_a_box_is_drawn_on_a_margin_that_ends(box: tuple[float, ...], size: tupl
 def test_attributes_are_counted_unless_there_are_too_many_values(tmp_path: Path) -> None:
     picture = _scene(tmp_path / "a.png", 1)
     people = [
-        person(
+        image_record(
             f"{i}", picture, "calm", attributes={"age": "Kid" if i else "Adult", "confidence": f"0.{i:03}"}
         )
         for i in range(30)
@@ -241,7 +243,7 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
     picture = _scene(tmp_path / "a.png", 3)
     labels = LabelSet(name=_HOSTILE[0], labels=_HOSTILE, exclusive=False)
     people = [
-        person(
+        image_record(
             f"{name}{i}",
             picture,
             *_HOSTILE,
@@ -269,7 +271,7 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
 
 def test_pictures_that_cannot_be_shown_are_told(tmp_path: Path) -> None:
     page, table = _write(
-        tmp_path / "out", _dataset(tmp_path, {"train": [person("a", tmp_path / "none.png", "calm")]})
+        tmp_path / "out", _dataset(tmp_path, {"train": [image_record("a", tmp_path / "none.png", "calm")]})
     )
     assert table["problems"] == {"missing": 1}
     assert "No picture: " in page.text
