@@ -1,4 +1,4 @@
-# Every target sets up its own environment in .venv, once; `make env` does only that.
+# Every target first creates the environment in .venv, once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -6,24 +6,24 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-# uv reads another variable than pip for a folder or page of wheels; what serves one serves the other.
+# pip and uv read different variables for a folder or page of wheels; setting one is enough.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
-# Tiny models are many times slower on several threads that share two cores.
+# On a few cores, tiny models are much slower with several threads.
 test: export OMP_NUM_THREADS := 1
 
 .PHONY: help env demo test check golden chaos
 
 help:
-	@echo "make demo    the whole method on the embedded theatre, then a report"
-	@echo "make test    all tests that need no accelerator and no network"
-	@echo "make check   format, lint, types, import contracts"
-	@echo "make chaos   describing, killed KILLS=2000 times; counts what was lost, duplicated, torn"
-	@echo "make golden  write the golden files anew; read the difference before you commit it"
-	@echo "make env     only the environment in .venv"
+	@echo "make demo    run the whole method on Playhouse, a small drawn world"
+	@echo "make test    run all tests that need neither an accelerator nor a network"
+	@echo "make check   check format, lint, types and import contracts"
+	@echo "make chaos   kill describing KILLS=2000 times; count lost, duplicated and partial records"
+	@echo "make golden  rewrite the golden files; review the diff before you commit"
+	@echo "make env     create the environment in .venv"
 
 env: .venv/.ready
 
-# The stamp is younger than what it was made from, or it is made again.
+# The stamp is newer than the files that define the environment; otherwise it is rebuilt.
 .venv/.ready: pyproject.toml constraints.txt
 	if command -v uv >/dev/null; then \
 		[ -x $(BIN)/python ] || uv venv --quiet --python $(PYTHON) .venv; \

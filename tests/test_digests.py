@@ -7,20 +7,20 @@ from mien.digests import canonical_json, digest, file_version
 from mien.errors import DataError
 
 
-def test_the_order_of_keys_does_not_count_and_the_text_is_fixed() -> None:
+def test_canonical_json_ignores_the_order_of_keys() -> None:
     assert canonical_json({"b": [1, 2.5, None], "a": "é"}) == '{"a":"é","b":[1,2.5,null]}'
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     # Stored keys depend on this value; it must never change.
     assert digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 
 
-def test_another_value_has_another_digest() -> None:
+def test_different_values_have_different_digests() -> None:
     values: list[object] = [{}, [], 0, 0.0, "0", None, False, {"a": 0}, {"a": None}]
     assert len({digest(value) for value in values}) == len(values)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {1, 2}, b"bytes"])
-def test_what_json_cannot_carry_is_refused(value: object) -> None:
+def test_values_that_json_cannot_represent_are_refused(value: object) -> None:
     with pytest.raises(DataError, match="canonical JSON"):
         digest({"a": value})
 

@@ -26,19 +26,19 @@ def test_every_error_survives_pickling_with_its_hint(cls: type[MienError]) -> No
     assert (type(copy), str(copy), copy.hint) == (cls, "what", "do")
 
 
-def test_an_engine_error_says_for_itself_whether_to_retry() -> None:
+def test_an_engine_error_is_retryable_per_instance() -> None:
     assert [EngineError("x").retryable, EngineError("x", retryable=True).retryable] == [False, True]
     assert pickle.loads(pickle.dumps(EngineError("x", retryable=True))).retryable  # noqa: S301  made here
     assert StoreLockedError("x").retryable
 
 
-def test_an_unknown_name_is_told_the_nearest_whatever_its_case() -> None:
+def test_an_unknown_name_gets_the_nearest_one_in_any_case() -> None:
     error = unknown_name("fusion", "QFORMR", ["concat", "qformer"])
     assert str(error) == "unknown fusion 'QFORMR'"
     assert error.hint == "did you mean 'qformer'? valid names: concat, qformer"
 
 
-def test_a_name_near_to_none_is_told_the_valid_ones_and_long_lists_are_cut() -> None:
+def test_a_hint_lists_the_valid_names_up_to_a_limit() -> None:
     hint = unknown_name("x", "zzz", [f"name{i}" for i in range(38)]).hint
     assert "did you mean" not in hint
     assert hint.endswith("name29, and 8 more")

@@ -7,7 +7,7 @@ from mien.errors import ConfigError, UnknownNameError
 from mien.labels import LabelSet
 
 
-def test_the_names_of_a_kind_are_its_table() -> None:
+def test_the_names_of_a_kind_are_those_of_its_table() -> None:
     assert registry.registered_names("fusion") == (
         "concat",
         "cross_attention",
@@ -18,11 +18,11 @@ def test_the_names_of_a_kind_are_its_table() -> None:
     )
 
 
-def test_a_part_of_ones_own_is_named_by_module_and_class() -> None:
+def test_your_own_component_is_named_by_module_and_class() -> None:
     assert registry.resolve("dataset", "mien.labels:LabelSet") is LabelSet
 
 
-def test_unknown_names_are_told_the_nearest() -> None:
+def test_an_unknown_name_gets_the_nearest_one_as_hint() -> None:
     with pytest.raises(UnknownNameError, match="unknown fusion 'qforma'") as caught:
         registry.resolve("fusion", "qforma")
     assert "did you mean 'qformer'?" in caught.value.hint
@@ -39,9 +39,7 @@ def test_a_module_that_cannot_be_imported_is_a_config_error(name: str) -> None:
         registry.resolve("engine", name)
 
 
-def test_a_dependency_that_is_missing_is_the_one_that_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_dependency_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_engine.py").write_text("import absent_dependency\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="'absent_dependency'"):

@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> Run:
     return Run.create(tmp_path / "deep" / "run", command="train", recipe={"name": "x"}, digest="d1")
 
 
-def test_a_run_that_was_made_is_opened_with_what_was_written(run: Run) -> None:
+def test_a_created_run_can_be_opened(run: Run) -> None:
     opened = Run.open(run.path)
     assert opened.manifest == run.manifest
     assert (opened.manifest.command, opened.manifest.recipe, opened.manifest.digest) == (
@@ -39,7 +39,7 @@ def test_a_second_run_in_the_same_place_is_refused(run: Run) -> None:
         Run.create(run.path, command="train", recipe={}, digest="d2")
 
 
-def test_open_or_create_takes_the_same_recipe_only(run: Run, tmp_path: Path) -> None:
+def test_open_or_create_accepts_only_the_same_recipe(run: Run, tmp_path: Path) -> None:
     again = Run.open_or_create(run.path, command="train", recipe={}, digest="d1")
     assert again.manifest == run.manifest
     with pytest.raises(RunError, match="a different recipe"):
@@ -54,10 +54,10 @@ def test_open_or_create_takes_the_same_recipe_only(run: Run, tmp_path: Path) -> 
         ("{", "cannot be read"),
         ("[]", "schema None"),
         ('{"schema": 2}', "schema 2, not 1"),
-        ('{"schema": 1, "colour": 3}', "is not a manifest"),
+        ('{"schema": 1, "color": 3}', "is not a manifest"),
     ],
 )
-def test_what_is_no_run_is_told_so(tmp_path: Path, content: str | None, message: str) -> None:
+def test_a_folder_that_is_not_a_run_is_an_error(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunError, match=message) as caught:
@@ -65,7 +65,7 @@ def test_what_is_no_run_is_told_so(tmp_path: Path, content: str | None, message:
     assert caught.value.hint
 
 
-def test_a_run_cannot_be_made_where_a_file_is(tmp_path: Path) -> None:
+def test_a_run_cannot_be_created_at_the_path_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be created"):
         Run.create(tmp_path / "file", command="a", recipe={}, digest="d")
@@ -73,7 +73,7 @@ def test_a_run_cannot_be_made_where_a_file_is(tmp_path: Path) -> None:
         Run.open(tmp_path / "file")
 
 
-def test_events_come_back_in_order_with_a_time(run: Run) -> None:
+def test_events_are_read_in_order_with_their_times(run: Run) -> None:
     assert run.events().items == ()
     run.append("step", loss=0.5)
     run.append("note", text="two\nlines")
@@ -83,7 +83,7 @@ def test_events_come_back_in_order_with_a_time(run: Run) -> None:
     assert all(event["time"].endswith("+00:00") for event in run.events().items)
 
 
-def test_a_torn_last_line_is_reported_and_does_not_spoil_the_next(run: Run) -> None:
+def test_an_incomplete_last_line_is_reported_and_the_next_event_is_intact(run: Run) -> None:
     run.append("step", n=1)
     run.append("step", n=2)
     file = run.path / "events.jsonl"
@@ -96,7 +96,7 @@ def test_a_torn_last_line_is_reported_and_does_not_spoil_the_next(run: Run) -> N
         assert run.events().torn_lines == (2,)
 
 
-def test_an_event_that_lacks_only_its_newline_is_whole(run: Run) -> None:
+def test_an_event_without_its_newline_is_read(run: Run) -> None:
     run.append("step", n=1)
     file = run.path / "events.jsonl"
     file.write_bytes(file.read_bytes().rstrip())
@@ -106,13 +106,13 @@ def test_an_event_that_lacks_only_its_newline_is_whole(run: Run) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, object()])
-def test_an_event_that_is_not_json_is_refused_and_leaves_no_trace(run: Run, value: object) -> None:
+def test_an_event_that_is_not_json_is_refused_and_not_written(run: Run, value: object) -> None:
     with pytest.raises(RunError, match="'step' cannot be written"):
         run.append("step", loss=value)
     assert run.events().items == ()
 
 
-def test_atomic_writes_replace_the_whole_file_and_leave_nothing_beside_it(tmp_path: Path) -> None:
+def test_an_atomic_write_replaces_the_file_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     atomic_write_text(path, "a much longer text than the next")
     atomic_write_json(path, {"é": 1})
@@ -138,14 +138,14 @@ def test_an_atomic_write_that_fails_leaves_the_old_content(
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 
 
-def test_an_atomic_write_makes_files_as_others_are_made(tmp_path: Path) -> None:
+def test_an_atomic_write_respects_the_umask(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     atomic_write_text(tmp_path / "atomic", "x")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
     assert len(modes) == 1
 
 
-def test_a_file_that_is_filled_bit_by_bit_is_there_when_it_is_whole(tmp_path: Path) -> None:
+def test_an_atomic_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("old")
     with atomic_file(path) as file:
@@ -160,7 +160,7 @@ def test_a_file_that_is_filled_bit_by_bit_is_there_when_it_is_whole(tmp_path: Pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_events_are_added_to_any_file(tmp_path: Path) -> None:
+def test_events_can_be_appended_to_any_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     append_event(path, "first", number=1)
     with path.open("ab") as file:

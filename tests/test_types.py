@@ -20,7 +20,7 @@ def a_box(left: float = 1, top: float = 2, right: float = 11, bottom: float = 22
     return Box(left=left, top=top, right=right, bottom=bottom)
 
 
-def test_a_box_measures_itself() -> None:
+def test_a_box_has_width_and_height() -> None:
     assert (a_box().width, a_box().height, a_box().as_tuple()) == (10, 20, (1, 2, 11, 22))
     assert Box.from_tuple((1, 2, 11, 22)) == a_box()
 
@@ -63,7 +63,7 @@ def test_a_still_is_a_clip_of_length_one() -> None:
     assert still == Subject(id="a", images=(ImageRef(path=Path("a.png")),), boxes=(a_box(),))
 
 
-def test_a_subject_has_an_id_an_image_and_as_many_boxes() -> None:
+def test_a_subject_needs_an_id_an_image_and_a_box_per_image() -> None:
     image = ImageRef(path=Path("a.png"))
     for images, boxes in [((), ()), ((image,), ()), ((image,), (None, None))]:
         with pytest.raises(DataError, match=f"{len(images)} images and {len(boxes)} boxes"):
@@ -72,7 +72,7 @@ def test_a_subject_has_an_id_an_image_and_as_many_boxes() -> None:
         Subject.still("", Path("a.png"))
 
 
-def test_a_subject_has_no_room_for_a_label() -> None:
+def test_a_subject_has_no_field_for_a_label() -> None:
     assert [field.name for field in dataclasses.fields(Subject)] == ["id", "images", "boxes"]
     with pytest.raises((AttributeError, TypeError)):
         object.__setattr__(Subject.still("a", Path("a.png")), "label", "Joy")
@@ -93,7 +93,7 @@ def test_dimensions_are_all_three_or_none() -> None:
         Target(labels={}, dimensions={"valence": 0.5})
 
 
-def test_a_target_keeps_its_values_when_the_caller_changes_the_mapping() -> None:
+def test_a_target_copies_its_mappings() -> None:
     labels = {"Joy": 1.0}
     target = Target(labels=labels)
     labels["Joy"] = 0.0
@@ -113,7 +113,7 @@ def test_top_is_best_first_and_ties_keep_the_order_of_the_labels() -> None:
     assert len(a_prediction().top(99)) == 4
 
 
-def test_above_takes_one_threshold_or_one_by_label() -> None:
+def test_above_accepts_one_threshold_or_one_per_label() -> None:
     assert a_prediction().above(0.2) == ("Joy", "Peace", "Anger")
     assert a_prediction().above({"Anger": 0.9, "Joy": 0.9, "Peace": 0.7, "Fear": 0.0}) == ("Peace", "Fear")
     with pytest.raises(DataError, match="'Joy'"):
@@ -131,12 +131,12 @@ def test_a_prediction_becomes_plain_json() -> None:
     }
 
 
-def test_a_description_ends_in_a_known_way() -> None:
+def test_an_unknown_finish_is_refused() -> None:
     with pytest.raises(DataError, match="'bored'"):
         dataclasses.replace(a_prediction().description, finish="bored")  # type: ignore[type-var]
 
 
-def test_values_travel_between_processes() -> None:
+def test_values_can_be_pickled() -> None:
     target = Target(labels={"Joy": 1.0}, dimensions=dict.fromkeys(types.DIMENSIONS, 0.5))
     sample = Sample(subject=Subject.still("a", Path("a.png"), a_box()), target=target, split="train")
     assert pickle.loads(pickle.dumps(sample)) == sample  # noqa: S301  made here

@@ -1,4 +1,4 @@
-"""The commands about data: documents that scripts rely on, exit codes, files."""
+"""`mien data` and `mien doctor`: JSON documents, exit codes, files."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
@@ -27,12 +27,12 @@ def emotic(tmp_path: Path, capsys: Capture) -> Path:
 
 
 def run(capsys: Capture, *arguments: object, code: int = 0) -> Any:
-    """The document that a command prints, which is all it prints to stdout."""
+    """The document that a command prints, and nothing else, to stdout."""
     assert main([str(argument) for argument in (*arguments, "--json")]) == code
     return json.loads(capsys.readouterr().out)
 
 
-def test_summary_keeps_its_promise(emotic: Path, capsys: Capture) -> None:
+def test_the_document_of_summary_is_stable(emotic: Path, capsys: Capture) -> None:
     document = run(capsys, "data", "summary", "emotic", "--root", emotic)
     assert list(document)[:4] == ["schema", "dataset", "splits", "problems"]
     assert (document["schema"], document["dataset"], document["problems"]) == (1, "emotic", {})
@@ -43,7 +43,7 @@ def test_summary_keeps_its_promise(emotic: Path, capsys: Capture) -> None:
         assert 0 < split["chance_map"] <= 1 <= split["labels_per_subject"]
 
 
-def test_export_keeps_its_promise(emotic: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_export_writes_stable_rows(emotic: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "val.jsonl"
     count = run(capsys, "data", "summary", "emotic", "--root", emotic)["splits"]["val"]["subjects"]
     run(capsys, "data", "export", "emotic", "--root", emotic, "--split", "val", "--out", out)
@@ -62,7 +62,9 @@ def test_export_keeps_its_promise(emotic: Path, tmp_path: Path, capsys: Capture)
     assert out.read_bytes() == first
 
 
-def test_verify_is_0_when_clean_and_4_with_every_problem_listed(emotic: Path, capsys: Capture) -> None:
+def test_verify_exits_with_0_if_clean_and_lists_every_problem_otherwise(
+    emotic: Path, capsys: Capture
+) -> None:
     document = run(capsys, "data", "verify", "emotic", "--root", emotic)
     assert document["problems"] == []
     assert Path(document["report"]).is_file()
@@ -73,7 +75,7 @@ def test_verify_is_0_when_clean_and_4_with_every_problem_listed(emotic: Path, ca
     assert (problem["kind"], problem["file"]) == ("truncated", str(victim))
 
 
-def test_verify_lists_also_what_stops_it(emotic: Path, capsys: Capture) -> None:
+def test_verify_also_lists_a_problem_that_stops_it(emotic: Path, capsys: Capture) -> None:
     mat = emotic / "Annotations" / "Annotations.mat"
     mat.write_bytes(mat.read_bytes()[:2000])
     (problem,) = run(capsys, "data", "verify", "emotic", "--root", emotic, code=4)["problems"]
@@ -81,7 +83,7 @@ def test_verify_lists_also_what_stops_it(emotic: Path, capsys: Capture) -> None:
     assert str(mat) in problem["message"]
 
 
-def test_a_recipe_names_a_data_set_as_well(emotic: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_recipe_can_name_the_dataset(emotic: Path, tmp_path: Path, capsys: Capture) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(f'name = "mine"\n[data]\nname = "emotic"\nroot = "{emotic}"\n')
     named = run(capsys, "data", "summary", recipe)
@@ -90,9 +92,9 @@ def test_a_recipe_names_a_data_set_as_well(emotic: Path, tmp_path: Path, capsys:
     assert majority["splits"]["val"]["labels_per_subject"] < named["splits"]["val"]["labels_per_subject"]
 
 
-def test_dedup_writes_what_a_recipe_can_name(emotic: Path, tmp_path: Path, capsys: Capture) -> None:
-    pictures = sorted((emotic / "emotic").rglob("*.jpg"))
-    pictures[-1].write_bytes(pictures[0].read_bytes())
+def test_dedup_writes_a_split_file_for_recipes(emotic: Path, tmp_path: Path, capsys: Capture) -> None:
+    images = sorted((emotic / "emotic").rglob("*.jpg"))
+    images[-1].write_bytes(images[0].read_bytes())
     kinds = {
         one["kind"] for one in run(capsys, "data", "verify", "emotic", "--root", emotic, code=4)["problems"]
     }
@@ -103,7 +105,9 @@ def test_dedup_writes_what_a_recipe_can_name(emotic: Path, tmp_path: Path, capsy
     assert run(capsys, "data", "verify", "emotic", "--root", emotic, *how)["problems"] == []
 
 
-def test_the_doctor_is_0_for_a_whole_copy_and_4_else(emotic: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_doctor_exits_with_0_for_a_complete_copy_and_4_otherwise(
+    emotic: Path, tmp_path: Path, capsys: Capture
+) -> None:
     lacking = run(capsys, "doctor", "emotic", "--root", tmp_path / "nowhere", code=4)
     assert not lacking["ready"]
     assert lacking["access"]
@@ -123,19 +127,19 @@ def test_the_doctor_is_0_for_a_whole_copy_and_4_else(emotic: Path, tmp_path: Pat
     ],
     ids=["name", "option", "layout", "value"],
 )
-def test_wrong_usage_is_2(arguments: list[str], capsys: Capture) -> None:
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: Capture) -> None:
     assert main(arguments) == 2
     assert "hint:" in capsys.readouterr().err
 
 
-def test_a_folder_with_something_in_it_is_not_filled(tmp_path: Path, capsys: Capture) -> None:
+def test_a_folder_with_content_is_refused(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     assert main(["data", "playhouse", "caers", "--out", str(tmp_path / "full")]) == 4
     assert "not an empty folder" in capsys.readouterr().err
 
 
-def test_people_read_tables_and_verdicts(emotic: Path, capsys: Capture) -> None:
+def test_without_json_the_output_is_text(emotic: Path, capsys: Capture) -> None:
     assert main(["data", "summary", "emotic", "--root", str(emotic)]) == 0
     assert "chance mAP" in capsys.readouterr().out
     assert main(["data", "verify", "emotic", "--root", str(emotic)]) == 0

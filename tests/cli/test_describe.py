@@ -1,4 +1,4 @@
-"""`mien describe RECIPE` as ever, and the commands beside it, from the command line to the JSON document."""
+"""`mien describe` and its commands, from the command line to the JSON document."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ Ask = Callable[..., tuple[int, dict[str, Any]]]
 
 @pytest.fixture(autouse=True)
 def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ten people in two splits, and a recipe that describes them, where we are."""
+    """Ten people in two splits, and a recipe that describes them, in the working directory."""
     monkeypatch.chdir(tmp_path)
     with Path("people.jsonl").open("w") as file:
         for number in range(10):
@@ -72,7 +72,7 @@ def test_a_recipe_needs_no_command(ask: Ask, arguments: tuple[str, ...]) -> None
     assert (code, found["described"]) == (0, 4)
 
 
-def test_help_shows_the_options_of_a_run_and_the_commands(capsys: Capture) -> None:
+def test_help_shows_the_options_of_run_and_all_commands(capsys: Capture) -> None:
     for flag in ("--help", "-h"):
         assert main(["describe", flag]) == 0
         shown = capsys.readouterr().out
@@ -82,13 +82,13 @@ def test_help_shows_the_options_of_a_run_and_the_commands(capsys: Capture) -> No
             assert word in shown
 
 
-def test_help_of_a_command_is_its_own(capsys: Capture) -> None:
+def test_each_command_has_its_own_help(capsys: Capture) -> None:
     assert main(["describe", "merge", "--help"]) == 0
     assert "--prefer" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",), ("--nonsense", "recipe.toml"), ("merge",)])
-def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], capsys: Capture) -> None:
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], capsys: Capture) -> None:
     assert main(["describe", *arguments]) == 2
     assert "mien describe" in capsys.readouterr().err
 
@@ -96,7 +96,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], capsys: Capture)
 # --- Before, during, after -----------------------------------------------------------------------------
 
 
-def test_a_dry_run_says_what_there_is_to_do_and_does_nothing(ask: Ask, people: Path) -> None:
+def test_a_dry_run_reports_the_work_and_changes_nothing(ask: Ask, people: Path) -> None:
     before = sorted(people.iterdir())
     code, found = ask("recipe.toml", "--dry-run", "--set", "run.price_per_million_tokens=[1.0, 2.0]")
     assert (code, found["total"], found["open"], found["exact"]) == (0, 10, 10, True)
@@ -104,7 +104,7 @@ def test_a_dry_run_says_what_there_is_to_do_and_does_nothing(ask: Ask, people: P
     assert sorted(people.iterdir()) == before
 
 
-def test_a_run_says_first_what_it_will_take_and_later_how_long(capsys: Capture) -> None:
+def test_a_run_begins_with_an_estimate(capsys: Capture) -> None:
     main(["describe", "recipe.toml", "--split", "train"])
     first = capsys.readouterr().err
     assert "note: 6 of 6 subjects to describe" in first
@@ -115,7 +115,7 @@ def test_a_run_says_first_what_it_will_take_and_later_how_long(capsys: Capture) 
     assert "nothing to describe" in capsys.readouterr().err
 
 
-def test_status_counts_by_split(ask: Ask) -> None:
+def test_status_counts_per_split(ask: Ask) -> None:
     _, before = ask("status", "recipe.toml")
     assert before["bytes"] == 0
     assert before["to_describe"] == 10
@@ -137,7 +137,7 @@ def test_status_counts_by_split(ask: Ask) -> None:
     assert list(one["splits"]) == ["test"]
 
 
-def test_status_is_a_table_for_people(capsys: Capture) -> None:
+def test_without_json_status_is_a_table(capsys: Capture) -> None:
     main(["describe", "recipe.toml", *REFUSE])
     capsys.readouterr()
     assert main(["describe", "status", "recipe.toml"]) == 0
@@ -148,7 +148,7 @@ def test_status_is_a_table_for_people(capsys: Capture) -> None:
 # --- Shards and merging --------------------------------------------------------------------------------
 
 
-def test_shards_make_the_whole(ask: Ask, capsys: Capture) -> None:
+def test_merged_shards_equal_a_whole_run(ask: Ask, capsys: Capture) -> None:
     _, whole = ask("recipe.toml", "--set", "run.store=whole.sqlite")
     stores, described = [], 0
     for number in (1, 2, 3):
@@ -166,13 +166,13 @@ def test_shards_make_the_whole(ask: Ask, capsys: Capture) -> None:
     assert Path("merged.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
 
 
-def test_the_failures_of_a_shard_are_named(ask: Ask) -> None:
+def test_failures_of_a_shard_are_listed(ask: Ask) -> None:
     found = [ask("recipe.toml", "--shard", f"{number}/2", *REFUSE) for number in (1, 2)]
     assert sorted(code for code, _ in found) == [0, 3]
     assert [failure["id"] for _, one in found for failure in one["failures"]] == ["s1"]
 
 
-def test_a_conflict_is_listed_and_ends_with_4(ask: Ask, capsys: Capture) -> None:
+def test_a_conflict_is_listed_and_exits_with_4(ask: Ask, capsys: Capture) -> None:
     for name, text in (("a", "calm"), ("b", "tense")):
         Path("answers.jsonl").write_text(json.dumps({"id": "s0", "text": text}))
         ask("import", "recipe.toml", "answers.jsonl", *IMPORTED, "--set", f"run.store={name}.sqlite")
@@ -202,7 +202,7 @@ def test_descriptions_made_elsewhere_are_imported(ask: Ask, capsys: Capture) -> 
     lines = [json.dumps({"id": f"s{number}", "text": f"text {number}"}) for number in (*range(9), 99)]
     Path("answers.jsonl").write_text("\n".join(lines))
     code, found = ask("import", "recipe.toml", "answers.jsonl", *IMPORTED)
-    assert code == 3  # of which one is of no subject
+    assert code == 3  # one of them belongs to no subject
     assert (found["imported"], found["subjects_without"], found["of_no_subject"]) == (9, 1, 1)
     assert (found["without"], found["unknown"]) == (["s9"], ["s99"])
     _, status = ask("status", "recipe.toml", *IMPORTED)
@@ -234,7 +234,7 @@ def test_prompts_are_listed(ask: Ask, capsys: Capture) -> None:
     assert "paper  " in capsys.readouterr().out
 
 
-def test_words_are_audited_and_a_leak_is_loud(ask: Ask, capsys: Capture) -> None:
+def test_an_audit_raises_the_alarm_for_a_leak(ask: Ask, capsys: Capture) -> None:
     rows = [{"id": f"s{n}", "text": f"The person looks {'Happy' if n % 2 else 'Sad'}."} for n in range(10)]
     Path("answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
     ask("import", "recipe.toml", "answers.jsonl", *IMPORTED)
@@ -245,7 +245,7 @@ def test_words_are_audited_and_a_leak_is_loud(ask: Ask, capsys: Capture) -> None
     assert "descriptions of 10 subjects" in capsys.readouterr().out
 
 
-def test_answers_are_audited_without_a_recipe(ask: Ask) -> None:
+def test_descriptions_in_a_file_are_audited_without_a_recipe(ask: Ask) -> None:
     rows = [
         {"id": "a", "text": "Calm.", "label": "Neutral"},
         {"id": "b", "description": "Ow!", "label": "Angry"},
@@ -260,11 +260,11 @@ def test_answers_are_audited_without_a_recipe(ask: Ask) -> None:
     [(), ("recipe.toml", "--answers", "a"), ("--answers", "a")],
     ids=["nothing", "both", "no labels"],
 )
-def test_an_audit_needs_one_thing_to_audit(arguments: tuple[str, ...]) -> None:
+def test_an_audit_needs_a_recipe_or_a_file(arguments: tuple[str, ...]) -> None:
     assert main(["describe", "audit", *arguments]) == 2
 
 
-def test_a_line_that_is_no_answer_is_named(capsys: Capture) -> None:
+def test_an_invalid_line_is_reported_with_its_number(capsys: Capture) -> None:
     Path("answers.jsonl").write_text('{"id": "a", "text": "b"}\n[]\n')
     assert main(["describe", "audit", "--answers", "answers.jsonl", "--label-set", "caers"]) == 4
     assert "line 2 of answers.jsonl" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def test_version_and_help_go_to_stdout(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["--no-such-option"], ["--version=3"]])
-def test_wrong_usage_is_two_lines_and_exit_code_2(arguments: list[str], capsys: Capture) -> None:
+def test_wrong_usage_prints_two_lines_and_exits_with_2(arguments: list[str], capsys: Capture) -> None:
     assert main(arguments) == 2
     error, hint = lines_of(capsys)
     assert error.startswith("error: ")
@@ -49,22 +49,20 @@ def test_wrong_usage_is_two_lines_and_exit_code_2(arguments: list[str], capsys: 
     assert "mien --help" in hint
 
 
-def test_an_option_that_is_nearly_right_is_told_the_right_one(capsys: Capture) -> None:
+def test_a_misspelled_option_gets_the_right_one_as_hint(capsys: Capture) -> None:
     main(["--versoin"])
     assert "did you mean --version?" in lines_of(capsys)[1]
 
 
 @pytest.mark.parametrize("cls", [MienError, *all_below(MienError)])
-def test_every_error_is_two_lines_and_its_own_exit_code(
+def test_every_error_prints_two_lines_and_has_its_exit_code(
     cls: type[MienError], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert fail_with(monkeypatch, cls("it\nbroke", hint="mend it")) == cls.exit_code
-    assert lines_of(capsys) == ["error: it broke", "hint: mend it"]
+    assert fail_with(monkeypatch, cls("it\nbroke", hint="fix it")) == cls.exit_code
+    assert lines_of(capsys) == ["error: it broke", "hint: fix it"]
 
 
-def test_an_error_without_a_hint_still_says_where_to_look(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_without_a_hint_points_to_the_help(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fail_with(monkeypatch, MienError("it broke")) == 1
     assert lines_of(capsys) == ["error: it broke", "hint: see mien --help"]
 
@@ -79,7 +77,7 @@ def test_a_defect_shows_a_traceback_only_on_demand(capsys: Capture, monkeypatch:
     assert lines_of(capsys)[0].startswith("Traceback")
 
 
-def test_a_full_disk_is_no_defect(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_reported_as_a_defect(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fail_with(monkeypatch, OSError(28, "No space left on device", "a.json")) == 4
     error, hint = lines_of(capsys)
     assert "No space left on device: 'a.json'" in error
@@ -87,14 +85,14 @@ def test_a_full_disk_is_no_defect(capsys: Capture, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
-def test_an_interrupt_is_130_and_silent(
+def test_an_interrupt_exits_with_130_silently(
     error: BaseException, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fail_with(monkeypatch, error) == 130
     assert lines_of(capsys) == []
 
 
-def test_the_exit_code_of_a_command_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exit_code_of_a_command_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     app = typer.Typer()
 
     @app.command()
@@ -105,7 +103,7 @@ def test_the_exit_code_of_a_command_is_handed_on(monkeypatch: pytest.MonkeyPatch
     assert main([]) == 3
 
 
-def test_a_closed_pipe_is_no_defect() -> None:
+def test_a_closed_pipe_is_not_reported_as_a_defect() -> None:
     code = (
         "import os, sys, mien.cli.entry_point as cli\n"
         "def app(*a, **k):\n"

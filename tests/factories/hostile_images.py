@@ -1,4 +1,4 @@
-"""Files that are called pictures, each wrong or odd in a way of its own; at least sixty, made on the spot."""
+"""At least sixty odd and broken image files, each written on demand."""
 
 import io
 import os
@@ -19,9 +19,9 @@ def _noise(width: int = 64, height: int = 48) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def _encoded(image: Image.Image, kind: str, **how: Any) -> bytes:
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format=kind, **how)
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
@@ -37,8 +37,8 @@ def _file(name: str, content: bytes) -> Make:
     return make
 
 
-def _saved(name: str, image: Image.Image, kind: str, **how: Any) -> Make:
-    return _file(name, _encoded(image, kind, **how))
+def _saved(name: str, image: Image.Image, kind: str, **options: Any) -> Make:
+    return _file(name, _encoded(image, kind, **options))
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -46,7 +46,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _png_claiming(width: int, height: int, rows: bytes = b"", mode: int = 2) -> bytes:
-    """A PNG whose header claims a size, whatever its content."""
+    """A PNG whose header claims a size, regardless of its content."""
     header = struct.pack(">IIBBBBB", width, height, 8, mode, 0, 0, 0)
     parts = (_chunk(b"IHDR", header), _chunk(b"IDAT", zlib.compress(rows)), _chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
@@ -82,22 +82,22 @@ def _rotated(orientation: int) -> Make:
     return _saved(f"exif_{orientation}.jpg", _noise(), "JPEG", exif=exif)
 
 
-def _grey16() -> Image.Image:
+def _gray16() -> Image.Image:
     return Image.fromarray((np.arange(48 * 64, dtype=np.uint16) * 20).reshape(48, 64))
 
 
 ODD: dict[str, Make] = {
     "cmyk": _saved("cmyk.jpg", _noise().convert("CMYK"), "JPEG"),
     "cmyk_adobe": _saved("cmyk_adobe.jpg", _noise().convert("CMYK"), "JPEG", quality=100, subsampling=0),
-    "grey": _saved("grey.jpg", _noise().convert("L"), "JPEG"),
-    "grey16": _saved("grey16.png", _grey16(), "PNG"),
+    "gray": _saved("gray.jpg", _noise().convert("L"), "JPEG"),
+    "gray16": _saved("gray16.png", _gray16(), "PNG"),
     "bilevel": _saved("bilevel.png", _noise().convert("1"), "PNG"),
     "palette": _saved("palette.png", _noise().convert("P"), "PNG"),
     "palette_alpha": _saved("palette_alpha.png", _noise().convert("P"), "PNG", transparency=0),
-    "grey_alpha": _saved("grey_alpha.png", _noise().convert("LA"), "PNG"),
+    "gray_alpha": _saved("gray_alpha.png", _noise().convert("LA"), "PNG"),
     "alpha": _saved("alpha.png", _noise().convert("RGBA"), "PNG"),
     "progressive": _saved("progressive.jpg", _noise(), "JPEG", progressive=True),
-    "webp": _saved("picture.webp", _noise(), "WEBP"),
+    "webp": _saved("image.webp", _noise(), "WEBP"),
     "webp_lossless": _saved("lossless.webp", _noise(), "WEBP", lossless=True),
     "webp_animated": _saved("moving.webp", _noise(), "WEBP", save_all=True, append_images=[_noise()] * 3),
     "png_animated": _saved("moving.png", _noise(), "PNG", save_all=True, append_images=[_noise()] * 3),
@@ -130,7 +130,7 @@ ODD: dict[str, Make] = {
 BROKEN: dict[str, Make] = {
     "empty": _file("empty.jpg", b""),
     "one_byte": _file("byte.jpg", b"\xff"),
-    "text": _file("text.jpg", b"this is no picture\n" * 20),
+    "text": _file("text.jpg", b"this is not an image\n" * 20),
     "html": _file("html.jpg", b"<html><body>404 Not Found</body></html>"),
     "zeros": _file("zeros.jpg", bytes(5000)),
     "random": _file("random.png", np.random.default_rng(0).bytes(5000)),
@@ -148,10 +148,10 @@ BROKEN: dict[str, Make] = {
     "bomb_wide": _file("bomb_wide.png", _png_claiming(100_000_000, 1, bytes(1000), mode=0)),
     "webp_cut": _file("cut.webp", _encoded(_noise(), "WEBP")[:60]),
     "riff_lies": _file("riff.webp", b"RIFF\xff\xff\xff\xffWEBPVP8 "),
-    "gif": _saved("picture.gif", _noise(), "GIF"),
-    "tiff": _saved("picture.tiff", _noise(), "TIFF"),
-    "bmp": _saved("picture.bmp", _noise(), "BMP"),
-    "svg": _file("picture.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>'),
+    "gif": _saved("image.gif", _noise(), "GIF"),
+    "tiff": _saved("image.tiff", _noise(), "TIFF"),
+    "bmp": _saved("image.bmp", _noise(), "BMP"),
+    "svg": _file("image.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>'),
     "postscript": _file("eps.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nquit\n"),
     "pdf": _file("pdf.png", b"%PDF-1.7\n1 0 obj <<>> endobj\ntrailer <<>>\n"),
     "loop": _link("loop.jpg", "loop.jpg"),
@@ -162,5 +162,5 @@ BROKEN: dict[str, Make] = {
     "missing": lambda folder: folder / "missing.jpg",
 }
 
-if os.geteuid():  # the superuser may read everything
+if os.geteuid():  # the superuser can read everything
     BROKEN["no_rights"] = _unreadable

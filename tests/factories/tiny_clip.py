@@ -1,4 +1,4 @@
-"""A tiny CLIP with random weights, as transformers saves it: what it sees means nothing, but is its own."""
+"""A tiny CLIP with random weights, saved like any transformers model."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def build_tiny_clip(folder: Path, *, seed: int = 0, image_size: int = 24, patch_size: int = 6) -> Path:
-    """Saves the model and how pictures are prepared for it; returns the folder."""
+    """Saves the model and its preprocessor configuration; returns the folder."""
     import torch
     from transformers import CLIPVisionConfig, CLIPVisionModel
 

@@ -1,4 +1,4 @@
-"""The commands and options are a promise to scripts; they change on purpose or not at all."""
+"""Scripts rely on commands and options, so they change only on purpose."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from mien.cli import app
 
 
 def help_of(name: str, command: object) -> str:
-    """The name, its arguments and options, its commands; not the prose, which may change freely."""
+    """A command's name, arguments, options and subcommands, without the prose."""
     lines = [name]
     for parameter in getattr(command, "params", []):
         kind = "argument" if parameter.param_type_name == "argument" else "option"
@@ -17,11 +17,11 @@ def help_of(name: str, command: object) -> str:
     return "\n".join([*lines, *(help_of(f"{name} {child}", children[child]) for child in sorted(children))])
 
 
-def test_the_command_line_is_as_it_was(golden: Callable[[str, str], None]) -> None:
+def test_the_command_line_is_unchanged(golden: Callable[[str, str], None]) -> None:
     golden("command_line.txt", help_of("mien", typer.main.get_command(app)) + "\n")
 
 
-def test_the_list_would_show_a_new_command_and_a_new_option() -> None:
+def test_the_list_shows_new_commands_and_options() -> None:
     other = typer.Typer()
 
     @other.callback()

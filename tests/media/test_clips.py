@@ -1,4 +1,4 @@
-"""Clips: exact frames by number, whatever the file's times are; damaged and hostile files are errors."""
+"""Clips: exact frames by number, for all ways in which files order, time and store them."""
 
 import random
 from itertools import pairwise
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.factories.numbered_clips import COUNT, HEIGHT, WIDTH, encode, number_of, picture
+from tests.factories.numbered_clips import COUNT, HEIGHT, WIDTH, encode, number_of, numbered_frame
 
 from mien.errors import ClipError
 from mien.media.clips import probe_clip, read_frames, spread_frames, verify_clip
@@ -56,36 +56,36 @@ def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 # --- Exactness ---------------------------------------------------------------------------------------
 
 
-def test_every_frame_alone_is_the_one_asked_for(clip: Path) -> None:
+def test_every_single_frame_is_the_right_one(clip: Path) -> None:
     assert [number_of(read_frames(clip, [number])[0]) for number in range(COUNT)] == list(range(COUNT))
 
 
-def test_frames_come_in_the_order_asked(clip: Path) -> None:
+def test_frames_are_returned_in_the_requested_order(clip: Path) -> None:
     rng = random.Random(0)
     for _ in range(12):
-        wanted = [rng.randrange(COUNT) for _ in range(rng.randint(1, 10))]
-        assert [number_of(image) for image in read_frames(clip, wanted)] == wanted
+        numbers = [rng.randrange(COUNT) for _ in range(rng.randint(1, 10))]
+        assert [number_of(image) for image in read_frames(clip, numbers)] == numbers
 
 
-def test_a_clip_says_how_long_and_large_it_is(clip: Path) -> None:
+def test_length_and_size_are_right(clip: Path) -> None:
     info = probe_clip(clip)
     assert (info.num_frames, info.width, info.height) == (COUNT, WIDTH, HEIGHT)
     assert info.rate > 0
     assert verify_clip(clip) == info
 
 
-def test_a_frame_outside_is_an_error_that_says_how_many_there_are(clip: Path) -> None:
+def test_a_number_outside_the_clip_is_an_error_with_its_length(clip: Path) -> None:
     for number in (-1, COUNT, COUNT + 100):
         with pytest.raises(ClipError, match=rf"has {COUNT} frames, .* no frame {number}$"):
             read_frames(clip, [0, number])
 
 
-def test_pictures_are_rgb_and_those_of_a_plain_decoder(clip: Path) -> None:
+def test_images_are_rgb_and_equal_those_of_a_plain_decoder(clip: Path) -> None:
     with av.open(str(clip)) as file:
         frames: Any = file.decode(video=0)
         plain = [frame.to_image() for frame in frames]
-    wanted = [3, 17, 18, 31]
-    for image, number in zip(read_frames(clip, wanted), wanted, strict=True):
+    numbers = [3, 17, 18, 31]
+    for image, number in zip(read_frames(clip, numbers), numbers, strict=True):
         assert image.mode == "RGB"
         assert image.tobytes() == plain[number].tobytes()
 
@@ -106,7 +106,7 @@ def test_decoding_begins_at_a_key_frame(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
-def test_no_frames_are_no_pictures(tmp_path: Path) -> None:
+def test_no_numbers_give_no_images(tmp_path: Path) -> None:
     assert read_frames(encode(tmp_path / "a.mp4"), []) == []
 
 
@@ -133,7 +133,7 @@ def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("degrees", [90, 180, -90])
-def test_a_turned_clip_is_shown_upright(tmp_path: Path, degrees: int) -> None:
+def test_a_rotated_clip_is_upright(tmp_path: Path, degrees: int) -> None:
     path = encode(tmp_path / "a.mp4", rotation=degrees)
     plain = encode(tmp_path / "b.mp4")
     # FFmpeg's angle is counter-clockwise, as is Pillow's.
@@ -150,7 +150,7 @@ def test_a_mirrored_clip_is_mirrored(tmp_path: Path) -> None:
         stream: Any = file.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.set_display_rotation(90, hflip=True)
-        file.mux(stream.encode(av.VideoFrame.from_ndarray(picture(9), format="rgb24")))
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_frame(9), format="rgb24")))
         file.mux(stream.encode())
     (image,) = read_frames(path, [0])
     assert image.size == (HEIGHT, WIDTH)
@@ -164,7 +164,7 @@ def test_a_mirrored_clip_is_mirrored(tmp_path: Path) -> None:
 @given(
     first=st.integers(-1000, 1000), length=st.integers(min_value=1, max_value=1000), count=st.integers(1, 40)
 )
-def test_spread_frames_lie_inside_evenly(first: int, length: int, count: int) -> None:
+def test_frames_are_spread_evenly(first: int, length: int, count: int) -> None:
     frames = spread_frames(first, first + length - 1, count)
     assert len(frames) == count
     assert list(frames) == sorted(frames)
@@ -175,7 +175,7 @@ def test_spread_frames_lie_inside_evenly(first: int, length: int, count: int) ->
     assert abs(margins[0] - margins[1]) <= 1
 
 
-def test_spread_takes_the_centres() -> None:
+def test_spread_frames_are_centers() -> None:
     assert spread_frames(0, 99, 1) == (50,)
     assert spread_frames(0, 7, 8) == tuple(range(8))
     assert spread_frames(100, 199, 2) == (125, 175)

@@ -1,4 +1,4 @@
-"""The arithmetic of packets: which frames there are, and from which key frame each is decoded."""
+"""The index of packets: the frames of a stream, and the key frame from which each is decoded."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,11 +27,11 @@ def index(packets: list[Packet], *, is_cut: bool = False) -> FrameIndex:
     return made
 
 
-def test_frames_are_numbered_as_they_are_shown() -> None:
+def test_frames_are_numbered_in_display_order() -> None:
     assert index(OPEN).times == (0, 1, 2, 3, 4, 5)
 
 
-def test_leading_frames_of_an_open_gop_need_the_key_frame_before() -> None:
+def test_leading_frames_of_an_open_gop_need_the_previous_key_frame() -> None:
     assert [index(OPEN).key_for(time) for time in range(6)] == [0, 0, 0, 0, 0, 5]
 
 
@@ -41,19 +41,19 @@ def test_hidden_frames_have_no_number() -> None:
     assert hidden.key_for(0) == -2
 
 
-def test_frames_of_a_cut_clip_count_as_far_as_nothing_can_be_missing_between() -> None:
+def test_frames_of_a_cut_clip_count_up_to_the_first_possible_gap() -> None:
     assert index(OPEN[:4], is_cut=True).times == (0, 1, 2)
     assert index(OPEN[:4]).times == (0, 1, 2, 5)
 
 
-def test_no_index_where_times_do_not_tell_frames_apart() -> None:
+def test_there_is_no_index_if_times_do_not_identify_frames() -> None:
     first = packet(0, key=True)
     assert index_packets([], is_cut=False) is None
     assert index_packets([first, packet(None)], is_cut=False) is None
     assert index_packets([first, packet(0)], is_cut=False) is None
 
 
-def test_no_index_where_frames_rest_on_what_is_not_there() -> None:
+def test_there_is_no_index_if_frames_depend_on_missing_ones() -> None:
     assert index_packets([packet(0), packet(1, key=True)], is_cut=False) is None
     assert index_packets([packet(2, key=True), packet(1), packet(3)], is_cut=False) is None
 
@@ -61,16 +61,18 @@ def test_no_index_where_frames_rest_on_what_is_not_there() -> None:
 @given(
     num_frames=st.integers(1, 200),
     gop=st.integers(1, 60),
-    wanted=st.sets(st.integers(0, 199), max_size=12),
+    requested=st.sets(st.integers(0, 199), max_size=12),
 )
-def test_runs_part_the_wanted_frames_and_decode_least(num_frames: int, gop: int, wanted: set[int]) -> None:
+def test_runs_cover_the_requested_frames_and_decode_little(
+    num_frames: int, gop: int, requested: set[int]
+) -> None:
     made = index([packet(number, key=number % gop == 0) for number in range(num_frames)])
-    asked = sorted(number for number in wanted if number < num_frames)
-    runs = list(made.decode_runs(asked))
-    assert [time for run in runs for time in run] == asked
+    times = sorted(number for number in requested if number < num_frames)
+    runs = list(made.decode_runs(times))
+    assert [time for run in runs for time in run] == times
     decoded = sum(run[-1] - made.key_for(run[0]) + 1 for run in runs)
     through = {number for run in runs for number in range(made.key_for(run[0]), run[-1] + 1)}
     assert decoded == len(through)  # nothing is decoded twice
-    needed = {number for time in asked for number in range(made.key_for(time), time + 1)}
+    needed = {number for time in times for number in range(made.key_for(time), time + 1)}
     assert needed <= through
-    assert len(through) - len(needed) <= 4 * len(asked)  # a jump does not pay over a short way
+    assert len(through) - len(needed) <= 4 * len(times)  # seeking does not pay over a short distance

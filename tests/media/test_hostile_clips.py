@@ -1,4 +1,4 @@
-"""Damaged and hostile clips: an error that names the file, and never another picture than was asked for."""
+"""Damaged and hostile clips: an error that names the file, and never a wrong frame."""
 
 import os
 import random
@@ -26,7 +26,7 @@ def test_a_clip_without_its_table_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_a_cut_clip_gives_the_frames_it_has_and_is_reported(tmp_path: Path, name: str) -> None:
+def test_a_cut_clip_yields_its_frames_and_is_reported(tmp_path: Path, name: str) -> None:
     front = {"movflags": "faststart"} if name == "a.mp4" else {}
     path = encode(tmp_path / name, options={"bf": "3", "g": "12"}, container=front)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
@@ -39,7 +39,7 @@ def test_a_cut_clip_gives_the_frames_it_has_and_is_reported(tmp_path: Path, name
         read_frames(path, [COUNT - 1])
 
 
-def test_a_scratched_clip_is_reported(tmp_path: Path) -> None:
+def test_a_damaged_clip_is_reported(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", options={"bf": "3", "g": "12"}, container={"movflags": "faststart"})
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2
@@ -64,7 +64,7 @@ HOSTILE: dict[str, Any] = {
     "noise": lambda path: path.write_bytes(random.Random(0).randbytes(4096)),
     "playlist": lambda path: path.write_text("#EXTM3U\n#EXTINF:1,\n/etc/hostname\n#EXT-X-ENDLIST\n"),
     "list of files": lambda path: path.write_text("ffconcat version 1.0\nfile /etc/hostname\n"),
-    "picture": lambda path: Image.new("RGB", (8, 8)).save(path, format="PNG"),
+    "image": lambda path: Image.new("RGB", (8, 8)).save(path, format="PNG"),
     "sound only": _audio,
     "folder": lambda path: path.mkdir(),
     "pipe": os.mkfifo,
@@ -73,7 +73,7 @@ HOSTILE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_clip_is_an_error_with_its_path(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_not_a_clip_is_an_error_with_its_path(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.mp4"
     HOSTILE[kind](path)
     for read in (probe_clip, verify_clip, lambda path: read_frames(path, [0])):
@@ -96,7 +96,7 @@ def test_a_clip_of_endless_packets_is_refused(tmp_path: Path, monkeypatch: pytes
         probe_clip(path)
 
 
-def test_names_are_paths_and_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_only_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("concat:a|b.mp4", "ünï çode 100%.mp4", "-i.mp4"):
         encode(tmp_path / "plain.mp4").rename(tmp_path / name)
         monkeypatch.chdir(tmp_path)
@@ -111,7 +111,7 @@ def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, 
         verify_clip(path)
 
 
-def test_a_frame_that_is_cut_in_two_is_not_shown(tmp_path: Path) -> None:
+def test_a_partial_frame_is_not_returned(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.avi", options={"bf": "0", "g": "12"})
     data = path.read_bytes()
     begin, end = data.index(b"movi"), data.rindex(b"idx1")

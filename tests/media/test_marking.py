@@ -24,7 +24,7 @@ def pixels(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]
 
 
 def noise(width: int, height: int) -> Image.Image:
-    # Without pure red, so that the line is told from the picture.
+    # Without pure red, which is the color of the line.
     values = np.random.default_rng(0).integers(0, 200, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values)
 
@@ -51,7 +51,7 @@ def test_the_red_box_surrounds_the_box_and_hides_nothing_else(
     red = (pixels(marked) == RED).all(axis=2)
     line = max(2, round(0.01 * max(width, height)))
     rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
-    # The line lies just outside, and inside only where the picture ends.
+    # The line is just outside the box; inside only at an edge of the image.
     assert (columns[0], columns[-1]) == (max(0, left - line), min(width, right + line) - 1)
     assert (rows[0], rows[-1]) == (max(0, top - line), min(height, bottom + line) - 1)
     ring = np.ones_like(red)
@@ -61,13 +61,13 @@ def test_the_red_box_surrounds_the_box_and_hides_nothing_else(
     assert (pixels(marked)[~red] == pixels(image)[~red]).all()
 
 
-def test_the_line_is_as_wide_as_asked_relative_to_the_longer_side() -> None:
+def test_the_width_of_the_line_is_relative_to_the_longer_side() -> None:
     marked = mark_subject(noise(200, 100), a_box(50, 30, 150, 70), Marking(width=0.05, color=(0, 255, 0)))
     green = (pixels(marked) == (0, 255, 0)).all(axis=2)
     assert np.flatnonzero(green[50]).tolist() == [*range(40, 50), *range(150, 160)]
 
 
-def test_two_people_in_one_photo_are_two_pictures() -> None:
+def test_two_people_in_one_photo_give_two_images() -> None:
     image = noise(100, 60)
     for style in ("red_box", "crop", "blur_background"):
         one = mark_subject(image, a_box(0, 0, 40, 60), Marking(style=style))
@@ -75,7 +75,7 @@ def test_two_people_in_one_photo_are_two_pictures() -> None:
         assert one.tobytes() != other.tobytes()
 
 
-def test_a_crop_keeps_the_box_and_a_little_around_it() -> None:
+def test_a_crop_keeps_the_box_and_a_margin() -> None:
     assert mark_subject(noise(100, 60), a_box(20, 10, 60, 30), Marking(style="crop")).size == (48, 28)
     assert mark_subject(noise(100, 60), a_box(0, 0, 100, 60), Marking(style="crop")).size == (100, 60)
 
@@ -88,18 +88,18 @@ def test_a_blurred_background_leaves_the_box_sharp() -> None:
 
 
 @pytest.mark.parametrize("style", MARK_STYLES)
-def test_without_a_box_every_style_leaves_the_picture(style: str) -> None:
+def test_without_a_box_every_style_returns_the_image(style: str) -> None:
     image = noise(30, 20)
     assert mark_subject(image, None, Marking(style=style)).tobytes() == image.tobytes()  # type: ignore[arg-type]
 
 
-def test_the_style_none_leaves_the_picture_with_a_box_too() -> None:
+def test_the_style_none_returns_the_image() -> None:
     image = noise(30, 20)
     assert mark_subject(image, a_box(1, 1, 9, 9), Marking(style="none")).tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("style", MARK_STYLES)
-def test_a_box_outside_of_the_picture_is_an_error_in_every_style(style: str) -> None:
+def test_a_box_outside_the_image_is_an_error_in_every_style(style: str) -> None:
     with pytest.raises(BoxError, match="30 x 20"):
         mark_subject(noise(30, 20), a_box(30, 0, 40, 10), Marking(style=style))  # type: ignore[arg-type]
 
@@ -112,10 +112,10 @@ def test_wrong_markings_are_refused() -> None:
         Marking(width=1.5)
 
 
-def test_the_marking_digest_changes_exactly_with_what_is_drawn() -> None:
-    looks = [Marking(), Marking(width=0.02), Marking(color=(0, 0, 255))]
-    looks += [Marking(style=style) for style in MARK_STYLES if style != "red_box"]
-    assert len({look.digest() for look in looks}) == len(looks)
+def test_the_digest_changes_if_and_only_if_the_drawing_does() -> None:
+    markings = [Marking(), Marking(width=0.02), Marking(color=(0, 0, 255))]
+    markings += [Marking(style=style) for style in MARK_STYLES if style != "red_box"]
+    assert len({marking.digest() for marking in markings}) == len(markings)
     assert Marking(style="crop", width=0.02).digest() == Marking(style="crop").digest()
 
 
@@ -123,21 +123,19 @@ def test_the_marking_digest_changes_exactly_with_what_is_drawn() -> None:
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 128))
-def test_every_fit_is_a_square_of_the_size(width: int, height: int, size: int) -> None:
+def test_every_mode_gives_a_square_of_the_size(width: int, height: int, size: int) -> None:
     for mode in FIT_MODES:
         assert fit_to_square(Image.new("RGB", (width, height)), size, mode).size == (size, size)
 
 
 @given(st.integers(20, 400), st.integers(20, 400), st.integers(16, 128))
-def test_a_letterbox_keeps_the_aspect_and_centres_the_whole_picture(
-    width: int, height: int, size: int
-) -> None:
+def test_a_letterbox_keeps_the_aspect_ratio_and_centers_the_image(width: int, height: int, size: int) -> None:
     assume(max(width, height) / min(width, height) < size)
     square = pixels(fit_to_square(Image.new("RGB", (width, height), RED), size))
-    picture = (square == RED).all(axis=2)
-    rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
+    shown = (square == RED).all(axis=2)
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     tall, wide = len(rows), len(columns)
-    assert picture.sum() == tall * wide
+    assert shown.sum() == tall * wide
     assert max(tall, wide) == size
     assert abs(tall - size * height / max(width, height)) <= 0.5
     assert abs(wide - size * width / max(width, height)) <= 0.5
@@ -145,7 +143,7 @@ def test_a_letterbox_keeps_the_aspect_and_centres_the_whole_picture(
     assert abs(columns[0] - (size - 1 - columns[-1])) <= 1
 
 
-def test_a_subject_at_the_edge_of_a_wide_photo_stays_in_a_letterbox_and_not_in_a_centre_crop() -> None:
+def test_a_subject_at_the_edge_is_kept_by_a_letterbox_and_lost_by_a_center_crop() -> None:
     image = Image.new("RGB", (400, 100))
     image.paste(RED, (0, 0, 40, 100))
 
@@ -155,7 +153,7 @@ def test_a_subject_at_the_edge_of_a_wide_photo_stays_in_a_letterbox_and_not_in_a
     assert [shows_red("letterbox"), shows_red("squash"), shows_red("center_crop")] == [True, True, False]
 
 
-def test_unknown_fits_and_sizes_are_refused() -> None:
+def test_unknown_modes_and_sizes_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="'leterbox'"):
         fit_to_square(noise(4, 4), 8, "leterbox")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="0 pixels"):

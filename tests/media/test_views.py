@@ -1,4 +1,4 @@
-"""What models see of a subject: photos, frames, the middle of a clip, a sheet of it."""
+"""Subjects as models see them: single images, frames, the middle frame, a contact sheet."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +13,16 @@ from mien.types import Box, ImageRef, Subject
 
 Paint = Callable[..., Path]
 PLAIN = Marking(style="none")
-COLOURS = ("red", "green", "blue", "yellow", "purple")
+COLORS = ("red", "green", "blue", "yellow", "purple")
 
 
 def _album(paint: Paint, boxes: tuple[Box | None, ...] = (None,) * 5) -> Subject:
-    """A subject in five pictures, which stand for the frames of a clip."""
-    images = tuple(ImageRef(path=paint(f"{name}.png", color=name)) for name in COLOURS)
+    """A subject in five images, which represent the frames of a clip."""
+    images = tuple(ImageRef(path=paint(f"{name}.png", color=name)) for name in COLORS)
     return Subject(id="a", images=images, boxes=boxes)
 
 
-def test_a_photo_is_opened_marked_and_fitted(paint: Paint) -> None:
+def test_an_image_is_opened_marked_and_fitted(paint: Paint) -> None:
     box = Box(left=20, top=10, right=40, bottom=30)
     subject = Subject.still("a", paint("a.png", color="blue"), box)
     marked = prepare_image(subject, marking=Marking())
@@ -30,28 +30,28 @@ def test_a_photo_is_opened_marked_and_fitted(paint: Paint) -> None:
     assert prepare_image(subject, marking=Marking(), size=32).tobytes() == fit_to_square(marked, 32).tobytes()
 
 
-def test_a_photo_is_the_same_in_every_view(paint: Paint) -> None:
+def test_a_single_image_is_the_same_in_every_view(paint: Paint) -> None:
     subject = Subject.still("a", paint("a.png", color="blue"))
     assert select_frames(subject, "contact_sheet") == select_frames(subject, "middle_frame") == subject
 
 
-def test_the_middle_frame_stands_for_the_clip(paint: Paint) -> None:
+def test_the_middle_frame_represents_a_clip(paint: Paint) -> None:
     assert prepare_image(_album(paint), marking=PLAIN).getpixel((5, 5)) == (0, 0, 255)
 
 
-def test_the_middle_is_the_nearest_frame_that_has_a_box(paint: Paint) -> None:
+def test_the_middle_frame_is_the_nearest_one_with_a_box(paint: Paint) -> None:
     box = Box(left=1, top=1, right=9, bottom=9)
-    seen = select_frames(_album(paint, (None, box, None, None, box)), "middle_frame")
-    assert seen.images[0].path.stem == "green"
-    assert seen.boxes == (box,)
+    selected = select_frames(_album(paint, (None, box, None, None, box)), "middle_frame")
+    assert selected.images[0].path.stem == "green"
+    assert selected.boxes == (box,)
 
 
 def test_a_contact_sheet_shows_all_frames_in_reading_order(paint: Paint) -> None:
     sheet = prepare_image(_album(paint), marking=PLAIN, clip="contact_sheet", size=90)
     assert sheet.size == (90, 90)
-    centres = [(15 + 30 * (i % 3), 15 + 30 * (i // 3)) for i in range(5)]
-    expected = [Image.new("RGB", (1, 1), name).getpixel((0, 0)) for name in COLOURS]
-    assert [sheet.getpixel(spot) for spot in centres] == expected
+    centers = [(15 + 30 * (i % 3), 15 + 30 * (i // 3)) for i in range(5)]
+    expected = [Image.new("RGB", (1, 1), name).getpixel((0, 0)) for name in COLORS]
+    assert [sheet.getpixel(spot) for spot in centers] == expected
     assert sheet.getpixel((75, 75)) == (255, 255, 255)
 
 
@@ -68,11 +68,11 @@ def test_an_unknown_view_is_refused(paint: Paint) -> None:
         select_frames(_album(paint), "middle")  # type: ignore[arg-type]
 
 
-def test_a_model_of_several_pictures_gets_every_frame(paint: Paint) -> None:
+def test_the_view_frames_gives_every_frame(paint: Paint) -> None:
     album = _album(paint)
     shown = prepare_images(album, marking=PLAIN, clip="frames", size=32)
     assert [image.getpixel((16, 16)) for image in shown] == [
-        Image.new("RGB", (1, 1), name).getpixel((0, 0)) for name in COLOURS
+        Image.new("RGB", (1, 1), name).getpixel((0, 0)) for name in COLORS
     ]
     (middle,) = prepare_images(album, marking=PLAIN, clip="middle_frame", size=32)
     assert middle.tobytes() == shown[2].tobytes()

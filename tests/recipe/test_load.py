@@ -13,14 +13,14 @@ def recipe_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_recipe_is_its_file_the_defaults_and_the_overrides(recipe_file: Path) -> None:
+def test_a_recipe_combines_file_defaults_and_overrides(recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file, ["train.epochs=3", "data.root=some/folder", "run.device=cpu"])
     assert (recipe.name, recipe.train.lr, recipe.train.epochs) == ("small", 0.25, 3)
     assert recipe.data.root == Path("some/folder")
     assert recipe.evaluate.splits == ("val", "test")
 
 
-def test_an_unknown_key_is_told_with_its_file_and_the_nearest(recipe_file: Path) -> None:
+def test_an_unknown_key_is_an_error_with_file_and_nearest_key(recipe_file: Path) -> None:
     with pytest.raises(ConfigError, match=r"recipe\.toml: unknown key 'train\.epoch'") as caught:
         load_recipe(recipe_file, ["train.epoch=3"])
     assert "did you mean 'epochs'?" in caught.value.hint
@@ -44,7 +44,7 @@ def test_override_values_are_toml_and_bare_words_are_text(override: str, value: 
     assert apply_overrides({}, [override]) == {"a": value}
 
 
-def test_overrides_apply_in_order_and_leave_the_table_alone() -> None:
+def test_overrides_apply_in_order_to_a_copy() -> None:
     table = {"a": {"b": 1}}
     assert apply_overrides(table, ["a.b=2", "a.b=3", "c.d=4"]) == {"a": {"b": 3}, "c": {"d": 4}}
     assert table == {"a": {"b": 1}}
@@ -66,7 +66,7 @@ def test_a_wrong_override_is_a_config_error(override: str, message: str) -> None
         parse_recipe({"name": "x"}, [override], where="test")
 
 
-def test_files_that_are_no_recipe_are_config_errors(tmp_path: Path) -> None:
+def test_an_unreadable_recipe_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no recipe at"):
         load_recipe(tmp_path / "absent.toml")
     with pytest.raises(ConfigError, match="cannot be read"):

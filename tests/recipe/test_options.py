@@ -33,7 +33,7 @@ def test_valid_tables_become_frozen_options() -> None:
         ({"width": 3, "inner": 4}, "here: inner = 4 is not valid", "object"),
     ],
 )
-def test_wrong_tables_say_where_what_and_what_to_do(
+def test_an_invalid_table_is_an_error_with_place_value_and_hint(
     table: dict[str, object], message: str, hint: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -42,6 +42,6 @@ def test_wrong_tables_say_where_what_and_what_to_do(
     assert hint in caught.value.hint
 
 
-def test_what_json_cannot_carry_is_refused() -> None:
+def test_values_that_json_cannot_represent_are_refused() -> None:
     with pytest.raises(ConfigError, match="here"):
         Outer.parse({"width": {1, 2}}, where="here")

@@ -5,7 +5,7 @@ import pytest
 from mien.recipe import Recipe, RunOptions
 from mien.recipe.load import parse_recipe
 
-# One other value for every knob outside of [run]; the test below fails if a knob is missing here.
+# A different value for every knob outside of [run]; a test fails if a knob is missing here.
 OTHER: dict[str, Any] = {
     "name": "other",
     "data.name": "manifest",
@@ -112,7 +112,7 @@ def with_knob(knob: str, value: object) -> Recipe:
     return parse_recipe(table, where="test")
 
 
-def test_the_tables_above_hold_every_knob() -> None:
+def test_the_tables_above_contain_every_knob() -> None:
     knobs = {
         f"{section}.{key}" if key else section
         for section, field in Recipe.model_fields.items()
@@ -146,11 +146,11 @@ def test_no_knob_in_run_changes_the_digest(knob: str) -> None:
     assert other.digest() == Recipe(name="base").digest()
 
 
-def test_both_stages_see_the_same_marking_unless_told_otherwise() -> None:
+def test_both_stages_use_the_same_marking_by_default() -> None:
     assert with_knob("describe.marking", "crop").feature_marking == "crop"
     assert with_knob("features.marking", "none").feature_marking == "none"
 
 
-def test_a_resolved_recipe_reads_back_as_itself() -> None:
+def test_a_resolved_recipe_can_be_parsed_again() -> None:
     recipe = with_knob("data.root", "elsewhere")
     assert parse_recipe(recipe.to_json(), where="test") == recipe

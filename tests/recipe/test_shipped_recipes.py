@@ -1,4 +1,4 @@
-"""Every recipe that ships can be loaded, and says what its name says; so can every grid, and all it asks."""
+"""Every shipped recipe and grid loads, and names existing components."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from mien.registry import registered_names, resolve
 ROOT = Path(__file__).parents[2]
 GRIDS = sorted((ROOT / "recipes" / "ablations").glob("*.toml"))
 RECIPES = sorted(set((ROOT / "recipes").rglob("*.toml")) - set(GRIDS))
-OF_PAPERS = ("emotic-paper", "caers-paper", "bold-paper")
+PAPERS = ("emotic-paper", "caers-paper", "bold-paper")
 
 
-def _require_parts(recipe: Recipe) -> None:
+def _require_components(recipe: Recipe) -> None:
     assert get_prompt(recipe.describe.prompt).id == recipe.describe.prompt
     assert len(label_set(recipe.data.label_set)) > 1
     for kind, name in (
@@ -31,8 +31,8 @@ def _recipes(grid: Grid) -> dict[str, Recipe]:
     return {variant.name: grid.recipe(variant) for variant in grid.variants}
 
 
-def test_there_are_recipes_and_grids() -> None:
-    assert {path.stem for path in RECIPES} >= {"playhouse", "photos", "emotic", "caers", "bold", *OF_PAPERS}
+def test_recipes_and_grids_are_found() -> None:
+    assert {path.stem for path in RECIPES} >= {"playhouse", "photos", "emotic", "caers", "bold", *PAPERS}
     assert {path.stem for path in GRIDS} >= {
         *("modality", "box", "words", "prompt", "describer", "length", "encoder", "backbone", "finetune"),
         *("init", "loss", "queries", "size", "missing"),
@@ -40,21 +40,21 @@ def test_there_are_recipes_and_grids() -> None:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_loads_and_names_parts_that_exist(path: Path) -> None:
+def test_a_recipe_loads_and_names_existing_components(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    _require_parts(recipe)
+    _require_components(recipe)
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_a_grid_loads_and_each_of_its_variants_is_another_recipe_or_control(path: Path) -> None:
+def test_a_grid_loads_and_its_variants_all_differ(path: Path) -> None:
     grid = load_grid(path)
     assert grid.name == f"{grid.table['name']}-{path.stem}"
     assert grid.reference_variant.name == grid.reference
     made = {}
     for variant in grid.variants:
         recipe = grid.recipe(variant, seed=0)
-        _require_parts(recipe)
+        _require_components(recipe)
         unnamed = recipe.model_copy(update={"name": "any"})
         controls = (variant.texts, variant.scored_texts, variant.train_share)
         made[variant.name] = (unnamed.digest(), *controls)
@@ -66,8 +66,8 @@ def test_the_grid_of_modalities_has_every_fusion() -> None:
     assert {recipe.model.fusion for recipe in recipes.values()} == set(registered_names("fusion"))
 
 
-@pytest.mark.parametrize("name", OF_PAPERS)
-def test_a_recipe_of_the_paper_is_as_the_paper_says_and_names_what_it_does_not_say(name: str) -> None:
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_recipe_follows_the_paper_and_marks_what_is_inferred(name: str) -> None:
     path = ROOT / "recipes" / f"{name}.toml"
     recipe = load_recipe(path)
     assert (recipe.describe.model, recipe.describe.prompt) == ("llava-hf/llava-1.5-13b-hf", "paper")
@@ -78,7 +78,7 @@ def test_a_recipe_of_the_paper_is_as_the_paper_says_and_names_what_it_does_not_s
     )  # fmt: skip
     text = path.read_text(encoding="utf-8")
     training = text.index("[train]")
-    # Rates, batch, epochs; the loss; the start; the encoder.
+    # The paper does not state rates, batch, epochs, loss, initial weights and encoder.
     assert "[inferred]" in text[text.rindex("\n\n", 0, training) : training]
     for knob in ("init =", "vision =", "layer =", "max_text_tokens ="):
         line = next(line for line in text.splitlines() if line.startswith(knob))
