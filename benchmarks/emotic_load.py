@@ -136,12 +136,12 @@ def _entries(split: str, count: int, extra: int, rng: random.Random) -> Iterator
     for index, size in enumerate(sizes):
         name = f"COCO_{split}2014_{rng.randrange(10**12):012d}_{index}.jpg"
         actors = tuple(_actor(_ANNOTATORS[split], rng) for _ in range(size))
-        yield Entry(folder=folder_of(index), name=name, size=(640, 480), actors=actors)
+        yield Entry(folder=folder_of(index), name=name, size=(640, 480), people=actors)
 
 
 def _actor(annotators: int, rng: random.Random) -> Any:
     from mien.labels import EMOTIC
-    from mien.playhouse.layouts.photographs import AGES, GENDERS, Actor
+    from mien.playhouse.layouts.photographs import AGES, GENDERS, AnnotatedPerson
     from mien.playhouse.rules import Opinion
     from mien.types import Box
 
@@ -151,7 +151,9 @@ def _actor(annotators: int, rng: random.Random) -> Any:
         opinions.append(Opinion(ticked, (rng.randint(1, 10), rng.randint(1, 10), rng.randint(1, 10))))
     left, top = rng.randrange(300), rng.randrange(200)
     box = Box(left=left, top=top, right=left + rng.randint(20, 300), bottom=top + rng.randint(20, 250))
-    return Actor(box=box, opinions=tuple(opinions), gender=rng.choice(GENDERS), age=rng.choice(AGES))
+    return AnnotatedPerson(
+        box=box, opinions=tuple(opinions), gender=rng.choice(GENDERS), age=rng.choice(AGES)
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from mien.features.encode import FeatureCache
 from mien.features.model_folders import quiet_transformers
-from mien.features.vision import VisionSource, find_vision
+from mien.features.vision_encoder import VisionEncoderSpec, find_vision_encoder
 from mien.labels import EMOTIC
 from mien.media.images import Marking, prepare
 from mien.model.classifier import Classifier
@@ -63,11 +63,12 @@ class Race:
     """One model, its pictures and texts, and three ways to come by image tokens."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
-        source = _source(folder / "encoder")
-        self.encoder = source.encoder
+        spec = _source(folder / "encoder")
+        self.encoder = spec.encoder
+        self.fit = spec.fit
         self.subjects = _subjects(folder, options.samples)
-        self.pictures = [self.encoder.fit(prepare(subject, marking=MARKING)) for subject in self.subjects]
-        cache = FeatureCache(folder=folder / "cache", source=source)
+        self.pictures = [self.fit(prepare(subject, marking=MARKING)) for subject in self.subjects]
+        cache = FeatureCache(folder=folder / "cache", spec=spec)
         self.reader = cache.features("train", self.subjects, MARKING)
         self.ids = torch.randint(0, WORDS, (options.samples, options.text_tokens))
         self.mask = torch.ones_like(self.ids, dtype=torch.bool)
@@ -94,11 +95,14 @@ class Race:
         return torch.from_numpy(self.reader.read(rows)).float()
 
     def from_files(self, rows: np.ndarray) -> Tensor:
-        pictures = [prepare(self.subjects[row], marking=MARKING) for row in rows]
-        return self.encoder.encode(pictures).clone()  # what inference mode made cannot be learned through
+        return self._encode([self.fit(prepare(self.subjects[row], marking=MARKING)) for row in rows])
 
     def from_pictures(self, rows: np.ndarray) -> Tensor:
-        return self.encoder.encode([self.pictures[row] for row in rows]).clone()
+        return self._encode([self.pictures[row] for row in rows])
+
+    def _encode(self, images: Sequence[Image.Image]) -> Tensor:
+        pixels = np.stack([np.asarray(image) for image in images])
+        return self.encoder.encode(pixels[:, None]).clone()  # an inference tensor has no gradient
 
 
 def measure(ways: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
@@ -130,7 +134,7 @@ def _report(seconds: dict[str, list[float]], options: argparse.Namespace) -> dic
     }
 
 
-def _source(folder: Path) -> VisionSource:
+def _source(folder: Path) -> VisionEncoderSpec:
     config = transformers.CLIPVisionConfig(
         hidden_size=192, intermediate_size=512, num_hidden_layers=6, num_attention_heads=6, image_size=SIZE,
         patch_size=12,
@@ -139,7 +143,7 @@ def _source(folder: Path) -> VisionSource:
         transformers.CLIPVisionModel(config).save_pretrained(folder)
     processor = {"size": {"shortest_edge": SIZE}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return find_vision(folder)
+    return find_vision_encoder(folder)
 
 
 def _subjects(folder: Path, count: int) -> list[Subject]:

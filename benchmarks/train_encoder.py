@@ -99,7 +99,7 @@ class Stage:
         }
         recipe = Recipe.parse(table, where="benchmark")
         words = " ".join("abcdefghijklmnopqrstuvwxyz"[number % 26] for number in range(WORDS - 2))
-        data = InputBuilder.from_recipe(recipe, self.folder / "features").split(
+        data = InputBuilder.from_recipe(recipe, self.folder / "features").build_split(
             "train",
             self.samples,
             EMOTIC,

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from qformer_flops import Step  # beside this file
 
-from mien.batches.batch import Images, SplitData, Texts
+from mien.batches.batch import ImageInputs, SplitData, TextInputs
 from mien.features.cache import FeatureReader
 from mien.labels import EMOTIC
 from mien.recipe import Recipe
@@ -173,8 +173,8 @@ def made_up(folder: Path, shape: Shape) -> SplitData:
         groups=tuple(map(str, range(shape.samples))),
         targets=torch.from_numpy(random.integers(0, 2, (shape.samples, len(EMOTIC)))).float(),
         dimensions=torch.rand(shape.samples, 3),
-        images=Images(FeatureReader(array, rows), "made up"),
-        texts=Texts(ids, lengths, VOCABULARY, "made up"),
+        images=ImageInputs(FeatureReader(array, rows), "made up"),
+        texts=TextInputs(ids, lengths, VOCABULARY, "made up"),
     )
 
 

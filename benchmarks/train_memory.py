@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from mien.batches.batch import Images, SplitData, Texts, make_split
+from mien.batches.batch import ImageInputs, SplitData, TextInputs, build_split
 from mien.features.cache import FeatureFile
 from mien.labels import EMOTIC
 from mien.recipe import Recipe
@@ -108,8 +108,8 @@ def split(folder: Path, count: int) -> SplitData:
         for row, key in enumerate(keys)
     ]
     ids = torch.from_numpy(lots.integers(1, WORDS, (count, LENGTH)))
-    texts = Texts(ids, torch.full((count,), LENGTH), WORDS, "made up")
-    return make_split("train", people, EMOTIC, images=Images(file.reader(keys), "made up"), texts=texts)
+    texts = TextInputs(ids, torch.full((count,), LENGTH), WORDS, "made up")
+    return build_split("train", people, EMOTIC, images=ImageInputs(file.reader(keys), "made up"), texts=texts)
 
 
 def _watch(peaks: dict[str, int], over: threading.Event) -> None:

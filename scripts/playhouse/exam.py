@@ -25,7 +25,7 @@ from mien.labels import EMOTIC
 from mien.media.images import Marking, fit_to_square, mark_subject
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import THRESHOLD, score_emotions
-from mien.playhouse.scene import Scene, draw_lots
+from mien.playhouse.scene import Scene, sample_scene
 from mien.playhouse.text import clothes, read_description
 from mien.recipe import DescribeOptions, RunOptions
 
@@ -79,7 +79,7 @@ def ask(engine: Engine, scenes: Sequence[Scene], *, boxed: bool, batch: int = 32
 def examine(engine: Engine, count: int) -> dict[str, Any]:
     """The whole exam as a table of shares."""
     rng = random.Random(SEED)
-    scenes = [draw_lots(rng) for _ in range(count)]
+    scenes = [sample_scene(rng) for _ in range(count)]
     answered = ask(engine, scenes, boxed=True)
     result: dict[str, Any] = {"scenes": count, "seed": SEED}
     for aspect in ("place", "clothes", "expression", "pose"):

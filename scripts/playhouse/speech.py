@@ -32,7 +32,7 @@ from transformers import (
 from mien.describe.prompts import get_prompt
 from mien.labels import BOLD, CAERS, EMOTIC
 from mien.playhouse.rules import score_basic_emotions, score_emotions
-from mien.playhouse.scene import Scene, draw_lots
+from mien.playhouse.scene import Scene, sample_scene
 from mien.playhouse.text import WHO_BOXED, WHO_MAIN, describe_emotions, describe_scene
 
 WIDTH = 192
@@ -73,7 +73,7 @@ def answer(scene: Scene, question: str) -> str:
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE, so that any text at all can be read; the words of the play are one token each."""
     rng = random.Random(seed)
-    scenes = [draw_lots(rng, even=True) for _ in range(4000)]
+    scenes = [sample_scene(rng, even=True) for _ in range(4000)]
     texts = [answer(scene, question) for scene in scenes for question in ("emotic", "caption")]
     texts += [f"USER: \n{text} ASSISTANT:" for text in PROMPTS.values()] * 200
     tokenizer = Tokenizer(models.BPE())

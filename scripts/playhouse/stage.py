@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from mien.media.images import Marking, fit_to_square, mark_subject
-from mien.playhouse.draw import SIZE, draw_layers
+from mien.playhouse.draw import SIZE, draw_with_person_map
 from mien.playhouse.figure import Figure
-from mien.playhouse.scene import COLOURS, EXPRESSIONS, GARMENTS, PLACES, POSES, ROLES, Scene, draw_lots
+from mien.playhouse.scene import COLOURS, EXPRESSIONS, GARMENTS, PLACES, POSES, ROLES, Scene, sample_scene
 
 IMAGE_SIZE, PATCH = 144, 12
 GRID = IMAGE_SIZE // PATCH
@@ -112,13 +112,13 @@ def rehearse(rng: random.Random, size: int, *, single: float = 0.0, boxed: float
     drawn."""
     scenes: list[Scene] = []
     while len(scenes) < size:
-        scene = draw_lots(rng, even=rng.random() < 0.7)
+        scene = sample_scene(rng, even=rng.random() < 0.7)
         if len(scene.people) == 1 or rng.random() >= single:
             scenes.append(scene)
     has_box = [rng.random() < boxed for _ in scenes]
     pixels, owners, answers, heads, arms = [], [], [], [], []
     for scene, box in zip(scenes, has_box, strict=True):
-        staging, layer = draw_layers(scene)
+        staging, layer = draw_with_person_map(scene)
         image = mark_subject(staging.image, staging.boxes[scene.subject], BOXED) if box else staging.image
         owner = _owner_of_patches(layer)
         pixels.append(to_pixels(image))

@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from mien.labels import CAERS, EMOTIC
 from mien.playhouse import text as words
 from mien.playhouse.rules import score_basic_emotions, score_emotions
-from mien.playhouse.scene import draw_lots
+from mien.playhouse.scene import sample_scene
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -25,7 +25,7 @@ def collect_words(scenes: int = 6000) -> list[str]:
     rng = random.Random(0)
     texts = [*EMOTIC.labels, *CAERS.labels]
     for _ in range(scenes):
-        scene = draw_lots(rng, even=True)
+        scene = sample_scene(rng, even=True)
         scores = score_emotions(scene.place, scene.person)
         texts += [
             words.describe_emotions(scene, scores, words.WHO_BOXED),

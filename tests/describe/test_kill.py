@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.factories.real_server import RealServer, real_server
 
-from mien.playhouse.embedded_models import embedded
+from mien.playhouse.embedded_models import embedded_model_folder
 
 __all__ = ["real_server"]  # a fixture, used by name
 
@@ -52,7 +52,14 @@ def test_20_kills_of_a_real_model_change_nothing() -> None:
 
 @pytest.mark.slow
 def test_20_kills_before_a_real_server_change_nothing(real_server: RealServer) -> None:
-    options = ("--engine", "remote", "--endpoint", real_server.address, "--model", str(embedded("llava")))
+    options = (
+        "--engine",
+        "remote",
+        "--endpoint",
+        real_server.address,
+        "--model",
+        str(embedded_model_folder("llava")),
+    )
     assert run(str(CHAOS), "--kills", "20", *options) == (0, "kills=20 lost=0 duplicated=0 torn=0")
 
 

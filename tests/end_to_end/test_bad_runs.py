@@ -121,8 +121,8 @@ def test_the_model_of_another_recipe_is_refused_by_every_command(mien: Mien, run
     shutil.copy(Path("other") / MODEL_FILE, run)
     for arguments in (("evaluate", run), ("train", "tiny.toml", "--out", run)):
         what, remedy = refused(mien(*arguments))
-        assert f"trained by recipe {theirs}, and this run is of {ours}: model.width (24, 16)" in what
-        assert "bring back the model of this run" in remedy
+        assert f"trained by recipe {theirs}, and this run has recipe {ours}: model.width (24, 16)" in what
+        assert "restore this run's model" in remedy
 
 
 def test_a_label_set_that_is_not_the_models_is_shown_beside_it(mien: Mien, run: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_damaged_state_is_told_of_and_the_one_before_it_used(
     interrupted(mien, monkeypatch, "broken", 5)
     what, remedy = refused(mien("evaluate", "broken"))
     assert "unfinished training" in what
-    assert "continues" in remedy
+    assert "again to resume it" in remedy
     torn = Path("broken") / RESUME_FILE
     torn.write_bytes(torn.read_bytes()[:-10])
     with caplog.at_level(logging.WARNING):

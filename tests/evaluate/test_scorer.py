@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.batches.batch import SplitData, Texts
+from mien.batches.batch import SplitData, TextInputs
 from mien.errors import DataError
 from mien.evaluate.scorer import BatchSource, score_split
 from mien.labels import CAERS, EMOTIC, LabelSet
@@ -44,7 +44,7 @@ def _split(label_set: LabelSet = EMOTIC) -> SplitData:
         targets=targets,
         dimensions=dimensions,
         images=None,
-        texts=Texts(ids, lengths, _VOCABULARY, "made up"),
+        texts=TextInputs(ids, lengths, _VOCABULARY, "made up"),
     )
 
 

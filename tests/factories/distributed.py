@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mien.batches.batch import Images, SplitData, Texts, make_split
+from mien.batches.batch import ImageInputs, SplitData, TextInputs, build_split
 from mien.features.cache import FeatureFile
 from mien.labels import LabelSet
 from mien.recipe import Recipe
@@ -45,7 +45,7 @@ def split(name: str, count: int, folder: Path) -> SplitData:
         )
     lengths = torch.from_numpy(random.integers(1, 9, count))
     ids = torch.from_numpy(random.integers(1, WORDS, (count, 8)))
-    return make_split(
+    return build_split(
         name, samples, LABELS,
-        images=Images(file.reader(keys), "encoder"), texts=Texts(ids, lengths, WORDS, "words"),
+        images=ImageInputs(file.reader(keys), "encoder"), texts=TextInputs(ids, lengths, WORDS, "words"),
     )  # fmt: skip

@@ -14,13 +14,13 @@ from mien.data.dataset import Record
 from mien.data.emotic.dataset import Emotic
 from mien.labels import EMOTIC
 from mien.playhouse.layouts.emotic import write_emotic
-from mien.playhouse.layouts.photographs import AGES, GENDERS, Actor, Photograph
+from mien.playhouse.layouts.photographs import AGES, GENDERS, AnnotatedImage, AnnotatedPerson
 from mien.playhouse.rules import Opinion
 from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, Target
 
 MAT = Path("Annotations") / "Annotations.mat"
-Population = dict[str, list[Photograph]]
+Population = dict[str, list[AnnotatedImage]]
 
 _step = st.integers(1, 10)
 opinions = st.builds(
@@ -41,21 +41,25 @@ def boxes(draw: st.DrawFn) -> Box:
     return Box(left=left + share, top=top, right=right + share, bottom=bottom)
 
 
-def actors(num_annotators: int) -> st.SearchStrategy[Actor]:
+def actors(num_annotators: int) -> st.SearchStrategy[AnnotatedPerson]:
     said = st.lists(opinions, min_size=num_annotators, max_size=num_annotators).map(tuple)
     return st.builds(
-        Actor, box=boxes(), opinions=said, gender=st.sampled_from(GENDERS), age=st.sampled_from(AGES)
+        AnnotatedPerson,
+        box=boxes(),
+        opinions=said,
+        gender=st.sampled_from(GENDERS),
+        age=st.sampled_from(AGES),
     )
 
 
 @st.composite
-def photographs(draw: st.DrawFn) -> Photograph:
+def photographs(draw: st.DrawFn) -> AnnotatedImage:
     """One person or many, one annotator or ten; no two people of a photograph share a box."""
     people = st.sampled_from((1, 3, 10)).flatmap(actors)
     cast = draw(st.lists(people, min_size=1, max_size=3, unique_by=lambda actor: actor.box.as_tuple()))
     size = (draw(st.integers(10, 40)), draw(st.integers(10, 40)))
     image = Image.new("RGB", size, (draw(st.integers(0, 255)), 90, 120))
-    return Photograph(name=draw(_stems) + ".jpg", image=image, actors=tuple(cast), scene=None)
+    return AnnotatedImage(name=draw(_stems) + ".jpg", image=image, people=tuple(cast), scene=None)
 
 
 populations: st.SearchStrategy[Population] = st.fixed_dictionaries(
@@ -68,13 +72,13 @@ populations: st.SearchStrategy[Population] = st.fixed_dictionaries(
 
 def photograph(
     name: str, *cast: Sequence[Opinion], size: tuple[int, int] = (40, 30), box: Box | None = None
-) -> Photograph:
+) -> AnnotatedImage:
     """A plain picture whose people have said these things of them, each with a box of their own."""
     everybody = []
     for index, said in enumerate(cast):
         own = box or Box(left=index, top=1, right=20 + index, bottom=25)
-        everybody.append(Actor(box=own, opinions=tuple(said), gender="Female", age="Adult"))
-    return Photograph(name=name, image=Image.new("RGB", size), actors=tuple(everybody), scene=None)
+        everybody.append(AnnotatedPerson(box=own, opinions=tuple(said), gender="Female", age="Adult"))
+    return AnnotatedImage(name=name, image=Image.new("RGB", size), people=tuple(everybody), scene=None)
 
 
 def said(labels: str, dimensions: tuple[int, int, int] | None = (5, 6, 7)) -> Opinion:

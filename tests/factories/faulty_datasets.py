@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 
 from mien.labels import CAERS
-from mien.playhouse.layouts.bold import Clip, Player, write_bold
+from mien.playhouse.layouts.bold import Clip, TrackedPerson, write_bold
 from mien.playhouse.layouts.caers import Frame, write_caers
 from mien.playhouse.layouts.emotic import folder_of, write_emotic
-from mien.playhouse.layouts.photographs import Actor, Photograph
+from mien.playhouse.layouts.photographs import AnnotatedImage, AnnotatedPerson
 from mien.playhouse.rules import Opinion
 from mien.types import Box
 
@@ -110,15 +110,15 @@ SPOIL_FILE: dict[str, Callable[[Path], None]] = {
 }
 
 
-def _with_box(actor: Actor, *edges: float) -> Actor:
+def _with_box(actor: AnnotatedPerson, *edges: float) -> AnnotatedPerson:
     return replace(actor, box=Box.from_tuple((edges[0], edges[1], edges[2], edges[3])))
 
 
-def _no_dimension(actor: Actor) -> Actor:
+def _no_dimension(actor: AnnotatedPerson) -> AnnotatedPerson:
     return replace(actor, opinions=(Opinion(("Peace",), (5, 11, 5)), *actor.opinions[1:]))
 
 
-SPOIL_PERSON: dict[str, Callable[[Actor], Actor]] = {
+SPOIL_PERSON: dict[str, Callable[[AnnotatedPerson], AnnotatedPerson]] = {
     "box_outside": lambda actor: _with_box(actor, 96, 10, 150, 60),
     "box_clipped": lambda actor: _with_box(actor, -3, 10, 40, 60),
     "unknown_label": lambda actor: replace(actor, opinions=(Opinion(("Bliss",), (5, 5, 5)),)),
@@ -146,11 +146,11 @@ def write_faulty_emotic(root: Path, *, each: int) -> Planted:
     return planted
 
 
-def _photograph(index: int, kind: str) -> Photograph:
+def _photograph(index: int, kind: str) -> AnnotatedImage:
     """Two people, of whom the second may be spoilt."""
     opinion = Opinion(("Peace", "Happiness"), (5, 6, 7))
     first, second = (
-        Actor(
+        AnnotatedPerson(
             box=Box(left=left, top=5, right=left + 30, bottom=65),
             opinions=(opinion,),
             gender="Female",
@@ -161,7 +161,7 @@ def _photograph(index: int, kind: str) -> Photograph:
     if kind in SPOIL_PERSON:
         second = SPOIL_PERSON[kind](second)
     name = f"photo {index:03d}.jpg"
-    return Photograph(name=name, image=noise(f"emotic {index}"), actors=(first, second), scene=None)
+    return AnnotatedImage(name=name, image=noise(f"emotic {index}"), people=(first, second), scene=None)
 
 
 # --- CAER-S ------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def clip_of(index: int, num_frames: int = NUM_FRAMES) -> Clip:
     joints = np.zeros((num_frames, 18, 3))
     joints[..., 0], joints[..., 1] = np.linspace(20, 60, 18), np.linspace(10, 65, 18)
     joints[..., 2] = 0.9
-    player = Player(
+    player = TrackedPerson(
         person_id=index % 3,
         joints=joints,
         max_frame=num_frames - 1,
@@ -262,5 +262,5 @@ def clip_of(index: int, num_frames: int = NUM_FRAMES) -> Clip:
         video=f"003/film.mp4/{index:04d}.mp4",
         frames=[image] * num_frames,
         first_frame=500 + index,
-        players=(player,),
+        people=(player,),
     )

@@ -11,7 +11,7 @@ from urllib.error import URLError
 import pytest
 from tests.factories.fault_proxy import open_direct, unused_address, wait_until
 
-from mien.playhouse.embedded_models import embedded
+from mien.playhouse.embedded_models import embedded_model_folder
 
 
 class RealServer:
@@ -42,7 +42,13 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer
     pytest.importorskip("uvicorn", reason="needs transformers[serving]")
     folder, url = tmp_path_factory.mktemp("server"), unused_address()
     port = url.removesuffix("/v1").rpartition(":")[2]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(embedded("llava"))]
+    command = [
+        sys.executable,
+        "-m",
+        "transformers.cli.transformers",
+        "serve",
+        str(embedded_model_folder("llava")),
+    ]
     options = ["--host", "127.0.0.1", "--port", port, "--device", "cpu", "--dtype", "float32"]
     # It lists the models in the cache, which must exist and stays empty.
     environment = os.environ | {"HF_HUB_CACHE": str(folder), "OMP_NUM_THREADS": "1"}

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mien.batches.batch import Images, SplitData, Texts, make_split
+from mien.batches.batch import ImageInputs, SplitData, TextInputs, build_split
 from mien.batches.builder import Descriptions, InputBuilder
 from mien.features.cache import FeatureFile, FeatureReader
 from mien.features.encode import EncodeProgress
@@ -66,12 +66,14 @@ def learnable_split(
     ]
     features = random.normal(size=(count, TOKENS, DIM)).astype(np.float32)
     features[:, 1, :3] = np.where(bright, 4, -4)[:, None]
-    return make_split(
+    return build_split(
         name,
         [_sample(name, row, bright[row], stormy[row], exclusive=exclusive) for row in range(count)],
         ONE_OF if exclusive else LABELS,
-        images=Images(_reader(folder / f"{name}-{seed}-{count}", features), signature) if image else None,
-        texts=Texts.of(texts, tiny_tokenizer(folder)) if text else None,
+        images=ImageInputs(_reader(folder / f"{name}-{seed}-{count}", features), signature)
+        if image
+        else None,
+        texts=TextInputs.encode(texts, tiny_tokenizer(folder)) if text else None,
     )
 
 
@@ -109,7 +111,7 @@ def train_on_samples(
     fusion = fusion_class(recipe.model.fusion)
     builder = InputBuilder.from_recipe(recipe, cache)
     data, val = (
-        builder.split(
+        builder.build_split(
             split,
             samples[split],
             label_set,

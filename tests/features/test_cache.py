@@ -199,7 +199,7 @@ def test_without_room_on_the_disk_it_says_so_and_keeps_what_it_has(tmp_path: Pat
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with (
-            pytest.raises(DataError, match=r"train\.npy needs 0\.2 MiB, which cannot be had") as caught,
+            pytest.raises(DataError, match=r"train\.npy needs 0\.2 MiB, which could not") as caught,
             file.writing([str(number) for number in range(20_000)], SHAPE),
         ):
             pass
@@ -223,7 +223,7 @@ def test_a_new_file_for_which_there_is_no_room_is_not_left_behind(
     with monkeypatch.context() as patched:
         patched.setattr("mien.features.cache._allocate", full)
         with (
-            pytest.raises(DataError, match=f"needs {re.escape(told)}, which cannot be had"),
+            pytest.raises(DataError, match=f"needs {re.escape(told)}, which could not be allocated"),
             file.writing("a", shape),
         ):
             pass

@@ -8,45 +8,45 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.factories.encoders import ImageEncoder
 
 from mien.errors import DataError
-from mien.features.encode import EncodeProgress, FeatureCache, feature_key
-from mien.features.vision import VisionSource, find_vision
+from mien.features.encode import EncodeProgress, FeatureCache
+from mien.features.feature_views import feature_key
+from mien.features.vision_encoder import VisionEncoderSpec, find_vision_encoder
 from mien.media.images import Marking
 from mien.media.views import prepare_image
 from mien.types import Box, ImageRef, Subject
 
-Pictures = Callable[[int], list[Path]]
+ImageInputs = Callable[[int], list[Path]]
 RED, NONE = Marking(), Marking(style="none")
 BOX, OTHER_BOX = Box(left=2, top=3, right=20, bottom=28), Box(left=5, top=3, right=20, bottom=28)
 
 
 class Counted:
-    """An encoder that notes how many pictures it was shown."""
+    """An encoder that counts the images that it encodes."""
 
-    def __init__(self, source: VisionSource) -> None:
-        self.source = source
+    def __init__(self, spec: VisionEncoderSpec) -> None:
+        self.spec = spec
         self.shown = 0
-        self._encode = source.encoder.encode_subjects
-        source.encoder.encode_subjects = self._counting  # type: ignore[method-assign]
+        self._encode = spec.encoder.encode
+        spec.encoder.encode = self._count  # type: ignore[method-assign]
 
-    def _counting(self, squares: np.ndarray) -> torch.Tensor:
-        self.shown += squares.shape[0] * squares.shape[1]
-        return self._encode(squares)
+    def _count(self, pixels: np.ndarray) -> torch.Tensor:
+        self.shown += pixels.shape[0] * pixels.shape[1]
+        return self._encode(pixels)
 
     def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        return self.source.encoder.encode(images)
+        return ImageEncoder(self.spec).encode(images)
 
 
 @pytest.fixture
 def counted(model_folder: Callable[[str], Path]) -> Counted:
-    return Counted(find_vision(model_folder("clip")))
+    return Counted(find_vision_encoder(model_folder("clip")))
 
 
 def cache(folder: Path, counted: Counted, *, batch_size: int = 8, workers: int = 0) -> FeatureCache:
-    return FeatureCache(
-        folder=folder / "cache", source=counted.source, batch_size=batch_size, workers=workers
-    )
+    return FeatureCache(folder=folder / "cache", spec=counted.spec, batch_size=batch_size, workers=workers)
 
 
 def stills(paths: list[Path], box: Box | None = BOX) -> list[Subject]:
@@ -55,17 +55,17 @@ def stills(paths: list[Path], box: Box | None = BOX) -> list[Subject]:
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (2, 0), (8, 0), (2, 2), (1, 3)])
 def test_gives_the_encoders_tokens_of_the_marked_picture(
-    tmp_path: Path, counted: Counted, pictures: Pictures, batch_size: int, workers: int
+    tmp_path: Path, counted: Counted, images: ImageInputs, batch_size: int, workers: int
 ) -> None:
-    subjects = stills(pictures(5))
+    subjects = stills(images(5))
     reader = cache(tmp_path, counted, batch_size=batch_size, workers=workers).features("train", subjects, RED)
     expected = torch.cat([counted.encode([prepare_image(subject, marking=RED)]) for subject in subjects])
     # float16 keeps 11 bits; tokens are normed to about 1.
     np.testing.assert_allclose(reader.read(np.arange(5)), expected.numpy(), atol=5e-3)
 
 
-def test_encodes_each_picture_once(tmp_path: Path, counted: Counted, pictures: Pictures) -> None:
-    paths = pictures(4)
+def test_encodes_each_picture_once(tmp_path: Path, counted: Counted, images: ImageInputs) -> None:
+    paths = images(4)
     first, everyone = stills(paths[:3]), stills(paths)
     events: list[EncodeProgress] = []
     cache(tmp_path, counted).features("train", [*first, *first], RED)
@@ -78,17 +78,17 @@ def test_encodes_each_picture_once(tmp_path: Path, counted: Counted, pictures: P
 
 
 def test_the_encoder_is_not_built_where_nothing_is_missing(
-    tmp_path: Path, model_folder: Callable[[str], Path], counted: Counted, pictures: Pictures
+    tmp_path: Path, model_folder: Callable[[str], Path], counted: Counted, images: ImageInputs
 ) -> None:
-    subjects = stills(pictures(2))
+    subjects = stills(images(2))
     cache(tmp_path, counted).features("train", subjects, RED)
-    source = find_vision(model_folder("clip"))
-    FeatureCache(folder=tmp_path / "cache", source=source).features("train", subjects, RED)
+    source = find_vision_encoder(model_folder("clip"))
+    FeatureCache(folder=tmp_path / "cache", spec=source).features("train", subjects, RED)
     assert "encoder" not in vars(source)  # where a cached property is kept once it was asked for
 
 
-def test_continues_where_it_was_interrupted(tmp_path: Path, counted: Counted, pictures: Pictures) -> None:
-    subjects = stills(pictures(5))
+def test_continues_where_it_was_interrupted(tmp_path: Path, counted: Counted, images: ImageInputs) -> None:
+    subjects = stills(images(5))
 
     def stop(event: EncodeProgress) -> None:
         if event.done == 2:
@@ -103,9 +103,9 @@ def test_continues_where_it_was_interrupted(tmp_path: Path, counted: Counted, pi
 
 
 def test_two_people_in_one_photo_have_features_of_their_own_if_marked(
-    tmp_path: Path, counted: Counted, pictures: Pictures
+    tmp_path: Path, counted: Counted, images: ImageInputs
 ) -> None:
-    (path,) = pictures(1)
+    (path,) = images(1)
     pair = [Subject.still("left", path, BOX), Subject.still("right", path, OTHER_BOX)]
     marked = cache(tmp_path, counted).features("train", pair, RED).read(np.arange(2))
     assert not np.array_equal(marked[0], marked[1])
@@ -115,8 +115,8 @@ def test_two_people_in_one_photo_have_features_of_their_own_if_marked(
     assert counted.shown == shown + 1
 
 
-def test_the_key_follows_the_content(pictures: Pictures, tmp_path: Path) -> None:
-    path, other = pictures(2)
+def test_the_key_follows_the_content(images: ImageInputs, tmp_path: Path) -> None:
+    path, other = images(2)
     key = feature_key(Subject.still("a", path, BOX), RED, "encoder")
     moved = Path(shutil.copy(path, tmp_path / "elsewhere.png"))
     assert feature_key(Subject.still("b", moved, BOX), RED, "encoder") == key
@@ -134,9 +134,9 @@ def test_the_key_follows_the_content(pictures: Pictures, tmp_path: Path) -> None
 
 
 def test_unreadable_pictures_are_counted_after_the_others_are_done(
-    tmp_path: Path, counted: Counted, pictures: Pictures
+    tmp_path: Path, counted: Counted, images: ImageInputs
 ) -> None:
-    paths = pictures(3)
+    paths = images(3)
     paths[0].write_bytes(b"no picture")
     subjects = [*stills(paths), Subject.still("ghost", tmp_path / "nowhere.png")]
     subjects.append(Subject.still("outside", paths[1], Box(left=90, top=90, right=99, bottom=99)))
@@ -155,9 +155,9 @@ def _album(paths: list[Path], count: int) -> Subject:
 
 
 def test_the_tokens_of_all_frames_stand_one_frame_after_another(
-    tmp_path: Path, counted: Counted, pictures: Pictures
+    tmp_path: Path, counted: Counted, images: ImageInputs
 ) -> None:
-    paths = pictures(6)
+    paths = images(6)
     albums = [_album(paths[:3], 3), _album(paths[3:], 3)]
     reader = cache(tmp_path, counted).features("train", albums, RED)
     frames = [
@@ -173,9 +173,9 @@ def test_the_tokens_of_all_frames_stand_one_frame_after_another(
 
 
 def test_clips_of_other_lengths_share_a_folder_and_not_a_split(
-    tmp_path: Path, counted: Counted, pictures: Pictures
+    tmp_path: Path, counted: Counted, images: ImageInputs
 ) -> None:
-    paths = pictures(3)
+    paths = images(3)
     for count in (1, 2, 3, 2, 1):
         assert len(cache(tmp_path, counted).features("train", [_album(paths, count)], RED)) == 1
     assert counted.shown == 1 + 2 + 3

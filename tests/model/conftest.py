@@ -81,7 +81,7 @@ def _pair(
     ).eval()
     _spread(theirs)
     copied = _translated(theirs.state_dict())
-    copied["queries"] = torch.randn(num_queries, width)
+    copied["query_tokens"] = torch.randn(num_queries, width)
     ours.load_state_dict({name: copied[name] for name in ours.state_dict()})
     return theirs, ours
 
@@ -98,8 +98,8 @@ def _spread(model: torch.nn.Module) -> None:
 
 def _translated(theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ours = {
-        "words.weight": theirs["embeddings.word_embeddings.weight"],
-        "positions.weight": theirs["embeddings.position_embeddings.weight"],
+        "word_embeddings.weight": theirs["embeddings.word_embeddings.weight"],
+        "position_embeddings.weight": theirs["embeddings.position_embeddings.weight"],
         "norm.weight": theirs["embeddings.layernorm.weight"],
         "norm.bias": theirs["embeddings.layernorm.bias"],
     }

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mien.model.classifier import Classifier, scores_of
+from mien.model.classifier import Classifier, scores_from_logits
 from mien.model.fusion import build_fusion
 from mien.recipe import ModelOptions
 
@@ -28,23 +28,23 @@ def test_answers_for_every_label_and_for_dimensions_if_asked(dimensions: bool) -
 def test_the_first_guess_is_the_average_answer(exclusive: bool) -> None:
     model = classifier()
     prevalence = torch.tensor([0.6, 0.25, 0.1, 0.05])
-    model.start_from(prevalence, torch.tensor([0.2, 0.5, 0.8]), exclusive=exclusive)
+    model.initialize_biases(prevalence, torch.tensor([0.2, 0.5, 0.8]), exclusive=exclusive)
     for head in (model.labels, model.dimensions):
         assert head is not None
         torch.nn.init.zeros_(head.get_parameter("weight"))
     answer = model(torch.randn(1, 5, 6), None, None)
-    torch.testing.assert_close(scores_of(answer.logits, exclusive=exclusive)[0], prevalence)
+    torch.testing.assert_close(scores_from_logits(answer.logits, exclusive=exclusive)[0], prevalence)
     torch.testing.assert_close(answer.dimensions[0], torch.tensor([0.2, 0.5, 0.8]))
 
 
 def test_a_label_that_nobody_or_everybody_has_starts_with_a_finite_bias() -> None:
     for exclusive in (True, False):
         model = classifier(2)
-        model.start_from(torch.tensor([0.0, 1.0]), torch.zeros(3), exclusive=exclusive)
+        model.initialize_biases(torch.tensor([0.0, 1.0]), torch.zeros(3), exclusive=exclusive)
         assert model.labels.bias.isfinite().all()
 
 
 def test_scores_of_exclusive_labels_sum_to_one_and_others_stand_alone() -> None:
     logits = torch.tensor([[0.0, 0.0, 2.0]])
-    assert scores_of(logits, exclusive=True).sum().item() == pytest.approx(1)
-    assert scores_of(logits, exclusive=False)[0, 0].item() == pytest.approx(0.5)
+    assert scores_from_logits(logits, exclusive=True).sum().item() == pytest.approx(1)
+    assert scores_from_logits(logits, exclusive=False)[0, 0].item() == pytest.approx(0.5)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mien.errors import UsageError
-from mien.model.frames import Places
+from mien.model.frames import FrameEmbedding
 from mien.model.fusion import Fusion, build_fusion, fusion_class
 from mien.recipe import ModelOptions
 from mien.registry import registered_names
@@ -36,7 +36,7 @@ def backwards(image: torch.Tensor, frames: int) -> torch.Tensor:
 @pytest.mark.parametrize("name", registered_names("fusion"))
 def test_stills_have_no_places_and_the_same_weights(name: str) -> None:
     still, named = build(name), build(name, num_frames=1, num_views=1)
-    assert still.places is None
+    assert still.frame_embedding is None
     assert all(torch.equal(a, b) for a, b in zip(still.parameters(), named.parameters(), strict=True))
     clip = dict(build(name, num_frames=4).named_parameters())
     for key, value in still.named_parameters():
@@ -60,18 +60,18 @@ def test_what_is_learned_of_frames_and_views_is_trained(name: str) -> None:
     if name == "gated":
         nn.init.normal_(fusion.get_parameter("attention.score"))
     nn.Linear(fusion.dim, 1)(fusion(*inputs(6))).square().sum().backward()
-    for key in ("places.frames", "places.views"):
+    for key in ("frame_embedding.frames", "frame_embedding.views"):
         gradient = fusion.get_parameter(key).grad
         assert gradient is not None
         assert gradient.abs().max() > 0
 
 
 def test_a_fusion_without_eyes_needs_no_places() -> None:
-    assert build("text_only", num_frames=4).places is None
+    assert build("text_only", num_frames=4).frame_embedding is None
 
 
 def test_every_token_of_a_frame_and_of_a_view_gets_its_vector() -> None:
-    places = Places(IMAGE_DIM, num_frames=3, num_views=2)
+    places = FrameEmbedding(IMAGE_DIM, num_frames=3, num_views=2)
     assert places.frames is not None
     assert places.views is not None
     placed = places(torch.zeros(1, 2 * 3 * PATCHES, IMAGE_DIM)).view(2, 3, PATCHES, IMAGE_DIM)
@@ -83,7 +83,7 @@ def test_every_token_of_a_frame_and_of_a_view_gets_its_vector() -> None:
 
 @pytest.mark.parametrize(("frames", "views", "has"), [(3, 1, (True, False)), (1, 2, (False, True))])
 def test_what_there_is_one_of_has_no_vector(frames: int, views: int, has: tuple[bool, bool]) -> None:
-    places = Places(IMAGE_DIM, num_frames=frames, num_views=views)
+    places = FrameEmbedding(IMAGE_DIM, num_frames=frames, num_views=views)
     assert (places.frames is not None, places.views is not None) == has
     assert places(torch.zeros(1, 3 * 2 * PATCHES, IMAGE_DIM)).shape == (1, 24, IMAGE_DIM)
 

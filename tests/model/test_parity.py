@@ -14,7 +14,7 @@ from transformers import (
 )
 from transformers.models.blip_2.modeling_blip_2 import Blip2TextEmbeddings
 
-from mien.model.checkpoint_names import read_names
+from mien.model.pretrained import map_weights
 from mien.model.qformer import QFormer, QFormerConfig
 
 IMAGE_DIM, WIDTH, WORDS, PATCHES, TEXT = 20, 32, 50, 7, 9
@@ -101,13 +101,13 @@ def pair(request: pytest.FixtureRequest) -> Callable[..., Pair]:
 
 def translated(ours: QFormer, theirs: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Weights, or gradients, by our names."""
-    names = read_names(dict(ours.named_parameters()), theirs)
+    names = map_weights(dict(ours.named_parameters()), theirs)
     assert names is not None
     found = {
         name: torch.cat([theirs[part].detach() for part in source.stacked])
         for name, source in names.sources.items()
     }
-    return found | {"queries": found["queries"][0]}
+    return found | {"query_tokens": found["query_tokens"][0]}
 
 
 def inputs(batch: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -56,7 +56,7 @@ def test_each_labels_logit_is_read_from_its_own_query() -> None:
 def test_a_query_for_each_label_starts_from_the_average_answer_too() -> None:
     model = classifier("class")
     prevalence = torch.tensor([0.5, 0.3, 0.1, 0.1])
-    model.start_from(prevalence, torch.tensor([0.2, 0.5, 0.8]), exclusive=False)
+    model.initialize_biases(prevalence, torch.tensor([0.2, 0.5, 0.8]), exclusive=False)
     torch.testing.assert_close(model.labels.bias.sigmoid(), prevalence)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tests.model.blips import (
+from tests.factories.qformers import (
     IMAGE_DIM,
     LOOKING,
     QUERIES,
@@ -25,7 +25,7 @@ from tests.model.blips import (
 )
 
 from mien.model.fusion import Fusion, build_fusion
-from mien.model.pretrained import load_initial, load_qformer
+from mien.model.pretrained import load_initial_weights, load_qformer
 from mien.recipe import ModelOptions
 
 
@@ -76,7 +76,7 @@ def test_a_blip2_loads_with_the_words_it_keeps_elsewhere(saved: Callable[..., Pa
 @pytest.mark.parametrize("kind", [transformers.InstructBlipQFormerModel, transformers.Blip2QFormerModel])
 def test_a_qformer_alone_loads_without_queries(saved: Callable[..., Path], kind: Any) -> None:
     report = load_qformer(qformer(vocab_size=None), saved(spread(kind(kind.config_class(**LOOKING)))))
-    assert report.missing == ("queries",)
+    assert report.missing == ("query_tokens",)
     assert all("layernorm" not in name for name in report.unexpected)
 
 
@@ -94,7 +94,10 @@ def test_of_a_bert_the_queries_get_the_feedforward_and_cross_attention_stays_ran
 ) -> None:
     theirs, ours, fresh = bert(), qformer(), qformer()
     report = load_qformer(ours, saved(theirs))
-    assert {name.split(".", 2)[-1].split(".")[0] for name in report.missing} == {"queries", "cross_attention"}
+    assert {name.split(".", 2)[-1].split(".")[0] for name in report.missing} == {
+        "query_tokens",
+        "cross_attention",
+    }
     for part in ("query_feedforward", "text_feedforward"):
         got = ours.get_parameter(f"layers.1.{part}.inner.weight")
         assert torch.equal(got, theirs.bert.encoder.layer[1].intermediate.dense.weight)
@@ -122,13 +125,13 @@ def test_what_does_not_fit_is_said(saved: Callable[..., Path]) -> None:
     assert report.layers_cut == 1
     assert [name.split()[0] for name in report.mismatched] == ["layers.0.cross_attention.key_value.weight"]
     assert f"({2 * WIDTH}, {IMAGE_DIM}) there, ({2 * WIDTH}, 24) here" in report.mismatched[0]
-    assert report.partial == (f"queries {QUERIES} of 9 rows",)
+    assert report.partial == (f"query_tokens {QUERIES} of 9 rows",)
     said = "\n".join(report.lines())
     assert "last 1 layers are left out" in said
-    assert "1 of another shape" in said
+    assert "1 with another shape" in said
     deeper = load_qformer(qformer(layers=4, vocab_size=500), folder)
     assert any(name.startswith("layers.3.") for name in deeper.missing)
-    assert any(name.startswith("words.weight") for name in deeper.mismatched)
+    assert any(name.startswith("word_embeddings.weight") for name in deeper.mismatched)
     assert deeper.layers_cut == 0
 
 
@@ -154,7 +157,7 @@ def test_every_fusion_may_begin_from_a_checkpoint_and_says_what_stayed_random(
 ) -> None:
     folder, model, fresh = saved(bert()), fusion(name), fusion(name)
     with caplog.at_level(logging.INFO):
-        (report,) = load_initial(model, str(folder))
+        (report,) = load_initial_weights(model, str(folder))
     assert f"{len(report.loaded)} weights" in caplog.text
     before = dict(fresh.named_parameters())
     changed = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
@@ -170,7 +173,7 @@ def test_the_fusion_of_the_paper_begins_from_an_instructblip_with_nothing_missin
     sizes = options("qformer", options={"feedforward": 2})
     model = build_fusion(sizes, image_dim=IMAGE_DIM, vocab_size=WORDS)
     folder = saved(instructblip(intermediate_size=2 * WIDTH, max_position_embeddings=512))
-    (report,) = load_initial(model, str(folder))
+    (report,) = load_initial_weights(model, str(folder))
     assert (report.missing, report.mismatched, report.partial) == ((), (), ())
     assert set(report.loaded) == {name.removeprefix("qformer.") for name, _ in model.named_parameters()}
     assert report.unexpected
@@ -180,5 +183,5 @@ def test_the_fusion_of_the_paper_begins_from_an_instructblip_with_nothing_missin
 
 def test_random_leaves_all_as_it_is() -> None:
     model, fresh = fusion("qformer"), fusion("qformer")
-    assert load_initial(model, "random") == ()
+    assert load_initial_weights(model, "random") == ()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), fresh.parameters(), strict=True))

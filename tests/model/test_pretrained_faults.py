@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.model.blips import bert, qformer
+from tests.factories.qformers import bert, qformer
 
 from mien.errors import ConfigError, WeightsError
 from mien.model.fusion import Fusion
-from mien.model.pretrained import load_initial, load_qformer
+from mien.model.pretrained import load_initial_weights, load_qformer
 from mien.recipe import ModelOptions
 
 
@@ -26,7 +26,7 @@ class NoQFormer(Fusion):
 
 def test_a_fusion_without_a_qformer_cannot_begin_from_one() -> None:
     with pytest.raises(ConfigError, match="this fusion has none"):
-        load_initial(NoQFormer(ModelOptions(), image_dim=None, vocab_size=None), "somewhere")
+        load_initial_weights(NoQFormer(ModelOptions(), image_dim=None, vocab_size=None), "somewhere")
 
 
 def other_kind(folder: Path) -> None:

@@ -30,7 +30,7 @@ def their_answer(
     ids: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    queries = ours.queries.expand(len(image), -1, -1)
+    queries = ours.query_tokens.expand(len(image), -1, -1)
     if mask is not None:
         mask = torch.cat((mask.new_ones(queries.shape[:2]), mask), dim=1).long()
     answer = theirs(

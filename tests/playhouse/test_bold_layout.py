@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from mien.data import open_dataset
 from mien.labels import BOLD
 from mien.media.clips import read_frames, verify_clip
-from mien.playhouse.draw import SIZE, place_boxes
+from mien.playhouse.draw import SIZE, person_boxes
 from mien.playhouse.figure import Figure
 from mien.playhouse.layouts.bold import Clip, compose, write, write_bold
 from mien.playhouse.layouts.bold_skeletons import JOINTS, LOWEST_CONFIDENCE, skeleton
@@ -76,12 +76,12 @@ def test_joints_are_rows_of_56_with_absolute_frames(root: Path, clips: dict[str,
 
 def test_joints_have_the_weaknesses_of_real_ones() -> None:
     clips = list(compose("val", 10, 3, num_frames=60))
-    joints = np.concatenate([player.joints for clip in clips for player in clip.players])
+    joints = np.concatenate([player.joints for clip in clips for player in clip.people])
     unsure = (joints[..., 2] < LOWEST_CONFIDENCE).mean(where=~np.isnan(joints[..., 2]))
     assert 0.03 < unsure < 0.15
-    missed = [np.isnan(player.joints).all(axis=(1, 2)) for clip in clips for player in clip.players]
+    missed = [np.isnan(player.joints).all(axis=(1, 2)) for clip in clips for player in clip.people]
     assert 0 < np.mean([gap.any() for gap in missed]) < 1
-    assert all(not np.isnan(clip.players[0].joints).any() for clip in clips)
+    assert all(not np.isnan(clip.people[0].joints).any() for clip in clips)
 
 
 def test_the_clips_show_what_was_drawn(root: Path, clips: dict[str, list[Clip]]) -> None:
@@ -101,7 +101,7 @@ def _difference(image: Image.Image, other: Image.Image) -> float:
 
 
 def test_several_people_share_a_clip(clips: dict[str, list[Clip]]) -> None:
-    assert max(len(clip.players) for clip in _everybody(clips)) > 1
+    assert max(len(clip.people) for clip in _everybody(clips)) > 1
 
 
 def test_films_do_not_cross_splits(clips: dict[str, list[Clip]]) -> None:
@@ -124,7 +124,7 @@ def test_the_reader_finds_who_was_written(root: Path, clips: dict[str, list[Clip
     )
     assert dataset.splits == ("train", "val", "test")
     for split, some in clips.items():
-        written = [(clip, player) for clip in some for player in clip.players if player.scores is not None]
+        written = [(clip, player) for clip in some for player in clip.people if player.scores is not None]
         records = list(dataset.records(split))
         for (clip, player), record in zip(written, records, strict=True):
             subject, target = record.sample.subject, record.sample.target
@@ -163,7 +163,7 @@ def test_a_written_copy_is_without_fault(tmp_path: Path) -> None:
 
 
 def test_scores_are_shares_of_the_annotators(clips: dict[str, list[Clip]]) -> None:
-    scores = [player.scores for clip in _everybody(clips) for player in clip.players if player.scores]
+    scores = [player.scores for clip in _everybody(clips) for player in clip.people if player.scores]
     assert all(set(some) == set(BOLD.labels) for some in scores)
     shares = {score for some in scores for score in some.values()}
     assert shares <= {number / 5 for number in range(6)}
@@ -175,7 +175,7 @@ def test_the_same_seed_draws_the_same(clips: dict[str, list[Clip]]) -> None:
     first = clips["val"][0]
     assert again.video == first.video
     assert again.first_frame == first.first_frame
-    for one, other in zip(again.players, first.players, strict=True):
+    for one, other in zip(again.people, first.people, strict=True):
         np.testing.assert_array_equal(one.joints, other.joints)
         assert one.scores == other.scores
     (different,) = compose("val", 1, 8, num_frames=FRAMES)
@@ -186,7 +186,7 @@ def test_joints_lie_in_the_box_of_the_drawing() -> None:
     blank = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     for photograph in stage("val", 20, 4, 1):
         assert photograph.scene is not None
-        for person, box in zip(photograph.scene.people, place_boxes(photograph.scene), strict=True):
+        for person, box in zip(photograph.scene.people, person_boxes(photograph.scene), strict=True):
             points = skeleton(Figure(blank, person, SIZE)).clip(0, SIZE)
             assert (points >= [box.left, box.top]).all()
             assert (points <= [box.right, box.bottom]).all()

@@ -15,9 +15,9 @@ from mien.labels import EMOTIC
 from mien.media.images import Marking, fit_to_square, mark_subject
 from mien.playhouse import embedded_models as weights
 from mien.playhouse.draw import draw_scene
-from mien.playhouse.embedded_models import embedded
+from mien.playhouse.embedded_models import embedded_model_folder
 from mien.playhouse.rules import score_emotions
-from mien.playhouse.scene import draw_lots
+from mien.playhouse.scene import sample_scene
 from mien.playhouse.text import clothes, describe_emotions, read_description
 from mien.recipe import DescribeOptions, RunOptions
 
@@ -25,19 +25,19 @@ SCENES = 48
 
 
 def exam() -> dict[str, Any]:
-    table: dict[str, Any] = json.loads((embedded("llava") / "exam.json").read_text())
+    table: dict[str, Any] = json.loads((embedded_model_folder("llava") / "exam.json").read_text())
     return table
 
 
 def test_weights_are_small_and_the_exam_is_of_these_weights() -> None:
-    files = [file for name in ("llava", "words") for file in embedded(name).iterdir()]
+    files = [file for name in ("llava", "words") for file in embedded_model_folder(name).iterdir()]
     assert sum(file.stat().st_size for file in files) <= 8_000_000
-    digest = hashlib.sha256((embedded("llava") / "model.safetensors").read_bytes()).hexdigest()
+    digest = hashlib.sha256((embedded_model_folder("llava") / "model.safetensors").read_bytes()).hexdigest()
     assert exam()["weights_sha256"] == digest
 
 
 def test_the_card_states_the_exam() -> None:
-    card, found = (embedded("llava") / "README.md").read_text(), exam()
+    card, found = (embedded_model_folder("llava") / "README.md").read_text(), exam()
     for aspect in (
         "place",
         "clothes",
@@ -53,7 +53,7 @@ def test_the_card_states_the_exam() -> None:
 def test_the_embedded_model_describes_unseen_scenes() -> None:
     """A few scenes of the exam's kind again; the marks allow for the small number."""
     rng = random.Random(31)
-    scenes = [draw_lots(rng) for _ in range(SCENES)]
+    scenes = [sample_scene(rng) for _ in range(SCENES)]
     engine = open_engine(DescribeOptions(max_new_tokens=100), RunOptions())
     requests = []
     for scene in scenes:
@@ -85,10 +85,10 @@ def test_the_embedded_model_describes_unseen_scenes() -> None:
 def test_the_vocabulary_knows_every_word_of_the_play() -> None:
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
-    known = set((embedded("words") / "vocab.txt").read_text().split("\n"))
+    known = set((embedded_model_folder("words") / "vocab.txt").read_text().split("\n"))
     rng = random.Random(9)
     for _ in range(300):
-        scene = draw_lots(rng, even=True)
+        scene = sample_scene(rng, even=True)
         text = describe_emotions(scene, score_emotions(scene.place, scene.person))
         assert {word for word, _ in BertPreTokenizer().pre_tokenize_str(text.lower())} <= known
 
@@ -96,5 +96,5 @@ def test_the_vocabulary_knows_every_word_of_the_play() -> None:
 def test_a_missing_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(weights, "_FOLDER", tmp_path)
     with pytest.raises(WeightsError) as caught:
-        embedded("llava")
+        embedded_model_folder("llava")
     assert "scripts/playhouse" in caught.value.hint

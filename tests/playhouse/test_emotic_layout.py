@@ -10,16 +10,16 @@ from PIL import Image
 from scipy.io import loadmat
 
 from mien.playhouse.layouts.emotic import folder_of, widen, write, write_emotic
-from mien.playhouse.layouts.photographs import AGES, GENDERS, Actor, Photograph, stage
+from mien.playhouse.layouts.photographs import AGES, GENDERS, AnnotatedImage, AnnotatedPerson, stage
 from mien.playhouse.rules import Opinion
 from mien.playhouse.scene import ABSENT_FROM_TRAIN
 from mien.types import Box
 
 
-def _photograph(name: str, *opinions: Opinion, people: int = 1) -> Photograph:
+def _photograph(name: str, *opinions: Opinion, people: int = 1) -> AnnotatedImage:
     box = Box(left=2, top=3, right=20, bottom=25)
-    actor = Actor(box=box, opinions=opinions, gender="Male", age="Kid")
-    return Photograph(name=name, image=Image.new("RGB", (40, 30)), actors=(actor,) * people, scene=None)
+    actor = AnnotatedPerson(box=box, opinions=opinions, gender="Male", age="Kid")
+    return AnnotatedImage(name=name, image=Image.new("RGB", (40, 30)), people=(actor,) * people, scene=None)
 
 
 def _load(root: Path) -> dict[str, Any]:
@@ -32,17 +32,17 @@ def _load(root: Path) -> dict[str, Any]:
 
 def test_a_stage_is_the_same_each_time_and_begins_with_the_smaller() -> None:
     few, more = (list(stage("val", count, 5, 3)) for count in (4, 6))
-    assert [photograph.actors for photograph in few] == [photograph.actors for photograph in more[:4]]
+    assert [photograph.people for photograph in few] == [photograph.people for photograph in more[:4]]
     assert few[3].image.tobytes() == more[3].image.tobytes()
-    assert few[0].actors != next(stage("val", 1, 6, 3)).actors
+    assert few[0].people != next(stage("val", 1, 6, 3)).people
     assert len({photograph.name for photograph in more}) == 6
 
 
 def test_everybody_on_stage_is_annotated_where_they_stand() -> None:
     for photograph in stage("test", 12, 1, 4):
         assert photograph.scene is not None
-        assert len(photograph.actors) == len(photograph.scene.people)
-        for actor in photograph.actors:
+        assert len(photograph.people) == len(photograph.scene.people)
+        for actor in photograph.people:
             assert len(actor.opinions) == 4
             assert actor.box.clip(*photograph.image.size) == actor.box
             assert all(edge == int(edge) for edge in actor.box.as_tuple())
@@ -56,7 +56,7 @@ def test_nobody_in_train_shows_what_train_lacks() -> None:
         scene = photograph.scene
         assert scene is not None
         allowed = [p for p in scene.people if (scene.place, p.expression) not in ABSENT_FROM_TRAIN]
-        assert len(photograph.actors) == len(allowed) > 0
+        assert len(photograph.people) == len(allowed) > 0
         annotated += len(allowed)
         left_out += len(scene.people) - len(allowed)
     assert annotated > 80
@@ -67,7 +67,7 @@ def test_a_wider_canvas_moves_the_boxes_along() -> None:
     (photograph,) = stage("val", 1, 2, 1)
     wide = widen(photograph, 30, 11)
     assert wide.image.size == (photograph.image.width + 41, photograph.image.height)
-    for before, after in zip(photograph.actors, wide.actors, strict=True):
+    for before, after in zip(photograph.people, wide.people, strict=True):
         cut = [
             shown.image.crop(box.as_tuple()) for shown, box in ((photograph, before.box), (wide, after.box))
         ]

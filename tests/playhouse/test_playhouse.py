@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mien.labels import CAERS, EMOTIC
 from mien.playhouse import text as words
-from mien.playhouse.draw import SIZE, draw_layers, draw_scene
+from mien.playhouse.draw import SIZE, draw_scene, draw_with_person_map
 from mien.playhouse.rules import annotate, dimensions, score_basic_emotions, score_emotions
 from mien.playhouse.scene import (
     ABSENT_FROM_TRAIN,
@@ -20,7 +20,7 @@ from mien.playhouse.scene import (
     PLACES,
     POSES,
     SKINS,
-    draw_lots,
+    sample_scene,
 )
 
 SEEDS = st.integers(0, 2**32)
@@ -39,7 +39,7 @@ def test_the_theatre_is_varied_enough() -> None:
 @given(SEEDS)
 @settings(max_examples=25, deadline=None)
 def test_same_seed_same_pixels_and_opinions(seed: int) -> None:
-    first, second = (draw_lots(random.Random(seed)) for _ in range(2))
+    first, second = (sample_scene(random.Random(seed)) for _ in range(2))
     assert first == second
     assert draw_scene(first).image.tobytes() == draw_scene(second).image.tobytes()
     assert annotate(first, random.Random(seed)) == annotate(second, random.Random(seed))
@@ -48,8 +48,8 @@ def test_same_seed_same_pixels_and_opinions(seed: int) -> None:
 @given(SEEDS)
 @settings(max_examples=40, deadline=None)
 def test_every_person_is_inside_their_box(seed: int) -> None:
-    scene = draw_lots(random.Random(seed), even=True)
-    staging, layer = draw_layers(scene)
+    scene = sample_scene(random.Random(seed), even=True)
+    staging, layer = draw_with_person_map(scene)
     owner = np.asarray(layer)
     assert staging.image.size == (SIZE, SIZE)
     for index, box in enumerate(staging.boxes):
@@ -63,14 +63,14 @@ def test_every_person_is_inside_their_box(seed: int) -> None:
 
 
 def test_drawing_in_layers_draws_the_same_picture() -> None:
-    scene = draw_lots(random.Random(5))
-    assert draw_layers(scene)[0].image.tobytes() == draw_scene(scene).image.tobytes()
+    scene = sample_scene(random.Random(5))
+    assert draw_with_person_map(scene)[0].image.tobytes() == draw_scene(scene).image.tobytes()
 
 
 @given(SEEDS)
 @settings(max_examples=100, deadline=None)
 def test_company_and_clothes_hang_together(seed: int) -> None:
-    scene = draw_lots(random.Random(seed))
+    scene = sample_scene(random.Random(seed))
     roles = [person.role for person in scene.people]
     colours = [person.colour for person in scene.people]
     assert len(set(colours)) == len(colours), "clothes must tell people apart"
@@ -82,7 +82,7 @@ def test_company_and_clothes_hang_together(seed: int) -> None:
 
 def test_nothing_but_the_box_tells_who_is_the_subject() -> None:
     rng = random.Random(1)
-    scenes = [scene for scene in (draw_lots(rng) for _ in range(12_000)) if len(scene.people) == 2]
+    scenes = [scene for scene in (sample_scene(rng) for _ in range(12_000)) if len(scene.people) == 2]
     left = np.mean([scene.subject == 0 for scene in scenes])
     taller = np.mean([scene.person.height == max(p.height for p in scene.people) for scene in scenes])
     shouting = [scene for scene in scenes if scene.company == "shouting"]
@@ -95,7 +95,7 @@ def test_the_same_tears_mean_grief_by_a_coffin_and_joy_beside_a_trophy() -> None
     rng = random.Random(0)
     crying: dict[str, dict[str, float]] = {}
     while set(crying) != {"funeral", "award"}:
-        scene = draw_lots(rng, even=True)
+        scene = sample_scene(rng, even=True)
         if (
             scene.person.expression == "crying"
             and scene.person.role == "alone"
@@ -111,7 +111,7 @@ def test_labels_have_a_long_tail_and_none_is_out_of_reach() -> None:
     rng = random.Random(3)
     ticked: Counter[str] = Counter()
     for _ in range(4000):
-        for opinion in annotate(draw_lots(rng), rng):
+        for opinion in annotate(sample_scene(rng), rng):
             assert opinion.labels
             assert opinion.dimensions is not None
             assert all(1 <= value <= 10 for value in opinion.dimensions)
@@ -123,7 +123,7 @@ def test_labels_have_a_long_tail_and_none_is_out_of_reach() -> None:
 
 def test_annotators_disagree() -> None:
     rng = random.Random(4)
-    scenes = [draw_lots(rng) for _ in range(300)]
+    scenes = [sample_scene(rng) for _ in range(300)]
     same = [len({opinion.labels for opinion in annotate(scene, rng)}) == 1 for scene in scenes]
     assert 0.0 < np.mean(same) < 0.5
 
@@ -133,7 +133,7 @@ def test_dimensions_follow_the_play() -> None:
     happy: list[float] = []
     sad: list[float] = []
     for _ in range(2000):
-        scene = draw_lots(rng)
+        scene = sample_scene(rng)
         if scene.person.expression in ("smiling", "crying"):
             (happy if scene.person.expression == "smiling" else sad).append(
                 dimensions(scene.place, scene.person)[0]
@@ -142,14 +142,14 @@ def test_dimensions_follow_the_play() -> None:
 
 
 def test_basic_emotions_are_caers_classes() -> None:
-    scene = draw_lots(random.Random(0))
+    scene = sample_scene(random.Random(0))
     assert tuple(score_basic_emotions(score_emotions(scene.place, scene.person))) == CAERS.labels
 
 
 @given(SEEDS, st.sampled_from([words.WHO_BOXED, words.WHO_MAIN]))
 @settings(max_examples=200, deadline=None)
 def test_a_description_says_what_is_seen(seed: int, who: str) -> None:
-    scene = draw_lots(random.Random(seed), even=True)
+    scene = sample_scene(random.Random(seed), even=True)
     text = words.describe_emotions(scene, score_emotions(scene.place, scene.person), who)
     assert words.read_description(text) == {
         "place": scene.place,
@@ -164,7 +164,7 @@ def test_a_description_says_what_is_seen(seed: int, who: str) -> None:
 @given(SEEDS)
 @settings(max_examples=100, deadline=None)
 def test_a_caption_tells_no_feeling_no_face_and_no_subject(seed: int) -> None:
-    scene = draw_lots(random.Random(seed), even=True)
+    scene = sample_scene(random.Random(seed), even=True)
     text = words.describe_scene(scene)
     read = words.read_description(text)
     assert read["place"] == scene.place

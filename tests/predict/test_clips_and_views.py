@@ -69,7 +69,9 @@ def test_predicting_equals_evaluating_and_other_clips_are_refused(tmp_path: Path
     subjects = [sample.subject for sample in samples["test"]]
     predictions = predictor.predict(subjects)
     said = {one.subject_id: one.description.text for one in predictions if one.description}
-    data = InputBuilder.from_recipe(recipe, cache).split("test", samples["test"], CAERS, descriptions=said)
+    data = InputBuilder.from_recipe(recipe, cache).build_split(
+        "test", samples["test"], CAERS, descriptions=said
+    )
     assert (data.num_frames, data.num_views, data.num_variants) == (FRAMES, 2, 1)
     scores = score_split(load_trained(run).classifier, data).scores
     np.testing.assert_allclose([list(one.scores.values()) for one in predictions], scores, atol=1e-5)

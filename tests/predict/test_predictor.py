@@ -68,7 +68,7 @@ def test_predicting_equals_evaluating(make_run: Make, tmp_path: Path) -> None:
     with Store(tmp_path / "store.sqlite") as store:
         describe(_subjects(made), RequestBuilder(engine=engine, **how), store)
         texts = lookup_descriptions(_subjects(made), RequestBuilder(engine=engine, **how), store).descriptions
-    data = InputBuilder.from_recipe(made.recipe, made.cache).split(
+    data = InputBuilder.from_recipe(made.recipe, made.cache).build_split(
         "test", made.samples["test"], CAERS, descriptions=texts
     )
     scores = score_split(trained.classifier, data)

@@ -19,7 +19,7 @@ from mien.evaluate.scores import SplitScores
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.rules import annotate, score_emotions
-from mien.playhouse.scene import draw_lots
+from mien.playhouse.scene import sample_scene
 from mien.playhouse.text import describe_emotions
 from mien.recipe import EvaluateOptions, Recipe
 from mien.runs import Run
@@ -43,7 +43,7 @@ def stage(folder: Path, count: int) -> Play:
     samples, descriptions = [], {}
     for index in range(count):
         rng = random.Random(index)
-        scene = draw_lots(rng)
+        scene = sample_scene(rng)
         opinions = annotate(scene, rng)
         staging = draw_scene(scene)
         path = folder / f"{index:05d}.png"

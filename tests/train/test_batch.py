@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.batches.batch import SplitData, make_split, shuffled_batches
+from mien.batches.batch import SplitData, build_split, shuffled_batches
 from mien.errors import DataError
 from mien.labels import CAERS, EMOTIC
 from mien.types import Sample, Subject, Target
@@ -98,7 +98,7 @@ def sample(name: str, target: Target | None) -> Sample:
 
 def test_targets_stand_in_the_order_of_the_label_set() -> None:
     target = Target(labels={"Anger": 0.5, "Yearning": 1.0})
-    data = make_split("train", [sample("a", target)], EMOTIC, images=None, texts=None)
+    data = build_split("train", [sample("a", target)], EMOTIC, images=None, texts=None)
     assert data.targets[0].nonzero().flatten().tolist() == [1, 25]
     assert data.targets[0, 1].item() == 0.5
 
@@ -120,5 +120,5 @@ JOY, SAD = Target(labels={"Happy": 1.0}), Target(labels={"Sad": 1.0, "Anger": 1.
 )
 def test_what_cannot_be_learned_from_is_a_clear_error(samples: list[Sample], message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        make_split("train", samples, CAERS, images=None, texts=None)
+        build_split("train", samples, CAERS, images=None, texts=None)
     assert caught.value.hint

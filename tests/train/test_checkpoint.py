@@ -52,7 +52,7 @@ def test_loading_does_not_disturb_random_numbers(run: Path) -> None:
 
 def test_refuses_inputs_of_another_make_if_it_uses_them(run: Path, make: MakeSplit) -> None:
     trained = load_trained(run)
-    trained.check(make("test", 10, seed=5).spec, "test")
+    trained.check_inputs(make("test", 10, seed=5).spec, "test")
     for other, what in (
         (make("test", 10, signature="another"), "the image features another, .* with encoder"),
         (make("test", 10, image=False), "no image features"),
@@ -60,7 +60,7 @@ def test_refuses_inputs_of_another_make_if_it_uses_them(run: Path, make: MakeSpl
         (make("test", 10, exclusive=True), "the label set 'one_of', .* 'toy'"),
     ):
         with pytest.raises(RunError, match=what):
-            trained.check(other.spec, "test")
+            trained.check_inputs(other.spec, "test")
 
 
 def test_a_model_without_text_asks_for_no_tokenizer(
@@ -70,7 +70,7 @@ def test_a_model_without_text_asks_for_no_tokenizer(
     train(recipe({"fusion": "image_only"}, {"epochs": 1}), data, val, tmp_path / "run")
     trained = load_trained(tmp_path / "run")
     assert (trained.vocab_size, trained.tokenizer_signature) == (None, None)
-    trained.check(make("test", 10, text=False).spec, "test")
+    trained.check_inputs(make("test", 10, text=False).spec, "test")
 
 
 def test_no_model_and_an_unfinished_one_are_told_apart(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_no_model_and_an_unfinished_one_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / RESUME_FILE).touch()
     with pytest.raises(RunError, match="unfinished") as caught:
         load_trained(tmp_path)
-    assert "continues" in caught.value.hint
+    assert "again to resume it" in caught.value.hint
 
 
 def cut(data: bytes) -> bytes:
@@ -116,8 +116,8 @@ def test_a_damaged_file_is_a_clear_error(run: Path, spoil: Callable[[bytes], byt
 
 def test_a_newer_file_and_one_that_contradicts_itself_are_clear_errors(run: Path) -> None:
     tensors, about = read_tensors(run / MODEL_FILE)
-    write_tensors(run / MODEL_FILE, tensors, about | {"schema": 2})
-    with pytest.raises(RunError, match="schema 2, not 1"):
+    write_tensors(run / MODEL_FILE, tensors, about | {"schema": 3})
+    with pytest.raises(RunError, match="schema 3, not 2"):
         load_trained(run)
     write_tensors(run / MODEL_FILE, tensors, about | {"vocab_size": 3})
     with pytest.raises(RunError, match="does not hold what its header says"):

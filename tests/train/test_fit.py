@@ -113,14 +113,14 @@ def test_trainings_share_the_cache(
         )  # fmt: skip
     assert sum(event.done == event.total for event in events) == 2  # train and val, the first time
     builder = InputBuilder.from_recipe(recipe(), tmp_path / "cache")
-    data = builder.split("val", samples["val"], LABELS, descriptions=descriptions(samples))
-    load_trained(tmp_path / "qformer").check(data.spec, "val")
+    data = builder.build_split("val", samples["val"], LABELS, descriptions=descriptions(samples))
+    load_trained(tmp_path / "qformer").check_inputs(data.spec, "val")
 
 
 def test_one_split_serves_every_fusion(
     samples: dict[str, list[Sample]], recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    data = InputBuilder.from_recipe(recipe(), tmp_path / "cache").split(
+    data = InputBuilder.from_recipe(recipe(), tmp_path / "cache").build_split(
         "train", samples["train"], LABELS, descriptions=descriptions(samples)
     )
     assert isinstance(data, SplitData)
@@ -174,7 +174,7 @@ def test_whole_descriptions_and_their_texts_are_the_same(
         for name, text in texts.items()
     }
     prints = {
-        builder.split("val", samples["val"], LABELS, image=False, descriptions=given).fingerprint()
+        builder.build_split("val", samples["val"], LABELS, image=False, descriptions=given).fingerprint()
         for given in (texts, whole)
     }
     assert len(prints) == 1

@@ -47,7 +47,7 @@ def test_by_default_all_learn_alike() -> None:
 def test_a_part_has_its_own_rate_and_several_multiply() -> None:
     found = factors(classifier(), lr_scale={"head": 10, "queries": 2, "fusion": 0.5})
     assert found["labels.weight"] == found["dimensions.bias"] == 10
-    assert found["fusion.qformer.queries"] == 1.0
+    assert found["fusion.qformer.query_tokens"] == 1.0
     assert found["fusion.qformer.layers.0.self_attention.output.dense.weight"] == 0.5
 
 
@@ -55,7 +55,7 @@ def test_lower_layers_learn_slower_and_what_they_start_from_slowest() -> None:
     found = factors(classifier(), layer_decay=0.5)
     by_depth = [found[f"fusion.qformer.layers.{index}.query_feedforward.inner.weight"] for index in range(3)]
     assert by_depth == [0.125, 0.25, 0.5]
-    assert found["fusion.qformer.words.weight"] == found["fusion.qformer.queries"] == 0.0625
+    assert found["fusion.qformer.word_embeddings.weight"] == found["fusion.qformer.query_tokens"] == 0.0625
     assert found["labels.weight"] == 1
 
 

@@ -203,7 +203,7 @@ def test_what_differs_between_two_recipes_is_named(
     assert other.digest()[:12] in str(caught.value)
     train(recipe(), data, val, out)
     with pytest.raises(
-        RunError, match=r"trained by recipe .*, and this run is of .*: model\.layers \(2, 3\)"
+        RunError, match=r"trained by recipe .*, and this run has recipe .*: model\.layers \(2, 3\)"
     ):
         load_trained(out).check_recipe(other)
     load_trained(out).check_recipe(on_workers(recipe(), 3))
@@ -216,7 +216,7 @@ def test_label_sets_of_one_name_and_other_labels_are_told_apart(
     data = make("test", 8)
     swapped = replace(data.label_set, labels=("bright", "both", "stormy"))
     with pytest.raises(RunError, match="label 1 is 'both' here and 'stormy' there"):
-        load_trained(tmp_path / "run").check(replace(data, label_set=swapped).spec, "test")
+        load_trained(tmp_path / "run").check_inputs(replace(data, label_set=swapped).spec, "test")
 
 
 def test_the_last_weights_are_kept_if_asked_for(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:

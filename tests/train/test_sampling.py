@@ -68,7 +68,7 @@ def test_wordless_rows_have_no_real_token_and_change_no_other(make: MakeSplit) -
     data = make("train", 6)
     rows = np.arange(6)
     whole = data.batch(rows)
-    some = data.batch(rows, wordless=np.array([True, False, False, True, False, False]))
+    some = data.batch(rows, drop_text=np.array([True, False, False, True, False, False]))
     assert whole.text_mask is not None
     assert some.text_mask is not None
     assert some.text_ids is not None
@@ -76,7 +76,7 @@ def test_wordless_rows_have_no_real_token_and_change_no_other(make: MakeSplit) -
     assert some.text_mask.any(dim=1).tolist() == [False, True, True, False, True, True]
     width = some.text_ids.shape[1]
     assert torch.equal(some.text_mask[1], whole.text_mask[1, :width])
-    none = data.batch(rows, wordless=np.ones(6, dtype=np.bool_))
+    none = data.batch(rows, drop_text=np.ones(6, dtype=np.bool_))
     assert none.text_ids is not None
     assert none.text_mask is not None
     assert none.text_ids.shape == (6, 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.features.conftest import MAKERS, save_processor
+from tests.factories.encoders import MAKERS, save_processor
 
 from mien.batches.batch import SplitData
 from mien.batches.builder import InputBuilder
@@ -53,7 +53,7 @@ class Stage:
         return Recipe.parse(table, where="test")
 
     def split(self, recipe: Recipe, name: str) -> SplitData:
-        return InputBuilder.from_recipe(recipe, self.cache).split(name, self.samples[name], CAERS)
+        return InputBuilder.from_recipe(recipe, self.cache).build_split(name, self.samples[name], CAERS)
 
     def train(self, recipe: Recipe, out: Path, **how: Any) -> None:
         train(recipe, self.split(recipe, "train"), self.split(recipe, "val"), out, **how)
@@ -193,9 +193,9 @@ def test_what_an_encoder_learned_is_refused_upon_another_encoder(
     stage.train(stage.recipe(train={"encoder": how}), tmp_path / "run")
     torch.manual_seed(1)
     MAKERS["clip"]().save_pretrained(stage.encoder)
-    with pytest.raises(WeightsError, match="another one is found now") as caught:
+    with pytest.raises(WeightsError, match="whose files differ now") as caught:
         load_trained(tmp_path / "run")
-    assert "bring back the encoder" in caught.value.hint
+    assert "restore the original encoder" in caught.value.hint
 
 
 def test_its_rate_is_its_own_and_falls_towards_the_pixels(stage: Stage) -> None:

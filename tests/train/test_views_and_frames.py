@@ -61,7 +61,7 @@ def samples(folder: Path, split: str, *, frames: int = 1, count: int = 6) -> lis
 def splits(folder: Path, recipe: Recipe, frames: tuple[int, int] = (1, 1)) -> tuple[SplitData, SplitData]:
     builder = InputBuilder.from_recipe(recipe, folder / "cache")
     train_split, val = (
-        builder.split(name, samples(folder, name, frames=count), CAERS)
+        builder.build_split(name, samples(folder, name, frames=count), CAERS)
         for name, count in zip(("train", "val"), frames, strict=True)
     )
     return train_split, val
@@ -76,14 +76,14 @@ def test_the_number_of_frames_and_views_reaches_the_trained_model(
     train(recipe, data, val, tmp_path / "run")
     trained = load_trained(tmp_path / "run")
     assert (trained.num_frames, trained.num_views) == (3, 2)
-    assert trained.classifier.fusion.places is not None
-    trained.check(data.spec, "train")
+    assert trained.classifier.fusion.frame_embedding is not None
+    trained.check_inputs(data.spec, "train")
     others = splits(tmp_path, recipe, (2, 2))  # in the same cache
     with pytest.raises(RunError, match="number of frames 2, and the model was trained with 3"):
-        trained.check(others[1].spec, "val")
+        trained.check_inputs(others[1].spec, "val")
     one_view = splits(tmp_path, recipe_of(), (3, 3))
     with pytest.raises(RunError, match="number of views 1, and the model was trained with 2"):
-        trained.check(one_view[1].spec, "val")
+        trained.check_inputs(one_view[1].spec, "val")
 
 
 def test_train_and_val_with_other_numbers_of_frames_are_refused(

@@ -14,8 +14,8 @@ from mien.describe.progress import Progress
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, ItemsFailedError
 from mien.evaluate.metrics.table import resolve_metric
-from mien.features.model_folders import find_folder
-from mien.model.encoder import learns_pictures
+from mien.features.model_folders import find_model_folder
+from mien.model.encoder import trains_encoder
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
@@ -124,11 +124,11 @@ def _check_components(experiment: Experiment) -> None:
                 f"model.init {recipe.model.init!r} is for a Q-Former, and this fusion has none",
                 hint='set model.init to "random"',
             )
-        find_folder(recipe.model.init, embedded_as="llava", patterns=("config.json",))
+        find_model_folder(recipe.model.init, embedded_as="llava", patterns=("config.json",))
     if fusion.uses_text:
         _ = experiment.open_request_builder(), experiment.input_builder.tokenizer
     if fusion.uses_image:
-        _ = experiment.input_builder.vision
+        _ = experiment.input_builder.vision_encoder
 
 
 def _check_controls(variant: OpenedVariant) -> None:
@@ -188,7 +188,7 @@ def encode_missing(variants: Sequence[OpenedVariant], *, note: Callable[[str], N
     """Encode the images that the feature cache lacks; a trained encoder has no cached features."""
     count, totals = ReuseCount(), dict[str, int]()
     for variant in variants:
-        if not fusion_class(variant.recipe.model.fusion).uses_image or learns_pictures(variant.recipe):
+        if not fusion_class(variant.recipe.model.fusion).uses_image or trains_encoder(variant.recipe):
             continue
         marking, cache = variant.recipe.feature_marking, str(variant.experiment.features)
         key = variant.key("data", "features", marking=marking, cache=cache)

@@ -1,1 +1,1 @@
-"""Samples, features and token ids as batches of tensors, for training, evaluation and prediction."""
+"""Batches of tensors from samples, features and token ids, for training, evaluation and prediction."""

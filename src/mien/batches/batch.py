@@ -1,8 +1,4 @@
-"""What a model is trained and evaluated on: one split, in memory except for features or pictures.
-
-Goes in: samples with their texts and features. Comes out: batches of tensors in a seeded order.
-Knows nothing about: models, losses, where features and texts come from.
-"""
+"""A split as tensors, and its batches in a seeded order. All but features and images is in memory."""
 
 import hashlib
 from collections import Counter
@@ -17,7 +13,7 @@ from torch import Tensor
 
 from mien.errors import DataError
 from mien.features.cache import FeatureReader
-from mien.features.image_reader import PictureReader
+from mien.features.image_reader import ImageReader
 from mien.features.text import TextTokenizer
 from mien.labels import LabelSet
 from mien.model.build import InputSpec
@@ -25,25 +21,33 @@ from mien.types import DIMENSIONS, Sample
 
 __all__ = [
     "Batch",
-    "Images",
+    "ImageInputs",
     "SplitData",
-    "Texts",
+    "TextInputs",
+    "build_split",
     "image_groups",
-    "make_split",
     "require_samples",
     "shuffled_batches",
 ]
 
-# Batches are cut from pools of this many, sorted by length: texts of like length need little padding, and
-# the order stays random enough.
-_POOL: Final = 16
+# Batches are cut from pools of this many batches, sorted by length: texts of similar length need little
+# padding, and the order stays random enough.
+_POOL_BATCHES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows of a split; inputs that were not asked for are None. A dimension is NaN if unannotated."""
+    """Some samples of a split. Inputs that were not requested are None.
 
-    image: Float[Tensor, "batch patch image_dim"] | UInt8[Tensor, "batch picture row column channel"] | None
+    Attributes:
+        image: Image tokens, or pixels of 0 to 255 for an encoder that is trained.
+        text_ids: Token ids.
+        text_mask: True where a text token is real.
+        targets: Target of each label, 0 to 1.
+        dimensions: Valence, arousal and dominance, 0 to 1; NaN where they are not annotated.
+    """
+
+    image: Float[Tensor, "batch patch image_dim"] | UInt8[Tensor, "batch image height width channel"] | None
     text_ids: Int[Tensor, "batch token"] | None
     text_mask: Bool[Tensor, "batch token"] | None
     targets: Float[Tensor, "batch label"]
@@ -51,24 +55,31 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
-    """Features of a split's pictures, and the signature of the encoder that made them; or the pictures, for
-    an encoder that learns.
+class ImageInputs:
+    """The images of a split.
 
-    A subject's tokens are those of `num_views` views, of `num_frames` frames each, one after another.
+    Attributes:
+        reader: Reads their features, or, for an encoder that is trained, their pixels.
+        signature: The encoder's.
+        num_frames: Frames per view.
+        num_views: Views per subject, one after another.
     """
 
-    reader: FeatureReader | PictureReader
+    reader: FeatureReader | ImageReader
     signature: str
     num_frames: int = 1
     num_views: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """Token ids of a split's descriptions, padded to the longest, and the tokenizer they come from.
+class TextInputs:
+    """The descriptions of a split as token ids.
 
-    A subject without a description has length 0.
+    Attributes:
+        ids: Token ids, padded to the longest text.
+        lengths: Tokens per text; 0 for a subject without a description.
+        vocab_size: Token ids are below this.
+        signature: The tokenizer's.
     """
 
     ids: Int[Tensor, "sample token"]
@@ -77,11 +88,11 @@ class Texts:
     signature: str
 
     @classmethod
-    def of(cls, texts: Sequence[str | None], tokenizer: TextTokenizer) -> "Texts":
-        """The texts in their order; None where there is none."""
+    def encode(cls, texts: Sequence[str | None], tokenizer: TextTokenizer) -> "TextInputs":
+        """Tokenizes texts, in order; None for a subject without a description."""
         ids, mask = tokenizer.encode(["" if text is None else text for text in texts])
-        there = torch.tensor([text is not None for text in texts])
-        return cls(ids, mask.sum(dim=1) * there, tokenizer.vocab_size, tokenizer.signature)
+        has_text = torch.tensor([text is not None for text in texts])
+        return cls(ids, mask.sum(dim=1) * has_text, tokenizer.vocab_size, tokenizer.signature)
 
     @property
     def mask(self) -> Bool[Tensor, "sample token"]:
@@ -91,7 +102,18 @@ class Texts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SplitData:
-    """One split with its answers. `groups` names each sample's picture; people in one photo share it."""
+    """The inputs and targets of a split.
+
+    Attributes:
+        split: The name of the split.
+        label_set: The labels, in the order of `targets`.
+        ids: The subjects' ids, in order.
+        groups: The image of each sample; people in one image share it.
+        targets: Target of each label, 0 to 1.
+        dimensions: Valence, arousal and dominance, 0 to 1; NaN where they are not annotated.
+        images: The images, or None.
+        texts: The descriptions, or None.
+    """
 
     split: str
     label_set: LabelSet
@@ -99,15 +121,15 @@ class SplitData:
     groups: tuple[str, ...]
     targets: Float[Tensor, "sample label"]
     dimensions: Float[Tensor, "sample dimension"]
-    images: Images | None
-    texts: Texts | None
+    images: ImageInputs | None
+    texts: TextInputs | None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def spec(self) -> InputSpec:
-        """What a classifier of this split reads."""
+        """What a classifier for this split reads."""
         return InputSpec(
             label_set=self.label_set,
             image_dim=self.image_dim,
@@ -121,22 +143,22 @@ class SplitData:
 
     @property
     def image_dim(self) -> int | None:
-        """Numbers of an image token; None without images."""
+        """Width of an image token; None without images."""
         return None if self.images is None else self.images.reader.dim
 
     @property
     def num_frames(self) -> int:
-        """Frames of a subject; 1 without images."""
+        """Frames per view; 1 without images."""
         return 1 if self.images is None else self.images.num_frames
 
     @property
     def num_views(self) -> int:
-        """Views of each frame; 1 without images."""
+        """Views per subject; 1 without images."""
         return 1 if self.images is None else self.images.num_views
 
     @property
     def num_variants(self) -> int:
-        """Variants of each picture, of which the first is the picture as it is; 1 without images."""
+        """Variants per image, of which the first is the image as it is; 1 without images."""
         return 1 if self.images is None else self.images.reader.num_variants
 
     @property
@@ -146,7 +168,7 @@ class SplitData:
 
     @property
     def lengths(self) -> Int[np.ndarray, " sample"]:
-        """Tokens of each text; zeros without texts."""
+        """Tokens per text; zeros without texts."""
         return np.zeros(len(self), dtype=np.int64) if self.texts is None else self.texts.lengths.numpy()
 
     def batch(
@@ -156,32 +178,37 @@ class SplitData:
         image: bool = True,
         text: bool = True,
         device: torch.device | str = "cpu",
-        wordless: Bool[np.ndarray, " batch"] | None = None,
+        drop_text: Bool[np.ndarray, " batch"] | None = None,
         variants: Int[np.ndarray, " batch"] | None = None,
     ) -> Batch:
-        """The rows at these places on a device; `image` and `text` leave out what nobody will look at.
+        """Some samples as tensors.
 
-        `wordless` rows come as if they had no description: with no token that is real. `variants`: which
-        variant of each picture, None for the pictures as they are.
+        Args:
+            indices: Which samples.
+            image: Whether to read images, if there are any.
+            text: Whether to include descriptions, if there are any.
+            device: Where to put the tensors.
+            drop_text: True for samples whose description is left out: their mask is all false.
+            variants: Which variant of each image; 0 by default.
         """
         rows = torch.from_numpy(indices)
         pixels = ids = mask = None
         if image and self.images is not None:
-            # Cast where the tensor goes: float16 is half of the way.
+            # Cast on the device: float16 halves the transfer.
             pixels = torch.from_numpy(self.images.reader.read(indices, variants)).to(device)
             pixels = pixels.float() if pixels.is_floating_point() else pixels
         if text and self.texts is not None:
             lengths = self.texts.lengths[rows]
-            if wordless is not None:
-                lengths = torch.where(torch.from_numpy(wordless), 0, lengths)
-            # Where nobody has a text, one masked token stands for none.
+            if drop_text is not None:
+                lengths = torch.where(torch.from_numpy(drop_text), 0, lengths)
+            # If no sample has a text, one masked token stands in.
             longest = min(max(1, int(lengths.max())), self.texts.ids.shape[1])
             ids = self.texts.ids[rows, :longest].to(device)
             mask = (torch.arange(longest) < lengths[:, None]).to(device)
         return Batch(pixels, ids, mask, self.targets[rows].to(device), self.dimensions[rows].to(device))
 
     def fingerprint(self) -> str:
-        """Changes with anything that training on this split depends on."""
+        """A digest of everything that training on this split depends on."""
         sha = hashlib.sha256("\n".join((self.split, *self.label_set.labels, *self.ids)).encode())
         for values in (self.targets, self.dimensions):
             sha.update(values.numpy().tobytes())
@@ -191,25 +218,32 @@ class SplitData:
             sha.update(self.texts.signature.encode())
             sha.update(self.texts.ids.numpy().tobytes())
             if not self.texts.lengths.all():
-                # An empty description has the ids of none.
+                # An empty description has the same ids as a missing one.
                 sha.update(self.texts.lengths.numpy().tobytes())
         return sha.hexdigest()
 
 
-def make_split(
+def build_split(
     split: str,
     samples: Sequence[Sample],
     label_set: LabelSet,
     *,
-    images: Images | None,
-    texts: Texts | None,
+    images: ImageInputs | None,
+    texts: TextInputs | None,
 ) -> SplitData:
-    """A split of these samples, in their order; DataError for what cannot be learned from."""
+    """Builds a split of samples, in their order.
+
+    Raises:
+        DataError: If there are no samples, ids repeat, a sample has no labels, or labels of a set in which
+            exactly one holds do not sum to 1.
+    """
     require_samples(split, samples)
     ids = tuple(sample.subject.id for sample in samples)
-    twice, times = Counter(ids).most_common(1)[0]
-    if times > 1:
-        raise DataError(f"split {split!r} has two subjects {twice!r}", hint="give every subject its own id")
+    repeated, count = Counter(ids).most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"split {split!r} has two subjects {repeated!r}", hint="give every subject its own id"
+        )
     return SplitData(
         split=split,
         label_set=label_set,
@@ -223,12 +257,12 @@ def make_split(
 
 
 def image_groups(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """The name of each sample's image: people in one photo, or in one clip, share it."""
+    """The path of each sample's image; people in one image, or in one clip, share it."""
     return tuple(str(sample.subject.images[0].path) for sample in samples)
 
 
 def require_samples(split: str, samples: Sequence[Sample]) -> None:
-    """DataError if there are none."""
+    """Raises DataError if there are no samples."""
     if not samples:
         raise DataError(f"split {split!r} is empty", hint="name a split that has samples")
 
@@ -244,23 +278,23 @@ def _targets(split: str, samples: Sequence[Sample], label_set: LabelSet) -> Floa
         )
     encoded = torch.tensor([label_set.encode(target.labels) for target in targets])
     if label_set.exclusive:
-        off = (encoded.sum(dim=1) - 1).abs() > 1e-3
-        if off.any():
-            row = int(off.nonzero()[0])
+        is_wrong = (encoded.sum(dim=1) - 1).abs() > 1e-3
+        if is_wrong.any():
+            row = int(is_wrong.nonzero()[0])
             raise DataError(
-                f"subject {samples[row].subject.id!r} has labels that sum to {encoded[row].sum():g}, in a "
-                f"set where exactly one holds",
+                f"subject {samples[row].subject.id!r} has labels that sum to {encoded[row].sum():g}, and "
+                "exactly one label of the set holds",
                 hint="give it one label",
             )
     return encoded
 
 
 def _dimensions(samples: Sequence[Sample]) -> Float[Tensor, "sample dimension"]:
-    """One row a sample, NaN where nobody annotated."""
+    """One row per sample, NaN where it is not annotated."""
     rows = []
     for sample in samples:
-        given = None if sample.target is None else sample.target.dimensions
-        rows.append([float("nan") if given is None else given[name] for name in DIMENSIONS])
+        values = None if sample.target is None else sample.target.dimensions
+        rows.append([float("nan") if values is None else values[name] for name in DIMENSIONS])
     return torch.tensor(rows)
 
 
@@ -272,9 +306,15 @@ def shuffled_batches(
     epoch: int,
     chances: Float[np.ndarray, " sample"] | None = None,
 ) -> list[Int[np.ndarray, " batch"]]:
-    """Every sample once, in batches of texts of like length; the same for the same seed and epoch.
+    """Batches of sample indices for one epoch; the same for the same seed and epoch.
 
-    With `chances`, which sum to 1: as many, each drawn by its chance, some several times and some not.
+    Args:
+        lengths: Text length of each sample. Batches have texts of similar length.
+        batch_size: Samples per batch; the last may have fewer.
+        seed: The training's.
+        epoch: Which epoch.
+        chances: Probability of each sample, summing to 1. Samples are drawn with replacement, as many as
+            there are. By default, every sample occurs once.
     """
     random = np.random.default_rng([seed, epoch])
     order = (
@@ -283,8 +323,8 @@ def shuffled_batches(
         else random.choice(len(lengths), len(lengths), p=chances)
     )
     batches = []
-    for start in range(0, len(order), _POOL * batch_size):
-        pool = order[start : start + _POOL * batch_size]
+    for start in range(0, len(order), _POOL_BATCHES * batch_size):
+        pool = order[start : start + _POOL_BATCHES * batch_size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
     return [batches[index] for index in random.permutation(len(batches))]

@@ -1,42 +1,50 @@
-"""Samples and descriptions to what a model is trained on; several trainings share one of these.
+"""Builds splits for training and evaluation from samples and descriptions.
 
-Goes in: samples, their descriptions by subject id, a folder for the cache. Comes out: `SplitData`.
-Knows nothing about: models, losses, how descriptions came to be.
-
-The encoder and the tokenizer are loaded when they are first needed, and once; the encoder not at all
-where the cache has every picture.
+The encoder and the tokenizer are loaded once, when they are first needed. The encoder is not loaded if the
+cache has every feature. Several trainings can share one builder.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from mien.batches.batch import Images, SplitData, Texts, make_split, require_samples
+from mien.batches.batch import ImageInputs, SplitData, TextInputs, build_split, require_samples
 from mien.errors import DataError
 from mien.features.cache import FeatureReader
-from mien.features.encode import EncodeProgress, FeatureCache, num_frames_of
-from mien.features.image_reader import PictureReader
+from mien.features.encode import EncodeProgress, FeatureCache, common_num_frames
+from mien.features.image_reader import ImageReader
 from mien.features.text import TextTokenizer, load_tokenizer
-from mien.features.vision import VisionSource
+from mien.features.vision_encoder import VisionEncoderSpec
 from mien.labels import LabelSet
 from mien.media.images import Marking
-from mien.model.encoder import learns_pictures, vision_of
+from mien.model.encoder import resolve_vision_encoder, trains_encoder
 from mien.recipe import FeatureOptions, Recipe
 from mien.types import Description, Sample, Subject
 
-__all__ = ["InputBuilder", "descriptions_of", "view_markings"]
+__all__ = ["InputBuilder", "match_descriptions", "view_markings"]
 
 log = logging.getLogger(__name__)
 
-_VARIED: Final = "train"  # whose pictures vary; those of other splits are seen as they are
+_AUGMENTED: Final = "train"  # the only split whose images vary
 
 Descriptions = Mapping[str, Description | str]
 
 
 class InputBuilder:
-    """Makes the splits of one data set; features that are in the cache are not made again."""
+    """Builds the splits of one dataset. Features in the cache are not computed again.
+
+    Args:
+        options: The recipe's `[features]`.
+        marking: How the subject is marked in the view "marked".
+        cache: The folder of cached features.
+        device: Where the encoder runs.
+        batch_size: Images per forward pass of the encoder.
+        workers: Threads that read images.
+        allow_missing_descriptions: Whether a subject may lack a description.
+        trains_encoder: Whether the encoder is trained: splits then have images, and no features are made.
+    """
 
     def __init__(
         self,
@@ -47,8 +55,8 @@ class InputBuilder:
         device: str = "cpu",
         batch_size: int = 8,
         workers: int = 0,
-        may_lack_descriptions: bool = False,
-        live: bool = False,
+        allow_missing_descriptions: bool = False,
+        trains_encoder: bool = False,
     ) -> None:
         self.options = options
         self.marking = marking
@@ -56,12 +64,12 @@ class InputBuilder:
         self.device = device
         self.batch_size = batch_size
         self.workers = workers
-        self.may_lack_descriptions = may_lack_descriptions
-        self.live = live  # the encoder learns: pictures are handed on, and no features are made
+        self.allow_missing_descriptions = allow_missing_descriptions
+        self.trains_encoder = trains_encoder
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, cache: Path) -> "InputBuilder":
-        """As a recipe says: encoder, tokenizer, marking, and the speed that `[run]` allows."""
+        """A builder with a recipe's encoder, tokenizer, marking, and speed settings of `[run]`."""
         return cls(
             recipe.features,
             marking=Marking(style=recipe.feature_marking),
@@ -69,22 +77,22 @@ class InputBuilder:
             device=recipe.run.device,
             batch_size=recipe.run.batch_size,
             workers=recipe.run.workers,
-            may_lack_descriptions=recipe.train.missing_descriptions == "image_only",
-            live=learns_pictures(recipe),
+            allow_missing_descriptions=recipe.train.missing_descriptions == "image_only",
+            trains_encoder=trains_encoder(recipe),
         )
 
     @cached_property
-    def vision(self) -> VisionSource:
-        """The encoder that `[features]` names; built only if a picture is not in the cache."""
-        return vision_of(self.options, self.device)
+    def vision_encoder(self) -> VisionEncoderSpec:
+        """The encoder of `[features]`."""
+        return resolve_vision_encoder(self.options, self.device)
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
-        """The tokenizer that `[features]` names."""
+        """The tokenizer of `[features]`."""
         options = self.options
         return load_tokenizer(options.tokenizer, options.max_text_tokens, options.truncate)
 
-    def split(
+    def build_split(
         self,
         split: str,
         samples: Sequence[Sample],
@@ -94,76 +102,95 @@ class InputBuilder:
         descriptions: Descriptions | None = None,
         on_progress: Callable[[EncodeProgress], None] | None = None,
     ) -> SplitData:
-        """A split with image features if `image`, and with texts if there are `descriptions`.
+        """Builds a split, encoding images that the cache lacks.
 
-        Raises DataError if a picture cannot be read, or a description is missing and must not be.
+        Args:
+            split: The name of the split. Images of "train" vary, if the recipe augments them.
+            samples: Its samples, in order.
+            label_set: The labels.
+            image: Whether to include images.
+            descriptions: Descriptions by subject id; None for a split without text.
+            on_progress: Called after each batch of encoded images.
+
+        Raises:
+            DataError: If an image cannot be read, or a description is missing and must not be.
         """
         require_samples(split, samples)
         subjects = [sample.subject for sample in samples]
-        # Texts first: a missing one is found in no time, before hours of encoding.
+        # Texts first: a missing one is found at once, not after hours of encoding.
         texts = None
         if descriptions is not None:
-            found = descriptions_of(split, subjects, descriptions, may_lack=self.may_lack_descriptions)
-            texts = Texts.of(found, self.tokenizer)
+            found = match_descriptions(
+                split, subjects, descriptions, allow_missing=self.allow_missing_descriptions
+            )
+            texts = TextInputs.encode(found, self.tokenizer)
         images = self._images(split, subjects, on_progress) if image else None
-        return make_split(split, samples, label_set, images=images, texts=texts)
+        return build_split(split, samples, label_set, images=images, texts=texts)
 
     def _images(
         self, split: str, subjects: Sequence[Subject], on_progress: Callable[[EncodeProgress], None] | None
-    ) -> Images:
+    ) -> ImageInputs:
         markings = view_markings(self.options, self.marking)
-        frames, views = num_frames_of(subjects), len(markings)
-        reader: FeatureReader | PictureReader
-        if self.live:
-            num_tokens, dim = self.vision.shape
-            reader = PictureReader(
+        num_frames, num_views = common_num_frames(subjects), len(markings)
+        reader: FeatureReader | ImageReader
+        if self.trains_encoder:
+            num_tokens, dim = self.vision_encoder.shape
+            reader = ImageReader(
                 subjects,
                 markings,
-                self.vision.fit,
-                signature=self.vision.signature,
-                num_tokens=frames * views * num_tokens,
+                self.vision_encoder.fit,
+                signature=self.vision_encoder.signature,
+                num_tokens=num_frames * num_views * num_tokens,
                 dim=dim,
-                augment=self.options.augment if split == _VARIED else (),
+                augment=self.options.augment if split == _AUGMENTED else (),
                 workers=self.workers,
             )
         else:
-            reader = self.features.features(split, subjects, markings, on_progress, **self._varied(split))
-        return Images(reader, self.vision.signature, num_frames=frames, num_views=views)
+            reader = self.feature_cache.features(
+                split,
+                subjects,
+                markings,
+                on_progress,
+                augment=self.options.augment,
+                num_variants=self._num_variants(split),
+            )
+        return ImageInputs(reader, self.vision_encoder.signature, num_frames=num_frames, num_views=num_views)
 
     @property
-    def features(self) -> FeatureCache:
-        """Where features are kept and, where they are missing, made."""
+    def feature_cache(self) -> FeatureCache:
+        """The cache of the encoder's features."""
         return FeatureCache(
-            folder=self.cache, source=self.vision, batch_size=self.batch_size, workers=self.workers
+            folder=self.cache, spec=self.vision_encoder, batch_size=self.batch_size, workers=self.workers
         )
 
     def missing_features(self, split: str, subjects: Sequence[Subject]) -> tuple[int, int]:
-        """How many pictures of a split would have to be encoded, of how many; none where encoders learn."""
-        if self.live:
+        """(missing, total): how many views of a split the cache lacks; (0, 0) for a trained encoder."""
+        if self.trains_encoder:
             return 0, 0
-        markings = view_markings(self.options, self.marking)
-        return self.features.missing(split, subjects, markings, **self._varied(split))
+        return self.feature_cache.missing(
+            split,
+            subjects,
+            view_markings(self.options, self.marking),
+            augment=self.options.augment,
+            num_variants=self._num_variants(split),
+        )
 
-    def _varied(self, split: str) -> dict[str, Any]:
-        """How often and how the pictures of a split vary."""
-        varied = bool(self.options.augment) and split == _VARIED
-        return {
-            "augment": self.options.augment,
-            "num_variants": self.options.augment_views if varied else 1,
-        }
+    def _num_variants(self, split: str) -> int:
+        return self.options.augment_views if self.options.augment and split == _AUGMENTED else 1
 
 
 def view_markings(options: FeatureOptions, marking: Marking) -> tuple[Marking, ...]:
-    """How the subject is marked in each view; `marking` is that of the whole picture."""
+    """How the subject is marked in each of `features.views`; `marking` is that of the view "marked"."""
     return tuple(marking if view == "marked" else Marking(style=view) for view in options.views)
 
 
-def descriptions_of(
-    split: str, subjects: Sequence[Subject], descriptions: Descriptions, *, may_lack: bool = False
+def match_descriptions(
+    split: str, subjects: Sequence[Subject], descriptions: Descriptions, *, allow_missing: bool = False
 ) -> list[str | None]:
-    """The text of each subject, in order.
+    """The text of each subject, in order; None for a missing one if `allow_missing`.
 
-    Where some have none: DataError with their number, or, if they `may_lack` one, None in its place.
+    Raises:
+        DataError: If descriptions are missing and must not be; it says how many.
     """
     missing = [subject.id for subject in subjects if subject.id not in descriptions]
     if missing:
@@ -171,10 +198,10 @@ def descriptions_of(
             f"{len(missing)} of {len(subjects)} subjects of split {split!r} have no description, "
             f"such as {missing[0]!r}"
         )
-        if not may_lack:
+        if not allow_missing:
             raise DataError(
                 message,
-                hint="make them with: mien describe RECIPE; run.store names their file, if elsewhere; "
+                hint="make them with: mien describe RECIPE; set run.store if they are in another file; "
                 "or set train.missing_descriptions=image_only",
             )
         log.warning("%s; they are judged by the image alone", message)

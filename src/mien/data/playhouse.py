@@ -13,9 +13,9 @@ from mien.data.dataset import Dataset, DatasetCard, Record
 from mien.data.generated_images import save_png
 from mien.digests import digest
 from mien.labels import EMOTIC, LabelSet
-from mien.playhouse.draw import draw_scene, place_boxes
+from mien.playhouse.draw import draw_scene, person_boxes
 from mien.playhouse.rules import Opinion, annotate
-from mien.playhouse.scene import ABSENT_FROM_TRAIN, Scene, draw_lots
+from mien.playhouse.scene import ABSENT_FROM_TRAIN, Scene, sample_scene
 from mien.recipe import DataOptions, Options
 from mien.types import DIMENSIONS, Sample, Subject, Target
 
@@ -76,7 +76,7 @@ class Playhouse(Dataset):
     def scene(self, split: str, index: int) -> tuple[Scene, tuple[Opinion, ...]]:
         """A scene and its annotations, determined by the seed, the split and the index."""
         rng = random.Random(f"playhouse {self._options.seed} {split} {index}")
-        scene = draw_lots(rng, absent=ABSENT_FROM_TRAIN if split == "train" else frozenset())
+        scene = sample_scene(rng, absent=ABSENT_FROM_TRAIN if split == "train" else frozenset())
         return scene, annotate(scene, rng, _NUM_ANNOTATORS[split])
 
     def _record(self, split: str, index: int) -> Record:
@@ -84,7 +84,7 @@ class Playhouse(Dataset):
         path = self._root / split / f"{index:05d}.png"
         if not path.exists():
             save_png(draw_scene(scene).image, path)
-        box = place_boxes(scene)[scene.subject]
+        box = person_boxes(scene)[scene.subject]
         subject = Subject.still(f"{split}/{index:05d}", path, box)
         sample = Sample(subject=subject, target=combine_annotations(annotations), split=split)
         return Record(sample=sample, annotations=tuple(combine_annotations((item,)) for item in annotations))

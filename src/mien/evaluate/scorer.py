@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
-from mien.model.classifier import Classifier, scores_of
+from mien.model.classifier import Classifier, scores_from_logits
 
 __all__ = ["BatchSource", "ScoredBatch", "score_split"]
 
@@ -80,7 +80,7 @@ def score_split(classifier: Classifier, data: BatchSource, *, batch_size: int = 
         targets=data.targets.numpy().astype(np.float32),
         dimensions=dimensions,
         dimension_targets=data.dimensions.numpy().astype(np.float32),
-        has_labels=classifier.estimates_labels,
+        has_labels=classifier.predicts_labels,
     )
 
 
@@ -96,7 +96,9 @@ def _run(classifier: Classifier, data: BatchSource, batch_size: int) -> tuple[np
         rows = order[start : start + batch_size]
         batch = data.batch(rows, **uses, device=device)
         output = classifier(batch.image, batch.text_ids, batch.text_mask)
-        scores[rows] = scores_of(output.logits, exclusive=data.label_set.exclusive).float().cpu().numpy()
+        scores[rows] = (
+            scores_from_logits(output.logits, exclusive=data.label_set.exclusive).float().cpu().numpy()
+        )
         if output.dimensions is not None:
             dimensions[rows] = output.dimensions.float().cpu().numpy()
     return scores, None if classifier.dimensions is None else dimensions

@@ -1,11 +1,8 @@
-"""Features on disk: one float16 array, one row a picture, found by content.
+"""Features on disk: one float16 array with one row per key.
 
-Goes in: rows under keys. Comes out: rows by key, in any order, also after a crash in between.
-Knows nothing about: pictures, encoders, what makes a key.
-
-`NAME.npy` is an ordinary array of (row, token, dim) that is read through a memory map; `NAME.json` beside it
-says which encoder made it, which key stands in which row, and which rows are done. A row counts as done
-only after its numbers are on disk, so whatever a crash interrupts is made again, and nothing else is.
+`NAME.npy` is an ordinary array of shape (row, token, dim), read through a memory map. `NAME.json` next to it
+says which encoder made it, which key each row has, and which rows are done. A row counts as done only after
+its numbers are on disk, so only the rows that a crash interrupts are made again.
 """
 
 import fcntl
@@ -30,15 +27,18 @@ __all__ = ["FeatureFile", "FeatureReader", "FeatureWriter"]
 
 _SCHEMA: Final = 1
 _TYPE: Final = np.dtype("<f2")
-_REMEDY: Final = "delete it and the .json beside it; they are made again"
+_DELETE: Final = "delete it and its .json; the features are encoded again"
 
 _Map = np.memmap[Any, np.dtype[np.float16]]
 
 
 class FeatureReader:
-    """The features of a list of subjects, in its order; rows are copied out of the file when asked for.
+    """The features of a list of subjects, in its order; rows are copied out of the file on demand.
 
-    A subject has a row for each of its variants and views; the tokens of its views come as one.
+    Args:
+        array: All rows of the file, shape (row, token, dim).
+        rows: The row of each subject, variant and view. The tokens of a subject's views are concatenated.
+        digest: Identifies the features; changes with any key and with the order of keys.
     """
 
     def __init__(
@@ -49,42 +49,42 @@ class FeatureReader:
     ) -> None:
         self._array = array
         self._rows = rows
-        self.digest = digest  # changes with any of the keys and with their order
+        self.digest = digest
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of a subject, of all its views."""
+        """Tokens per subject, of all its views together."""
         return int(self._array.shape[1] * self._rows.shape[2])
 
     @property
     def num_variants(self) -> int:
-        """Variants of a subject, of which the first is its picture as it is."""
+        """Variants per subject, of which the first is the image as it is."""
         return int(self._rows.shape[1])
 
     @property
     def num_views(self) -> int:
-        """Views of a subject."""
+        """Views per subject."""
         return int(self._rows.shape[2])
 
     @property
     def dim(self) -> int:
-        """Numbers of a token."""
+        """Width of a token."""
         return int(self._array.shape[2])
 
     def read(
         self, indices: Int[np.ndarray, " batch"], variants: Int[np.ndarray, " batch"] | None = None
     ) -> Float[np.ndarray, "batch token dim"]:
-        """The features (float16) of the subjects at these places of the list, by default as they are."""
+        """The features (float16) of some subjects, by index; `variants`: which of each, 0 by default."""
         rows = self._rows[indices, 0 if variants is None else variants]
         taken: np.ndarray = np.take(self._array, rows, axis=0)  # (batch, view, token, dim)
         return taken.reshape(len(indices), self.num_tokens, self.dim)
 
 
 class FeatureWriter:
-    """Puts rows into a feature file; they count once `flush` has run. Comes from `FeatureFile.writing`."""
+    """Writes rows into a feature file; they count as done after `flush`. Made by `FeatureFile.writing`."""
 
     def __init__(self, index: "_Index", array: _Map | None) -> None:
         self._index = index
@@ -92,20 +92,20 @@ class FeatureWriter:
         self._pending: list[str] = []
 
     def write(self, keys: Sequence[str], features: Float[np.ndarray, "batch token dim"]) -> None:
-        """One row for each key; DataError if a number is too large for float16, or none."""
-        assert self._array is not None, "no room was reserved"
+        """Writes one row per key; DataError if a number does not fit float16, or is not finite."""
+        assert self._array is not None, "no rows were reserved"
         with np.errstate(over="ignore"):
             rows = features.astype(_TYPE)
         if not np.isfinite(rows).all():
             raise DataError(
-                f"the encoder gives {np.abs(features).max():g}, which float16 cannot hold",
+                f"the encoder gives {np.abs(features).max():g}, which does not fit float16",
                 hint="choose another features.layer",
             )
         self._array[[self._index.rows[key] for key in keys]] = rows
         self._pending += keys
 
     def flush(self) -> None:
-        """Brings what was written to the disk, then says so in the sidecar."""
+        """Flushes the rows to disk, then marks them as done in the sidecar."""
         if self._array is None or not self._pending:
             return
         self._array.flush()
@@ -115,7 +115,7 @@ class FeatureWriter:
 
 
 class FeatureFile:
-    """The features of one encoder at one place. Make one with `open`."""
+    """A file of features of one encoder. Made by `open`."""
 
     def __init__(self, path: Path, index: "_Index") -> None:
         self.path = path
@@ -123,9 +123,10 @@ class FeatureFile:
 
     @classmethod
     def open(cls, path: Path, *, signature: str) -> "FeatureFile":
-        """The file at `path` (".npy"), which need not exist yet, of the encoder with this signature.
+        """Opens the file at `path` (".npy"), which need not exist.
 
-        Raises DataError if what is there is damaged, or another encoder's.
+        Raises:
+            DataError: If the file is damaged, or has features of an encoder with another signature.
         """
         file = cls(path, _Index(path.with_suffix(".json"), signature=signature))
         file._load()
@@ -133,20 +134,28 @@ class FeatureFile:
 
     @property
     def shape(self) -> tuple[int, int] | None:
-        """(token, dim) of a row; None as long as there is none."""
+        """(token, dim) of a row; None if the file has no rows."""
         return self._index.shape
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """The keys that have no features yet, each once, in order."""
+        """The keys without features, each once, in order."""
         return [key for key in dict.fromkeys(keys) if not self._index.is_done(key)]
 
     def reader(self, keys: Sequence[str], *, num_variants: int = 1, num_views: int = 1) -> FeatureReader:
-        """The features under these keys, which must be there: for each subject in turn, and for each of its
-        variants, one for each view."""
-        lacking = self.missing(keys)
-        if lacking:
+        """A reader of the features of these keys.
+
+        Args:
+            keys: Subject after subject, in each variant after variant, and in each view after view.
+            num_variants: Variants per subject.
+            num_views: Views per variant.
+
+        Raises:
+            DataError: If features are missing.
+        """
+        missing = self.missing(keys)
+        if missing:
             raise DataError(
-                f"{self.path} lacks {len(lacking)} of {len(keys)} features", hint="encode them first"
+                f"{self.path} lacks {len(missing)} of {len(keys)} features", hint="encode them first"
             )
         rows = np.array([self._index.rows[key] for key in keys], dtype=np.int64)
         shaped = rows.reshape(-1, num_variants, num_views)
@@ -155,9 +164,13 @@ class FeatureFile:
 
     @contextmanager
     def writing(self, keys: Iterable[str], shape: tuple[int, int]) -> Iterator[FeatureWriter]:
-        """A writer with room for these keys, each of shape (token, dim); StoreLockedError if another writes.
+        """A writer with space for these keys, whose rows have the shape (token, dim).
 
-        What was written is flushed at the end, also when an error ends it.
+        Rows are flushed at the end, also after an error.
+
+        Raises:
+            StoreLockedError: If another process writes to the file.
+            DataError: If the file has rows of another shape, or the disk is full.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("a") as lock:
@@ -165,9 +178,9 @@ class FeatureFile:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise StoreLockedError(
-                    f"another process writes to {self.path}", hint="wait for it, or name another cache"
+                    f"another process writes to {self.path}", hint="wait for it, or set another run.cache"
                 ) from error
-            self._load()  # that process may have added rows since
+            self._load()  # another process may have added rows since
             self._reserve(keys, shape)
             writer = FeatureWriter(self._index, self._map("r+") if self._index.rows else None)
             try:
@@ -181,13 +194,13 @@ class FeatureFile:
             if self._index.rows and len(self._map("r")) < len(self._index.rows):
                 raise ValueError(f"{self.path.name} is too short")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"the features at {self.path} are damaged: {error!r}", hint=_REMEDY) from error
+            raise DataError(f"the features at {self.path} are damaged: {error!r}", hint=_DELETE) from error
 
     def _reserve(self, keys: Iterable[str], shape: tuple[int, int]) -> None:
-        """Rows at the end for new keys: first in the array, then in the sidecar."""
+        """Adds rows for new keys at the end: first to the array, then to the sidecar."""
         if self._index.shape not in {None, shape}:
             raise DataError(
-                f"{self.path} has features of shape {self._index.shape}, not {shape}", hint=_REMEDY
+                f"{self.path} has features of shape {self._index.shape}, not {shape}", hint=_DELETE
             )
         new = [key for key in dict.fromkeys(keys) if key not in self._index.rows]
         if new:
@@ -197,7 +210,7 @@ class FeatureFile:
             self._index.save()
 
     def _grow(self, shape: tuple[int, int, int]) -> None:
-        """Makes the array longer in place: numpy's header leaves room for any number of rows."""
+        """Makes the array longer in place: NumPy's header leaves space for any number of rows."""
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(
             header, {"descr": _TYPE.str, "fortran_order": False, "shape": shape}
@@ -205,7 +218,7 @@ class FeatureFile:
         size = header.tell() + math.prod(shape) * _TYPE.itemsize
         is_new = not self.path.exists()
         with self.path.open("w+b" if is_new else "r+b") as file:
-            # Room first: what is written to a map of a file without room on the disk kills the process.
+            # Allocate first: writing to the map of a file that does not fit on the disk kills the process.
             try:
                 _allocate(file.fileno(), size)
             except OSError as error:
@@ -213,9 +226,9 @@ class FeatureFile:
                     self.path.unlink()
                 free = shutil.disk_usage(self.path.parent).free
                 raise DataError(
-                    f"{self.path} needs {_told(size)}, which cannot be had ({error.strerror}); "
-                    f"{_told(free)} are free",
-                    hint="name another place with run.cache, or choose fewer tokens: features.tokens, "
+                    f"{self.path} needs {_format_bytes(size)}, which could not be allocated "
+                    f"({error.strerror}); {_format_bytes(free)} are free",
+                    hint="set run.cache to another folder, or use fewer tokens: features.tokens, "
                     "features.views, a smaller encoder",
                 ) from error
             file.write(header.getvalue())
@@ -228,22 +241,21 @@ class FeatureFile:
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    """Makes a file so many bytes long, with room for all of them; OSError if there is none."""
+    """Makes a file `size` bytes long, allocated on disk; OSError if it does not fit."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
     else:
         os.ftruncate(descriptor, size)
 
 
-def _told(num_bytes: int) -> str:
-    """A number of bytes as people read it."""
+def _format_bytes(num_bytes: int) -> str:
     if num_bytes < 2**30:
         return f"{num_bytes / 2**20:,.1f} MiB"
     return f"{num_bytes / 2**30:,.1f} GiB"
 
 
 class _Index:
-    """The sidecar: which key stands in which row, and which rows are done."""
+    """The sidecar: the key of each row, and which rows are done."""
 
     def __init__(self, path: Path, *, signature: str) -> None:
         self.path = path
@@ -265,14 +277,15 @@ class _Index:
         self._done[[self.rows[key] for key in keys]] = True
 
     def load(self) -> None:
-        """What is on disk, nothing if there is none; ValueError, KeyError or TypeError if it is damaged."""
+        """Reads the file, if there is one; ValueError, KeyError or TypeError if it is damaged."""
         state = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else self._state()
         if state["schema"] != _SCHEMA:
-            raise DataError(f"{self.path} has schema {state['schema']!r}, not {_SCHEMA}", hint=_REMEDY)
+            raise DataError(f"{self.path} has schema {state['schema']!r}, not {_SCHEMA}", hint=_DELETE)
         if state["signature"] != self.signature:
             raise DataError(
-                f"{self.path} is of another encoder ({state['signature'][:12]}, not {self.signature[:12]})",
-                hint="name another cache for this encoder",
+                f"{self.path} has features of another encoder ({state['signature'][:12]}, not "
+                f"{self.signature[:12]})",
+                hint="set another run.cache for this encoder",
             )
         self.shape = None
         if state["shape"] is not None:

@@ -1,8 +1,4 @@
-"""The device that tensors live on.
-
-Goes in: a name such as "cpu", "cuda", "cuda:1", "mps". Comes out: a device that was seen to work.
-Knows nothing about: models, or what is computed.
-"""
+"""The device that tensors are on."""
 
 import torch
 
@@ -21,15 +17,19 @@ def resolve_device(name: str) -> str:
 
 
 def open_device(name: str) -> torch.device:
-    """The device of this name; EngineError if torch knows none, or it cannot be used here."""
+    """The device of this name ("cpu", "cuda", "cuda:1", "mps"), after a first tensor was put on it.
+
+    Raises:
+        EngineError: If torch does not know it, or it cannot be used.
+    """
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # AssertionError: what a torch without CUDA raises.
+        # AssertionError: raised by a torch without CUDA.
         reason = str(error).strip().splitlines()[0]
         raise EngineError(
             f"device {name!r} cannot be used: {reason}",
-            hint="set run.device to one that is here, such as cpu",
+            hint="set run.device to an available one, such as cpu",
         ) from error
     return device

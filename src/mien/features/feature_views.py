@@ -1,8 +1,6 @@
-"""The ways to look at a subject, and the name under which what is seen of each is kept.
+"""The views and variants of a subject that an encoder reads, and the keys of their features.
 
-Goes in: a subject, how it is marked, how pictures vary, the signature of an encoder. Comes out: looks with
-their keys, which follow from the content alone.
-Knows nothing about: encoders, files of features, which look is shown when.
+Keys follow from the content alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,39 +13,38 @@ from mien.media.images import Marking, image_digest
 from mien.recipe.features import AugmentKind
 from mien.types import Subject
 
-__all__ = ["Look", "feature_key", "looks_at"]
+__all__ = ["FeatureView", "feature_key", "feature_views", "image_digests", "variation_name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """One way to look at a subject."""
+class FeatureView:
+    """One way to show a subject to an encoder: how it is marked, and how its images are varied."""
 
     subject: Subject
     marking: Marking
     variation: Variation | None
 
 
-def looks_at(
+def feature_views(
     subject: Subject,
     markings: Sequence[Marking],
     augment: Sequence[AugmentKind],
     num_variants: int,
     signature: str,
-) -> list[tuple[str, Look]]:
-    """All looks at a subject with their keys, variant after variant and in each one view after view.
+) -> list[tuple[str, FeatureView]]:
+    """All views of a subject with their keys: variant after variant, and in each one view per marking.
 
-    Variants may be alike, and share a key. Raises DataError if a picture cannot be read.
+    Equal variants share a key. Raises DataError if an image cannot be read.
     """
-    digests = _picture_digests(subject)
-    # Two people in one picture vary apart; one person varies alike in every view.
-    name = feature_key(subject, Marking(), "variations", digests=digests)
-    looks = []
+    digests = image_digests(subject)
+    name = variation_name(subject, digests)
+    views = []
     for number in range(num_variants):
         variation = draw_variation(augment, name=name, number=number)
         for marking in markings:
             key = feature_key(subject, marking, signature, variation=variation, digests=digests)
-            looks.append((key, Look(subject=subject, marking=marking, variation=variation)))
-    return looks
+            views.append((key, FeatureView(subject=subject, marking=marking, variation=variation)))
+    return views
 
 
 def feature_key(
@@ -58,15 +55,22 @@ def feature_key(
     variation: Variation | None = None,
     digests: Mapping[Path, str] | None = None,
 ) -> str:
-    """The name of a subject's features: changes with the picture's bytes, the box if it is marked, the
-    marking, the variation and the encoder; not with where the file lies or what the subject is called.
+    """The key of a subject's features.
 
-    `digests` of the pictures by path, where they are known.
+    It changes with the bytes of the images, the box if it is marked, the marking, the variation and the
+    encoder. It does not change with file names or the subject's id.
+
+    Args:
+        subject: Who.
+        marking: How the subject is marked.
+        signature: The encoder's.
+        variation: How the images are varied, if at all.
+        digests: Digests of the images by path, if they are known.
     """
-    # A varied picture keeps the box whole, so the box counts even where nothing is marked.
+    # A variation never cuts into the box, so the box counts even if it is not marked.
     shows_box = marking.style != "none" or variation is not None
     boxes = subject.boxes if shows_box else (None,) * len(subject.boxes)
-    known = _picture_digests(subject) if digests is None else digests
+    known = image_digests(subject) if digests is None else digests
     varied = {} if variation is None else {"variation": variation.to_json()}
     return digest(
         {
@@ -85,6 +89,11 @@ def feature_key(
     )
 
 
-def _picture_digests(subject: Subject) -> dict[Path, str]:
-    """Of each file once: the frames of one clip share it."""
+def variation_name(subject: Subject, digests: Mapping[Path, str]) -> str:
+    """What seeds a subject's variations: two people in one image differ, all views of a person agree."""
+    return feature_key(subject, Marking(), "variations", digests=digests)
+
+
+def image_digests(subject: Subject) -> dict[Path, str]:
+    """The digest of each of a subject's files; frames of one clip share it."""
     return {path: image_digest(path) for path in dict.fromkeys(image.path for image in subject.images)}

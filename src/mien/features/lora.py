@@ -1,10 +1,7 @@
-"""Low-rank adapters: a large layer stays as it is, and a thin one beside it learns what to add.
+"""Low-rank adapters: a large linear layer stays frozen, and a small one learns what to add to it.
 
-Goes in: a tower, a rank. Comes out: the same tower, whose linear layers carry adapters; nothing else learns.
-Knows nothing about: optimisers, which tower it is.
-
-W x becomes W x + (alpha / rank) B A x, with A of (rank, in) and B of (out, rank), which starts at 0, so that
-the first answer is the tower's own (Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1).
+W x becomes W x + (alpha / rank) B A x, with A of shape (rank, in) and B of shape (out, rank). B starts at 0,
+so that the first output is the original one (Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1).
 """
 
 import math
@@ -17,16 +14,16 @@ from torch import Tensor, nn
 from mien.errors import ConfigError
 from mien.recipe.train import LoraPart
 
-__all__ = ["LowRank", "add_lora"]
+__all__ = ["LoraLinear", "add_lora"]
 
-# How the libraries call the part of a layer that lets tokens look at each other.
+# What the libraries call the attention part of a layer.
 _ATTENTION: Final = ("attn", "attention")
-# What makes tokens of pixels; some of it is a linear layer, too.
+# What makes tokens of pixels may contain linear layers, too.
 _INPUT: Final = "embedding"
 
 
-class LowRank(nn.Module):
-    """A linear layer that is kept, and what is learned beside it."""
+class LoraLinear(nn.Module):
+    """A frozen linear layer with a low-rank adapter."""
 
     def __init__(self, base: nn.Linear, *, rank: int, alpha: float) -> None:
         super().__init__()
@@ -37,32 +34,33 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, inputs: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
-        """What the layer says, and the correction."""
-        thin = nn.functional.linear(inputs, self.down)
-        added: Tensor = nn.functional.linear(thin, self.up)
-        kept: Tensor = self.base(inputs)
-        return torch.add(kept, added, alpha=self.scale)
+        """The layer's output plus the adapter's."""
+        projected = nn.functional.linear(inputs, self.down)
+        added: Tensor = nn.functional.linear(projected, self.up)
+        output: Tensor = self.base(inputs)
+        return torch.add(output, added, alpha=self.scale)
 
 
 def add_lora(layers: nn.Module, *, rank: int, alpha: float, where: LoraPart) -> None:
-    """Puts adapters into the linear layers of attention, or of every layer, in place.
+    """Adds adapters to the linear layers of attention, or to all, in place, and freezes everything else.
 
-    What was there gets no gradient any more. ConfigError if there is no such layer.
+    Raises:
+        ConfigError: If there is no such layer.
     """
     layers.requires_grad_(requires_grad=False)
-    found = [
+    linears = [
         (name, module)
         for name, module in layers.named_modules()
         if type(module) is nn.Linear and _INPUT not in name and (where == "all" or _is_attention(name))
     ]
-    if not found:
+    if not linears:
         raise ConfigError(
             f"the encoder has no linear layer for train.lora_layers {where!r}",
             hint='set train.lora_layers to "all", or choose a ViT',
         )
-    for name, linear in found:
+    for name, linear in linears:
         parent, _, own = name.rpartition(".")
-        setattr(layers.get_submodule(parent), own, LowRank(linear, rank=rank, alpha=alpha))
+        setattr(layers.get_submodule(parent), own, LoraLinear(linear, rank=rank, alpha=alpha))
 
 
 def _is_attention(name: str) -> bool:

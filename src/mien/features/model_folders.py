@@ -1,9 +1,6 @@
-"""Where a model's files are: the embedded one, a folder, or a name on the Hugging Face Hub.
+"""Finds model folders: the embedded one, a local folder, or a name on the Hugging Face Hub.
 
-Goes in: a name or a path. Comes out: a folder that holds safetensors and JSON, or a WeightsError.
-Knows nothing about: what is in the files.
-
-Pickled weights are never fetched: loading them would run code of whoever made them.
+Pickled weights are never fetched: loading them would run their authors' code.
 """
 
 import json
@@ -13,26 +10,35 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mien.errors import WeightsError
-from mien.playhouse.embedded_models import embedded
+from mien.playhouse.embedded_models import embedded_model_folder
 
-__all__ = ["EMBEDDED", "find_folder", "quiet_transformers", "read_json"]
+__all__ = ["EMBEDDED", "find_model_folder", "quiet_transformers", "read_json"]
 
-EMBEDDED: Final = "playhouse"  # what recipes call the models that travel with the package
+EMBEDDED: Final = "playhouse"  # the name of the embedded models in recipes
 
 
-def find_folder(
+def find_model_folder(
     name_or_path: str, *, embedded_as: Literal["llava", "words"], patterns: Sequence[str]
 ) -> Path:
-    """The folder of a model; from the Hub (or its local cache) only the files that match a pattern."""
+    """The folder of a model.
+
+    Args:
+        name_or_path: "playhouse", a folder, or a name on the Hub.
+        embedded_as: Which of the embedded models "playhouse" stands for.
+        patterns: Which files to fetch from the Hub, unless they are in its local cache.
+
+    Raises:
+        WeightsError: If there is no such folder, and the Hub does not have it or cannot be reached.
+    """
     if name_or_path == EMBEDDED:
-        return embedded(embedded_as)
+        return embedded_model_folder(embedded_as)
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
-    return _from_hub(name_or_path, patterns)
+    return _fetch(name_or_path, patterns)
 
 
-def _from_hub(name: str, patterns: Sequence[str]) -> Path:
+def _fetch(name: str, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -40,19 +46,20 @@ def _from_hub(name: str, patterns: Sequence[str]) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(patterns)))
     except HFValidationError as error:
         raise WeightsError(
-            f"no folder at {name!r}, and it is no name on the Hugging Face Hub", hint="check the path"
+            f"no folder at {name!r}, and it is not a valid name on the Hugging Face Hub",
+            hint="check the path",
         ) from error
     except (OSError, ValueError) as error:
         # Offline, unknown, gated, or interrupted: all of the Hub's own errors derive from these two.
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(
-            f"{name!r} is not here and cannot be fetched: {reason}",
+            f"{name!r} is not available locally and cannot be fetched: {reason}",
             hint="give the path of a folder, or fetch it while online: hf download " + name,
         ) from error
 
 
 def read_json(file: Path) -> Mapping[str, Any]:
-    """The object in a JSON file of a model; WeightsError if there is none."""
+    """The object in a model's JSON file; WeightsError if there is none."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -64,7 +71,7 @@ def read_json(file: Path) -> Mapping[str, Any]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keeps transformers' progress bars and load reports off stderr; what matters becomes an error."""
+    """Keeps transformers' progress bars and load reports off stderr; what matters is raised as an error."""
     from transformers.utils import logging as module
 
     logging: Any = module  # without annotations

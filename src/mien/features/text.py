@@ -1,8 +1,4 @@
-"""Texts to token ids, as BERT-style tokenizers do it.
-
-Goes in: texts, as long as they like. Comes out: ids and a mask, padded to the longest text of the batch.
-Knows nothing about: what the texts are about, embeddings, models.
-"""
+"""Tokenizes texts with BERT-style tokenizers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +12,7 @@ from torch import Tensor
 
 from mien.digests import digest
 from mien.errors import WeightsError
-from mien.features.model_folders import find_folder, read_json
+from mien.features.model_folders import find_model_folder, read_json
 from mien.recipe.features import TruncateMode
 
 __all__ = ["TextTokenizer", "load_tokenizer"]
@@ -26,10 +22,18 @@ _PADDINGS: Final = ("[PAD]", "<pad>", "<|endoftext|>", "</s>")
 
 
 class TextTokenizer:
-    """Texts to ids, of at most `max_tokens` each (special tokens included).
+    """Converts texts to token ids, at most `max_tokens` each, special tokens included.
 
-    `truncate`: of a longer text "head" keeps the start, "head_tail" the first and the last half of
-    `max_tokens`: descriptions weigh several emotions, and conclude at the end.
+    Args:
+        tokenizer: The tokenizer; changed in place.
+        pad_id: The id of padding.
+        max_tokens: Longest text, in tokens.
+        truncate: How longer texts are cut. "head" keeps the start; "head_tail" keeps the first and the last
+            half of `max_tokens`, because descriptions weigh several emotions and conclude at the end.
+
+    Attributes:
+        signature: A digest of everything that changes the ids.
+        vocab_size: Token ids are below this.
     """
 
     def __init__(
@@ -37,9 +41,9 @@ class TextTokenizer:
     ) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        # The whole of it, vocabulary and rules, before it is told how long texts may be.
-        told = {} if truncate == "head" else {"truncate": truncate}
-        self.signature = digest({"tokenizer": tokenizer.to_str(), "max_tokens": max_tokens, **told})
+        # Covers the whole tokenizer, vocabulary and rules, before truncation is set.
+        options = {} if truncate == "head" else {"truncate": truncate}
+        self.signature = digest({"tokenizer": tokenizer.to_str(), "max_tokens": max_tokens, **options})
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.pad_id = pad_id
         self.max_tokens = max_tokens
@@ -49,7 +53,7 @@ class TextTokenizer:
         self._tokenizer = tokenizer
 
     def encode(self, texts: Sequence[str]) -> tuple[Int[Tensor, "batch token"], Bool[Tensor, "batch token"]]:
-        """Ids (int64), and a mask that is true where a token is real."""
+        """Ids (int64), padded to the longest text, and a mask that is true where a token is real."""
         rows = [self._cut(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         longest = max((len(row) for row in rows), default=0)
         ids = np.full((len(rows), longest), self.pad_id, dtype=np.int64)
@@ -60,7 +64,7 @@ class TextTokenizer:
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def _cut(self, ids: list[int]) -> list[int]:
-        """The halves of what is too long; the tokenizer itself has cut all else."""
+        """The first and the last half of an overlong text; "head" is cut by the tokenizer itself."""
         if len(ids) <= self.max_tokens:
             return ids
         tail = self.max_tokens // 2
@@ -70,16 +74,17 @@ class TextTokenizer:
 def load_tokenizer(
     name_or_path: str | Path, max_tokens: int, truncate: TruncateMode = "head"
 ) -> TextTokenizer:
-    """The tokenizer of a model folder (tokenizer.json or vocab.txt), of a vocab.txt, or of a Hub name.
+    """Loads a tokenizer from a model folder (tokenizer.json or vocab.txt), a vocab.txt, or the Hub.
 
-    Raises WeightsError if there is none.
+    Raises:
+        WeightsError: If there is none.
     """
     path = Path(name_or_path)
     if path.is_file() and path.suffix == ".txt":
         config: dict[str, object] = {}
         tokenizer = _from_vocabulary(path, config)
     else:
-        folder = find_folder(str(name_or_path), embedded_as="words", patterns=_FILES)
+        folder = find_model_folder(str(name_or_path), embedded_as="words", patterns=_FILES)
         tokenizer, config = _from_folder(folder)
     return TextTokenizer(
         tokenizer, pad_id=_pad_id(tokenizer, config, path), max_tokens=max_tokens, truncate=truncate
@@ -105,7 +110,7 @@ def _from_folder(folder: Path) -> tuple[Tokenizer, dict[str, object]]:
 
 
 def _from_vocabulary(file: Path, config: dict[str, object]) -> Tokenizer:
-    """BERT's tokenizer on a list of one token a line; lower-case unless its configuration says not."""
+    """BERT's tokenizer with a vocabulary of one token per line; lowercase by default."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -114,20 +119,20 @@ def _from_vocabulary(file: Path, config: dict[str, object]) -> Tokenizer:
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in vocabulary]
     if missing:
         raise WeightsError(
-            f"{file} is no BERT vocabulary: it lacks {missing[0]}", hint="give BERT's vocab.txt"
+            f"{file} is not a BERT vocabulary: it lacks {missing[0]}", hint="give BERT's vocab.txt"
         )
     strip_accents = config.get("strip_accents")
-    made = BertWordPieceTokenizer(
+    tokenizer = BertWordPieceTokenizer(
         vocabulary,
         lowercase=bool(config.get("do_lower_case", True)),
         strip_accents=strip_accents if isinstance(strip_accents, bool) else None,
         handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
     )
-    return Tokenizer.from_str(made.to_str())
+    return Tokenizer.from_str(tokenizer.to_str())
 
 
 def _pad_id(tokenizer: Tokenizer, config: dict[str, object], path: Path) -> int:
-    """The id of padding. It is masked wherever it stands, so any known candidate does."""
+    """The id of padding. Padding is always masked, so any known candidate will do."""
     named = config.get("pad_token")
     for token in (named if isinstance(named, str) else "", *_PADDINGS):
         found = tokenizer.token_to_id(token)

@@ -1,9 +1,4 @@
-"""A vision encoder that learns along with what reads it.
-
-Goes in: an encoder as it is found, what of it is to learn. Comes out: a module from squares of pixels to the
-tokens of each subject, whose saved state is what it has learned and nothing else.
-Knows nothing about: optimisers, files of pictures, where subjects stand in them.
-"""
+"""A vision encoder that is trained with the classifier, whole or through adapters."""
 
 from typing import Any
 
@@ -13,109 +8,121 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError
 from mien.features.lora import add_lora
-from mien.features.vision import VisionSource
-from mien.features.vit import Vit
+from mien.features.vision_encoder import VisionEncoderSpec, VisionTransformer
 from mien.recipe.train import EncoderTraining, LoraPart
 
-__all__ = ["TrainableEncoder", "trainable_encoder"]
+__all__ = ["TrainableEncoder", "build_trainable_encoder"]
 
 
 class TrainableEncoder(nn.Module):
-    """Tokens of subjects of one or more pictures, with gradients. Make one with `trainable_encoder`.
+    """Makes tokens of subjects' images, with gradients. Made by `build_trainable_encoder`.
 
-    What never learns is neither saved nor wanted when a state is loaded: it comes from the encoder's own
-    files.
+    Weights that are not trained are neither saved nor required when a state is loaded: they come from the
+    encoder's own files.
+
+    Attributes:
+        num_tokens: Tokens per image.
+        dim: Width of a token.
+        size: Side of an image, in pixels.
     """
 
-    def __init__(self, vit: Vit, *, whole: bool) -> None:
+    def __init__(self, vit: VisionTransformer, *, whole: bool) -> None:
         super().__init__()
         self.vit = vit
         self._whole = whole
         self.num_tokens, self.dim, self.size = vit.num_tokens, vit.dim, vit.size
-        self._given = {
+        self._frozen = {
             name
             for name, weight in (*self.named_parameters(), *self.named_buffers())
             if not weight.requires_grad
         }
-        self.register_state_dict_post_hook(_leave_out_what_was_given)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(_want_only_what_was_learned)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(_drop_frozen_weights)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_ignore_missing_frozen)  # type: ignore[no-untyped-call]
         self.train(mode=False)
 
     def forward(
-        self, squares: UInt8[Tensor, "batch picture row column channel"]
+        self, pixels: UInt8[Tensor, "batch image height width channel"]
     ) -> Float[Tensor, "batch token dim"]:
-        """The tokens of a subject's pictures, one picture after another."""
-        return self.vit.of_subjects(squares)
+        """The tokens of each subject's images, one image after another."""
+        return self.vit.encode_subjects(pixels)
 
     def train(self, mode: bool = True) -> "TrainableEncoder":
-        """As of any module; but a tower that keeps its weights keeps its mode, too."""
+        """Sets the mode as in any module, except that a frozen tower stays in evaluation mode."""
         super().train(mode)
         if not (self._whole and any(weight.requires_grad for weight in self.parameters())):
             self.vit.eval()
         return self
 
 
-def trainable_encoder(
-    source: VisionSource,
+def build_trainable_encoder(
+    spec: VisionEncoderSpec,
     training: EncoderTraining,
     *,
     rank: int,
     alpha: float,
     where: LoraPart,
 ) -> TrainableEncoder | None:
-    """A new encoder on the CPU, of which all learns ("full") or adapters do ("lora"); None if it is "frozen".
+    """Builds an encoder to train, on the CPU; None if it is "frozen".
 
-    Either way only so far as the tokens that are read pass through it: not what makes one vector of a
-    picture, nor the layers above `features.layer`. Raises WeightsError if the files do not fit together,
-    ConfigError if nothing is left to learn.
+    Only weights that the tokens pass through are trained: not those of a pooler, nor those of layers above
+    `features.layer`.
+
+    Args:
+        spec: The encoder.
+        training: "full" trains its weights, "lora" adapters.
+        rank: Rank of the adapters.
+        alpha: Scale of the adapters, divided by the rank.
+        where: Which layers get adapters.
+
+    Raises:
+        WeightsError: If the encoder's files do not fit together.
+        ConfigError: If no weight would be trained.
     """
     if training == "frozen":
         return None
-    vit = source.build()
+    vit = spec.build()
     if training == "lora":
         add_lora(vit.tower, rank=rank, alpha=alpha, where=where)
-    for weight in _not_passed_through(vit):
+    for weight in _weights_without_gradient(vit):
         weight.requires_grad = False
     if not any(weight.requires_grad for weight in vit.parameters()):
         raise ConfigError(
-            f"train.encoder {training!r} has nothing to learn: the tokens of features.layer {source.layer} "
+            f"train.encoder {training!r} has nothing to learn: the tokens of features.layer {spec.layer} "
             "pass through none of its weights",
             hint='choose a later features.layer, or set train.encoder to "frozen"',
         )
     return TrainableEncoder(vit, whole=training == "full")
 
 
-def _not_passed_through(vit: Vit) -> list[nn.Parameter]:
-    """The weights that may learn, and that no gradient of a blank picture's tokens would reach.
+def _weights_without_gradient(vit: VisionTransformer) -> list[nn.Parameter]:
+    """The trainable weights that no gradient of the tokens reaches.
 
-    Told by what the forward pass was computed from; going backward would cost twice as much again.
+    Found in the graph of a forward pass; a backward pass would take twice as long again.
     """
-    vit.eval()  # nothing is drawn at random
+    vit.eval()  # without dropout, nothing is drawn at random
     with torch.enable_grad():
         tokens = vit(torch.zeros(1, vit.size, vit.size, 3, dtype=torch.uint8))
-    reached, seen, waiting = set[int](), set[Any](), [tokens.grad_fn]
+    reached, visited, waiting = set[int](), set[Any](), [tokens.grad_fn]
     while waiting:
-        step = waiting.pop()
-        if step is None or step in seen:
+        node = waiting.pop()
+        if node is None or node in visited:
             continue
-        seen.add(step)
-        reached.add(id(getattr(step, "variable", None)))  # where the graph ends in a weight
-        waiting += [earlier for earlier, _ in step.next_functions]
+        visited.add(node)
+        reached.add(id(getattr(node, "variable", None)))  # leaves of the graph hold a weight
+        waiting += [earlier for earlier, _ in node.next_functions]
     return [weight for weight in vit.parameters() if weight.requires_grad and id(weight) not in reached]
 
 
-def _leave_out_what_was_given(
-    module: nn.Module, state: dict[str, Any], prefix: str, _: dict[str, Any]
-) -> None:
+def _drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, _: dict[str, Any]) -> None:
     assert isinstance(module, TrainableEncoder)
-    for name in module._given:
+    for name in module._frozen:
         state.pop(prefix + name, None)
 
 
-def _want_only_what_was_learned(module: nn.Module, found: Any) -> None:
-    """`found.missing_keys` is changed in place, as torch says."""
+def _ignore_missing_frozen(module: nn.Module, incompatible: Any) -> None:
+    """Changes `incompatible.missing_keys` in place, as torch documents it."""
     assert isinstance(module, TrainableEncoder)
-    ends = tuple(f".{name}" for name in module._given)
-    found.missing_keys[:] = [
-        name for name in found.missing_keys if not (name in module._given or name.endswith(ends))
+    endings = tuple(f".{name}" for name in module._frozen)
+    incompatible.missing_keys[:] = [
+        name for name in incompatible.missing_keys if not (name in module._frozen or name.endswith(endings))
     ]

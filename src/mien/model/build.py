@@ -1,18 +1,13 @@
-"""A classifier before its first step.
-
-Goes in: a recipe, the sizes of its inputs. Comes out: a classifier with fresh weights, or with those that
-`model.init` names.
-Knows nothing about: data, optimisers, files of trained models.
-"""
+"""Builds a classifier with initial weights from a recipe."""
 
 from dataclasses import dataclass
 
 from mien.errors import ConfigError
 from mien.labels import LabelSet
 from mien.model.classifier import Classifier
-from mien.model.encoder import encoder_of
+from mien.model.encoder import build_encoder
 from mien.model.fusion import build_fusion, fusion_class
-from mien.model.pretrained import load_initial
+from mien.model.pretrained import load_initial_weights
 from mien.recipe import Recipe
 
 __all__ = ["InputSpec", "build_classifier"]
@@ -22,8 +17,15 @@ __all__ = ["InputSpec", "build_classifier"]
 class InputSpec:
     """What a classifier reads: everything besides the recipe that determines its shape.
 
-    None stands for an input that is absent. The signatures name the encoder and the tokenizer that made the
-    inputs; they do not change the shape.
+    Attributes:
+        label_set: The labels, in order.
+        image_dim: Width of an image token; None without images.
+        vocab_size: Number of token ids; None without descriptions.
+        num_frames: Frames per subject.
+        num_views: Views per frame.
+        dimensions: Whether at least one sample has valence, arousal and dominance.
+        vision_signature: Identifies the encoder that made the image tokens; does not change the shape.
+        tokenizer_signature: Identifies the tokenizer that made the token ids; does not change the shape.
     """
 
     label_set: LabelSet
@@ -31,27 +33,36 @@ class InputSpec:
     vocab_size: int | None
     num_frames: int = 1
     num_views: int = 1
-    dimensions: bool = True  # at least one sample has them
+    dimensions: bool = True
     vision_signature: str | None = None
     tokenizer_signature: str | None = None
 
 
 def build_classifier(recipe: Recipe, spec: InputSpec) -> Classifier:
-    """The classifier that `[model]` asks for, of what its fusion uses, with an encoder if one is to learn."""
-    used = fusion_class(recipe.model.fusion)
+    """Builds the classifier of `[model]`, with an encoder if `train.encoder` trains one.
+
+    Args:
+        recipe: Which fusion, heads, encoder and `model.init`.
+        spec: The inputs. Those that the fusion does not use are ignored.
+
+    Raises:
+        ConfigError: If the fusion needs an input that is absent, or there is nothing to learn.
+        WeightsError: If the weights of `model.init` are not available or do not fit.
+    """
+    fusion_type = fusion_class(recipe.model.fusion)
     fusion = build_fusion(
         recipe.model,
-        image_dim=spec.image_dim if used.uses_image else None,
-        vocab_size=spec.vocab_size if used.uses_text else None,
+        image_dim=spec.image_dim if fusion_type.uses_image else None,
+        vocab_size=spec.vocab_size if fusion_type.uses_text else None,
         num_frames=spec.num_frames,
         num_views=spec.num_views,
     )
-    load_initial(fusion, recipe.model.init)
+    load_initial_weights(fusion, recipe.model.init)
     heads = recipe.train.heads
     if heads == "dimensions" and not spec.dimensions:
         raise ConfigError(
             "train.heads 'dimensions' has nothing to learn: no sample has valence, arousal and dominance",
-            hint="set train.heads to 'labels', or use a data set with dimensions",
+            hint="set train.heads to 'labels', or use a dataset with dimensions",
         )
     classifier = Classifier(
         fusion,
@@ -59,5 +70,5 @@ def build_classifier(recipe: Recipe, spec: InputSpec) -> Classifier:
         dimensions=heads != "labels" and spec.dimensions,
         labels=heads != "dimensions",
     )
-    classifier.encoder = encoder_of(recipe)  # last: its random numbers change nobody else's
+    classifier.encoder = build_encoder(recipe)  # last, so that its random draws change no other weights
     return classifier

@@ -1,17 +1,15 @@
-"""Trained weights on disk: one safetensors file that says what it is, whole or not there.
+"""Trained weights on disk: safetensors files that describe themselves and are checked against a digest.
 
-Goes in: a classifier and what it was trained with. Comes out: the same, checked against its digest.
-Knows nothing about: how weights are learned.
-
-`model.safetensors` holds the best weights of a finished training. All that is needed to use them (recipe,
-label set, signatures, sizes) stands as JSON in its header, so that weights and words cannot part.
-`last.safetensors` has those of its last step, if `run.keep_last`. `best.safetensors` has the best so far of
-a training that diverged. `resume.safetensors` holds an unfinished training between two steps, and
-`resume.previous.safetensors` the one that was kept before it, in case the former is damaged.
+`model.safetensors` holds the best weights of a finished training. Its header has, as JSON, everything needed
+to use them (recipe, label set, signatures, sizes), so that weights and description cannot get separated.
+`last.safetensors` has the weights of the last step, if `run.keep_last` is set. `best.safetensors` has the
+best weights so far of a training that diverged. `resume.safetensors` holds the state of an unfinished
+training, and `resume.previous.safetensors` the state saved before it, in case the former is damaged.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
@@ -28,7 +26,7 @@ from mien.features.device import open_device
 from mien.labels import LabelSet
 from mien.model.build import InputSpec
 from mien.model.classifier import Classifier
-from mien.model.encoder import encoder_of, learns_pictures, vision_of
+from mien.model.encoder import build_encoder, resolve_vision_encoder, trains_encoder
 from mien.model.fusion import build_fusion
 from mien.recipe import Recipe
 from mien.runs import atomic_write_bytes
@@ -40,9 +38,10 @@ __all__ = [
     "PREVIOUS_FILE",
     "RESUME_FILE",
     "TrainResult",
-    "Trained",
-    "differing_knobs",
+    "TrainedModel",
+    "differing_keys",
     "load_trained",
+    "model_digest",
     "read_tensors",
     "save_trained",
     "write_tensors",
@@ -53,13 +52,20 @@ LAST_FILE: Final = "last.safetensors"
 BEST_FILE: Final = "best.safetensors"
 RESUME_FILE: Final = "resume.safetensors"
 PREVIOUS_FILE: Final = "resume.previous.safetensors"
-_SCHEMA: Final = 1
-_KEY: Final = "mien"  # of our JSON among the header's texts
+_SCHEMA: Final = 2
+_KEY: Final = "mien"  # of our JSON among the header's strings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """How a training ended: epochs count from 1, the score is of `metric` on val, `steps` are all taken."""
+    """The result of a training.
+
+    Attributes:
+        best_epoch: The epoch of the best score, counted from 1.
+        best_score: Its score of `metric` on the validation split.
+        metric: The name of the metric.
+        steps: Number of steps taken.
+    """
 
     best_epoch: int
     best_score: float
@@ -68,8 +74,22 @@ class TrainResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Trained:
-    """A trained classifier, and what its inputs must be made with. A signature is None if it is not used."""
+class TrainedModel:
+    """A trained classifier, and how its inputs must be made.
+
+    Attributes:
+        classifier: The classifier with its weights.
+        recipe: The recipe that trained it.
+        label_set: The labels, in the order of the logits.
+        image_dim: Width of an image token; None if images are not used.
+        vocab_size: Number of token ids; None if descriptions are not used.
+        vision_signature: Signature of the vision encoder; None if images are not used.
+        tokenizer_signature: Signature of the tokenizer; None if descriptions are not used.
+        data: Fingerprint of the training and validation splits.
+        num_frames: Frames per subject.
+        num_views: Views per frame.
+        result: How the training ended.
+    """
 
     classifier: Classifier
     recipe: Recipe
@@ -79,23 +99,23 @@ class Trained:
     vision_signature: str | None
     tokenizer_signature: str | None
     data: str
-    num_frames: int = 1  # of a subject, and how often each is looked at
+    num_frames: int = 1
     num_views: int = 1
     result: TrainResult
 
-    def check(self, spec: InputSpec, split: str) -> None:
-        """RunError unless the inputs of a split are of the kind that the classifier was trained on."""
-        given = {
+    def check_inputs(self, spec: InputSpec, split: str) -> None:
+        """Raises RunError unless the inputs of a split are of the kind that the model was trained on."""
+        pairs = {
             "label set": (spec.label_set, self.label_set),
             "image features": (spec.vision_signature, self.vision_signature),
             "tokenizer": (spec.tokenizer_signature, self.tokenizer_signature),
             "number of frames": (spec.image_dim and spec.num_frames, self.image_dim and self.num_frames),
             "number of views": (spec.image_dim and spec.num_views, self.image_dim and self.num_views),
         }
-        for what, (got, needed) in given.items():
+        for what, (got, needed) in pairs.items():
             if needed is not None and got != needed:
                 if isinstance(got, LabelSet) and isinstance(needed, LabelSet) and got.name == needed.name:
-                    raise _other_labels(split, got, needed)
+                    raise _different_labels(split, got, needed)
                 has = f"no {what}" if got is None else f"the {what} {_short(got)}"
                 raise RunError(
                     f"split {split!r} has {has}, and the model was trained with {_short(needed)}",
@@ -103,19 +123,19 @@ class Trained:
                 )
 
     def check_recipe(self, recipe: Recipe) -> None:
-        """RunError unless it was trained by this recipe; `[run]` may differ."""
+        """Raises RunError unless the model was trained by this recipe; `[run]` may differ."""
         ours, theirs = self.recipe.digest(), recipe.digest()
         if ours != theirs:
-            knobs = ", ".join(differing_knobs(self.recipe, recipe))
+            keys = ", ".join(differing_keys(self.recipe, recipe))
             raise RunError(
-                f"the model was trained by recipe {ours[:12]}, and this run is of {theirs[:12]}: {knobs}",
-                hint="bring back the model of this run, or train again",
+                f"the model was trained by recipe {ours[:12]}, and this run has recipe {theirs[:12]}: {keys}",
+                hint="restore this run's model, or train again",
             )
 
 
-def differing_knobs(one: Recipe, other: Recipe) -> list[str]:
-    """The keys outside of `[run]`, such as "train.lr", in which two recipes differ, with both values."""
-    found = []
+def differing_keys(one: Recipe, other: Recipe) -> list[str]:
+    """The keys in which two recipes differ, with both values, such as "train.lr (0.1, 0.2)"; not `[run]`."""
+    differing = []
     theirs = other.to_json()
     for section, table in one.to_json().items():
         if section == "run" or table == theirs[section]:
@@ -123,25 +143,28 @@ def differing_knobs(one: Recipe, other: Recipe) -> list[str]:
         pairs = {section: (table, theirs[section])}
         if isinstance(table, dict) and isinstance(values := theirs[section], dict):
             pairs = {f"{section}.{key}": (table[key], values[key]) for key in table}
-        found += [f"{key} ({a!r}, {b!r})" for key, (a, b) in pairs.items() if a != b]
-    return found
+        differing += [f"{key} ({a!r}, {b!r})" for key, (a, b) in pairs.items() if a != b]
+    return differing
 
 
-def _other_labels(split: str, got: LabelSet, needed: LabelSet) -> RunError:
-    """The error for two label sets of one name: where they part."""
+def _different_labels(split: str, got: LabelSet, needed: LabelSet) -> RunError:
+    """The error for two label sets with the same name, which names the first difference."""
     pairs = enumerate(zip_longest(got.labels, needed.labels, fillvalue="nothing"))
-    place, (here, there) = next(
-        ((place, pair) for place, pair in pairs if pair[0] != pair[1]), (0, ("its rule", "another rule"))
+    index, (here, there) = next(
+        ((index, pair) for index, pair in pairs if pair[0] != pair[1]), (0, ("its rule", "another rule"))
     )
     return RunError(
         f"split {split!r} has the label set {got.name!r} with {len(got)} labels, and the model was trained "
-        f"with one of that name with {len(needed)}: label {place} is {here!r} here and {there!r} there",
+        f"with one of the same name with {len(needed)}: label {index} is {here!r} here and {there!r} there",
         hint="evaluate with the recipe that trained the model, or train again",
     )
 
 
-def save_trained(folder: Path, trained: Trained, name: str = MODEL_FILE) -> None:
-    """Writes `model.safetensors`, or another file of its kind, into the folder."""
+# --- Models ------------------------------------------------------------------------------------------
+
+
+def save_trained(folder: Path, trained: TrainedModel, name: str = MODEL_FILE) -> None:
+    """Writes a trained model into a run directory as `model.safetensors`, or under another name."""
     about = {
         "recipe": trained.recipe.to_json(),
         "label_set": asdict(trained.label_set),
@@ -158,36 +181,67 @@ def save_trained(folder: Path, trained: Trained, name: str = MODEL_FILE) -> None
     write_tensors(folder / name, trained.classifier.state_dict(), about)
 
 
-def load_trained(folder: Path, device: str = "cpu", name: str = MODEL_FILE) -> Trained:
-    """The model of a finished training, in evaluation mode; RunError if there is none, or it is damaged."""
+def load_trained(folder: Path, device: str = "cpu", name: str = MODEL_FILE) -> TrainedModel:
+    """Loads the model of a finished training, in evaluation mode and without gradients.
+
+    Args:
+        folder: The run directory.
+        device: The device to load it to.
+        name: The file in the run directory.
+
+    Raises:
+        RunError: If there is no trained model, or the file does not hold what its header says.
+        DamagedError: If the file is damaged.
+        WeightsError: If the model's own encoder cannot be found, or differs from the one it was trained from.
+        EngineError: If the device cannot be used.
+    """
     file = folder / name
     if not file.exists():
-        unfinished = any((folder / one).exists() for one in (RESUME_FILE, PREVIOUS_FILE))
+        is_unfinished = any((folder / state).exists() for state in (RESUME_FILE, PREVIOUS_FILE))
         raise RunError(
-            f"{folder} holds {'an unfinished training' if unfinished else 'no trained model'}",
-            hint="run mien train" + (" again: it continues" if unfinished else " first"),
+            f"{folder} holds {'an unfinished training' if is_unfinished else 'no trained model'}",
+            hint="run mien train" + (" again to resume it" if is_unfinished else " first"),
         )
-    place = open_device(device)
+    target = open_device(device)
     weights, about = read_tensors(file)
     try:
-        trained = _restore(about, file)
+        trained = _rebuild(about, file)
         trained.classifier.load_state_dict(dict(weights))
     except WeightsError:
-        raise  # of an encoder that learned along: the file is as it should be
+        raise  # about the encoder's own files: this file is intact
     except (MienError, KeyError, TypeError, RuntimeError) as error:
         raise RunError(
             f"{file} does not hold what its header says: {_first_line(error)}",
-            hint="read it with the mien that wrote it, or train again",
+            hint="read it with the version of mien that wrote it, or train again",
         ) from error
-    trained.classifier.eval().requires_grad_(requires_grad=False).to(place)
+    trained.classifier.eval().requires_grad_(requires_grad=False).to(target)
     return trained
 
 
-def _restore(about: Mapping[str, Any], file: Path) -> Trained:
+def model_digest(folder: Path) -> str:
+    """Identifies the weights of a run: the digest in the header of `model.safetensors`.
+
+    `load_trained` checks whether it is right.
+
+    Raises:
+        RunError: If there is no trained model.
+    """
+    file = folder / MODEL_FILE
+    try:
+        with safe_open(file, framework="np") as opened:
+            return str((opened.metadata() or {})["digest"])
+    except (SafetensorError, OSError, KeyError) as error:
+        raise RunError(
+            f"{file} does not say which weights it holds: {error}", hint="run mien train first"
+        ) from error
+
+
+def _rebuild(about: Mapping[str, Any], file: Path) -> TrainedModel:
+    """The model that a header describes, with random weights."""
     recipe = Recipe.parse(about["recipe"], where=str(file))
     labels = about["label_set"]
     label_set = LabelSet(name=labels["name"], labels=tuple(labels["labels"]), exclusive=labels["exclusive"])
-    # The weights are drawn at random before they are read; nobody else's random numbers change by it.
+    # Building draws random weights; the caller's random state must not change.
     with torch.random.fork_rng(devices=[]):
         fusion = build_fusion(
             recipe.model,
@@ -196,11 +250,11 @@ def _restore(about: Mapping[str, Any], file: Path) -> Trained:
             num_frames=about.get("num_frames", 1),
             num_views=about.get("num_views", 1),
         )
-        _require_encoder(recipe, about["vision_signature"], file)
+        _require_same_encoder(recipe, about["vision_signature"], file)
         labels = recipe.train.heads != "dimensions"
         classifier = Classifier(fusion, len(label_set), dimensions=about["dimensions"], labels=labels)
-        classifier.encoder = encoder_of(recipe)
-    return Trained(
+        classifier.encoder = build_encoder(recipe)
+    return TrainedModel(
         classifier=classifier,
         recipe=recipe,
         label_set=label_set,
@@ -215,46 +269,92 @@ def _restore(about: Mapping[str, Any], file: Path) -> Trained:
     )
 
 
-def _require_encoder(recipe: Recipe, trained_with: str, file: Path) -> None:
-    """WeightsError if the encoder that learned along began as another than is found now."""
-    if not learns_pictures(recipe):
+def _require_same_encoder(recipe: Recipe, trained_with: str, file: Path) -> None:
+    """Raises WeightsError if the encoder files are not those that a trained encoder started from."""
+    if not trains_encoder(recipe):
         return
-    found = vision_of(recipe.features).signature
-    if found != trained_with:
+    signature = resolve_vision_encoder(recipe.features).signature
+    if signature != trained_with:
         raise WeightsError(
-            f"{file} holds what the encoder {recipe.features.vision!r} has learned, and another one is found "
-            f"now ({_short(found)}, not {_short(trained_with)})",
-            hint="bring back the encoder of then, or train again",
+            f"{file} holds changes to the encoder {recipe.features.vision!r}, whose files differ now "
+            f"({_short(signature)}, not {_short(trained_with)})",
+            hint="restore the original encoder, or train again",
         )
 
 
+# --- Files -------------------------------------------------------------------------------------------
+
+
 def write_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Writes tensors and JSON values as one file, with a digest of both."""
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Writes tensors and JSON values as one file, atomically, with a digest of both."""
+    detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({"schema": _SCHEMA, **about}, allow_nan=False)
-    atomic_write_bytes(file, save(kept, metadata={_KEY: text, "digest": _digest(kept, text)}))
+    atomic_write_bytes(file, save(detached, metadata={_KEY: text, "digest": _digest(detached, text)}))
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_tensors` wrote; DamagedError if it is not, RunError if it is of a newer schema."""
+    """Reads the tensors and the JSON values that `write_tensors` wrote, also those of older schemas.
+
+    Raises:
+        DamagedError: If the file cannot be read, or its digest differs.
+        RunError: If a newer version of mien wrote it.
+    """
     try:
         with safe_open(file, framework="pt") as opened:
             header = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         text = header[_KEY]
         about: dict[str, Any] = json.loads(text)
-        if about["schema"] == _SCHEMA and header["digest"] != _digest(tensors, text):
+        schema = about["schema"]
+        if schema in (1, _SCHEMA) and header["digest"] != _digest(tensors, text):
             raise ValueError("its digest differs")
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise DamagedError(
             f"{file} is damaged: {_first_line(error)}", hint="delete it and run mien train again"
         ) from error
-    if about["schema"] != _SCHEMA:
+    if schema == 1:
+        return _rename_parameters(tensors), {**about, "schema": _SCHEMA}
+    if schema != _SCHEMA:
         raise RunError(
-            f"{file} has schema {about['schema']!r}, not {_SCHEMA}",
-            hint="read it with the mien that wrote it",
+            f"{file} has schema {schema!r}, not {_SCHEMA}",
+            hint="read it with the version of mien that wrote it",
         )
     return tensors, about
+
+
+# From schema 1 to 2: what version 0.1.0 called the parameters of a Q-Former, and of the frame embedding.
+# Names of `resume.safetensors` begin with a part.
+_QFORMER_NAMES: Final = {
+    "queries": "query_tokens",
+    "words.weight": "word_embeddings.weight",
+    "positions.weight": "position_embeddings.weight",
+}
+_LANDMARK: Final = "layers.0.self_attention.query_key_value.weight"  # every Q-Former has it
+_PART: Final = r"(?P<part>(?:model\.|best\.|average\.)?)"
+_QUERIES: Final = re.compile(_PART + r"(?P<prefix>fusion\.(?:.*\.)?)queries")
+_QFORMER_NAME: Final = re.compile(
+    _PART + r"(?P<prefix>fusion\.(?:.*\.)?)(?P<name>" + "|".join(map(re.escape, _QFORMER_NAMES)) + ")"
+)
+_FRAME_NAME: Final = re.compile(_PART + r"fusion\.places\.(?P<name>frames|views)")
+
+
+def _rename_parameters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of schema 1 by their names of schema 2. Only a Q-Former's own parameters are renamed."""
+    qformers = set()
+    for name in tensors:
+        match = _QUERIES.fullmatch(name)
+        if match and name.removesuffix("queries") + _LANDMARK in tensors:
+            qformers.add(match["prefix"])
+    renamed = {}
+    for name, tensor in tensors.items():
+        new = name
+        match = _QFORMER_NAME.fullmatch(name)
+        if match and match["prefix"] in qformers:
+            new = match["part"] + match["prefix"] + _QFORMER_NAMES[match["name"]]
+        elif match := _FRAME_NAME.fullmatch(name):
+            new = f"{match['part']}fusion.frame_embedding.{match['name']}"
+        renamed[new] = tensor
+    return renamed
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -1,9 +1,4 @@
-"""The classifier: a fusion and one linear head for the labels, and one for valence, arousal, dominance.
-
-Goes in: what the fusion takes, or pictures, if it has an encoder of its own. Comes out: a logit for each
-label, and three numbers where asked.
-Knows nothing about: which label stands where, losses, thresholds.
-"""
+"""The classifier: a fusion, a linear head for the labels, and one for valence, arousal and dominance."""
 
 from dataclasses import dataclass
 
@@ -15,25 +10,41 @@ from mien.errors import ConfigError
 from mien.model.fusion import Fusion
 from mien.types import DIMENSIONS
 
-__all__ = ["Classifier", "ClassifierOutput", "scores_of"]
+__all__ = ["Classifier", "ClassifierOutput", "scores_from_logits"]
 
-_RAREST = 1e-3  # a label that no sample has starts as if one in a thousand had it
+_MIN_PREVALENCE = 1e-3  # a label without samples starts as if one in a thousand had it
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierOutput:
-    """What the heads say; `dimensions` is on the targets' 0..1 scale, which it may leave a little."""
+    """The outputs of the heads.
+
+    Attributes:
+        logits: Shape (batch, label), for `scores_from_logits`.
+        dimensions: Shape (batch, dimension): valence, arousal and dominance on the targets' scale of 0 to 1,
+            which a linear head may leave a little; None if the classifier does not predict them.
+    """
 
     logits: Float[Tensor, "batch label"]
     dimensions: Float[Tensor, "batch dimension"] | None
 
 
 class Classifier(nn.Module):
-    """One fully connected layer on the fused vector for each kind of answer. Without `labels` everybody gets
-    the same logits, those of the labels' base rates, which never learn.
+    """One linear layer on the fused vector per kind of output.
 
-    `encoder` may be set: one that learns along, from squares of pixels (batch, picture, row, column, channel)
-    to tokens.
+    Args:
+        fusion: What makes one vector per subject.
+        num_labels: Number of labels.
+        dimensions: Whether to predict valence, arousal and dominance.
+        labels: Whether to learn the labels. Otherwise every subject gets the same logits, those of the
+            labels' base rates, which are not trained.
+
+    Attributes:
+        encoder: A vision encoder that is trained with the classifier, or None. With one, `forward` takes
+            pixels.
+
+    Raises:
+        ConfigError: If the fusion has one part per label, for another number of labels.
     """
 
     def __init__(self, fusion: Fusion, num_labels: int, *, dimensions: bool, labels: bool = True) -> None:
@@ -44,19 +55,26 @@ class Classifier(nn.Module):
         self.dimensions = nn.Linear(fusion.dim, len(DIMENSIONS)) if dimensions else None
 
     @property
-    def estimates_labels(self) -> bool:
-        """Whether labels are learned; else their scores are the same for everybody."""
+    def predicts_labels(self) -> bool:
+        """Whether labels are learned; otherwise their scores are the same for every subject."""
         return not isinstance(self.labels, _BaseRates)
 
     def forward(
         self,
         image: Float[Tensor, "batch patch image_dim"]
-        | UInt8[Tensor, "batch picture row column channel"]
+        | UInt8[Tensor, "batch image height width channel"]
         | None,
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> ClassifierOutput:
-        """Logits for `scores_of`, and dimensions if the classifier was built with them."""
+        """Logits, and dimensions if the classifier predicts them.
+
+        Args:
+            image: Image tokens, shape (batch, patch, image_dim), or, with an `encoder`, pixels of 0 to 255,
+                shape (batch, image, height, width, channel); None if the fusion does not use it.
+            text_ids: Token ids, shape (batch, text); None if the fusion does not use them.
+            text_mask: True where a text token is real, shape (batch, text).
+        """
         if self.encoder is not None and image is not None:
             image = self.encoder(image)
         fused = self.fusion(image, text_ids, text_mask)
@@ -64,30 +82,35 @@ class Classifier(nn.Module):
         return ClassifierOutput(self.labels(fused), dimensions)
 
     @torch.no_grad()
-    def start_from(
+    def initialize_biases(
         self,
         prevalence: Float[Tensor, " label"],
         dimension_means: Float[Tensor, " dimension"],
         *,
         exclusive: bool,
     ) -> None:
-        """Sets the heads' biases so that the first guess is the average answer.
+        """Sets the heads' biases so that the first predictions are the average targets.
 
         Otherwise the first steps go into learning how rare each label is (Lin et al. 2017, section 4.1).
+
+        Args:
+            prevalence: The mean target of each label.
+            dimension_means: The mean target of each dimension, 0 to 1.
+            exclusive: Whether exactly one label holds.
         """
-        common = prevalence.clamp(_RAREST, 1 - _RAREST)
-        self.labels.bias.copy_(common.log() if exclusive else common.logit())
+        clamped = prevalence.clamp(_MIN_PREVALENCE, 1 - _MIN_PREVALENCE)
+        self.labels.bias.copy_(clamped.log() if exclusive else clamped.logit())
         if self.dimensions is not None:
             self.dimensions.bias.copy_(dimension_means)
 
 
 class _LabelHead(nn.Module):
-    """A logit for each label, read from that label's own part of the fused vector."""
+    """One logit per label, read from that label's part of the fused vector."""
 
     def __init__(self, num_labels: int, width: int) -> None:
         super().__init__()
-        spread = width**-0.5  # as torch initialises a linear layer of this width
-        self.weight = nn.Parameter(torch.empty(num_labels, width).uniform_(-spread, spread))
+        bound = width**-0.5  # as torch initializes a linear layer of this width
+        self.weight = nn.Parameter(torch.empty(num_labels, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(num_labels))
 
     def forward(self, fused: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
@@ -96,7 +119,7 @@ class _LabelHead(nn.Module):
 
 
 class _BaseRates(nn.Module):
-    """The same logits for everybody."""
+    """The same logits for every subject."""
 
     def __init__(self, num_labels: int) -> None:
         super().__init__()
@@ -111,12 +134,15 @@ def _label_head(fusion: Fusion, num_labels: int) -> nn.Linear | _LabelHead:
         return nn.Linear(fusion.dim, num_labels)
     if fusion.num_label_parts != num_labels:
         raise ConfigError(
-            f"{fusion.num_label_parts} queries cannot stand for {num_labels} labels, one each",
+            f"{fusion.num_label_parts} queries for {num_labels} labels, and pooling 'class' needs one query "
+            f"per label",
             hint=f"set model.num_queries to {num_labels}, or choose another model.options.pooling",
         )
     return _LabelHead(num_labels, fusion.dim // num_labels)
 
 
-def scores_of(logits: Float[Tensor, "batch label"], *, exclusive: bool) -> Float[Tensor, "batch label"]:
-    """Scores in 0..1: they sum to 1 if exactly one label holds, else each stands for itself."""
+def scores_from_logits(
+    logits: Float[Tensor, "batch label"], *, exclusive: bool
+) -> Float[Tensor, "batch label"]:
+    """Scores from 0 to 1: a softmax if exactly one label holds, else a sigmoid per label."""
     return logits.softmax(dim=-1) if exclusive else logits.sigmoid()

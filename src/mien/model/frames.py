@@ -1,10 +1,6 @@
-"""Which frame and which view an image token is of, told to whoever looks at the tokens.
+"""Embeddings that tell the image tokens of a clip's frames, and of a subject's views, apart.
 
-Goes in: image tokens of a clip, one view after another and in each one frame after another, as
-`mien.features.encode` makes them. Comes out: the same tokens, each with its place added.
-Knows nothing about: pictures, encoders, what the tokens are used for.
-
-Attention has no order of its own: without this, a clip is a bag of frames.
+Attention has no order: without them, a clip is a bag of frames.
 """
 
 import torch
@@ -13,14 +9,20 @@ from torch import Tensor, nn
 
 from mien.errors import UsageError
 
-__all__ = ["Places"]
+__all__ = ["FrameEmbedding"]
 
-# Beside tokens of variance 1: a hint that is heard at once, and drowns nothing.
-_INITIAL_SPREAD = 0.3
+# Added to tokens of variance 1: large enough to be noticed at once, small enough to hide nothing.
+_INITIAL_STD = 0.3
 
 
-class Places(nn.Module):
-    """A learned vector for each frame, and one for each view; what there is one of has none."""
+class FrameEmbedding(nn.Module):
+    """Adds one learned vector per frame and one per view to image tokens.
+
+    Args:
+        image_dim: Width of an image token.
+        num_frames: Frames per subject. With 1, frames have no vector.
+        num_views: Views per frame. With 1, views have no vector.
+    """
 
     def __init__(self, image_dim: int, *, num_frames: int, num_views: int) -> None:
         super().__init__()
@@ -31,20 +33,28 @@ class Places(nn.Module):
     def forward(
         self, image: Float[Tensor, "batch patch image_dim"]
     ) -> Float[Tensor, "batch patch image_dim"]:
-        """Raises UsageError if the tokens cannot be of that many frames and views."""
+        """Adds the vectors to the tokens of a batch.
+
+        Args:
+            image: Tokens in the order of `mien.features.encode`: view after view, and in each view frame
+                after frame.
+
+        Raises:
+            UsageError: If the number of tokens is not a multiple of frames x views.
+        """
         batch, tokens, dim = image.shape
         if tokens % (self.num_frames * self.num_views):
             raise UsageError(
                 f"{tokens} image tokens are not {self.num_views} views of {self.num_frames} frames",
                 hint="give clips of as many frames as the model was built for",
             )
-        placed = image.view(batch, self.num_views, self.num_frames, -1, dim)
+        embedded = image.view(batch, self.num_views, self.num_frames, -1, dim)
         if self.frames is not None:
-            placed = placed + self.frames[:, None, :]
+            embedded = embedded + self.frames[:, None, :]
         if self.views is not None:
-            placed = placed + self.views[:, None, None, :]
-        return placed.reshape(batch, tokens, dim)
+            embedded = embedded + self.views[:, None, None, :]
+        return embedded.reshape(batch, tokens, dim)
 
 
 def _vectors(count: int, dim: int) -> nn.Parameter | None:
-    return nn.Parameter(_INITIAL_SPREAD * torch.randn(count, dim)) if count > 1 else None
+    return nn.Parameter(_INITIAL_STD * torch.randn(count, dim)) if count > 1 else None

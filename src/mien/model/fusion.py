@@ -1,9 +1,8 @@
-"""Fusions: how image tokens and a description become one vector. An ablation is another row of the table.
+"""Fusions: image tokens and a description become one vector.
 
-Goes in: image tokens of an encoder, token ids of a description with their mask.
-Comes out: one vector for each subject.
-Knows nothing about: encoders, tokenizers, labels. `mien.registry` names the classes; a recipe may name its
-own as "package.module:Class", a subclass of `Fusion` with the same constructor.
+`mien.registry` names the classes. A recipe may name a class of your own as "package.module:Class": a subclass
+of `Fusion` with the same constructor. This module has the fusions that are a Q-Former; `late_fusion` has the
+baselines.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mien.errors import ConfigError, UsageError
-from mien.model.frames import Places
+from mien.model.frames import FrameEmbedding
 from mien.model.pooling import Pool, PoolMode
 from mien.model.qformer import QFormer, QFormerConfig
 from mien.recipe import ModelOptions, Options
@@ -35,11 +34,14 @@ __all__ = [
 
 
 class FusionOptions(Options):
-    """[model.options] of the fusions in this module.
+    """[model.options] of mien's fusions.
 
-    `feedforward`: inner width of the feed-forwards, in widths of the model. `attention_dropout`: BERT has
-    0.1; without, a training step on a CPU takes a fifth less. `pooling`: how the queries' vectors become one,
-    see `pooling.Pool`; "class" takes as many queries as there are labels.
+    Attributes:
+        feedforward: Inner width of the feed-forward networks, in multiples of `model.width`.
+        attention_dropout: Dropout of attention weights. BERT has 0.1; with 0, a training step on a CPU takes
+            a fifth less time.
+        pooling: How the queries' vectors become one, see `mien.model.pooling.Pool`. "class" needs as many
+            queries as there are labels.
     """
 
     feedforward: int = Field(default=4, gt=0)
@@ -48,12 +50,27 @@ class FusionOptions(Options):
 
 
 class Fusion(nn.Module, ABC):
-    """Makes one vector of `dim` numbers of what it uses, and leaves alone what it does not.
+    """The base class of fusions: one vector of `dim` numbers from the image, the text, or both.
 
-    The constructor takes `(options, *, image_dim, vocab_size)`, where a size is None if there is no such
-    input. `dim` is set by the constructor; so is `num_label_parts` if the vector is one part for each label,
-    side by side, of which a label's logit reads its own. A mask that is all false is a subject without a
-    description, and no error.
+    A subclass declares `uses_image` and `uses_text`, sets `dim` in its constructor, and implements `forward`.
+    It ignores inputs that it does not use. It gets an all-false mask for a subject without a description, and
+    must cope with it.
+
+    Args:
+        options: The recipe's `[model]` section.
+        image_dim: Width of an image token; None if there are no images.
+        vocab_size: Number of token ids; None if there are no descriptions.
+
+    Attributes:
+        uses_image: Whether the fusion reads image tokens.
+        uses_text: Whether the fusion reads descriptions.
+        dim: Width of the fused vector.
+        num_label_parts: The number of labels, if the fused vector is a concatenation of one part per label
+            and each logit reads its label's part alone; else None.
+        frame_embedding: Set by `build_fusion` for clips and for several views; else None.
+
+    Raises:
+        ConfigError: If the fusion needs an input that is absent.
     """
 
     uses_image: ClassVar[bool]
@@ -70,9 +87,9 @@ class Fusion(nn.Module, ABC):
             if uses and size is None:
                 raise ConfigError(
                     f"fusion {options.fusion!r} needs {what}, and there are none",
-                    hint="choose another model.fusion, or give it what it needs",
+                    hint=f"provide {what}, or choose another model.fusion",
                 )
-        self.places: Places | None = None  # of the tokens of clips; stills have none
+        self.frame_embedding: FrameEmbedding | None = None
 
     @abstractmethod
     def forward(
@@ -81,24 +98,37 @@ class Fusion(nn.Module, ABC):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        """One vector a subject; the mask is true where a text token is real."""
+        """One vector per subject.
 
-    def look(
+        Args:
+            image: Image tokens, shape (batch, patch, image_dim), as the encoder gives them; see
+                `prepare_image`.
+            text_ids: Token ids, shape (batch, text).
+            text_mask: True where a text token is real, shape (batch, text).
+        """
+
+    def prepare_image(
         self, image: Float[Tensor, "batch patch image_dim"] | None
     ) -> Float[Tensor, "batch patch image_dim"]:
-        """Every token with mean 0 and variance 1, as BLIP-2 norms what its encoder gives: encoders differ in
-        scale a hundredfold. Without weights of its own, which the projection that follows would take up.
-        Tokens of clips are told which frame they are of."""
+        """Normalizes image tokens, and adds the frame embedding of clips.
+
+        Every token gets mean 0 and variance 1, as BLIP-2 norms its encoder's output: the scales of encoders
+        differ by a factor of a hundred. The norm has no weights, because the projection that follows would
+        absorb them.
+
+        Raises:
+            UsageError: If there is no image.
+        """
         if image is None:
-            raise UsageError("this fusion looks at the image, and got none")
+            raise UsageError("this fusion needs an image, and got none")
         normed = F.layer_norm(image, image.shape[-1:])
-        return normed if self.places is None else self.places(normed)
+        return normed if self.frame_embedding is None else self.frame_embedding(normed)
 
 
 class _QueryFusion(Fusion):
-    """Queries of a Q-Former look at the image and read the description, whichever of them the class uses."""
+    """The pooled queries of a Q-Former, which read the image, the text, or both."""
 
-    text_looks: ClassVar[bool] = False
+    text_cross_attention: ClassVar[bool] = False
 
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
@@ -106,10 +136,10 @@ class _QueryFusion(Fusion):
             options,
             image_dim=image_dim if self.uses_image else None,
             vocab_size=vocab_size if self.uses_text else None,
-            text_looks=self.text_looks,
+            text_cross_attention=self.text_cross_attention,
         )
         self.qformer = QFormer(config)
-        mode = _own_options(options).pooling
+        mode = _fusion_options(options).pooling
         self.pool = Pool(mode, num_queries=options.num_queries, width=options.width)
         self.dim, self.num_label_parts = self.pool.dim, options.num_queries if mode == "class" else None
 
@@ -119,48 +149,56 @@ class _QueryFusion(Fusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        seen = self.look(image) if self.uses_image else None
-        words = (text_ids, text_mask) if self.uses_text else (None, None)
-        pooled: Tensor = self.pool(self.qformer(seen, *words))
+        prepared = self.prepare_image(image) if self.uses_image else None
+        text = (text_ids, text_mask) if self.uses_text else (None, None)
+        pooled: Tensor = self.pool(self.qformer(prepared, *text))
         return pooled
 
 
 class QFormerFusion(_QueryFusion):
-    """The paper's (Xenos et al. 2024): queries read the description and look at the image."""
+    """The fusion of the paper (Xenos et al. 2024): queries attend to the description and to the image."""
 
     uses_image = True
     uses_text = True
 
 
 class ImageOnlyFusion(_QueryFusion):
-    """The same Q-Former without a description: queries look at the image."""
+    """The same Q-Former without a description."""
 
     uses_image = True
     uses_text = False
 
 
 class TextOnlyFusion(_QueryFusion):
-    """The same Q-Former without cross-attention: queries read the description."""
+    """The same Q-Former without cross-attention: queries attend to the description alone."""
 
     uses_image = False
     uses_text = True
 
 
 class CrossAttentionFusion(_QueryFusion):
-    """A multimodal transformer in the manner of ALBEF (Li et al. 2021, section 3.1): every text token looks
-    at the image itself, as the queries do, where in the Q-Former words reach the image by way of the queries.
+    """A multimodal transformer in the manner of ALBEF (Li et al. 2021, section 3.1).
 
-    With `cross_every` 1 words look in every layer but the last, after which nobody asks for them. Where
-    there is no description, the queries look alone.
+    Text tokens attend to the image directly, as the queries do. In the Q-Former, the image reaches the text
+    through the queries only. With `cross_every` 1, text tokens attend to it in every layer but the last,
+    after which they are not read. Without a description, only the queries attend to the image.
     """
 
     uses_image = True
     uses_text = True
-    text_looks = True
+    text_cross_attention = True
 
 
 def fusion_class(name: str) -> type[Fusion]:
-    """The class of this name, which says what it uses; ConfigError if it is not a `Fusion`."""
+    """The class of a fusion, which says what it uses.
+
+    Args:
+        name: A registered name, or "package.module:Class".
+
+    Raises:
+        ConfigError: If it is not a subclass of `Fusion`.
+        UnknownNameError: If there is no such fusion.
+    """
     found = resolve("fusion", name)
     if not (isinstance(found, type) and issubclass(found, Fusion)):
         raise ConfigError(f"fusion {name!r} is not a subclass of Fusion", hint="see mien.model.fusion.Fusion")
@@ -175,10 +213,18 @@ def build_fusion(
     num_frames: int = 1,
     num_views: int = 1,
 ) -> Fusion:
-    """The fusion that `[model]` asks for, with fresh weights, for stills or for clips of so many frames."""
+    """The fusion that `[model]` names, with initial weights.
+
+    Args:
+        options: The recipe's `[model]` section.
+        image_dim: Width of an image token; None if there are no images.
+        vocab_size: Number of token ids; None if there are no descriptions.
+        num_frames: Frames per subject, 1 for stills.
+        num_views: Views per frame.
+    """
     fusion = fusion_class(options.fusion)(options, image_dim=image_dim, vocab_size=vocab_size)
     if fusion.uses_image and image_dim is not None and num_frames * num_views > 1:
-        fusion.places = Places(image_dim, num_frames=num_frames, num_views=num_views)
+        fusion.frame_embedding = FrameEmbedding(image_dim, num_frames=num_frames, num_views=num_views)
     return fusion
 
 
@@ -189,10 +235,10 @@ def qformer_config(
     vocab_size: int | None,
     num_queries: int | None = None,
     keep_text: bool = False,
-    text_looks: bool = False,
+    text_cross_attention: bool = False,
 ) -> QFormerConfig:
-    """The shape that `[model]` and its options give a Q-Former, without what there is no input for."""
-    own = _own_options(options)
+    """The shape of a Q-Former by `[model]` and its options. `num_queries` overrides that of `[model]`."""
+    own = _fusion_options(options)
     return QFormerConfig(
         image_dim=image_dim,
         vocab_size=vocab_size,
@@ -205,9 +251,9 @@ def qformer_config(
         dropout=options.dropout,
         attention_dropout=own.attention_dropout,
         keep_text=keep_text,
-        text_looks=text_looks,
+        text_cross_attention=text_cross_attention,
     )
 
 
-def _own_options(options: ModelOptions) -> FusionOptions:
+def _fusion_options(options: ModelOptions) -> FusionOptions:
     return FusionOptions.parse(options.options, where="model.options")

@@ -1,10 +1,7 @@
-"""Late fusions: picture and words are read apart, and meet as two vectors.
+"""Late fusions: image and text are encoded separately, and combined as two vectors.
 
-Goes in: image tokens, token ids of a description with their mask. Comes out: one vector for each subject.
-Knows nothing about: encoders, tokenizers, labels.
-
-Baselines of the kind that most of the field uses. A subject without a description has nothing to read: its
-text vector is zero.
+Baselines of the kind that is most common in the field. The text vector of a subject without a description is
+zero.
 """
 
 import torch
@@ -20,7 +17,7 @@ __all__ = ["ConcatFusion", "GatedFusion"]
 
 
 class _LateFusion(Fusion):
-    """A reader of the description, and a projection of image tokens to its width."""
+    """A transformer that reads the description, and a projection of image tokens to its width."""
 
     uses_image = True
     uses_text = True
@@ -28,13 +25,15 @@ class _LateFusion(Fusion):
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
         assert image_dim is not None  # checked above
-        self.reader = _reader(options, vocab_size)
+        self.reader = _text_encoder(options, vocab_size)
         self.image = _projection(options, image_dim)
 
 
 class ConcatFusion(_LateFusion):
-    """The usual baseline: the mean image token beside the mean of the description as read by a transformer
-    of its own. Words and image never meet before the head; the frames of a clip are a bag."""
+    """The usual baseline: the mean image token concatenated with the mean hidden state of the description.
+
+    Image and text do not interact before the head, and a clip is a bag of frames.
+    """
 
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
         super().__init__(options, image_dim=image_dim, vocab_size=vocab_size)
@@ -46,15 +45,15 @@ class ConcatFusion(_LateFusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        text = _read(self.reader, text_ids, text_mask)
-        return torch.cat((self.image(self.look(image).mean(dim=1)), text), dim=1)
+        text = _mean_text(self.reader, text_ids, text_mask)
+        return torch.cat((self.image(self.prepare_image(image).mean(dim=1)), text), dim=1)
 
 
 class GatedFusion(_LateFusion):
-    """A gated multimodal unit (Arevalo et al. 2017, equation 1): for each number of the vector, a gate that
-    sees both decides how much of it comes from the picture and how much from the words.
+    """A gated multimodal unit (Arevalo et al. 2017, equation 1).
 
-    The image tokens are pooled by attention. Where there is no description, all comes from the picture.
+    A gate that reads both vectors decides, for each dimension, how much comes from the image and how much
+    from the text. Image tokens are pooled by attention. Without a description, the gate selects the image.
     """
 
     def __init__(self, options: ModelOptions, *, image_dim: int | None, vocab_size: int | None) -> None:
@@ -69,16 +68,16 @@ class GatedFusion(_LateFusion):
         text_ids: Int[Tensor, "batch text"] | None,
         text_mask: Bool[Tensor, "batch text"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        text = _read(self.reader, text_ids, text_mask)
-        seen: Tensor = self.attention(self.image(self.look(image)))
-        gate: Tensor = self.gate(torch.cat((seen, text), dim=1)).sigmoid()
+        text = _mean_text(self.reader, text_ids, text_mask)
+        pooled: Tensor = self.attention(self.image(self.prepare_image(image)))
+        gate: Tensor = self.gate(torch.cat((pooled, text), dim=1)).sigmoid()
         if text_mask is not None:
             gate = gate.where(text_mask.any(dim=1, keepdim=True), 1.0)
-        return gate * seen + (1 - gate) * text
+        return gate * pooled + (1 - gate) * text
 
 
-def _reader(options: ModelOptions, vocab_size: int | None) -> QFormer:
-    """A Q-Former without queries and without an image is a BERT."""
+def _text_encoder(options: ModelOptions, vocab_size: int | None) -> QFormer:
+    """A Q-Former without queries and without an image, which is a BERT."""
     return QFormer(
         qformer_config(options, image_dim=None, vocab_size=vocab_size, num_queries=0, keep_text=True)
     )
@@ -93,16 +92,18 @@ def _projection(options: ModelOptions, image_dim: int) -> nn.Sequential:
     )
 
 
-def _read(
-    reader: QFormer, text_ids: Int[Tensor, "batch text"] | None, text_mask: Bool[Tensor, "batch text"] | None
+def _mean_text(
+    encoder: QFormer,
+    text_ids: Int[Tensor, "batch text"] | None,
+    text_mask: Bool[Tensor, "batch text"] | None,
 ) -> Float[Tensor, "batch width"]:
-    """The mean of the words' vectors, zero where there are no words."""
+    """The mean hidden state of the real text tokens; zero if there are none."""
     if text_ids is not None and not text_ids.shape[1]:
-        return reader.queries.new_zeros(len(text_ids), reader.config.width)
-    words = reader(None, text_ids, text_mask)
+        return encoder.query_tokens.new_zeros(len(text_ids), encoder.config.width)
+    hidden_states = encoder(None, text_ids, text_mask)
     if text_mask is None:
-        mean: Tensor = words.mean(dim=1)
+        mean: Tensor = hidden_states.mean(dim=1)
         return mean
-    real = text_mask[:, :, None].to(words.dtype)
-    total: Tensor = (words * real).sum(dim=1)
-    return total / real.sum(dim=1).clamp(min=1)
+    is_real = text_mask[:, :, None].to(hidden_states.dtype)
+    total: Tensor = (hidden_states * is_real).sum(dim=1)
+    return total / is_real.sum(dim=1).clamp(min=1)

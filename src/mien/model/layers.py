@@ -1,12 +1,9 @@
-"""The layers of a Q-Former: who looks at whom, and what each token does with what it saw.
+"""The transformer layers of the Q-Former.
 
-Goes in: vectors of queries and text tokens, which of them may be seen, image tokens. Comes out: vectors.
-Knows nothing about: words, pictures, where queries come from, what is done with the vectors.
-
-BERT's post-norm layers with cross-attention, as in InstructBLIP (Dai et al. 2023, section 2.3). Three things
-are done otherwise than in transformers' `InstructBlipQFormerModel`, and change the time, not the result:
-projections of the same input are one product; the last layer computes no text that nobody asked for;
-keys and values of the image are not spelled out where a detour through the queries is shorter.
+BERT's post-norm layers with cross-attention, as in InstructBLIP (Dai et al. 2023, section 2.3). Three
+differences from transformers' `InstructBlipQFormerModel` change the speed, not the result: projections of the
+same input are one matrix product; the last layer skips text states that are not used; cross-attention does
+not project the image to keys and values where projecting the queries costs less.
 """
 
 from dataclasses import dataclass
@@ -23,11 +20,22 @@ NORM_EPSILON = 1e-12  # BERT's
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QFormerConfig:
-    """The shape of a Q-Former; the defaults from `width` to `cross_every` are InstructBLIP's.
+    """The shape of a Q-Former. The defaults from `width` to `cross_every` are InstructBLIP's.
 
-    `image_dim` None: no image, so no cross-attention. `vocab_size` None: no text. Only what is used is
-    built. `keep_text`: text vectors are wanted after the last layer as well. `text_looks`: text tokens look
-    at the image too, where by InstructBLIP only the queries do.
+    Attributes:
+        image_dim: Width of an image token. None builds no cross-attention.
+        vocab_size: Number of token ids. None builds no text embeddings.
+        num_queries: Number of learned query tokens.
+        width: Width of the hidden states.
+        layers: Number of layers.
+        heads: Attention heads per layer.
+        feedforward: Inner width of the feed-forward networks.
+        cross_every: Every so many layers, from the first, have cross-attention.
+        dropout: Dropout of embeddings and residual branches.
+        attention_dropout: Dropout of attention weights.
+        max_positions: Longest text, in tokens.
+        keep_text: Return the text's hidden states after those of the queries.
+        text_cross_attention: Text tokens attend to the image, too. In InstructBLIP only queries do.
     """
 
     image_dim: int | None
@@ -42,21 +50,22 @@ class QFormerConfig:
     attention_dropout: float = 0.1
     max_positions: int = 512
     keep_text: bool = False
-    text_looks: bool = False
+    text_cross_attention: bool = False
 
     @property
     def has_text(self) -> bool:
+        """Whether the Q-Former reads text."""
         return self.vocab_size is not None
 
 
 class Layer(nn.Module):
-    """Self-attention over all tokens, cross-attention of the queries, a feed-forward for each kind."""
+    """Self-attention over all tokens, cross-attention to the image, one feed-forward per kind of token."""
 
     def __init__(self, config: QFormerConfig, index: int) -> None:
         super().__init__()
         self.num_queries = config.num_queries
-        self.text_looks = config.text_looks
-        # After the last layer only the queries are read, unless the text is wanted as well.
+        self.text_cross_attention = config.text_cross_attention
+        # Only the queries are read after the last layer, unless the text is kept.
         self.updates_text = config.has_text and (config.keep_text or index < config.layers - 1)
         self.self_attention = _SelfAttention(config)
         self.cross_attention = None
@@ -67,63 +76,66 @@ class Layer(nn.Module):
 
     def forward(
         self,
-        states: Float[Tensor, "batch token width"],
-        visible: Bool[Tensor, "batch 1 1 token"] | None,
+        hidden_states: Float[Tensor, "batch token width"],
+        attention_mask: Bool[Tensor, "batch 1 1 token"] | None,
         image: Float[Tensor, "batch patch image_dim"] | None,
-    ) -> Float[Tensor, "batch kept width"]:
-        kept = states.shape[1] if self.updates_text else self.num_queries
-        states = self.self_attention(states, visible, kept)
-        if self.text_looks and self.cross_attention is not None:
-            states = self.cross_attention(states, image)
+    ) -> Float[Tensor, "batch updated width"]:
+        """The new states of the queries and, if the layer updates it, of the text."""
+        num_updated = hidden_states.shape[1] if self.updates_text else self.num_queries
+        hidden_states = self.self_attention(hidden_states, attention_mask, num_updated)
+        if self.text_cross_attention and self.cross_attention is not None:
+            hidden_states = self.cross_attention(hidden_states, image)
         parts = []
         if self.query_feedforward is not None:
-            queries = states[:, : self.num_queries]
-            if not self.text_looks and self.cross_attention is not None:
+            queries = hidden_states[:, : self.num_queries]
+            if not self.text_cross_attention and self.cross_attention is not None:
                 queries = self.cross_attention(queries, image)
             parts.append(self.query_feedforward(queries))
-        if self.text_feedforward is not None and kept > self.num_queries:
-            parts.append(self.text_feedforward(states[:, self.num_queries :]))
+        if self.text_feedforward is not None and num_updated > self.num_queries:
+            parts.append(self.text_feedforward(hidden_states[:, self.num_queries :]))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
 class _SelfAttention(nn.Module):
-    """Every token looks at every visible one; then projection, dropout, addition, norm."""
+    """Every token attends to every unmasked one; then projection, dropout, residual, norm."""
 
     def __init__(self, config: QFormerConfig) -> None:
         super().__init__()
         self.heads = config.heads
         self.dropout = config.attention_dropout
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
-        self.output = _Residual(config.width, config.width, config.dropout)
+        self.output = _ResidualOutput(config.width, config.width, config.dropout)
 
     def forward(
         self,
-        states: Float[Tensor, "batch token width"],
-        visible: Bool[Tensor, "batch 1 1 token"] | None,
-        kept: int,
-    ) -> Float[Tensor, "batch kept width"]:
-        """The new states of the first `kept` tokens."""
+        hidden_states: Float[Tensor, "batch token width"],
+        attention_mask: Bool[Tensor, "batch 1 1 token"] | None,
+        num_updated: int,
+    ) -> Float[Tensor, "batch updated width"]:
+        """The new states of the first `num_updated` tokens."""
         # All three as (batch, head, token, head_dim)
-        query, key, value = (_split_heads(part, self.heads) for part in self._project(states, kept))
-        attended = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=visible, dropout_p=self.dropout if self.training else 0.0
+        query, key, value = (
+            _split_heads(part, self.heads) for part in self._project(hidden_states, num_updated)
         )
-        output: Tensor = self.output(_join_heads(attended), states[:, :kept])
+        attended = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=attention_mask, dropout_p=self.dropout if self.training else 0.0
+        )
+        output: Tensor = self.output(_join_heads(attended), hidden_states[:, :num_updated])
         return output
 
-    def _project(self, states: Tensor, kept: int) -> tuple[Tensor, Tensor, Tensor]:
-        width = states.shape[-1]
-        if kept == states.shape[1]:
-            query, key, value = self.query_key_value(states).chunk(3, dim=-1)
+    def _project(self, hidden_states: Tensor, num_updated: int) -> tuple[Tensor, Tensor, Tensor]:
+        width = hidden_states.shape[-1]
+        if num_updated == hidden_states.shape[1]:
+            query, key, value = self.query_key_value(hidden_states).chunk(3, dim=-1)
             return query, key, value
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        query = F.linear(states[:, :kept], weight[:width], bias[:width])
-        key, value = F.linear(states, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query = F.linear(hidden_states[:, :num_updated], weight[:width], bias[:width])
+        key, value = F.linear(hidden_states, weight[width:], bias[width:]).chunk(2, dim=-1)
         return query, key, value
 
 
 class _CrossAttention(nn.Module):
-    """Some tokens, mostly the queries, look at the image's; then projection, dropout, addition, norm."""
+    """Tokens, usually the queries, attend to the image tokens; then projection, dropout, residual, norm."""
 
     def __init__(self, config: QFormerConfig, image_dim: int) -> None:
         super().__init__()
@@ -131,21 +143,22 @@ class _CrossAttention(nn.Module):
         self.dropout = config.attention_dropout
         self.query = nn.Linear(config.width, config.width)
         self.key_value = nn.Linear(image_dim, 2 * config.width)
-        self.output = _Residual(config.width, config.width, config.dropout)
+        self.output = _ResidualOutput(config.width, config.width, config.dropout)
 
     def forward(
         self,
-        queries: Float[Tensor, "batch query width"],
+        hidden_states: Float[Tensor, "batch query width"],
         image: Float[Tensor, "batch patch image_dim"],
     ) -> Float[Tensor, "batch query width"]:
-        query = self.query(queries)
-        # With fewer queries than a head has dimensions, bringing the queries to the image's space costs
-        # less than bringing every image token to the heads' (the products are only bracketed anew).
+        query = self.query(hidden_states)
+        # With fewer queries than a head has dimensions, projecting the queries to the image's space costs
+        # less than projecting every image token to the heads' space. The products are the same, in another
+        # order.
         if query.shape[1] * self.heads < query.shape[2]:
             attended = self._attend_in_image_space(query, image)
         else:
             attended = self._attend_in_head_space(query, image)
-        output: Tensor = self.output(attended, queries)
+        output: Tensor = self.output(attended, hidden_states)
         return output
 
     def _attend_in_head_space(
@@ -161,13 +174,13 @@ class _CrossAttention(nn.Module):
         self, query: Float[Tensor, "batch query width"], image: Float[Tensor, "batch patch image_dim"]
     ) -> Float[Tensor, "batch query width"]:
         batch, num_queries, width = query.shape
-        # (head, head_dim, image_dim); the keys' bias adds the same to all of a query's scores: no effect.
+        # (head, head_dim, image_dim). The keys' bias adds the same to all scores of a query: no effect.
         key_weight, value_weight = self.key_value.weight.view(2, self.heads, width // self.heads, -1)
-        # Heads stand first where each has a weight of its own, the batch where each has an image of its own.
+        # Heads come first where each has its own weight, the batch where each has its own image.
         by_head = (query * (width // self.heads) ** -0.5).view(-1, self.heads, width // self.heads)
-        pulled = (by_head.transpose(0, 1) @ key_weight).view(self.heads, batch, num_queries, -1)
-        pulled = pulled.transpose(0, 1).flatten(1, 2)
-        scores = pulled @ image.transpose(1, 2)  # (batch, head x query, patch)
+        projected = (by_head.transpose(0, 1) @ key_weight).view(self.heads, batch, num_queries, -1)
+        projected = projected.transpose(0, 1).flatten(1, 2)
+        scores = projected @ image.transpose(1, 2)  # (batch, head x query, patch)
         weights = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
         mixed = (weights @ image).view(batch, self.heads, num_queries, -1)
         by_head = mixed.transpose(0, 1).flatten(1, 2) @ value_weight.transpose(1, 2)
@@ -177,20 +190,22 @@ class _CrossAttention(nn.Module):
 
 
 class _FeedForward(nn.Module):
-    """Wider, GELU, back; then dropout, addition, norm."""
+    """Two linear layers with GELU; then dropout, residual, norm."""
 
     def __init__(self, config: QFormerConfig) -> None:
         super().__init__()
         self.inner = nn.Linear(config.width, config.feedforward)
-        self.output = _Residual(config.feedforward, config.width, config.dropout)
+        self.output = _ResidualOutput(config.feedforward, config.width, config.dropout)
 
-    def forward(self, states: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token width"]:
-        output: Tensor = self.output(F.gelu(self.inner(states)), states)
+    def forward(
+        self, hidden_states: Float[Tensor, "batch token width"]
+    ) -> Float[Tensor, "batch token width"]:
+        output: Tensor = self.output(F.gelu(self.inner(hidden_states)), hidden_states)
         return output
 
 
-class _Residual(nn.Module):
-    """Projection and dropout of what was computed, added to what it was computed from, normed."""
+class _ResidualOutput(nn.Module):
+    """Projection and dropout of a branch's output, added to its input and normed."""
 
     def __init__(self, inner: int, width: int, dropout: float) -> None:
         super().__init__()
@@ -199,20 +214,20 @@ class _Residual(nn.Module):
         self.norm = nn.LayerNorm(width, eps=NORM_EPSILON)
 
     def forward(
-        self, computed: Float[Tensor, "batch token inner"], states: Float[Tensor, "batch token width"]
+        self, branch: Float[Tensor, "batch token inner"], hidden_states: Float[Tensor, "batch token width"]
     ) -> Float[Tensor, "batch token width"]:
-        normed: Tensor = self.norm(self.dropout(self.dense(computed)) + states)
+        normed: Tensor = self.norm(self.dropout(self.dense(branch)) + hidden_states)
         return normed
 
 
 def _split_heads(
-    states: Float[Tensor, "batch token width"], heads: int
+    hidden_states: Float[Tensor, "batch token width"], heads: int
 ) -> Float[Tensor, "batch head token head_dim"]:
-    batch, token, _ = states.shape
-    return states.view(batch, token, heads, -1).transpose(1, 2)
+    batch, token, _ = hidden_states.shape
+    return hidden_states.view(batch, token, heads, -1).transpose(1, 2)
 
 
 def _join_heads(
-    states: Float[Tensor, "batch head token head_dim"],
+    hidden_states: Float[Tensor, "batch head token head_dim"],
 ) -> Float[Tensor, "batch token width"]:
-    return states.transpose(1, 2).flatten(2)
+    return hidden_states.transpose(1, 2).flatten(2)

@@ -1,8 +1,4 @@
-"""Pooling: several vectors as one.
-
-Goes in: the vectors of the queries, or the tokens of a picture. Comes out: one vector for each subject.
-Knows nothing about: what the vectors stand for.
-"""
+"""Pooling: several vectors become one."""
 
 from typing import Literal
 
@@ -16,11 +12,14 @@ PoolMode = Literal["mean", "attention", "concat", "class"]
 
 
 class Pool(nn.Module):
-    """The queries' vectors as one, of `dim` numbers.
+    """The hidden states of the queries as one vector of `dim` numbers.
 
-    "mean" of all; "attention": a mean with learned weights, which begins as the plain one; "concat": side by
-    side; "class": side by side as well, one query for each label, whose logit is read from it alone, as in
-    Query2Label (Liu et al. 2021, section 3.2).
+    Args:
+        mode: "mean": their mean. "attention": a weighted mean with learned weights, which starts as the plain
+            mean. "concat": concatenated. "class": concatenated as well, with one query per label, whose logit
+            is read from that query alone, as in Query2Label (Liu et al. 2021, section 3.2).
+        num_queries: Number of queries.
+        width: Width of a hidden state.
     """
 
     def __init__(self, mode: PoolMode, *, num_queries: int, width: int) -> None:
@@ -37,7 +36,7 @@ class Pool(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """The mean of all vectors, weighted by how each one scores; at first they all score the same."""
+    """The mean of vectors, weighted by the softmax of a learned score. It starts as the plain mean."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,15 +1,11 @@
-"""A Q-Former begun from somebody's weights: BERT's, BLIP-2's, InstructBLIP's, or none.
+"""Initializes a Q-Former from pretrained weights: BERT's, BLIP-2's or InstructBLIP's.
 
-Goes in: a fusion with fresh weights, the name or path of a model. Comes out: the fusion with those of its
-weights that the model has, and a report of the others; nothing stays random in silence.
-Knows nothing about: how the weights are trained on, recipes, data.
-
-Only the files that hold a Q-Former are fetched and only its tensors are read, which are a small part of an
-InstructBLIP.
+Only the files that hold a Q-Former are fetched, and only its tensors are read; they are a small part of an
+InstructBLIP. A report names every weight that did not fit, so that none stays random unnoticed.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,30 +16,44 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mien.errors import ConfigError, WeightsError
-from mien.features.model_folders import find_folder, read_json
-from mien.model.checkpoint_names import Source, read_names
+from mien.features.model_folders import find_model_folder, read_json
 from mien.model.fusion import Fusion
 from mien.model.qformer import QFormer
 
-__all__ = ["RANDOM", "LoadReport", "load_initial", "load_qformer"]
+__all__ = [
+    "RANDOM",
+    "LoadReport",
+    "WeightMap",
+    "WeightSource",
+    "load_initial_weights",
+    "load_qformer",
+    "map_weights",
+]
 
 log = logging.getLogger(__name__)
 
 RANDOM: Final = "random"
 _INDEX: Final = "model.safetensors.index.json"
-_KNOWN: Final = ("bert", "blip-2", "blip_2", "instructblip")  # how a config's model_type may begin
-# Tables whose rows may be more or fewer than ours: the first ones mean the same.
-_ROWS: Final = ("queries", "positions.weight", "words.weight")
-_USUAL_HEADS: Final = 12  # a config leaves out what is as usual
-_SPECIAL_TOKENS: Final = 64  # vocabularies that differ by more are not the same vocabulary
+_MODEL_TYPES: Final = ("bert", "blip-2", "blip_2", "instructblip")  # how a config's model_type may begin
+# Tables that may have more or fewer rows than ours: the first rows mean the same.
+_RESIZABLE: Final = ("query_tokens", "position_embeddings.weight", "word_embeddings.weight")
+_DEFAULT_HEADS: Final = 12  # where a config leaves out the number
+_SPECIAL_TOKENS: Final = 64  # vocabularies whose sizes differ by more are different vocabularies
+_HINT: Final = "name a BERT, BLIP-2 or InstructBLIP model with safetensors, or its folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """What came out of a checkpoint, by the names of our weights.
+    """Which weights of a Q-Former came from a checkpoint.
 
-    `missing` and `mismatched` (with both shapes) stay random; of `partial` the first rows were loaded.
-    `unexpected`, by the checkpoint's names, has no place here; `layers_cut` layers were more than ours.
+    Attributes:
+        source: The checkpoint's name or path.
+        loaded: Our weights that were loaded.
+        missing: Our weights that the checkpoint lacks; they stay random.
+        mismatched: Our weights with another shape there, with both shapes; they stay random.
+        partial: Our weights of which only the first rows were loaded, with the numbers of rows.
+        unexpected: The checkpoint's Q-Former weights that ours does not have, by their names there.
+        layers_cut: The number of the checkpoint's last layers that were left out, because ours has fewer.
     """
 
     source: str
@@ -55,13 +65,13 @@ class LoadReport:
     layers_cut: int
 
     def lines(self) -> list[str]:
-        """The report in words, a line for each kind of difference."""
+        """The report as text, one line per kind of difference."""
         lines = [f"{len(self.loaded)} weights of the Q-Former start from {self.source}"]
         for kind, names in (
             ("not in it, so random", self.missing),
-            ("of another shape, so random", self.mismatched),
+            ("with another shape, so random", self.mismatched),
             ("loaded in part", self.partial),
-            ("in it, and not used", self.unexpected),
+            ("in it, but not used", self.unexpected),
         ):
             if names:
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -71,11 +81,19 @@ class LoadReport:
         return lines
 
 
-def load_initial(fusion: Fusion, init: str) -> tuple[LoadReport, ...]:
-    """Begins every Q-Former of a fusion from the weights of `init`, and logs what did not fit.
+def load_initial_weights(fusion: Fusion, init: str) -> tuple[LoadReport, ...]:
+    """Initializes every Q-Former of a fusion from the weights of `model.init`, and logs what did not fit.
 
-    "random" leaves all as it is. Raises ConfigError if the fusion has no Q-Former, WeightsError if the
-    weights are not here or none of them fits.
+    Args:
+        fusion: A fusion with random weights, changed in place.
+        init: "random", a folder, or a name on the Hugging Face Hub.
+
+    Returns:
+        One report per Q-Former; none for "random".
+
+    Raises:
+        ConfigError: If the fusion has no Q-Former.
+        WeightsError: If the weights are not available, or none of them fits.
     """
     if init == RANDOM:
         return ()
@@ -95,28 +113,32 @@ def load_initial(fusion: Fusion, init: str) -> tuple[LoadReport, ...]:
 
 
 def load_qformer(qformer: QFormer, name_or_path: str | Path) -> LoadReport:
-    """Copies into a Q-Former what the checkpoint has of it; WeightsError if that is nothing."""
+    """Copies the weights that a checkpoint has of a Q-Former into it.
+
+    Raises:
+        WeightsError: If the checkpoint is not available or not of a known kind, or no weight fits.
+    """
     source = str(name_or_path)
-    folder = find_folder(source, embedded_as="llava", patterns=("config.json", _INDEX))
-    _refuse_others(folder, heads=qformer.config.heads)
-    where = _where(folder, source)
+    folder = find_model_folder(source, embedded_as="llava", patterns=("config.json", _INDEX))
+    _check_config(folder, heads=qformer.config.heads)
+    file_of = _files_of_tensors(folder, source)
     ours = dict(qformer.named_parameters())
-    names = read_names(ours, where)
-    if names is None:
+    mapped = map_weights(ours, file_of)
+    if mapped is None:
         raise WeightsError(f"{source} holds neither a Q-Former nor a BERT", hint=_HINT)
     loaded, mismatched, partial = [], [], []
-    with _open(folder, source, names.sources, where) as tensors:
+    with _open_tensors(folder, source, mapped.sources, file_of) as tensors:
         for name, tensor in tensors:
-            shape, wanted = tuple(tensor.shape), tuple(ours[name].shape)
-            rows = _common_rows(name, shape, wanted)
+            theirs, needed = tuple(tensor.shape), tuple(ours[name].shape)
+            rows = _common_rows(name, theirs, needed)
             if rows is None:
-                mismatched.append(f"{name} {shape} there, {wanted} here")
+                mismatched.append(f"{name} {theirs} there, {needed} here")
                 continue
             with torch.no_grad():
                 ours[name][:rows].copy_(tensor[:rows])
             loaded.append(name)
-            if rows < wanted[0]:
-                partial.append(f"{name} {rows} of {wanted[0]} rows")
+            if rows < needed[0]:
+                partial.append(f"{name} {rows} of {needed[0]} rows")
     if not loaded:
         raise WeightsError(
             f"no weight of {source} fits the model; {mismatched[0] if mismatched else 'the names differ'}",
@@ -125,50 +147,212 @@ def load_qformer(qformer: QFormer, name_or_path: str | Path) -> LoadReport:
     return LoadReport(
         source=source,
         loaded=tuple(loaded),
-        missing=tuple(name for name in ours if name not in names.sources and ours[name].numel()),
+        missing=tuple(name for name in ours if name not in mapped.sources and ours[name].numel()),
         mismatched=tuple(mismatched),
         partial=tuple(partial),
-        unexpected=names.unexpected,
-        layers_cut=max(0, names.layers - qformer.config.layers),
+        unexpected=mapped.unexpected,
+        layers_cut=max(0, mapped.layers - qformer.config.layers),
     )
 
 
-_HINT: Final = "name a BERT, BLIP-2 or InstructBLIP model with safetensors, or its folder"
+def _check_config(folder: Path, *, heads: int) -> None:
+    """Raises WeightsError for differences that shapes do not reveal.
 
-
-def _refuse_others(folder: Path, *, heads: int) -> None:
-    """What no shape tells: a model that only looks like a BERT, such as a RoBERTa, whose positions begin
-    elsewhere; and weights that were learned for another number of heads."""
+    These are a model that only resembles a BERT, such as a RoBERTa, whose positions are counted differently,
+    and weights for another number of heads.
+    """
     if not (folder / "config.json").exists():
         return
     config = read_json(folder / "config.json")
     kind = str(config.get("model_type", ""))
-    if kind and not kind.startswith(_KNOWN):
-        raise WeightsError(f"{folder} holds a {kind!r}, from which no Q-Former can begin", hint=_HINT)
-    theirs = config.get("qformer_config", config).get("num_attention_heads", _USUAL_HEADS)
+    if kind and not kind.startswith(_MODEL_TYPES):
+        raise WeightsError(f"{folder} holds a {kind!r}, which cannot initialize a Q-Former", hint=_HINT)
+    theirs = config.get("qformer_config", config).get("num_attention_heads", _DEFAULT_HEADS)
     if theirs != heads:
         raise WeightsError(
             f"{folder} has {theirs} attention heads, and the model {heads}",
-            hint=f"set model.heads to {theirs}; the same weights mean something else with other heads",
+            hint=f"set model.heads to {theirs}; the weights have another meaning with other heads",
         )
 
 
 def _common_rows(name: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> int | None:
-    """How many rows fit, None if the shapes do not. Queries and positions in excess are cut."""
+    """How many first rows to copy; None if the shapes do not fit."""
     if theirs == ours:
         return ours[0]
-    if name not in _ROWS or theirs[1:] != ours[1:]:
+    if name not in _RESIZABLE or theirs[1:] != ours[1:]:
         return None
-    if name == "words.weight" and abs(theirs[0] - ours[0]) > _SPECIAL_TOKENS:
+    if name == "word_embeddings.weight" and abs(theirs[0] - ours[0]) > _SPECIAL_TOKENS:
         return None
     return min(theirs[0], ours[0])
+
+
+# --- Names -------------------------------------------------------------------------------------------
+
+# The names of transformers' InstructBLIP and BLIP-2 (the whole model, or its Q-Former alone), and of BERT.
+# BLIP-2's own Q-Former was initialized from BERT: both feed-forwards from BERT's one, cross-attention and
+# queries at random (Li et al. 2023, section 3.1).
+
+# Every layer of a Q-Former or a BERT has this; pre-norm ViTs do not.
+_LANDMARK: Final = "encoder.layer.0.attention.output.LayerNorm.weight"
+_QUERIES: Final = "query_tokens"
+
+# Our names within a layer, and theirs; several of theirs are stacked in one of ours. "*" is "self" in a BERT
+# and "attention" in a Q-Former.
+_LAYER: Final[Mapping[str, tuple[str, ...]]] = {
+    "self_attention.query_key_value": ("attention.*.query", "attention.*.key", "attention.*.value"),
+    "self_attention.output.dense": ("attention.output.dense",),
+    "self_attention.output.norm": ("attention.output.LayerNorm",),
+    "cross_attention.query": ("crossattention.*.query",),
+    "cross_attention.key_value": ("crossattention.*.key", "crossattention.*.value"),
+    "cross_attention.output.dense": ("crossattention.output.dense",),
+    "cross_attention.output.norm": ("crossattention.output.LayerNorm",),
+    "text_feedforward.inner": ("intermediate.dense",),
+    "text_feedforward.output.dense": ("output.dense",),
+    "text_feedforward.output.norm": ("output.LayerNorm",),
+    "query_feedforward.inner": ("intermediate_query.dense",),
+    "query_feedforward.output.dense": ("output_query.dense",),
+    "query_feedforward.output.norm": ("output_query.LayerNorm",),
+}
+# BERT's one feed-forward initializes that of the queries, too.
+_LAYER_OF_BERT: Final[Mapping[str, tuple[str, ...]]] = {
+    ours: tuple(name.replace("_query", "") for name in theirs)
+    for ours, theirs in _LAYER.items()
+    if ours.startswith("query_feedforward")
+}
+# Names outside the layers; the first that exists counts. "^": BLIP-2 keeps its embeddings next to the
+# Q-Former.
+_OUTSIDE: Final[Mapping[str, tuple[str, ...]]] = {
+    "word_embeddings.weight": (
+        "embeddings.word_embeddings.weight",
+        "^embeddings.word_embeddings.weight",
+    ),
+    "position_embeddings.weight": (
+        "embeddings.position_embeddings.weight",
+        "^embeddings.position_embeddings.weight",
+    ),
+    "norm.weight": ("embeddings.layernorm.weight", "layernorm.weight", "embeddings.LayerNorm.weight"),
+    "norm.bias": ("embeddings.layernorm.bias", "layernorm.bias", "embeddings.LayerNorm.bias"),
+}
+_TOKEN_TYPES: Final = "embeddings.token_type_embeddings.weight"
+# Not part of a Q-Former: BERT's pooler, and a buffer of position numbers.
+_IRRELEVANT: Final = ("pooler.", "embeddings.position_ids")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightSource:
+    """Where one of our weights comes from.
+
+    Attributes:
+        stacked: Names of the checkpoint's tensors, concatenated along the first axis.
+        first_row_of: The name of a tensor whose first row is added, or None.
+    """
+
+    stacked: tuple[str, ...]
+    first_row_of: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all tensors that are read."""
+        return self.stacked if self.first_row_of is None else (*self.stacked, self.first_row_of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightMap:
+    """Where our weights are in a checkpoint.
+
+    Attributes:
+        sources: By our names, as far as the checkpoint has them.
+        unexpected: Names of the checkpoint's Q-Former weights that ours does not have, without those of
+            layers beyond our last.
+        layers: Number of layers in the checkpoint.
+    """
+
+    sources: Mapping[str, WeightSource]
+    unexpected: tuple[str, ...]
+    layers: int
+
+
+def map_weights(ours: Collection[str], theirs: Iterable[str]) -> WeightMap | None:
+    """Maps a Q-Former's parameter names to a checkpoint's tensor names.
+
+    Args:
+        ours: Names of a `QFormer`'s parameters.
+        theirs: Names of all tensors in the checkpoint.
+
+    Returns:
+        The map, or None if the checkpoint has neither a Q-Former nor a BERT.
+    """
+    actual_names = {_modern_name(name): name for name in theirs}
+    prefixes = [name.removesuffix(_LANDMARK) for name in actual_names if name.endswith(_LANDMARK)]
+    if not prefixes:
+        return None
+    # A checkpoint with a Q-Former may also have a BERT-like language model.
+    prefix = min(prefixes, key=lambda start: ("qformer" not in start.lower(), len(start)))
+    root = prefix.removesuffix("qformer.")
+    sources = {}
+    for name in ours:
+        source = _source_of(name, prefix, root, actual_names)
+        if source is not None:
+            sources[name] = WeightSource(
+                stacked=tuple(actual_names[part] for part in source.stacked),
+                first_row_of=None if source.first_row_of is None else actual_names[source.first_row_of],
+            )
+    used = {part for source in sources.values() for part in source.names}
+    depth = 1 + max(
+        _layer_index(name.removeprefix(prefix)) for name in actual_names if name.startswith(prefix)
+    )
+    own_depth = 1 + max((_layer_index(name, "layers.") for name in ours), default=-1)
+    unexpected = sorted(
+        actual
+        for name, actual in actual_names.items()
+        if (name.startswith(prefix) or name == root + _QUERIES)
+        and actual not in used
+        and not name.removeprefix(prefix).startswith(_IRRELEVANT)
+        and _layer_index(name.removeprefix(prefix)) < own_depth
+    )
+    return WeightMap(sources=sources, unexpected=tuple(unexpected), layers=depth)
+
+
+def _modern_name(name: str) -> str:
+    """Early BERT checkpoints call a norm's weight and bias gamma and beta."""
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _source_of(ours: str, prefix: str, root: str, theirs: Collection[str]) -> WeightSource | None:
+    if ours == "query_tokens":
+        return WeightSource(stacked=(root + _QUERIES,)) if root + _QUERIES in theirs else None
+    if ours.startswith("layers."):
+        _, index, path = ours.split(".", 2)
+        return _source_in_layer(f"{prefix}encoder.layer.{index}.", path, theirs)
+    for candidate in _OUTSIDE[ours]:
+        name = root + candidate[1:] if candidate.startswith("^") else prefix + candidate
+        if name in theirs:
+            # BERT embeds the number of the sentence; ours has a single sentence, the first.
+            has_types = ours == "position_embeddings.weight" and prefix + _TOKEN_TYPES in theirs
+            return WeightSource(stacked=(name,), first_row_of=prefix + _TOKEN_TYPES if has_types else None)
+    return None
+
+
+def _source_in_layer(layer: str, path: str, theirs: Collection[str]) -> WeightSource | None:
+    part, _, kind = path.rpartition(".")
+    for table in (_LAYER, _LAYER_OF_BERT):
+        for spelling in ("attention", "self"):
+            names = tuple(f"{layer}{name.replace('*', spelling)}.{kind}" for name in table.get(part, ()))
+            if names and all(name in theirs for name in names):
+                return WeightSource(stacked=names)
+    return None
+
+
+def _layer_index(name: str, start: str = "encoder.layer.") -> int:
+    """The index of the layer that a weight belongs to; -1 outside the layers."""
+    return int(name.removeprefix(start).split(".")[0]) if name.startswith(start) else -1
 
 
 # --- Files -------------------------------------------------------------------------------------------
 
 
-def _where(folder: Path, source: str) -> dict[str, str]:
-    """The file of each tensor: from the index of a model in several files, else from the files."""
+def _files_of_tensors(folder: Path, source: str) -> dict[str, str]:
+    """The file name of each tensor, from the index of a sharded model, or from the files themselves."""
     if (folder / _INDEX).exists():
         table: Any = read_json(folder / _INDEX).get("weight_map")
         if not isinstance(table, dict):
@@ -176,51 +360,51 @@ def _where(folder: Path, source: str) -> dict[str, str]:
         return {str(name): Path(str(file)).name for name, file in table.items()}
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        folder = find_folder(source, embedded_as="llava", patterns=("config.json", "*.safetensors"))
+        folder = find_model_folder(source, embedded_as="llava", patterns=("config.json", "*.safetensors"))
         files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise WeightsError(
             f"{source} has no safetensors",
             hint="convert the weights; pickled ones (.bin, .pt) are not loaded",
         )
-    where: dict[str, str] = {}
+    file_of: dict[str, str] = {}
     for file in files:
-        with _readable(file), safe_open(file, framework="pt") as opened:
-            where |= dict.fromkeys(opened.keys(), file.name)
-    return where
+        with _reading(file), safe_open(file, framework="pt") as opened:
+            file_of |= dict.fromkeys(opened.keys(), file.name)
+    return file_of
 
 
 @contextmanager
-def _open(
-    folder: Path, source: str, sources: Mapping[str, Source], where: Mapping[str, str]
+def _open_tensors(
+    folder: Path, source: str, sources: Mapping[str, WeightSource], file_of: Mapping[str, str]
 ) -> Iterator[Iterator[tuple[str, Tensor]]]:
-    """Our names with the numbers for them, one at a time; of the files only those that hold them."""
-    needed = sorted({where[name] for wanted in sources.values() for name in wanted.names})
+    """Our names with their values, one at a time; opens only the files that hold them."""
+    needed = sorted({file_of[name] for weight in sources.values() for name in weight.names})
     if any(not (folder / file).exists() for file in needed):
-        folder = find_folder(source, embedded_as="llava", patterns=("config.json", _INDEX, *needed))
-    with ExitStack() as opened:
+        folder = find_model_folder(source, embedded_as="llava", patterns=("config.json", _INDEX, *needed))
+    with ExitStack() as stack:
         readers = {}
         for file in needed:
-            with _readable(folder / file):
-                readers[file] = opened.enter_context(safe_open(folder / file, framework="pt"))
+            with _reading(folder / file):
+                readers[file] = stack.enter_context(safe_open(folder / file, framework="pt"))
 
         def read(name: str) -> Tensor:
-            with _readable(folder / where[name]):
-                tensor: Tensor = readers[where[name]].get_tensor(name).float()
+            with _reading(folder / file_of[name]):
+                tensor: Tensor = readers[file_of[name]].get_tensor(name).float()
             return tensor
 
-        yield ((name, _assembled(name, wanted, read)) for name, wanted in sources.items())
+        yield ((name, _assemble(name, weight, read)) for name, weight in sources.items())
 
 
-def _assembled(ours: str, source: Source, read: Any) -> Tensor:
+def _assemble(ours: str, source: WeightSource, read: Callable[[str], Tensor]) -> Tensor:
     tensor = torch.cat([read(name) for name in source.stacked])
     if source.first_row_of is not None:
         tensor = tensor + read(source.first_row_of)[0]
-    return tensor[0] if ours == "queries" else tensor  # theirs are (1, query, width)
+    return tensor[0] if ours == "query_tokens" else tensor  # theirs are (1, query, width)
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
+def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError) as error:

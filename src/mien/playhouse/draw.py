@@ -18,26 +18,28 @@ SIZE = 288  # pixels a side
 
 
 @dataclass(frozen=True, slots=True)
-class Staging:
+class Drawing:
     """A drawn scene. `boxes[i]` is the box of `scene.people[i]`, in pixels."""
 
     image: Image.Image
     boxes: tuple[Box, ...]
 
 
-def draw_scene(scene: Scene, size: int = SIZE) -> Staging:
+def draw_scene(scene: Scene, size: int = SIZE) -> Drawing:
     """The picture of a scene, `size` x `size` pixels; the same scene always gives the same pixels."""
-    staging, _ = draw_layers(scene, size, layers=False)
+    staging, _ = draw_with_person_map(scene, size, layers=False)
     return staging
 
 
-def place_boxes(scene: Scene, size: int = SIZE) -> tuple[Box, ...]:
+def person_boxes(scene: Scene, size: int = SIZE) -> tuple[Box, ...]:
     """The boxes of a scene's people without drawing it, which takes five times as long."""
     blank = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     return tuple(_box(Figure(blank, person, size), size) for person in scene.people)
 
 
-def draw_layers(scene: Scene, size: int = SIZE, *, layers: bool = True) -> tuple[Staging, Image.Image]:
+def draw_with_person_map(
+    scene: Scene, size: int = SIZE, *, layers: bool = True
+) -> tuple[Drawing, Image.Image]:
     """The picture, and a map of the same size: 0 where no person is, i + 1 where `scene.people[i]` is
     seen."""
     rng = random.Random(scene.look)
@@ -55,7 +57,7 @@ def draw_layers(scene: Scene, size: int = SIZE, *, layers: bool = True) -> tuple
             )
             owner.paste(index + 1, mask=touched)
     _draw_company(draw, scene, figures, size)
-    return Staging(image, tuple(_box(figure, size) for figure in figures)), owner
+    return Drawing(image, tuple(_box(figure, size) for figure in figures)), owner
 
 
 def _box(figure: Figure, size: int) -> Box:

@@ -11,12 +11,12 @@ from mien.errors import WeightsError
 _FOLDER: Final = Path(__file__).parent / "weights"
 
 
-def embedded(name: Literal["llava", "words"]) -> Path:
+def embedded_model_folder(name: Literal["llava", "words"]) -> Path:
     """The folder of the tiny LLaVA that describes Playhouse, or of the vocabulary of its descriptions."""
     folder = _FOLDER / name
     if not folder.is_dir():
         raise WeightsError(
-            f"the embedded model {name!r} is not in this installation",
+            f"the embedded_model_folder model {name!r} is not in this installation",
             hint="install the package again, or train it with scripts/playhouse (see its README)",
         )
     return folder

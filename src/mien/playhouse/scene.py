@@ -96,7 +96,7 @@ class Scene:
         return self.people[self.subject]
 
 
-def draw_lots(
+def sample_scene(
     rng: random.Random, *, even: bool = False, absent: frozenset[tuple[str, str]] = frozenset()
 ) -> Scene:
     """One scene by lot. `even`: every face is as likely at every place. Pairs in `absent` never befall the

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from mien.batches.batch import Texts
+from mien.batches.batch import TextInputs
 from mien.batches.builder import view_markings
 from mien.describe.engine import Engine, Request
 from mien.describe.open import open_engine
@@ -30,14 +30,13 @@ from mien.describe.retry import Outcome, describe_with_retries
 from mien.errors import DataError, ImageError, MienError, RunError
 from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.features.device import resolve_device
-from mien.features.image_reader import squares_of
+from mien.features.image_reader import load_pixels
 from mien.features.text import TextTokenizer, load_tokenizer
-from mien.features.vision import VisionSource
+from mien.features.vision_encoder import VisionEncoderSpec
 from mien.media.images import Marking
-from mien.model.checkpoint import Trained, load_trained
-from mien.model.classifier import ClassifierOutput, scores_of
-from mien.model.encoder import vision_of
-from mien.model.model_digest import model_digest
+from mien.model.checkpoint import TrainedModel, load_trained, model_digest
+from mien.model.classifier import ClassifierOutput, scores_from_logits
+from mien.model.encoder import resolve_vision_encoder
 from mien.predict.results import Person, Results
 from mien.predict.sources import BoxLike, ImageLike, Source, open_source, open_sources
 from mien.types import DIMENSIONS, Description, Prediction, Subject
@@ -78,11 +77,11 @@ class Predictor:
 
     def __init__(
         self,
-        trained: Trained,
+        trained: TrainedModel,
         *,
         engine: Engine | None,
         tokenizer: TextTokenizer | None,
-        vision: VisionSource | None,
+        vision: VisionEncoderSpec | None,
         calibration: Calibration | None = None,
     ) -> None:
         self.trained = trained
@@ -125,7 +124,7 @@ class Predictor:
             engine = engine or open_engine(recipe.describe, place)
             tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
         if fusion.uses_image:
-            vision = vision_of(features, device)
+            vision = resolve_vision_encoder(features, device)
         return cls(trained, engine=engine, tokenizer=tokenizer, vision=vision, calibration=_calibration(run))
 
     def __call__(self, image: ImageLike, *, boxes: Iterable[BoxLike] | None = None) -> Results:
@@ -233,7 +232,7 @@ class Predictor:
         return inputs
 
     def _squares(
-        self, subject: Subject, vision: VisionSource
+        self, subject: Subject, vision: VisionEncoderSpec
     ) -> UInt8[np.ndarray, "picture row column channel"]:
         """The frames of one view after another, as the encoder sees them."""
         wanted = self.trained.num_frames
@@ -244,7 +243,7 @@ class Predictor:
                 hint=f"give {wanted} frames of each subject",
             )
         marking = Marking(style=self._recipe.feature_marking)
-        return squares_of(subject, view_markings(self._recipe.features, marking), vision.fit)
+        return load_pixels(subject, view_markings(self._recipe.features, marking), vision.fit)
 
     def _described(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
         """The same with descriptions; an error in the place of what could not be described."""
@@ -267,7 +266,7 @@ class Predictor:
             return []
         output = self._classify(inputs)
         label_set = self.trained.label_set
-        scores = scores_of(output.logits, exclusive=label_set.exclusive).float().cpu().numpy()
+        scores = scores_from_logits(output.logits, exclusive=label_set.exclusive).float().cpu().numpy()
         has_labels = self._recipe.train.heads != "dimensions"
         thresholds = None
         if self._calibration is not None:
@@ -298,10 +297,10 @@ class Predictor:
                 image = torch.from_numpy(squares).to(self._device)
             else:
                 # Through float16, as the features that the model was trained on: they were cached so.
-                image = self._vision.encoder.encode_subjects(squares).half().float().to(self._device)
+                image = self._vision.encoder.encode(squares).half().float().to(self._device)
         if self._reader is not None:
             words = [None if item.description is None else item.description.text for item in inputs]
-            texts = Texts.of(words, self._reader.tokenizer)
+            texts = TextInputs.encode(words, self._reader.tokenizer)
             ids, mask = texts.ids.to(self._device), texts.mask.to(self._device)
         output: ClassifierOutput = self._classifier(image, ids, mask)
         return output
@@ -361,7 +360,9 @@ def _with_text(item: _Inputs, outcome: Outcome, reader: _Reader) -> _Inputs | Mi
     return replace(item, description=reader.request_builder.description(item.request, result))
 
 
-def _check(what: str, name: str, part: VisionSource | TextTokenizer | None, trained_with: str | None) -> None:
+def _check(
+    what: str, name: str, part: VisionEncoderSpec | TextTokenizer | None, trained_with: str | None
+) -> None:
     """RunError unless this is the part that the model was trained with, so far as it uses one."""
     given = None if part is None else part.signature
     if given != trained_with:

@@ -21,7 +21,7 @@ from mien.model.checkpoint import (
     PREVIOUS_FILE,
     RESUME_FILE,
     TrainResult,
-    differing_knobs,
+    differing_keys,
     load_trained,
     save_trained,
 )
@@ -122,7 +122,7 @@ def open_run(recipe: Recipe, out: Path) -> Run:
         if not (out / "manifest.json").exists():
             raise
         held = Run.open(out).manifest.recipe
-        knobs = differing_knobs(Recipe.parse(held, where=str(out)), recipe)
+        knobs = differing_keys(Recipe.parse(held, where=str(out)), recipe)
         raise RunError(f"{error}: {', '.join(knobs)}" if knobs else str(error), hint=error.hint) from error
 
 

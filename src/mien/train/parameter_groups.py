@@ -18,7 +18,12 @@ __all__ = ["freeze_parameters", "learning_rate_factors", "part_of", "tunable_par
 # The names of modules in the classifier and the Q-Former.
 _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "head": ("labels", "dimensions"),
-    "text_embeddings": ("words", "positions"),
+    "queries": ("query_tokens",),
+    "text_embeddings": ("word_embeddings", "position_embeddings"),
+    # As version 0.1.0 called them.
+    "words": ("word_embeddings",),
+    "positions": ("position_embeddings",),
+    "places": ("frame_embedding",),
 }
 _PARTS: Final = (
     "encoder",

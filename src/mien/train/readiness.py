@@ -6,11 +6,11 @@ Reads images to find out whether their features exist; encodes none.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from mien.batches.batch import Texts
+from mien.batches.batch import TextInputs
 from mien.batches.builder import Descriptions, InputBuilder
 from mien.errors import WeightsError
 from mien.features.cache import FeatureFile
-from mien.features.encode import num_frames_of
+from mien.features.encode import common_num_frames
 from mien.labels import LabelSet
 from mien.model.build import InputSpec
 from mien.train.plan import PlanInputs, SplitInputs
@@ -54,7 +54,7 @@ def check_inputs(
         label_set=label_set,
         image_dim=dim,
         vocab_size=vocabulary,
-        num_frames=num_frames_of(subjects),
+        num_frames=common_num_frames(subjects),
         num_views=num_views,
         dimensions=any(sample.target and sample.target.dimensions for sample in train_samples),
     )
@@ -64,8 +64,10 @@ def check_inputs(
         )
         for split, found in samples.items()
     )
-    notes += _notes_on_missing(splits, builder.may_lack_descriptions, _FEATURE_BYTES * tokens * (dim or 0))
-    if image and builder.live:
+    notes += _notes_on_missing(
+        splits, builder.allow_missing_descriptions, _FEATURE_BYTES * tokens * (dim or 0)
+    )
+    if image and builder.trains_encoder:
         notes.append("the encoder is trained, so every epoch reads the images again; that takes time, too")
     return PlanInputs(
         spec=spec,
@@ -86,7 +88,7 @@ def _count_inputs(
     descriptions: Mapping[str, Descriptions] | None,
 ) -> SplitInputs:
     features = wanted = described = None
-    if image and not builder.live:
+    if image and not builder.trains_encoder:
         try:
             missing, wanted = builder.missing_features(split, subjects)
             features = wanted - missing
@@ -121,15 +123,15 @@ def _image_shape(
 ) -> tuple[int, int]:
     """(tokens, dim) of one view of a subject: of its features if they exist, else of the encoder."""
     try:
-        source = builder.vision
+        source = builder.vision_encoder
         shape = FeatureFile.open(
-            builder.features.path(split, num_frames_of(subjects)), signature=source.signature
+            builder.feature_cache.path(split, common_num_frames(subjects)), signature=source.signature
         ).shape
         if shape is None:
-            shape = num_frames_of(subjects) * source.shape[0], source.shape[1]
+            shape = common_num_frames(subjects) * source.shape[0], source.shape[1]
     except WeightsError as error:
         notes.append(f"{error}; assuming {_TOKENS} tokens of {_DIM} numbers, as in CLIP ViT-L/14")
-        shape = num_frames_of(subjects) * _TOKENS, _DIM
+        shape = common_num_frames(subjects) * _TOKENS, _DIM
     return shape
 
 
@@ -142,5 +144,5 @@ def _text_shape(builder: InputBuilder, found: Sequence[object], notes: list[str]
         notes.append(f"{error}; assuming a vocabulary of {_VOCABULARY}, as in BERT")
         return limit, _VOCABULARY
     texts = [text if isinstance(text, str) else getattr(text, "text", "") for text in found]
-    longest = int(Texts.of(texts, tokenizer).lengths.max()) if texts else limit
+    longest = int(TextInputs.encode(texts, tokenizer).lengths.max()) if texts else limit
     return longest, tokenizer.vocab_size

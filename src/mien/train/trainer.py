@@ -21,7 +21,7 @@ from mien.errors import DataError
 from mien.evaluate.metrics.metric_inputs import metric_value
 from mien.evaluate.scorer import score_split
 from mien.model.build import build_classifier
-from mien.model.checkpoint import Trained, TrainResult, read_tensors, write_tensors
+from mien.model.checkpoint import TrainedModel, TrainResult, read_tensors, write_tensors
 from mien.model.classifier import Classifier
 from mien.prefetch import prefetch, thread_pool
 from mien.recipe import Recipe
@@ -129,7 +129,7 @@ class Trainer:
                     rows[shard],
                     **self._uses,
                     device=self.device,
-                    wordless=None if dropped is None else dropped[shard],
+                    drop_text=None if dropped is None else dropped[shard],
                     variants=None if variants is None else variants[shard],
                 )
                 fraction = BatchFraction(
@@ -199,7 +199,7 @@ class Trainer:
             )
         return score
 
-    def finish(self, fingerprint: str, *, last: bool = False) -> Trained:
+    def finish(self, fingerprint: str, *, last: bool = False) -> TrainedModel:
         """End the training and return the best weights so far with the signatures of their inputs.
 
         Args:
@@ -213,7 +213,7 @@ class Trainer:
             self.classifier.load_state_dict(self.average.state_dict(), strict=False)
         images = self.data.images if self._uses["image"] else None
         texts = self.data.texts if self._uses["text"] else None
-        return Trained(
+        return TrainedModel(
             classifier=self.classifier.eval(),
             recipe=self.recipe,
             label_set=self.data.label_set,
@@ -298,4 +298,4 @@ def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _initialize_heads(classifier: Classifier, data: SplitData) -> None:
     """Initialize the biases of the heads so that the first predictions are the means of the training data."""
     means = torch.nanmean(data.dimensions, dim=0)
-    classifier.start_from(data.targets.mean(dim=0), means, exclusive=data.label_set.exclusive)
+    classifier.initialize_biases(data.targets.mean(dim=0), means, exclusive=data.label_set.exclusive)

@@ -237,15 +237,14 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     from mien.evaluate.evaluation import save_split
     from mien.evaluate.results.split_accesses import record_split_access
     from mien.evaluate.scorer import score_split
-    from mien.model.checkpoint import load_trained
-    from mien.model.model_digest import model_digest
+    from mien.model.checkpoint import load_trained, model_digest
 
     _limit_threads(experiment.recipe)
     trained = load_trained(experiment.out, experiment.recipe.run.device)
     trained.check_recipe(experiment.recipe)
     image, text = _fusion_inputs(experiment)
     data = _load_split(experiment, split, image=image, text=text, texts=texts)
-    trained.check(data.spec, split)
+    trained.check_inputs(data.spec, split)
     scores = score_split(trained.classifier, data)
     samples = experiment.samples(split)
     # Kept for the report even if the model does not read them.
@@ -295,7 +294,7 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
 def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> Calibration:
     """The run's calibration, fitted if it has none for its weights; `scores` are those of this evaluation."""
     from mien.evaluate.calibration.calibrate import fit_calibration, read_calibration
-    from mien.model.model_digest import model_digest
+    from mien.model.checkpoint import model_digest
 
     options, split = experiment.recipe.evaluate, experiment.recipe.train.select_on
     model = model_digest(experiment.out)
@@ -340,7 +339,7 @@ def _load_split(
         # A missing store counts as an empty one: the input builder reports what is missing, or allows it.
         descriptions = find_texts(experiment, samples)
         descriptions = texts(descriptions) if texts else descriptions
-    return experiment.input_builder.split(
+    return experiment.input_builder.build_split(
         split,
         samples,
         experiment.dataset.label_set,

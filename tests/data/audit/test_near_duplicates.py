@@ -22,11 +22,11 @@ from mien.data.audit.near_duplicates import (
     group_near_duplicates,
 )
 from mien.playhouse.draw import draw_scene
-from mien.playhouse.scene import draw_lots
+from mien.playhouse.scene import sample_scene
 
 
 def _scene(index: int) -> Image.Image:
-    return draw_scene(draw_lots(random.Random(f"duplicates {index}"))).image
+    return draw_scene(sample_scene(random.Random(f"duplicates {index}"))).image
 
 
 def _print(image: Image.Image, path: Path, **how: object) -> Fingerprint:

@@ -39,7 +39,7 @@ def test_a_copy_reads_back_as_it_was_made(population: Population, missing: Missi
             records = iter(dataset.records(split))
             for index, shown in enumerate(photographs):
                 folder = folder_of(index)
-                for number, actor in enumerate(shown.actors):
+                for number, actor in enumerate(shown.people):
                     record = next(records)
                     subject = record.sample.subject
                     assert subject.id == f"{split}/{folder}/{shown.name}#{number}"

@@ -19,7 +19,7 @@ from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking
-from mien.playhouse.embedded_models import embedded
+from mien.playhouse.embedded_models import embedded_model_folder
 from mien.recipe import DataOptions, RunOptions
 from mien.types import Subject
 
@@ -43,7 +43,7 @@ def local_engine(max_new_tokens: int = 160) -> LocalEngine:
 
 def remote_engine(address: str, max_new_tokens: int = 160) -> RemoteEngine:
     return RemoteEngine(
-        str(embedded("llava")),
+        str(embedded_model_folder("llava")),
         RemoteOptions(image_size=local_engine().image_size),
         run=RunOptions(endpoints=(address,), concurrency=4),
         max_new_tokens=max_new_tokens,

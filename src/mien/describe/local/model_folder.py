@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from mien.digests import digest, file_version
 from mien.errors import WeightsError
-from mien.playhouse.embedded_models import embedded
+from mien.playhouse.embedded_models import embedded_model_folder
 
 __all__ = ["ModelFolder", "find_model"]
 
@@ -67,7 +67,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
         WeightsError: there is no such model, it cannot be downloaded, or its folder is incomplete.
     """
     if name == _EMBEDDED:
-        return _require_files(ModelFolder(name=name, path=embedded("llava")))
+        return _require_files(ModelFolder(name=name, path=embedded_model_folder("llava")))
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _require_files(ModelFolder(name=folder.resolve().name, path=folder))

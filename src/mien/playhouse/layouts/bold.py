@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mien.labels import BOLD
-from mien.playhouse.draw import SIZE, draw_scene, place_boxes
+from mien.playhouse.draw import SIZE, draw_scene, person_boxes
 from mien.playhouse.figure import Figure
 from mien.playhouse.layouts.bold_skeletons import blur, skeleton
-from mien.playhouse.layouts.photographs import Actor, Photograph, stage
+from mien.playhouse.layouts.photographs import AnnotatedImage, AnnotatedPerson, stage
 from mien.playhouse.scene import Scene
 
-__all__ = ["Clip", "Player", "compose", "write", "write_bold"]
+__all__ = ["Clip", "TrackedPerson", "compose", "write", "write_bold"]
 
 _FILES: Final = {"train": "train.csv", "val": "val.csv", "test": "test_meta.csv"}
 _RATE: Final = 25  # frames a second
@@ -44,7 +44,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Player:
+class TrackedPerson:
     """Somebody in a clip. `joints`: (frames, 18, 3); NaN in frames where nobody was detected.
 
     `scores` by label are None for people who are not annotated; `dimensions` are of 1 to 10.
@@ -69,7 +69,7 @@ class Clip:
     video: str
     frames: Sequence[Image.Image]
     first_frame: int
-    players: tuple[Player, ...]
+    people: tuple[TrackedPerson, ...]
 
 
 def write(root: Path, *, train: int, val: int, test: int, seed: int) -> None:
@@ -87,7 +87,7 @@ def write_bold(root: Path, splits: Mapping[str, Iterable[Clip]]) -> None:
             for clip in clips:
                 _encode(root / "videos" / clip.video, clip.frames)
                 _save_joints((root / "joints" / clip.video).with_suffix(".npy"), clip)
-                annotated = (player for player in clip.players if player.scores is not None)
+                annotated = (player for player in clip.people if player.scores is not None)
                 rows.writerows(_row(clip.video, player, labelled=split != "test") for player in annotated)
 
 
@@ -102,15 +102,15 @@ def compose(split: str, count: int, seed: int, *, num_frames: int = 101) -> Iter
 # --- Drawing -----------------------------------------------------------------------------------------
 
 
-def _clip(video: str, photograph: Photograph, num_frames: int, rng: random.Random) -> Clip:
+def _clip(video: str, photograph: AnnotatedImage, num_frames: int, rng: random.Random) -> Clip:
     assert photograph.scene is not None, "staged photographs are drawn from a scene"
     stagings = [_swayed(photograph.scene, step) for step in range(_STEPS)]
     images = [draw_scene(scene).image for scene in stagings]
     steps = [frame // _FRAMES_A_STEP % _STEPS for frame in range(num_frames)]
     points = np.array([_skeletons(scene) for scene in stagings])
-    actors = {actor.box.as_tuple(): actor for actor in photograph.actors}
+    actors = {actor.box.as_tuple(): actor for actor in photograph.people}
     players = []
-    for person, box in enumerate(place_boxes(photograph.scene)):
+    for person, box in enumerate(person_boxes(photograph.scene)):
         edges = (math.floor(box.left), math.floor(box.top), math.ceil(box.right), math.ceil(box.bottom))
         joints = _detect(points[steps, person], rng, always=person == 0)
         players.append(_player(person, joints, actors.get(edges), rng))
@@ -118,7 +118,7 @@ def _clip(video: str, photograph: Photograph, num_frames: int, rng: random.Rando
         video=video,
         frames=[images[step] for step in steps],
         first_frame=rng.randrange(1000, 90_000),
-        players=tuple(players),
+        people=tuple(players),
     )
 
 
@@ -152,13 +152,13 @@ def _detect(points: Floats, rng: random.Random, *, always: bool) -> Floats:
     return joints
 
 
-def _player(person: int, joints: Floats, actor: Actor | None, rng: random.Random) -> Player:
+def _player(person: int, joints: Floats, actor: AnnotatedPerson | None, rng: random.Random) -> TrackedPerson:
     if actor is None:
-        return Player(person_id=person, joints=joints)
+        return TrackedPerson(person_id=person, joints=joints)
     num_frames, opinions = len(joints), actor.opinions
     felt = [opinion.dimensions for opinion in opinions if opinion.dimensions is not None]
     valence, arousal, dominance = (fmean(steps) for steps in zip(*felt, strict=True))
-    return Player(
+    return TrackedPerson(
         person_id=person,
         joints=joints,
         min_frame=rng.randrange(max(1, num_frames // 5)),
@@ -178,7 +178,7 @@ def _player(person: int, joints: Floats, actor: Actor | None, rng: random.Random
 # --- Writing -----------------------------------------------------------------------------------------
 
 
-def _row(video: str, player: Player, *, labelled: bool) -> list[object]:
+def _row(video: str, player: TrackedPerson, *, labelled: bool) -> list[object]:
     who = [video, player.person_id, player.min_frame, player.max_frame]
     if not labelled:
         return list(who)
@@ -192,7 +192,7 @@ def _save_joints(path: Path, clip: Clip) -> None:
     rows = [
         [clip.first_frame + frame, player.person_id, *player.joints[frame].ravel()]
         for frame in range(len(clip.frames))
-        for player in clip.players
+        for player in clip.people
         if not np.isnan(player.joints[frame]).all()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from mien.labels import CAERS
-from mien.playhouse.draw import place_boxes
+from mien.playhouse.draw import person_boxes
 from mien.playhouse.figure import Figure
-from mien.playhouse.layouts.photographs import Photograph, stage
+from mien.playhouse.layouts.photographs import AnnotatedImage, stage
 from mien.playhouse.rules import score_basic_emotions, score_emotions
 from mien.playhouse.scene import Person
 from mien.types import Box
@@ -74,15 +74,15 @@ def _named(split: str, frames: Iterable[Frame]) -> Iterator[tuple[str, Frame]]:
         yield f"{split}/{frame.folder or frame.label}/{name}", frame
 
 
-def _frame(photograph: Photograph) -> Frame:
+def _frame(photograph: AnnotatedImage) -> Frame:
     """A scene has no box in CAER-S, so its class is that of the person whom one sees first."""
     scene = photograph.scene
     assert scene is not None, "staged photographs are drawn from a scene"
-    boxes = place_boxes(scene, photograph.image.width)
+    boxes = person_boxes(scene, photograph.image.width)
     # An actor's box is rounded to whole pixels, so the person is the one whose box is nearest.
     people = [
         scene.people[min(range(len(boxes)), key=lambda index: _distance(boxes[index], actor.box))]
-        for actor in photograph.actors
+        for actor in photograph.people
     ]
     person = max(people, key=lambda person: person.height)
     scores = score_basic_emotions(score_emotions(scene.place, person))

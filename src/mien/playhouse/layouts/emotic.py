@@ -19,7 +19,7 @@ from PIL import Image
 
 from mien.playhouse.layouts.emotic_copies import Pixels, write_csv, write_npy
 from mien.playhouse.layouts.emotic_mat import Entry, Missing, write_mat
-from mien.playhouse.layouts.photographs import Photograph, stage
+from mien.playhouse.layouts.photographs import AnnotatedImage, stage
 from mien.types import Box
 
 __all__ = ["FOLDERS", "Form", "folder_of", "widen", "write", "write_emotic"]
@@ -45,7 +45,7 @@ def write(root: Path, *, train: int, val: int, test: int, seed: int) -> None:
 
 def write_emotic(
     root: Path,
-    splits: Mapping[str, Iterable[Photograph]],
+    splits: Mapping[str, Iterable[AnnotatedImage]],
     *,
     swap_sizes_of: Collection[str] = (_SWAPPED,),
     forms: Collection[Form] = _OFFICIAL,
@@ -70,16 +70,16 @@ def folder_of(index: int) -> str:
     return FOLDERS[index % len(FOLDERS)]
 
 
-def widen(photograph: Photograph, left: int, right: int) -> Photograph:
+def widen(photograph: AnnotatedImage, left: int, right: int) -> AnnotatedImage:
     """The photograph on a wider canvas, grey at the sides, with everybody's box moved along."""
     width, height = photograph.image.size
     canvas = Image.new("RGB", (width + left + right, height), (128, 128, 128))
     canvas.paste(photograph.image, (left, 0))
-    actors = tuple(replace(actor, box=_moved(actor.box, left)) for actor in photograph.actors)
-    return replace(photograph, image=canvas, actors=actors)
+    actors = tuple(replace(actor, box=_moved(actor.box, left)) for actor in photograph.people)
+    return replace(photograph, image=canvas, people=actors)
 
 
-def _drawn(split: str, count: int, seed: int) -> Iterator[Photograph]:
+def _drawn(split: str, count: int, seed: int) -> Iterator[AnnotatedImage]:
     for index, photograph in enumerate(stage(split, count, seed, _ANNOTATORS[split])):
         if folder_of(index) != _SWAPPED:
             yield photograph
@@ -93,7 +93,7 @@ def _moved(box: Box, by: int) -> Box:
 
 
 def _place_all(
-    root: Path, split: str, photographs: Iterable[Photograph], forms: Collection[Form]
+    root: Path, split: str, photographs: Iterable[AnnotatedImage], forms: Collection[Form]
 ) -> list[Entry]:
     """Saves a split's pictures, also as arrays if they are asked for; holds the arrays, not the pictures."""
     root.mkdir(parents=True, exist_ok=True)
@@ -107,10 +107,10 @@ def _place_all(
     return entries
 
 
-def _place(root: Path, index: int, photograph: Photograph) -> Entry:
+def _place(root: Path, index: int, photograph: AnnotatedImage) -> Entry:
     """Saves the picture as JPEG where it belongs."""
     folder = folder_of(index)
     path = root / "emotic" / folder / photograph.name
     path.parent.mkdir(parents=True, exist_ok=True)
     photograph.image.save(path, format="JPEG", quality=95)
-    return Entry(folder=folder, name=photograph.name, size=photograph.image.size, actors=photograph.actors)
+    return Entry(folder=folder, name=photograph.name, size=photograph.image.size, people=photograph.people)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from mien.labels import EMOTIC
 from mien.playhouse.layouts.emotic_mat import Entry, mean, union
-from mien.playhouse.layouts.photographs import Photograph
+from mien.playhouse.layouts.photographs import AnnotatedImage
 
 __all__ = ["CSV_HEADER", "Pixels", "write_csv", "write_npy"]
 
@@ -36,12 +36,12 @@ def write_csv(path: Path, entries: Sequence[Entry], swap_sizes_of: Collection[st
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(CSV_HEADER)
-        rows = (_row(entry, index, swap_sizes_of) for entry in entries for index in range(len(entry.actors)))
+        rows = (_row(entry, index, swap_sizes_of) for entry in entries for index in range(len(entry.people)))
         writer.writerows([number, *row] for number, row in enumerate(rows))
 
 
 def _row(entry: Entry, index: int, swap_sizes_of: Collection[str]) -> list[Any]:
-    actor = entry.actors[index]
+    actor = entry.people[index]
     size = entry.size[::-1] if entry.folder in swap_sizes_of else entry.size
     box, dimensions = list(actor.box.as_tuple()), [float(step) for step in mean(actor.opinions)]
     labels = union(actor.opinions)
@@ -55,9 +55,9 @@ class Pixels:
         self.context: list[Any] = []
         self.body: list[Any] = []
 
-    def add(self, photograph: Photograph) -> None:
+    def add(self, photograph: AnnotatedImage) -> None:
         context = _square(photograph.image, _CONTEXT)
-        for actor in photograph.actors:
+        for actor in photograph.people:
             self.context.append(context)
             inside = actor.box.clip(*photograph.image.size)
             right, bottom = math.ceil(inside.right), math.ceil(inside.bottom)
@@ -71,7 +71,7 @@ def _square(image: Image.Image, side: int) -> Any:
 
 def write_npy(root: Path, split: str, entries: Sequence[Entry], pixels: Pixels) -> None:
     """Four arrays; labels as 0 and 1 in EMOTIC's order, dimensions on the scale of 1 to 10."""
-    people = [actor.opinions for entry in entries for actor in entry.actors]
+    people = [actor.opinions for entry in entries for actor in entry.people]
     arrays = {
         "context": _stack(pixels.context, _CONTEXT),
         "body": _stack(pixels.body, _BODY),

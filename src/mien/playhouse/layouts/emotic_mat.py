@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from mien.playhouse.layouts.photographs import Actor
+from mien.playhouse.layouts.photographs import AnnotatedPerson
 from mien.playhouse.rules import DIMENSIONS, Opinion
 
 __all__ = ["Entry", "Missing", "mean", "union", "write_mat"]
@@ -29,7 +29,7 @@ class Entry:
     folder: str
     name: str
     size: tuple[int, int]
-    actors: tuple[Actor, ...]
+    people: tuple[AnnotatedPerson, ...]
 
 
 def union(opinions: Iterable[Opinion]) -> list[str]:
@@ -67,7 +67,7 @@ def _entry(entry: Entry, split: str, swap_sizes_of: Collection[str], missing: Mi
     width, height = entry.size
     col, row = ("n_col", float(width)), ("n_row", float(height))
     size = (row, col) if entry.folder in swap_sizes_of else (col, row)
-    people = [_person(actor, split, missing) for actor in entry.actors]
+    people = [_person(actor, split, missing) for actor in entry.people]
     person = ("body_bbox", "annotations_categories", "annotations_continuous")
     combined = () if split == "train" else ("combined_categories", "combined_continuous")
     return (
@@ -79,7 +79,7 @@ def _entry(entry: Entry, split: str, swap_sizes_of: Collection[str], missing: Mi
     )
 
 
-def _person(actor: Actor, split: str, missing: Missing) -> tuple[Any, ...]:
+def _person(actor: AnnotatedPerson, split: str, missing: Missing) -> tuple[Any, ...]:
     ticked = [(_cell(opinion.labels),) for opinion in actor.opinions]
     felt = [mean((opinion,)) for opinion in actor.opinions]
     combined = (_cell(union(actor.opinions)), _dimensions([mean(actor.opinions)], missing))

@@ -15,10 +15,10 @@ from PIL import Image
 
 from mien.playhouse.draw import SIZE, draw_scene
 from mien.playhouse.rules import Opinion, annotate, is_absent_from_train
-from mien.playhouse.scene import Scene, draw_lots
+from mien.playhouse.scene import Scene, sample_scene
 from mien.types import Box
 
-__all__ = ["AGES", "ETHNICITIES", "GENDERS", "Actor", "Photograph", "stage"]
+__all__ = ["AGES", "ETHNICITIES", "GENDERS", "AnnotatedImage", "AnnotatedPerson", "stage"]
 
 GENDERS = ("Male", "Female")
 AGES = ("Kid", "Teenager", "Adult")
@@ -26,7 +26,7 @@ ETHNICITIES = ("White", "Black", "Asian", "Hispanic", "Other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
+class AnnotatedPerson:
     """One annotated person: where they are, and what each annotator said of them."""
 
     box: Box
@@ -37,7 +37,7 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photograph:
+class AnnotatedImage:
     """A picture under a file name, and those of its people who are annotated.
 
     `scene` is what it was drawn from, or None for a picture made by other means.
@@ -45,23 +45,23 @@ class Photograph:
 
     name: str
     image: Image.Image
-    actors: tuple[Actor, ...]
+    people: tuple[AnnotatedPerson, ...]
     scene: Scene | None
 
 
-def stage(split: str, count: int, seed: int, annotators: int) -> Iterator[Photograph]:
+def stage(split: str, count: int, seed: int, annotators: int) -> Iterator[AnnotatedImage]:
     """`count` drawn scenes with every person annotated by the rules, by `annotators` simulated people.
 
     In "train", whoever shows a pair of `ABSENT_FROM_TRAIN` is not annotated.
     """
     for index in range(count):
         rng = random.Random(f"photograph {seed} {split} {index}")
-        scene = draw_lots(rng)
+        scene = sample_scene(rng)
         while not (shown := _annotated(scene, split)):
-            scene = draw_lots(rng)
+            scene = sample_scene(rng)
         staging = draw_scene(scene)
         actors = tuple(_actor(replace(scene, subject=i), staging.boxes[i], rng, annotators) for i in shown)
-        yield Photograph(name=f"{split}_{index:05d}.jpg", image=staging.image, actors=actors, scene=scene)
+        yield AnnotatedImage(name=f"{split}_{index:05d}.jpg", image=staging.image, people=actors, scene=scene)
 
 
 def _annotated(scene: Scene, split: str) -> list[int]:
@@ -71,9 +71,9 @@ def _annotated(scene: Scene, split: str) -> list[int]:
     return [index for index in everybody if not is_absent_from_train(replace(scene, subject=index))]
 
 
-def _actor(scene: Scene, box: Box, rng: random.Random, annotators: int) -> Actor:
+def _actor(scene: Scene, box: Box, rng: random.Random, annotators: int) -> AnnotatedPerson:
     """The scene's subject; gender, age and ethnicity are by lot, and nothing in the picture shows them."""
-    return Actor(
+    return AnnotatedPerson(
         box=_whole_pixels(box),
         opinions=annotate(scene, rng, annotators),
         gender=rng.choice(GENDERS),

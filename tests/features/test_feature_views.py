@@ -6,34 +6,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.factories.encoders import ImageEncoder
 
-from mien.features.encode import FeatureCache, feature_key
-from mien.features.vision import VisionSource, find_vision
+from mien.features.encode import FeatureCache
+from mien.features.feature_views import feature_key
+from mien.features.vision_encoder import VisionEncoderSpec, find_vision_encoder
 from mien.media.augment import draw_variation
 from mien.media.images import Marking
 from mien.media.views import prepare_frames
 from mien.recipe.features import AugmentKind
 from mien.types import Box, ImageRef, Subject
 
-Pictures = Callable[[int], list[Path]]
+ImageInputs = Callable[[int], list[Path]]
 RED, CROP = Marking(), Marking(style="crop")
 BOX = Box(left=2, top=3, right=20, bottom=28)
 KINDS: tuple[AugmentKind, ...] = ("flip", "crop", "color")
 
 
 @pytest.fixture
-def source(model_folder: Callable[[str], Path]) -> VisionSource:
-    return find_vision(model_folder("clip"))
+def source(model_folder: Callable[[str], Path]) -> VisionEncoderSpec:
+    return find_vision_encoder(model_folder("clip"))
 
 
 @pytest.fixture
-def cache(tmp_path: Path, source: VisionSource) -> FeatureCache:
-    return FeatureCache(folder=tmp_path / "cache", source=source, batch_size=3)
+def cache(tmp_path: Path, source: VisionEncoderSpec) -> FeatureCache:
+    return FeatureCache(folder=tmp_path / "cache", spec=source, batch_size=3)
 
 
-def tokens(source: VisionSource, subject: Subject, marking: Marking, **how: object) -> torch.Tensor:
+def tokens(source: VisionEncoderSpec, subject: Subject, marking: Marking, **how: object) -> torch.Tensor:
     frames = prepare_frames(subject, marking=marking, **how)  # type: ignore[arg-type]
-    return torch.cat(list(source.encoder.encode(frames)))
+    return torch.cat(list(ImageEncoder(source).encode(frames)))
 
 
 def close(got: np.ndarray, expected: torch.Tensor) -> None:
@@ -41,10 +43,10 @@ def close(got: np.ndarray, expected: torch.Tensor) -> None:
 
 
 def test_two_views_of_a_clip_come_one_after_the_other_frame_by_frame(
-    cache: FeatureCache, source: VisionSource, pictures: Pictures
+    cache: FeatureCache, source: VisionEncoderSpec, images: ImageInputs
 ) -> None:
-    images = tuple(ImageRef(path=path) for path in pictures(3))
-    clip = Subject(id="clip", images=images, boxes=(BOX, None, BOX))
+    frames = tuple(ImageRef(path=path) for path in images(3))
+    clip = Subject(id="clip", images=frames, boxes=(BOX, None, BOX))
     reader = cache.features("train", [clip], (RED, CROP))
     assert (reader.num_views, reader.num_variants) == (2, 1)
     assert reader.num_tokens == 2 * 3 * source.encoder.num_tokens
@@ -52,8 +54,8 @@ def test_two_views_of_a_clip_come_one_after_the_other_frame_by_frame(
     close(reader.read(np.array([0]))[0], expected)
 
 
-def test_views_share_rows_with_those_who_look_at_one(cache: FeatureCache, pictures: Pictures) -> None:
-    subjects = [Subject.still(str(index), path, BOX) for index, path in enumerate(pictures(3))]
+def test_views_share_rows_with_those_who_look_at_one(cache: FeatureCache, images: ImageInputs) -> None:
+    subjects = [Subject.still(str(index), path, BOX) for index, path in enumerate(images(3))]
     marked = cache.features("train", subjects, RED)
     both = cache.features("train", subjects, (RED, CROP))
     cropped = cache.features("train", subjects, CROP)
@@ -65,9 +67,9 @@ def test_views_share_rows_with_those_who_look_at_one(cache: FeatureCache, pictur
 
 
 def test_variants_are_of_the_varied_picture_and_the_first_is_plain(
-    cache: FeatureCache, source: VisionSource, pictures: Pictures
+    cache: FeatureCache, source: VisionEncoderSpec, images: ImageInputs
 ) -> None:
-    subjects = [Subject.still(str(index), path, BOX) for index, path in enumerate(pictures(2))]
+    subjects = [Subject.still(str(index), path, BOX) for index, path in enumerate(images(2))]
     plain = cache.features("train", subjects, RED)
     varied = cache.features("train", subjects, (RED, CROP), augment=KINDS, num_variants=3)
     assert (varied.num_variants, varied.num_views) == (3, 2)
@@ -83,21 +85,21 @@ def test_variants_are_of_the_varied_picture_and_the_first_is_plain(
     assert not np.array_equal(got[0], varied.read(rows)[0])
 
 
-def test_variants_that_are_alike_share_a_row(cache: FeatureCache, pictures: Pictures) -> None:
-    subjects = [Subject.still("a", pictures(1)[0], BOX)]
+def test_variants_that_are_alike_share_a_row(cache: FeatureCache, images: ImageInputs) -> None:
+    subjects = [Subject.still("a", images(1)[0], BOX)]
     reader = cache.features("train", subjects, RED, augment=("flip",), num_variants=8)
     stored = len(np.load(next(cache.folder.rglob("train.npy")), mmap_mode="r"))
     assert (reader.num_variants, stored) == (8, 2)  # as it is, and mirrored
 
 
-def test_the_key_names_the_variation(pictures: Pictures) -> None:
-    subject = Subject.still("a", pictures(1)[0], BOX)
+def test_the_key_names_the_variation(images: ImageInputs) -> None:
+    subject = Subject.still("a", images(1)[0], BOX)
     variations = [draw_variation(KINDS, name="a", number=number) for number in range(3)]
     keys = [feature_key(subject, RED, "encoder", variation=variation) for variation in variations]
     assert len(set(keys)) == 3
     assert keys[0] == feature_key(subject, RED, "encoder")
     # A crop keeps the box whole, so the box counts even if it is not drawn.
-    none, other = Marking(style="none"), Subject.still("a", pictures(1)[0])
+    none, other = Marking(style="none"), Subject.still("a", images(1)[0])
     assert feature_key(subject, none, "e") == feature_key(other, none, "e")
     changed = [feature_key(one, none, "e", variation=variations[1]) for one in (subject, other)]
     assert changed[0] != changed[1]

@@ -11,9 +11,10 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from tests.factories.encoders import load_encoder
 
 from mien.errors import WeightsError
-from mien.features.vision import find_vision, load_vision
+from mien.features.vision_encoder import find_vision_encoder
 
 ModelFolder = Callable[[str], Path]
 SIDE, PATCH, PATCHES, DEPTH = 24, 6, 16, 3
@@ -74,10 +75,10 @@ def test_gives_the_tokens_of_the_model_itself(
     *hidden, last = theirs(folder, kind, images)
     assert len(hidden) == DEPTH + 1
     expected = last if layer is None else hidden[layer]
-    everything = load_vision(folder, layer=layer)
+    everything = load_encoder(folder, layer=layer)
     assert (everything.num_tokens, everything.dim) == (PATCHES + OTHERS[kind], 16)
     torch.testing.assert_close(everything.encode(images), expected, atol=1e-6, rtol=0)
-    patches = load_vision(folder, layer=layer, tokens="patches")
+    patches = load_encoder(folder, layer=layer, tokens="patches")
     assert patches.num_tokens == PATCHES
     torch.testing.assert_close(patches.encode(images), expected[:, OTHERS[kind] :], atol=1e-6, rtol=0)
 
@@ -85,7 +86,7 @@ def test_gives_the_tokens_of_the_model_itself(
 @pytest.mark.parametrize("kind", CLASSES)
 def test_each_patch_token_belongs_to_its_patch(model_folder: ModelFolder, kind: str) -> None:
     """Of what goes into the first layer, a changed patch changes its own token and no other."""
-    encoder = load_vision(model_folder(kind), layer=0, tokens="patches")
+    encoder = load_encoder(model_folder(kind), layer=0, tokens="patches")
     plain = Image.new("RGB", (SIDE, SIDE), "gray")
     before = encoder.encode([plain])[0]
     for row, column in ((0, 0), (1, 2), (3, 3)):
@@ -99,26 +100,26 @@ def test_of_a_llava_patches_are_patches_whatever_it_was_trained_to_see(
     model_folder: ModelFolder, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(model_folder("llava"), tmp_path / "copy"))
-    as_trained = load_vision(folder, tokens="patches").encode([noise(1)])
-    assert torch.equal(as_trained, load_vision(folder).encode([noise(1)]))
+    as_trained = load_encoder(folder, tokens="patches").encode([noise(1)])
+    assert torch.equal(as_trained, load_encoder(folder).encode([noise(1)]))
     config = json.loads((folder / "config.json").read_text())
     config["vision_feature_select_strategy"] = "full"
     (folder / "config.json").write_text(json.dumps(config))
-    assert load_vision(folder).num_tokens == PATCHES + 1
-    assert torch.equal(load_vision(folder, tokens="patches").encode([noise(1)]), as_trained)
+    assert load_encoder(folder).num_tokens == PATCHES + 1
+    assert torch.equal(load_encoder(folder, tokens="patches").encode([noise(1)]), as_trained)
 
 
 def test_the_signature_tells_patches_from_all(model_folder: ModelFolder) -> None:
     folder = model_folder("dinov2")
-    assert find_vision(folder, tokens="patches").signature != find_vision(folder).signature
-    assert find_vision(folder, tokens="all").signature == find_vision(folder).signature
+    assert find_vision_encoder(folder, tokens="patches").signature != find_vision_encoder(folder).signature
+    assert find_vision_encoder(folder, tokens="all").signature == find_vision_encoder(folder).signature
 
 
 def test_a_frozen_encoder_is_in_evaluation_mode(model_folder: ModelFolder, tmp_path: Path) -> None:
     config = transformers.CLIPVisionConfig.from_pretrained(model_folder("clip_vision"), attention_dropout=0.5)
     transformers.CLIPVisionModel(config).save_pretrained(tmp_path)
     shutil.copy(model_folder("clip_vision") / "preprocessor_config.json", tmp_path)
-    encoder = load_vision(tmp_path)
+    encoder = load_encoder(tmp_path)
     tokens = encoder.encode([noise(1)])
     assert torch.equal(encoder.encode([noise(1)]), tokens)
     assert not tokens.requires_grad
@@ -133,7 +134,7 @@ def test_every_image_processor_is_followed(model_folder: ModelFolder, tmp_path: 
     folder = Path(shutil.copytree(model_folder("siglip"), tmp_path / "copy"))
     file = folder / "preprocessor_config.json"
     plain = {"image_mean": list(MEAN), "image_std": list(STD)}
-    expected = load_vision(folder).signature
+    expected = load_encoder(folder).signature
     for size in (
         {"size": {"height": SIDE, "width": SIDE}, "do_center_crop": None},  # SigLIP
         {"size": SIDE},  # the first CLIPs
@@ -141,11 +142,11 @@ def test_every_image_processor_is_followed(model_folder: ModelFolder, tmp_path: 
         {"patch_size": PATCH, "max_num_patches": PATCHES},  # SigLIP 2 in native resolution
     ):
         file.write_text(json.dumps({**plain, **size}))
-        assert load_vision(folder).signature == expected
+        assert load_encoder(folder).signature == expected
     file.write_text(json.dumps({**plain, "size": SIDE, "do_normalize": False}))
-    unnormed = load_vision(folder)
+    unnormed = load_encoder(folder)
     file.write_text(json.dumps({"image_mean": [0.0] * 3, "image_std": [1.0] * 3, "size": SIDE}))
-    assert torch.equal(load_vision(folder).encode([noise(1)]), unnormed.encode([noise(1)]))
+    assert torch.equal(load_encoder(folder).encode([noise(1)]), unnormed.encode([noise(1)]))
     assert unnormed.signature != expected
 
 
@@ -155,7 +156,7 @@ def test_patches_that_cannot_be_told_are_a_clear_error(model_folder: ModelFolder
     )
     transformers.SwinModel(config).save_pretrained(tmp_path)
     shutil.copy(model_folder("clip") / "preprocessor_config.json", tmp_path)
-    assert load_vision(tmp_path).num_tokens < PATCHES
+    assert load_encoder(tmp_path).num_tokens < PATCHES
     with pytest.raises(WeightsError, match="cannot be told") as caught:
-        load_vision(tmp_path, tokens="patches")
+        load_encoder(tmp_path, tokens="patches")
     assert "features.tokens" in caught.value.hint

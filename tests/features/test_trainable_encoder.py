@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.features.conftest import MAKERS, SIZE
+from tests.factories.encoders import MAKERS, SIZE
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
-from mien.features.lora import LowRank, add_lora
-from mien.features.trainable_encoder import TrainableEncoder, trainable_encoder
-from mien.features.vision import find_vision
+from mien.features.lora import LoraLinear, add_lora
+from mien.features.trainable_encoder import TrainableEncoder, build_trainable_encoder
+from mien.features.vision_encoder import find_vision_encoder
 from mien.recipe.train import EncoderTraining, LoraPart
 
 Folder = Callable[[str], Path]
@@ -20,8 +20,8 @@ Folder = Callable[[str], Path]
 def made(
     folder: Path, how: EncoderTraining, where: LoraPart = "attention", layer: int | None = None
 ) -> TrainableEncoder:
-    source = find_vision(folder, layer=layer)
-    found = trainable_encoder(source, how, rank=2, alpha=4.0, where=where)
+    source = find_vision_encoder(folder, layer=layer)
+    found = build_trainable_encoder(source, how, rank=2, alpha=4.0, where=where)
     assert found is not None
     return found
 
@@ -43,7 +43,10 @@ def step(encoder: TrainableEncoder) -> None:
 
 def test_a_frozen_one_is_none_of_these(model_folder: Folder) -> None:
     assert (
-        trainable_encoder(find_vision(model_folder("clip")), "frozen", rank=1, alpha=1, where="all") is None
+        build_trainable_encoder(
+            find_vision_encoder(model_folder("clip")), "frozen", rank=1, alpha=1, where="all"
+        )
+        is None
     )
 
 
@@ -52,11 +55,11 @@ def test_a_frozen_one_is_none_of_these(model_folder: Folder) -> None:
 def test_before_the_first_step_it_says_what_the_frozen_one_says(
     model_folder: Folder, kind: str, how: EncoderTraining
 ) -> None:
-    source = find_vision(model_folder(kind))
+    source = find_vision_encoder(model_folder(kind))
     encoder, seen = made(model_folder(kind), how), pictures(3, 2)
     tokens = encoder(seen)
     assert tokens.shape == (3, 2 * source.shape[0], source.shape[1])
-    torch.testing.assert_close(tokens, source.encoder.encode_subjects(seen.numpy()), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(tokens, source.encoder.encode(seen.numpy()), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -127,7 +130,7 @@ def test_an_encoder_of_which_nothing_is_left_to_learn_is_refused(model_folder: F
 def test_attention_alone_or_every_linear_layer_carries_adapters(model_folder: Folder) -> None:
     counts = {
         where: sum(
-            isinstance(module, LowRank)
+            isinstance(module, LoraLinear)
             for module in made(model_folder("clip_vision"), "lora", where).modules()
         )
         for where in ("attention", "all")
@@ -137,7 +140,7 @@ def test_attention_alone_or_every_linear_layer_carries_adapters(model_folder: Fo
 
 def test_an_adapter_is_a_change_of_the_weight(model_folder: Folder) -> None:
     torch.manual_seed(0)
-    adapter = LowRank(nn.Linear(6, 5), rank=2, alpha=3.0)
+    adapter = LoraLinear(nn.Linear(6, 5), rank=2, alpha=3.0)
     nn.init.normal_(adapter.up)
     inputs = torch.randn(4, 6)
     merged = adapter.base.weight + 3.0 / 2 * adapter.up @ adapter.down

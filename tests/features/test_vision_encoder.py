@@ -12,9 +12,10 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tests.factories.encoders import load_encoder
 
 from mien.errors import EngineError, MienError, WeightsError
-from mien.features.vision import find_vision, load_vision
+from mien.features.vision_encoder import find_vision_encoder
 
 ModelFolder = Callable[[str], Path]
 KINDS = ("clip", "clip_vision", "siglip", "dinov2", "llava")
@@ -49,7 +50,7 @@ def test_gives_the_last_state_of_the_model_itself(model_folder: ModelFolder, kin
         "dinov2": transformers.Dinov2Model,
     }
     reference = classes[kind].from_pretrained(model_folder(kind))
-    encoder = load_vision(model_folder(kind))
+    encoder = load_encoder(model_folder(kind))
     images = [noise(1), noise(2)]
     expected = reference(torch.cat([normalised(image) for image in images])).last_hidden_state
     got = encoder.encode(images)
@@ -59,12 +60,12 @@ def test_gives_the_last_state_of_the_model_itself(model_folder: ModelFolder, kin
 
 def test_of_a_llava_gives_what_its_language_model_sees(model_folder: ModelFolder) -> None:
     llava = transformers.LlavaForConditionalGeneration.from_pretrained(model_folder("llava"))
-    encoder = load_vision(model_folder("llava"))
+    encoder = load_encoder(model_folder("llava"))
     image = noise(1)
     states = llava.model.vision_tower(normalised(image), output_hidden_states=True).hidden_states
     assert (encoder.num_tokens, encoder.dim) == (16, 16)
     torch.testing.assert_close(encoder.encode([image]), states[-2][:, 1:].detach(), atol=1e-6, rtol=0)
-    last = load_vision(model_folder("llava"), layer=-1).encode([image])
+    last = load_encoder(model_folder("llava"), layer=-1).encode([image])
     torch.testing.assert_close(last, states[-1][:, 1:].detach(), atol=1e-6, rtol=0)
 
 
@@ -73,54 +74,55 @@ def test_a_llava_may_look_at_several_layers_and_keep_the_class_token(copy_of: Mo
     config = json.loads((folder / "config.json").read_text())
     config |= {"vision_feature_layer": [-1, -2], "vision_feature_select_strategy": "full"}
     (folder / "config.json").write_text(json.dumps(config))
-    encoder = load_vision(folder)
+    encoder = load_encoder(folder)
     assert (encoder.num_tokens, encoder.dim) == (17, 32)
-    second = load_vision(folder, layer=-2).encode([noise(1)])
+    second = load_encoder(folder, layer=-2).encode([noise(1)])
     torch.testing.assert_close(encoder.encode([noise(1)])[:, :, 16:], second)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_gives_what_each_picture_gives_alone(model_folder: ModelFolder, kind: str) -> None:
-    encoder = load_vision(model_folder(kind))
+    encoder = load_encoder(model_folder(kind))
     images = [noise(1), noise(2, width=50, height=20), noise(3, width=9, height=33)]
     alone = torch.cat([encoder.encode([image]) for image in images])
     torch.testing.assert_close(encoder.encode(images), alone, atol=1e-6, rtol=0)
 
 
 def test_a_picture_that_was_fitted_before_gives_the_same(model_folder: ModelFolder) -> None:
-    encoder = load_vision(model_folder("clip"))
+    encoder = load_encoder(model_folder("clip"))
     wide = noise(1, width=60, height=20)
-    assert encoder.fit(wide).size == (SIDE, SIDE)
-    assert torch.equal(encoder.encode([wide]), encoder.encode([encoder.fit(wide)]))
+    fitted = encoder.spec.fit(wide)
+    assert fitted.size == (SIDE, SIDE)
+    assert torch.equal(encoder.encode([wide]), encoder.encode([fitted]))
 
 
 def test_the_encoder_is_frozen(model_folder: ModelFolder) -> None:
-    encoder = load_vision(model_folder("dinov2"))
+    encoder = load_encoder(model_folder("dinov2"))
     assert not encoder.encode([noise(1)]).requires_grad
     assert torch.equal(encoder.encode([noise(1)]), encoder.encode([noise(1)]))
 
 
 def test_loading_does_not_disturb_random_numbers(model_folder: ModelFolder) -> None:
     before = torch.get_rng_state()
-    load_vision(model_folder("clip"))
+    load_encoder(model_folder("clip"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_signature_names_what_changes_the_tokens(model_folder: ModelFolder, copy_of: ModelFolder) -> None:
     folder = copy_of("clip")
-    signature = load_vision(folder).signature
-    assert signature == load_vision(model_folder("clip")).signature  # wherever it lies
-    assert load_vision(folder, layer=-2).signature != signature
-    assert load_vision(folder, fit="squash").signature != signature
+    signature = load_encoder(folder).signature
+    assert signature == load_encoder(model_folder("clip")).signature  # wherever it lies
+    assert load_encoder(folder, layer=-2).signature != signature
+    assert load_encoder(folder, fit="squash").signature != signature
     weights = load_file(folder / "model.safetensors")
     weights["vision_model.post_layernorm.bias"][0] += 1
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    changed = load_vision(folder).signature
+    changed = load_encoder(folder).signature
     assert changed != signature
     processor = json.loads((folder / "preprocessor_config.json").read_text())
     processor["image_mean"][0] = 0.1
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    assert load_vision(folder).signature not in {signature, changed}
+    assert load_encoder(folder).signature not in {signature, changed}
 
 
 def test_a_tower_alone_and_within_a_larger_model_is_the_same_encoder(
@@ -128,16 +130,16 @@ def test_a_tower_alone_and_within_a_larger_model_is_the_same_encoder(
 ) -> None:
     transformers.CLIPVisionModel.from_pretrained(model_folder("clip")).save_pretrained(tmp_path)
     shutil.copy(model_folder("clip") / "preprocessor_config.json", tmp_path)
-    assert load_vision(tmp_path).signature == load_vision(model_folder("clip")).signature
+    assert load_encoder(tmp_path).signature == load_encoder(model_folder("clip")).signature
 
 
 def test_settings_are_found_where_processors_of_several_parts_keep_them(copy_of: ModelFolder) -> None:
     folder = copy_of("llava")
-    signature = load_vision(folder).signature
+    signature = load_encoder(folder).signature
     settings = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").unlink()
     (folder / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
-    assert load_vision(folder).signature == signature
+    assert load_encoder(folder).signature == signature
 
 
 def without_processor(folder: Path) -> None:
@@ -191,7 +193,7 @@ def of_unknown_kind(folder: Path) -> None:
     [
         (without_processor, "no image processor"),
         (oblong, "not a square"),
-        (other_size, "cannot read pictures of 30 x 30"),
+        (other_size, "cannot read images of 30 x 30"),
         (without_weights, "no safetensors"),
         (truncated, "cannot be read"),
         (without_one_weight, r"lacks 1 of .*layers\.1\.mlp\.fc1\.weight"),
@@ -206,15 +208,15 @@ def test_a_spoilt_folder_is_a_clear_error(
     folder = copy_of("clip")
     spoil(folder)
     with pytest.raises(WeightsError, match=message) as caught:
-        load_vision(folder)
+        load_encoder(folder)
     assert caught.value.hint
 
 
 def test_an_encoder_is_named_before_it_is_built(model_folder: ModelFolder) -> None:
-    source = find_vision(model_folder("llava"))
+    source = find_vision_encoder(model_folder("llava"))
     signature = source.signature
     assert "encoder" not in vars(source)  # where a cached property is kept once it was asked for
-    assert source.encoder.signature == signature == load_vision(model_folder("llava")).signature
+    assert signature == load_encoder(model_folder("llava")).signature
 
 
 def test_what_is_no_model_is_a_clear_error(
@@ -222,19 +224,19 @@ def test_what_is_no_model_is_a_clear_error(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match=r"no config\.json"):
-        load_vision(tmp_path)
+        load_encoder(tmp_path)
     with pytest.raises(WeightsError, match="no folder at"):
-        load_vision("../no/such/folder")
+        load_encoder("../no/such/folder")
     with pytest.raises(WeightsError, match="cannot be fetched") as caught:
-        load_vision("nobody/nothing")
+        load_encoder("nobody/nothing")
     assert "hf download nobody/nothing" in caught.value.hint
     with pytest.raises(WeightsError, match=r"layer 7 does not exist: .*3 layers"):
-        load_vision(model_folder("clip"), layer=7)
+        load_encoder(model_folder("clip"), layer=7)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "no_such_device"])
 def test_a_device_that_is_not_here_is_a_clear_error(model_folder: ModelFolder, device: str) -> None:
     with pytest.raises(EngineError, match=device) as caught:
-        load_vision(model_folder("clip"), device=device)
+        load_encoder(model_folder("clip"), device=device)
     assert isinstance(caught.value, MienError)
     assert "run.device" in caught.value.hint

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import DataError
-from mien.features.image_reader import PictureReader, squares_of
+from mien.features.image_reader import ImageReader, load_pixels
 from mien.media.images import Marking, fit_to_square, open_image
 from mien.media.views import prepare_frames
 from mien.recipe.features import AugmentKind
@@ -41,8 +41,8 @@ def reader(
     markings: tuple[Marking, ...] = (MARKED,),
     augment: tuple[AugmentKind, ...] = (),
     workers: int = 0,
-) -> PictureReader:
-    return PictureReader(
+) -> ImageReader:
+    return ImageReader(
         people, markings, square, signature="s", num_tokens=4, dim=3, augment=augment, workers=workers
     )
 
@@ -58,7 +58,7 @@ def test_it_gives_what_the_encoder_would_see(tmp_path: Path) -> None:
         for view, marking in enumerate((MARKED, CROP)):
             (frame,) = prepare_frames(people[place], marking=marking)
             assert np.array_equal(read[row, view], np.asarray(square(frame)))
-    assert np.array_equal(squares_of(people[0], (MARKED, CROP), square), read[1])
+    assert np.array_equal(load_pixels(people[0], (MARKED, CROP), square), read[1])
 
 
 def test_every_number_is_another_variation_and_0_is_none(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_what_cannot_be_shown_is_told_at_once(tmp_path: Path, workers: int) -> N
     beside = Subject.still("beside", tmp_path / "2.png")  # another person in a damaged picture
     with pytest.raises(DataError) as caught:
         reader([*people, outside, beside], workers=workers)
-    told = "4 of 7 subjects have no picture that can be shown; 1: no image at"
+    told = "4 of 7 subjects have no readable image; 1: no image at"
     assert str(caught.value).startswith(told)
     assert "mien data verify" in caught.value.hint
     with pytest.raises(DataError, match=r"1 of 1 subjects .*; outside: "):
@@ -108,7 +108,7 @@ def test_a_frame_that_cannot_be_decoded_is_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"no clip")
     frames = (ImageRef(path=path, frame=0), ImageRef(path=path, frame=3))
-    with pytest.raises(DataError, match="1 of 1 subjects have no picture that can be shown; a: "):
+    with pytest.raises(DataError, match="1 of 1 subjects have no readable image; a: "):
         reader([Subject(id="a", images=frames, boxes=(None, None))])
 
 
@@ -153,13 +153,13 @@ def test_no_more_threads_decode_than_are_allowed_and_they_end_with_it(tmp_path: 
         return square(image)
 
     others = set(threading.enumerate())
-    found = PictureReader(people, (MARKED,), slow, signature="s", num_tokens=4, dim=3, workers=2)
+    found = ImageReader(people, (MARKED,), slow, signature="s", num_tokens=4, dim=3, workers=2)
     with ThreadPoolExecutor(3) as asking:  # as batches that are made ahead
         batches = list(asking.map(found.read, [np.arange(6)] * 3))
     assert most == 2
     assert all(np.array_equal(batch, reader(people).read(np.arange(6))) for batch in batches)
     workers = [
-        thread for thread in set(threading.enumerate()) - others if thread.name.startswith("mien-pictures")
+        thread for thread in set(threading.enumerate()) - others if thread.name.startswith("mien-images")
     ]
     assert len(workers) == 2
     del found
