@@ -240,7 +240,7 @@ def test_an_audit_raises_the_alarm_for_a_leak(ask: Ask, capsys: Capture) -> None
     ask("import", "recipe.toml", "answers.jsonl", *IMPORTED)
     code, found = ask("audit", "recipe.toml", *IMPORTED)
     assert (code, found["n"], found["label_set"]) == (0, 10, "caers")
-    assert json.loads(Path("runs/people/words.json").read_text())["n"] == 10
+    assert json.loads(Path("runs/people/description_audit.json").read_text())["n"] == 10
     main(["describe", "audit", "recipe.toml", *IMPORTED])
     assert "descriptions of 10 subjects" in capsys.readouterr().out
 

@@ -24,7 +24,7 @@ from mien.cli.shared import (
 from mien.errors import ItemsFailedError, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from mien.evaluate.descriptions.description_audit import WordsAudit
+    from mien.evaluate.descriptions.description_audit import DescriptionAudit
     from mien.workflow.experiment import Experiment
 
 __all__ = ["commands"]
@@ -216,7 +216,7 @@ def _audit(
     splits: list[str] | None,
     answers: Path | None,
     labels: str | None,
-) -> WordsAudit:
+) -> DescriptionAudit:
     from mien.workflow import descriptions
 
     if (recipe is None) == (answers is None):

@@ -27,7 +27,7 @@ from mien.types import Failure, Subject
 from mien.workflow.experiment import Experiment, find_descriptions
 
 if TYPE_CHECKING:
-    from mien.evaluate.descriptions.description_audit import WordsAudit, WordsRow
+    from mien.evaluate.descriptions.description_audit import AuditRow, DescriptionAudit
 
 __all__ = [
     "audit_descriptions",
@@ -217,15 +217,15 @@ def _events_file(store: Path) -> Path:
 # --- The audit -----------------------------------------------------------------------------------------
 
 
-def audit_descriptions(experiment: Experiment, splits: Sequence[str] | None = None) -> WordsAudit:
+def audit_descriptions(experiment: Experiment, splits: Sequence[str] | None = None) -> DescriptionAudit:
     """Audits the descriptions of these splits (all by default): are they fit to learn from?
 
     The audit compares descriptions with labels, which no engine sees. The result is also written to the run
     directory.
     """
-    from mien.evaluate.descriptions.description_audit import WordsRow, audit_words, write_words
+    from mien.evaluate.descriptions.description_audit import AuditRow, audit_texts, write_audit
 
-    rows: list[WordsRow] = []
+    rows: list[AuditRow] = []
     all_failures: list[Failure] = []
     for split in splits or experiment.dataset.splits:
         samples = experiment.samples(split)
@@ -234,28 +234,28 @@ def audit_descriptions(experiment: Experiment, splits: Sequence[str] | None = No
         for sample in samples:
             item = found.descriptions.get(sample.subject.id)
             rows.append(
-                WordsRow(
+                AuditRow(
                     id=sample.subject.id,
                     text=None if item is None else item.text,
                     finish=None if item is None else item.finish,
                     gold=None if sample.target is None else sample.target.labels,
                 )
             )
-    result = audit_words(experiment.dataset.label_set, rows, failures=all_failures)
+    result = audit_texts(experiment.dataset.label_set, rows, failures=all_failures)
     experiment.out.mkdir(parents=True, exist_ok=True)
-    write_words(experiment.out, result)
+    write_audit(experiment.out, result)
     return result
 
 
-def audit_file(path: Path, label_set_name: str) -> WordsAudit:
+def audit_file(path: Path, label_set_name: str) -> DescriptionAudit:
     """Audits descriptions without a recipe: JSON Lines with "id", "text" (or "description") and "label"."""
-    from mien.evaluate.descriptions.description_audit import audit_words
+    from mien.evaluate.descriptions.description_audit import audit_texts
     from mien.labels import label_set
 
-    return audit_words(label_set(label_set_name), _read_rows(path, _LABEL_ALIASES.get(label_set_name, {})))
+    return audit_texts(label_set(label_set_name), _read_rows(path, _LABEL_ALIASES.get(label_set_name, {})))
 
 
-def _read_rows(path: Path, label_aliases: Mapping[str, str]) -> list[WordsRow]:
+def _read_rows(path: Path, label_aliases: Mapping[str, str]) -> list[AuditRow]:
     rows = []
     try:
         for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
@@ -268,15 +268,15 @@ def _read_rows(path: Path, label_aliases: Mapping[str, str]) -> list[WordsRow]:
     return rows
 
 
-def _parse_row(path: Path, number: int, line: bytes, label_aliases: Mapping[str, str]) -> WordsRow:
-    from mien.evaluate.descriptions.description_audit import WordsRow
+def _parse_row(path: Path, number: int, line: bytes, label_aliases: Mapping[str, str]) -> AuditRow:
+    from mien.evaluate.descriptions.description_audit import AuditRow
 
     try:
         row = json.loads(line.decode("utf-8-sig"))
         text, label = row.get("text", row.get("description")), row.get("label")
         labels = [label] if isinstance(label, str) else label
         gold = None if labels is None else {label_aliases.get(name, name): 1.0 for name in labels}
-        return WordsRow(id=str(row["id"]), text=None if text is None else str(text), gold=gold)
+        return AuditRow(id=str(row["id"]), text=None if text is None else str(text), gold=gold)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"line {number} of {path} is not a description: {error!r}",

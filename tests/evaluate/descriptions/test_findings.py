@@ -7,18 +7,18 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.spoken_rows import finding, honest, plain, rows_with
+from tests.factories.audit_rows import finding, honest, plain, rows_with
 
 from mien.errors import DataError, UnknownNameError
-from mien.evaluate.descriptions.description_audit import WordsRow, audit_words
+from mien.evaluate.descriptions.description_audit import AuditRow, audit_texts
 from mien.evaluate.descriptions.findings import Finding
 from mien.labels import CAERS
 from mien.types import Failure
 
 
 def test_without_gold_labels_the_texts_alone_are_audited() -> None:
-    audit = audit_words(CAERS, plain(30))
-    assert (audit.naming, audit.probe, audit.verdict) == (None, None, "ok")
+    audit = audit_texts(CAERS, plain(30))
+    assert (audit.label_agreement, audit.probe, audit.level) == (None, None, "ok")
     assert finding(audit, "naming").text == "no gold labels to compare with"
 
 
@@ -34,65 +34,65 @@ def test_without_gold_labels_the_texts_alone_are_audited() -> None:
 def test_shares_become_a_note_and_then_an_alarm(about: str, text: str, few: int, many: int | None) -> None:
     for count, level in ((0, "ok"), (few, "note"), (many, "alarm")):
         if count is not None:
-            audit = audit_words(CAERS, plain(100 - count) + plain(count, text))
+            audit = audit_texts(CAERS, plain(100 - count) + plain(count, text))
             assert finding(audit, about).level == level
 
 
-def test_who_has_no_text_is_counted() -> None:
+def test_subjects_without_a_text_are_counted() -> None:
     rows = [
         *plain(6),
-        WordsRow(id="a", text=None),
-        WordsRow(id="b", text=None),
-        WordsRow(id="c", text=" \n"),
+        AuditRow(id="a", text=None),
+        AuditRow(id="b", text=None),
+        AuditRow(id="c", text=" \n"),
     ]
     failed = Failure(key="k", subject_id="a", error="no", retryable=False, attempts=1)
-    audit = audit_words(CAERS, rows, failures=[failed])
+    audit = audit_texts(CAERS, rows, failures=[failed])
     assert (audit.n, audit.missing, audit.failed, audit.empties) == (9, 2, 1, 1)
     assert finding(audit, "coverage") == Finding(
         about="coverage", level="alarm", text="6 of 9 subjects have a text"
     )
-    none = audit_words(CAERS, rows[6:])
-    assert (none.prose, none.sameness, none.verdict) == (None, None, "alarm")
+    none = audit_texts(CAERS, rows[6:])
+    assert (none.text_statistics, none.near_duplicates, none.level) == (None, None, "alarm")
 
 
-def test_one_text_for_most_is_an_alarm() -> None:
+def test_the_same_text_for_most_subjects_is_an_alarm() -> None:
     same = "The man in the rain is waiting for the bus."
-    assert finding(audit_words(CAERS, plain(10) + plain(30, same)), "sameness").level == "alarm"
-    assert finding(audit_words(CAERS, plain(90) + plain(10, same)), "sameness").level == "note"
-    assert finding(audit_words(CAERS, plain(50)), "sameness").level == "ok"
+    assert finding(audit_texts(CAERS, plain(10) + plain(30, same)), "near-duplicates").level == "alarm"
+    assert finding(audit_texts(CAERS, plain(90) + plain(10, same)), "near-duplicates").level == "note"
+    assert finding(audit_texts(CAERS, plain(50)), "near-duplicates").level == "ok"
 
 
-def test_the_limit_on_length_is_told_apart() -> None:
+def test_texts_at_the_length_limit_are_counted() -> None:
     rows = [replace(row, finish="length") for row in plain(40)]
     assert (
         "100.0 % end in mid-sentence (100.0 % at the limit)"
-        in finding(audit_words(CAERS, rows), "length").text
+        in finding(audit_texts(CAERS, rows), "length").text
     )
 
 
-def test_answers_in_json_are_no_prose() -> None:
+def test_replies_in_json_are_not_prose() -> None:
     def scores(label: str, rng: random.Random) -> str:
         return json.dumps(
             {name: round(0.4 * rng.random(), 2) + 0.5 * (name == label) for name in CAERS.labels}
         )
 
-    audit = audit_words(CAERS, rows_with(80, scores))
-    assert (audit.structured, audit.prose) == (80, None)
-    assert audit.naming is not None
-    assert audit.naming.first is not None
-    assert audit.naming.first.value == 1.0
-    assert audit.verdict == "alarm"
+    audit = audit_texts(CAERS, rows_with(80, scores))
+    assert (audit.structured, audit.text_statistics) == (80, None)
+    assert audit.label_agreement is not None
+    assert audit.label_agreement.first is not None
+    assert audit.label_agreement.first.value == 1.0
+    assert audit.level == "alarm"
 
 
 def test_a_subject_without_its_one_label_is_not_compared() -> None:
-    rows = [*rows_with(60, honest), WordsRow(id="x", text="The man is sad.", gold={})]
-    audit = audit_words(CAERS, rows)
-    assert audit.naming is not None
-    assert (audit.n, audit.naming.n) == (61, 60)
+    rows = [*rows_with(60, honest), AuditRow(id="x", text="The man is sad.", gold={})]
+    audit = audit_texts(CAERS, rows)
+    assert audit.label_agreement is not None
+    assert (audit.n, audit.label_agreement.n) == (61, 60)
 
 
-def test_nothing_and_unknown_labels_are_refused() -> None:
+def test_empty_input_and_unknown_labels_are_refused() -> None:
     with pytest.raises(DataError, match="no subjects"):
-        audit_words(CAERS, [])
+        audit_texts(CAERS, [])
     with pytest.raises(UnknownNameError, match="Furious"):
-        audit_words(CAERS, [WordsRow(id="a", text="The man is angry.", gold={"Furious": 1.0})])
+        audit_texts(CAERS, [AuditRow(id="a", text="The man is angry.", gold={"Furious": 1.0})])

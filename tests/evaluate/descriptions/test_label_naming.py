@@ -1,4 +1,4 @@
-"""Which labels a text names: plain forms of their words, in order, recitals aside."""
+"""Which labels a text names: plain forms of their words, in order, except in recitals."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mien.errors import UnknownNameError
-from mien.evaluate.descriptions.label_agreement import compare_names, rate
-from mien.evaluate.descriptions.label_naming import Namer
+from mien.evaluate.descriptions.label_agreement import measure_agreement, rate
+from mien.evaluate.descriptions.label_naming import LabelNamer
 from mien.labels import BOLD, CAERS, EMOTIC, LabelSet
 
 
@@ -28,18 +28,18 @@ from mien.labels import BOLD, CAERS, EMOTIC, LabelSet
     ],
 )
 def test_a_label_is_named_by_its_plain_forms(text: str, named: tuple[str, ...]) -> None:
-    assert Namer(CAERS).named(text) == named
+    assert LabelNamer(CAERS).named(text) == named
 
 
 @pytest.mark.parametrize("label_set", [CAERS, EMOTIC, BOLD])
 def test_every_label_is_named_by_itself(label_set: LabelSet) -> None:
-    namer = Namer(label_set)
+    namer = LabelNamer(label_set)
     for label in label_set.labels:
         assert namer.named(f"This is {label.lower()}!") == (label,)
 
 
 def test_the_forms_of_emotics_words() -> None:
-    named = Namer(EMOTIC).named(
+    named = LabelNamer(EMOTIC).named(
         "affectionate, then annoyed; looking confident while disconnected. Confused, doubtful, embarrassed. "
         "He was engaged and so excited; fatigued, peaceful, pleased and sympathetic."
     )
@@ -49,41 +49,41 @@ def test_the_forms_of_emotics_words() -> None:
     )
 
 
-def test_a_turn_of_speech_is_no_doubt() -> None:
-    namer = Namer(EMOTIC)
+def test_idioms_do_not_name_doubt() -> None:
+    namer = LabelNamer(EMOTIC)
     assert namer.named("No doubt she is at peace, without a doubt, undoubtedly.") == ("Peace",)
     assert namer.named("She is in doubt.") == ("Doubt/Confusion",)
 
 
 def test_a_recital_of_the_list_names_nothing() -> None:
-    namer = Namer(CAERS)
+    namer = LabelNamer(CAERS)
     recital = "None of (Angry, Disgust, Fear, Happy, Neutral, Sad, or Surprise) fits"
     assert namer.named(recital) == ()
     assert namer.named(f"{recital}, but Sad is near.") == ("Sad",)
-    # So few are an answer.
+    # So few are a reply, not a recital.
     assert namer.named("Happy, Neutral and Sad.") == ("Happy", "Neutral", "Sad")
     lines = "\n".join(f"{i}. **{label}**" for i, label in enumerate(EMOTIC.labels, start=1))
-    assert Namer(EMOTIC).named(f"{lines}\n\nOf these, fear.") == ("Fear",)
+    assert LabelNamer(EMOTIC).named(f"{lines}\n\nOf these, fear.") == ("Fear",)
 
 
-def test_labels_of_ones_own_are_named_by_their_words() -> None:
+def test_labels_of_a_custom_set_are_named_by_their_words() -> None:
     labels = LabelSet(name="own", labels=("Very calm", "Calm", "Sad", "Sadness", "C++"), exclusive=False)
-    namer = Namer(labels)
+    namer = LabelNamer(labels)
     assert namer.named("she is very calm and calm, C++") == ("Very calm", "Calm", "C++")
     assert namer.named("sad") == ("Sad",)
     assert namer.named("sadness") == ("Sadness",)
-    assert namer.named("sadly") == ()  # which of the two?
+    assert namer.named("sadly") == ()  # ambiguous
 
 
-def test_scores_in_json_name_what_they_rate_highest() -> None:
-    namer = Namer(CAERS)
+def test_scores_in_json_name_the_highest_labels() -> None:
+    namer = LabelNamer(CAERS)
     scores = dict.fromkeys(CAERS.labels, 0.1) | {"Sad": 0.7, "Fear": 0.9}
     assert namer.named(f"```json\n{json.dumps(scores)}\n```") == ("Fear", "Sad")
-    assert namer.named('{"Sad": 0.7}') == ("Sad",)  # no valid answer, so it is read as prose
+    assert namer.named('{"Sad": 0.7}') == ("Sad",)  # not valid scores, so it is read as prose
 
 
-def test_labels_may_be_called_by_their_forms() -> None:
-    namer = Namer(CAERS)
+def test_labels_are_found_by_their_forms() -> None:
+    namer = LabelNamer(CAERS)
     assert [namer.label(name) for name in ("Anger", "Angry", "SADNESS")] == ["Anger", "Anger", "Sad"]
     with pytest.raises(UnknownNameError, match="Furious"):
         namer.label("Furious")
@@ -96,9 +96,9 @@ def test_naming_is_compared_with_gold_labels_and_with_chance() -> None:
     labels = LabelSet(name="three", labels=("A", "B", "C"), exclusive=False)
     named = [("A", "B"), ("B",), (), ("A",), ("C",)]
     truth = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
-    found = compare_names(labels, named, truth)
+    found = measure_agreement(labels, named, truth)
     assert found is not None
-    assert (found.n, found.silent) == (5, 1)
+    assert (found.n, found.unlabeled) == (5, 1)
     # Of the texts that name a label and have a gold one: right, right, wrong.
     assert found.first is not None
     assert found.first.value == pytest.approx(2 / 3)
@@ -115,20 +115,20 @@ def test_naming_is_compared_with_gold_labels_and_with_chance() -> None:
     assert (c.gold, c.named_if_gold, c.named_if_not, c.lift) == (0, None, 0.2, None)
 
 
-def test_chance_is_what_the_same_names_reach_when_dealt_out() -> None:
+def test_chance_is_what_the_same_names_reach_in_random_order() -> None:
     labels = LabelSet(name="two", labels=("Often", "Rarely"), exclusive=True)
     truth = np.array([[1, 0]] * 9 + [[0, 1]], dtype=bool)
-    always = compare_names(labels, [("Often",)] * 10, truth)
+    always = measure_agreement(labels, [("Often",)] * 10, truth)
     assert always is not None
     assert always.first is not None
     assert always.first.value == always.chance == pytest.approx(0.9)
 
 
-def test_nothing_named_is_no_rate() -> None:
-    found = compare_names(CAERS, [(), ()], np.eye(7, dtype=bool)[:2])
+def test_texts_that_name_nothing_have_no_rate() -> None:
+    found = measure_agreement(CAERS, [(), ()], np.eye(7, dtype=bool)[:2])
     assert found is not None
-    assert (found.first, found.chance, found.silent) == (None, None, 2)
-    assert compare_names(CAERS, [], np.zeros((0, 7), dtype=bool)) is None
+    assert (found.first, found.chance, found.unlabeled) == (None, None, 2)
+    assert measure_agreement(CAERS, [], np.zeros((0, 7), dtype=bool)) is None
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,16 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from tests.spoken_rows import honest, plain, rows_with
+from tests.factories.audit_rows import honest, plain, rows_with
 
 from mien.errors import RunError
-from mien.evaluate.descriptions.description_audit import WORDS, WordsAudit, WordsRow, audit_words, write_words
+from mien.evaluate.descriptions.description_audit import (
+    AUDIT_FILE,
+    AuditRow,
+    DescriptionAudit,
+    audit_texts,
+    write_audit,
+)
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.report.run.descriptions import words_view
 from mien.report.run.page import write_report
@@ -19,12 +25,12 @@ from mien.runs import Run
 _EVIL = "<script>alert(1)</script>"
 
 
-def _audit(label_set: LabelSet = CAERS) -> WordsAudit:
-    return audit_words(label_set, rows_with(120, honest))
+def _audit(label_set: LabelSet = CAERS) -> DescriptionAudit:
+    return audit_texts(label_set, rows_with(120, honest))
 
 
-def _leak() -> WordsAudit:
-    return audit_words(CAERS, rows_with(60, lambda label, rng: f"The person feels {label}."))
+def _leak() -> DescriptionAudit:
+    return audit_texts(CAERS, rows_with(60, lambda label, rng: f"The person feels {label}."))
 
 
 def _page(run: Path) -> str:
@@ -42,13 +48,13 @@ def test_an_audit_alone_makes_a_page(run: Path) -> None:
     with pytest.raises(RunError, match="no results to report"):
         write_report(run)
     audit = _audit()
-    write_words(run, audit)
+    write_audit(run, audit)
     text = _page(run)
     assert "What the descriptions of 120 subjects look like" in text
     for finding in audit.findings:
         assert f"{finding.about.capitalize()}: {finding.text}" in text.replace("\xa0%", " %")
-    assert audit.naming is not None
-    for row in audit.naming.labels:
+    assert audit.label_agreement is not None
+    for row in audit.label_agreement.labels:
         assert f"{row.named_if_gold:.3f}" in text
         assert f"{row.lift:.2f}" in text
 
@@ -60,14 +66,14 @@ def test_a_page_without_an_audit_has_no_such_section(run: Path, demo_run: Path) 
 def test_results_and_audit_stand_on_one_page(demo_run: Path, tmp_path: Path) -> None:
     for name in ("manifest.json", "results.json"):
         (tmp_path / name).write_bytes((demo_run / name).read_bytes())
-    write_words(tmp_path, _audit())
+    write_audit(tmp_path, _audit())
     text = _page(tmp_path)
     assert "Differences" in text
     assert "How often a description names a label" in text
 
 
 def test_the_alarm_is_loud_and_comes_first(run: Path) -> None:
-    write_words(run, _leak())
+    write_audit(run, _leak())
     source = write_report(run).read_text(encoding="utf-8")
     found = re.findall(r'<li class="(ok|note|alarm)">', source)
     assert found[0] == "alarm"
@@ -78,10 +84,10 @@ def test_the_alarm_is_loud_and_comes_first(run: Path) -> None:
 
 def test_labels_come_by_frequency_and_those_nobody_has_are_named() -> None:
     rows = [
-        WordsRow(id=str(index), text="She is at peace.", gold={"Peace": 1.0} if index < 4 else {"Pain": 1.0})
+        AuditRow(id=str(index), text="She is at peace.", gold={"Peace": 1.0} if index < 4 else {"Pain": 1.0})
         for index in range(6)
     ]
-    view = words_view(audit_words(EMOTIC, rows))
+    view = words_view(audit_texts(EMOTIC, rows))
     peace, pain = view.labels
     assert (peace.label, peace.gold, peace.if_gold, peace.if_not, peace.lift) == (
         *("Peace", "4", "1.000", "1.000"),
@@ -89,12 +95,12 @@ def test_labels_come_by_frequency_and_those_nobody_has_are_named() -> None:
     )
     assert (pain.label, pain.if_gold_at, pain.if_not_at, pain.lift) == ("Pain", 0.0, 0.0, "")
     assert len(view.left_out) == 24
-    every = words_view(audit_words(EMOTIC, [WordsRow(id="a", text="Pain.", gold={"Pain": 1.0})]))
+    every = words_view(audit_texts(EMOTIC, [AuditRow(id="a", text="Pain.", gold={"Pain": 1.0})]))
     assert (every.labels[0].if_not, every.labels[0].if_not_at) == ("", None)
 
 
 def test_without_gold_labels_there_is_no_table(run: Path) -> None:
-    write_words(run, audit_words(CAERS, plain(20)))
+    write_audit(run, audit_texts(CAERS, plain(20)))
     assert "no gold labels to compare with" in _page(run)
     assert "How often a description names a label" not in _page(run)
 
@@ -102,20 +108,20 @@ def test_without_gold_labels_there_is_no_table(run: Path) -> None:
 def test_hostile_labels_are_only_text(run: Path) -> None:
     labels = LabelSet(name=_EVIL, labels=(_EVIL, "' onload='x"), exclusive=True)
     rows = [
-        WordsRow(
+        AuditRow(
             id=str(index),
             text=f"{labels.labels[index % 2]} zz{index % 2}",
             gold={labels.labels[index % 2]: 1.0},
         )
         for index in range(80)
     ]
-    write_words(run, audit_words(labels, rows))
+    write_audit(run, audit_texts(labels, rows))
     source = write_report(run).read_text(encoding="utf-8")
     assert "<script" not in source
     assert _EVIL in unescape(source)
 
 
 def test_a_damaged_audit_is_an_error(run: Path) -> None:
-    (run / WORDS).write_text("{}")
+    (run / AUDIT_FILE).write_text("{}")
     with pytest.raises(RunError, match="cannot be read"):
         write_report(run)

@@ -12,7 +12,7 @@ from mien.cli.render.text import format_duration, format_large, format_number
 if TYPE_CHECKING:
     from mien.describe.preflight import Preflight
     from mien.describe.store.lookup import StoreStatus
-    from mien.evaluate.descriptions.description_audit import WordsAudit
+    from mien.evaluate.descriptions.description_audit import DescriptionAudit
 
 __all__ = ["render_audit", "render_models", "render_preflight", "render_prompts", "render_status"]
 
@@ -55,20 +55,20 @@ def render_status(stocks: Mapping[str, StoreStatus]) -> str:
     return "\n".join(lines)
 
 
-def render_audit(audit: WordsAudit) -> str:
+def render_audit(audit: DescriptionAudit) -> str:
     """The findings of an audit, alarms first; then how often each label is named."""
-    lines = [f"descriptions of {audit.n} subjects, labels of {audit.label_set!r}: {audit.verdict.upper()}"]
+    lines = [f"descriptions of {audit.n} subjects, labels of {audit.label_set!r}: {audit.level.upper()}"]
     ranked = sorted(audit.findings, key=lambda one: one.level != "alarm")
     lines += [
-        f"{f'!! {one.level.upper()} !!' if one.level == 'alarm' else one.level:12}{one.about:10}{one.text}"
+        f"{f'!! {one.level.upper()} !!' if one.level == 'alarm' else one.level:12}{one.about:16}{one.text}"
         for one in ranked
     ]
-    if audit.naming is not None:
+    if audit.label_agreement is not None:
         lines += ["", f"{'label':18}{'gold':>7}{'named if gold':>15}{'if not':>8}{'lift':>7}"]
         lines += [
             f"{row.label:18}{row.gold:7d}{format_number(row.named_if_gold, 3):>15}"
             f"{format_number(row.named_if_not, 3):>8}{format_number(row.lift, 2):>7}"
-            for row in audit.naming.labels
+            for row in audit.label_agreement.labels
         ]
         lines.append("A negated label counts as named; synonyms do not.")
     return "\n".join(lines)

@@ -1,12 +1,11 @@
-"""The audit of the words: are descriptions fit to be learned from, and were they told the answer?
+"""The audit of descriptions: are they fit to learn from, and were they made from the labels?
 
-Goes in: a label set, and for each subject its text and its gold labels. Comes out: a `WordsAudit`, figures
-and a verdict; kept in a run directory as `words.json`.
-Knows nothing about: pictures, engines, stores; it sees labels, so it stands here and not beside them.
+It sees labels, so it belongs to `evaluate` and not to `describe`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,28 +15,40 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from mien.errors import DataError, RunError
-from mien.evaluate.descriptions.findings import Finding, Level, judge_gold, judge_texts, worst
-from mien.evaluate.descriptions.label_agreement import Naming, compare_names
-from mien.evaluate.descriptions.label_naming import Namer
-from mien.evaluate.descriptions.near_duplicate_texts import Sameness, compare_texts
-from mien.evaluate.descriptions.probe import Probe, probe
-from mien.evaluate.descriptions.text_statistics import Prose, read_prose
+from mien.evaluate.descriptions.findings import Finding, Level, assess_labels, assess_texts, worst_level
+from mien.evaluate.descriptions.label_agreement import LabelAgreement, measure_agreement
+from mien.evaluate.descriptions.label_naming import LabelNamer
+from mien.evaluate.descriptions.near_duplicate_texts import NearDuplicates, find_near_duplicates
+from mien.evaluate.descriptions.probe import Probe, run_probe
+from mien.evaluate.descriptions.text_statistics import TextStatistics, compute_statistics
 from mien.evaluate.metrics.targets import positives
 from mien.labels import LabelSet
 from mien.runs import atomic_write_json
 from mien.types import Failure, Finish
 
-__all__ = ["WORDS", "WordsAudit", "WordsRow", "audit_words", "read_words", "write_words"]
+__all__ = ["AUDIT_FILE", "AuditRow", "DescriptionAudit", "audit_texts", "read_audit", "write_audit"]
 
-WORDS: Final = "words.json"
+AUDIT_FILE: Final = "description_audit.json"
+_OLD_FILE: Final = "words.json"  # of mien 0.1
 _SCHEMA: Final = 1
+# What mien 0.1 calls them, by where they are.
+_OLD_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "": {"prose": "text_statistics", "sameness": "near_duplicates", "naming": "label_agreement"},
+    "text_statistics": {"cut": "truncated", "nobody": "without_person"},
+    "near_duplicates": {"commonest": "most_common", "times": "most_common_count"},
+    "label_agreement": {"silent": "unlabeled"},
+    "probe": {"telling": "telling_words"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WordsRow:
-    """One subject: its description, or None; why that ended, if known; its gold labels, if annotated.
+class AuditRow:
+    """One subject to audit.
 
-    A gold label may be called by a plain form of its word, as copies of data sets do: Angry is Anger.
+    Attributes: id: The subject's id. text: Its description; None if there is none. finish: Why the
+        description ended, if known. gold: Its gold labels, if annotated. They may be given as a plain form of
+        their word, as copies of datasets
+            do: Angry is Anger.
     """
 
     id: str
@@ -47,11 +58,21 @@ class WordsRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WordsAudit:
-    """Figures about the descriptions of `n` subjects, and what they mean.
+class DescriptionAudit:
+    """Statistics of descriptions, and what they mean.
 
-    `missing` subjects have no text, of whom `failed` were tried; `empties` have a text of nothing but
-    space; `structured` texts are JSON with a score for each label, which are no prose.
+    Attributes:
+        label_set: Name of the label set.
+        n: How many subjects there are.
+        missing: How many have no text.
+        failed: How many of those were tried.
+        empties: How many have a text of nothing but whitespace.
+        structured: How many texts are JSON with a score for each label, and so not prose.
+        text_statistics: Length, language and form of the prose.
+        near_duplicates: Texts that repeat another one.
+        label_agreement: How often texts name their gold labels; None without gold labels.
+        probe: What a classifier that only counts words reaches; None with too few labeled texts.
+        findings: What that means.
     """
 
     label_set: str
@@ -60,17 +81,17 @@ class WordsAudit:
     failed: int
     empties: int
     structured: int
-    prose: Prose | None
-    sameness: Sameness | None
-    naming: Naming | None
+    text_statistics: TextStatistics | None
+    near_duplicates: NearDuplicates | None
+    label_agreement: LabelAgreement | None
     probe: Probe | None
     findings: tuple[Finding, ...]
     schema: int = _SCHEMA
 
     @property
-    def verdict(self) -> Level:
+    def level(self) -> Level:
         """The level of the worst finding."""
-        return worst(self.findings)
+        return worst_level(self.findings)
 
     @property
     def alarms(self) -> tuple[Finding, ...]:
@@ -78,73 +99,107 @@ class WordsAudit:
         return tuple(finding for finding in self.findings if finding.level == "alarm")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, the verdict included."""
-        return {"verdict": self.verdict, **asdict(self)}
+        """Plain JSON values, including the level."""
+        return {"level": self.level, **asdict(self)}
 
 
-def audit_words(
-    label_set: LabelSet, rows: Iterable[WordsRow], *, failures: Sequence[Failure] = ()
-) -> WordsAudit:
-    """Everything that can be said of these descriptions; `failures` are those of subjects without one."""
+def audit_texts(
+    label_set: LabelSet, rows: Iterable[AuditRow], *, failures: Sequence[Failure] = ()
+) -> DescriptionAudit:
+    """Audits descriptions.
+
+    Args:
+        label_set: The labels.
+        rows: The subjects, with and without descriptions.
+        failures: Failed attempts at describing subjects that have no description.
+
+    Raises:
+        DataError: There are no subjects.
+        UnknownNameError: A gold label is not in the label set.
+    """
     rows = list(rows)
     if not rows:
         raise DataError("no subjects to audit", hint="name a split that has subjects")
     texts = [row for row in rows if row.text is not None and row.text.strip()]
     missing = sum(row.text is None for row in rows)
-    namer = Namer(label_set)
-    prose_rows = [row for row in texts if namer.scores(row.text or "") is None]
-    prose = read_prose([(row.text or "", row.finish) for row in prose_rows])
-    sameness = compare_texts([row.text or "" for row in texts])
-    naming, probed = _against_gold(label_set, namer, texts)
-    findings = judge_texts(n=len(rows), without=len(rows) - len(texts), prose=prose, sameness=sameness)
-    return WordsAudit(
+    namer = LabelNamer(label_set)
+    prose = [row for row in texts if namer.scores(row.text or "") is None]
+    statistics = compute_statistics([(row.text or "", row.finish) for row in prose])
+    near_duplicates = find_near_duplicates([row.text or "" for row in texts])
+    agreement, probe = _compare_with_gold(label_set, namer, texts)
+    return DescriptionAudit(
         label_set=label_set.name,
         n=len(rows),
         missing=missing,
         failed=len({failure.subject_id for failure in failures}),
         empties=len(rows) - missing - len(texts),
-        structured=len(texts) - len(prose_rows),
-        prose=prose,
-        sameness=sameness,
-        naming=naming,
-        probe=probed,
-        findings=(*findings, *judge_gold(naming, probed)),
+        structured=len(texts) - len(prose),
+        text_statistics=statistics,
+        near_duplicates=near_duplicates,
+        label_agreement=agreement,
+        probe=probe,
+        findings=(
+            *assess_texts(
+                n=len(rows),
+                without=len(rows) - len(texts),
+                statistics=statistics,
+                near_duplicates=near_duplicates,
+            ),
+            *assess_labels(agreement, probe),
+        ),
     )
 
 
-def write_words(run: Path, audit: WordsAudit) -> Path:
-    """Keeps an audit in a run directory, where the report finds it; returns the file's path."""
-    path = run / WORDS
+def write_audit(run: Path, audit: DescriptionAudit) -> Path:
+    """Writes an audit into a run directory, where the report finds it; returns the file's path."""
+    path = run / AUDIT_FILE
     try:
         atomic_write_json(path, audit.to_json())
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}", hint="make room for it") from error
+        raise RunError(
+            f"{path} cannot be written: {error.strerror}", hint="free some disk space, or check permissions"
+        ) from error
     return path
 
 
-def read_words(run: Path) -> WordsAudit | None:
+def read_audit(run: Path) -> DescriptionAudit | None:
     """The audit in a run directory, None if there is none; RunError if it is damaged."""
-    path = run / WORDS
-    try:
-        audit = TypeAdapter(WordsAudit).validate_json(path.read_bytes())
-    except FileNotFoundError:
+    path = next((run / name for name in (AUDIT_FILE, _OLD_FILE) if (run / name).exists()), None)
+    if path is None:
         return None
-    except (OSError, ValidationError) as error:
+    try:
+        values = json.loads(path.read_bytes())
+        audit = TypeAdapter(DescriptionAudit).validate_python(_current_names(values))
+    except (OSError, ValueError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise RunError(
-            f"{path} cannot be read: {reason}", hint="make it again with mien describe audit"
-        ) from error
+        raise RunError(f"{path} cannot be read: {reason}", hint="run mien describe audit again") from error
     if audit.schema != _SCHEMA:
         raise RunError(
-            f"{path} has schema {audit.schema}, not {_SCHEMA}", hint="read it with the mien that wrote it"
+            f"{path} has schema {audit.schema}, not {_SCHEMA}",
+            hint="read it with the version of mien that wrote it",
         )
     return audit
 
 
-def _against_gold(
-    label_set: LabelSet, namer: Namer, rows: Sequence[WordsRow]
-) -> tuple[Naming | None, Probe | None]:
-    """The figures of the rows that are annotated; where exactly one label holds, by that one."""
+def _current_names(values: Any) -> Any:
+    """The values of a file that mien 0.1 wrote by their current names; other values unchanged."""
+    if not isinstance(values, dict) or "verdict" not in values:
+        return values
+    current = _renamed(values, _OLD_NAMES[""])
+    for part, names in _OLD_NAMES.items():
+        if part and isinstance(current.get(part), dict):
+            current[part] = _renamed(current[part], names)
+    return current
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def _compare_with_gold(
+    label_set: LabelSet, namer: LabelNamer, rows: Sequence[AuditRow]
+) -> tuple[LabelAgreement | None, Probe | None]:
+    """Agreement and probe of the annotated rows; where exactly one label holds, of rows that have it."""
     encoded = [
         None
         if row.gold is None
@@ -162,6 +217,5 @@ def _against_gold(
     else:
         truth = positives(targets)
     texts = [rows[index].text or "" for index in known]
-    return compare_names(label_set, [namer.named(text) for text in texts], truth), probe(
-        label_set, texts, truth
-    )
+    agreement = measure_agreement(label_set, [namer.named(text) for text in texts], truth)
+    return agreement, run_probe(label_set, texts, truth)

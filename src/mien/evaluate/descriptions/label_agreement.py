@@ -1,8 +1,4 @@
-"""How well the labels that texts name agree with those that annotators chose.
-
-Goes in: for each text the labels that it names, and the gold labels. Comes out: `Naming`.
-Knows nothing about: how names are found in a text, or what a suspicious figure is.
-"""
+"""How well the labels that texts name agree with those that annotators chose."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from jaxtyping import Bool
 
 from mien.labels import LabelSet
 
-__all__ = ["LabelNaming", "Naming", "Rate", "compare_names", "rate"]
+__all__ = ["LabelAgreement", "LabelNaming", "Rate", "measure_agreement", "rate"]
 
 _Z: Final = 1.96  # of a 95 % interval
 _Truth = Bool[np.ndarray, "sample label"]
@@ -34,9 +30,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelNaming:
-    """How often texts name a label that is gold for them, and one that is not; None if there are no such.
+    """How often texts name one label.
 
-    `lift` is the former by the latter.
+    Attributes:
+        label: The label.
+        gold: For how many texts it is a gold label.
+        named_if_gold: The share of those texts that name it; None if there are none.
+        named_if_not: The share of other texts that name it; None if there are none.
+        lift: The former divided by the latter.
     """
 
     label: str
@@ -47,16 +48,21 @@ class LabelNaming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Naming:
-    """Of `n` texts with gold labels: how many name any label, and how often the names are right.
+class LabelAgreement:
+    """How often texts name their gold labels.
 
-    `first` is how often the label that a text names first is gold, among the texts that name one; `chance`
-    what the same names reach if they are dealt out to the texts at random. `named_if_gold` and
-    `named_if_not` are over all pairs of a text and a label.
+    Attributes:
+        n: How many texts have gold labels.
+        unlabeled: How many of them name no label.
+        first: How often the first label that a text names is gold, among texts that name one.
+        chance: What the same names reach if they are assigned to the texts at random.
+        named_if_gold: How often a text names a label that is gold, over all pairs of a text and a label.
+        named_if_not: How often a text names a label that is not gold, likewise.
+        labels: The same by label.
     """
 
     n: int
-    silent: int
+    unlabeled: int
     first: Rate | None
     chance: float | None
     named_if_gold: Rate | None
@@ -65,53 +71,62 @@ class Naming:
 
 
 def rate(hits: int, n: int) -> Rate | None:
-    """Hits out of n with their interval; None out of nothing."""
+    """`hits` out of `n` with an interval; None if n is 0."""
     if n == 0:
         return None
     value, scale = hits / n, 1 + _Z**2 / n
     middle = (value + _Z**2 / (2 * n)) / scale
     half = _Z / scale * math.sqrt(value * (1 - value) / n + _Z**2 / (4 * n**2))
-    # Rounding may leave the value a hair outside.
+    # Rounding may leave the value slightly outside.
     return Rate(value=value, low=min(value, middle - half), high=max(value, middle + half), n=n)
 
 
-def compare_names(label_set: LabelSet, named: Sequence[Sequence[str]], truth: _Truth) -> Naming | None:
-    """The figures of texts that name these labels, in the order in which they come; None for no texts."""
+def measure_agreement(
+    label_set: LabelSet, named: Sequence[Sequence[str]], truth: _Truth
+) -> LabelAgreement | None:
+    """Compares the labels that each text names, in order, with its gold labels; None for no texts.
+
+    Args:
+        label_set: The labels.
+        named: The labels that each text names, the first one first.
+        truth: The gold labels, [text, label].
+    """
     if not named:
         return None
-    said = np.array([label_set.encode(labels) for labels in named]) > 0
+    is_named = np.array([label_set.encode(labels) for labels in named]) > 0
     firsts = [(label_set.index(labels[0]), row) for row, labels in enumerate(named) if labels]
-    # Where no label is gold, none can be right.
+    # A text without gold labels cannot be right.
     rated = [(label, row) for label, row in firsts if truth[row].any()]
-    return Naming(
+    return LabelAgreement(
         n=len(named),
-        silent=len(named) - len(firsts),
+        unlabeled=len(named) - len(firsts),
         first=rate(sum(bool(truth[row, label]) for label, row in rated), len(rated)),
-        chance=_dealt_out(rated, truth),
-        named_if_gold=rate(int((said & truth).sum()), int(truth.sum())),
-        named_if_not=rate(int((said & ~truth).sum()), int((~truth).sum())),
+        chance=_chance(rated, truth),
+        named_if_gold=rate(int((is_named & truth).sum()), int(truth.sum())),
+        named_if_not=rate(int((is_named & ~truth).sum()), int((~truth).sum())),
         labels=tuple(
-            _of_label(label, said[:, index], truth[:, index]) for index, label in enumerate(label_set.labels)
+            _label_naming(label, is_named[:, index], truth[:, index])
+            for index, label in enumerate(label_set.labels)
         ),
     )
 
 
-def _dealt_out(rated: Sequence[tuple[int, int]], truth: _Truth) -> float | None:
+def _chance(rated: Sequence[tuple[int, int]], truth: _Truth) -> float | None:
     if not rated:
         return None
     labels, rows = (np.array(part) for part in zip(*rated, strict=True))
     return float(truth[rows].mean(axis=0)[labels].mean())
 
 
-def _of_label(
-    label: str, said: Bool[np.ndarray, " sample"], gold: Bool[np.ndarray, " sample"]
+def _label_naming(
+    label: str, is_named: Bool[np.ndarray, " sample"], gold: Bool[np.ndarray, " sample"]
 ) -> LabelNaming:
-    inside = float(said[gold].mean()) if gold.any() else None
-    outside = float(said[~gold].mean()) if not gold.all() else None
+    if_gold = float(is_named[gold].mean()) if gold.any() else None
+    if_not = float(is_named[~gold].mean()) if not gold.all() else None
     return LabelNaming(
         label=label,
         gold=int(gold.sum()),
-        named_if_gold=inside,
-        named_if_not=outside,
-        lift=inside / outside if inside is not None and outside else None,
+        named_if_gold=if_gold,
+        named_if_not=if_not,
+        lift=if_gold / if_not if if_gold is not None and if_not else None,
     )

@@ -1,13 +1,8 @@
-"""How much of the labels can be read from the words alone, by a classifier that only counts words.
+"""How much of the labels a classifier that only counts words can read from the texts.
 
-Goes in: texts and their gold labels. Comes out: `Probe`: its score on texts it was not trained on, with
-chance, and for each label the word that tells most.
-Knows nothing about: pictures, how texts came about, what the words mean.
-
-Multinomial naive Bayes with add-one smoothing, in five folds that are drawn once with a fixed seed:
-accuracy where exactly one label holds, else mAP. Real descriptions are weak alone. A probe that is nearly
-always right has found the answer in the text.
-"""
+Multinomial naive Bayes with add-one smoothing, in five folds drawn with a fixed seed: accuracy where exactly
+one label holds, otherwise mAP. Real descriptions give a weak score. A probe that is nearly always right has
+found the label in the text."""
 
 from __future__ import annotations
 
@@ -23,22 +18,22 @@ from mien.evaluate.metrics.metric_inputs import MetricInput
 from mien.evaluate.metrics.table import primary_metric
 from mien.labels import LabelSet
 
-__all__ = ["FOLDS", "LEAST", "Probe", "Telling", "probe"]
+__all__ = ["FOLDS", "MIN_TEXTS", "Probe", "TellingWord", "run_probe"]
 
 FOLDS: Final = 5
-LEAST: Final = 10 * FOLDS  # texts; with fewer the score is noise
+MIN_TEXTS: Final = 10 * FOLDS  # with fewer texts the score is noise
 _RESAMPLES: Final = 200
 _WORD: Final = r"[^\W_]+"
-_LEAST_TEXTS: Final = 10  # with a label and without: in fewer, some word tells them apart by luck
+_MIN_TEXTS_PER_SIDE: Final = 10  # with a label and without; in fewer, some word separates them by chance
 
 _Truth = Bool[np.ndarray, "sample label"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
-    """The word that most tells a label: the share of texts with and without the label that have it.
+class TellingWord:
+    """The word that best indicates a label: the share of texts with and without the label that contain it.
 
-    There is none for a label that too few texts have, or lack.
+    Labels that too few texts have, or lack, have none.
     """
 
     label: str
@@ -48,13 +43,13 @@ class Telling:
 
     @property
     def gap(self) -> float:
-        """1 where the word comes with the label and never else, 0 where it tells nothing."""
+        """1 if the word occurs in all texts with the label and in no others, 0 if it indicates nothing."""
         return self.with_label - self.without
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """The score of the probe in `metric` on `n` texts, its 95 % interval, what is reached without reading."""
+    """The probe's score in `metric` on `n` texts, its 95 % interval, and the chance level."""
 
     metric: str
     n: int
@@ -62,21 +57,32 @@ class Probe:
     low: float
     high: float
     chance: float
-    telling: tuple[Telling, ...]
+    telling_words: tuple[TellingWord, ...]
 
     @property
-    def told(self) -> float:
-        """How far the labels have words of their own: the gap of the label that is told least."""
-        return min((one.gap for one in self.telling), default=0.0)
+    def min_gap(self) -> float:
+        """How well every label has a word of its own: the smallest gap of all labels."""
+        return min((word.gap for word in self.telling_words), default=0.0)
 
 
-def probe(label_set: LabelSet, texts: Sequence[str], truth: _Truth, *, seed: int = 0) -> Probe | None:
-    """The probe's score; None for fewer than `LEAST` texts, without words, or where nothing differs."""
-    told = ~truth.all(axis=0) & truth.any(axis=0)
-    counts, names = _count_words(texts)
-    if len(texts) < LEAST or not told.any() or counts is None:
+def run_probe(label_set: LabelSet, texts: Sequence[str], truth: _Truth, *, seed: int = 0) -> Probe | None:
+    """Trains and scores the probe.
+
+    Args:
+        label_set: The labels.
+        texts: The texts.
+        truth: Which labels hold for which text, [text, label].
+        seed: Seed of the folds and of the interval.
+
+    Returns:
+        The score; None for fewer than `MIN_TEXTS` texts, for texts without words, or if no label differs.
+    """
+    varies = ~truth.all(axis=0) & truth.any(axis=0)
+    counts, words = _count_words(texts)
+    if len(texts) < MIN_TEXTS or not varies.any() or counts is None:
         return None
-    scores = _held_out(counts, truth, np.random.default_rng(seed).permutation(len(texts)) % FOLDS, label_set)
+    folds = np.random.default_rng(seed).permutation(len(texts)) % FOLDS
+    scores = _cross_validate(counts, truth, folds, label_set)
     metric = primary_metric(label_set)
     targets = truth.astype(np.float32)
     ids = [str(row) for row in range(len(texts))]
@@ -89,12 +95,12 @@ def probe(label_set: LabelSet, texts: Sequence[str], truth: _Truth, *, seed: int
         low=found.low,
         high=found.high,
         chance=metric.chance(targets),
-        telling=_telling(label_set, counts, names, truth),
+        telling_words=_telling_words(label_set, counts, words, truth),
     )
 
 
 def _count_words(texts: Sequence[str]) -> tuple[Any, list[str]]:
-    """A sparse array of [text word] counts, and the words; None where there is no word at all."""
+    """A sparse array of [text word] counts, and the words; None if there are no words."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(token_pattern=_WORD, dtype=np.float64)
@@ -105,20 +111,20 @@ def _count_words(texts: Sequence[str]) -> tuple[Any, list[str]]:
     return counts.tocsr(), list(vectorizer.get_feature_names_out())
 
 
-def _held_out(
+def _cross_validate(
     counts: Any, truth: _Truth, folds: np.ndarray, label_set: LabelSet
 ) -> Float[np.ndarray, "sample label"]:
-    """Each text's scores by the model of the other folds."""
+    """Each text's scores by the model trained on the other folds."""
     scores = np.zeros(truth.shape)
     for fold in range(FOLDS):
-        here = folds == fold
-        weights, bias = _fit(counts[~here], truth[~here].astype(float), exclusive=label_set.exclusive)
-        scores[here] = counts[here] @ weights.T + bias
+        held_out = folds == fold
+        weights, bias = _fit(counts[~held_out], truth[~held_out].astype(float), exclusive=label_set.exclusive)
+        scores[held_out] = counts[held_out] @ weights.T + bias
     return scores
 
 
 def _fit(counts: Any, truth: np.ndarray, *, exclusive: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds of each word by label against all else: of all other labels' texts where several may hold."""
+    """Log probabilities of words by label; where several may hold, log odds against the texts without it."""
     of_label = np.asarray((counts.T @ truth).T) + 1  # label word
     weights = np.log(of_label / of_label.sum(axis=1, keepdims=True))
     num = truth.sum(axis=0)
@@ -129,19 +135,23 @@ def _fit(counts: Any, truth: np.ndarray, *, exclusive: bool) -> tuple[np.ndarray
     return weights, np.log((num + 1) / (len(truth) - num + 1))
 
 
-def _telling(label_set: LabelSet, counts: Any, names: Sequence[str], truth: _Truth) -> tuple[Telling, ...]:
-    has = (counts > 0).astype(np.float64)
+def _telling_words(
+    label_set: LabelSet, counts: Any, words: Sequence[str], truth: _Truth
+) -> tuple[TellingWord, ...]:
+    contains = (counts > 0).astype(np.float64)
     found = []
     for index, label in enumerate(label_set.labels):
         gold = truth[:, index]
-        if not _LEAST_TEXTS <= gold.sum() <= len(gold) - _LEAST_TEXTS:
+        if not _MIN_TEXTS_PER_SIDE <= gold.sum() <= len(gold) - _MIN_TEXTS_PER_SIDE:
             continue
-        inside, outside = (np.asarray(has[rows].sum(axis=0)).ravel() / rows.sum() for rows in (gold, ~gold))
+        inside, outside = (
+            np.asarray(contains[rows].sum(axis=0)).ravel() / rows.sum() for rows in (gold, ~gold)
+        )
         best = int(np.argmax(inside - outside))
         found.append(
-            Telling(
+            TellingWord(
                 label=label,
-                word=names[best],
+                word=words[best],
                 with_label=float(inside[best]),
                 without=float(outside[best]),
             )

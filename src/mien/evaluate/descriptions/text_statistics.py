@@ -1,11 +1,8 @@
-"""What descriptions look like, whatever they say: their length, language, endings, and whom they speak of.
+"""What descriptions look like, regardless of content: length, language, endings, and whether a person is
+mentioned.
 
-Goes in: texts, and why each ended. Comes out: `Prose`, shares of all texts.
-Knows nothing about: labels, pictures, engines.
-
-These are patterns, not understanding: a share tells where to look, and the texts tell what is there.
-Answers that are JSON are no prose and are not given to this module.
-"""
+These are patterns, not understanding: a share says where to look; read the texts to see why. Replies that are
+JSON are not prose, and are not given to this module."""
 
 from __future__ import annotations
 
@@ -16,59 +13,40 @@ from typing import Final
 
 import numpy as np
 
-from mien.evaluate.descriptions.label_naming import plain
+from mien.evaluate.descriptions.label_naming import normalize_text
 from mien.types import Finish
 
 __all__ = [
     "Lengths",
-    "Prose",
-    "is_cut",
+    "TextStatistics",
+    "compute_statistics",
     "is_english",
     "is_refusal",
-    "mentions_somebody",
-    "read_prose",
-    "words",
+    "is_truncated",
+    "mentions_person",
+    "split_words",
 ]
 
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-# Looked for where an answer begins; further on, "he cannot look away" is a description.
+# Only the beginning is searched; further on, "he cannot look away" is a description.
 _OPENING: Final = 300
 _REFUSAL: Final = re.compile(
     r"\bi('m| am) (sorry|unable|not able)\b|\bi (apologi[sz]e|cannot|can't|can not|won't|will not)\b"
     r"|\bas an? (ai|artificial|(large )?language model)\b"
     r"|\b(it is|it's) (not possible|impossible|not appropriate|inappropriate) to\b"
 )
-_SOMEBODY: Final = re.compile(
+_PERSON: Final = re.compile(
     r"\b(he|him|his|himself|she|her|hers|herself|they|them|their|theirs|themselves|box"
     r"|(some(one|body))|(person|individual|subject|character|figure|adult|boy|girl|kid|guy|lady|baby)('?s)?"
     r"|people|man|men|woman|women|child|children|toddler|infant|player|gentleman|couple)\b"
 )
-_STOP_WORDS: Final = frozenset(
-    (
-        *(
-            "a",
-            "an",
-            "and",
-            "are",
-            "as",
-            "at",
-            "be",
-            "been",
-            "but",
-            "by",
-            "can",
-            "for",
-            "from",
-            "has",
-            "have",
-        ),
-        *("he", "her", "his", "how", "i", "in", "is", "it", "its", "may", "more", "not", "of", "on", "or"),
-        *("she", "some", "than", "that", "the", "their", "there", "these", "they", "this", "to", "was"),
-        *("were", "which", "while", "who", "with"),
-    )
+_COMMON_WORDS: Final = (
+    "a an and are as at be been but by can for from has have he her his how i in is it its may more not of "
+    "on or she some than that the their there these they this to was were which while who with"
 )
-_ENGLISH_FROM: Final = 0.15  # the share of such words; English prose has two to three times that
-_JUDGED_FROM: Final = 8  # words
+_STOP_WORDS: Final = frozenset(_COMMON_WORDS.split())
+_ENGLISH_FROM: Final = 0.15  # the share of stop words; English prose has two to three times that
+_MIN_WORDS: Final = 8  # shorter texts have no detectable language
 _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 _CLOSERS: Final = " \t\r\n*_\"')]\N{RIGHT DOUBLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
 _ENDS: Final = ".!?\N{HORIZONTAL ELLIPSIS}\N{IDEOGRAPHIC FULL STOP}\N{FULLWIDTH EXCLAMATION MARK}"
@@ -76,7 +54,7 @@ _ENDS: Final = ".!?\N{HORIZONTAL ELLIPSIS}\N{IDEOGRAPHIC FULL STOP}\N{FULLWIDTH 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """Words in a text: the mean, and the length that this share of the texts does not exceed."""
+    """Words per text: the mean, and quantiles from 5 % (`q05`) to 95 % (`q95`)."""
 
     mean: float
     q05: float
@@ -87,28 +65,35 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prose:
-    """Shares of `n` texts. `english` is of those long enough to tell, None if there is none.
+class TextStatistics:
+    """Shares of `n` texts.
 
-    `cut`: reached the limit on its length, or ends in the middle of a sentence; `hit_limit`: the former.
+    Attributes:
+        n: How many texts there are.
+        refusals: Texts that begin by declining to answer.
+        english: English texts, among those long enough to tell; None if there are none.
+        lengths: Words per text.
+        truncated: Texts that reached the limit on their length, or end in the middle of a sentence.
+        hit_limit: Texts that reached the limit on their length.
+        without_person: Texts that mention neither a person nor the box around one.
     """
 
     n: int
     refusals: float
     english: float | None
     lengths: Lengths
-    cut: float
+    truncated: float
     hit_limit: float
-    nobody: float
+    without_person: float
 
 
-def read_prose(texts: Sequence[tuple[str, Finish | None]]) -> Prose | None:
-    """The shares of texts, each with the reason why it ended if that is known; None if there are none."""
+def compute_statistics(texts: Sequence[tuple[str, Finish | None]]) -> TextStatistics | None:
+    """Statistics of texts, each with the reason why it ended, if known; None for no texts."""
     if not texts:
         return None
-    lengths = [len(words(text)) for text, _ in texts]
+    lengths = [len(split_words(text)) for text, _ in texts]
     english = [found for text, _ in texts if (found := is_english(text)) is not None]
-    return Prose(
+    return TextStatistics(
         n=len(texts),
         refusals=_share(is_refusal(text) for text, _ in texts),
         english=float(np.mean(english)) if english else None,
@@ -116,42 +101,42 @@ def read_prose(texts: Sequence[tuple[str, Finish | None]]) -> Prose | None:
             mean=float(np.mean(lengths)),
             **{f"q{100 * q:02.0f}": float(np.quantile(lengths, q)) for q in _QUANTILES},
         ),
-        cut=_share(finish == "length" or is_cut(text) for text, finish in texts),
+        truncated=_share(finish == "length" or is_truncated(text) for text, finish in texts),
         hit_limit=_share(finish == "length" for _, finish in texts),
-        nobody=_share(not mentions_somebody(text) for text, _ in texts),
+        without_person=_share(not mentions_person(text) for text, _ in texts),
     )
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of a text, in lower case, without punctuation and Markdown."""
-    return _WORD.findall(plain(text))
+    return _WORD.findall(normalize_text(text))
 
 
 def is_refusal(text: str) -> bool:
     """Whether a text begins by declining to answer."""
-    return _REFUSAL.search(plain(text[:_OPENING])) is not None
+    return _REFUSAL.search(normalize_text(text[:_OPENING])) is not None
 
 
-def is_cut(text: str) -> bool:
+def is_truncated(text: str) -> bool:
     """Whether a text ends without the end of a sentence."""
     return not text.rstrip(_CLOSERS).endswith(tuple(_ENDS))
 
 
-def mentions_somebody(text: str) -> bool:
-    """Whether a text speaks of a person or of the box around one."""
-    return _SOMEBODY.search(plain(text)) is not None
+def mentions_person(text: str) -> bool:
+    """Whether a text mentions a person or the box around one."""
+    return _PERSON.search(normalize_text(text)) is not None
 
 
 def is_english(text: str) -> bool | None:
-    """Whether a text looks English by its commonest words; None if it is too short to tell."""
+    """Whether a text looks English by its most frequent words; None if it is too short to tell."""
     if not text.isascii():
         letters = [character for character in text if character.isalpha()]
         if sum(not letter.isascii() for letter in letters) > len(letters) / 2:
             return False
-    found = words(text)
-    if len(found) < _JUDGED_FROM:
+    words = split_words(text)
+    if len(words) < _MIN_WORDS:
         return None
-    return sum(word in _STOP_WORDS for word in found) >= _ENGLISH_FROM * len(found)
+    return sum(word in _STOP_WORDS for word in words) >= _ENGLISH_FROM * len(words)
 
 
 def _share(flags: Iterable[bool]) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mien.errors import RunError
 from mien.evaluate.calibration.calibrate import Calibration, read_calibration
-from mien.evaluate.descriptions.description_audit import WordsAudit, read_words
+from mien.evaluate.descriptions.description_audit import DescriptionAudit, read_audit
 from mien.evaluate.results.build import build_label_rows
 from mien.evaluate.results.examples import Example, examples_file, read_examples
 from mien.evaluate.results.results import EVALUATION, RESULTS, LabelRow, Results, read_results
@@ -32,7 +32,7 @@ class Contents:
     results: Results
     scores: SplitScores | None
     examples: Mapping[str, Example]
-    words: WordsAudit | None = None
+    words: DescriptionAudit | None = None
     calibration: Calibration | None = None
 
     @property
@@ -62,7 +62,7 @@ def gather(run: Path) -> Contents:
     manifest = Run.open(run).manifest
     results = _results(run)
     split = _shown_split(run, results)
-    words = read_words(run)
+    words = read_audit(run)
     if not results.rows and split is None and words is None:
         raise RunError(f"{run} holds no results to report", hint=f"first run mien evaluate {run}")
     scores = None if split is None else SplitScores.load(scores_file(run, split))

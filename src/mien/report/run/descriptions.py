@@ -1,6 +1,6 @@
 """The audit of the words as lines to show: findings, figures, and how often each label is named.
 
-Goes in: a `WordsAudit`. Comes out: what a template prints as it stands.
+Goes in: a `DescriptionAudit`. Comes out: what a template prints as it stands.
 Knows nothing about: HTML, files, how the figures were measured.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from mien.evaluate.descriptions.description_audit import WordsAudit
+from mien.evaluate.descriptions.description_audit import DescriptionAudit
 from mien.evaluate.descriptions.findings import Level
 from mien.evaluate.descriptions.label_agreement import LabelNaming
 from mien.report.charts import Scale
@@ -62,14 +62,14 @@ class WordsView:
     scale: Scale
 
 
-def words_view(audit: WordsAudit) -> WordsView:
+def words_view(audit: DescriptionAudit) -> WordsView:
     """The lines of an audit; of the labels those that are gold for some subject, the most frequent first."""
-    rows = () if audit.naming is None else audit.naming.labels
+    rows = () if audit.label_agreement is None else audit.label_agreement.labels
     shown = sorted((row for row in rows if row.gold), key=lambda row: -row.gold)
     findings = sorted(audit.findings, key=lambda finding: finding.level != "alarm")
     return WordsView(
-        verdict=audit.verdict,
-        headline=_HEADLINES[audit.verdict],
+        verdict=audit.level,
+        headline=_HEADLINES[audit.level],
         n=f"{audit.n:,}",
         findings=tuple(
             FindingLine(level=item.level, said=_SAID[item.level], about=item.about, text=_whole(item.text))
