@@ -29,6 +29,7 @@ __all__ = [
     "atomic_write_bytes",
     "atomic_write_json",
     "atomic_write_text",
+    "cache_directory",
     "read_events",
 ]
 
@@ -236,3 +237,9 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def cache_directory() -> Path:
+    """The directory for files that can be regenerated: `$XDG_CACHE_HOME/mien`, or `~/.cache/mien`."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "mien"
