@@ -7,6 +7,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
 
@@ -61,7 +62,14 @@ def test_every_name_is_there_and_documented() -> None:
 
 
 def test_functions_explain_their_arguments() -> None:
-    functions = [mien.ablate, mien.compare, mien.load_dataset, mien.describe, mien.train, mien.evaluate]
+    functions: list[Callable[..., object]] = [
+        mien.ablate,
+        mien.compare,
+        mien.load_dataset,
+        mien.describe,
+        mien.train,
+        mien.evaluate,
+    ]
     for value in functions:
         function = inspect.unwrap(value)
         assert isinstance(function, FunctionType)

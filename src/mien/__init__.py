@@ -5,8 +5,8 @@
     predictor = mien.Predictor.from_pretrained("runs/playhouse")
     results = predictor("photo.jpg", boxes=[(40, 30, 210, 380)])
 
-What `mien.__all__` lists is the public API; everything else may change. Importing `mien` loads no other library: each
-name is imported when it is first used.
+What `mien.__all__` lists is the public API; everything else may change. Importing `mien` loads no other
+library: each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from mien.ablation.api import ablate
     from mien.ablation.study import Ablation
     from mien.data.dataset import Dataset
     from mien.errors import MienError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from mien.recipe import Recipe, load_recipe
     from mien.types import Box
     from mien.workflow.api import TrainedRun, compare, describe, evaluate, load_dataset, train
-    from mien.ablation.api import ablate
 
 __all__ = [
     "Ablation",

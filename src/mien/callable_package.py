@@ -1,7 +1,7 @@
 """Packages that can be called: `mien.describe(recipe)` next to `mien.describe.engine`.
 
-A step and the package that implements it have the same name. Importing any module of the package sets the attribute
-`mien.describe` to the package, so the public function of that name must be the package itself.
+A step and the package that implements it have the same name. Importing any module of the package sets the
+attribute `mien.describe` to the package, so the public function of that name must be the package itself.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ evaluated has a calibration: its scores are then the calibrated ones, with thres
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +101,7 @@ class Predictor:
 
     @classmethod
     def from_pretrained(
-        cls, run: str | Path, *, device: str = "auto", engine: Engine | None = None
+        cls, run: str | os.PathLike[str], *, device: str = "auto", engine: Engine | None = None
     ) -> Predictor:
         """Loads the model of a run, with its encoder, tokenizer and describing engine.
 

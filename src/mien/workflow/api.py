@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.data.dataset import Dataset
-from mien.data.open import dataset_class
-from mien.recipe import Recipe, load_recipe
+from mien.data.open import dataset_class, open_dataset
+from mien.recipe import DataOptions, Recipe, load_recipe
 from mien.runs import cache_directory
 from mien.workflow import steps
-from mien.workflow.experiment import Experiment, open_data, open_experiment
+from mien.workflow.experiment import Experiment, open_experiment
 
 if TYPE_CHECKING:
     from mien.describe.progress import DescribeSummary, Progress
@@ -83,8 +83,7 @@ def load_dataset(
     if label_set is not None:
         data["label_set"] = label_set
     dataset_class(name)  # an unknown name is an error before an unknown option is
-    recipe = Recipe.parse({"name": "dataset", "data": data}, where="load_dataset")
-    return open_data(recipe, cache=_cache(cache))
+    return open_dataset(DataOptions.parse(data, where="load_dataset"), cache=_cache(cache))
 
 
 def describe(
@@ -189,9 +188,7 @@ def compare(
     Raises:
         RunError: A run is not evaluated on the split, or runs were scored on different subjects.
     """
-    return steps.compare(
-        [Path(run) for run in runs], metrics=metrics, split=split, published=published
-    )
+    return steps.compare([Path(run) for run in runs], metrics=metrics, split=split, published=published)
 
 
 def _open(recipe: str | Path | Recipe, out: str | Path | None, cache: str | Path | None) -> Experiment:
