@@ -11,8 +11,7 @@ library: each name is imported when it is first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Final
+TYPE_CHECKING = False  # as in typing, whose import would take longer than all else here
 
 if TYPE_CHECKING:
     from mien.ablation.api import ablate
@@ -49,7 +48,7 @@ __version__ = "0.1.0"
 
 # Where each name is defined. `describe`, `evaluate` and `train` are also packages, which can be called: see
 # `mien.callable_package`.
-_MODULES: Final = {
+_MODULES = {
     "Ablation": "mien.ablation.study",
     "Box": "mien.types",
     "Dataset": "mien.data.dataset",
@@ -64,10 +63,12 @@ _MODULES: Final = {
     "load_dataset": "mien.workflow.api",
     "load_recipe": "mien.recipe",
 }
-_CALLABLE_PACKAGES: Final = ("describe", "evaluate", "train")
+_CALLABLE_PACKAGES = ("describe", "evaluate", "train")
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     if name in _CALLABLE_PACKAGES:
         return import_module(f"mien.{name}")
     if name not in _MODULES:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import AsJson, Overrides, cache_folder, make_console
+from mien.cli.shared import AsJson, Overrides, cache_directory, make_console
 
 __all__ = ["ablate", "demo"]
 
@@ -46,7 +46,7 @@ def ablate(
     ablation = run_grid(
         loaded,
         out or default_folder(loaded),
-        cache=cache_folder(),
+        cache=cache_directory(),
         note=console.note,
         on_describe=console.show_describing,
     )
@@ -65,7 +65,7 @@ def demo(
     from mien.cli.render.results import render_prediction, render_results
 
     console = make_console(as_json)
-    result = run_demo(out, cache=cache_folder(), note=console.note, on_describe=console.show_describing)
+    result = run_demo(out, cache=cache_directory(), note=console.note, on_describe=console.show_describing)
     document = {
         "results": asdict(result.results),
         "report": str(result.report),

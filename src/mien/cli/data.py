@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mien.cli.shared import AsJson, Overrides, cache_folder, make_console, read_recipe
+from mien.cli.shared import AsJson, Overrides, cache_directory, make_console, read_recipe
 from mien.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def doctor(
     from mien.data.audit.doctor import diagnose
 
     chosen = _recipe_of(name, root, options, None).data
-    diagnosis = diagnose(name, root, cache=cache_folder(), options=chosen.options)
+    diagnosis = diagnose(name, root, cache=cache_directory(), options=chosen.options)
     make_console(as_json).print_result(diagnosis.to_json(), render_diagnosis(diagnosis))
     if not diagnosis.is_ready:
         first = next(iter(diagnosis.advice), "see the output above")
@@ -232,4 +232,4 @@ def _recipe_of(
 def _open(recipe: Recipe) -> Dataset:
     from mien.workflow.experiment import open_recipe_dataset
 
-    return open_recipe_dataset(recipe, cache=cache_folder())
+    return open_recipe_dataset(recipe, cache=cache_directory())

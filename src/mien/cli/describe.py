@@ -18,7 +18,7 @@ from mien.cli.shared import (
     Overrides,
     RecipeFile,
     Splits,
-    cache_folder,
+    cache_directory,
     make_console,
     read_recipe,
 )
@@ -98,7 +98,7 @@ def run(
     console = make_console(as_json)
     if cluster is not None:
         overrides = [*(overrides or ()), f"run.cluster={json.dumps(cluster)}"]
-    experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
+    experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_directory())
     part = None if shard is None else Shard.parse(shard)
     console.note(experiments.embedded_model_warning(experiment.recipe))
     chosen: dict[str, Any] = {"splits": splits, "shard": part, "retry_failed": retry_failed}

@@ -17,7 +17,7 @@ from mien.cli.shared import (
     Overrides,
     RecipeFile,
     Splits,
-    cache_folder,
+    cache_directory,
     make_console,
     read_recipe,
 )
@@ -234,7 +234,7 @@ def _audit(
 def _experiment(recipe: Path, overrides: list[str] | None, out: Path | None) -> Experiment:
     from mien.workflow.experiment import open_experiment
 
-    return open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
+    return open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_directory())
 
 
 commands: Final[tuple[Callable[..., Any], ...]] = (status, export, import_, merge, models, prompts, audit)

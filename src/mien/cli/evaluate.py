@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import AsJson, RunFolder, Splits, cache_folder, make_console
+from mien.cli.shared import AsJson, RunFolder, Splits, cache_directory, make_console
 
 __all__ = ["compare", "evaluate"]
 
@@ -21,7 +21,7 @@ def evaluate(run: RunFolder, splits: Splits = None, as_json: AsJson = False) -> 
     from mien.cli.render.results import render_results
     from mien.workflow import steps
 
-    results = steps.evaluate(run, cache=cache_folder(), splits=splits)
+    results = steps.evaluate(run, cache=cache_directory(), splits=splits)
     make_console(as_json).print_result(asdict(results), render_results(results))
 
 

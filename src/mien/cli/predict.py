@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.shared import AsJson, make_console
-from mien.errors import UsageError
-from mien.types import Box, Subject
+from mien.errors import ItemsFailedError, UsageError
+from mien.types import Box
+
+if TYPE_CHECKING:
+    from mien.predict.results import Results
 
 __all__ = ["predict"]
 
@@ -29,25 +32,41 @@ def predict(
 
     Without a box, the whole image is the subject.
     """
-    from mien.cli.render.results import render_prediction
-    from mien.workflow import experiment as experiments
-    from mien.workflow import steps
+    from mien.cli.render.results import render_predictions
+    from mien.predict.predictor import Predictor
+    from mien.workflow.experiment import embedded_model_warning, recorded_recipe
+    from mien.workflow.steps import limit_threads
 
-    console = make_console(as_json)
-    subjects = _subjects_of(images, box)
-    console.note(experiments.embedded_model_warning(experiments.recorded_recipe(run), photographs=True))
-    predictions = steps.predict(run, subjects)
-    console.print_result(
-        {"predictions": [prediction.to_json() for prediction in predictions]},
-        "\n\n".join(render_prediction(prediction, top) for prediction in predictions),
-    )
-
-
-def _subjects_of(images: Sequence[Path], box: str | None) -> list[Subject]:
-    """One subject per image; a box is for a single image."""
     if box is not None and len(images) > 1:
         raise UsageError(f"one box for {len(images)} images", hint="give --box with a single image")
-    return [Subject.still(str(path), path, None if box is None else _parse_box(box)) for path in images]
+    boxes = () if box is None else (_parse_box(box),)
+    console = make_console(as_json)
+    recipe = recorded_recipe(run)
+    console.note(embedded_model_warning(recipe, photographs=True))
+    limit_threads(recipe)
+    predictor = Predictor.from_pretrained(run, device=recipe.run.device)
+    found = list(predictor.stream((image, boxes) for image in images))
+    errors = [error for results in found for error in results.errors]
+    if len(found) == len(errors) == 1:
+        raise errors[0]
+    console.print_result(
+        {"predictions": [_to_json(results) for results in found]},
+        "\n\n".join(render_predictions(results, top) for results in found),
+    )
+    if errors:
+        raise ItemsFailedError(
+            f"{len(errors)} of {len(found)} images failed, for example {errors[0]}", hint=errors[0].hint
+        )
+
+
+def _to_json(results: Results) -> dict[str, Any]:
+    """The prediction of the one person in an image, or why there is none."""
+    (error, *_) = (*results.errors, None)
+    if error is not None:
+        return {"subject_id": results.source, "status": "failed", "error": str(error)}
+    prediction = results[0].prediction
+    assert prediction is not None, "a person without an error has a prediction"
+    return replace(prediction, subject_id=results.source).to_json()
 
 
 def _parse_box(text: str) -> Box:

@@ -21,7 +21,7 @@ __all__ = [
     "RecipeFile",
     "RunFolder",
     "Splits",
-    "cache_folder",
+    "cache_directory",
     "make_console",
     "read_recipe",
 ]
@@ -45,10 +45,11 @@ def read_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
     return load_recipe(path, overrides or ())
 
 
-def cache_folder() -> Path:
-    """The cache directory ($XDG_CACHE_HOME/mien or ~/.cache/mien)."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "mien"
+def cache_directory() -> Path:
+    """The cache directory; imported late, because `--help` must be fast."""
+    from mien import runs
+
+    return runs.cache_directory()
 
 
 def make_console(as_json: bool) -> Console:

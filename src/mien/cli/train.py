@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, cache_folder, make_console, read_recipe
+from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, cache_directory, make_console, read_recipe
 
 __all__ = ["train"]
 
@@ -29,7 +29,7 @@ def train(
     from mien.workflow import steps
 
     console = make_console(as_json)
-    experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_folder())
+    experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_directory())
     console.note(experiments.embedded_model_warning(experiment.recipe))
     if dry_run:
         plan = steps.plan_training(experiment)

@@ -144,10 +144,8 @@ class Predictor:
             BoxError: A box is empty or lies outside of the image.
         """
         (results,) = self._stream([open_source(image, boxes)], batch_size=None)
-        errors = [results.error, *(person.error for person in results.people)]
-        for error in errors:
-            if error is not None:
-                raise error
+        for error in results.errors:
+            raise error
         return results
 
     def stream(

@@ -128,6 +128,12 @@ class Results(Sequence[Person]):
             return "failed"
         return "partial" if failed else "ok"
 
+    @property
+    def errors(self) -> tuple[MienError, ...]:
+        """The error of the image and of each person that could not be processed."""
+        errors = [self.error, *(person.error for person in self.people)]
+        return tuple(error for error in errors if error is not None)
+
     @overload
     def __getitem__(self, index: int) -> Person: ...
     @overload

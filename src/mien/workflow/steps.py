@@ -49,7 +49,17 @@ if TYPE_CHECKING:
     from mien.train.loop import TrainProgress
     from mien.train.plan import Plan
 
-__all__ = ["compare", "describe", "encode", "evaluate", "plan_training", "predict", "score", "train"]
+__all__ = [
+    "compare",
+    "describe",
+    "encode",
+    "evaluate",
+    "limit_threads",
+    "plan_training",
+    "predict",
+    "score",
+    "train",
+]
 
 # Changes which text belongs to which subject; texts are given and returned by subject id.
 TextTransform = Callable[[Mapping[str, str]], Mapping[str, str]]
@@ -88,7 +98,7 @@ def describe(
         StoreLockedError: Another process writes to the store.
         WeightsError: The engine's model is not available here.
     """
-    _limit_threads(experiment.recipe)
+    limit_threads(experiment.recipe)
     request_builder, path = experiment.open_request_builder(), store_path(experiment, shard)
     require_imported(experiment, splits)
     subjects = partial(iterate_subjects, experiment, splits, shard)
@@ -113,7 +123,7 @@ def describe(
     return summary
 
 
-def _limit_threads(recipe: Recipe) -> None:
+def limit_threads(recipe: Recipe) -> None:
     """Applies `run.threads`; torch takes all cores by default."""
     if recipe.run.threads is not None:
         import torch
@@ -142,7 +152,7 @@ def encode(
     Raises:
         WeightsError: The encoder is not available here.
     """
-    _limit_threads(experiment.recipe)
+    limit_threads(experiment.recipe)
     for split in splits or experiment.dataset.splits:
         _load_split(experiment, split, text=False, on_progress=on_progress)
 
@@ -175,7 +185,7 @@ def train(
     from mien.train.distributed import join_world
     from mien.train.loop import train as train_splits
 
-    _limit_threads(experiment.recipe)
+    limit_threads(experiment.recipe)
     image, text = _fusion_inputs(experiment)
     splits = tuple(_training_samples(experiment))
     with join_world(experiment.recipe.run.device) as world:
@@ -193,7 +203,7 @@ def plan_training(experiment: Experiment) -> Plan:
     from mien.train.plan import plan
     from mien.train.readiness import check_inputs
 
-    _limit_threads(experiment.recipe)
+    limit_threads(experiment.recipe)
     image, text = _fusion_inputs(experiment)
     samples = _training_samples(experiment)
     descriptions = {split: find_texts(experiment, found) for split, found in samples.items()}
@@ -239,7 +249,7 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     from mien.evaluate.scorer import score_split
     from mien.model.checkpoint import load_trained, model_digest
 
-    _limit_threads(experiment.recipe)
+    limit_threads(experiment.recipe)
     trained = load_trained(experiment.out, experiment.recipe.run.device)
     trained.check_recipe(experiment.recipe)
     image, text = _fusion_inputs(experiment)
@@ -411,5 +421,5 @@ def predict(run: Path, subjects: Sequence[Subject]) -> list[Prediction]:
     from mien.predict.predictor import Predictor
 
     recipe = recorded_recipe(run)
-    _limit_threads(recipe)
+    limit_threads(recipe)
     return Predictor.from_pretrained(run, device=recipe.run.device).predict(subjects)

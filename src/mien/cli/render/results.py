@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mien.ablation.study import Ablation
     from mien.evaluate.results.comparison import Comparison
     from mien.evaluate.results.results import Results
+    from mien.predict.results import Person
+    from mien.predict.results import Results as PredictionResults
     from mien.types import Prediction
 
-__all__ = ["render_ablation", "render_comparison", "render_prediction", "render_results"]
+__all__ = [
+    "render_ablation",
+    "render_comparison",
+    "render_prediction",
+    "render_predictions",
+    "render_results",
+]
 
 _BAR: Final = 24  # characters of a score of 1
 
@@ -82,6 +91,19 @@ def render_comparison(found: Comparison) -> str:
             for row, doubt in found.published
         ]
     return "\n".join(lines)
+
+
+def render_predictions(results: PredictionResults, top: int) -> str:
+    """The people in one image, each with labels and description, or why there is no prediction."""
+    if results.error is not None:
+        return f"{results.source}: failed: {results.error}"
+    return "\n\n".join(_render_person(results.source, person, top) for person in results)
+
+
+def _render_person(source: str, person: Person, top: int) -> str:
+    if person.prediction is None:
+        return f"{source}: failed: {person.error}"
+    return render_prediction(replace(person.prediction, subject_id=source), top)
 
 
 def render_prediction(prediction: Prediction, top: int) -> str:
