@@ -1,0 +1,71 @@
+"""`mien predict`: several images, one of which cannot be read, in any order."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mien.cli import main
+
+RECIPE = """
+name = "tiny"
+data = { name = "playhouse", options = { train = 8, val = 4, test = 4, seed = 3 } }
+model = { fusion = "image_only", width = 8, heads = 2, layers = 1, num_queries = 2 }
+train = { epochs = 1, batch_size = 4 }
+run = { threads = 1 }
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("predict")
+    (folder / "tiny.toml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        assert main(["train", str(folder / "tiny.toml"), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> dict[str, Path]:
+    made = {name: tmp_path / f"{name}.png" for name in ("one", "two", "bad")}
+    for index, name in enumerate(("one", "two")):
+        Image.new("RGB", (64, 48), (90 * index, 120, 30)).save(made[name])
+    made["bad"].write_bytes(made["one"].read_bytes()[:60])
+    return made
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["one", "two", "bad"])), ids=" ".join)
+def test_a_bad_image_does_not_cost_the_others(
+    run: Path, images: dict[str, Path], order: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(images[name]) for name in order]
+    assert main(["predict", *paths, "--run", str(run), "--json"]) == 3
+    printed = capsys.readouterr()
+    predictions = json.loads(printed.out)["predictions"]
+    assert [item["subject_id"] for item in predictions] == paths
+    assert [item["status"] for item in predictions] == ["failed" if n == "bad" else "ok" for n in order]
+    for name, item in zip(order, predictions, strict=True):
+        assert ("bad.png" in item["error"]) if name == "bad" else (len(item["scores"]) == 26)
+    assert "1 of 3 images failed" in printed.err
+
+
+def test_a_single_bad_image_is_an_error(
+    run: Path, images: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(images["bad"]), "--run", str(run)]) == 4
+    assert "bad.png" in capsys.readouterr().err
+    assert main(["predict", str(images["one"]), "--run", str(run), "--box", "100,100,120,120"]) == 4
+    assert "outside the image" in capsys.readouterr().err
+
+
+def test_a_box_is_for_a_single_image(
+    run: Path, images: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["predict", str(images["one"]), str(images["two"]), "--run", str(run), "--box", "1,1,9,9"]
+    assert main(arguments) == 2
+    assert "one box for 2 images" in capsys.readouterr().err
