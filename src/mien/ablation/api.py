@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.ablation.grid import load_grid
-from mien.ablation.study import Ablation, ablation_folder
+from mien.ablation.study import Ablation, default_folder
 from mien.ablation.study import ablate as run_grid
 from mien.runs import cache_directory
 
@@ -51,7 +51,7 @@ def ablate(
     )
     return run_grid(
         loaded,
-        ablation_folder(loaded) if out is None else Path(out),
+        default_folder(loaded) if out is None else Path(out),
         cache=cache_directory() if cache is None else Path(cache),
         note=note,
         on_describe=on_describe,
