@@ -11,6 +11,8 @@ library: each name is imported when it is first used.
 
 from __future__ import annotations
 
+from mien.version import __version__
+
 TYPE_CHECKING = False  # as in typing, whose import would take longer than all else here
 
 if TYPE_CHECKING:
@@ -43,8 +45,6 @@ __all__ = [
     "load_recipe",
     "train",
 ]
-
-__version__ = "0.1.0"
 
 # Where each name is defined. `describe`, `evaluate` and `train` are also packages, which can be called: see
 # `mien.callable_package`.

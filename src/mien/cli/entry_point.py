@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mien import __version__
 from mien.cli.ablate import ablate, demo
 from mien.cli.data import data, doctor
 from mien.cli.describe import describe
@@ -24,6 +23,7 @@ from mien.cli.predict import predict
 from mien.cli.report import report
 from mien.cli.train import train
 from mien.errors import DataError, MienError, UsageError
+from mien.version import __version__
 
 __all__ = ["app", "main"]
 

@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from mien import __version__
 from mien.data.audit.agreement import Agreement
 from mien.data.audit.summary import Summary
 from mien.data.audit.verify import Verification
@@ -30,6 +29,7 @@ from mien.report.audit.suspicious_boxes import worst_boxes
 from mien.report.template import environment
 from mien.runs import atomic_write_bytes, atomic_write_json
 from mien.types import Problem
+from mien.version import __version__
 
 __all__ = ["PAGE", "TABLE", "write_audit"]
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mien import __version__
 from mien.errors import RunError
 from mien.evaluate.metrics.targets import POSITIVE
 from mien.report.run.calibration import Fitted, dimension_lines, fitted_section, label_figures, seen_often
@@ -24,6 +23,7 @@ from mien.report.run.gallery import best_and_worst
 from mien.report.run.tables import difference_tables, headline, label_table, score_tables
 from mien.report.template import environment
 from mien.runs import atomic_write_bytes
+from mien.version import __version__
 
 __all__ = ["REPORT", "write_report"]
 
