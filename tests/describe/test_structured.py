@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from pydantic import JsonValue
+from tests.factories.engines import RecordingEngine, ScriptedEngine
 
-from mien.describe.engine import Engine, Reply, Request
+from mien.describe.engine import Reply
 from mien.describe.generate import describe
 from mien.describe.prompts import get_prompt
 from mien.describe.requests import RequestBuilder
@@ -18,7 +18,6 @@ from mien.describe.store.store import Store
 from mien.describe.structured_output import check_reply, parse_scores
 from mien.errors import DataError, EngineError
 from mien.labels import CAERS, EMOTIC, LabelSet
-from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Subject
 
 TWO = LabelSet(name="two", labels=("Glad", "Doubt/Confusion"), exclusive=False)
@@ -102,35 +101,11 @@ def test_only_replies_that_should_be_json_are_checked() -> None:
     assert check_reply(good, get_prompt("structured_no_box"), TWO) is good
 
 
-class TableEngine(Engine):
-    """Gives each subject the reply in a table."""
-
-    def __init__(self, replies: Mapping[str, str]) -> None:
-        self.replies = replies
-        self.subject_ids: list[str] = []
-
-    @classmethod
-    def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
-        raise NotImplementedError
-
-    @property
-    def name(self) -> str:
-        return "scripted"
-
-    @property
-    def signature(self) -> Mapping[str, JsonValue]:
-        return {"engine": "scripted"}
-
-    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
-        self.subject_ids += [request.subject_id for request in requests]
-        return [Reply(text=self.replies[request.subject_id]) for request in requests]
-
-
 def test_an_invalid_reply_is_a_failure_and_a_valid_one_is_stored_verbatim(
     subjects: Callable[..., list[Subject]], store: Store, request_options: dict[str, Any]
 ) -> None:
     replies = {"s0": f"```json\n{PLAIN}\n```", "s1": "I would rather not say."}
-    engine = TableEngine(replies)
+    engine = RecordingEngine(ScriptedEngine([Reply(text=text) for text in replies.values()]))
     request_options |= {"prompt": get_prompt("structured"), "label_set": TWO}
     summary = describe(subjects(2), RequestBuilder(engine=engine, **request_options), store)
     assert (summary.done, summary.failed) == (1, 1)
@@ -138,4 +113,4 @@ def test_an_invalid_reply_is_a_failure_and_a_valid_one_is_stored_verbatim(
     (failure,) = store.failures()
     assert "has no complete JSON object: 'I would rather not say.'" in failure.error
     assert (failure.subject_id, failure.retryable, failure.attempts) == ("s1", False, 1)
-    assert sorted(engine.subject_ids) == ["s0", "s1"]  # a retry would get the same reply
+    assert engine.subject_ids == ["s0", "s1"]  # a retry would get the same reply

@@ -1,5 +1,4 @@
-"""What goes wrong on the command line comes out as two lines, what and what to do, with the right exit
-code."""
+"""Mistakes on the command line give two lines, an error and a hint, and the right exit code."""
 
 import json
 from collections.abc import Callable
@@ -15,14 +14,14 @@ PHOTOS = Path(__file__).parents[2] / "recipes" / "photos.toml"
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder and a cache of its own."""
+    """A temporary working directory and cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """The exit code, and the text after "error:" and after "hint:"; nothing else may be on stderr."""
+    """The exit code, the error line and the hint line; nothing else may be on stderr."""
     code = main(arguments)
     out, err = capsys.readouterr()
     assert out == ""
@@ -47,11 +46,11 @@ Arguments = Callable[[Path], tuple[str, ...]]
 DESCRIBE = ("describe", str(PHOTOS), "--set")
 CASES: dict[str, tuple[int, str, str, Arguments]] = {
     "a wrong option": (2, "No such option", "--help", lambda _: ("describe", "--sset", "x")),
-    "a command that is none": (2, "'describe'", "--help", lambda _: ("descibe", "x.toml")),
-    "no recipe there": (2, "no recipe at", "TOML", lambda _: ("describe", "nowhere.toml")),
+    "an unknown command": (2, "'describe'", "--help", lambda _: ("descibe", "x.toml")),
+    "a missing recipe": (2, "no recipe at", "TOML", lambda _: ("describe", "nowhere.toml")),
     "an unknown key": (2, "describe.promt", "prompt", lambda _: (*DESCRIBE, "describe.promt=paper")),
-    "a value of the wrong kind": (2, "train.epochs", "integer", lambda _: (*DESCRIBE, "train.epochs=many")),
-    "an unknown data set": (2, "manifst", "manifest", lambda _: (*DESCRIBE, "data.name=manifst")),
+    "a value of the wrong type": (2, "train.epochs", "integer", lambda _: (*DESCRIBE, "train.epochs=many")),
+    "an unknown dataset": (2, "manifst", "manifest", lambda _: (*DESCRIBE, "data.name=manifst")),
     "an unknown fusion": (
         2,
         "qfromer",
@@ -73,14 +72,14 @@ CASES: dict[str, tuple[int, str, str, Arguments]] = {
     "no manifest": (4, "no manifest at", ".jsonl", lambda _: (*DESCRIBE, "data.root=nowhere.jsonl")),
     "an empty manifest": (4, "has no rows", "row looks like", lambda p: (*DESCRIBE, _manifest(p))),
     "a missing split": (4, "no split 'val'", "train", lambda p: (*DESCRIBE, _photo_row(p), "--split", "val")),
-    "weights that are not here": (
+    "missing weights": (
         5,
         "no/such/model",
         "folder",
         lambda p: (*DESCRIBE, _photo_row(p), "--set", "describe.model=no/such/model"),
     ),
-    "a run that is none": (4, "is not a run", "manifest.json", lambda p: ("evaluate", str(p))),
-    "a report of nothing": (4, "is not a run", "manifest.json", lambda p: ("report", str(p))),
+    "a folder that is not a run": (4, "is not a run", "manifest.json", lambda p: ("evaluate", str(p))),
+    "a report without a run": (4, "is not a run", "manifest.json", lambda p: ("report", str(p))),
     "a prediction without a model": (
         4,
         "is not a run",
@@ -96,16 +95,18 @@ def _photo_row(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_lines_and_the_right_code(cli: Path, capsys: pytest.CaptureFixture[str], case: str) -> None:
-    code, what, remedy, arguments = CASES[case]
+def test_a_mistake_gives_an_error_a_hint_and_the_right_code(
+    cli: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    code, in_error, in_hint, arguments = CASES[case]
     got, error, hint = fails(capsys, *arguments(cli))
     assert got == code, error
-    assert what in error
-    assert remedy in hint
+    assert in_error in error
+    assert in_hint in hint
 
 
-def test_items_that_fail_are_kept_and_told(cli: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A broken picture, a missing one, and a box outside: the run goes on and ends with code 3."""
+def test_items_that_fail_are_stored_and_listed(cli: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a broken image, a missing one and a box outside, the run continues and ends with code 3."""
     _photo(cli)
     (cli / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
     where = _manifest(

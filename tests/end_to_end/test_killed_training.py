@@ -1,5 +1,5 @@
-"""`mien train` as a process that is killed again and again, with everything switched on at once: the weights
-are those of a training that nobody disturbed, to the last bit."""
+"""`mien train` in a process that is killed several times, with every option on: the weights are identical to
+those of an uninterrupted training."""
 
 import json
 import os
@@ -34,8 +34,8 @@ sampler = "balanced"
 loss = "asl"
 """
 STEPS = 18
-# The command itself, but that the state is kept after every step, and that it dies without a word at one:
-# when the step is done, or with its state written and not yet in its place.
+# The command, changed to save its state after every step and to be killed at one of them: after the step, or
+# while its state is written.
 PROGRAM = """
 import os, signal, sys
 from mien import runs
@@ -78,7 +78,7 @@ def run_and_die(folder: Path, step: int, when: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_at_random_steps_ends_with_the_same_bits(
+def test_a_training_that_is_killed_at_random_steps_ends_with_identical_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -95,14 +95,14 @@ def test_a_training_that_is_killed_at_random_steps_ends_with_the_same_bits(
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert read_tensors(out / RESUME_FILE)[1]["state"]["step"] == first - 1
 
-    # Killed as it writes: what was written before stands, under its second name.
+    # Killed while it writes: the previous state is kept under its second name.
     died = run_and_die(tmp_path, second, "write")
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert not (out / RESUME_FILE).exists()
     assert len(list(out.glob("*resume*.tmp"))) == 1
     assert read_tensors(out / PREVIOUS_FILE)[1]["state"]["step"] == second - 1
 
-    # Killed once more, and the last state torn: it is told, and the one before is used.
+    # Killed once more, with the last state damaged: a warning, and the previous state is used.
     died = run_and_die(tmp_path, third, "step")
     assert died.returncode == -signal.SIGKILL, died.stderr
     torn = out / RESUME_FILE
@@ -111,9 +111,9 @@ def test_a_training_that_is_killed_at_random_steps_ends_with_the_same_bits(
     done = run_and_die(tmp_path, 0, "never")
     assert done.returncode == 0, done.stderr
     assert f"{RESUME_FILE} is damaged" in done.stderr
-    assert f"going on from {PREVIOUS_FILE}, of step {kept}" in done.stderr
+    assert f"resuming from {PREVIOUS_FILE}, of step {kept}" in done.stderr
 
-    assert not list(out.glob("*resume*"))  # nothing is left of what was half written
+    assert not list(out.glob("*resume*"))  # no partial file is left
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     assert [one["step"] for one in events if one["event"] == "resumed"] == [first - 1, second - 1, kept]
     assert f"steps       {STEPS}" in done.stdout

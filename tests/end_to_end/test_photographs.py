@@ -1,5 +1,4 @@
-"""Every command on real photographs: with the embedded models, and with models of one's own given by
-folder."""
+"""Every command on real photographs, with the embedded models and with other models given by folder."""
 
 import json
 import shutil
@@ -22,7 +21,7 @@ TINY_TRAINING = ("train.epochs=2", "model.width=16", "model.heads=2", "evaluate.
 
 @pytest.fixture
 def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Overrides that name a few real photographs; the working folder and the cache are the test's own."""
+    """Overrides that name a few real photographs, in a temporary working directory and cache."""
     manifest = shared("emotic-photos") / "manifest.jsonl"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -31,7 +30,7 @@ def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def own_models(tmp_path: Path) -> list[str]:
+def tiny_models(tmp_path: Path) -> list[str]:
     """Overrides that name a tiny random LLaVA, CLIP and the real BERT vocabulary, by folder."""
     clip = build_tiny_clip(tmp_path / "clip")
     (tmp_path / "bert").mkdir()
@@ -49,7 +48,7 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """run("train", ...) -> what the command printed as JSON; it must end well."""
+    """run("train", ...) -> the JSON that the command prints; it must succeed."""
 
     def command(*arguments: str) -> dict[str, Any]:
         code = main([*arguments, "--json"])
@@ -62,21 +61,21 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return command
 
 
-def _sets(overrides: list[str]) -> list[str]:
+def _set_options(overrides: list[str]) -> list[str]:
     return [part for override in overrides for part in ("--set", override)]
 
 
-def _whole_way(run: Run, overrides: list[str], photo: Path) -> dict[str, Any]:
-    sets = [*_sets(overrides), "--out", "run"]
-    first = run("describe", PHOTOS, *sets, "--set", "describe.max_new_tokens=12")
-    sets += ["--set", "describe.max_new_tokens=12"]
+def _run_all_commands(run: Run, overrides: list[str], photo: Path) -> dict[str, Any]:
+    options = [*_set_options(overrides), "--out", "run"]
+    first = run("describe", PHOTOS, *options, "--set", "describe.max_new_tokens=12")
+    options += ["--set", "describe.max_new_tokens=12"]
     assert first["failed"] == 0
-    again = run("describe", PHOTOS, *sets)
+    again = run("describe", PHOTOS, *options)
     assert (again["described"], again["already_described"]) == (
         0,
         first["described"] + first["already_described"],
     )
-    run("train", PHOTOS, *sets)
+    run("train", PHOTOS, *options)
     rows = run("evaluate", "run")["rows"]
     assert {row["split"] for row in rows} == {"test"}
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
@@ -88,42 +87,40 @@ def _whole_way(run: Run, overrides: list[str], photo: Path) -> dict[str, Any]:
     return first
 
 
-def test_the_embedded_models_run_on_photographs_and_say_that_they_do_not_know_them(
-    photographs: list[str], run: Run
-) -> None:
+def test_the_embedded_models_run_on_photographs_with_a_warning(photographs: list[str], run: Run) -> None:
     photo = next(shared("scene-photos", "images").iterdir())
-    first = _whole_way(run, photographs, photo)
+    first = _run_all_commands(run, photographs, photo)
     assert "know only Playhouse" in first["stderr"]
     page = Path("run/report.html").read_text(encoding="utf-8")
     assert "Playhouse" in page
 
 
-def test_the_same_commands_with_models_of_ones_own(
-    photographs: list[str], own_models: list[str], run: Run
+def test_other_models_run_without_the_warning(
+    photographs: list[str], tiny_models: list[str], run: Run
 ) -> None:
     photo = next(shared("scene-photos", "images").iterdir())
-    first = _whole_way(run, [*photographs, *own_models], photo)
+    first = _run_all_commands(run, [*photographs, *tiny_models], photo)
     assert "Playhouse" not in first["stderr"]
 
 
 @pytest.mark.parametrize("encoder", ["playhouse", "clip"])
-def test_everybody_in_the_photographs_is_scored_beside_chance(
+def test_everyone_in_the_photographs_is_scored_next_to_chance(
     photographs: list[str], run: Run, tmp_path: Path, encoder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without models that know photographs nothing is to be learned from them but how it is told."""
+    """These models know no photographs, so only the form of the results is checked."""
     if encoder == "clip":
         encoder = str(build_tiny_clip(tmp_path / "clip"))
     manifest = shared("emotic-photos") / "manifest.jsonl"
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     test = [row for row in rows if row["split"] == "test"]
-    sets = _sets([*photographs, "data.options={ val_share = 0.15 }", f"features.vision={encoder}"])
-    sets += ["--set", "describe.engine=fake", "--set", "describe.model=none", "--out", "run"]
-    assert run("describe", PHOTOS, *sets)["described"] == len(rows)
-    run("train", PHOTOS, *sets)
+    options = _set_options([*photographs, "data.options={ val_share = 0.15 }", f"features.vision={encoder}"])
+    options += ["--set", "describe.engine=fake", "--set", "describe.model=none", "--out", "run"]
+    assert run("describe", PHOTOS, *options)["described"] == len(rows)
+    run("train", PHOTOS, *options)
     (scored,) = run("evaluate", "run")["rows"]
     assert (scored["metric"], scored["split"], scored["n"]) == ("mAP", "test", len(test))
     counts = Counter(label for row in test for label in set(row["labels"]))
-    # Of a random order, which so few people raise above the mean prevalence.
+    # The chance of a random order; with so few people it is above the mean prevalence.
     prevalence = sum(counts.values()) / len(counts) / len(test)
     assert prevalence + 0.01 < scored["chance"] < prevalence + 0.04
     assert 0 < scored["low"] <= scored["value"] <= scored["high"] < 1

@@ -1,4 +1,4 @@
-"""`mien train` started by torchrun: from the recipe to the model, two processes do what one does."""
+"""`mien train` started by torchrun: two processes train the same model as one."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from mien.cli import main
 from mien.model.checkpoint import load_trained
 
 ROOT = Path(__file__).parents[2]
-# Without dropout, whose random numbers differ by process; 22 rows are uneven parts of two. Where a gradient
-# is all but 0, Adam makes a step of its rounding: at a larger rate that alone is more than is allowed here.
+# No dropout, whose random numbers differ by process. 22 rows do not divide evenly. Where a gradient is almost
+# 0, Adam turns its rounding error into a step, which at a larger learning rate exceeds the tolerance.
 RECIPE = """
 name = "shared"
 data = { name = "playhouse", options = { train = 22, val = 8, test = 4, seed = 3 } }
@@ -27,8 +27,8 @@ run = { threads = 1 }
 
 
 def torchrun(folder: Path, out: str, *, processes: int) -> subprocess.CompletedProcess[str]:
-    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    launch = [sys.executable, *(several if processes > 1 else []), "-m", "mien"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launch = [sys.executable, *(launcher if processes > 1 else []), "-m", "mien"]
     return subprocess.run(
         [*launch, "train", "recipe.toml", "--out", out, "--set", "run.store=d.sqlite", "--json"],
         cwd=folder, capture_output=True, text=True, timeout=600, check=False,
@@ -46,7 +46,7 @@ def test_two_processes_train_the_model_of_one(tmp_path: Path, monkeypatch: pytes
     for processes in (1, 2):
         done = torchrun(tmp_path, f"by {processes}", processes=processes)
         assert done.returncode == 0, done.stderr[-3000:]
-        documents[processes] = json.loads(done.stdout)  # one of them speaks
+        documents[processes] = json.loads(done.stdout)  # only one process prints
     one, two = (load_trained(tmp_path / f"by {processes}") for processes in (1, 2))
     assert documents[1]["steps"] == documents[2]["steps"] == 12
     assert documents[1]["val_mAP"] == pytest.approx(documents[2]["val_mAP"], abs=1e-5)

@@ -1,4 +1,4 @@
-"""Models of labels alone and of dimensions alone, beside each other and beside metrics that do not fit."""
+"""Models that estimate only labels or only dimensions, their comparison, and metrics that do not apply."""
 
 import json
 from pathlib import Path
@@ -30,28 +30,28 @@ def experiment(folder: Path, name: str, *overrides: str) -> Experiment:
 
 
 def trained(folder: Path, heads: str, *overrides: str) -> Path:
-    made = experiment(folder, heads, f"train.heads={heads}", *overrides)
-    steps.train(made)
-    return made.out
+    opened = experiment(folder, heads, f"train.heads={heads}", *overrides)
+    steps.train(opened)
+    return opened.out
 
 
-def test_metrics_of_what_a_model_does_not_estimate_are_left_out_and_told_of(
+def test_metrics_of_outputs_that_a_model_lacks_are_omitted_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for heads, kept, lost in (("labels", "mAP", "vad_mae"), ("dimensions", "vad_mae", "mAP")):
+    for heads, shown, omitted in (("labels", "mAP", "vad_mae"), ("dimensions", "vad_mae", "mAP")):
         results = steps.evaluate(trained(tmp_path, heads), cache=tmp_path / "cache")
-        assert [row.metric for row in results.rows] == [kept]
-        assert f"left out on 'test': {lost}" in caplog.text
+        assert [row.metric for row in results.rows] == [shown]
+        assert f"omitted on 'test': {omitted}" in caplog.text
         assert bool(results.labels) == (heads == "labels")
 
 
-def test_where_no_metric_is_left_that_is_an_error(tmp_path: Path) -> None:
+def test_a_recipe_without_an_applicable_metric_is_an_error(tmp_path: Path) -> None:
     out = trained(tmp_path, "labels", 'evaluate.metrics=["vad_mae"]')
     with pytest.raises(DataError, match="vad_mae on split 'test' need valence, arousal and dominance"):
         steps.evaluate(out, cache=tmp_path / "cache")
 
 
-def test_models_are_compared_by_what_they_have_in_common(tmp_path: Path) -> None:
+def test_models_are_compared_by_the_metrics_they_share(tmp_path: Path) -> None:
     runs = [trained(tmp_path, heads) for heads in ("both", "labels", "dimensions")]
     for run in runs:
         steps.evaluate(run, cache=tmp_path / "cache")
@@ -60,7 +60,7 @@ def test_models_are_compared_by_what_they_have_in_common(tmp_path: Path) -> None
     assert [one.metric for one in compare_runs([both, dimensions]).results.differences] == ["vad_mae"]
     with pytest.raises(DataError, match="no metric in common"):
         compare_runs([labels, dimensions])
-    with pytest.raises(DataError, match="mAP needs labels, which the model does not estimate"):
+    with pytest.raises(DataError, match="mAP needs labels, which the model does not predict"):
         compare_runs([both, dimensions], metrics=["mAP"])
 
 
@@ -74,7 +74,7 @@ def test_a_report_of_dimensions_shows_no_labels(tmp_path: Path) -> None:
     assert "vad_mae" in page
 
 
-def test_what_cannot_be_learned_or_chosen_by_is_found_before_anything_is_made(
+def test_a_metric_that_cannot_select_the_epoch_is_refused_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "tiny.toml"
@@ -83,22 +83,22 @@ def test_what_cannot_be_learned_or_chosen_by_is_found_before_anything_is_made(
         '[model]\nfusion = "image_only"\nwidth = 16\nheads = 2\n'
     )
     for wrong in (["train.select_by=map"], ["train.select_by=vad_mae", "train.heads=labels"]):
-        sets = [part for one in wrong for part in ("--set", one)]
-        for more in ([], ["--dry-run"]):
+        sets = [part for override in wrong for part in ("--set", override)]
+        for options in ([], ["--dry-run"]):
             out = tmp_path / "run"
-            assert main(["train", str(file), "--out", str(out), *sets, *more]) == 2
+            assert main(["train", str(file), "--out", str(out), *sets, *options]) == 2
             assert not out.exists()
     capsys.readouterr()
 
 
-def test_a_data_set_without_dimensions_cannot_teach_or_choose_by_them(tmp_path: Path) -> None:
+def test_a_dataset_without_dimensions_can_neither_train_nor_select_by_them(tmp_path: Path) -> None:
     for wrong in ("train.heads=dimensions", "train.select_by=vad_mae"):
-        made = experiment(tmp_path, "caers", 'data.name="manifest"', f"data.root={_photos(tmp_path)}", wrong,
-                          "data.options={}", "data.label_set=caers")  # fmt: skip
+        data = ("data.name=manifest", f"data.root={_photos(tmp_path)}", "data.options={}")
+        opened = experiment(tmp_path, "caers", *data, "data.label_set=caers", wrong)
         with pytest.raises(ConfigError, match="which no sample of split 'train' has"):
-            steps.train(made)
+            steps.train(opened)
         with pytest.raises(ConfigError, match="which no sample of split 'train' has"):
-            steps.plan_training(made)
+            steps.plan_training(opened)
 
 
 def _photos(folder: Path) -> Path:
@@ -111,25 +111,3 @@ def _photos(folder: Path) -> Path:
     file = folder / "people.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows))
     return file
-
-
-@pytest.mark.parametrize("metric", [None, "mAP"])
-def test_a_grid_of_heads_without_a_common_metric_is_refused_at_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], metric: str | None
-) -> None:
-    base = tmp_path / "base.toml"
-    base.write_text(
-        'name = "tiny"\n[data]\nname = "playhouse"\noptions = { train = 10, val = 6, test = 6 }\n'
-        '[model]\nfusion = "image_only"\nwidth = 16\nheads = 2\n'
-        '[train]\nepochs = 1\n[evaluate]\nmetrics = ["mAP", "vad_mae"]\nbootstrap = 20\n'
-    )
-    grid = tmp_path / "heads.toml"
-    named = "" if metric is None else f'metric = "{metric}"\n'
-    grid.write_text(
-        f'name = "heads"\nbase = "base.toml"\nreference = "labels"\nseeds = [0]\n{named}'
-        '[variants.labels]\nset = ["train.heads=labels"]\n'
-        '[variants.dimensions]\nset = ["train.heads=dimensions"]\n'
-    )
-    assert main(["ablate", str(grid), "--out", str(tmp_path / "out")]) == 2
-    assert "in common" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

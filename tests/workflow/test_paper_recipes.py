@@ -1,5 +1,5 @@
-"""The recipes of the paper and the improved ones, with small models on drawn scenes in the official layouts:
-everything but the training, which a dry run stands for."""
+"""The paper's recipes and the improved ones open and are planned, with small models on drawn scenes in the
+official layouts."""
 
 import importlib
 from pathlib import Path
@@ -31,7 +31,7 @@ def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("layouts")
     for layout in ("emotic", "caers"):
         importlib.import_module(f"mien.playhouse.layouts.{layout}").write(root / layout, **COUNTS, seed=5)
-    # Shorter clips than the release has, for time.
+    # Shorter clips than in the release, to save time.
     clips = {split: compose(split, count, 5, num_frames=16) for split, count in COUNTS.items()}
     write_bold(root / "bold", clips)
     return root
@@ -39,12 +39,12 @@ def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["paper", "better"])
 @pytest.mark.parametrize("layout", ["emotic", "caers", "bold"])
-def test_a_recipe_opens_and_is_planned_on_the_layout_of_its_data_set(
+def test_a_recipe_opens_and_is_planned_on_the_layout_of_its_dataset(
     layout: str, kind: str, layouts: Path, tmp_path: Path
 ) -> None:
-    given = [*SMALL, f"data.root={layouts / layout}"]
-    given += ["data.options.dev_share=0.4", "data.options.num_frames=3"] if layout == "bold" else []
-    recipe = load_recipe(ROOT / "recipes" / f"{layout}-{kind}.toml", given)
+    overrides = [*SMALL, f"data.root={layouts / layout}"]
+    overrides += ["data.options.dev_share=0.4", "data.options.num_frames=3"] if layout == "bold" else []
+    recipe = load_recipe(ROOT / "recipes" / f"{layout}-{kind}.toml", overrides)
     experiment = open_experiment(recipe, out=tmp_path / "run", cache=tmp_path / "cache")
     plan = steps.plan_training(experiment)
     assert plan.fusion == "qformer"

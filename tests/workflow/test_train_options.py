@@ -1,4 +1,4 @@
-"""Training from the command line: a dry run, and subjects without a description."""
+"""Training: dry runs, subjects without a description, and models of another recipe."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_a_dry_run_says_what_would_be_and_leaves_nothing(
+def test_a_dry_run_shows_the_plan_and_writes_nothing(
     recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["train", str(recipe_file), "--out", str(tmp_path / "run"), "--dry-run"]
@@ -56,21 +56,21 @@ def test_a_dry_run_says_what_would_be_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_of_weights_that_are_not_here_says_what_it_assumes(
+def test_a_dry_run_without_the_weights_says_what_it_assumes(
     recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    away = ["--set", "features.vision=../no/such/encoder", "--set", "features.tokenizer=../no/such/words"]
-    assert main(["train", str(recipe_file), "--out", str(tmp_path / "run"), "--dry-run", *away]) == 0
+    missing = ["--set", "features.vision=../no/such/encoder", "--set", "features.tokenizer=../no/such/words"]
+    assert main(["train", str(recipe_file), "--out", str(tmp_path / "run"), "--dry-run", *missing]) == 0
     shown = capsys.readouterr().out
     assert "assuming 257 tokens of 1024 numbers" in shown
     assert "assuming a vocabulary of 30522" in shown
 
 
-def test_what_is_described_and_encoded_is_counted(tmp_path: Path) -> None:
-    made = experiment(tmp_path)
-    steps.describe(made, splits=["train"])
+def test_descriptions_and_features_are_counted(tmp_path: Path) -> None:
+    opened = experiment(tmp_path)
+    steps.describe(opened, splits=["train"])
     steps.train(experiment(tmp_path, IMAGE_ONLY, "train.epochs=1"))
-    found = steps.plan_training(made)
+    found = steps.plan_training(opened)
     assert [(one.features, one.features_wanted, one.descriptions) for one in found.inputs] == [
         (10, 10, 10),
         (6, 6, 0),
@@ -78,52 +78,52 @@ def test_what_is_described_and_encoded_is_counted(tmp_path: Path) -> None:
     assert found.notes == ("6 subjects have no description: create them with: mien describe RECIPE",)
 
 
-def test_subjects_without_a_description_are_an_error_or_judged_by_the_image(tmp_path: Path) -> None:
+def test_subjects_without_a_description_are_an_error_or_scored_by_the_image(tmp_path: Path) -> None:
     steps.describe(experiment(tmp_path), splits=["train"])
     with pytest.raises(DataError, match="6 of 6 subjects of split 'val' have no description") as caught:
         steps.train(experiment(tmp_path))
     assert "mien describe" in caught.value.hint
-    wanted = experiment(tmp_path, IMAGE_ONLY)
-    steps.train(wanted)
-    scores = steps.score(wanted, "test")
+    opened = experiment(tmp_path, IMAGE_ONLY)
+    steps.train(opened)
+    scores = steps.score(opened, "test")
     assert scores.scores.shape == (6, 26)
     assert scores.scores.std() > 0
 
 
-def test_nobody_needs_to_be_described_at_all(tmp_path: Path) -> None:
-    wanted = experiment(tmp_path, IMAGE_ONLY)
-    steps.train(wanted)
-    assert not wanted.store.exists()
-    assert len(steps.score(wanted, "test")) == 6
+def test_training_without_any_description_is_allowed(tmp_path: Path) -> None:
+    opened = experiment(tmp_path, IMAGE_ONLY)
+    steps.train(opened)
+    assert not opened.store.exists()
+    assert len(steps.score(opened, "test")) == 6
 
 
 def test_a_model_of_another_recipe_is_refused(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     one, other = experiment(here, IMAGE_ONLY), experiment(there, IMAGE_ONLY, "train.lr=0.01")
-    for made in (one, other):
-        steps.train(made)
+    for opened in (one, other):
+        steps.train(opened)
     (here / "run" / MODEL_FILE).write_bytes((there / "run" / MODEL_FILE).read_bytes())
     with pytest.raises(RunError, match=r"trained by recipe .*train\.lr \(0\.01, 0\.0005\)"):
         steps.score(one, "test")
 
 
-def test_a_model_of_dimensions_alone_says_nothing_of_labels(
+def test_a_model_of_dimensions_alone_shows_no_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = experiment(
+    opened = experiment(
         tmp_path, IMAGE_ONLY, "train.heads=dimensions", "run.cache=" + str(tmp_path / "cache")
     )
-    assert steps.train(wanted).metric == "vad_mae"
+    assert steps.train(opened).metric == "vad_mae"
     results = steps.evaluate(tmp_path / "run", cache=tmp_path / "cache")
     assert [row.metric for row in results.rows] == ["vad_mae", "mR2"]
     assert not results.labels
     assert len(results.dimensions) == 3
-    (prediction,) = steps.predict(tmp_path / "run", [wanted.samples("test")[0].subject])
+    (prediction,) = steps.predict(tmp_path / "run", [opened.samples("test")[0].subject])
     assert prediction.scores == {}
     assert prediction.dimensions is not None
     assert main(["report", str(tmp_path / "run")]) == 0
-    picture = wanted.samples("test")[0].subject.images[0].path
-    assert main(["predict", str(picture), "--run", str(tmp_path / "run")]) == 0
+    image = opened.samples("test")[0].subject.images[0].path
+    assert main(["predict", str(image), "--run", str(tmp_path / "run")]) == 0
     shown = capsys.readouterr().out
     assert "valence" in shown
     assert "Happiness" not in shown
