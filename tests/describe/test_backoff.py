@@ -1,3 +1,5 @@
+"""Backoff with full jitter, and `Retry-After` headers."""
+
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +16,7 @@ def test_a_pause_is_below_a_bound_that_doubles_up_to_the_cap(failures: int) -> N
     assert 0 <= Backoff(base=0.5, cap=30).pause(failures) <= min(30, 0.5 * 2 ** min(failures - 1, 10))
 
 
-def test_pauses_differ_over_the_whole_width() -> None:
+def test_pauses_spread_over_the_whole_range() -> None:
     pauses = [Backoff(base=1, cap=8).pause(4) for _ in range(400)]
     assert min(pauses) < 2
     assert max(pauses) > 6
@@ -38,17 +40,17 @@ def test_pauses_differ_over_the_whole_width() -> None:
         ("Wed, 99 May 2024 12:00:30 GMT", None),
     ],
 )
-def test_retry_after(value: str | None, seconds: float | None) -> None:
+def test_retry_after_headers_are_seconds_or_dates(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, NOW) == seconds
 
 
 @given(value=st.text())
-def test_any_header_is_seconds_or_nothing(value: str) -> None:
+def test_any_header_gives_seconds_or_none(value: str) -> None:
     found = parse_retry_after(value, NOW)
     assert found is None or found >= 0
 
 
-def test_a_wish_is_granted_within_reason() -> None:
+def test_retry_after_is_honored_up_to_a_limit() -> None:
     backoff = Backoff(max_retry_after=60)
     assert backoff.retry_after("5") == 5
     assert backoff.retry_after("86400") == 60

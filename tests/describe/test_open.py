@@ -1,21 +1,21 @@
-"""The fake engine, and the way from a recipe to an engine."""
+"""A recipe opens the engine that it names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
 
 import pytest
-from PIL import Image
 from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.open import open_engine
+from mien.describe.ray.engine import ClusterEngine
 from mien.errors import ConfigError, EngineError, UnknownNameError
 from mien.recipe import DescribeOptions, RunOptions
 
 
-class Mine(Engine):
-    """An engine of a user's own."""
+class CustomEngine(Engine):
+    """An engine outside of the registry."""
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -23,24 +23,14 @@ class Mine(Engine):
 
     @property
     def name(self) -> str:
-        return "mine"
+        return "custom"
 
     @property
     def signature(self) -> Mapping[str, JsonValue]:
-        return {"engine": "mine"}
+        return {"engine": "custom"}
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         return [Reply(text="fine") for _ in requests]
-
-
-def request(color: str = "red", subject_id: str = "s", prompt: str = "How?") -> Request:
-    return Request(subject_id=subject_id, images=(Image.new("RGB", (8, 8), color),), prompt=prompt)
-
-
-def text(engine: Engine, one: Request) -> str:
-    [reply] = engine.describe([one])
-    assert isinstance(reply, Reply)
-    return reply.text
 
 
 def test_a_recipe_names_the_fake_engine_and_its_options() -> None:
@@ -49,17 +39,18 @@ def test_a_recipe_names_the_fake_engine_and_its_options() -> None:
     assert engine.options.num_words == 3
 
 
-def test_a_recipe_may_name_a_class_of_ones_own() -> None:
-    engine = open_engine(DescribeOptions(engine=f"{__name__}:Mine"), RunOptions())
-    assert engine.name == "mine"
+def test_a_recipe_may_name_any_engine_class() -> None:
+    engine = open_engine(DescribeOptions(engine=f"{__name__}:CustomEngine"), RunOptions())
+    assert engine.name == "custom"
 
 
-def test_what_is_no_engine_is_refused() -> None:
-    with pytest.raises(ConfigError, match="is not an engine"):
+def test_a_class_that_is_not_an_engine_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is not an engine") as caught:
         open_engine(DescribeOptions(engine="mien.types:Box"), RunOptions())
+    assert "mien.describe.engine.Engine" in caught.value.hint
 
 
-def test_an_unknown_engine_names_the_nearest() -> None:
+def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as caught:
         open_engine(DescribeOptions(engine="locla"), RunOptions())
     assert "'local'" in caught.value.hint
@@ -70,19 +61,16 @@ def test_an_unknown_option_is_refused() -> None:
         open_engine(DescribeOptions(engine="fake", options={"num_word": 3}), RunOptions())
 
 
-def test_the_text_follows_from_picture_and_question_only() -> None:
-    engine = FakeEngine()
-    same = text(engine, request())
-    assert same == text(FakeEngine(), request(subject_id="other"))
-    assert same != text(engine, request(color="blue"))
-    assert same != text(engine, request(prompt="Who?"))
+def test_a_wrapper_cannot_be_opened_from_a_recipe() -> None:
+    with pytest.raises(ConfigError, match="RecordingEngine wraps another engine") as caught:
+        open_engine(DescribeOptions(engine="tests.factories.engines:RecordingEngine"), RunOptions())
+    assert "describe.engine" in caught.value.hint
 
 
-def test_a_refusal_stands_in_its_place_and_poison_takes_the_batch() -> None:
-    engine = FakeEngine(FakeOptions(refuse=("b",), poison=("d",)))
-    first, second, third = engine.describe([request(subject_id=name) for name in "abc"])
-    assert isinstance(first, Reply)
-    assert isinstance(second, EngineError)
-    assert isinstance(third, Reply)
-    with pytest.raises(EngineError, match="batch failed"):
-        engine.describe([request(subject_id=name) for name in "ad"])
+def test_a_cluster_wraps_the_engine_that_the_recipe_names() -> None:
+    options = DescribeOptions(engine="fake", options={"num_words": 3})
+    engine = open_engine(options, RunOptions(cluster="ray", actors=3))
+    assert isinstance(engine, ClusterEngine)
+    assert isinstance(engine.inner, FakeEngine)
+    assert engine.signature == FakeEngine(FakeOptions(num_words=3)).signature
+    assert engine.calls_at_once == 3 * 2

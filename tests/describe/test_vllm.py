@@ -1,47 +1,19 @@
-"""The adapter to vLLM, with an engine object of ours in place of vLLM's, which needs a GPU: what it is given,
-how many at once, how its endings and failures are read. vLLM itself is not run here."""
+"""The vLLM engine around a replacement for vLLM itself, which needs a GPU and does not run here."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
+from tests.factories.fake_vllm import CUT, FATAL, REFUSED, FakeVllm
 from tests.factories.tiny_llava import build_tiny_llava
 
 from mien.describe.engine import Reply, Request
 from mien.describe.open import open_engine
 from mien.describe.vllm import VllmEngine, VllmOptions
-from mien.errors import EngineError
+from mien.errors import EngineDownError, EngineError
 from mien.recipe import DescribeOptions, RunOptions
-
-
-class StandIn:
-    """Answers with the picture's first pixel; notes what it was given and how much at once."""
-
-    def __init__(self) -> None:
-        self.prompts: list[dict[str, Any]] = []
-        self.now = self.most = 0
-        self.errored = False
-
-    async def generate(self, *, prompt: Any, sampling_params: Any, request_id: str) -> AsyncIterator[Any]:
-        self.prompts.append(prompt)
-        self.now += 1
-        self.most = max(self.most, self.now)
-        red = prompt["multi_modal_data"]["image"][0].getpixel((0, 0))[0]
-        # The first asked is the last done.
-        await asyncio.sleep(0.002 * (20 - red))
-        self.now -= 1
-        if red == 13:
-            raise ValueError("this picture is refused\nand a page of stack")
-        if red == 14:
-            self.errored = True
-            raise RuntimeError("EngineDead")
-        reason = "length" if red == 5 else "stop"
-        yield SimpleNamespace(outputs=[SimpleNamespace(text=f" red {red} ", finish_reason=reason)])
 
 
 @pytest.fixture(scope="module")
@@ -53,40 +25,40 @@ def request(red: int) -> Request:
     return Request(subject_id=f"s{red}", images=(Image.new("RGB", (4, 4), (red, 0, 0)),), prompt="How?")
 
 
-def engine(llava: Path, stand_in: StandIn, **request_options: Any) -> VllmEngine:
-    return VllmEngine(str(llava), start=lambda *_: stand_in, **request_options)
+def make_engine(llava: Path, vllm: FakeVllm, **options: Any) -> VllmEngine:
+    return VllmEngine(str(llava), start=lambda *_: vllm, **options)
 
 
-def test_replies_come_in_the_order_asked_with_bounded_requests_in_flight(llava: Path) -> None:
-    stand_in = StandIn()
-    found = engine(llava, stand_in, in_flight=3).describe([request(red) for red in range(10)])
-    assert found == [Reply(text=f"red {red}", finish="length" if red == 5 else "stop") for red in range(10)]
-    assert stand_in.most == 3
+def test_replies_come_in_order_with_limited_requests_in_flight(llava: Path) -> None:
+    vllm = FakeVllm()
+    found = make_engine(llava, vllm, in_flight=3).describe([request(red) for red in range(10)])
+    assert found == [Reply(text=f"red {red}", finish="length" if red == CUT else "stop") for red in range(10)]
+    assert vllm.max_running == 3
 
 
-def test_it_hands_over_the_chat_text_and_the_prepared_pictures(llava: Path) -> None:
-    stand_in, asked = StandIn(), request(1)
-    engine(llava, stand_in).describe([asked])
-    (prompt,) = stand_in.prompts
+def test_vllm_gets_the_formatted_prompt_and_the_images_as_they_are(llava: Path) -> None:
+    vllm, sent = FakeVllm(), request(1)
+    make_engine(llava, vllm).describe([sent])
+    (prompt,) = vllm.prompts
     assert prompt["prompt"] == "USER: <image>\nHow? ASSISTANT:"
-    assert prompt["multi_modal_data"]["image"] == list(asked.images)
+    assert prompt["multi_modal_data"]["image"] == list(sent.images)
 
 
-def test_the_failure_of_one_is_returned_in_its_place(llava: Path) -> None:
-    first, bad, last = engine(llava, StandIn()).describe([request(1), request(13), request(2)])
+def test_the_failure_of_an_item_is_returned_in_its_place_in_one_line(llava: Path) -> None:
+    first, bad, last = make_engine(llava, FakeVllm()).describe([request(1), request(REFUSED), request(2)])
     assert (first, last) == (Reply(text="red 1"), Reply(text="red 2"))
     assert isinstance(bad, EngineError)
     assert "s13" in str(bad)
     assert "stack" not in str(bad)
 
 
-def test_a_dead_engine_is_raised(llava: Path) -> None:
-    with pytest.raises(EngineError, match="vLLM stopped") as caught:
-        engine(llava, StandIn()).describe([request(14)])
+def test_a_dead_engine_is_down(llava: Path) -> None:
+    with pytest.raises(EngineDownError, match="vLLM stopped") as caught:
+        make_engine(llava, FakeVllm()).describe([request(FATAL)])
     assert caught.value.retryable
 
 
-def test_what_changes_the_text_changes_the_signature_and_the_number_in_flight_does_not(llava: Path) -> None:
+def test_only_what_changes_the_text_changes_the_signature(llava: Path) -> None:
     plain = VllmEngine(str(llava))
     assert VllmEngine(str(llava), in_flight=9).signature == plain.signature
     for other in ({"dtype": "float16"}, {"options": VllmOptions(quantization="awq")}, {"max_new_tokens": 9}):
@@ -94,8 +66,8 @@ def test_what_changes_the_text_changes_the_signature_and_the_number_in_flight_do
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
-def test_without_vllm_it_says_what_to_install(llava: Path) -> None:
-    made = open_engine(DescribeOptions(engine="vllm", model=str(llava)), RunOptions())
+def test_without_vllm_the_error_names_the_extra(llava: Path) -> None:
+    engine = open_engine(DescribeOptions(engine="vllm", model=str(llava)), RunOptions())
     with pytest.raises(EngineError, match="needs vLLM") as caught:
-        made.describe([request(1)])
+        engine.describe([request(1)])
     assert "mien[vllm]" in caught.value.hint

@@ -1,0 +1,65 @@
+"""The base of wrappers forwards every member of the inner engine."""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from pydantic import JsonValue
+
+from mien.describe.engine import Engine, EngineWrapper, Reply, Request
+from mien.errors import EngineError
+from mien.recipe import DescribeOptions, RunOptions
+
+
+class UnusualEngine(Engine):
+    """Differs from the defaults of `Engine` in every member."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    @classmethod
+    def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
+        return cls()
+
+    @property
+    def name(self) -> str:
+        return "unusual"
+
+    @property
+    def signature(self) -> Mapping[str, JsonValue]:
+        return {"engine": "unusual"}
+
+    @property
+    def image_size(self) -> int | None:
+        return 123
+
+    @property
+    def calls_at_once(self) -> int:
+        return 7
+
+    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
+        return [Reply(text=request.subject_id) for request in requests]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class PlainWrapper(EngineWrapper):
+    """Changes nothing."""
+
+
+def test_a_wrapper_forwards_everything() -> None:
+    inner = UnusualEngine()
+    wrapper = PlainWrapper(inner)
+    requests = [Request(subject_id=name, images=(), prompt="How?") for name in "ab"]
+    assert (wrapper.name, wrapper.signature) == ("unusual", {"engine": "unusual"})
+    assert (wrapper.image_size, wrapper.calls_at_once) == (123, 7)
+    assert wrapper.describe(requests) == [Reply(text="a"), Reply(text="b")]
+    wrapper.close()
+    assert inner.is_closed
+
+
+def test_the_base_of_wrappers_overrides_every_public_member() -> None:
+    """A member that is added to `Engine` is forwarded too."""
+    public = {name for name in vars(Engine) if not name.startswith("_")}
+    assert public <= vars(EngineWrapper).keys()
+    assert public <= vars(UnusualEngine).keys()

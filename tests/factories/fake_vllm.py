@@ -1,0 +1,39 @@
+"""A replacement for vLLM's asynchronous engine, which needs a GPU."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+CUT, REFUSED, FATAL = 5, 13, 14  # red values of the first pixel
+
+
+class FakeVllm:
+    """Answers with the red value of an image's first pixel.
+
+    Attributes:
+        prompts: what it was given.
+        max_running: most requests that ran at the same time.
+        errored: vLLM's flag for an engine that cannot continue.
+    """
+
+    def __init__(self) -> None:
+        self.prompts: list[dict[str, Any]] = []
+        self.num_running = self.max_running = 0
+        self.errored = False
+
+    async def generate(self, *, prompt: Any, sampling_params: Any, request_id: str) -> AsyncIterator[Any]:
+        self.prompts.append(prompt)
+        self.num_running += 1
+        self.max_running = max(self.max_running, self.num_running)
+        red = prompt["multi_modal_data"]["image"][0].getpixel((0, 0))[0]
+        # The first request finishes last.
+        await asyncio.sleep(max(0.0, 0.002 * (20 - red)))
+        self.num_running -= 1
+        if red == REFUSED:
+            raise ValueError("this image is refused\nand a page of stack")
+        if red == FATAL:
+            self.errored = True
+            raise RuntimeError("EngineDead")
+        reason = "length" if red == CUT else "stop"
+        yield SimpleNamespace(outputs=[SimpleNamespace(text=f" red {red} ", finish_reason=reason)])
