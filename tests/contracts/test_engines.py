@@ -143,7 +143,7 @@ def make_requests(count: int) -> list[Request]:
 
 
 def test_every_engine_of_the_registry_runs_this_suite() -> None:
-    assert ENGINES.keys() == set(registry.names("engine"))
+    assert ENGINES.keys() == set(registry.registered_names("engine"))
 
 
 def test_an_engine_is_abstract_or_not_subclassed() -> None:
