@@ -1,1 +1,1 @@
-"""A run directory becomes one HTML page that needs nothing else."""
+"""HTML reports, each one page that needs no network, no script and no other file."""

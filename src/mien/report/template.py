@@ -1,32 +1,37 @@
-"""The template engine of all pages: everything is escaped, a name that is not given is an error.
+"""Renders the HTML templates of this package.
 
-In: names of files beside this one. Out: a jinja2 environment, with the pages' style built in.
-Knows nothing about what the pages show. They ask for no other file, and forbid themselves scripts and any
-request.
+Everything is escaped, and an undefined variable is an error. Pages load no other file, and their content
+security policy forbids scripts and requests.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-__all__ = ["environment"]
+__all__ = ["render_page"]
 
 
-def environment(*styles: str) -> Environment:
-    """For templates in this package; `style` stands for these style sheets, one after the other."""
-    made = Environment(
+def render_page(template: str, values: Mapping[str, object], *, styles: Sequence[str]) -> str:
+    """Renders a template with these style sheets built in.
+
+    Args:
+        template: A file of this package, such as "run/page.html".
+        styles: Style sheets of this package, in order.
+    """
+    environment = Environment(
         autoescape=True,
-        loader=FunctionLoader(_resource),
+        loader=FunctionLoader(_read_resource),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["style"] = Markup("\n".join(_resource(name) for name in styles))  # noqa: S704  our own files
-    return made
+    style = Markup("\n".join(_read_resource(name) for name in styles))  # noqa: S704 - our own files
+    return environment.get_template(template).render({**values, "style": style})
 
 
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def _read_resource(name: str) -> str:
+    return resources.files(__package__).joinpath(*name.split("/")).read_text(encoding="utf-8")

@@ -23,8 +23,8 @@ from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
 from mien.recipe import DataOptions
 from mien.report.audit.page import write_audit
-from mien.report.audit.problem_kinds import GRAVITIES, kind_of
-from mien.report.embedded_images import with_box
+from mien.report.audit.problem_kinds import SEVERITIES, problem_kind, severity_rank
+from mien.report.page_images import draw_box
 from mien.types import Box, Problem, Target
 
 _HOSTILE = (
@@ -81,8 +81,8 @@ def _dataset(
 
 def test_a_clean_set_is_said_to_be_clean(tmp_path: Path) -> None:
     page, table = _write(tmp_path / "out", _dataset(tmp_path))
-    assert "No problem was found: 2 files of 3 people were opened and checked." in page.text
-    assert "What is wrong" not in page.text
+    assert "No problems found in 2 files with 3 people." in page.text
+    assert "Problems" not in page.text
     assert (table["problems"], table["found"]) == ({}, [])
 
 
@@ -101,8 +101,8 @@ def test_the_page_needs_nothing_and_asks_for_nothing(tmp_path: Path) -> None:
 def test_chance_stands_beside_the_counts_and_splits_are_told_apart(tmp_path: Path) -> None:
     page, table = _write(tmp_path / "out", _dataset(tmp_path))
     # train: calm of 2 in 2, glad of 1 in 2; test: glad of 1 in 1.
-    assert "a different mAP on each: 0.875 on train, 1.000 on test" in page.text
-    assert "compare scores on the same split only" in page.text
+    assert "mAP differs between splits: 0.875 on train, 1.000 on test" in page.text
+    assert "Compare scores only on the same split" in page.text
     assert table["splits"]["train"]["chance_map"] == 0.875
 
 
@@ -125,7 +125,7 @@ def test_apparent_emotion_is_said_with_licence_and_access(tmp_path: Path) -> Non
 
 def test_agreement_dimensions_and_cooccurrence_are_shown_where_there_are_any(tmp_path: Path) -> None:
     page, table = _write(tmp_path / "out", _dataset(tmp_path))
-    for heading in ("How far annotators agree", "Valence, arousal, dominance", "Which labels come together"):
+    for heading in ("Agreement of annotators", "Valence, arousal, dominance", "Co-occurrence of labels"):
         assert heading in page.text
     assert table["agreement"]["test"]["kappa"]["calm"] == -1.0
     # Of the two who are calm, one is glad as well.
@@ -136,7 +136,13 @@ def test_what_there_is_none_of_is_not_shown(tmp_path: Path) -> None:
     picture = _scene(tmp_path / "a.png", 1)
     people = {"test": [image_record("a", picture, is_labeled=False, split="test", box=None)]}
     page, table = _write(tmp_path / "out", _dataset(tmp_path, people))
-    for heading in ("annotators agree", "Valence", "come together", "How frequent", "Splits do not compare"):
+    for heading in (
+        "Agreement of",
+        "Valence",
+        "Co-occurrence",
+        "Label frequency",
+        "Splits cannot be compared",
+    ):
         assert heading not in page.text
     assert table["splits"]["test"]["chance_map"] is None
 
@@ -146,8 +152,8 @@ def test_an_exclusive_set_has_accuracy_and_no_heat_map(tmp_path: Path) -> None:
     people = [image_record(f"{i}", _scene(tmp_path / f"{i}.png", i), label) for i, label in enumerate(labels)]
     page, _ = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}, label_set=CAERS))
     assert "Chance accuracy" in page.text
-    assert "come together" not in page.text
-    assert "Nobody has: Anger, Disgust, Neutral, Surprise." in page.text
+    assert "Co-occurrence" not in page.text
+    assert "No one has: Anger, Disgust, Neutral, Surprise." in page.text
 
 
 def test_the_worst_kind_comes_first_and_all_problems_are_in_the_table(tmp_path: Path) -> None:
@@ -158,24 +164,24 @@ def test_the_worst_kind_comes_first_and_all_problems_are_in_the_table(tmp_path: 
     verified = dataclasses.replace(verify(dataset, workers=1), problems=tuple(problems))
     page, table = _write(tmp_path / "out", dataset, verified)
     assert (
-        "42 problems: pictures cut off (1), exact copies across splits (1), boxes that stick out (40)."
-        in page.text
+        "42 problems in 2 files with 3 people: truncated images (1), exact duplicates across splits (1), "
+        "boxes partly outside their image (40)." in page.text
     )
     assert list(table["problems"].items()) == [("truncated", 1), ("duplicate", 1), ("box_clipped", 40)]
     assert len(table["found"]) == 42
-    assert "And 28 more, in audit.json." in page.text
+    assert "28 more in audit.json." in page.text
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_problem_is_explained(kind: str) -> None:
-    rank, found = kind_of(kind)
-    assert (found.name, found.gravity in GRAVITIES) == (kind, True)
-    assert found.meaning != kind_of("never heard of")[1].meaning
-    assert rank < kind_of("never heard of")[0]
+    found = problem_kind(kind)
+    assert (found.name, found.severity in SEVERITIES) == (kind, True)
+    assert found.meaning != problem_kind("unheard_of").meaning
+    assert severity_rank(kind) < severity_rank("unheard_of")
 
 
 def test_a_kind_that_nobody_knows_is_shown_as_it_is() -> None:
-    assert kind_of("moon_phase")[1].heading == "Moon phase"
+    assert problem_kind("moon_phase").heading == "Moon phase"
 
 
 def test_copies_across_and_within_splits_are_counted_and_shown(tmp_path: Path) -> None:
@@ -188,8 +194,8 @@ def test_copies_across_and_within_splits_are_counted_and_shown(tmp_path: Path) -
     }
     page, table = _write(tmp_path / "out", _dataset(tmp_path, people))
     assert table["problems"] == {"duplicate": 1}
-    assert "The same bytes, in several splits" in page.text
-    assert sorted(twin["split"] for twin in table["twins"][0]) == ["test", "train", "train"]
+    assert "Identical files across splits" in page.text
+    assert sorted(file["split"] for file in table["near_duplicates"][0]) == ["test", "train", "train"]
     assert len(page.pictures()) >= 3
 
 
@@ -202,7 +208,7 @@ def test_boxes_that_stick_out_are_shown_before_the_smallest(tmp_path: Path) -> N
     ]
     page, table = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}))
     places = [
-        page.text.index(f"{text}") for text in ("wholly outside", "50 % of it outside", "one of the smallest")
+        page.text.index(f"{text}") for text in ("entirely outside", "50% outside", "one of the smallest")
     ]
     assert places == sorted(places)
     assert [box["id"] for box in table["boxes"]] == ["far", "half"]
@@ -220,7 +226,7 @@ def test_boxes_that_stick_out_are_shown_before_the_smallest(tmp_path: Path) -> N
 )
 def test_a_box_is_drawn_on_a_margin_that_ends(box: tuple[float, ...], size: tuple[int, int]) -> None:
     left, top, right, bottom = box
-    drawn = with_box(
+    drawn = draw_box(
         Image.new("RGB", (100, 60), "white"), Box(left=left, top=top, right=right, bottom=bottom)
     )
     assert drawn.size == size
@@ -236,7 +242,7 @@ def test_attributes_are_counted_unless_there_are_too_many_values(tmp_path: Path)
     ]
     page, _ = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}))
     assert "age SplitKidAdult train291" in page.text
-    assert "Not shown, because there are too many values: confidence." in page.text
+    assert "Not shown, because they have too many values: confidence." in page.text
 
 
 def test_hostile_names_do_nothing(tmp_path: Path) -> None:
@@ -263,7 +269,7 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
     )
     page, table = _write(tmp_path / "out", dataset)
     assert "script" not in {tag for tag, _ in page.tags}
-    assert "49" not in re.findall(r"\w+", page.text.split("What is wrong")[0])
+    assert "49" not in re.findall(r"\w+", page.text.split("Problems")[0])
     assert len([tag for tag, _ in page.tags if tag == "h1"]) == 1
     assert all(source.startswith("data:") for source in page.pictures())
     assert {problem["kind"] for problem in table["found"]} >= set(_HOSTILE)
@@ -274,7 +280,7 @@ def test_pictures_that_cannot_be_shown_are_told(tmp_path: Path) -> None:
         tmp_path / "out", _dataset(tmp_path, {"train": [image_record("a", tmp_path / "none.png", "calm")]})
     )
     assert table["problems"] == {"missing": 1}
-    assert "No picture: " in page.text
+    assert "No image: " in page.text
 
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from mien.evaluate.results.build import build_calibration_rows
 from mien.evaluate.results.results import LabelRow, SplitAccess
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
-from mien.report.run.calibration import fitted_section, label_figures, seen_often
+from mien.report.run.calibration import calibration_section
 from mien.report.run.page import write_report
+from mien.report.run.tables import label_details, repeated_evaluations
 
 PAIR = LabelSet(name="pair", labels=("Peace", "Fear"), exclusive=False)
 
@@ -36,33 +37,33 @@ def _scores(split: str, seed: int) -> SplitScores:
 def test_the_section_says_what_was_fitted_and_what_it_changed() -> None:
     test, calibration = _scores("test", 1), fit_calibration(_scores("val", 0), rule="cost", cost=2.5)
     rows = build_calibration_rows(test, calibration, resamples=30)
-    found = fitted_section(test, calibration, rows)
+    found = calibration_section(test, calibration, rows)
     assert (found.split, found.fitted_on, found.defaulted) == ("test", "val", ("Fear",))
-    assert "a missed label costing 2.5 false alarms" in found.rule
+    assert "a missed label costs as much as 2.5 false alarms" in found.rule
     assert [change.title.split()[0] for change in found.changes] == ["calibration", "Brier", "macro-averaged"]
     before, after = found.diagrams
-    assert (before.title, after.title) == ("As the model says", "Calibrated")
+    assert (before.title, after.title) == ("Uncalibrated", "Calibrated")
     for diagram in found.diagrams:
-        assert all(0 <= value <= 100 for point in diagram.points for value in (point.at, point.down))
-        assert len({point.at for point in diagram.points}) == len(diagram.points)
+        assert all(0 <= value <= 100 for point in diagram.points for value in (point.left, point.top))
+        assert len({point.left for point in diagram.points}) == len(diagram.points)
     (ece, *_) = rows
     assert found.changes[0].before == f"{ece.before:.3f}"
-    assert found.changes[0].clear == (ece.low > 0 or ece.high < 0)
+    assert found.changes[0].is_clear == (ece.low > 0 or ece.high < 0)
 
 
 def test_columns_of_which_nothing_is_known_are_left_out() -> None:
     row = LabelRow(
         label="Peace", split="test", value=0.5, low=None, high=None, prevalence=0.1, positives=3, auc=0.75
     )
-    found = label_figures([row])
-    assert found.head == ("Label", "AP", "AUC", "Share", "Subjects")
+    found = label_details([row])
+    assert found.header == ("Label", "AP", "AUC", "Share", "Subjects")
     assert found.lines == (("Peace", "0.500", "0.750", "0.100", "3"),)
 
 
 def test_only_a_second_look_is_told() -> None:
     once, often = SplitAccess(split="val", times=1, weights=1), SplitAccess(split="test", times=3, weights=2)
-    assert seen_often([once]) == ()
-    assert seen_often([once, often]) == (
+    assert repeated_evaluations([once]) == ()
+    assert repeated_evaluations([once, often]) == (
         "Split test was scored 3 times by this run, with 2 different models.",
     )
 
@@ -73,15 +74,15 @@ def test_the_page_shows_calibration_thresholds_dimensions_and_looks(demo_run: Pa
         "Calibration and thresholds",
         "Fitted on split val, never on test",
         "logits are divided by",
-        "the threshold of the highest F1",
+        "thresholds are chosen for the highest F1",
         "calibration error (ECE)",
         "Valence, arousal, dominance",
-        "Every figure of every label",
+        "All metrics by label",
         "AP interpolated",
-        "scikit-learn's",
+        "as in scikit-learn",
         "test was scored 3 times by this run, with 2 different models",
     ):
         assert words in page.text, words
     squares = [attributes for tag, attributes in page.tags if attributes.get("class") == "square"]
     assert len(squares) == 2
-    assert all("came true" in (one["aria-label"] or "") for one in squares)
+    assert all("Observed share of positives" in (one["aria-label"] or "") for one in squares)

@@ -18,7 +18,7 @@ from mien.evaluate.descriptions.description_audit import (
     write_audit,
 )
 from mien.labels import CAERS, EMOTIC, LabelSet
-from mien.report.run.descriptions import words_view
+from mien.report.run.descriptions import description_section
 from mien.report.run.page import write_report
 from mien.runs import Run
 
@@ -50,7 +50,7 @@ def test_an_audit_alone_makes_a_page(run: Path) -> None:
     audit = _audit()
     write_audit(run, audit)
     text = _page(run)
-    assert "What the descriptions of 120 subjects look like" in text
+    assert "Statistics of the descriptions of 120 subjects" in text
     for finding in audit.findings:
         assert f"{finding.about.capitalize()}: {finding.text}" in text.replace("\xa0%", " %")
     assert audit.label_agreement is not None
@@ -60,7 +60,7 @@ def test_an_audit_alone_makes_a_page(run: Path) -> None:
 
 
 def test_a_page_without_an_audit_has_no_such_section(run: Path, demo_run: Path) -> None:
-    assert "The words" not in _page(demo_run)
+    assert "Descriptions" not in _page(demo_run)
 
 
 def test_results_and_audit_stand_on_one_page(demo_run: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_alarm_is_loud_and_comes_first(run: Path) -> None:
     assert found[0] == "alarm"
     assert set(found[1:]) <= {"ok", "note"}
     assert "the texts encode the labels" in _page(run)
-    assert "These descriptions should not be learned from as they are." in _page(run)
+    assert "Do not train on these descriptions as they are." in _page(run)
 
 
 def test_labels_come_by_frequency_and_those_nobody_has_are_named() -> None:
@@ -87,15 +87,15 @@ def test_labels_come_by_frequency_and_those_nobody_has_are_named() -> None:
         AuditRow(id=str(index), text="She is at peace.", gold={"Peace": 1.0} if index < 4 else {"Pain": 1.0})
         for index in range(6)
     ]
-    view = words_view(audit_texts(EMOTIC, rows))
+    view = description_section(audit_texts(EMOTIC, rows))
     peace, pain = view.labels
-    assert (peace.label, peace.gold, peace.if_gold, peace.if_not, peace.lift) == (
+    assert (peace.label, peace.subjects, peace.if_chosen, peace.if_not, peace.lift) == (
         *("Peace", "4", "1.000", "1.000"),
         "1.00",
     )
-    assert (pain.label, pain.if_gold_at, pain.if_not_at, pain.lift) == ("Pain", 0.0, 0.0, "")
+    assert (pain.label, pain.if_chosen_at, pain.if_not_at, pain.lift) == ("Pain", 0.0, 0.0, "")
     assert len(view.left_out) == 24
-    every = words_view(audit_texts(EMOTIC, [AuditRow(id="a", text="Pain.", gold={"Pain": 1.0})]))
+    every = description_section(audit_texts(EMOTIC, [AuditRow(id="a", text="Pain.", gold={"Pain": 1.0})]))
     assert (every.labels[0].if_not, every.labels[0].if_not_at) == ("", None)
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import label_ranking_average_precision_score
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
-from mien.report.run.gallery import Card, best_and_worst, rate
+from mien.report.run.gallery import ExampleCard, best_and_worst, rate_samples
 from mien.types import Box
 
 _SET = LabelSet(name="mood", labels=("Glad", "Sad", "Cross"), exclusive=False)
@@ -56,8 +56,8 @@ def _examples(scores: SplitScores, picture: Path, box: Box | None = None) -> dic
     }
 
 
-def _open(card: Card) -> Image.Image:
-    return Image.open(io.BytesIO(base64.b64decode(card.picture.removeprefix("data:image/jpeg;base64,"))))
+def _open(card: ExampleCard) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(card.image.removeprefix("data:image/jpeg;base64,"))))
 
 
 def test_the_rating_is_label_ranking_average_precision() -> None:
@@ -65,7 +65,7 @@ def test_the_rating_is_label_ranking_average_precision() -> None:
     truth = rng.random((40, 7)) < 0.3
     truth[:, 0] |= ~truth.any(axis=1)
     scores = np.round(rng.random((40, 7)), 1)
-    ratings, _ = rate(scores, truth)
+    ratings, _ = rate_samples(scores, truth)
     expected = [
         label_ranking_average_precision_score(truth[row : row + 1], scores[row : row + 1])
         for row in range(40)
@@ -91,14 +91,14 @@ def test_a_card_tells_what_was_seen_and_what_was_said(picture: Path) -> None:
         dimension_targets=np.array([[0.2, np.nan, 0.9]], dtype=np.float32),
     )
     (card,), _ = best_and_worst(scores, _examples(scores, picture), 1)
-    assert card.truth == ("Glad",)
+    assert card.true_labels == ("Glad",)
     assert card.description == "about a"
-    assert [(guess.label, guess.score, guess.true) for guess in card.guesses] == [
+    assert [(item.label, item.score, item.is_true) for item in card.top_scores] == [
         ("Sad", "0.90", False),
         ("Cross", "0.50", False),
         ("Glad", "0.10", True),
     ]
-    assert [(line.estimated, line.annotated) for line in card.dimensions] == [
+    assert [(line.predicted, line.annotated) for line in card.dimensions] == [
         ("0.25", "0.20"),
         ("0.50", ""),
         ("1.02", "0.90"),
@@ -116,8 +116,8 @@ def test_true_labels_that_rank_low_are_named(picture: Path) -> None:
         targets=np.array([[1, 0, 0, 0, 0, 0, 1, 0]], dtype=np.float32),
     )
     (card,), _ = best_and_worst(scores, _examples(scores, picture), 1)
-    assert [guess.label for guess in card.guesses] == list("ABCDE")
-    assert [(guess.label, guess.rank) for guess in card.missed] == [("G", 7)]
+    assert [item.label for item in card.top_scores] == list("ABCDE")
+    assert [(item.label, item.rank) for item in card.missed] == [("G", 7)]
 
 
 def test_the_picture_carries_the_red_box(picture: Path) -> None:
@@ -151,8 +151,8 @@ def test_a_picture_that_cannot_be_shown_is_said_to_be_so(picture: Path, damage: 
     else:
         examples = {id: replace(example, frames=(3,)) for id, example in examples.items()}
     (card,), _ = best_and_worst(scores, examples, 1)
-    assert card.picture == ""
-    assert card.no_picture
+    assert card.image == ""
+    assert card.error
 
 
 def test_samples_of_which_nothing_was_kept_are_not_shown(picture: Path) -> None:

@@ -65,14 +65,14 @@ def test_the_page_tells_everything(demo_run: Path) -> None:
         "playhouse-demo",
         "appear",
         "say nothing about real photographs",
-        "comes first: mAP",
+        "is best with mAP",
         "fused is better: the interval excludes zero.",
-        "By label",
-        "Where the model does best",
-        "Where it does worst",
-        "How to read this",
-        "The whole recipe",
-        "Annotators saw",
+        "Scores by label",
+        "Best predictions",
+        "Worst predictions",
+        "How to read this page",
+        "Complete recipe",
+        "Annotators\u2019 labels",
     ):
         assert words in page.text
     results = json.loads((demo_run / "results.json").read_text())
@@ -132,7 +132,7 @@ def test_the_same_run_gives_the_same_page(demo_run: Path) -> None:
 
 def test_embedded_models_on_other_pictures_carry_a_notice(tmp_path: Path) -> None:
     text = read_page(write_report(_hostile_run(tmp_path / "run"))).text
-    assert "know only the drawn scenes of Playhouse" in text
+    assert "trained only on the drawn scenes of Playhouse" in text
 
 
 def test_a_run_of_other_models_carries_only_the_notice_about_appearance(tmp_path: Path) -> None:
@@ -145,17 +145,17 @@ def test_a_run_of_other_models_carries_only_the_notice_about_appearance(tmp_path
     (run / "manifest.json").write_text(json.dumps(manifest))
     text = read_page(write_report(run)).text
     assert "Apparent emotion." in text
-    assert "Playhouse" not in text.split("The whole recipe")[0]
+    assert "Playhouse" not in text.split("Complete recipe")[0]
 
 
 @pytest.mark.parametrize(
     ("kept", "shown", "not_shown"),
     [
-        (("evaluation.json",), "By label", "Where the model does best"),
-        (("evaluation.json", "scores-test.npz"), "By label", "Where the model does best"),
-        (("scores-test.npz",), "By label", "Chance 0"),
-        (("scores-test.npz", "samples-test.jsonl"), "Where the model does best", "In words"),
-        (("results.json",), "In words", "Where the model does best"),
+        (("evaluation.json",), "Scores by label", "Best predictions"),
+        (("evaluation.json", "scores-test.npz"), "Scores by label", "Best predictions"),
+        (("scores-test.npz",), "Scores by label", "Chance 0"),
+        (("scores-test.npz", "samples-test.jsonl"), "Best predictions", "Verdict"),
+        (("results.json",), "Verdict", "Best predictions"),
     ],
 )
 def test_a_part_of_the_files_gives_a_part_of_the_page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mien.evaluate.results.results import Difference, LabelRow, ResultRow
-from mien.report.run.tables import difference_tables, headline, label_table, number, score_tables
+from mien.report.run.tables import difference_tables, headline, label_table, score_tables
 
 _ROW = ResultRow(
     name="fused",
@@ -33,9 +33,9 @@ def test_rows_of_one_metric_and_split_share_a_table_and_an_axis() -> None:
     first, val, vad = score_tables(rows)
     assert [line.name for line in first.lines] == ["fused", "other"]
     assert (val.split, vad.metric) == ("val", "vad_mae")
-    assert [line.best for line in first.lines] == [False, True]
+    assert [line.is_best for line in first.lines] == [False, True]
     line = first.lines[0]
-    assert (line.value, line.interval, line.chance, line.n, line.seeds) == (
+    assert (line.value, line.interval, line.chance, line.subjects, line.seeds) == (
         "0.593",
         "0.571 to 0.612",
         "0.100",
@@ -51,14 +51,14 @@ def test_the_lower_error_is_the_better_one() -> None:
     (table,) = score_tables(
         [replace(_ROW, metric="vad_mae", value=0.1), replace(_ROW, name="b", metric="vad_mae", value=0.2)]
     )
-    assert [line.best for line in table.lines] == [True, False]
+    assert [line.is_best for line in table.lines] == [True, False]
     assert table.direction == "lower is better"
 
 
 def test_the_headline_names_the_best_with_its_interval_and_chance() -> None:
     (table,) = score_tables([replace(_ROW, name="worse", value=0.4), _ROW])
     assert headline(table) == (
-        "On 1,000 subjects of the split test, fused comes first: mAP 0.593 (95 % interval 0.571 to 0.612). "
+        "On 1,000 subjects of split test, fused is best with mAP 0.593 (95% interval 0.571 to 0.612). "
         "Chance is 0.100."
     )
 
@@ -76,7 +76,7 @@ def test_verdicts() -> None:
     for difference, words in cases.items():
         (table,) = difference_tables([difference])
         assert table.lines[0].verdict == words
-        assert table.lines[0].clear is difference.excludes_zero
+        assert table.lines[0].is_clear is difference.excludes_zero
     (table,) = difference_tables([_DIFFERENCE])
     assert (table.lines[0].value, table.lines[0].interval) == ("+0.050", "+0.020 to +0.080")
     assert table.zero_at == 0
@@ -91,8 +91,4 @@ def test_labels_go_from_the_most_frequent_to_the_rarest() -> None:
     assert [line.label for line in table.lines] == ["Peace", "Fear"]
     assert table.left_out == ("Pain",)
     assert (table.lines[0].whisker.value, table.lines[0].prevalence_at) == (70, 50)
-    assert (table.lines[1].interval, table.lines[1].whisker.low) == ("too few for one", None)
-
-
-def test_numbers_have_three_decimals_and_a_true_minus_sign() -> None:
-    assert [number(0.12345), number(-0.5), number(0.5, signed=True)] == ["0.123", "\u22120.500", "+0.500"]
+    assert (table.lines[1].interval, table.lines[1].whisker.low) == ("too few subjects", None)

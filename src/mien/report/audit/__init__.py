@@ -1,1 +1,1 @@
-"""The HTML report of a dataset audit."""
+"""The report of a dataset audit: problems, statistics, agreement, boxes and near-duplicates."""

@@ -1,8 +1,4 @@
-"""Pictures that a data set has more than once, counted, and some of them shown side by side.
-
-In: groups of files that look alike. Out: what a template prints as it stands.
-Knows nothing about: HTML, how likeness is found, subjects.
-"""
+"""Near-duplicates in a dataset: counts by type, and some groups shown side by side."""
 
 from __future__ import annotations
 
@@ -14,86 +10,98 @@ from typing import Final
 from mien.data.audit.verify import NearDuplicate
 from mien.errors import MienError
 from mien.media.images import open_image
-from mien.report.embedded_images import data_uri
+from mien.report.formatting import format_count
+from mien.report.page_images import data_uri
 
-__all__ = ["TwinCard", "TwinLine", "twin_cards", "twin_lines"]
+__all__ = ["NearDuplicateCard", "NearDuplicateLine", "near_duplicate_cards", "near_duplicate_lines"]
 
-_GROUPS: Final = 6  # that are shown
-_OF_EACH: Final = 4
-_LONGER_SIDE: Final = 300  # pixels; twice the width at which a page shows it
+_MAX_GROUPS: Final = 6
+_MAX_FILES_PER_GROUP: Final = 4
+_MAX_SIDE: Final = 300  # pixels; twice the displayed width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwinLine:
-    """How many groups there are of one sort, and of how many files."""
+class NearDuplicateLine:
+    """The number of groups of one type, and of the files in them."""
 
-    what: str
+    title: str
     groups: str
     files: str
-    across: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwinCard:
-    """Some files of one group: (picture as data URI or "", end of the path, split). `more`: how many are not
-    shown."""
+class NearDuplicateFile:
+    """A file of a group; `image` is a data URI, or "" if the file has no preview."""
 
-    what: str
-    members: tuple[tuple[str, str, str], ...]
-    more: int
+    image: str
+    path: str
+    split: str
 
 
-def twin_lines(twins: Sequence[Sequence[NearDuplicate]]) -> tuple[TwinLine, ...]:
-    """Exact copies and look-alikes, across splits and within one; those that there are."""
-    found: dict[tuple[bool, bool], list[int]] = {}
-    for group in twins:
-        found.setdefault((_is_across(group), _is_exact(group)), []).append(len(group))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearDuplicateCard:
+    """Some files of one group, and how many are not shown."""
+
+    title: str
+    files: tuple[NearDuplicateFile, ...]
+    num_hidden: int
+
+
+def near_duplicate_lines(groups: Sequence[Sequence[NearDuplicate]]) -> tuple[NearDuplicateLine, ...]:
+    """Counts by type: identical or similar files, across splits or within one."""
+    sizes: dict[tuple[bool, bool], list[int]] = {}
+    for group in groups:
+        sizes.setdefault((_is_across_splits(group), _is_exact(group)), []).append(len(group))
     return tuple(
-        TwinLine(
-            what=_what(across=across, exact=exact),
-            groups=f"{len(sizes):,}",
-            files=f"{sum(sizes):,}",
-            across=across,
+        NearDuplicateLine(
+            title=_title(is_across=is_across, is_exact=is_exact),
+            groups=format_count(len(found)),
+            files=format_count(sum(found)),
         )
-        for (across, exact), sizes in sorted(found.items(), reverse=True)
+        for (is_across, is_exact), found in sorted(sizes.items(), reverse=True)
     )
 
 
-def twin_cards(twins: Sequence[Sequence[NearDuplicate]]) -> tuple[TwinCard, ...]:
-    """Some groups, those across splits first, then the largest."""
-    order = sorted(twins, key=lambda group: (not _is_across(group), -len(group)))
-    return tuple(_card(group) for group in order[:_GROUPS])
+def near_duplicate_cards(groups: Sequence[Sequence[NearDuplicate]]) -> tuple[NearDuplicateCard, ...]:
+    """Some groups: those across splits first, then the largest."""
+    ordered = sorted(groups, key=lambda group: (not _is_across_splits(group), -len(group)))
+    return tuple(_card(group) for group in ordered[:_MAX_GROUPS])
 
 
-def _card(group: Sequence[NearDuplicate]) -> TwinCard:
-    shown = _one_of_each_split_first(group)[:_OF_EACH]
-    return TwinCard(
-        what=_what(across=_is_across(group), exact=_is_exact(group)),
-        members=tuple((_picture(twin.path), "/".join(twin.path.parts[-2:]), twin.split) for twin in shown),
-        more=len(group) - len(shown),
+def _card(group: Sequence[NearDuplicate]) -> NearDuplicateCard:
+    shown = _one_per_split_first(group)[:_MAX_FILES_PER_GROUP]
+    return NearDuplicateCard(
+        title=_title(is_across=_is_across_splits(group), is_exact=_is_exact(group)),
+        files=tuple(
+            NearDuplicateFile(
+                image=_preview(file.path), path="/".join(file.path.parts[-2:]), split=file.split
+            )
+            for file in shown
+        ),
+        num_hidden=len(group) - len(shown),
     )
 
 
-def _one_of_each_split_first(group: Sequence[NearDuplicate]) -> list[NearDuplicate]:
-    first = list({twin.split: twin for twin in reversed(group)}.values())[::-1]
-    return [*first, *(twin for twin in group if twin not in first)]
+def _one_per_split_first(group: Sequence[NearDuplicate]) -> list[NearDuplicate]:
+    first = list({file.split: file for file in reversed(group)}.values())[::-1]
+    return [*first, *(file for file in group if file not in first)]
 
 
-def _picture(path: Path) -> str:
+def _preview(path: Path) -> str:
     try:
-        return data_uri(open_image(path), _LONGER_SIDE)
+        return data_uri(open_image(path), _MAX_SIDE)
     except MienError:  # a clip; its name is shown
         return ""
 
 
-def _is_across(group: Sequence[NearDuplicate]) -> bool:
-    return len({twin.split for twin in group}) > 1
+def _is_across_splits(group: Sequence[NearDuplicate]) -> bool:
+    return len({file.split for file in group}) > 1
 
 
 def _is_exact(group: Sequence[NearDuplicate]) -> bool:
-    return len({twin.digest for twin in group}) == 1
+    return len({file.digest for file in group}) == 1
 
 
-def _what(*, across: bool, exact: bool) -> str:
-    likeness = "the same bytes" if exact else "looking alike"
-    return f"{likeness}, {'in several splits' if across else 'within one split'}"
+def _title(*, is_across: bool, is_exact: bool) -> str:
+    similarity = "identical files" if is_exact else "similar files"
+    return f"{similarity} {'across splits' if is_across else 'within one split'}"

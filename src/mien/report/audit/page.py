@@ -1,16 +1,12 @@
-"""Writes the page that says whether a data set can be trusted, and the same for programs.
+"""Writes the audit of a dataset: `audit.html` for people and `audit.json` for programs.
 
-In: a data set, what was counted of it, how far its annotators agree, and what was found wrong.
-Out: `audit.html`, one page that needs no network, no script and no other file, and `audit.json`.
-Knows nothing about any data set's files, or how problems are found.
-
-Names of files, ids and labels come from strangers: everything is escaped by the template engine.
+File names, ids and labels are untrusted: the template engine escapes them all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,33 +17,42 @@ from mien.data.audit.summary import Summary
 from mien.data.audit.verify import Verification
 from mien.data.dataset import Dataset
 from mien.errors import DataError
-from mien.report.audit.label_charts import agreement_chart, heat_maps, prevalence_chart
-from mien.report.audit.lines import attribute_tables, box_table, dimension_rows, split_rows, warning
-from mien.report.audit.near_duplicates import twin_cards, twin_lines
-from mien.report.audit.problem_kinds import GRAVITIES, Kind, kind_of
-from mien.report.audit.suspicious_boxes import worst_boxes
-from mien.report.template import environment
+from mien.report.audit.near_duplicates import near_duplicate_cards, near_duplicate_lines
+from mien.report.audit.problem_kinds import SEVERITIES, ProblemKind, problem_kind, severity_rank
+from mien.report.audit.suspicious_boxes import suspicious_boxes
+from mien.report.audit.tables import (
+    agreement_chart,
+    attribute_tables,
+    box_table,
+    chance_warning,
+    dimension_lines,
+    heat_maps,
+    prevalence_chart,
+    split_lines,
+)
+from mien.report.formatting import format_count, format_number
+from mien.report.template import render_page
 from mien.runs import atomic_write_bytes, atomic_write_json
 from mien.types import Problem
 from mien.version import __version__
 
-__all__ = ["PAGE", "TABLE", "write_audit"]
+__all__ = ["AUDIT_JSON", "AUDIT_PAGE", "write_audit"]
 
-PAGE: Final = "audit.html"
-TABLE: Final = "audit.json"
+AUDIT_PAGE: Final = "audit.html"
+AUDIT_JSON: Final = "audit.json"
 _SCHEMA: Final = 1
-_LISTED: Final = 12  # problems of a kind on the page; the table has them all
-_TOLD: Final = 3  # kinds in the verdict
+_MAX_LISTED: Final = 12  # problems of a kind on the page; the JSON file has them all
+_MAX_KINDS_IN_VERDICT: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """All problems of one kind, and the first of them."""
+class ProblemGroup:
+    """All problems of one kind: how many, and the first of them."""
 
-    kind: Kind
-    gravity: str
+    kind: ProblemKind
+    severity: str
     count: str
-    first: tuple[Problem, ...]
+    listed: tuple[Problem, ...]
     more: str
 
 
@@ -55,136 +60,145 @@ def write_audit(
     out: Path,
     dataset: Dataset,
     summary: Summary,
-    agreement: Sequence[Agreement],
-    verified: Verification,
+    agreements: Sequence[Agreement],
+    verification: Verification,
 ) -> tuple[Path, Path]:
-    """Writes both files into the folder `out`, which is made if need be, and returns their paths."""
-    page, table = out / PAGE, out / TABLE
-    html = environment("page.css", "audit.css").get_template("audit.html")
-    text = html.render(_view(dataset, summary, agreement, verified))
+    """Writes both files into the folder `out`, which is created if needed.
+
+    Returns:
+        The paths of the page and of the JSON file.
+
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    page, table = out / AUDIT_PAGE, out / AUDIT_JSON
+    values = _page_values(dataset, summary, agreements, verification)
+    html = render_page("audit/page.html", values, styles=("base.css", "audit/page.css"))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        # A file's name may hold half a surrogate pair, which no page can; it becomes a question mark.
-        atomic_write_bytes(page, text.encode("utf-8", "replace"))
-        atomic_write_json(table, _table(dataset, summary, agreement, verified))
+        # A file name can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
+        atomic_write_bytes(page, html.encode("utf-8", "replace"))
+        atomic_write_json(table, _document(dataset, summary, agreements, verification))
     except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror}", hint="name another folder") from error
+        raise DataError(f"{out} cannot be written: {error.strerror}", hint="choose another folder") from error
     return page, table
 
 
-def _view(
-    dataset: Dataset, summary: Summary, agreement: Sequence[Agreement], verified: Verification
-) -> dict[str, Any]:
-    groups = _groups(verified.problems)
-    rows, scale = split_rows(summary)
-    attributes, left_out = attribute_tables(summary)
-    dimensions, ticks = dimension_rows(summary, agreement)
+def _page_values(
+    dataset: Dataset, summary: Summary, agreements: Sequence[Agreement], verification: Verification
+) -> dict[str, object]:
+    groups = _group_problems(verification.problems)
+    splits, split_scale = split_lines(summary)
+    attributes, attributes_left_out = attribute_tables(summary)
+    dimensions, dimension_ticks = dimension_lines(summary, agreements)
     return {
         "version": __version__,
         "card": dataset.card,
-        "title": _capital(dataset.card.title),
-        "task": _capital(dataset.card.task),
-        "facts": _facts(summary, verified),
-        "verdict": _verdict(groups, verified),
-        "clean": not groups,
+        "title": _capitalize(dataset.card.title),
+        "task": _capitalize(dataset.card.task),
+        "facts": _facts(summary, verification),
+        "verdict": _verdict(groups, verification),
         "groups": groups,
-        "splits": rows,
-        "split_scale": scale,
+        "splits": splits,
+        "split_scale": split_scale,
         "exclusive": summary.exclusive,
-        "warning": warning(summary),
+        "warning": chance_warning(summary),
         "prevalence": prevalence_chart(summary),
-        "agreement": agreement_chart(summary, agreement),
+        "agreement": agreement_chart(summary, agreements),
         "mean_kappas": [
-            (item.split, f"{item.mean_kappa:.2f}", f"{item.num_subjects:,}")
-            for item in agreement
+            (item.split, format_number(item.mean_kappa, 2), format_count(item.num_subjects))
+            for item in agreements
             if item.mean_kappa is not None
         ],
         "heat_maps": heat_maps(summary),
         "dimensions": dimensions,
-        "dimension_ticks": ticks,
-        "bins_tables": [table for table in (box_table(summary),) if table is not None],
+        "dimension_ticks": dimension_ticks,
+        "box_table": box_table(summary),
         "attributes": attributes,
-        "attributes_left_out": left_out,
-        "worst": worst_boxes(dataset, verified.outside_boxes),
-        "twins": twin_lines(verified.near_duplicates),
-        "twin_cards": twin_cards(verified.near_duplicates),
-        "table": TABLE,
+        "attributes_left_out": attributes_left_out,
+        "boxes": suspicious_boxes(dataset, verification.outside_boxes),
+        "near_duplicates": near_duplicate_lines(verification.near_duplicates),
+        "near_duplicate_cards": near_duplicate_cards(verification.near_duplicates),
+        "json_file": AUDIT_JSON,
     }
 
 
-def _capital(text: str) -> str:
+def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _groups(problems: Sequence[Problem]) -> tuple[_Group, ...]:
-    """By kind, the worst kind first."""
+def _group_problems(problems: Sequence[Problem]) -> tuple[ProblemGroup, ...]:
+    """By kind, the most severe first."""
     counts = Counter(problem.kind for problem in problems)
     return tuple(
-        _group(kind_of(name)[1], counts[name], (p for p in problems if p.kind == name))
-        for name in sorted(counts, key=lambda name: (kind_of(name)[0], name))
+        _problem_group(problem_kind(name), counts[name], (p for p in problems if p.kind == name))
+        for name in sorted(counts, key=lambda name: (severity_rank(name), name))
     )
 
 
-def _group(kind: Kind, count: int, problems: Any) -> _Group:
-    return _Group(
+def _problem_group(kind: ProblemKind, count: int, problems: Iterable[Problem]) -> ProblemGroup:
+    return ProblemGroup(
         kind=kind,
-        gravity=GRAVITIES[kind.gravity],
-        count=f"{count:,}",
-        first=tuple(islice(problems, _LISTED)),
-        more=f"{count - _LISTED:,}" if count > _LISTED else "",
+        severity=SEVERITIES[kind.severity],
+        count=format_count(count),
+        listed=tuple(islice(problems, _MAX_LISTED)),
+        more=format_count(count - _MAX_LISTED) if count > _MAX_LISTED else "",
     )
 
 
-def _verdict(groups: Sequence[_Group], verified: Verification) -> str:
+def _verdict(groups: Sequence[ProblemGroup], verification: Verification) -> str:
     """The result in a sentence or two."""
-    seen = f"{verified.num_images:,} files of {verified.num_subjects:,} people were opened"
+    files, people = format_count(verification.num_images), format_count(verification.num_subjects)
     if not groups:
-        return f"No problem was found: {seen} and checked."
-    total = len(verified.problems)
-    told = ", ".join(f"{group.kind.title} ({group.count})" for group in groups[:_TOLD])
-    rest = len(groups) - _TOLD
-    more = f", and {rest} more kinds below" if rest > 0 else ""
-    return f"{total:,} {'problem' if total == 1 else 'problems'}: {told}{more}. {seen}."
-
-
-def _facts(summary: Summary, verified: Verification) -> tuple[tuple[str, str], ...]:
-    rule = "exactly one holds" if summary.exclusive else "any number may hold"
+        return f"No problems found in {files} files with {people} people."
+    total = len(verification.problems)
+    listed = ", ".join(f"{group.kind.title} ({group.count})" for group in groups[:_MAX_KINDS_IN_VERDICT])
+    rest = len(groups) - _MAX_KINDS_IN_VERDICT
+    more = f", and {rest} more kind{'s' if rest > 1 else ''} below" if rest > 0 else ""
     return (
-        ("People", f"{verified.num_subjects:,}"),
-        ("Files opened", f"{verified.num_images:,}"),
-        ("Splits", ", ".join(part.split for part in summary.splits)),
+        f"{format_count(total)} problem{'' if total == 1 else 's'} in {files} files with {people} people: "
+        f"{listed}{more}."
+    )
+
+
+def _facts(summary: Summary, verification: Verification) -> tuple[tuple[str, str], ...]:
+    rule = "exactly one holds" if summary.exclusive else "any number can hold"
+    return (
+        ("People", format_count(verification.num_subjects)),
+        ("Files opened", format_count(verification.num_images)),
+        ("Splits", ", ".join(split.split for split in summary.splits)),
         ("Labels", f"{len(summary.labels)} of set {summary.label_set}; {rule}"),
     )
 
 
-def _table(
-    dataset: Dataset, summary: Summary, agreement: Sequence[Agreement], verified: Verification
+def _document(
+    dataset: Dataset, summary: Summary, agreements: Sequence[Agreement], verification: Verification
 ) -> dict[str, Any]:
-    """Everything on the page but the pictures, and every problem."""
+    """Everything on the page except the images, and every problem."""
     card = dataset.card
-    counts = Counter(problem.kind for problem in verified.problems)
+    counts = Counter(problem.kind for problem in verification.problems)
     return summary.to_json() | {
         "schema": _SCHEMA,
         "title": card.title,
-        "licence": card.license,
+        "license": card.license,
         "access": card.access,
         "homepage": card.homepage,
-        "problems": dict(sorted(counts.items(), key=lambda item: kind_of(item[0])[0])),
-        "found": [asdict(problem) for problem in verified.problems],
-        "twins": [
-            [{"file": str(twin.path), "split": twin.split, "digest": twin.digest} for twin in group]
-            for group in verified.near_duplicates
+        "problems": dict(sorted(counts.items(), key=lambda item: severity_rank(item[0]))),
+        "found": [asdict(problem) for problem in verification.problems],
+        "near_duplicates": [
+            [{"file": str(file.path), "split": file.split, "digest": file.digest} for file in group]
+            for group in verification.near_duplicates
         ],
         "boxes": [
             {
-                "id": fault.subject_id,
-                "file": str(fault.path),
-                "frame": fault.frame,
-                "box": list(fault.box.as_tuple()),
-                "size": list(fault.size),
-                "outside": fault.outside,
+                "id": box.subject_id,
+                "file": str(box.path),
+                "frame": box.frame,
+                "box": list(box.box.as_tuple()),
+                "size": list(box.size),
+                "outside": box.outside,
             }
-            for fault in verified.outside_boxes
+            for box in verification.outside_boxes
         ],
-        "agreement": {item.split: item.to_json() for item in agreement},
+        "agreement": {item.split: item.to_json() for item in agreements},
     }

@@ -1,6 +1,6 @@
-"""What each kind of problem means to somebody who did not write the program, how bad it is, what to do.
+"""Explains each kind of problem: its severity, what it means, and what to do about it.
 
-In: the word that names a kind. Out: a `Kind`. Knows nothing about any one problem.
+To add a check, add its kind here; see the checklist in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["GRAVITIES", "Gravity", "Kind", "kind_of"]
+__all__ = ["SEVERITIES", "ProblemKind", "Severity", "problem_kind", "severity_rank"]
 
-Gravity = Literal["lost", "misleading", "mild"]
+Severity = Literal["unusable", "misleading", "minor"]
 
-# The worst first.
-GRAVITIES: Final[Mapping[Gravity, str]] = {
-    "lost": "Cannot be used",
-    "misleading": "Makes scores wrong",
-    "mild": "Handled, but worth knowing",
+# The most severe first.
+SEVERITIES: Final[Mapping[Severity, str]] = {
+    "unusable": "Unusable",
+    "misleading": "Distorts scores",
+    "minor": "Handled automatically",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """`title` names many of them ("files missing")."""
+class ProblemKind:
+    """A kind of problem. `title` is a plural ("missing files")."""
 
     name: str
-    gravity: Gravity
+    severity: Severity
     title: str
     meaning: str
     remedy: str
@@ -37,213 +37,220 @@ class Kind:
 
 
 _COPY: Final = "Copy or download the file again."
-_ROW: Final = "Mend the row, or leave such rows out with data.skip_broken = true."
-_DEDUP: Final = "Write a split file with mien data dedup, and name it as data.split_file."
+_ROW: Final = "Fix the row, or skip such rows with data.skip_broken = true."
+_SPLIT_FILE: Final = "Write a split file with mien data dedup, and set data.split_file to it."
 
+# The most severe first.
 _KINDS: Final = (
-    # --- Cannot be used
-    Kind(
+    # --- Unusable
+    ProblemKind(
         name="missing",
-        gravity="lost",
-        title="files missing",
-        meaning="The annotations name a file that is not there.",
-        remedy="Get the missing part of the data set; mien doctor says where.",
+        severity="unusable",
+        title="missing files",
+        meaning="The annotations name a file that does not exist.",
+        remedy="Get the missing part of the dataset; mien doctor says where.",
     ),
-    Kind(
+    ProblemKind(
         name="empty",
-        gravity="lost",
-        title="files empty",
-        meaning="The file has no byte in it.",
+        severity="unusable",
+        title="empty files",
+        meaning="The file has 0 bytes.",
         remedy=_COPY,
     ),
-    Kind(
+    ProblemKind(
         name="truncated",
-        gravity="lost",
-        title="pictures cut off",
-        meaning="The file ends before the picture does.",
+        severity="unusable",
+        title="truncated images",
+        meaning="The file ends before the image does.",
         remedy=_COPY,
     ),
-    Kind(
+    ProblemKind(
         name="unreadable",
-        gravity="lost",
-        title="pictures unreadable",
-        meaning="The file is no picture that can be decoded.",
+        severity="unusable",
+        title="unreadable images",
+        meaning="The file cannot be decoded as an image.",
         remedy=_COPY,
     ),
-    Kind(
+    ProblemKind(
         name="clip_unreadable",
-        gravity="lost",
-        title="clips unreadable",
-        meaning="The file is no clip that can be decoded.",
+        severity="unusable",
+        title="unreadable clips",
+        meaning="The file cannot be decoded as a clip.",
         remedy=_COPY,
     ),
-    Kind(
+    ProblemKind(
         name="clip_truncated",
-        gravity="lost",
-        title="clips cut off",
-        meaning="The clip ends before its own length.",
+        severity="unusable",
+        title="truncated clips",
+        meaning="The clip ends before its stated length.",
         remedy=_COPY,
     ),
-    Kind(
+    ProblemKind(
         name="too_large",
-        gravity="lost",
-        title="pictures too large",
-        meaning="It has more pixels than are opened.",
-        remedy="Make the picture smaller, and its boxes with it.",
+        severity="unusable",
+        title="images that are too large",
+        meaning="The image has more pixels than the limit.",
+        remedy="Resize the image and its boxes.",
     ),
-    Kind(
+    ProblemKind(
         name="bad_row",
-        gravity="lost",
-        title="rows unreadable",
-        meaning="A row of the annotations has the wrong columns, or a cell that cannot be read.",
+        severity="unusable",
+        title="unreadable rows",
+        meaning="A row of the annotations has wrong columns or a cell that cannot be parsed.",
         remedy=_ROW,
     ),
-    Kind(
+    ProblemKind(
         name="box_degenerate",
-        gravity="lost",
-        title="boxes empty",
-        meaning="The right edge is not right of the left one, or the bottom not below the top.",
+        severity="unusable",
+        title="empty boxes",
+        meaning="The right edge is not to the right of the left one, or the bottom is not below the top.",
         remedy=_ROW,
     ),
-    Kind(
+    ProblemKind(
         name="box_not_finite",
-        gravity="lost",
-        title="boxes not finite",
-        meaning="An edge of the box is no number.",
+        severity="unusable",
+        title="boxes that are not finite",
+        meaning="An edge of the box is infinite or not a number.",
         remedy=_ROW,
     ),
-    Kind(
+    ProblemKind(
         name="box_outside",
-        gravity="lost",
-        title="boxes outside of their picture",
-        meaning="Nothing of the box lies inside the picture, so nobody can be marked.",
-        remedy="Mend the box; see that it is in pixels of the upright picture.",
+        severity="unusable",
+        title="boxes outside their image",
+        meaning="The box lies entirely outside the image, so the person cannot be marked.",
+        remedy="Fix the box; make sure that it is in pixels of the upright image.",
     ),
-    Kind(
+    ProblemKind(
         name="joints_missing",
-        gravity="lost",
-        title="files of joints missing or broken",
-        meaning="Without joints a person has no box.",
-        remedy="Get the joints again.",
+        severity="unusable",
+        title="missing or broken joint files",
+        meaning="Without joints, a person has no box.",
+        remedy="Download the joints again.",
     ),
-    Kind(
+    ProblemKind(
         name="no_person",
-        gravity="lost",
+        severity="unusable",
         title="people without joints",
-        meaning="No valid joint of this person lies in the frames given.",
+        meaning="This person has no valid joint in the given frames.",
         remedy=_ROW,
     ),
-    Kind(
+    ProblemKind(
         name="frame_range",
-        gravity="lost",
-        title="frame ranges impossible",
-        meaning="The range of frames is turned round, or lies outside of the clip.",
+        severity="unusable",
+        title="invalid frame ranges",
+        meaning="The range of frames is reversed, or outside the clip.",
         remedy=_ROW,
     ),
-    Kind(
+    ProblemKind(
         name="repeated_id",
-        gravity="lost",
-        title="ids given twice",
-        meaning="Two subjects go by the same id.",
-        remedy="Give each subject its own.",
+        severity="unusable",
+        title="repeated ids",
+        meaning="Two subjects have the same id.",
+        remedy="Give each subject its own id.",
     ),
-    # --- Makes scores wrong
-    Kind(
+    # --- Distorts scores
+    ProblemKind(
         name="split_overlap",
-        gravity="misleading",
-        title="files in two splits",
-        meaning="The same file is trained on and tested on: test scores are too high.",
-        remedy=_DEDUP,
+        severity="misleading",
+        title="files in several splits",
+        meaning="The same file is used for training and testing, which inflates test scores.",
+        remedy=_SPLIT_FILE,
     ),
-    Kind(
+    ProblemKind(
         name="duplicate",
-        gravity="misleading",
-        title="exact copies across splits",
-        meaning="The same bytes are in two splits: test scores are too high.",
-        remedy=_DEDUP,
+        severity="misleading",
+        title="exact duplicates across splits",
+        meaning="Files with the same bytes are in several splits, which inflates test scores.",
+        remedy=_SPLIT_FILE,
     ),
-    Kind(
+    ProblemKind(
         name="near_duplicate",
-        gravity="misleading",
+        severity="misleading",
         title="near-duplicates across splits",
-        meaning="Pictures that look the same are in two splits: test scores are too high.",
-        remedy=_DEDUP,
+        meaning="Images that look the same are in several splits, which inflates test scores.",
+        remedy=_SPLIT_FILE,
     ),
-    Kind(
+    ProblemKind(
         name="name_collision",
-        gravity="misleading",
-        title="names in two folders of one class",
-        meaning="Two folders stand for one class and hold the same name.",
-        remedy="Remove one of the two folders, if they are copies.",
+        severity="misleading",
+        title="file names in two folders of one class",
+        meaning="Two folders stand for the same class and contain files of the same name.",
+        remedy="Remove one of the folders if they are copies.",
     ),
-    Kind(
+    ProblemKind(
         name="unknown_folder",
-        gravity="misleading",
-        title="folders that are no class",
-        meaning="What is in such a folder is not read.",
-        remedy="Rename the folder as its class, or remove it.",
+        severity="misleading",
+        title="folders that are not a class",
+        meaning="The files in such a folder are not read.",
+        remedy="Rename the folder to its class, or remove it.",
     ),
-    Kind(
+    ProblemKind(
         name="unknown_label",
-        gravity="misleading",
-        title="labels unknown",
+        severity="misleading",
+        title="unknown labels",
         meaning="A label is not in the label set.",
-        remedy="Mend the spelling, or choose the label set that the data use.",
+        remedy="Fix the spelling, or choose the label set of the data.",
     ),
-    Kind(
+    ProblemKind(
         name="no_label",
-        gravity="misleading",
+        severity="misleading",
         title="people without a label",
-        meaning="Annotated, but with no label at all.",
-        remedy="Mend the row if a label was lost.",
+        meaning="The person is annotated, but with no label.",
+        remedy="Fix the row if a label was lost.",
     ),
-    Kind(
+    ProblemKind(
         name="dimension_range",
-        gravity="misleading",
-        title="valence, arousal or dominance off the scale",
-        meaning="A value lies outside of its scale, or is no number while others are given.",
+        severity="misleading",
+        title="valence, arousal or dominance out of range",
+        meaning="A value is outside its scale, or is not a number while others are.",
         remedy=_ROW,
     ),
-    # --- Handled, but worth knowing
-    Kind(
+    # --- Handled automatically
+    ProblemKind(
         name="box_clipped",
-        gravity="mild",
-        title="boxes that stick out",
-        meaning="Part of the box lies outside of the picture; it is clipped when it is drawn.",
-        remedy="Nothing, unless there are many: then the boxes may be of other pictures.",
+        severity="minor",
+        title="boxes partly outside their image",
+        meaning="Part of the box is outside the image; the box is clipped before use.",
+        remedy="Nothing, unless there are many: the boxes may belong to other images.",
     ),
-    Kind(
+    ProblemKind(
         name="color_mode",
-        gravity="mild",
-        title="pictures of an unusual colour mode",
-        meaning="CMYK, a palette, 16 bits or transparency; it is converted to RGB.",
-        remedy="Nothing, unless colours look wrong.",
+        severity="minor",
+        title="images with an unusual color mode",
+        meaning="The image is CMYK, has a palette, 16 bits or transparency; it is converted to RGB.",
+        remedy="Nothing, unless colors look wrong.",
     ),
-    Kind(
+    ProblemKind(
         name="image_size",
-        gravity="mild",
-        title="sizes noted wrong",
-        meaning="The annotations give another size than the picture has; the picture's is used.",
-        remedy="Nothing here; a loader that trusts the noted size would break boxes.",
+        severity="minor",
+        title="wrong sizes in the annotations",
+        meaning="The annotations state a size that the image does not have; the image's size is used.",
+        remedy="Nothing; other tools that trust the stated size would misplace the boxes.",
     ),
-    Kind(
+    ProblemKind(
         name="joints_gap",
-        gravity="mild",
+        severity="minor",
         title="gaps in the joints",
-        meaning="The person is missing for a frame, for longer than can be bridged; it has no box there.",
+        meaning="The person is missing for more frames than can be interpolated, and has no box there.",
         remedy="Nothing.",
     ),
 )
-_BY_NAME: Final = {kind.name: (rank, kind) for rank, kind in enumerate(_KINDS)}
+_BY_NAME: Final = {kind.name: kind for kind in _KINDS}
+_RANKS: Final = {kind.name: rank for rank, kind in enumerate(_KINDS)}
 
 
-def kind_of(name: str) -> tuple[int, Kind]:
-    """The rank of a kind, 0 the worst, and what it is; one that is not known stands after the known ones."""
-    unknown = Kind(
+def problem_kind(name: str) -> ProblemKind:
+    """The kind with this name; a generic one for kinds that a dataset defines itself."""
+    generic = ProblemKind(
         name=name,
-        gravity="misleading",
+        severity="misleading",
         title=name.replace("_", " "),
-        meaning="A problem that the data set itself defines.",
+        meaning="A problem that the dataset itself defines.",
         remedy="See the message.",
     )
-    return _BY_NAME.get(name, (len(_KINDS), unknown))
+    return _BY_NAME.get(name, generic)
+
+
+def severity_rank(name: str) -> int:
+    """The position of a kind in the order of severity, 0 for the most severe; unknown kinds come last."""
+    return _RANKS.get(name, len(_KINDS))

@@ -1,7 +1,6 @@
-"""The boxes of a data set that somebody should look at: those that leave their picture, and the smallest.
+"""Boxes worth a look: those that extend outside their image, and the smallest.
 
-In: a data set, and the boxes that were found to leave their picture. Out: pictures with their box in red,
-each with the reason. Knows nothing about: HTML. Opens a dozen pictures, however large the data set is.
+Opens a dozen images at most, regardless of the size of the dataset.
 """
 
 from __future__ import annotations
@@ -16,44 +15,44 @@ from mien.data.audit.image_checks import OutsideBox
 from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.media.views import load_frames, select_frames
-from mien.report.embedded_images import data_uri, with_box
+from mien.report.page_images import data_uri, draw_box
 from mien.types import Box, ImageRef, Subject
 
-__all__ = ["BoxCard", "worst_boxes"]
+__all__ = ["BoxCard", "suspicious_boxes"]
 
 log = logging.getLogger(__name__)
 
-_SHOWN: Final = 6  # of each sort
+_MAX_SHOWN: Final = 6  # of each type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxCard:
-    """One box. `picture` is a data URI, or "" with the reason in `no_picture`."""
+    """One box. `image` is a data URI, or "" with the reason in `error`."""
 
     id: str
     edges: str
     reason: str
-    picture: str
-    no_picture: str
+    image: str
+    error: str
 
 
-def worst_boxes(dataset: Dataset, faults: Sequence[OutsideBox]) -> tuple[BoxCard, ...]:
-    """Those that leave their picture the farthest, then the smallest; nobody comes twice."""
-    out = heapq.nlargest(_SHOWN, faults, key=lambda fault: fault.outside)
-    shown = {fault.subject_id for fault in out}
-    small = heapq.nsmallest(
-        _SHOWN,
-        (pair for pair in _boxed(dataset) if pair[0].id not in shown),
+def suspicious_boxes(dataset: Dataset, outside: Sequence[OutsideBox]) -> tuple[BoxCard, ...]:
+    """The boxes farthest outside their image, then the smallest others; each subject occurs once."""
+    farthest = heapq.nlargest(_MAX_SHOWN, outside, key=lambda box: box.outside)
+    shown = {box.subject_id for box in farthest}
+    smallest = heapq.nsmallest(
+        _MAX_SHOWN,
+        (pair for pair in _subjects_with_box(dataset) if pair[0].id not in shown),
         key=lambda pair: pair[1].width * pair[1].height,
     )
     return (
-        *(_card(_subject(fault), fault.box, _outside(fault)) for fault in out),
-        *(_card(subject, box, _size(box)) for subject, box in small),
+        *(_card(_subject(box), box.box, _outside_reason(box)) for box in farthest),
+        *(_card(subject, box, _size_reason(box)) for subject, box in smallest),
     )
 
 
-def _boxed(dataset: Dataset) -> Iterator[tuple[Subject, Box]]:
-    """Everybody who has a box; of a clip, the frame in the middle."""
+def _subjects_with_box(dataset: Dataset) -> Iterator[tuple[Subject, Box]]:
+    """All subjects with a box; of a clip, the middle frame."""
     for split in dataset.splits:
         for record in dataset.records(split):
             subject = select_frames(record.sample.subject, "middle_frame")
@@ -61,41 +60,37 @@ def _boxed(dataset: Dataset) -> Iterator[tuple[Subject, Box]]:
                 yield subject, subject.boxes[0]
 
 
-def _subject(fault: OutsideBox) -> Subject:
-    image = ImageRef(path=fault.path, frame=fault.frame)
-    return Subject(id=fault.subject_id, images=(image,), boxes=(fault.box,))
+def _subject(box: OutsideBox) -> Subject:
+    image = ImageRef(path=box.path, frame=box.frame)
+    return Subject(id=box.subject_id, images=(image,), boxes=(box.box,))
 
 
 def _card(subject: Subject, box: Box, reason: str) -> BoxCard:
-    picture, missing = _picture(subject, box)
+    image, error = _render(subject, box)
     return BoxCard(
         id=subject.id,
         edges=", ".join(f"{edge:.1f}" for edge in box.as_tuple()),
         reason=reason,
-        picture=picture,
-        no_picture=missing,
+        image=image,
+        error=error,
     )
 
 
-def _picture(subject: Subject, box: Box) -> tuple[str, str]:
-    """A data URI, or "" and why there is none."""
+def _render(subject: Subject, box: Box) -> tuple[str, str]:
+    """A data URI, or "" and the reason."""
     try:
-        return data_uri(with_box(next(iter(load_frames(subject))), box)), ""
+        return data_uri(draw_box(next(iter(load_frames(subject))), box)), ""
     except MienError as error:
-        # In ASCII: an id may hold anything, control characters and halves of characters included.
-        log.warning("box of %a is shown without its picture: %a", subject.id, str(error))
+        # In ASCII, because ids may contain control characters and lone surrogates.
+        log.warning("the box of %a is shown without its image: %a", subject.id, str(error))
         return "", str(error)
 
 
-def _outside(fault: OutsideBox) -> str:
-    if fault.outside >= 1:
-        return "wholly outside of its picture"
-    return (
-        f"{100 * fault.outside:.0f} % of it outside"
-        if fault.outside >= 0.01
-        else "less than 1 % of it outside"
-    )
+def _outside_reason(box: OutsideBox) -> str:
+    if box.outside >= 1:
+        return "entirely outside its image"
+    return f"{100 * box.outside:.0f}% outside" if box.outside >= 0.01 else "less than 1% outside"
 
 
-def _size(box: Box) -> str:
+def _size_reason(box: Box) -> str:
     return f"one of the smallest: {box.width:.0f} x {box.height:.0f} pixels"

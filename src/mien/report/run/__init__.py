@@ -1,1 +1,1 @@
-"""The HTML report of a run."""
+"""The report of a run: scores, differences, labels, calibration, descriptions and examples."""

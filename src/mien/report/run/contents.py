@@ -1,9 +1,4 @@
-"""What a run directory holds that a page can show.
-
-Goes in: a run directory. Comes out: its manifest, results, scores, examples and the audit of its words, as
-far as they are there.
-Knows nothing about: HTML, or how any of the files came about.
-"""
+"""Loads everything in a run directory that a page can show."""
 
 from __future__ import annotations
 
@@ -21,63 +16,72 @@ from mien.evaluate.results.results import EVALUATION, RESULTS, LabelRow, Results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run, RunManifest
 
-__all__ = ["Contents", "gather"]
+__all__ = ["RunContents", "load_contents"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
-    """`scores` and `examples` are of one split; `examples` by id, empty where they were not kept."""
+class RunContents:
+    """What a run directory contains.
+
+    Attributes:
+        scores: Of the split that is shown.
+        examples: Of the same split, by id; empty if none were stored.
+    """
 
     manifest: RunManifest
     results: Results
     scores: SplitScores | None
     examples: Mapping[str, Example]
-    words: DescriptionAudit | None = None
+    descriptions: DescriptionAudit | None = None
     calibration: Calibration | None = None
 
     @property
     def labels(self) -> tuple[LabelRow, ...]:
-        """Label rows of the split that is shown: those of the results, else made from the scores.
+        """The label rows of the shown split, computed from the scores if the results have none.
 
-        Where the results have the labels of several models, those of the first.
+        If the results have the labels of several models, those of the first.
         """
         if self.scores is None:
-            return _of_first(self.results.labels)
+            return _of_first_model(self.results.labels)
         split = self.scores.split
-        found = _of_first([row for row in self.results.labels if row.split == split])
-        return found or build_label_rows([self.scores])
+        rows = _of_first_model([row for row in self.results.labels if row.split == split])
+        return rows or build_label_rows([self.scores])
 
-    def recipe(self, section: str) -> Mapping[str, Any]:
-        """One section of the run's recipe, empty where the recipe does not have it."""
-        found = self.manifest.recipe.get(section, {})
-        return found if isinstance(found, dict) else {}
-
-
-def _of_first(rows: Sequence[LabelRow]) -> tuple[LabelRow, ...]:
-    return tuple(row for row in rows if row.name == rows[0].name)
+    def recipe_section(self, name: str) -> Mapping[str, Any]:
+        """One section of the run's recipe, empty if the recipe does not have it."""
+        section = self.manifest.recipe.get(name, {})
+        return section if isinstance(section, dict) else {}
 
 
-def gather(run: Path) -> Contents:
-    """Reads the files of a run; RunError if nothing in it was evaluated or audited yet."""
+def load_contents(run: Path) -> RunContents:
+    """Reads the files of a run.
+
+    Raises:
+        RunError: Nothing in the run has been evaluated or audited yet.
+    """
     manifest = Run.open(run).manifest
-    results = _results(run)
+    results = _load_results(run)
     split = _shown_split(run, results)
-    words = read_audit(run)
-    if not results.rows and split is None and words is None:
-        raise RunError(f"{run} holds no results to report", hint=f"first run mien evaluate {run}")
+    descriptions = read_audit(run)
+    if not results.rows and split is None and descriptions is None:
+        raise RunError(f"{run} has no results to report", hint=f"first run mien evaluate {run}")
     scores = None if split is None else SplitScores.load(scores_file(run, split))
-    return Contents(
+    return RunContents(
         manifest=manifest,
         results=results,
         scores=scores,
-        examples={} if split is None else _examples(examples_file(run, split)),
-        words=words,
+        examples={} if split is None else _load_examples(examples_file(run, split)),
+        descriptions=descriptions,
         calibration=read_calibration(run),
     )
 
 
-def _results(run: Path) -> Results:
-    """The comparison, and from the run's own evaluation what the comparison does not speak of."""
+def _of_first_model(rows: Sequence[LabelRow]) -> tuple[LabelRow, ...]:
+    return tuple(row for row in rows if row.name == rows[0].name)
+
+
+def _load_results(run: Path) -> Results:
+    """The comparison, completed from the run's own evaluation."""
     compared = read_results(run / RESULTS) if (run / RESULTS).exists() else Results()
     own = read_results(run / EVALUATION) if (run / EVALUATION).exists() else Results()
     covered = {(row.metric, row.split) for row in compared.rows}
@@ -93,7 +97,7 @@ def _results(run: Path) -> Results:
 
 
 def _shown_split(run: Path, results: Results) -> str | None:
-    """The split of the first row that has scores; where there are no rows, any split, test before others."""
+    """The split of the first row with stored scores; without rows, any split, preferably test."""
     splits = [row.split for row in results.rows] or sorted(
         (file.stem.removeprefix("scores-") for file in run.glob("scores-*.npz")),
         key=lambda split: (split != "test", split),
@@ -101,5 +105,5 @@ def _shown_split(run: Path, results: Results) -> str | None:
     return next((split for split in splits if scores_file(run, split).exists()), None)
 
 
-def _examples(path: Path) -> dict[str, Example]:
+def _load_examples(path: Path) -> dict[str, Example]:
     return {example.id: example for example in read_examples(path)} if path.exists() else {}

@@ -1,11 +1,7 @@
-"""The examples of a page: where a model did best and worst, with the picture, the text and the truth.
+"""The examples on a page: the best and the worst predictions, with image, description and labels.
 
-Goes in: scores of a split and what was shown of it. Comes out: cards, each with its picture as a data URI.
-Knows nothing about: HTML, other splits, how a description was made.
-
-A sample is rated by how far its true labels stand above the others: label-ranking average precision
-(Tsoumakas et al. 2010), 1 where every true label outranks every other one; among equals the one with the
-wider margin of scores is the better.
+A sample is rated by label-ranking average precision (Tsoumakas et al. 2010), which is 1 if every true label
+outranks every other label. Ties are broken by the margin between the scores of true and other labels.
 """
 
 from __future__ import annotations
@@ -22,88 +18,93 @@ from mien.errors import MienError
 from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
-from mien.media.images import Marking
 from mien.media.views import prepare_image
-from mien.report.charts import Scale
-from mien.report.embedded_images import data_uri
+from mien.report.charts import UNIT_SCALE
+from mien.report.formatting import format_number
+from mien.report.page_images import RED_BOX, data_uri
 from mien.types import DIMENSIONS, ImageRef, Subject
 
-__all__ = ["Card", "DimensionLine", "Guess", "best_and_worst", "rate"]
+__all__ = ["DimensionScore", "ExampleCard", "LabelScore", "best_and_worst", "rate_samples"]
 
 log = logging.getLogger(__name__)
 
-_SHOWN_GUESSES: Final = 5
-_BOX: Final = Marking(style="red_box")
-_SCALE: Final = Scale(low=0.0, high=1.0, step=0.2)
+_NUM_SCORES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guess:
+class LabelScore:
     """A label with its score, its rank (from 1), and whether annotators chose it."""
 
     label: str
     score: str
     at: float
     rank: int
-    true: bool
+    is_true: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DimensionLine:
-    """One of valence, arousal, dominance: what the model says, what annotators said ("" if nothing)."""
+class DimensionScore:
+    """The prediction and the annotators' mean for one dimension ("" if not annotated)."""
 
     name: str
-    estimated: str
+    predicted: str
     annotated: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """One example. `picture` is a data URI, or "" with the reason in `no_picture`."""
+class ExampleCard:
+    """One example.
+
+    Attributes:
+        image: A data URI, or "" with the reason in `error`.
+        true_labels: All labels that annotators chose.
+        top_scores: The labels with the highest scores.
+        missed: The true labels below them.
+    """
 
     id: str
     rating: str
-    picture: str
-    no_picture: str
+    image: str
+    error: str
     description: str | None
-    truth: tuple[str, ...]
-    guesses: tuple[Guess, ...]
-    missed: tuple[Guess, ...]
-    dimensions: tuple[DimensionLine, ...]
+    true_labels: tuple[str, ...]
+    top_scores: tuple[LabelScore, ...]
+    missed: tuple[LabelScore, ...]
+    dimensions: tuple[DimensionScore, ...]
 
 
 def best_and_worst(
     scores: SplitScores, examples: Mapping[str, Example], count: int
-) -> tuple[tuple[Card, ...], tuple[Card, ...]]:
-    """Up to `count` cards of the best samples, best first, and of the worst, worst first; never one in both.
+) -> tuple[tuple[ExampleCard, ...], tuple[ExampleCard, ...]]:
+    """Up to `count` cards of the best samples, best first, and of the worst, worst first, without overlap.
 
-    Samples without a true label, and those of which nothing was kept, cannot be shown.
+    Samples without a true label or without a stored example are not shown.
     """
     if not scores.has_labels:
-        return (), ()  # they are rated by their labels
-    ratings, margins = rate(scores.scores, positives(scores.targets))
+        return (), ()  # the rating needs labels
+    ratings, margins = rate_samples(scores.scores, positives(scores.targets))
     rows = [row for row, id in enumerate(scores.ids) if id in examples and not np.isnan(ratings[row])]
     ranked = sorted(rows, key=lambda row: (-ratings[row], -margins[row], row))
     count = min(count, len(ranked) // 2) if len(ranked) > 1 else len(ranked)
     worst = ranked[len(ranked) - count :][::-1] if len(ranked) > 1 else []
 
-    def cards(chosen: Sequence[int]) -> tuple[Card, ...]:
+    def cards(chosen: Sequence[int]) -> tuple[ExampleCard, ...]:
         return tuple(_card(scores, row, float(ratings[row]), examples[scores.ids[row]]) for row in chosen)
 
     return cards(ranked[:count]), cards(worst)
 
 
-def rate(
+def rate_samples(
     scores: Float[np.ndarray, "sample label"], truth: Bool[np.ndarray, "sample label"]
 ) -> tuple[Float[np.ndarray, " sample"], Float[np.ndarray, " sample"]]:
-    """Label-ranking average precision of each sample, and the margin between its labels' mean scores.
+    """Label-ranking average precision, and the margin between the mean scores of true and other labels.
 
-    NaN where a sample has no true label; the margin is to 0 where it has no false one.
+    Both are NaN for a sample without a true label. Without other labels, the margin is to 0.
     """
     ratings, margins = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
     for row in np.flatnonzero(truth.any(axis=1)):
         of_true, of_false = scores[row][truth[row]], scores[row][~truth[row]]
-        # For a true label: of the labels that score as high or higher, the share that is true.
+        # For each true label: the share of true labels among those that score at least as high.
         above = (scores[row][None, :] >= of_true[:, None]).sum(axis=1)
         true_above = (of_true[None, :] >= of_true[:, None]).sum(axis=1)
         ratings[row] = np.mean(true_above / above)
@@ -111,64 +112,63 @@ def rate(
     return ratings, margins
 
 
-def _card(scores: SplitScores, row: int, rating: float, example: Example) -> Card:
-    guesses = _guesses(scores, row)
-    picture, reason = _picture(example)
-    return Card(
+def _card(scores: SplitScores, row: int, rating: float, example: Example) -> ExampleCard:
+    ranking = _ranking(scores, row)
+    image, error = _render_image(example)
+    return ExampleCard(
         id=example.id,
-        rating=f"{rating:.2f}",
-        picture=picture,
-        no_picture=reason,
+        rating=format_number(rating, 2),
+        image=image,
+        error=error,
         description=example.description,
-        truth=tuple(guess.label for guess in guesses if guess.true),
-        guesses=tuple(guesses[:_SHOWN_GUESSES]),
-        missed=tuple(guess for guess in guesses[_SHOWN_GUESSES:] if guess.true),
+        true_labels=tuple(item.label for item in ranking if item.is_true),
+        top_scores=tuple(ranking[:_NUM_SCORES]),
+        missed=tuple(item for item in ranking[_NUM_SCORES:] if item.is_true),
         dimensions=_dimensions(scores, row),
     )
 
 
-def _guesses(scores: SplitScores, row: int) -> list[Guess]:
+def _ranking(scores: SplitScores, row: int) -> list[LabelScore]:
     """All labels, the highest score first."""
     values, truth = scores.scores[row], positives(scores.targets[row : row + 1])[0]
     order = np.argsort(-values, kind="stable")
     return [
-        Guess(
+        LabelScore(
             label=scores.label_set.labels[index],
-            score=f"{values[index]:.2f}",
-            at=_SCALE.at(float(values[index])),
+            score=format_number(float(values[index]), 2),
+            at=UNIT_SCALE.at(float(values[index])),
             rank=rank,
-            true=bool(truth[index]),
+            is_true=bool(truth[index]),
         )
         for rank, index in enumerate(order, start=1)
     ]
 
 
-def _dimensions(scores: SplitScores, row: int) -> tuple[DimensionLine, ...]:
+def _dimensions(scores: SplitScores, row: int) -> tuple[DimensionScore, ...]:
     if scores.dimensions is None:
         return ()
-    seen = np.full(len(DIMENSIONS), np.nan)
+    annotated = np.full(len(DIMENSIONS), np.nan)
     if scores.dimension_targets is not None:
-        seen = scores.dimension_targets[row]
+        annotated = scores.dimension_targets[row]
     return tuple(
-        DimensionLine(
+        DimensionScore(
             name=name,
-            estimated=f"{value:.2f}",
-            annotated="" if np.isnan(truth) else f"{truth:.2f}",
+            predicted=format_number(float(value), 2),
+            annotated="" if np.isnan(truth) else format_number(float(truth), 2),
         )
-        for name, value, truth in zip(DIMENSIONS, scores.dimensions[row], seen, strict=True)
+        for name, value, truth in zip(DIMENSIONS, scores.dimensions[row], annotated, strict=True)
     )
 
 
-def _picture(example: Example) -> tuple[str, str]:
-    """The picture with its box, of a clip the frame in the middle, as a data URI; or "" and why there is
-    none."""
+def _render_image(example: Example) -> tuple[str, str]:
+    """The image with its box, of a clip the middle frame, as a data URI; or "" and the reason."""
     images = tuple(
         ImageRef(path=path, frame=frame) for path, frame in zip(example.images, example.frames, strict=True)
     )
     try:
-        image = prepare_image(Subject(id=example.id, images=images, boxes=example.boxes), marking=_BOX)
+        image = prepare_image(Subject(id=example.id, images=images, boxes=example.boxes), marking=RED_BOX)
     except MienError as error:
-        # In ASCII: an id may hold anything, control characters and halves of characters included.
-        log.warning("example %a is shown without its picture: %a", example.id, str(error))
+        # In ASCII, because ids may contain control characters and lone surrogates.
+        log.warning("example %a is shown without its image: %a", example.id, str(error))
         return "", str(error)
     return data_uri(image), ""

@@ -1,7 +1,6 @@
-"""Results as lines to show: numbers as text, verdicts in words, places on a chart.
+"""The results of a run as tables and charts: numbers as text, verdicts in words, positions in percent.
 
-Goes in: result rows, differences, label rows. Comes out: what a template prints as it stands.
-Knows nothing about: HTML, files, where results come from.
+The template prints these values unchanged.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mien.evaluate.metrics.table import find_metric
-from mien.evaluate.results.results import Difference, LabelRow, ResultRow
-from mien.report.charts import Scale, Whisker, scale_over
+from mien.evaluate.results.results import Difference, DimensionRow, LabelRow, ResultRow, SplitAccess
+from mien.report.charts import UNIT_SCALE, Scale, Whisker, scale_over
+from mien.report.formatting import NO_VALUE, format_count, format_interval, format_number
 
 __all__ = [
     "DifferenceLine",
@@ -21,32 +21,33 @@ __all__ = [
     "LabelTable",
     "ScoreLine",
     "ScoreTable",
+    "TextTable",
     "difference_tables",
+    "dimension_table",
     "headline",
+    "label_details",
     "label_table",
-    "number",
+    "repeated_evaluations",
     "score_tables",
 ]
 
-# What the rows of the demo's experiment are; other names speak for themselves.
+# The models of the demo's experiment; other names are shown without an explanation.
 _MEANINGS: Final = {
-    "fused": "picture and description together",
-    "image_only": "picture alone",
+    "fused": "image and description together",
+    "image_only": "image alone",
     "text_only": "description alone",
-    "no_box": "fused; neither stage is shown the box",
+    "no_box": "fused; neither stage sees the box",
     "shuffled": "fused; the descriptions are of other subjects",
-    "caption": "fused; a plain caption in place of the description",
-    "qformer": "picture and description together",
-    "concat": "picture and description side by side",
+    "caption": "fused; a plain caption instead of the description",
+    "qformer": "image and description together",
+    "concat": "image and description concatenated",
 }
-
-
-_TOO_FEW: Final = "too few for one"
+_NO_INTERVAL: Final = "too few subjects"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreLine:
-    """One model's score, and where it lies on the table's chart; `best` if no line is better."""
+    """One model's score and its position on the table's chart."""
 
     name: str
     meaning: str
@@ -55,9 +56,9 @@ class ScoreLine:
     chance: str
     whisker: Whisker
     chance_at: float
-    n: str
+    subjects: str
     seeds: str
-    best: bool
+    is_best: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class ScoreTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceLine:
-    """One difference, in numbers, on the chart, and in words."""
+    """One difference: its numbers, its position on the chart, and a verdict in words."""
 
     a: str
     b: str
@@ -82,12 +83,12 @@ class DifferenceLine:
     interval: str
     whisker: Whisker
     verdict: str
-    clear: bool
+    is_clear: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceTable:
-    """All differences in one metric on one split; `zero_at` is where the chart has its zero."""
+    """All differences in one metric on one split. `zero_at` is the position of zero on the chart."""
 
     metric: str
     split: str
@@ -98,7 +99,7 @@ class DifferenceTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelLine:
-    """One label: its average precision as a bar with an interval, its prevalence as a mark."""
+    """One label: its average precision (a bar with an interval) and its prevalence (a mark)."""
 
     label: str
     value: str
@@ -111,7 +112,7 @@ class LabelLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTable:
-    """Every label that some sample of the split has, the most frequent first; by the model `name`."""
+    """Every label that some sample of the split has, the most frequent first, for the model `name`."""
 
     name: str
     split: str
@@ -120,76 +121,82 @@ class LabelTable:
     left_out: tuple[str, ...]
 
 
-def number(value: float, *, signed: bool = False) -> str:
-    """Three decimals, with a true minus sign."""
-    return f"{value:{'+' if signed else ''}.3f}".replace("-", "\N{MINUS SIGN}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTable:
+    """A table without a chart; the first cell of each line is its heading."""
+
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+# --- Scores ------------------------------------------------------------------------------------------
 
 
 def score_tables(rows: Sequence[ResultRow]) -> tuple[ScoreTable, ...]:
-    """One table for each metric and split, in the order in which they first come."""
+    """One table per metric and split, in order of first occurrence."""
     keys = dict.fromkeys((row.metric, row.split) for row in rows)
     return tuple(_score_table([row for row in rows if (row.metric, row.split) == key]) for key in keys)
 
 
-def difference_tables(differences: Sequence[Difference]) -> tuple[DifferenceTable, ...]:
-    """One table for each metric and split, in the order in which they first come."""
-    keys = dict.fromkeys((item.metric, item.split) for item in differences)
-    return tuple(
-        _difference_table([item for item in differences if (item.metric, item.split) == key]) for key in keys
-    )
-
-
-def label_table(rows: Sequence[LabelRow], labels: Iterable[str]) -> LabelTable:
-    """The table of rows of one split and model; of all `labels` of the set it names those left out."""
-    scale = Scale(low=0.0, high=1.0, step=0.2)
-    shown = {row.label for row in rows}
-    return LabelTable(
-        name=rows[0].name,
-        split=rows[0].split,
-        scale=scale,
-        lines=tuple(_label_line(row, scale) for row in sorted(rows, key=lambda row: -row.prevalence)),
-        left_out=tuple(label for label in labels if label not in shown),
-    )
-
-
 def headline(table: ScoreTable) -> str:
-    """The result of a table in two sentences; whether a lead is more than luck, the differences say."""
-    best = next(line for line in table.lines if line.best)
-    first = f"{best.name} comes first" if len(table.lines) > 1 else f"{best.name} is measured"
+    """The result of a table in two sentences. Whether a lead is significant is up to the differences."""
+    best = next(line for line in table.lines if line.is_best)
+    verb = "is best with" if len(table.lines) > 1 else "reaches"
     return (
-        f"On {best.n} subjects of the split {table.split}, {first}: {table.metric} {best.value} "
-        f"(95 % interval {best.interval}). Chance is {best.chance}."
+        f"On {best.subjects} subjects of split {table.split}, {best.name} {verb} {table.metric} {best.value} "
+        f"(95% interval {best.interval}). Chance is {best.chance}."
     )
 
 
 def _score_table(rows: Sequence[ResultRow]) -> ScoreTable:
     first = rows[0]
     metric = find_metric(first.metric)
-    higher = metric is None or metric.higher_is_better
-    best = (max if higher else min)(row.value for row in rows)
+    is_higher_better = metric is None or metric.higher_is_better
+    best = (max if is_higher_better else min)(row.value for row in rows)
     scale = scale_over(value for row in rows for value in (row.low, row.high, row.value, row.chance))
     return ScoreTable(
         metric=first.metric,
         title=first.metric if metric is None else metric.title,
-        direction="higher is better" if higher else "lower is better",
+        direction="higher is better" if is_higher_better else "lower is better",
         split=first.split,
         scale=scale,
-        lines=tuple(_score_line(row, scale, best=row.value == best) for row in rows),
+        lines=tuple(_score_line(row, scale, is_best=row.value == best) for row in rows),
     )
 
 
-def _score_line(row: ResultRow, scale: Scale, *, best: bool) -> ScoreLine:
+def _score_line(row: ResultRow, scale: Scale, *, is_best: bool) -> ScoreLine:
     return ScoreLine(
         name=row.name,
         meaning=_MEANINGS.get(row.name, ""),
-        value=number(row.value),
-        interval=_interval(row.low, row.high),
-        chance=number(row.chance),
+        value=format_number(row.value),
+        interval=format_interval(row.low, row.high),
+        chance=format_number(row.chance),
         whisker=scale.whisker(row.value, row.low, row.high),
         chance_at=scale.at(row.chance),
-        n=f"{row.n:,}",
-        seeds=f"{len(row.seeds)}",
-        best=best,
+        subjects=format_count(row.n),
+        seeds=format_count(len(row.seeds)),
+        is_best=is_best,
+    )
+
+
+def repeated_evaluations(accesses: Sequence[SplitAccess]) -> tuple[str, ...]:
+    """One sentence for each split that was scored more than once."""
+    return tuple(
+        f"Split {access.split} was scored {access.times} times by this run, with {access.weights} different "
+        f"{'model' if access.weights == 1 else 'models'}."
+        for access in accesses
+        if access.times > 1
+    )
+
+
+# --- Differences -------------------------------------------------------------------------------------
+
+
+def difference_tables(differences: Sequence[Difference]) -> tuple[DifferenceTable, ...]:
+    """One table per metric and split, in order of first occurrence."""
+    keys = dict.fromkeys((item.metric, item.split) for item in differences)
+    return tuple(
+        _difference_table([item for item in differences if (item.metric, item.split) == key]) for key in keys
     )
 
 
@@ -208,11 +215,11 @@ def _difference_line(item: Difference, scale: Scale) -> DifferenceLine:
     return DifferenceLine(
         a=item.a,
         b=item.b,
-        value=number(item.value, signed=True),
-        interval=_interval(item.low, item.high, signed=True),
+        value=format_number(item.value, signed=True),
+        interval=format_interval(item.low, item.high, signed=True),
         whisker=scale.whisker(item.value, item.low, item.high),
         verdict=_verdict(item),
-        clear=item.excludes_zero,
+        is_clear=item.excludes_zero,
     )
 
 
@@ -220,22 +227,75 @@ def _verdict(item: Difference) -> str:
     if not item.excludes_zero:
         return "No clear difference: the interval includes zero."
     metric = find_metric(item.metric)
-    higher_is_better = metric is None or metric.higher_is_better
-    better = item.a if (item.value > 0) == higher_is_better else item.b
+    is_higher_better = metric is None or metric.higher_is_better
+    better = item.a if (item.value > 0) == is_higher_better else item.b
     return f"{better} is better: the interval excludes zero."
 
 
-def _label_line(row: LabelRow, scale: Scale) -> LabelLine:
-    return LabelLine(
-        label=row.label,
-        value=number(row.value),
-        interval=_TOO_FEW if row.low is None or row.high is None else _interval(row.low, row.high),
-        whisker=scale.whisker(row.value, row.low, row.high),
-        prevalence=number(row.prevalence),
-        prevalence_at=scale.at(row.prevalence),
-        positives=f"{row.positives:,}",
+# --- Labels and dimensions ---------------------------------------------------------------------------
+
+
+def label_table(rows: Sequence[LabelRow], labels: Iterable[str]) -> LabelTable:
+    """The table for rows of one split and model; the `labels` of the set without a row are left out."""
+    present = {row.label for row in rows}
+    return LabelTable(
+        name=rows[0].name,
+        split=rows[0].split,
+        scale=UNIT_SCALE,
+        lines=tuple(_label_line(row) for row in sorted(rows, key=lambda row: -row.prevalence)),
+        left_out=tuple(label for label in labels if label not in present),
     )
 
 
-def _interval(low: float, high: float, *, signed: bool = False) -> str:
-    return f"{number(low, signed=signed)} to {number(high, signed=signed)}"
+def _label_line(row: LabelRow) -> LabelLine:
+    return LabelLine(
+        label=row.label,
+        value=format_number(row.value),
+        interval=_NO_INTERVAL if row.low is None or row.high is None else format_interval(row.low, row.high),
+        whisker=UNIT_SCALE.whisker(row.value, row.low, row.high),
+        prevalence=format_number(row.prevalence),
+        prevalence_at=UNIT_SCALE.at(row.prevalence),
+        positives=format_count(row.positives),
+    )
+
+
+def label_details(rows: Sequence[LabelRow]) -> TextTable:
+    """All metrics by label, most frequent first; columns without any value are left out."""
+    ranked = sorted(rows, key=lambda row: -row.prevalence)
+    columns: dict[str, list[float | None]] = {
+        "AP": [row.value for row in ranked],
+        "AP interpolated": [row.ap_emotic for row in ranked],
+        "AUC": [row.auc for row in ranked],
+        "F1": [row.f1 for row in ranked],
+        "Threshold": [row.threshold for row in ranked],
+        "F1 at threshold": [row.f1_at_threshold for row in ranked],
+        "Share": [row.prevalence for row in ranked],
+    }
+    known = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+    lines = tuple(
+        (row.label, *(_number(values[index]) for values in known.values()), format_count(row.positives))
+        for index, row in enumerate(ranked)
+    )
+    return TextTable(header=("Label", *known, "Subjects"), lines=lines)
+
+
+def dimension_table(rows: Sequence[DimensionRow], split: str | None) -> TextTable | None:
+    """The error of each dimension on one split, or on all if None; None if there are no rows."""
+    lines = tuple(
+        (
+            row.dimension.capitalize(),
+            format_number(row.value),
+            format_interval(row.low, row.high),
+            format_number(row.chance),
+            _number(row.r2),
+            format_count(row.n),
+        )
+        for row in rows
+        if split in (None, row.split)
+    )
+    header = ("Dimension", "Error", "95% interval", "Chance", "R2", "Subjects")
+    return TextTable(header=header, lines=lines) if lines else None
+
+
+def _number(value: float | None) -> str:
+    return NO_VALUE if value is None else format_number(value)

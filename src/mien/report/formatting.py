@@ -1,0 +1,24 @@
+"""Numbers as text, formatted the same way on every page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["NO_VALUE", "format_count", "format_interval", "format_number"]
+
+NO_VALUE: Final = "\N{EN DASH}"
+
+
+def format_number(value: float, digits: int = 3, *, signed: bool = False) -> str:
+    """A fixed number of decimals, with a true minus sign."""
+    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def format_interval(low: float, high: float, *, signed: bool = False) -> str:
+    """Both bounds with three decimals."""
+    return f"{format_number(low, signed=signed)} to {format_number(high, signed=signed)}"
+
+
+def format_count(count: int) -> str:
+    """With thousands separators."""
+    return f"{count:,}"
