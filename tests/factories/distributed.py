@@ -1,4 +1,4 @@
-"""Splits and a recipe that every process makes alike, for the test of several."""
+"""Splits and a recipe that every process of a distributed training builds identically."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ WORDS = 20
 
 
 def recipe(train: dict[str, Any]) -> Recipe:
-    """Without dropout, whose random numbers differ by process."""
+    """A recipe without dropout, because its random numbers differ by process."""
     table = {
         "name": "toy",
         "model": {"width": 16, "heads": 2, "num_queries": 3, "dropout": 0.0},
@@ -27,7 +27,7 @@ def recipe(train: dict[str, Any]) -> Recipe:
 
 
 def split(name: str, count: int, folder: Path) -> SplitData:
-    """Random features, words and answers; a third without dimensions."""
+    """Random features, token ids and targets; two thirds have no dimensions."""
     random = np.random.default_rng(len(name))
     keys = [f"{name} {row}" for row in range(count)]
     file = FeatureFile.open(folder / f"{name}.npy", signature="encoder")

@@ -15,7 +15,7 @@ from mien.labels import LabelSet
 from mien.model.checkpoint import TrainResult
 from mien.model.fusion import fusion_class
 from mien.recipe import Recipe
-from mien.train.loop import train
+from mien.train.loop import TrainProgress, train
 from mien.types import Sample, Subject, Target
 
 TOKENS, DIM = 4, 12  # of an image
@@ -95,6 +95,20 @@ def _sample(split: str, row: int, bright: bool, stormy: bool, *, exclusive: bool
     )
     subject = Subject.still(f"{split} {row}", Path(f"{row // 2}.png"))
     return Sample(subject=subject, target=Target(labels=scores, dimensions=dimensions), split=split)
+
+
+class Interrupted(Exception):  # noqa: N818  an event, not an error
+    """Ends a training as a killed process would."""
+
+
+def interrupt_after(step: int) -> Callable[[TrainProgress], None]:
+    """An `on_progress` that raises `Interrupted` after this step."""
+
+    def listen(event: TrainProgress) -> None:
+        if event.step == step:
+            raise Interrupted
+
+    return listen
 
 
 def train_on_samples(

@@ -1,4 +1,4 @@
-"""Two processes learn what one does."""
+"""Several processes learn the same as one."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from mien.train.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent.parent
 
-# What each process runs. Splits of 50 in batches of 7: parts of 4 and 3 rows, and one of 1 row and none.
+# The program of each process. 50 samples in batches of 7: shards of 4 and 3 rows, and of 1 and 0 rows.
 PROGRAM = """
 import json, sys
 from pathlib import Path
@@ -64,7 +64,7 @@ def run(out: Path, processes: int, options: str) -> None:
     ],
     ids=["accumulating", "plain"],
 )
-def test_two_processes_learn_what_one_does(tmp_path: Path, options: str) -> None:
+def test_two_processes_learn_the_same_as_one(tmp_path: Path, options: str) -> None:
     for processes in (1, 2):
         run(tmp_path / str(processes), processes, options)
     one, two = (load_trained(tmp_path / name / "run") for name in ("1", "2"))
@@ -74,7 +74,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, options: str) -> None
     assert (tmp_path / "2" / "run" / "events.jsonl").read_text().count('"trained"') == 1
 
 
-def test_without_torchrun_we_are_alone() -> None:
+def test_without_torchrun_there_is_a_single_process() -> None:
     with join_world("cpu") as world:
         assert world is SINGLE_PROCESS
     assert world.is_main
@@ -84,7 +84,7 @@ def test_without_torchrun_we_are_alone() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 12])
-def test_the_parts_of_all_are_the_batch(count: int) -> None:
+def test_the_shards_of_all_processes_are_the_batch(count: int) -> None:
     rows = np.arange(count) * 3
     parts = [World(rank=rank, size=5).shard(rows) for rank in range(5)]
     assert sorted(np.concatenate(parts)) == list(rows)
@@ -92,7 +92,7 @@ def test_the_parts_of_all_are_the_batch(count: int) -> None:
 
 
 def gradients(trainer: Trainer, worlds: list[World]) -> tuple[float, dict[str, torch.Tensor]]:
-    """Loss and gradients of the first step, in double precision, summed over these processes."""
+    """The loss and gradients of the first step in float64, summed over these processes."""
     model = trainer.classifier.double()
     model.zero_grad()
     total = 0.0
@@ -109,10 +109,10 @@ def gradients(trainer: Trainer, worlds: list[World]) -> tuple[float, dict[str, t
 
 @pytest.mark.parametrize("processes", [2, 3, 6])
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_what_all_find_adds_up_to_what_one_finds(
+def test_the_gradients_of_all_processes_add_up_to_those_of_one(
     make: Callable[..., SplitData], recipe: Callable[..., Recipe], processes: int, accumulate: int
 ) -> None:
-    """Batches of 5 over 2, 3 and 6 processes, of which one then has no row; a third has no dimensions."""
+    """Batches of 5 over 2, 3 and 6 processes, so some may have no row; a third has no dimensions."""
     options = {"batch_size": 5, "accumulate": accumulate, "description_dropout": 0.5}
     trainer = Trainer(
         recipe({"dropout": 0.0}, options), make("train", 18), make("val", 8, seed=1), torch.device("cpu")

@@ -1,4 +1,4 @@
-"""From pictures and descriptions to a trained run, on a tiny real encoder."""
+"""From images and descriptions to a trained run, with a tiny real encoder."""
 
 import json
 import random
@@ -27,7 +27,7 @@ SIZE = 16
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny CLIP."""
+    """The directory of a tiny CLIP."""
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
@@ -42,7 +42,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def samples(tmp_path: Path) -> dict[str, list[Sample]]:
-    """Light and dark pictures, each with two people."""
+    """Light and dark images with two people each."""
     made: dict[str, list[Sample]] = {}
     for split, count in (("train", 24), ("val", 12)):
         made[split] = []
@@ -81,11 +81,11 @@ def recipe(encoder: Path, tmp_path: Path) -> Callable[..., Recipe]:
 
 
 def descriptions(samples: dict[str, list[Sample]]) -> dict[str, Description | str]:
-    """The same for all, so that whatever is learned is learned from the picture."""
+    """The same for all subjects, so that the model can only learn from the image."""
     return {sample.subject.id: "a person" for split in samples.values() for sample in split}
 
 
-def test_pictures_and_descriptions_become_a_trained_model(
+def test_images_and_descriptions_become_a_trained_model(
     samples: dict[str, list[Sample]], recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     events: list[EncodeProgress] = []
@@ -95,13 +95,13 @@ def test_pictures_and_descriptions_become_a_trained_model(
         on_encode=events.append,
     )  # fmt: skip
     assert result.best_score == pytest.approx(1.0)
-    assert events[-1].total == 12  # each person has a box, so each is encoded
+    assert events[-1].total == 12  # one image per person, because each has a box
     trained = load_trained(tmp_path / "run")
     assert trained.vision_signature is not None
     assert trained.label_set == LABELS
 
 
-def test_trainings_share_the_cache(
+def test_trainings_share_the_feature_cache(
     samples: dict[str, list[Sample]], recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     events: list[EncodeProgress] = []
@@ -111,7 +111,7 @@ def test_trainings_share_the_cache(
             descriptions=descriptions(samples), cache=tmp_path / "cache", out=tmp_path / fusion,
             on_encode=events.append,
         )  # fmt: skip
-    assert sum(event.done == event.total for event in events) == 2  # train and val, the first time
+    assert sum(event.done == event.total for event in events) == 2  # train and val of the first training
     builder = InputBuilder.from_recipe(recipe(), tmp_path / "cache")
     data = builder.build_split("val", samples["val"], LABELS, descriptions=descriptions(samples))
     load_trained(tmp_path / "qformer").check_inputs(data.spec, "val")
@@ -147,7 +147,7 @@ def test_text_only_needs_no_encoder_and_image_only_no_description(
         )  # fmt: skip
 
 
-def test_missing_descriptions_are_counted_and_the_command_named(
+def test_missing_descriptions_are_an_error_with_their_number_and_the_command(
     samples: dict[str, list[Sample]], recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     some = descriptions(samples)
@@ -159,10 +159,10 @@ def test_missing_descriptions_are_counted_and_the_command_named(
             recipe(), samples, LABELS, descriptions=some, cache=tmp_path / "cache", out=tmp_path / "run"
         )
     assert "mien describe" in caught.value.hint
-    assert not (tmp_path / "cache").exists()  # found before anything was encoded
+    assert not (tmp_path / "cache").exists()  # raised before anything was encoded
 
 
-def test_whole_descriptions_and_their_texts_are_the_same(
+def test_a_description_and_its_text_are_the_same_input(
     samples: dict[str, list[Sample]], recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     builder = InputBuilder.from_recipe(recipe(), tmp_path / "cache")

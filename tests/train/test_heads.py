@@ -1,4 +1,4 @@
-"""What a model estimates, and by which number its best epoch is chosen."""
+"""What a model predicts, and by which metric its best epoch is selected."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ MakeSplit = Callable[..., SplitData]
 MakeRecipe = Callable[..., Recipe]
 
 
-def test_dimensions_alone_are_learned_and_labels_stay_at_their_base_rates(
+def test_learning_only_dimensions_leaves_labels_at_their_base_rates(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 160), make("val", 80, seed=1)
@@ -33,12 +33,12 @@ def test_dimensions_alone_are_learned_and_labels_stay_at_their_base_rates(
     assert metric_value(load_metric("vad_mae"), scores) == pytest.approx(result.best_score)
     assert result.best_score < 0.05
     epochs = list(Run.open(tmp_path).events().named("epoch"))
-    # An error: the lowest is the best.
+    # The metric is an error, so the lowest value is the best.
     assert result.best_score == min(epoch["score"] for epoch in epochs)
     assert epochs[result.best_epoch - 1]["best"]
 
 
-def test_where_nobody_annotated_dimensions_they_cannot_be_learned_alone(
+def test_learning_only_dimensions_needs_annotated_dimensions(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = (
@@ -52,7 +52,7 @@ def test_where_nobody_annotated_dimensions_they_cannot_be_learned_alone(
 
 
 @pytest.mark.parametrize("name", ["mAP_emotic", "vad_mae", "ERS", "Brier"])
-def test_the_best_epoch_is_the_best_by_the_metric_that_was_named(
+def test_the_best_epoch_is_selected_by_the_named_metric(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path, name: str
 ) -> None:
     data, val = make("train", 40), make("val", 30, seed=1)
@@ -62,7 +62,7 @@ def test_the_best_epoch_is_the_best_by_the_metric_that_was_named(
     assert (result.metric, result.best_score, result.best_epoch) == (name, best, found.index(best) + 1)
 
 
-def test_a_metric_of_what_is_not_learned_is_refused(
+def test_a_metric_of_something_not_learned_is_refused(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 16), make("val", 8, seed=1)

@@ -1,39 +1,24 @@
-"""Training: that it learns, and that interrupting it changes nothing."""
+"""Training learns, and interruptions do not change the result."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from tests.factories.training import Interrupted, MakeRecipe, MakeSplit, interrupt_after
+from tests.factories.weights import are_bit_equal, read_weights
 
-from mien.batches.batch import SplitData
 from mien.errors import ConfigError, DataError, RunError
 from mien.model.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors
 from mien.recipe import Recipe
 from mien.runs import Run
 from mien.train.loop import TrainProgress, train
 
-MakeSplit = Callable[..., SplitData]
-MakeRecipe = Callable[..., Recipe]
-
-
-class Stopped(Exception):  # noqa: N818  an event, not an error
-    """What ends a training in these tests, as a closed laptop would."""
-
-
-def stop_after(step: int) -> Callable[[TrainProgress], None]:
-    def listen(event: TrainProgress) -> None:
-        if event.step == step:
-            raise Stopped
-
-    return listen
-
 
 def score(make: MakeSplit, recipe: Recipe, out: Path) -> float:
     return train(recipe, make("train", 160), make("val", 80, seed=1), out).best_score
 
 
-def test_each_fusion_learns_what_it_can_see(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_each_fusion_learns_from_its_inputs(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     scores = {
         fusion: score(make, recipe({"fusion": fusion}, {"epochs": 8}), tmp_path / fusion)
         for fusion in ("qformer", "concat", "image_only", "text_only")
@@ -45,16 +30,14 @@ def test_each_fusion_learns_what_it_can_see(make: MakeSplit, recipe: MakeRecipe,
     assert 0.6 < scores["text_only"] < 0.9
 
 
-def test_learns_a_label_set_in_which_one_label_holds(
-    make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
-) -> None:
+def test_learns_an_exclusive_label_set(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     data, val = make("train", 160, exclusive=True), make("val", 80, seed=1, exclusive=True)
     result = train(recipe(train={"epochs": 8}), data, val, tmp_path / "run")
     assert result.metric == "accuracy"
     assert result.best_score > 0.9
 
 
-def test_learns_dimensions_from_those_who_were_asked(
+def test_learns_dimensions_from_annotated_samples(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 160), make("val", 80, seed=1)
@@ -67,16 +50,8 @@ def test_learns_dimensions_from_those_who_were_asked(
     assert load_trained(tmp_path / "without").classifier.dimensions is None
 
 
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_trained(out).classifier.state_dict()
-
-
-def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 @pytest.mark.parametrize("fusion", ["qformer", "concat"])
-def test_interrupted_at_every_step_and_continued_gives_the_same_bits(
+def test_resuming_after_any_step_gives_the_same_bits(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path, fusion: str
 ) -> None:
     data, val = make("train", 40), make("val", 20, seed=1)
@@ -84,54 +59,52 @@ def test_interrupted_at_every_step_and_continued_gives_the_same_bits(
     uninterrupted = train(wanted, data, val, tmp_path / "whole")
     assert uninterrupted.steps == 15
     for step in range(1, 15):
-        out = tmp_path / f"stopped at {step}"
-        with pytest.raises(Stopped):
-            train(wanted, data, val, out, on_progress=stop_after(step), save_seconds=0.0)
-        torch.manual_seed(step)  # whatever happened in between
+        out = tmp_path / f"interrupted at {step}"
+        with pytest.raises(Interrupted):
+            train(wanted, data, val, out, on_progress=interrupt_after(step), save_seconds=0.0)
+        torch.manual_seed(step)  # the caller's random state does not matter
         assert train(wanted, data, val, out) == uninterrupted, step
-        assert same_bits(weights(out), weights(tmp_path / "whole")), step
+        assert are_bit_equal(read_weights(out), read_weights(tmp_path / "whole")), step
         assert not (out / RESUME_FILE).exists()
 
 
-def test_interrupted_again_and_again_gives_the_same_bits(
+def test_resuming_several_times_gives_the_same_bits(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 60), make("val", 30, seed=1)
     uninterrupted = train(recipe(), data, val, tmp_path / "whole")
     for step in (3, 4, 11, 20):
-        with pytest.raises(Stopped):
-            train(recipe(), data, val, tmp_path / "run", on_progress=stop_after(step), save_seconds=0.0)
+        with pytest.raises(Interrupted):
+            train(recipe(), data, val, tmp_path / "run", on_progress=interrupt_after(step), save_seconds=0.0)
     assert train(recipe(), data, val, tmp_path / "run") == uninterrupted
-    assert same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+    assert are_bit_equal(read_weights(tmp_path / "run"), read_weights(tmp_path / "whole"))
     assert [event["step"] for event in Run.open(tmp_path / "run").events().named("resumed")] == [3, 4, 11, 20]
 
 
-def test_interrupted_before_anything_was_kept_begins_again(
+def test_a_training_without_a_saved_state_starts_again(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 60), make("val", 30, seed=1)
-    with pytest.raises(Stopped):
-        train(recipe(), data, val, tmp_path / "run", on_progress=stop_after(5), save_seconds=1000.0)
+    with pytest.raises(Interrupted):
+        train(recipe(), data, val, tmp_path / "run", on_progress=interrupt_after(5), save_seconds=1000.0)
     assert not (tmp_path / "run" / RESUME_FILE).exists()
     train(recipe(), data, val, tmp_path / "run")
     train(recipe(), data, val, tmp_path / "whole")
-    assert same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+    assert are_bit_equal(read_weights(tmp_path / "run"), read_weights(tmp_path / "whole"))
 
 
-def test_the_seed_decides_and_nothing_else(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_the_result_depends_on_the_seed_alone(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     data, val = make("train", 40), make("val", 20, seed=1)
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
         torch.manual_seed(hash(name) % 1000)
         before = torch.get_rng_state()
         train(recipe(train={"seed": seed, "epochs": 1}), data, val, tmp_path / name)
         assert torch.equal(torch.get_rng_state(), before)
-    assert same_bits(weights(tmp_path / "one"), weights(tmp_path / "again"))
-    assert not same_bits(weights(tmp_path / "one"), weights(tmp_path / "other"))
+    assert are_bit_equal(read_weights(tmp_path / "one"), read_weights(tmp_path / "again"))
+    assert not are_bit_equal(read_weights(tmp_path / "one"), read_weights(tmp_path / "other"))
 
 
-def test_stops_when_val_no_longer_gains_and_keeps_the_best(
-    make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
-) -> None:
+def test_early_stopping_keeps_the_best_epoch(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     data, val = make("train", 40), make("val", 20, seed=1)
     wanted = recipe(train={"epochs": 40, "patience": 2, "lr": 0.02})
     result = train(wanted, data, val, tmp_path / "run")
@@ -144,7 +117,7 @@ def test_stops_when_val_no_longer_gains_and_keeps_the_best(
     assert epochs[-1]["metric"] == result.metric == "mAP"
 
 
-def test_the_kept_weights_are_those_of_the_best_epoch(
+def test_the_saved_weights_are_those_of_the_best_epoch(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 40), make("val", 20, seed=1)
@@ -162,10 +135,10 @@ def test_the_kept_weights_are_those_of_the_best_epoch(
     wanted = recipe(train={"epochs": 40, "patience": 2, "lr": 0.02})
     result = train(wanted, data, val, tmp_path / "run", on_progress=remember, save_seconds=0.0)
     assert result.best_epoch < max(states)
-    assert same_bits(weights(tmp_path / "run"), states[result.best_epoch])
+    assert are_bit_equal(read_weights(tmp_path / "run"), states[result.best_epoch])
 
 
-def test_tells_about_every_step(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_reports_progress_after_every_step(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     events: list[TrainProgress] = []
     train(recipe(), make("train", 20), make("val", 10, seed=1), tmp_path / "run", on_progress=events.append)
     assert [event.step for event in events] == list(range(1, 10))
@@ -174,7 +147,7 @@ def test_tells_about_every_step(make: MakeSplit, recipe: MakeRecipe, tmp_path: P
     assert {(event.epochs, event.steps) for event in events} == {(3, 9)}
 
 
-def test_a_finished_training_is_left_alone(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_repeated(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     data, val = make("train", 20), make("val", 10, seed=1)
     result = train(recipe(), data, val, tmp_path / "run")
     before = (tmp_path / "run" / MODEL_FILE).stat().st_mtime_ns
@@ -190,15 +163,15 @@ def test_other_data_or_another_recipe_is_refused(
     if finished:
         train(recipe(), data, val, tmp_path / "run")
     else:
-        with pytest.raises(Stopped):
-            train(recipe(), data, val, tmp_path / "run", on_progress=stop_after(2), save_seconds=0.0)
+        with pytest.raises(Interrupted):
+            train(recipe(), data, val, tmp_path / "run", on_progress=interrupt_after(2), save_seconds=0.0)
     with pytest.raises(DataError, match="other samples"):
         train(recipe(), make("train", 20, seed=2), val, tmp_path / "run")
     with pytest.raises(RunError, match="another recipe"):
         train(recipe(train={"lr": 0.1}), data, val, tmp_path / "run")
 
 
-def test_a_diverging_training_stops_with_a_clear_error(
+def test_a_diverging_training_stops_with_an_error(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 40), make("val", 10, seed=1)
@@ -208,7 +181,7 @@ def test_a_diverging_training_stops_with_a_clear_error(
     assert not (tmp_path / "run" / MODEL_FILE).exists()
 
 
-def test_val_without_positives_is_a_clear_error(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_val_without_positives_is_an_error(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     val = make("val", 10, seed=1)
     val.targets.zero_()
     with pytest.raises(DataError, match="no label has a positive sample"):

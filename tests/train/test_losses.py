@@ -141,7 +141,7 @@ def test_value_and_gradient_are_those_of_the_formula(name: str, soft: bool) -> N
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_sure_and_wrong_is_expensive_and_finite(name: str) -> None:
+def test_confident_wrong_predictions_have_finite_loss_and_gradient(name: str) -> None:
     function, _ = CASES[name]
     logits = torch.tensor([[200.0, -200, 90, -90, 0]], requires_grad=True)
     for targets in (torch.zeros(1, 5), torch.ones(1, 5), torch.eye(5)[1:2]):
@@ -151,13 +151,13 @@ def test_sure_and_wrong_is_expensive_and_finite(name: str) -> None:
         assert gradient.isfinite().all()
 
 
-def test_an_easy_negative_costs_asl_nothing_at_all() -> None:
-    logits = torch.tensor([[-4.0, -3.0]])  # p = .018 and .047, both within the margin
+def test_asl_ignores_easy_negatives() -> None:
+    logits = torch.tensor([[-4.0, -3.0]])  # p = 0.018 and 0.047, both within the margin
     loss = asymmetric_loss(logits, torch.zeros(1, 2), gamma_positive=0, gamma_negative=4, margin=0.05)
     assert loss.item() == 0
 
 
-def test_positive_weights_are_the_ratio_to_the_power_within_the_cap() -> None:
+def test_positive_weights_are_the_clamped_power_of_the_ratio() -> None:
     counts = LabelCounts(positives=torch.tensor([50.0, 20, 1, 0, 100, 2.5]), num_samples=100)
     weights = positive_weights(counts, power=1, cap=10)
     assert weights.tolist() == pytest.approx([1, 4, 10, 1, 0.1, 10])
@@ -166,7 +166,7 @@ def test_positive_weights_are_the_ratio_to_the_power_within_the_cap() -> None:
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.9, 0.999, 0.999999])
-def test_weights_by_effective_number_are_the_papers(beta: float) -> None:
+def test_effective_number_weights_equal_the_formula_of_the_paper(beta: float) -> None:
     positives = np.array([500, 10, 1.0, 2.5])
     weights = effective_number_weights(
         LabelCounts(positives=torch.tensor([*positives, 0.0]), num_samples=500), beta=beta
@@ -182,14 +182,14 @@ def test_counts_of_soft_targets_add_up() -> None:
     assert counts.num_samples == 2
 
 
-def test_smoothing_mixes_with_all_labels_alike() -> None:
+def test_label_smoothing_mixes_with_the_uniform_distribution() -> None:
     targets = torch.tensor([[1.0, 0, 0, 0]])
     assert smooth_targets(targets, 0.2, softmax=True)[0].tolist() == pytest.approx([0.85, 0.05, 0.05, 0.05])
     assert smooth_targets(targets, 0.2, softmax=False)[0].tolist() == pytest.approx([0.9, 0.1, 0.1, 0.1])
     assert smooth_targets(targets, 0.0, softmax=True) is targets
 
 
-def test_smoothed_cross_entropy_is_torchs() -> None:
+def test_smoothed_cross_entropy_equals_that_of_torch() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(4, 7), torch.eye(7)[[1, 3, 3, 0]]
     loss = build_loss(TrainOptions(label_smoothing=0.1), CAERS)
@@ -213,18 +213,18 @@ def test_cross_entropy_is_its_definition() -> None:
     torch.testing.assert_close(cross_entropy(logits, targets), expected)
 
 
-def test_dimensions_count_only_where_somebody_annotated() -> None:
+def test_only_annotated_dimensions_count() -> None:
     values = torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]], requires_grad=True)
     targets = torch.tensor([[0.45, 0.9, NAN], [NAN, NAN, NAN]])
     loss = dimension_loss(values, targets)
-    # 0.05 is within 0.1: squared, over twice 0.1. 0.4 is beyond: less half of 0.1. Two were annotated.
+    # 0.05 is below beta = 0.1: squared over 2 beta. 0.4 is above: minus beta / 2. Two are annotated.
     assert loss.item() == pytest.approx((0.05**2 / 0.2 + (0.4 - 0.05)) / 2)
     (gradient,) = torch.autograd.grad(loss, values)
     assert gradient.isfinite().all()
     assert (gradient != 0).tolist() == [[True, True, False], [False, False, False]]
 
 
-def test_no_annotation_at_all_costs_nothing() -> None:
+def test_without_annotations_the_dimension_loss_is_zero() -> None:
     assert dimension_loss(torch.rand(2, 3), torch.full((2, 3), NAN)).item() == 0
 
 
@@ -240,7 +240,7 @@ def test_the_loss_follows_the_label_set(label_set: object, function: object) -> 
     assert with_dimensions.item() == pytest.approx(labels_alone.item() + 0.95)
 
 
-def test_binary_loss_may_be_asked_for_an_exclusive_set_but_not_the_other_way_round() -> None:
+def test_bce_accepts_an_exclusive_label_set_and_cross_entropy_needs_one() -> None:
     logits, targets = torch.randn(2, 7), torch.eye(7)[:2]
     loss = build_loss(TrainOptions(loss="bce"), CAERS)
     expected = binary_cross_entropy(logits, targets)
@@ -254,7 +254,7 @@ ALL = ("auto", "bce", "asl", "focal", "class_balanced")
 
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("exclusive", [False, True])
-def test_parts_of_a_batch_add_up_to_the_whole(kind: str, exclusive: bool) -> None:
+def test_micro_batches_add_up_to_the_batch(kind: str, exclusive: bool) -> None:
     label_set = CAERS if exclusive else EMOTIC
     torch.manual_seed(0)
     logits, values = torch.randn(7, len(label_set)), torch.rand(7, 3)
@@ -281,7 +281,7 @@ def dimension_part(loss: TrainingLoss) -> float:
     return loss(output, torch.zeros(1, 26), torch.zeros(1, 3)).item()
 
 
-def test_dimensions_have_the_weight_they_are_given() -> None:
+def test_the_dimension_loss_has_its_weight() -> None:
     found = [
         dimension_part(build_loss(TrainOptions(dimension_weight=weight), EMOTIC))
         for weight in (0.0, 1.0, 2.0)
@@ -309,7 +309,7 @@ def test_options_of_another_loss_are_refused(kind: str, table: dict[str, object]
 
 
 @pytest.mark.parametrize("kind", ["bce", "class_balanced"])
-def test_a_label_that_nobody_has_is_told_of_and_trains(
+def test_a_label_without_positives_is_reported_and_trains(
     make: Callable[..., SplitData],
     recipe: Callable[..., Recipe],
     tmp_path: Path,
@@ -327,7 +327,7 @@ def test_a_label_that_nobody_has_is_told_of_and_trains(
     assert event["labels"] == ["stormy"]
 
 
-def test_weights_move_the_scores_of_rare_labels_up(
+def test_positive_weights_raise_the_scores_of_rare_labels(
     make: Callable[..., SplitData], recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     data, val = make("train", 120), make("val", 40, seed=1)
@@ -340,7 +340,7 @@ def test_weights_move_the_scores_of_rare_labels_up(
         out = tmp_path / str(weighted)
         train(wanted, data, val, out)
         means[weighted] = score_split(load_trained(out).classifier, val).scores[:, 2].mean()
-    # One in four has the third label: a positive counts three times.
+    # One sample in four has the third label, so a positive counts three times.
     assert means[True] > 1.4 * means[False]
 
 

@@ -1,4 +1,4 @@
-"""Rates by part and by layer."""
+"""Learning rates by part and by layer."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def factors(model: Classifier, **table: object) -> dict[str, float]:
     return learning_rate_factors(names, TrainOptions.parse(table, where="test"))
 
 
-def test_every_part_has_a_name() -> None:
+def test_every_parameter_belongs_to_a_part() -> None:
     model = classifier()
     parts = {part_of(name) for name, _ in model.named_parameters()}
     assert parts == {
@@ -40,18 +40,18 @@ def test_every_part_has_a_name() -> None:
     assert sum(counts) == (16 + 1) * (26 + 3)
 
 
-def test_by_default_all_learn_alike() -> None:
+def test_by_default_all_parameters_have_one_learning_rate() -> None:
     assert set(factors(classifier()).values()) == {1.0}
 
 
-def test_a_part_has_its_own_rate_and_several_multiply() -> None:
+def test_a_part_has_its_own_rate_and_factors_multiply() -> None:
     found = factors(classifier(), lr_scale={"head": 10, "queries": 2, "fusion": 0.5})
     assert found["labels.weight"] == found["dimensions.bias"] == 10
     assert found["fusion.qformer.query_tokens"] == 1.0
     assert found["fusion.qformer.layers.0.self_attention.output.dense.weight"] == 0.5
 
 
-def test_lower_layers_learn_slower_and_what_they_start_from_slowest() -> None:
+def test_lower_layers_learn_more_slowly_and_their_input_the_slowest() -> None:
     found = factors(classifier(), layer_decay=0.5)
     by_depth = [found[f"fusion.qformer.layers.{index}.query_feedforward.inner.weight"] for index in range(3)]
     assert by_depth == [0.125, 0.25, 0.5]
@@ -59,13 +59,13 @@ def test_lower_layers_learn_slower_and_what_they_start_from_slowest() -> None:
     assert found["labels.weight"] == 1
 
 
-def test_an_unknown_part_is_told_the_known_ones() -> None:
+def test_an_unknown_part_is_an_error_that_suggests_a_known_one() -> None:
     with pytest.raises(ConfigError, match="no part 'querys'") as caught:
         factors(classifier(), lr_scale={"querys": 2})
     assert "did you mean 'queries'" in caught.value.hint
 
 
-def test_the_optimiser_moves_each_part_at_its_rate() -> None:
+def test_the_optimizer_moves_each_part_at_its_rate() -> None:
     model = classifier("image_only")
     options = TrainOptions.parse({"lr": 0.1, "weight_decay": 0, "lr_scale": {"head": 3}}, where="test")
     optimizer = build_optimizer(model, options)
@@ -75,7 +75,7 @@ def test_the_optimiser_moves_each_part_at_its_rate() -> None:
     set_learning_rate(optimizer, 0.01)
     optimizer.step()
     for name, weight in model.named_parameters():
-        # Adam's first step is the rate, whatever the gradient.
+        # The first step of Adam equals the learning rate for any gradient.
         rate = 0.03 if part_of(name) == "head" else 0.01
         assert (before[name] - weight).flatten()[0].item() == pytest.approx(rate, rel=1e-3), name
 

@@ -1,10 +1,10 @@
-"""What a dry run says is what a training then is."""
+"""A dry run reports what the training then does."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from tests.factories.training import MakeRecipe, MakeSplit
 
 from mien.batches.batch import SplitData
 from mien.labels import EMOTIC
@@ -13,9 +13,6 @@ from mien.recipe import Recipe
 from mien.train.distributed import SINGLE_PROCESS
 from mien.train.plan import Plan, PlanInputs, SplitInputs, plan
 from mien.train.trainer import Trainer
-
-MakeSplit = Callable[..., SplitData]
-MakeRecipe = Callable[..., Recipe]
 
 
 def planned(recipe: Recipe, data: SplitData) -> Plan:
@@ -40,7 +37,7 @@ def test_parameters_and_steps_are_those_of_the_training(
     assert found.seconds == pytest.approx(found.steps * found.seconds_per_step)
 
 
-def test_memory_follows_from_sizes_and_switches(make: MakeSplit, recipe: MakeRecipe) -> None:
+def test_memory_follows_from_sizes_and_options(make: MakeSplit, recipe: MakeRecipe) -> None:
     data = make("train", 64)
     plain = planned(recipe(), data)
     assert plain.memory["weights"] == 4 * sum(plain.parameters.values())
@@ -56,8 +53,8 @@ def test_memory_follows_from_sizes_and_switches(make: MakeSplit, recipe: MakeRec
     assert planned(twice, data).memory["activations"] < 0.6 * planned(deep, data).memory["activations"]
 
 
-def test_activations_are_what_one_layer_is_known_to_keep(recipe: MakeRecipe) -> None:
-    """Counted by hand for attention over a picture alone, up to what an implementation may add."""
+def test_the_activations_of_a_layer_have_the_expected_size(recipe: MakeRecipe) -> None:
+    """Counted by hand for attention over an image alone, up to what an implementation may add."""
     one, two = (
         plan(
             recipe(
@@ -72,20 +69,20 @@ def test_activations_are_what_one_layer_is_known_to_keep(recipe: MakeRecipe) -> 
         / 8
         for layers in (2, 3)
     )
-    # In widths of float32 a query: input, query, key, value, attended; normed twice; inner before and after
-    # GELU at four widths each; residuals and dropout masks on top.
+    # In float32 widths per query: input, query, key, value, attended; normalized twice; the inner layer
+    # before and after GELU, four widths each; and residuals and dropout masks.
     least, most = (4 * 64 * 8 * widths for widths in (13, 24))
     assert least < two - one < most
 
 
-def test_random_numbers_and_the_caller_are_left_alone(make: MakeSplit, recipe: MakeRecipe) -> None:
+def test_planning_does_not_change_the_random_state(make: MakeSplit, recipe: MakeRecipe) -> None:
     data = make("train", 16)
     before = torch.get_rng_state()
     planned(recipe(), data)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_json_has_the_sums_and_what_is_there(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_json_has_the_totals_and_the_inputs(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     import json
 
     data = make("train", 16)

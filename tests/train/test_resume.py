@@ -1,4 +1,4 @@
-"""Continuing with everything switched on, from damaged files, after divergence."""
+"""Resuming with all options on, from damaged files, and after divergence."""
 
 import logging
 import random
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.factories.training import Interrupted, MakeRecipe, MakeSplit, interrupt_after
+from tests.factories.weights import are_bit_equal, read_weights
 
 from mien.batches.batch import SplitData
 from mien.errors import DamagedError, DivergedError, RunError
@@ -25,13 +27,10 @@ from mien.model.checkpoint import (
 from mien.recipe import Recipe
 from mien.runs import Run
 from mien.train.divergence import LossMonitor
-from mien.train.loop import TrainProgress, train
+from mien.train.loop import train
 from mien.train.trainer import Trainer
 
-MakeSplit = Callable[..., SplitData]
-MakeRecipe = Callable[..., Recipe]
-
-EVERYTHING: dict[str, object] = {
+ALL_OPTIONS: dict[str, object] = {
     "accumulate": 2,
     "batch_size": 4,
     "ema": 0.9,
@@ -44,32 +43,12 @@ EVERYTHING: dict[str, object] = {
 }
 
 
-class Stopped(Exception):  # noqa: N818  an event, not an error
-    """What ends a training in these tests, as a closed laptop would."""
-
-
-def stop_after(step: int) -> Callable[[TrainProgress], None]:
-    def listen(event: TrainProgress) -> None:
-        if event.step == step:
-            raise Stopped
-
-    return listen
-
-
 def on_workers(recipe: Recipe, workers: int, **run: object) -> Recipe:
     return recipe.model_copy(update={"run": recipe.run.model_copy(update={"workers": workers, **run})})
 
 
-def weights(out: Path, name: str = MODEL_FILE) -> dict[str, torch.Tensor]:
-    return load_trained(out, name=name).classifier.state_dict()
-
-
-def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 def in_variants(data: SplitData) -> SplitData:
-    """Each picture in three variants, as if it were augmented: features of others stand in for them."""
+    """Three variants per image, as if augmented; the features of other images stand in for them."""
     assert data.images is not None
     rows = np.arange(len(data))
     features = data.images.reader.read(rows)
@@ -77,7 +56,7 @@ def in_variants(data: SplitData) -> SplitData:
     return replace(data, images=replace(data.images, reader=FeatureReader(features, shifted)))
 
 
-def test_variants_of_pictures_are_drawn_anew_each_epoch(make: MakeSplit, recipe: MakeRecipe) -> None:
+def test_every_epoch_draws_image_variants_again(make: MakeSplit, recipe: MakeRecipe) -> None:
     data, val = in_variants(make("train", 16)), make("val", 8, seed=1)
     trainer = Trainer(recipe(train={"batch_size": 16}), data, val, torch.device("cpu"))
     seen = []
@@ -85,19 +64,19 @@ def test_variants_of_pictures_are_drawn_anew_each_epoch(make: MakeSplit, recipe:
         (parts,) = trainer.remaining_steps()
         image = parts[0].batch.image
         assert image is not None
-        # Rows come in another order each epoch: compared as a set of pictures.
+        # The order of rows differs between epochs, so the images are compared as a set.
         seen.append({tuple(row.flatten().tolist()) for row in image})
         trainer.train_step(parts)
     assert seen[0] != seen[1]
-    assert len(seen[0]) < 16  # two rows show one picture: the features are of others
+    assert len(seen[0]) < 16  # some rows show the same image, because variants are other images
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_with_everything_on_an_interruption_at_any_step_changes_no_bit(
+def test_with_all_options_on_an_interruption_at_any_step_changes_no_bit(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path, precision: str
 ) -> None:
     data, val = in_variants(make("train", 40)), make("val", 20, seed=1)
-    wanted = recipe({"layers": 3}, {**EVERYTHING, "precision": precision})
+    wanted = recipe({"layers": 3}, {**ALL_OPTIONS, "precision": precision})
     uninterrupted = train(wanted, data, val, tmp_path / "whole")
     assert uninterrupted.steps == 15
     draw = random.Random(precision)
@@ -105,31 +84,31 @@ def test_with_everything_on_an_interruption_at_any_step_changes_no_bit(
         out = tmp_path / f"run {turn}"
         step = draw.randrange(1, 15)
         threads = on_workers(wanted, draw.randrange(4), checkpoint_activations=turn == 1)
-        with pytest.raises(Stopped):
-            train(threads, data, val, out, on_progress=stop_after(step), save_seconds=0.0)
-        torch.manual_seed(step)  # whatever happened in between
+        with pytest.raises(Interrupted):
+            train(threads, data, val, out, on_progress=interrupt_after(step), save_seconds=0.0)
+        torch.manual_seed(step)  # the caller's random state does not matter
         assert train(wanted, data, val, out) == uninterrupted, step
-        assert same_bits(weights(out), weights(tmp_path / "whole")), step
+        assert are_bit_equal(read_weights(out), read_weights(tmp_path / "whole")), step
 
 
-def test_each_of_these_switches_changes_the_weights(
+def test_each_of_these_options_changes_the_weights(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     data, val = make("train", 16), make("val", 8, seed=1)
-    switches: dict[str, object] = {**EVERYTHING, "precision": "bfloat16", "dimension_weight": 2.0}
+    switches: dict[str, object] = {**ALL_OPTIONS, "precision": "bfloat16", "dimension_weight": 2.0}
     found = []
     for name, value in [("seed", 0), *switches.items()]:
         given = {"epochs": 1, "loss": "bce", "loss_options": {}, "batch_size": 8, name: value}
         train(recipe({"layers": 3}, given), data, val, tmp_path / name)
-        found.append(weights(tmp_path / name))
+        found.append(read_weights(tmp_path / name))
     for place, one in enumerate(found):
-        assert not any(same_bits(one, other) for other in found[place + 1 :]), place
+        assert not any(are_bit_equal(one, other) for other in found[place + 1 :]), place
 
 
 def interrupted(make: MakeSplit, recipe: Recipe, out: Path, step: int = 4) -> tuple[SplitData, SplitData]:
     data, val = make("train", 24), make("val", 12, seed=1)
-    with pytest.raises(Stopped):
-        train(recipe, data, val, out, on_progress=stop_after(step), save_seconds=0.0)
+    with pytest.raises(Interrupted):
+        train(recipe, data, val, out, on_progress=interrupt_after(step), save_seconds=0.0)
     return data, val
 
 
@@ -143,7 +122,7 @@ def flip(file: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [cut, flip, lambda file: file.write_bytes(b""), Path.unlink])
-def test_a_damaged_state_is_told_of_and_the_one_before_it_used(
+def test_a_damaged_state_is_reported_and_the_previous_one_used(
     make: MakeSplit,
     recipe: MakeRecipe,
     tmp_path: Path,
@@ -162,11 +141,11 @@ def test_a_damaged_state_is_told_of_and_the_one_before_it_used(
         assert "damaged" in caplog.text
         assert f"resuming from {PREVIOUS_FILE}, of step 3" in caplog.text
         assert [event["used"] for event in events.named("damaged")] == [PREVIOUS_FILE]
-    assert same_bits(weights(out), weights(tmp_path / "whole"))
+    assert are_bit_equal(read_weights(out), read_weights(tmp_path / "whole"))
     assert not list(out.glob("resume*"))
 
 
-def test_where_no_state_is_whole_that_is_a_clear_error(
+def test_without_an_intact_state_resuming_is_an_error(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -179,19 +158,19 @@ def test_where_no_state_is_whole_that_is_a_clear_error(
     assert (out / RESUME_FILE).exists()
 
 
-def test_a_damaged_state_is_not_kept_as_the_one_before(
+def test_a_damaged_state_does_not_become_the_previous_one(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     data, val = interrupted(make, recipe(), out)
     cut(out / RESUME_FILE)
-    with pytest.raises(Stopped):
-        train(recipe(), data, val, out, on_progress=stop_after(4), save_seconds=0.0)
+    with pytest.raises(Interrupted):
+        train(recipe(), data, val, out, on_progress=interrupt_after(4), save_seconds=0.0)
     steps = [read_tensors(out / name)[1]["state"]["step"] for name in (PREVIOUS_FILE, RESUME_FILE)]
     assert steps == [3, 4]
 
 
-def test_what_differs_between_two_recipes_is_named(
+def test_the_error_for_another_recipe_names_the_settings_that_differ(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -209,7 +188,7 @@ def test_what_differs_between_two_recipes_is_named(
     load_trained(out).check_recipe(on_workers(recipe(), 3))
 
 
-def test_label_sets_of_one_name_and_other_labels_are_told_apart(
+def test_label_sets_with_equal_names_and_different_labels_are_distinguished(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     train(recipe(train={"epochs": 1}), make("train", 16), make("val", 8, seed=1), tmp_path / "run")
@@ -219,52 +198,52 @@ def test_label_sets_of_one_name_and_other_labels_are_told_apart(
         load_trained(tmp_path / "run").check_inputs(replace(data, label_set=swapped).spec, "test")
 
 
-def test_the_last_weights_are_kept_if_asked_for(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_keep_last_saves_the_last_weights(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     data, val = make("train", 40), make("val", 20, seed=1)
     wanted = on_workers(recipe(train={"epochs": 40, "patience": 2, "lr": 0.02}), 0, keep_last=True)
     result = train(wanted, data, val, tmp_path / "run")
     assert result.best_epoch * 5 < result.steps
-    assert not same_bits(weights(tmp_path / "run"), weights(tmp_path / "run", LAST_FILE))
-    # The last epoch of a training that is stopped there is the best of one that has no more epochs.
+    assert not are_bit_equal(read_weights(tmp_path / "run"), read_weights(tmp_path / "run", LAST_FILE))
+    # The last epoch of a stopped training is the best epoch of a training that ends there.
     without = recipe(train={"epochs": 40, "patience": 2, "lr": 0.02})
     train(without, data, val, tmp_path / "without")
     assert not (tmp_path / "without" / LAST_FILE).exists()
-    assert same_bits(weights(tmp_path / "run"), weights(tmp_path / "without"))
+    assert are_bit_equal(read_weights(tmp_path / "run"), read_weights(tmp_path / "without"))
 
 
 # --- Divergence ---
 
 
-def test_the_watch_stops_at_what_is_not_finite() -> None:
+def test_a_loss_that_is_not_finite_is_divergence() -> None:
     for loss in (float("nan"), float("inf")):
         with pytest.raises(DivergedError, match=f"the loss of step 8 is {loss}") as caught:
             LossMonitor().check(loss, factor=0.0, step=7)
         assert "train.lr" in caught.value.hint
 
 
-def test_the_watch_stops_when_the_loss_stays_far_above_its_median_and_its_start() -> None:
-    watch = LossMonitor()
+def test_a_loss_that_stays_far_above_its_median_and_its_start_is_divergence() -> None:
+    monitor = LossMonitor()
     for step in range(30):
-        watch.check(1.0 if step < 5 else 0.1, factor=10, step=step)
-    watch.check(5.0, factor=10, step=30)
-    watch.check(5.0, factor=10, step=31)
-    watch.check(0.1, factor=10, step=32)  # it was a spike
-    watch.check(0.99, factor=5, step=33)  # not above the first losses
+        monitor.check(1.0 if step < 5 else 0.1, factor=10, step=step)
+    monitor.check(5.0, factor=10, step=30)
+    monitor.check(5.0, factor=10, step=31)
+    monitor.check(0.1, factor=10, step=32)  # only a spike
+    monitor.check(0.99, factor=5, step=33)  # not above the first losses
     for step in (34, 35):
-        watch.check(1.5, factor=10, step=step)
+        monitor.check(1.5, factor=10, step=step)
     with pytest.raises(DivergedError, match=r"the loss of step 37 is 1.5; its running median is 0\.1"):
-        watch.check(1.5, factor=10, step=36)
+        monitor.check(1.5, factor=10, step=36)
 
 
-def test_the_watch_can_be_told_to_look_at_finiteness_alone() -> None:
-    watch = LossMonitor()
+def test_a_factor_of_zero_checks_only_that_the_loss_is_finite() -> None:
+    monitor = LossMonitor()
     for step in range(60):
-        watch.check(1.0 if step < 50 else 1e6, factor=0.0, step=step)
-    assert len(watch.recent) == 50
+        monitor.check(1.0 if step < 50 else 1e6, factor=0.0, step=step)
+    assert len(monitor.recent) == 50
 
 
 @pytest.mark.parametrize("when", [3, 12])
-def test_a_training_that_diverges_names_the_step_and_what_is_left(
+def test_the_error_for_divergence_names_the_step_and_the_saved_weights(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path, when: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, val = make("train", 40), make("val", 20, seed=1)

@@ -1,31 +1,27 @@
-"""Which rows a step sees: seeded, balanced where asked, without words where asked."""
-
-from collections.abc import Callable
+"""The rows of each step: seeded, optionally balanced, optionally without descriptions."""
 
 import numpy as np
 import pytest
 import torch
+from tests.factories.training import MakeSplit
 
-from mien.batches.batch import SplitData
 from mien.recipe import TrainOptions
 from mien.train.sampling import dropped_descriptions, epoch_batches, sampling_probabilities
 
-MakeSplit = Callable[..., SplitData]
 
-
-def test_a_samples_chance_is_one_over_the_count_of_its_rarest_label() -> None:
+def test_the_probability_of_a_sample_is_inverse_to_the_count_of_its_rarest_label() -> None:
     targets = torch.tensor([[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0.4], [0, 0, 0], [0.5, 0, 0]])
     chances = sampling_probabilities(targets)
     assert chances.sum() == pytest.approx(1)
-    # The first label holds five times, the second once, the third never: its 0.4 is no label.
+    # The first label holds five times, the second once, the third never: 0.4 does not count.
     assert (chances / chances[0]).tolist() == pytest.approx([1, 1, 5, 1, 1, 1])
 
 
-def test_without_any_label_all_are_alike() -> None:
+def test_without_labels_all_samples_are_equally_likely() -> None:
     assert sampling_probabilities(torch.zeros(4, 3)).tolist() == [0.25] * 4
 
 
-def test_balancing_brings_classes_that_exclude_each_other_to_one_frequency() -> None:
+def test_balancing_makes_exclusive_classes_equally_frequent() -> None:
     labels = np.repeat([0, 1, 2], [900, 90, 10])
     targets = torch.eye(3)[torch.from_numpy(labels)]
     options = TrainOptions(batch_size=20, accumulate=2, sampler="balanced")
@@ -39,7 +35,7 @@ def test_balancing_brings_classes_that_exclude_each_other_to_one_frequency() -> 
     assert np.array_equal(drawn[1], again)
 
 
-def test_a_step_has_the_rows_of_all_its_passes() -> None:
+def test_a_step_has_the_rows_of_all_its_micro_batches() -> None:
     options = TrainOptions(batch_size=4, accumulate=3)
     order = epoch_batches(np.zeros(30, dtype=np.int64), torch.zeros(30, 2), options, epoch=0)
     assert sorted(len(rows) for rows in order) == [6, 12, 12]
@@ -48,7 +44,7 @@ def test_a_step_has_the_rows_of_all_its_passes() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(order, same, strict=True))
 
 
-def test_words_are_left_out_by_seed_and_step() -> None:
+def test_dropped_descriptions_depend_on_seed_and_step() -> None:
     def drawn(seed: int, step: int) -> list[bool]:
         rows = dropped_descriptions(64, 0.3, seed=seed, step=step)
         assert rows is not None
@@ -59,12 +55,12 @@ def test_words_are_left_out_by_seed_and_step() -> None:
     share = np.mean([drawn(0, step) for step in range(200)])
     assert share == pytest.approx(0.3, abs=0.02)
     assert dropped_descriptions(5, 0.0, seed=0, step=0) is None
-    everyone = dropped_descriptions(5, 1.0, seed=0, step=0)
-    assert everyone is not None
-    assert everyone.all()
+    all_rows = dropped_descriptions(5, 1.0, seed=0, step=0)
+    assert all_rows is not None
+    assert all_rows.all()
 
 
-def test_wordless_rows_have_no_real_token_and_change_no_other(make: MakeSplit) -> None:
+def test_rows_without_description_have_no_real_token_and_change_no_other_row(make: MakeSplit) -> None:
     data = make("train", 6)
     rows = np.arange(6)
     whole = data.batch(rows)

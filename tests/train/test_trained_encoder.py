@@ -1,4 +1,4 @@
-"""Training the vision encoder along, whole or by adapters, as it is done from a recipe."""
+"""Training the vision encoder, fully or with adapters, from a recipe."""
 
 import random
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 from tests.factories.encoders import MAKERS, save_processor
+from tests.factories.training import Interrupted, interrupt_after
+from tests.factories.weights import are_bit_equal, read_weights
 
 from mien.batches.batch import SplitData
 from mien.batches.builder import InputBuilder
@@ -20,7 +22,7 @@ from mien.model.build import InputSpec, build_classifier
 from mien.model.checkpoint import MODEL_FILE, load_trained
 from mien.predict.predictor import Predictor
 from mien.recipe import Recipe
-from mien.train.loop import TrainProgress, train
+from mien.train.loop import train
 from mien.train.optimizer import build_optimizer
 from mien.train.parameter_groups import learning_rate_factors, part_of, tunable_parameters
 from mien.train.plan import PlanInputs, plan
@@ -34,13 +36,9 @@ BASE: dict[str, Any] = {
 }
 
 
-class Stopped(Exception):  # noqa: N818  an event, not an error
-    """What ends a training in these tests."""
-
-
 @dataclass(frozen=True)
 class Stage:
-    """Pictures by split, an encoder, a folder."""
+    """Samples by split, an encoder and a feature cache."""
 
     samples: dict[str, list[Sample]]
     encoder: Path
@@ -80,21 +78,17 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(samples, folder, tmp_path / "cache")
 
 
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_trained(out).classifier.state_dict()
-
-
 @pytest.mark.parametrize("how", ["full", "lora"])
-def test_an_encoder_that_learns_changes_and_a_frozen_one_in_its_place_equals_the_cache(
+def test_a_trained_encoder_changes_and_a_frozen_one_in_its_place_equals_cached_features(
     stage: Stage, tmp_path: Path, how: str
 ) -> None:
     learns = stage.recipe(train={"encoder": how, "encoder_lr": 0.01 if how == "full" else 0.1})
     stage.train(learns, tmp_path / "learns")
-    assert not stage.cache.exists()  # features of what changes with every step are not kept
+    assert not stage.cache.exists()  # features of an encoder that changes are not cached
     begun = build_classifier(learns, InputSpec(label_set=CAERS, image_dim=16, vocab_size=None)).state_dict()
     moved = [
         name
-        for name, weight in weights(tmp_path / "learns").items()
+        for name, weight in read_weights(tmp_path / "learns").items()
         if name.startswith("encoder.") and not torch.equal(weight, begun[name])
     ]
     assert moved
@@ -127,18 +121,11 @@ def test_an_interruption_at_any_step_changes_no_bit(stage: Stage, tmp_path: Path
         update={"run": wanted.run.model_copy(update={"workers": 2, "checkpoint_activations": True})}
     )
     last = random.randrange(1, 8)
-
-    def stop(event: TrainProgress) -> None:
-        if event.step == last:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        stage.train(threads, tmp_path / "run", on_progress=stop, save_seconds=0.0)
+    with pytest.raises(Interrupted):
+        stage.train(threads, tmp_path / "run", on_progress=interrupt_after(last), save_seconds=0.0)
     torch.manual_seed(last)
     stage.train(wanted, tmp_path / "run")
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "run")
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one), last
+    assert are_bit_equal(read_weights(tmp_path / "whole"), read_weights(tmp_path / "run")), last
 
 
 def inputs_of(data: SplitData) -> PlanInputs:
@@ -147,7 +134,7 @@ def inputs_of(data: SplitData) -> PlanInputs:
 
 
 @pytest.mark.parametrize("how", ["full", "lora"])
-def test_a_layer_in_the_middle_is_read_learned_and_loaded(stage: Stage, tmp_path: Path, how: str) -> None:
+def test_an_inner_layer_is_read_trained_and_loaded(stage: Stage, tmp_path: Path, how: str) -> None:
     recipe = stage.recipe(train={"encoder": how})
     features = {"vision": str(stage.encoder), "layer": -2}
     recipe = recipe.model_copy(
@@ -157,7 +144,7 @@ def test_a_layer_in_the_middle_is_read_learned_and_loaded(stage: Stage, tmp_path
     found = plan(recipe, inputs_of(data))
     stage.train(recipe, tmp_path / "run")
     saved = {
-        name: weight for name, weight in weights(tmp_path / "run").items() if name.startswith("encoder.")
+        name: weight for name, weight in read_weights(tmp_path / "run").items() if name.startswith("encoder.")
     }
     assert saved
     assert not any("layers.2." in name or "post_layernorm" in name for name in saved)
@@ -175,21 +162,19 @@ def test_predicting_equals_evaluating(stage: Stage, tmp_path: Path, how: str) ->
     np.testing.assert_allclose(found, stage.scores(recipe, tmp_path / "run"), atol=1e-5)
 
 
-def test_adapters_are_kept_without_the_weights_that_they_adapt(stage: Stage, tmp_path: Path) -> None:
+def test_adapters_are_saved_without_the_weights_that_they_adapt(stage: Stage, tmp_path: Path) -> None:
     sizes = {}
     for how in ("full", "lora"):
         stage.train(stage.recipe(train={"encoder": how, "lora_rank": 1}), tmp_path / how)
         sizes[how] = (tmp_path / how / MODEL_FILE).stat().st_size
-    names = [name for name in weights(tmp_path / "lora") if name.startswith("encoder.")]
+    names = [name for name in read_weights(tmp_path / "lora") if name.startswith("encoder.")]
     assert names
     assert all(name.endswith((".down", ".up")) for name in names)
     assert sizes["lora"] < sizes["full"] - 10_000
 
 
 @pytest.mark.parametrize("how", ["full", "lora"])
-def test_what_an_encoder_learned_is_refused_upon_another_encoder(
-    stage: Stage, tmp_path: Path, how: str
-) -> None:
+def test_adapters_of_another_encoder_are_refused(stage: Stage, tmp_path: Path, how: str) -> None:
     stage.train(stage.recipe(train={"encoder": how}), tmp_path / "run")
     torch.manual_seed(1)
     MAKERS["clip"]().save_pretrained(stage.encoder)
@@ -198,7 +183,7 @@ def test_what_an_encoder_learned_is_refused_upon_another_encoder(
     assert "restore the original encoder" in caught.value.hint
 
 
-def test_its_rate_is_its_own_and_falls_towards_the_pixels(stage: Stage) -> None:
+def test_the_encoder_has_its_own_learning_rate_which_falls_towards_the_pixels(stage: Stage) -> None:
     recipe = stage.recipe(
         train={"lr": 0.01, "encoder_lr": 1e-4, "layer_decay": 0.5, "lr_scale": {"head": 2.0}}
     )
@@ -222,7 +207,7 @@ def test_its_rate_is_its_own_and_falls_towards_the_pixels(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("how", ["full", "lora"])
-def test_a_dry_run_counts_what_learns_of_it(stage: Stage, how: str) -> None:
+def test_a_dry_run_counts_the_trained_parameters_of_the_encoder(stage: Stage, how: str) -> None:
     recipe = stage.recipe(train={"encoder": how, "lora_rank": 3})
     data = stage.split(recipe, "train")
     found = plan(recipe, inputs_of(data))
@@ -231,7 +216,7 @@ def test_a_dry_run_counts_what_learns_of_it(stage: Stage, how: str) -> None:
     learning = sum(weight.numel() for weight in model.encoder.parameters() if weight.requires_grad)
     assert found.trained["encoder"] == learning
     if how == "full":
-        # CLIP's last norm, of width 16, is of the vector of the whole picture alone.
+        # CLIP's last norm, of width 16, applies only to the vector of the whole image.
         assert learning == found.parameters["encoder"] - 2 * 16
     else:  # 4 layers of attention in each of 3 layers of width 16
         assert learning == 3 * 4 * 3 * (16 + 16)
@@ -240,7 +225,7 @@ def test_a_dry_run_counts_what_learns_of_it(stage: Stage, how: str) -> None:
     assert found.memory["activations"] > 0
 
 
-def test_layers_are_counted_from_the_last_that_learns(stage: Stage) -> None:
+def test_layer_decay_starts_at_the_last_trained_layer(stage: Stage) -> None:
     table = {**BASE, "features": {"vision": str(stage.encoder), "layer": -2}}
     table["train"] = {**BASE["train"], "lr": 0.01, "encoder_lr": 0.01, "layer_decay": 0.5}
     recipe = Recipe.parse(table, where="test")
@@ -250,7 +235,7 @@ def test_layers_are_counted_from_the_last_that_learns(stage: Stage) -> None:
         layer: {factor for name, factor in found.items() if f"encoder.layers.{layer}." in name}
         for layer in range(3)
     }
-    # The tokens that are read come out of the second of three layers.
+    # The tokens that are read are the output of the second of three layers.
     assert by_layer == {0: {0.25}, 1: {0.5}, 2: set()}
     rates = {group["factor"] for group in build_optimizer(model, recipe.train).param_groups}
     assert {0.125, 0.25, 0.5, 1.0} <= rates

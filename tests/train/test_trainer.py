@@ -1,14 +1,14 @@
-"""One step: its parts add up, its mean is a mean, its precision and its savings are what they say."""
+"""One step: micro-batches, weight averaging, precision, speed and memory options, and trackers."""
 
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.factories.weights import assert_weights_close
+from tests.factories.training import MakeRecipe, MakeSplit
+from tests.factories.weights import are_bit_equal, assert_weights_close
 
 from mien.batches.batch import SplitData
 from mien.errors import ConfigError, DivergedError
@@ -21,8 +21,6 @@ from mien.train.precision import MixedPrecision, prepare_forward
 from mien.train.trackers import Trackers
 from mien.train.trainer import Trainer
 
-MakeSplit = Callable[..., SplitData]
-MakeRecipe = Callable[..., Recipe]
 CPU = torch.device("cpu")
 
 
@@ -45,7 +43,7 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("fusion", ["qformer", "concat"])
-def test_passes_that_are_summed_up_equal_one_larger_batch(
+def test_accumulated_micro_batches_equal_one_larger_batch(
     make: MakeSplit, recipe: MakeRecipe, fusion: str
 ) -> None:
     data, val = make("train", 50), make("val", 8, seed=1)
@@ -60,26 +58,26 @@ def test_passes_that_are_summed_up_equal_one_larger_batch(
         assert_weights_close(weights(trainer), weights(found[0][0]), atol=2e-5)
 
 
-# --- The mean of the weights ---
+# --- Weight averaging ---
 
 
-def test_the_mean_follows_the_weights_as_its_formula_says() -> None:
+def test_the_average_follows_its_formula() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
-    mean = WeightAverage(model, 0.5)
+    average = WeightAverage(model, 0.5)
     expected = 0.0
     for step in range(30):
         torch.nn.init.constant_(model.weight, step)
-        mean.update(step)
+        average.update(step)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-        assert mean.state_dict()["weight"].item() == pytest.approx(expected, rel=1e-5)
-    with mean.applied():
+        assert average.state_dict()["weight"].item() == pytest.approx(expected, rel=1e-5)
+    with average.applied():
         assert model.weight.item() == pytest.approx(expected, rel=1e-5)
     assert model.weight.item() == 29
 
 
-def test_the_mean_is_what_is_scored_and_kept(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_the_average_is_scored_and_saved(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     data, val = make("train", 40), make("val", 20, seed=1)
     wanted = recipe(train={"ema": 0.9, "epochs": 1})
     train(wanted, data, val, tmp_path / "run")
@@ -95,7 +93,7 @@ def test_the_mean_is_what_is_scored_and_kept(make: MakeSplit, recipe: MakeRecipe
 
 
 @pytest.mark.parametrize(("precision", "near"), [("bfloat16", 0.02), ("float16", 0.005)])
-def test_half_precision_is_near_and_not_the_same(
+def test_half_precision_is_close_and_not_equal(
     make: MakeSplit, recipe: MakeRecipe, precision: str, near: float
 ) -> None:
     data, val = make("train", 40), make("val", 8, seed=1)
@@ -106,7 +104,7 @@ def test_half_precision_is_near_and_not_the_same(
     assert {weight.dtype for weight in trainer.classifier.parameters()} == {torch.float32}
 
 
-def test_gradients_that_float16_cannot_hold_leave_a_step_out_and_halve_the_scale() -> None:
+def test_overflowing_float16_gradients_skip_the_step_and_halve_the_scale() -> None:
     model = torch.nn.Linear(2, 1, bias=False)
     before = model.weight.detach().clone()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
@@ -130,19 +128,19 @@ def test_gradients_that_float16_cannot_hold_leave_a_step_out_and_halve_the_scale
     other.load_state_dict(precision.state_dict())
     assert other.state_dict() == precision.state_dict()
 
-    def overflow_on_and_on() -> None:
+    def overflow_repeatedly() -> None:
         for _ in range(40):
             step_with(float("inf"))
 
     with pytest.raises(DivergedError, match="float16 gradients still overflow"):
-        overflow_on_and_on()
+        overflow_repeatedly()
 
 
 # --- Speed and memory ---
 
 
 @pytest.mark.parametrize("fusion", ["qformer", "concat", "text_only"])
-def test_computing_twice_changes_no_bit_and_keeps_less(
+def test_activation_checkpointing_changes_no_bit_and_saves_memory(
     make: MakeSplit, recipe: MakeRecipe, fusion: str
 ) -> None:
     data, val = make("train", 40), make("val", 8, seed=1)
@@ -161,18 +159,18 @@ def test_computing_twice_changes_no_bit_and_keeps_less(
             trainer.classifier(batch.image, batch.text_ids, batch.text_mask)
         found[twice] = losses, weights(trainer), sum(kept)
     assert found[True][0] == found[False][0]
-    assert all(torch.equal(found[True][1][name], weight) for name, weight in found[False][1].items())
+    assert are_bit_equal(found[True][1], found[False][1])
     assert found[True][2] < 0.6 * found[False][2]
 
 
-def test_compiling_is_asked_of_torch_and_a_hint_given_on_a_cpu(
+def test_compile_uses_torch_and_warns_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = torch.nn.Linear(1, 1)
-    asked: list[torch.nn.Module] = []
-    monkeypatch.setattr(torch, "compile", asked.append)
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch, "compile", compiled.append)
     prepare_forward(model, RunOptions(compile=True))
-    assert asked == [model]
+    assert compiled == [model]
     assert "gains nothing on a CPU" in caplog.text
     assert prepare_forward(model, RunOptions()) is model
 
@@ -191,31 +189,31 @@ def test_workers_change_no_bit(make: MakeSplit, recipe: MakeRecipe) -> None:
     assert found[0] == found[1] == found[2]
 
 
-# --- Words left out ---
+# --- Dropped descriptions ---
 
 
-def test_the_share_of_words_that_a_step_leaves_out(make: MakeSplit, recipe: MakeRecipe) -> None:
+def test_description_dropout_drops_its_share(make: MakeSplit, recipe: MakeRecipe) -> None:
     data, val = make("train", 200), make("val", 8, seed=1)
     trainer = Trainer(recipe(train={"description_dropout": 0.4, "batch_size": 50}), data, val, CPU)
     masks = [part.batch.text_mask for parts in trainer.remaining_steps() for part in parts]
     assert all(mask is not None for mask in masks)
-    wordless = torch.cat([~mask.any(dim=1) for mask in masks if mask is not None])
-    assert 0.25 < wordless.float().mean() < 0.55
+    dropped = torch.cat([~mask.any(dim=1) for mask in masks if mask is not None])
+    assert 0.25 < dropped.float().mean() < 0.55
 
 
 @pytest.mark.parametrize("fusion", ["qformer", "concat", "text_only"])
-def test_a_step_entirely_without_words_is_finite(make: MakeSplit, recipe: MakeRecipe, fusion: str) -> None:
+def test_a_step_without_any_description_is_finite(make: MakeSplit, recipe: MakeRecipe, fusion: str) -> None:
     data, val = make("train", 16), make("val", 8, seed=1)
     trainer, losses = after(recipe({"fusion": fusion}, {"description_dropout": 1.0}), data, val, 3)
     assert all(loss < 10 for loss in losses)
     assert all(weight.isfinite().all() for weight in weights(trainer).values())
 
 
-# --- Curves elsewhere ---
+# --- Trackers ---
 
 
 class Recorder:
-    """Stands in for what TensorBoard and wandb are called with."""
+    """Stands in for TensorBoard's writer and a run of wandb."""
 
     def __init__(self, **options: object) -> None:
         self.options, self.points, self.closed = options, [], False  # type: ignore[var-annotated]
@@ -232,7 +230,7 @@ class Recorder:
     finish = close
 
 
-def test_curves_go_where_the_recipe_says(
+def test_curves_go_to_the_trackers_of_the_recipe(
     make: MakeSplit, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Recorder] = []
@@ -259,16 +257,16 @@ def test_curves_go_where_the_recipe_says(
 
 
 @pytest.mark.parametrize(("name", "module"), [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb")])
-def test_what_is_not_installed_is_named(
+def test_a_tracker_that_is_not_installed_is_an_error(
     recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, module, None)  # an import of it now fails
+    monkeypatch.setitem(sys.modules, module, None)  # makes its import fail
     with pytest.raises(ConfigError, match=f"run.log_to names {name}") as caught:
         Trackers.open(with_run(recipe(), log_to=(name,)), tmp_path)
     assert f"pip install {name}" in caught.value.hint
 
 
-def test_nothing_is_imported_that_nobody_asked_for(recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_trackers_are_imported_only_if_the_recipe_names_them(recipe: MakeRecipe, tmp_path: Path) -> None:
     Trackers.open(recipe(), tmp_path).log({"loss": 1.0}, 1)
     assert "wandb" not in sys.modules
 
@@ -286,6 +284,6 @@ def test_the_loss_sees_float32(make: MakeSplit, recipe: MakeRecipe, monkeypatch:
     (parts,) = trainer.remaining_steps()
     trainer.train_step(parts)
     output = seen[0]
-    assert output.logits.dtype == torch.bfloat16  # the products were in half precision
+    assert output.logits.dtype == torch.bfloat16  # products in half precision
     loss = trainer.loss(output, parts[0].batch.targets, parts[0].batch.dimensions)
     assert loss.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Clips, second views and varied pictures, from files to a trained run and back."""
+"""Clips, second views and augmented images, from files to a trained run and back."""
 
 import random
 from collections.abc import Callable
@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 from tests.factories.tiny_llava import build_tiny_llava
+from tests.factories.training import Interrupted, interrupt_after
+from tests.factories.weights import are_bit_equal, read_weights
 
 from mien.batches.batch import SplitData
 from mien.batches.builder import InputBuilder
@@ -17,7 +19,7 @@ from mien.errors import DataError, RunError
 from mien.labels import CAERS
 from mien.model.checkpoint import load_trained
 from mien.recipe import Recipe
-from mien.train.loop import TrainProgress, train
+from mien.train.loop import train
 from mien.train.sampling import draw_variants
 from mien.types import Box, ImageRef, Sample, Subject, Target
 
@@ -78,7 +80,7 @@ def test_the_number_of_frames_and_views_reaches_the_trained_model(
     assert (trained.num_frames, trained.num_views) == (3, 2)
     assert trained.classifier.fusion.frame_embedding is not None
     trained.check_inputs(data.spec, "train")
-    others = splits(tmp_path, recipe, (2, 2))  # in the same cache
+    others = splits(tmp_path, recipe, (2, 2))  # with the same cache
     with pytest.raises(RunError, match="number of frames 2, and the model was trained with 3"):
         trained.check_inputs(others[1].spec, "val")
     one_view = splits(tmp_path, recipe_of(), (3, 3))
@@ -86,7 +88,7 @@ def test_the_number_of_frames_and_views_reaches_the_trained_model(
         trained.check_inputs(one_view[1].spec, "val")
 
 
-def test_train_and_val_with_other_numbers_of_frames_are_refused(
+def test_train_and_val_with_different_numbers_of_frames_are_refused(
     tmp_path: Path, recipe_of: Callable[..., Recipe]
 ) -> None:
     recipe = recipe_of()
@@ -95,7 +97,7 @@ def test_train_and_val_with_other_numbers_of_frames_are_refused(
         train(recipe, data, val, tmp_path / "run")
 
 
-def test_only_what_is_learned_from_varies(tmp_path: Path, recipe_of: Callable[..., Recipe]) -> None:
+def test_only_the_training_split_is_augmented(tmp_path: Path, recipe_of: Callable[..., Recipe]) -> None:
     recipe = recipe_of(augment=["flip", "crop", "color"], augment_views=3)
     data, val = splits(tmp_path, recipe)
     plain, plain_val = splits(tmp_path, recipe_of())
@@ -112,29 +114,23 @@ def test_only_what_is_learned_from_varies(tmp_path: Path, recipe_of: Callable[..
     assert val.fingerprint() == plain_val.fingerprint()
 
 
-def test_an_interrupted_training_on_varied_pictures_ends_with_the_same_bits(
+def test_resuming_a_training_with_augmentation_gives_the_same_bits(
     tmp_path: Path, recipe_of: Callable[..., Recipe]
 ) -> None:
     recipe = recipe_of(augment=["flip", "crop", "color"], augment_views=3)
     data, val = splits(tmp_path, recipe)
     train(recipe, data, val, tmp_path / "whole")
-
-    def stop(progress: TrainProgress) -> None:
-        if progress.step == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, data, val, tmp_path / "broken", on_progress=stop, save_seconds=0)
-    train(recipe, data, val, tmp_path / "broken")
-    whole, broken = (load_trained(tmp_path / name).classifier.state_dict() for name in ("whole", "broken"))
-    assert all(torch.equal(whole[name], broken[name]) for name in whole)
-    # And it is another training than that on plain pictures.
+    with pytest.raises(Interrupted):
+        train(recipe, data, val, tmp_path / "resumed", on_progress=interrupt_after(3), save_seconds=0)
+    train(recipe, data, val, tmp_path / "resumed")
+    whole = read_weights(tmp_path / "whole")
+    assert are_bit_equal(whole, read_weights(tmp_path / "resumed"))
+    # Augmentation changed the training.
     train(recipe_of(), *splits(tmp_path, recipe_of()), tmp_path / "plain")
-    plain = load_trained(tmp_path / "plain").classifier.state_dict()
-    assert any(not torch.equal(whole[name], plain[name]) for name in whole)
+    assert not are_bit_equal(whole, read_weights(tmp_path / "plain"))
 
 
-def test_variants_follow_from_seed_and_step_and_all_are_shown() -> None:
+def test_variants_depend_on_seed_and_step_and_all_occur() -> None:
     rows = np.arange(64)
     drawn = draw_variants(rows, 4, seed=1, step=2)
     assert drawn is not None
