@@ -132,7 +132,7 @@ def test_a_clean_copy_has_no_problems(dataset: Dataset) -> None:
 
 def test_a_broken_image_is_reported_with_its_file(dataset: Dataset) -> None:
     victim = next(dataset.samples(dataset.splits[0])).subject.images[0].path
-    victim.write_bytes(b"no picture")
+    victim.write_bytes(b"not an image")
     (problem,) = verify(dataset).problems
     assert problem.kind in ("unreadable", "clip_unreadable")
     assert problem.file == str(victim)

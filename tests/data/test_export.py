@@ -1,4 +1,4 @@
-"""The export: one line a subject that says all a sample says, whole or not there."""
+"""The export: one line per subject with everything in a sample, written atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYS = ["id", "images", "frames", "boxes", "labels", "dimensions", "split"]
 
 
 def _read(path: Path) -> list[Sample]:
-    """What a stranger would read from the file."""
+    """The samples in the file, parsed without mien."""
     return [_sample(json.loads(line)) for line in path.read_bytes().decode("ascii").splitlines()]
 
 
@@ -68,7 +68,7 @@ def _subjects(draw: st.DrawFn) -> Subject:
     labels=st.dictionaries(st.sampled_from(MOODS.labels), _UNIT),
     dimensions=st.none() | st.fixed_dictionaries(dict.fromkeys(DIMENSIONS, _UNIT)),
 )
-def test_reading_gives_back_what_was_written(
+def test_samples_are_read_back_as_written(
     tmp_path_factory: pytest.TempPathFactory,
     subjects: list[Subject],
     labels: dict[str, float],
@@ -78,7 +78,7 @@ def test_reading_gives_back_what_was_written(
     blank = image_record("x", folder)
     target = Target(labels=labels, dimensions=dimensions)
     samples = [Sample(subject=subject, target=target, split="val") for subject in subjects]
-    # ".." and the like are resolved on the way, as a path to a file may be.
+    # Without "." and "..", which the export resolves.
     samples = [s for s in samples if all(i.path.name not in {".", ".."} for i in s.subject.images)]
     records = [dataclasses.replace(blank, sample=sample) for sample in samples]
     path = folder / "people.jsonl"
@@ -86,19 +86,19 @@ def test_reading_gives_back_what_was_written(
     assert _read(path) == samples
 
 
-def test_labels_stand_in_the_order_of_the_set(tmp_path: Path) -> None:
-    made = image_record("a", tmp_path, "sour", "calm", dimensions=dict.fromkeys(reversed(DIMENSIONS), 0.5))
-    export_split(InMemoryDataset({"train": [made]}), "train", tmp_path / "out.jsonl")
+def test_labels_have_the_order_of_the_label_set(tmp_path: Path) -> None:
+    record = image_record("a", tmp_path, "sour", "calm", dimensions=dict.fromkeys(reversed(DIMENSIONS), 0.5))
+    export_split(InMemoryDataset({"train": [record]}), "train", tmp_path / "out.jsonl")
     row = json.loads((tmp_path / "out.jsonl").read_text())
     assert list(row["labels"]) == ["calm", "sour"]
     assert list(row["dimensions"]) == list(DIMENSIONS)
 
 
-def test_somebody_without_annotations_has_no_labels(tmp_path: Path) -> None:
-    made = InMemoryDataset(
+def test_a_person_without_annotations_has_no_labels(tmp_path: Path) -> None:
+    dataset = InMemoryDataset(
         {"test": [image_record("a", tmp_path / "a.png", is_labeled=False, box=None, split="test")]}
     )
-    assert export_split(made, "test", tmp_path / "out.jsonl") == 1
+    assert export_split(dataset, "test", tmp_path / "out.jsonl") == 1
     assert json.loads((tmp_path / "out.jsonl").read_text()) == {
         "id": "a",
         "images": [str(tmp_path / "a.png")],
@@ -110,27 +110,29 @@ def test_somebody_without_annotations_has_no_labels(tmp_path: Path) -> None:
     }
 
 
-def test_paths_are_absolute_and_lone_bytes_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_absolute_and_keep_bytes_that_are_not_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    made = InMemoryDataset({"train": [image_record("a", Path("sub/\udcff.png"))]})
-    export_split(made, "train", Path("out.jsonl"))
+    dataset = InMemoryDataset({"train": [image_record("a", Path("sub/\udcff.png"))]})
+    export_split(dataset, "train", Path("out.jsonl"))
     assert _read(tmp_path / "out.jsonl")[0].subject.images[0].path == tmp_path / "sub" / "\udcff.png"
 
 
-def test_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    made = open_dataset(
+def test_two_exports_are_identical(tmp_path: Path) -> None:
+    dataset = open_dataset(
         DataOptions(name="playhouse", options={"train": 2, "val": 3, "test": 1}), cache=tmp_path / "cache"
     )
     assert (
-        export_split(made, "val", tmp_path / "1.jsonl")
-        == export_split(made, "val", tmp_path / "2.jsonl")
+        export_split(dataset, "val", tmp_path / "1.jsonl")
+        == export_split(dataset, "val", tmp_path / "2.jsonl")
         == 3
     )
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
-    assert _read(tmp_path / "1.jsonl") == list(made.samples("val"))
+    assert _read(tmp_path / "1.jsonl") == list(dataset.samples("val"))
 
 
-def test_what_breaks_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failing_export_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("old")
 
@@ -146,7 +148,7 @@ def test_what_breaks_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["folder", "no/such/file.jsonl", "file/out.jsonl"])
-def test_a_place_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path, target: str) -> None:
+def test_a_target_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path, target: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"folder|no/such|file/out") as caught:
@@ -158,9 +160,9 @@ def test_unusable_rows_and_unknown_splits_are_errors_before_anything_is_written(
     tmp_path: Path, paint: Callable[..., Path]
 ) -> None:
     broken = [Problem(kind="bad_row", file="x.csv, row 2", message="no box")]
-    made = InMemoryDataset({"train": [image_record("a", paint("a.png"))]}, unusable_rows=broken)
+    dataset = InMemoryDataset({"train": [image_record("a", paint("a.png"))]}, unusable_rows=broken)
     with pytest.raises(DataError, match=r"x\.csv, row 2"):
-        export_split(made, "train", tmp_path / "out.jsonl")
+        export_split(dataset, "train", tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="no split"):
-        export_split(made, "tset", tmp_path / "out.jsonl")
+        export_split(dataset, "tset", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()

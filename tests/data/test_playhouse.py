@@ -1,4 +1,4 @@
-"""Playhouse as a data set: splits as EMOTIC's, absent pairs, pictures drawn once."""
+"""Playhouse as a dataset: splits like EMOTIC's, unseen pairs, images drawn once."""
 
 from pathlib import Path
 
@@ -20,38 +20,41 @@ def _playhouse(cache: Path, **options: int) -> Playhouse:
 
 
 def test_train_lacks_pairs_that_test_has(tmp_path: Path) -> None:
-    play = _playhouse(tmp_path)
+    dataset = _playhouse(tmp_path)
     pairs = {
         split: {
-            (scene.place, scene.person.expression) for scene in (play.scene(split, i)[0] for i in range(1500))
+            (scene.place, scene.person.expression)
+            for scene in (dataset.scene(split, i)[0] for i in range(1500))
         }
-        for split in play.splits
+        for split in dataset.splits
     }
     assert not pairs["train"] & ABSENT_FROM_TRAIN
     assert pairs["val"] >= ABSENT_FROM_TRAIN
     assert pairs["test"] >= ABSENT_FROM_TRAIN
 
 
-def test_val_and_test_unite_three_annotators(tmp_path: Path) -> None:
-    play = _playhouse(tmp_path)
-    assert [len(play.scene(split, 0)[1]) for split in play.splits] == [1, 3, 3]
-    united = combine_annotations((Opinion(("Peace",), (6, 2, 5)), Opinion(("Peace", "Happiness"), (8, 4, 5))))
-    assert united.labels == {"Peace": 1.0, "Happiness": 1.0}
-    assert united.dimensions == pytest.approx({"valence": 0.7, "arousal": 0.3, "dominance": 0.5})
+def test_val_and_test_combine_three_annotators(tmp_path: Path) -> None:
+    dataset = _playhouse(tmp_path)
+    assert [len(dataset.scene(split, 0)[1]) for split in dataset.splits] == [1, 3, 3]
+    combined = combine_annotations(
+        (Opinion(("Peace",), (6, 2, 5)), Opinion(("Peace", "Happiness"), (8, 4, 5)))
+    )
+    assert combined.labels == {"Peace": 1.0, "Happiness": 1.0}
+    assert combined.dimensions == pytest.approx({"valence": 0.7, "arousal": 0.3, "dominance": 0.5})
 
 
-def test_pictures_are_drawn_once_and_a_larger_split_begins_with_the_smaller(tmp_path: Path) -> None:
+def test_images_are_drawn_once_and_a_larger_split_starts_with_the_smaller(tmp_path: Path) -> None:
     few = list(_playhouse(tmp_path, test=3).samples("test"))
-    stamp = few[0].subject.images[0].path.stat().st_mtime_ns
+    modified = few[0].subject.images[0].path.stat().st_mtime_ns
     more = list(_playhouse(tmp_path, test=5).samples("test"))
     assert more[:3] == few
-    assert few[0].subject.images[0].path.stat().st_mtime_ns == stamp
+    assert few[0].subject.images[0].path.stat().st_mtime_ns == modified
     with Image.open(few[0].subject.images[0].path) as image:
         assert min(image.size) >= 128
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_another_seed_is_another_play(tmp_path: Path) -> None:
+def test_another_seed_draws_other_scenes(tmp_path: Path) -> None:
     first, second = (next(_playhouse(tmp_path, seed=seed).samples("test")) for seed in (1, 2))
     assert first.subject.images[0].path != second.subject.images[0].path
     assert first.subject.images[0].path.read_bytes() != second.subject.images[0].path.read_bytes()

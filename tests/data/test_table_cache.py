@@ -1,4 +1,4 @@
-"""Parsed tables in the cache: made once, made again when a file of them is gone or torn."""
+"""Parsed tables in the cache: parsed once, and again if a cached file is missing or damaged."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,7 @@ PROBLEM = Problem(kind="bad_row", file="a.csv, row 2", message="no number")
 
 
 class Source:
-    """A file, and a parser that counts how often it is asked."""
+    """A file, and a parser that counts its calls."""
 
     def __init__(self, folder: Path) -> None:
         self.file, self.cache, self.calls = folder / "a.csv", folder / "cache", 0
@@ -44,7 +44,7 @@ def source(tmp_path: Path) -> Source:
     return Source(tmp_path)
 
 
-def test_what_was_parsed_is_read_back(source: Source) -> None:
+def test_tables_and_problems_are_read_back(source: Source) -> None:
     tables = source.open()
     assert tables.splits == ("test", "train")
     assert [row["number"] for row in tables.rows("train")] == [0, 1, 2]
@@ -54,7 +54,7 @@ def test_what_was_parsed_is_read_back(source: Source) -> None:
     assert tables.problems("test", unusable_only=True) == []
 
 
-def test_it_is_parsed_once_for_a_content_and_options(source: Source) -> None:
+def test_files_are_parsed_once_per_content_and_options(source: Source) -> None:
     source.open()
     source.open()
     assert source.calls == 1
@@ -65,25 +65,25 @@ def test_it_is_parsed_once_for_a_content_and_options(source: Source) -> None:
     assert source.calls == 3
 
 
-def _gone(path: Path) -> None:
+def _delete(path: Path) -> None:
     path.unlink()
 
 
-def _torn(path: Path) -> None:
+def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _empty(path: Path) -> None:
+def _clear(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("spoil", [_gone, _torn, _empty])
+@pytest.mark.parametrize("damage", [_delete, _truncate, _clear])
 @pytest.mark.parametrize("name", ["train.parquet", ".problems.parquet", "index.json"])
-def test_a_cache_that_is_not_whole_is_made_again(
-    source: Source, name: str, spoil: Callable[[Path], None]
+def test_an_incomplete_cache_entry_is_replaced(
+    source: Source, name: str, damage: Callable[[Path], None]
 ) -> None:
     source.open()
-    spoil(source.folder / name)
+    damage(source.folder / name)
     tables = source.open()
     assert source.calls == 2
     assert tables.splits == ("test", "train")
@@ -92,7 +92,7 @@ def test_a_cache_that_is_not_whole_is_made_again(
     assert [path.name for path in (source.cache / "tables").iterdir()] == [source.folder.name]
 
 
-def test_damage_within_a_file_says_what_to_delete(source: Source) -> None:
+def test_a_damaged_cache_file_is_an_error_that_says_what_to_delete(source: Source) -> None:
     source.open()
     path = source.folder / "train.parquet"
     data = bytearray(path.read_bytes())
@@ -103,13 +103,13 @@ def test_damage_within_a_file_says_what_to_delete(source: Source) -> None:
     assert str(source.folder) in caught.value.hint
 
 
-def test_a_cache_that_cannot_be_written_is_said(source: Source) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error(source: Source) -> None:
     source.cache.write_text("a file, where a folder should be")
     with pytest.raises(DataError, match="cannot be written"):
         source.open()
 
 
-def test_a_file_that_is_gone_is_said(source: Source) -> None:
+def test_a_missing_source_file_is_an_error(source: Source) -> None:
     shutil.move(source.file, source.file.with_suffix(".old"))
     with pytest.raises(DataError, match=r"a\.csv cannot be read"):
         source.open()

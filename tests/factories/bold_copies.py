@@ -1,6 +1,6 @@
-"""Small copies of BoLD's release, written cell by cell and without a clip: reading opens none.
+"""Small copies of BoLD's release, written cell by cell. Clips are not written, because reading opens none.
 
-Shares nothing with the reader but the label set's words, and nothing with Playhouse's writer.
+Independent of Playhouse's writer, and of the reader except for the names of the labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from mien.data.bold.dataset import Bold
 from mien.recipe import DataOptions
 from mien.types import Problem
 
-# As the release's columns stand, written down once more.
+# The release's label columns, written independently of `mien.labels`.
 ORDER = (
     *("Peace", "Affection", "Esteem", "Anticipation", "Engagement", "Confidence", "Happiness", "Pleasure"),
     *("Excitement", "Surprise", "Sympathy", "Doubt/Confusion", "Disconnection", "Fatigue", "Embarrassment"),
@@ -27,7 +27,7 @@ Joint = tuple[float, float, float]
 
 
 def joints_at(*edges: float, confidence: float = 0.9) -> list[Joint]:
-    """18 joints whose extent is this box: left, top, right, bottom."""
+    """18 joints with this bounding box: left, top, right, bottom."""
     left, top, right, bottom = edges
     corners = [(left, top, confidence), (right, bottom, confidence)]
     return [*corners, *[((left + right) / 2, (top + bottom) / 2, confidence)] * 16]
@@ -35,26 +35,26 @@ def joints_at(*edges: float, confidence: float = 0.9) -> list[Joint]:
 
 @dataclass
 class Someone:
-    """One annotated person; `seen`: the joints by frame of the clip."""
+    """One annotated person. `seen`: the joints by frame of the clip."""
 
     person_id: int = 0
     first: int = 0
     last: int = 9
     scores: Mapping[str, float] = field(default_factory=lambda: {"Peace": 1.0})
     dimensions: Sequence[float] | None = (5.0, 6.0, 7.0)
-    about: Sequence[str] = ("Female", "Adult", "Asian", "0.75")
+    attributes: Sequence[str] = ("Female", "Adult", "Asian", "0.75")
     seen: Mapping[int, Sequence[Joint]] = field(default_factory=dict)
 
     def cells(self, video: str) -> list[str]:
         """The 37 cells of the row."""
         scores = [repr(float(self.scores.get(label, 0.0))) for label in ORDER]
-        dimensions = [""] * 3 if self.dimensions is None else [repr(step) for step in self.dimensions]
+        dimensions = [""] * 3 if self.dimensions is None else [repr(rating) for rating in self.dimensions]
         who = [video, str(self.person_id), str(self.first), str(self.last)]
-        return [*who, *scores, *dimensions, *self.about]
+        return [*who, *scores, *dimensions, *self.attributes]
 
 
 def everywhere(*edges: float, frames: Sequence[int] = range(10)) -> dict[int, list[Joint]]:
-    """Seen in all these frames, always in the same place."""
+    """Joints in all these frames, at the same position."""
     return {frame: joints_at(*edges) for frame in frames}
 
 
@@ -66,7 +66,7 @@ def save_annotations(root: Path, name: str, rows: Sequence[Sequence[str]]) -> No
 
 
 def save_joints(root: Path, video: str, people: Sequence[Someone], offset: int = 0) -> Path:
-    """In the order of frames; `offset` is the absolute number of the clip's first."""
+    """Writes rows in the order of frames. `offset` is the absolute number of the clip's first frame."""
     rows = [
         [frame + offset, someone.person_id, *(part for joint in someone.seen[frame] for part in joint)]
         for frame in sorted({frame for someone in people for frame in someone.seen})
@@ -81,17 +81,17 @@ def save_joints(root: Path, video: str, people: Sequence[Someone], offset: int =
 
 
 def save_clip(root: Path, video: str, *people: Someone, offset: int = 0, split: str = "train") -> Path:
-    """The one clip of a split, with its joints."""
+    """Writes a split of one clip, with its joints."""
     save_annotations(root, f"{split}.csv", [someone.cells(video) for someone in people])
     return save_joints(root, video, people, offset)
 
 
 def open_bold(root: Path, *, skip_broken: bool = False, **options: Any) -> Bold:
-    made = open_dataset(
+    dataset = open_dataset(
         DataOptions(name="bold", root=root, skip_broken=skip_broken, options=options), cache=root / ".cache"
     )
-    assert isinstance(made, Bold)
-    return made
+    assert isinstance(dataset, Bold)
+    return dataset
 
 
 def boxes(dataset: Bold, split: str = "train") -> list[list[tuple[float, ...] | None]]:
@@ -103,5 +103,5 @@ def boxes(dataset: Bold, split: str = "train") -> list[list[tuple[float, ...] | 
 
 
 def kinds(problems: Sequence[Problem]) -> list[tuple[str, str]]:
-    """(kind, the last part of where)."""
+    """(kind, the last part of the file)."""
     return [(problem.kind, problem.file.rpartition("/")[2]) for problem in problems]

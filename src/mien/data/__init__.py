@@ -1,7 +1,4 @@
-"""Data: who is in which image, and what annotators said.
-
-Knows nothing about descriptions, features or models.
-"""
+"""Datasets: who is in which image, and what annotators said."""
 
 from mien.data.dataset import Dataset, DatasetCard
 from mien.data.open import open_dataset

@@ -1,4 +1,4 @@
-"""BoLD from its files: what is read back, and the traps of its format."""
+"""BoLD from its files: what is read back, and the pitfalls of its format."""
 
 import math
 from pathlib import Path
@@ -35,7 +35,7 @@ _names = st.text(
 
 
 @st.composite
-def _someone(draw: st.DrawFn, person_id: int) -> Someone:
+def _people(draw: st.DrawFn, person_id: int) -> Someone:
     first = draw(st.integers(0, 8))
     frames = draw(st.sets(st.integers(0, 14), min_size=1, max_size=6))
     score = st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1.0])
@@ -45,7 +45,7 @@ def _someone(draw: st.DrawFn, person_id: int) -> Someone:
         last=first + draw(st.integers(0, 8)),
         scores=draw(st.dictionaries(st.sampled_from(ORDER), score, min_size=1)),
         dimensions=draw(st.none() | st.tuples(*[st.floats(1, 10)] * 3)),
-        about=(
+        attributes=(
             draw(st.sampled_from(["Male", "Female"])),
             "Adult",
             draw(st.sampled_from(["White", ""])),
@@ -64,7 +64,7 @@ def _extent(joints: list[Joint], least: float) -> tuple[float, float, float, flo
 
 
 def _expected(someone: Someone, frame: int, bridge: int, least: float) -> tuple[float, ...] | None:
-    """By looking at every frame in turn."""
+    """Computed frame by frame, independently of the reader."""
     seen = {at: box for at, joints in someone.seen.items() if (box := _extent(list(joints), least))}
     if not seen or min(abs(at - frame) for at in seen) > bridge:
         return None
@@ -72,7 +72,7 @@ def _expected(someone: Someone, frame: int, bridge: int, least: float) -> tuple[
     after = min((at for at in seen if at >= frame), default=None)
     if before is None or after is None or before == after:
         near = after if before is None else before
-        assert near is not None, "somebody is seen somewhere"
+        assert near is not None, "the person is seen somewhere"
         return seen[near]
     share = (frame - before) / (after - before)
     return tuple((1 - share) * a + share * b for a, b in zip(seen[before], seen[after], strict=True))
@@ -82,7 +82,7 @@ def _expected(someone: Someone, frame: int, bridge: int, least: float) -> tuple[
 @given(
     data=st.data(), names=st.tuples(_names, _names), offset=st.integers(0, 100_000), bridge=st.integers(0, 6)
 )
-def test_everybody_is_read_back(
+def test_every_person_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
     names: tuple[str, str],
@@ -91,9 +91,12 @@ def test_everybody_is_read_back(
 ) -> None:
     root = tmp_path_factory.mktemp("bold")
     folder, name = names[0].strip(" .") or "a b", names[1].strip(" .") or "ü"
-    people = [data.draw(_someone(person_id)) for person_id in range(data.draw(st.integers(1, 3)))]
+    people = [data.draw(_people(person_id)) for person_id in range(data.draw(st.integers(1, 3)))]
     video = f"003/{folder}.mp4/{name}.mp4"
-    people[0].seen = {0: joints_at(1, 2, 3, 4), **people[0].seen}  # or nothing tells where the clip begins
+    people[0].seen = {
+        0: joints_at(1, 2, 3, 4),
+        **people[0].seen,
+    }  # so that the first frame of the clip is known
     save_clip(root, video, *people, offset=offset)
     records = list(open_bold(root, bridge=bridge, num_frames=5).records("train"))
     for someone, record in zip(people, records, strict=True):
@@ -112,11 +115,11 @@ def test_everybody_is_read_back(
         if someone.dimensions is None:
             assert target.dimensions is None
         else:
-            steps = zip(("valence", "arousal", "dominance"), someone.dimensions, strict=True)
-            assert target.dimensions == {dimension: step / 10 for dimension, step in steps}
-        asked = ("gender", "age", "ethnicity", "annotation_confidence")
-        told = dict(zip(asked, someone.about, strict=True))
-        assert record.attributes == {key: value for key, value in told.items() if value}
+            ratings = zip(("valence", "arousal", "dominance"), someone.dimensions, strict=True)
+            assert target.dimensions == {dimension: rating / 10 for dimension, rating in ratings}
+        names_of_attributes = ("gender", "age", "ethnicity", "annotation_confidence")
+        attributes = zip(names_of_attributes, someone.attributes, strict=True)
+        assert record.attributes == {key: value for key, value in attributes if value}
 
 
 # --- Labels ------------------------------------------------------------------------------------------
@@ -132,7 +135,7 @@ def test_scores_are_read_in_bolds_own_order(tmp_path: Path) -> None:
     assert EMOTIC.encode(sample.target.labels) != list(scores.values())
 
 
-def test_soft_scores_can_be_made_hard(tmp_path: Path) -> None:
+def test_soft_scores_can_be_thresholded(tmp_path: Path) -> None:
     scores = {"Peace": 0.4999, "Anger": 0.5, "Pain": 1.0, "Fear": 0.0}
     save_clip(tmp_path, VIDEO, Someone(scores=scores, seen=everywhere(0, 0, 9, 9)))
     (sample,) = open_bold(tmp_path, soft=False).samples("train")
@@ -146,7 +149,7 @@ def test_soft_scores_can_be_made_hard(tmp_path: Path) -> None:
         [[VIDEO, "4", "0", "9"]],
         [["video", "person_id", "min_frame", "max_frame"], [VIDEO, "4", "0", "9"]],
         [["Video", "max_frame", "min_frame", "person_id"], [VIDEO, "9", "0", "4"]],
-        [[VIDEO, "4", "0", "9", "more", "than", "asked"]],
+        [[VIDEO, "4", "0", "9", "and", "further", "columns"]],
     ],
     ids=["plain", "header", "other order", "more columns"],
 )
@@ -173,7 +176,7 @@ def test_frame_numbers_of_joints_are_absolute(tmp_path: Path, offset: int) -> No
     assert boxes(open_bold(tmp_path)) == expected
 
 
-def test_annotations_may_count_absolutely_too(tmp_path: Path) -> None:
+def test_annotations_may_count_absolutely_as_well(tmp_path: Path) -> None:
     moving = {frame: joints_at(frame, 0, frame + 10, 10) for frame in range(8)}
     save_clip(tmp_path, VIDEO, Someone(first=500, last=507, seen=moving), offset=500)
     dataset = open_bold(tmp_path, frames="absolute")
@@ -198,22 +201,22 @@ def test_missing_frames_are_bridged(tmp_path: Path) -> None:
     ]
 
 
-def test_unsure_joints_are_ignored(tmp_path: Path) -> None:
+def test_joints_of_low_confidence_are_ignored(tmp_path: Path) -> None:
     joints = [*joints_at(10, 20, 30, 40)[:16], (0.0, 0.0, 0.0), (900.0, 900.0, 0.0999)]
     save_clip(tmp_path, VIDEO, Someone(seen=dict.fromkeys(range(10), joints)))
     assert boxes(open_bold(tmp_path))[0][0] == (10, 20, 30, 40)
     assert boxes(open_bold(tmp_path, min_confidence=0.05))[0][0] == (10, 20, 900, 900)
 
 
-def test_joints_without_extent_are_no_box(tmp_path: Path) -> None:
+def test_joints_without_an_area_give_no_box(tmp_path: Path) -> None:
     line = [(float(x), 5.0, 0.9) for x in range(18)]
-    lost = [(math.nan, math.nan, 0.9)] * 18
-    seen = {0: line, 1: [(3.0, 3.0, 0.9)] * 18, 2: lost, 3: joints_at(1, 2, 3, 4)}
+    missing = [(math.nan, math.nan, 0.9)] * 18
+    seen = {0: line, 1: [(3.0, 3.0, 0.9)] * 18, 2: missing, 3: joints_at(1, 2, 3, 4)}
     save_clip(tmp_path, VIDEO, Someone(last=3, seen=seen))
     assert boxes(open_bold(tmp_path, bridge=0, num_frames=4)) == [[None, None, None, (1, 2, 3, 4)]]
 
 
-def test_people_of_a_clip_are_told_apart(tmp_path: Path) -> None:
+def test_people_in_a_clip_have_their_own_boxes(tmp_path: Path) -> None:
     people = [Someone(person_id=number, seen=everywhere(number, 0, 50, 50)) for number in (0, 2, 7)]
     save_clip(tmp_path, VIDEO, *people)
     assert [found[0] for found in boxes(open_bold(tmp_path))] == [
@@ -223,22 +226,22 @@ def test_people_of_a_clip_are_told_apart(tmp_path: Path) -> None:
     ]
 
 
-def test_boxes_can_be_grown(tmp_path: Path) -> None:
+def test_a_margin_expands_boxes(tmp_path: Path) -> None:
     save_clip(tmp_path, VIDEO, Someone(seen=everywhere(100, 200, 120, 240)))
     assert boxes(open_bold(tmp_path, margin=0.1))[0][0] == pytest.approx((98, 196, 122, 244))
 
 
-def test_so_many_frames_as_asked(tmp_path: Path) -> None:
+def test_the_number_of_frames_is_as_configured(tmp_path: Path) -> None:
     save_clip(tmp_path, VIDEO, Someone(first=3, last=3, seen=everywhere(0, 0, 9, 9)))
     for count in (1, 8):
         (sample,) = open_bold(tmp_path, num_frames=count).samples("train")
         assert [ref.frame for ref in sample.subject.images] == [3] * count
 
 
-# --- Where it lies -----------------------------------------------------------------------------------
+# --- Locating the files ------------------------------------------------------------------------------
 
 
-def test_the_root_may_hold_the_release(tmp_path: Path) -> None:
+def test_the_root_may_contain_the_release(tmp_path: Path) -> None:
     save_clip(tmp_path / "BOLD_public", VIDEO, Someone(seen=everywhere(0, 0, 9, 9)), split="val")
     inside, above = open_bold(tmp_path / "BOLD_public"), open_bold(tmp_path)
     assert above.splits == ("val",)
@@ -270,21 +273,21 @@ def test_annotations_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         open_bold(tmp_path)
 
 
-def test_the_copies_of_these_tests_have_no_problems(tmp_path: Path) -> None:
+def test_the_copies_in_these_tests_have_no_problems(tmp_path: Path) -> None:
     save_clip(tmp_path, VIDEO, Someone(seen=everywhere(0, 0, 9, 9)))
     dataset = open_bold(tmp_path)
     assert kinds([*dataset.problems(), *dataset.sidecar_problems()]) == []
 
 
-def test_a_share_of_trains_films_becomes_dev_whole(tmp_path: Path) -> None:
+def test_whole_films_are_held_out_as_dev(tmp_path: Path) -> None:
     videos = [f"003/film{film}.mp4/{clip:04d}.mp4" for film in range(12) for clip in range(2)]
     people = [Someone(0, seen=everywhere(0, 0, 9, 9)), Someone(1, seen=everywhere(0, 0, 9, 9))]
-    save_annotations(tmp_path, "train.csv", [one.cells(video) for video in videos for one in people])
+    save_annotations(tmp_path, "train.csv", [person.cells(video) for video in videos for person in people])
     for video in videos:
         save_joints(tmp_path, video, people)
-    plain, shared = open_bold(tmp_path), open_bold(tmp_path, dev_share=0.3)
-    assert (plain.splits, shared.splits) == (("train",), ("train", "dev"))
-    train, dev = (list(shared.samples(split)) for split in shared.splits)
+    plain, with_dev = open_bold(tmp_path), open_bold(tmp_path, dev_share=0.3)
+    assert (plain.splits, with_dev.splits) == (("train",), ("train", "dev"))
+    train, dev = (list(with_dev.samples(split)) for split in with_dev.splits)
     assert len(train) + len(dev) == len(list(plain.samples("train")))
     films = [{sample.subject.images[0].path.parent for sample in samples} for samples in (train, dev)]
     assert films[0]

@@ -1,4 +1,4 @@
-"""What may be wrong with a copy of BoLD: each fault is reported once, under its kind and where it is."""
+"""Faults in a copy of BoLD: each is reported once, with its kind and position."""
 
 import logging
 from collections.abc import Callable
@@ -38,14 +38,14 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "one column": ("bad_row", ["garbage"]),
     "no number": ("bad_row", _with(1, "first")),
     "half a person": ("bad_row", _with(1, "0.5")),
-    "an endless number": ("bad_row", _with(3, "inf")),
+    "an infinite number": ("bad_row", _with(3, "inf")),
     "a score above 1": ("bad_row", _with(4, "1.01")),
     "a score below 0": ("bad_row", _with(29, "-0.1")),
     "no score": ("bad_row", _with(10, "nan")),
     "an empty score": ("bad_row", _with(10, "")),
     "no video": ("bad_row", _with(0, "")),
-    "a path out": ("bad_row", _with(0, "../../secret.mp4")),
-    "a path elsewhere": ("bad_row", _with(0, "/etc/secret.mp4")),
+    "a path outside the root": ("bad_row", _with(0, "../../secret.mp4")),
+    "an absolute path": ("bad_row", _with(0, "/etc/secret.mp4")),
     "an inverted range": ("frame_range", _with(2, "10")),
     "a negative range": ("frame_range", _with(2, "-1")),
     "valence of 11": ("dimension_range", _with(30, "11")),
@@ -57,7 +57,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.parametrize("fault", ROWS)
-def test_a_row_that_cannot_be_used_is_reported(tmp_path: Path, fault: str) -> None:
+def test_an_unusable_row_is_reported(tmp_path: Path, fault: str) -> None:
     kind, row = ROWS[fault]
     other = Someone(person_id=3, seen=everywhere(0, 0, 9, 9))
     save_clip(tmp_path, VIDEO, other)
@@ -71,7 +71,7 @@ def test_a_row_that_cannot_be_used_is_reported(tmp_path: Path, fault: str) -> No
     assert sample.subject.id == f"{VIDEO}#3@0-9"
 
 
-def test_a_person_who_stands_twice_is_reported_across_splits(tmp_path: Path) -> None:
+def test_a_repeated_person_is_reported_across_splits(tmp_path: Path) -> None:
     save_clip(tmp_path, VIDEO, Someone(seen=everywhere(0, 0, 9, 9)))
     save_annotations(tmp_path, "train.csv", [GOOD, GOOD])
     save_annotations(tmp_path, "test_meta.csv", [GOOD[:4]])
@@ -83,7 +83,7 @@ def test_a_person_who_stands_twice_is_reported_across_splits(tmp_path: Path) -> 
     assert list(dataset.records("test")) == []
 
 
-def test_a_row_of_zeros_is_reported_and_kept(tmp_path: Path) -> None:
+def test_a_row_of_zeros_is_reported_and_used(tmp_path: Path) -> None:
     save_clip(tmp_path, VIDEO, Someone(scores={}, seen=everywhere(0, 0, 9, 9)))
     dataset = open_bold(tmp_path)
     assert kinds(dataset.problems()) == [("no_label", "train.csv, row 1")]
@@ -92,14 +92,14 @@ def test_a_row_of_zeros_is_reported_and_kept(tmp_path: Path) -> None:
     assert sample.target.labels == {}
 
 
-def test_a_header_is_read_by_its_names(tmp_path: Path) -> None:
+def test_columns_are_found_by_name_if_there_is_a_header(tmp_path: Path) -> None:
     scores = {label: (index + 1) / 27 for index, label in enumerate(ORDER)}
     someone = Someone(scores=scores, seen=everywhere(0, 0, 9, 9))
     save_clip(tmp_path, VIDEO, someone)
     names = ["video", "person_id", "min_frame", "max_frame", *ORDER, "Valence", "Arousal", "Dominance"]
     names += ["Gender", "Age", "Ethnicity", "annotation_confidence"]
-    turned = [[*row[:1], *reversed(row[1:])] for row in (names, someone.cells(VIDEO))]
-    save_annotations(tmp_path, "train.csv", turned)
+    reordered = [[*row[:1], *reversed(row[1:])] for row in (names, someone.cells(VIDEO))]
+    save_annotations(tmp_path, "train.csv", reordered)
     (sample,) = open_bold(tmp_path).samples("train")
     assert sample.target is not None
     assert sample.target.labels == scores
@@ -109,7 +109,7 @@ def test_a_header_is_read_by_its_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00broken", b"caf\xe9.mp4,0,0,9\n"])
-def test_a_file_that_is_no_text_is_an_error(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_text_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "train.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"train\.csv cannot be read"):
@@ -128,15 +128,15 @@ def _archive(path: Path) -> None:
         np.savez(file, joints=np.zeros((3, 56)))
 
 
-def _cut(path: Path) -> None:
+def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
 JOINTS: dict[str, Callable[[Path], Any]] = {
-    "not there": Path.unlink,
+    "missing": Path.unlink,
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("joints"),
-    "cut": _cut,
+    "truncated": _truncate,
     "pickled": _pickled,
     "an archive": _archive,
     "too few columns": lambda path: np.save(path, np.zeros((3, 55))),
@@ -148,7 +148,7 @@ JOINTS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("fault", JOINTS)
-def test_joints_that_cannot_be_read_leave_no_box_and_are_reported(
+def test_unreadable_joints_give_no_box_and_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     people = [Someone(person_id=number, seen=everywhere(0, 0, 9, 9)) for number in (0, 1)]
@@ -176,7 +176,7 @@ def test_a_person_without_joints_is_reported(tmp_path: Path) -> None:
     ] == [True] * 2
 
 
-def test_a_gap_that_is_too_wide_is_reported(tmp_path: Path) -> None:
+def test_a_gap_wider_than_the_bridge_is_reported(tmp_path: Path) -> None:
     seen = {frame: joints_at(0, 0, 9, 9) for frame in (0, 99)}
     save_clip(tmp_path, VIDEO, Someone(last=99, seen=seen))
     (problem,) = open_bold(tmp_path).sidecar_problems()
@@ -188,7 +188,7 @@ def test_a_gap_that_is_too_wide_is_reported(tmp_path: Path) -> None:
 # --- Clips -------------------------------------------------------------------------------------------
 
 
-def test_frames_that_a_clip_does_not_have_are_reported(tmp_path: Path) -> None:
+def test_frames_beyond_the_end_of_a_clip_are_reported(tmp_path: Path) -> None:
     (clip,) = compose("val", 1, 5, num_frames=16)
     write_bold(tmp_path, {"val": [clip]})
     path = tmp_path / "videos" / clip.video
@@ -198,11 +198,11 @@ def test_frames_that_a_clip_does_not_have_are_reported(tmp_path: Path) -> None:
         save_annotations(tmp_path, "val.csv", [someone.cells(clip.video)])
         assert kinds(list(open_bold(tmp_path).sidecar_problems())) == expected
     path.write_bytes(b"no clip")
-    assert list(open_bold(tmp_path).sidecar_problems()) == []  # told by whoever looks at the clip itself
+    assert list(open_bold(tmp_path).sidecar_problems()) == []  # reported by verify
     assert kinds(list(verify(open_bold(tmp_path)).problems)) == [("clip_unreadable", path.name)]
 
 
-def test_missing_joints_are_reported_also_where_only_they_tell_where_a_clip_begins(tmp_path: Path) -> None:
+def test_missing_joints_are_reported_and_fatal_with_absolute_frames(tmp_path: Path) -> None:
     someone = Someone(first=1000, last=1009, seen=everywhere(0, 0, 9, 9))
     save_clip(tmp_path, VIDEO, someone, offset=1000).unlink()
     dataset = open_bold(tmp_path, frames="absolute")
@@ -211,7 +211,7 @@ def test_missing_joints_are_reported_also_where_only_they_tell_where_a_clip_begi
         list(dataset.samples("train"))
 
 
-def test_a_clips_missing_joints_are_told_once_also_where_its_people_stand_apart(tmp_path: Path) -> None:
+def test_missing_joints_are_reported_once_per_clip(tmp_path: Path) -> None:
     other = "003/film.mp4/0002.mp4"
     people = [Someone(0, seen=everywhere(0, 0, 9, 9)), Someone(1, seen=everywhere(0, 0, 9, 9))]
     rows = [people[0].cells(VIDEO), people[0].cells(other), people[1].cells(VIDEO)]

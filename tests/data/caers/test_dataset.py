@@ -1,4 +1,4 @@
-"""CAER-S from its folders: names that circulate, both protocols, and what is in the way."""
+"""CAER-S from its folders: class names, both protocols, and unexpected files."""
 
 import os
 from collections import Counter
@@ -37,8 +37,8 @@ def _open(root: Path, **options: Any) -> Caers:
     return made
 
 
-def _carved(root: Path, groups: Sequence[Sequence[str]] = ()) -> Caers:
-    """In the protocol 7:1:2, where these subject ids are near-duplicates of one another."""
+def _open_7_1_2(root: Path, groups: Sequence[Sequence[str]] = ()) -> Caers:
+    """In the protocol 7:1:2, where the subjects of each of these groups are near-duplicates."""
     number = {item: index for index, group in enumerate(groups) for item in group}
 
     def grouped(paths: Sequence[Path]) -> list[int]:
@@ -50,7 +50,7 @@ def _carved(root: Path, groups: Sequence[Sequence[str]] = ()) -> Caers:
 
 
 def _touch(root: Path, *paths: str) -> None:
-    """Empty files: listing opens none."""
+    """Creates empty files, because listing opens none."""
     for label in CAERS.labels:
         for split in ("train", "test"):
             if not any(path.startswith(f"{split}/{alias}/") for path in paths for alias in ALIASES[label]):
@@ -90,25 +90,25 @@ frames = st.sampled_from(CAERS.labels).flatmap(
         unique_by=lambda item: (item[0], item[1].folder, item[1].name.casefold()),
     )
 )
-def test_any_tree_is_read_as_it_was_written(
+def test_any_tree_is_read_back_as_written(
     tmp_path_factory: pytest.TempPathFactory, frames: list[tuple[str, Frame]]
 ) -> None:
     root = tmp_path_factory.mktemp("caers")
     write_caers(root, {split: [f for s, f in frames if s == split] for split in ("train", "test")})
     dataset = _open(root)
     for split in dataset.splits:
-        wanted = {f"{split}/{f.folder}/{f.name}": f.label for s, f in frames if s == split}
+        expected = {f"{split}/{f.folder}/{f.name}": f.label for s, f in frames if s == split}
         samples = list(dataset.samples(split))
-        got = {sample.subject.id: sample.target and dict(sample.target.labels) for sample in samples}
-        assert got == {name: {label: 1.0} for name, label in wanted.items()}
+        found = {sample.subject.id: sample.target and dict(sample.target.labels) for sample in samples}
+        assert found == {name: {label: 1.0} for name, label in expected.items()}
         assert all(sample.subject.images[0].path == root / sample.subject.id for sample in samples)
         assert all(sample.subject.boxes == (None,) for sample in samples)
 
 
-def test_both_angry_and_anger_are_one_class_and_equal_names_two_subjects(tmp_path: Path) -> None:
+def test_two_folders_of_one_class_keep_their_subjects_apart(tmp_path: Path) -> None:
     _touch(tmp_path, "train/Angry/0001.png", "train/Anger/0001.png", "train/Anger/0002.png")
     dataset = _open(tmp_path)
-    samples = list(dataset.samples("train"))  # the note keeps nobody from training
+    samples = list(dataset.samples("train"))  # the problem does not prevent training
     assert [sample.subject.id for sample in samples] == [
         "train/Anger/0001.png",
         "train/Anger/0002.png",
@@ -119,7 +119,7 @@ def test_both_angry_and_anger_are_one_class_and_equal_names_two_subjects(tmp_pat
     assert dataset.unusable_rows("train") == []
 
 
-def test_train_may_say_angry_where_test_says_anger(tmp_path: Path) -> None:
+def test_train_and_test_may_use_different_class_names(tmp_path: Path) -> None:
     _touch(tmp_path, "train/Angry/0001.png", "test/Anger/0001.png")
     dataset = _open(tmp_path)
     assert dataset.problems() == []
@@ -127,7 +127,7 @@ def test_train_may_say_angry_where_test_says_anger(tmp_path: Path) -> None:
     assert [target and target.labels for target in targets] == [{"Anger": 1.0}] * 2
 
 
-def test_names_that_collide_across_classes_are_different_subjects(tmp_path: Path) -> None:
+def test_equal_file_names_in_several_classes_are_different_subjects(tmp_path: Path) -> None:
     _touch(tmp_path, *(f"{s}/{label}/0001.png" for s in ("train", "test") for label in CAERS.labels))
     dataset = _open(tmp_path)
     ids = [name for split in dataset.splits for name in _ids(dataset, split)]
@@ -135,14 +135,14 @@ def test_names_that_collide_across_classes_are_different_subjects(tmp_path: Path
     assert dataset.problems() == []
 
 
-def test_every_alias_means_its_class() -> None:
+def test_every_alias_refers_to_its_class() -> None:
     assert {alias: class_from_name(alias) for own in ALIASES.values() for alias in own} == {
         alias: label for label, own in ALIASES.items() for alias in own
     }
     assert class_from_name("Contempt") is None
 
 
-def test_litter_is_ignored_and_all_else_is_reported(tmp_path: Path) -> None:
+def test_system_files_are_ignored_and_other_files_are_reported(tmp_path: Path) -> None:
     _touch(
         tmp_path,
         *("train/Happy/0001.png", "train/Happy/Thumbs.db", "train/.DS_Store", "train/Happy/._0001.png"),
@@ -159,35 +159,37 @@ def test_litter_is_ignored_and_all_else_is_reported(tmp_path: Path) -> None:
     assert _ids(dataset, "train") == ["train/Happy/0001.png"]
     with pytest.raises(DataError, match="3 rows of split 'train'"):
         dataset.samples("train")
-    lenient = DataOptions(name="caers", root=tmp_path, skip_broken=True)
-    assert len(list(open_dataset(lenient, cache=tmp_path).samples("train"))) == 1
+    skipping = DataOptions(name="caers", root=tmp_path, skip_broken=True)
+    assert len(list(open_dataset(skipping, cache=tmp_path).samples("train"))) == 1
 
 
-def test_a_class_that_is_not_there_is_reported(tmp_path: Path) -> None:
+def test_a_missing_class_is_reported(tmp_path: Path) -> None:
     (tmp_path / "train" / "Happy").mkdir(parents=True)
     kinds = Counter(_kinds(_open(tmp_path)))
     assert kinds == {("missing", label): 1 for label in CAERS.labels if label != "Happy"}
 
 
-def test_a_name_that_is_no_text_is_reported(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     _touch(tmp_path, "test/Sad/0001.png")
     try:
         (tmp_path / "test" / "Sad" / os.fsdecode(b"\xff.png")).touch()
     except OSError:
-        pytest.skip("this file system knows text only")
+        pytest.skip("this file system only accepts UTF-8 names")
     dataset = _open(tmp_path)
     assert _kinds(dataset) == [("unreadable", "\\udcff.png")]
     assert _ids(dataset, "test") == ["test/Sad/0001.png"]
 
 
 @pytest.mark.parametrize("root", [None, Path("nothing/here")])
-def test_a_root_that_is_no_copy_says_where_to_ask(root: Path | None, tmp_path: Path) -> None:
+def test_a_root_without_a_copy_is_an_error_that_says_how_to_request_it(
+    root: Path | None, tmp_path: Path
+) -> None:
     with pytest.raises(DataError) as caught:
         open_dataset(DataOptions(name="caers", root=root and tmp_path / root), cache=tmp_path)
     assert "request it at" in caught.value.hint
 
 
-def test_half_a_copy_has_half_the_splits(tmp_path: Path) -> None:
+def test_a_partial_copy_has_the_splits_it_contains(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     assert _open(tmp_path).splits == ("test",)
     assert _open(tmp_path, protocol="7:1:2").splits == ("val", "test")
@@ -203,7 +205,7 @@ def test_an_unknown_protocol_is_refused(tmp_path: Path) -> None:
 
 def test_val_is_a_third_of_each_class_of_the_test_folder(tmp_path: Path) -> None:
     _touch(tmp_path, *(f"test/{label}/{i}.png" for label in CAERS.labels for i in range(12)))
-    dataset = _carved(tmp_path)
+    dataset = _open_7_1_2(tmp_path)
     assert dataset.splits == ("train", "val", "test")
     val, test = _ids(dataset, "val"), _ids(dataset, "test")
     assert Counter(name.split("/")[1] for name in val) == dict.fromkeys(CAERS.labels, 4)
@@ -211,28 +213,29 @@ def test_val_is_a_third_of_each_class_of_the_test_folder(tmp_path: Path) -> None
     assert [sample.split for sample in dataset.samples("val")] == ["val"] * 28
 
 
-def test_who_is_val_depends_on_neither_train_nor_other_classes_nor_a_folders_name(tmp_path: Path) -> None:
+def test_val_does_not_depend_on_train_or_other_classes_or_folder_names(tmp_path: Path) -> None:
     few, many = tmp_path / "few", tmp_path / "many"
     _touch(few, *(f"test/Anger/{i}.png" for i in range(20)))
     _touch(many, *(f"test/Angry/{i}.png" for i in range(20)), "test/Sad/1.png", "train/Sad/1.png")
     val = [
-        {name.split("/")[2] for name in _ids(_carved(root), "val") if "/Ang" in name} for root in (few, many)
+        {name.split("/")[2] for name in _ids(_open_7_1_2(root), "val") if "/Ang" in name}
+        for root in (few, many)
     ]
     assert val[0] == val[1]
 
 
-def test_near_duplicates_stay_on_one_side(tmp_path: Path) -> None:
+def test_near_duplicates_stay_in_one_split(tmp_path: Path) -> None:
     ids = [f"test/{label}/{i}.png" for label in ("Happy", "Sad") for i in range(30)]
     _touch(tmp_path, *ids)
     groups = [ids[0:5], ids[5:7], [ids[10], ids[40]], ids[50:53]]  # one spans both classes
-    dataset = _carved(tmp_path, groups)
+    dataset = _open_7_1_2(tmp_path, groups)
     val = set(_ids(dataset, "val"))
     assert all(len({item in val for item in group}) == 1 for group in groups)
     assert abs(len(val) - 20) <= 2
 
 
 @given(st.data())
-def test_the_order_of_a_listing_does_not_matter(data: st.DataObject) -> None:
+def test_val_does_not_depend_on_the_order_of_images(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 25))
     items = [
         (data.draw(st.sampled_from(("Sad", "Fear"))), f"{index}.png", data.draw(st.integers(0, 12)))
@@ -248,7 +251,7 @@ def test_the_order_of_a_listing_does_not_matter(data: st.DataObject) -> None:
 
     first, second = val(items), val(shuffled)
     assert first == second
-    assert not {row[2] for row in first} & {row[2] for row in set(items) - first}  # no group on both sides
+    assert not {row[2] for row in first} & {row[2] for row in set(items) - first}  # no group in both splits
 
 
 def test_without_duplicates_val_is_exactly_a_third() -> None:

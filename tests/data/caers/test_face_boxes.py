@@ -1,4 +1,4 @@
-"""Lists of face boxes for CAER-S, in the form that circulates, good and bad."""
+"""Lists of face boxes for CAER-S, valid and faulty."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def _boxes(dataset: Dataset, split: str) -> dict[str, Box | None]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two pictures of Sad in train, and one of Anger, called Angry, in test."""
+    """Two images of Sad in train, and one of Anger in test, in a folder named Angry."""
     sad = [Frame(label="Sad", image=DOT) for _ in range(2)]
     write_caers(tmp_path, {"train": sad, "test": [Frame(label="Anger", image=DOT, folder="Angry")]})
     (tmp_path / "test" / "Anger").rmdir()
@@ -50,7 +50,7 @@ boxes = st.builds(
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(CAERS.labels), st.none() | boxes), max_size=8))
-def test_boxes_are_read_as_they_were_written(
+def test_boxes_are_read_back_as_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, Box | None]]
 ) -> None:
     root = tmp_path_factory.mktemp("caers")
@@ -87,7 +87,7 @@ def test_paths_may_be_relative_to_the_folder_that_the_list_is_named_after(root: 
     assert [problem.kind for problem in _open(root, "other.txt").problems()] == ["missing"]
 
 
-def test_the_folder_of_the_very_name_goes_first(root: Path) -> None:
+def test_the_folder_with_exactly_this_name_comes_first(root: Path) -> None:
     (root / "test" / "Anger").mkdir()
     (root / "test" / "Anger" / "0001.png").touch()
     lines = ("test/Angry/0001.png,0,1,1,5,5", "test/Anger/0001.png,0,2,2,5,5")
@@ -106,19 +106,19 @@ def test_the_folder_of_the_very_name_goes_first(root: Path) -> None:
         ("train/Sad/0001.png,5,1,nan,30,40", "box_not_finite", "train/Sad/0001.png"),
     ],
 )
-def test_a_line_that_cannot_be_used_spoils_its_picture(root: Path, line: str, kind: str, file: str) -> None:
+def test_an_unusable_line_makes_its_image_unusable(root: Path, line: str, kind: str, file: str) -> None:
     name = _list(root, "train/Sad/0002.png,5,1,2,30,40", line)
     dataset = _open(root, name)
     (problem,) = dataset.problems()
     assert (problem.kind, problem.file) == (kind, str(root / file))
     with pytest.raises(DataError, match="1 rows of split 'train'"):
         dataset.samples("train")
-    assert len(list(dataset.samples("test"))) == 1  # the other folder is not concerned
+    assert len(list(dataset.samples("test"))) == 1  # the other folder is not affected
     lenient = _open(root, name, skip_broken=True)
     assert [sample.subject.id for sample in lenient.samples("train")] == ["train/Sad/0002.png"]
 
 
-def test_a_line_for_a_picture_that_is_not_there_is_reported_and_keeps_nobody_out(root: Path) -> None:
+def test_a_line_for_a_missing_image_is_reported_and_affects_no_other(root: Path) -> None:
     dataset = _open(root, _list(root, "train/Sad/0009.png,5,1,2,30,40"))
     (problem,) = dataset.problems()
     assert (problem.kind, problem.file) == ("missing", str(root / "train/Sad/0009.png"))
@@ -126,12 +126,12 @@ def test_a_line_for_a_picture_that_is_not_there_is_reported_and_keeps_nobody_out
     assert len(list(dataset.samples("train"))) == 2
 
 
-def test_a_line_that_names_nothing_may_have_been_anybodys(root: Path) -> None:
+def test_a_line_without_an_image_counts_for_every_split(root: Path) -> None:
     dataset = _open(root, _list(root, "what is this"))
     assert [len(dataset.unusable_rows(split)) for split in dataset.splits] == [1, 1]
 
 
-def test_of_several_lines_the_largest_face_is_kept(root: Path) -> None:
+def test_the_largest_of_several_boxes_is_used(root: Path) -> None:
     lines = [f"train/Sad/0001.png,5,0,0,{side},{side}" for side in (10, 30, 20)]
     dataset = _open(root, _list(root, *lines))
     box = _boxes(dataset, "train")["train/Sad/0001.png"]
@@ -144,7 +144,7 @@ def test_of_several_lines_the_largest_face_is_kept(root: Path) -> None:
     assert len(list(dataset.samples("train"))) == 2
 
 
-def test_a_list_that_cannot_be_read_is_an_error(root: Path) -> None:
+def test_an_unreadable_list_is_an_error(root: Path) -> None:
     with pytest.raises(DataError, match="nothing"):
         _open(root, "nothing.txt").problems()
     (root / "latin.txt").write_bytes("train/Sad/caf\u00e9.png,5,1,2,3,4".encode("cp1252"))

@@ -1,4 +1,4 @@
-"""EMOTIC from the forms that circulate: the same people as the official file's, as far as they can tell."""
+"""EMOTIC in all formats: the same people, as far as a format can represent them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from tests.factories.emotic_copies import (
     Population,
+    annotated_image,
     copy_in_all_forms,
+    make_opinion,
     open_emotic,
-    photograph,
     populations,
     records,
-    said,
 )
 
 from mien.errors import ConfigError, DataError
@@ -25,7 +25,7 @@ SPLITS = ("train", "val", "test")
 
 @settings(max_examples=20)
 @given(population=populations)
-def test_all_forms_tell_of_the_same_people(population: Population) -> None:
+def test_all_formats_have_the_same_people(population: Population) -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "copy"
         write_emotic(root, population, forms=("mat", "csv", "npy"))
@@ -34,12 +34,12 @@ def test_all_forms_tell_of_the_same_people(population: Population) -> None:
         for split in SPLITS:
             people = [record.sample for record in official.records(split)]
             assert [record.sample for record in table.records(split)] == people
-            poorer = [record.sample for record in arrays.records(split)]
-            assert [sample.target for sample in poorer] == [sample.target for sample in people]
-            assert [sample.subject.id for sample in poorer] == [
+            from_arrays = [record.sample for record in arrays.records(split)]
+            assert [sample.target for sample in from_arrays] == [sample.target for sample in people]
+            assert [sample.subject.id for sample in from_arrays] == [
                 f"{split}/{i:05d}" for i in range(len(people))
             ]
-            assert all(sample.subject.boxes == (None,) for sample in poorer)
+            assert all(sample.subject.boxes == (None,) for sample in from_arrays)
         for record in official.records("test"):
             assert record.attributes
 
@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
     return copy_in_all_forms(tmp_path)
 
 
-def test_the_best_form_that_is_there_is_read(root: Path) -> None:
+def test_the_most_complete_format_is_read(root: Path) -> None:
     assert len(next(open_emotic(root).records("val")).annotations) == 2
     (root / "Annotations" / "Annotations.mat").unlink()
     assert next(open_emotic(root).records("val")).sample.subject.boxes != (None,)
@@ -63,7 +63,7 @@ def test_the_best_form_that_is_there_is_read(root: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["Annotations", "annots_arrs", "emotic_pre"])
 @pytest.mark.parametrize("form", ["csv", "npy"])
-def test_the_files_may_lie_where_scripts_put_them(root: Path, folder: str, form: str) -> None:
+def test_files_are_found_where_scripts_put_them(root: Path, folder: str, form: str) -> None:
     before = [record.sample.target for record in records(root, form)]
     (root / folder).mkdir(exist_ok=True)
     for path in root.glob(f"*.{form}"):
@@ -73,13 +73,13 @@ def test_the_files_may_lie_where_scripts_put_them(root: Path, folder: str, form:
 
 @pytest.mark.parametrize("form", ["csv", "npy"])
 @pytest.mark.parametrize("target", ["majority", "annotator"])
-def test_united_annotators_cannot_be_told_apart(root: Path, form: str, target: str) -> None:
+def test_formats_with_the_union_only_cannot_separate_annotators(root: Path, form: str, target: str) -> None:
     with pytest.raises(ConfigError, match=f"'{target}' needs the labels of every annotator") as caught:
         open_emotic(root, form=form, target=target)
     assert "Annotations.mat" in caught.value.hint
 
 
-def test_only_a_single_annotator_of_train_is_an_opinion(tmp_path: Path) -> None:
-    shown = {split: [photograph("a.jpg", [said("Peace")])] for split in ("train", "test")}
+def test_only_in_train_is_the_union_one_annotators_annotation(tmp_path: Path) -> None:
+    shown = {split: [annotated_image("a.jpg", [make_opinion("Peace")])] for split in ("train", "test")}
     write_emotic(tmp_path / "copy", shown, forms=["csv"])
     assert [len(records(tmp_path / "copy", "csv", split)[0].annotations) for split in shown] == [1, 0]

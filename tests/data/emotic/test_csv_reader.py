@@ -1,4 +1,4 @@
-"""EMOTIC from the CSV form: what its cells and lines may be, and what is wrong with the bad ones."""
+"""EMOTIC from CSV files: valid cells and lines, and the problems reported for faulty ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import csv
 from pathlib import Path
 
 import pytest
-from tests.factories.emotic_copies import copy_in_all_forms, open_emotic, photograph, records, said
+from tests.factories.emotic_copies import (
+    annotated_image,
+    copy_in_all_forms,
+    make_opinion,
+    open_emotic,
+    records,
+)
 
 from mien.errors import DataError
 from mien.playhouse.layouts.emotic import write_emotic
@@ -19,9 +25,9 @@ def root(tmp_path: Path) -> Path:
     return copy_in_all_forms(tmp_path)
 
 
-def test_the_image_size_of_a_csv_is_not_believed(tmp_path: Path) -> None:
+def test_the_image_size_in_the_csv_is_not_used(tmp_path: Path) -> None:
     box = Box(left=146, top=76, right=379, bottom=317)
-    shown = [photograph(f"{i}.jpg", [said("Peace")], size=(380, 317), box=box) for i in range(4)]
+    shown = [annotated_image(f"{i}.jpg", [make_opinion("Peace")], size=(380, 317), box=box) for i in range(4)]
     write_emotic(tmp_path / "copy", {"val": shown}, forms=["csv"])
     assert "[317, 380]" in (tmp_path / "copy" / "val.csv").read_text()
     for record in records(tmp_path / "copy", "csv"):
@@ -29,7 +35,7 @@ def test_the_image_size_of_a_csv_is_not_believed(tmp_path: Path) -> None:
         assert record.sample.subject.boxes == (box,)
 
 
-# Row 4 of the file: the first person of the second picture.
+# Row 4 of the file: the first person in the second image.
 ROW = {
     "Folder": "framesdb/images",
     "Filename": "b.jpg",
@@ -40,7 +46,7 @@ ROW = {
     "Gender": "Female",
     "Age": "Adult",
 }
-PICTURE = "emotic/framesdb/images/b.jpg"
+IMAGE = "emotic/framesdb/images/b.jpg"
 
 
 def _rewrite(root: Path, **cells: str) -> None:
@@ -62,17 +68,17 @@ def _rewrite(root: Path, **cells: str) -> None:
         pytest.param({"BBox": "[1e999, 1, 20, 25]"}, "box_not_finite", id="box-infinite"),
         pytest.param({"BBox": "[0, 1, 20]"}, "bad_row", id="box-of-three"),
         pytest.param({"BBox": "[0, 1, 20, '25']"}, "bad_row", id="box-of-text"),
-        pytest.param({"BBox": "0 1 20 25"}, "bad_row", id="box-no-list"),
+        pytest.param({"BBox": "0 1 20 25"}, "bad_row", id="box-not-a-list"),
         pytest.param({"BBox": ""}, "bad_row", id="box-empty"),
-        pytest.param({"BBox": f"[{'9' * 400}, 1, 20, 25]"}, "bad_row", id="box-endless"),
+        pytest.param({"BBox": f"[{'9' * 400}, 1, 20, 25]"}, "bad_row", id="box-overflow"),
         pytest.param({"BBox": "[" * 5000}, "bad_row", id="box-nested"),
         pytest.param({"Categorical_Labels": "['Joy']"}, "unknown_label", id="label-unknown"),
         pytest.param({"Categorical_Labels": "['peace']"}, "unknown_label", id="label-lower-case"),
         pytest.param({"Categorical_Labels": "[' Peace']"}, "unknown_label", id="label-with-space"),
         pytest.param({"Categorical_Labels": "[]"}, "no_label", id="no-label"),
-        pytest.param({"Categorical_Labels": "'Peace'"}, "bad_row", id="label-no-list"),
+        pytest.param({"Categorical_Labels": "'Peace'"}, "bad_row", id="label-not-a-list"),
         pytest.param({"Categorical_Labels": "[3]"}, "bad_row", id="label-number"),
-        pytest.param({"Categorical_Labels": "['Peace'"}, "bad_row", id="label-torn"),
+        pytest.param({"Categorical_Labels": "['Peace'"}, "bad_row", id="label-truncated"),
         pytest.param({"Continuous_Labels": "[5.0, 11.0, 7.0]"}, "dimension_range", id="dimension-above"),
         pytest.param({"Continuous_Labels": "[5.0, nan, 7.0]"}, "dimension_range", id="dimension-missing"),
         pytest.param({"Continuous_Labels": "[5.0, 7.0]"}, "bad_row", id="dimensions-two"),
@@ -81,31 +87,31 @@ def _rewrite(root: Path, **cells: str) -> None:
         pytest.param({"Folder": "/etc"}, "bad_row", id="folder-absolute"),
     ],
 )
-def test_a_wrong_row_is_reported_and_the_others_are_read(
+def test_a_faulty_row_is_reported_and_the_others_are_read(
     root: Path, cells: dict[str, str], kind: str
 ) -> None:
-    everybody = {record.sample.subject.id for record in records(root, "csv")}
+    all_ids = {record.sample.subject.id for record in records(root, "csv")}
     _rewrite(root, **cells)
     dataset = open_emotic(root, form="csv")
     (problem,) = dataset.problems()
     assert problem.kind == kind
-    assert problem.file == (str(root / PICTURE) if kind.startswith("box_") else "val.csv, row 4")
-    left = {record.sample.subject.id for record in dataset.records("val")}
-    # A row that names no picture cannot be counted among that picture's people.
-    lost = "#1" if {"Filename", "Folder"} & set(cells) else "#0"
-    assert left == everybody - {f"val/framesdb/images/b.jpg{lost}"}
+    assert problem.file == (str(root / IMAGE) if kind.startswith("box_") else "val.csv, row 4")
+    remaining = {record.sample.subject.id for record in dataset.records("val")}
+    # A row without an image name is not counted among that image's people.
+    removed = "#1" if {"Filename", "Folder"} & set(cells) else "#0"
+    assert remaining == all_ids - {f"val/framesdb/images/b.jpg{removed}"}
     with pytest.raises(DataError, match="1 rows of split 'val'"):
         dataset.samples("val")
 
 
-def test_cells_are_read_and_never_run(root: Path, tmp_path: Path) -> None:
-    _rewrite(root, BBox=f"[__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch(), 1, 2, 3]")
+def test_cells_are_parsed_but_not_executed(root: Path, tmp_path: Path) -> None:
+    _rewrite(root, BBox=f"[__import__('pathlib').Path({str(tmp_path / 'executed')!r}).touch(), 1, 2, 3]")
     assert [problem.kind for problem in open_emotic(root, form="csv").problems()] == ["bad_row"]
-    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("cell", ["[nan, nan, nan]", "[NaN, NaN, NaN]", ""])
-def test_a_person_without_dimensions_stays(root: Path, cell: str) -> None:
+def test_a_person_without_dimensions_is_kept(root: Path, cell: str) -> None:
     _rewrite(root, Continuous_Labels=cell)
     dataset = open_emotic(root, form="csv")
     assert dataset.problems() == []
@@ -123,11 +129,11 @@ def test_a_person_without_dimensions_stays(root: Path, cell: str) -> None:
             "6,mscoco/images,a.jpg,\"[60, 30]\",\"[0, 1, 20, 25]\",\"['Peace', 'Pain', 'Fear']\","
             '"[5.0, 6.0, 7.0]",Female,Adult',
             "repeated_id",
-            id="again",
+            id="repeated",
         ),
     ],
 )
-def test_a_wrong_line(root: Path, line: str, kind: str) -> None:
+def test_a_faulty_line_is_reported(root: Path, line: str, kind: str) -> None:
     with (root / "val.csv").open("a", encoding="utf-8") as file:
         file.write(line + "\n\n")
     dataset = open_emotic(root, form="csv")
@@ -146,7 +152,7 @@ def test_a_wrong_line(root: Path, line: str, kind: str) -> None:
         pytest.param(",".join(CSV_HEADER).encode() + b"\n\xe9", "cannot be read", id="latin-1"),
     ],
 )
-def test_a_file_that_is_no_such_csv(root: Path, content: bytes, message: str) -> None:
+def test_a_file_without_the_columns_is_an_error(root: Path, content: bytes, message: str) -> None:
     (root / "val.csv").write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
         open_emotic(root, form="csv")

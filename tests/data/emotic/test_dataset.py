@@ -1,4 +1,4 @@
-"""EMOTIC from its official file: everything the annotators said, and the traps of the format."""
+"""EMOTIC from its official file: all annotations, and the pitfalls of the format."""
 
 import tempfile
 from pathlib import Path
@@ -11,11 +11,11 @@ from PIL import Image
 from tests.factories.emotic_copies import (
     MAT,
     Population,
+    annotated_image,
     expected,
+    make_opinion,
     open_emotic,
-    photograph,
     populations,
-    said,
     tamper,
 )
 
@@ -28,28 +28,28 @@ from mien.types import Box
 
 @settings(max_examples=35)
 @given(population=populations, missing=st.sampled_from(("nan", "empty")))
-def test_a_copy_reads_back_as_it_was_made(population: Population, missing: Missing) -> None:
+def test_a_copy_is_read_back_as_written(population: Population, missing: Missing) -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "emotic data"
         write_emotic(root, population, missing=missing)
         dataset = open_emotic(root)
         assert dataset.splits == ("train", "val", "test")
         assert dataset.problems() == []
-        for split, photographs in population.items():
+        for split, annotated_images in population.items():
             records = iter(dataset.records(split))
-            for index, shown in enumerate(photographs):
+            for index, photo in enumerate(annotated_images):
                 folder = folder_of(index)
-                for number, actor in enumerate(shown.people):
+                for number, person in enumerate(photo.people):
                     record = next(records)
                     subject = record.sample.subject
-                    assert subject.id == f"{split}/{folder}/{shown.name}#{number}"
-                    assert subject.images[0].path == root / "emotic" / folder / shown.name
+                    assert subject.id == f"{split}/{folder}/{photo.name}#{number}"
+                    assert subject.images[0].path == root / "emotic" / folder / photo.name
                     assert subject.images[0].path.is_file()
-                    assert subject.boxes == (actor.box,)
-                    assert record.sample.target == expected(actor.opinions)
-                    assert record.annotations == tuple(expected((said,)) for said in actor.opinions)
-                    assert record.attributes == {"gender": actor.gender, "age": actor.age}
-                    assert record.size == shown.image.size
+                    assert subject.boxes == (person.box,)
+                    assert record.sample.target == expected(person.opinions)
+                    assert record.annotations == tuple(expected((opinion,)) for opinion in person.opinions)
+                    assert record.attributes == {"gender": person.gender, "age": person.age}
+                    assert record.size == photo.image.size
             assert next(records, None) is None
 
 
@@ -63,40 +63,43 @@ def test_playhouse_in_the_official_layout(tmp_path: Path) -> None:
         for record in records:
             with Image.open(record.sample.subject.images[0].path) as image:
                 assert record.size == image.size
-                # Where the release stores (row, column), a picture is wider than high, so that it shows.
-                swapped = "emodb_small" in str(record.sample.subject.images[0].path)
-                assert (image.size[0] > image.size[1]) == swapped
+                # Where the release stores (row, column), images are wider than high, so that a swap shows.
+                is_swapped = "emodb_small" in str(record.sample.subject.images[0].path)
+                assert (image.size[0] > image.size[1]) == is_swapped
                 (box,) = record.sample.subject.boxes
                 assert box is not None
                 assert box.clip(*image.size) == box
 
 
-# --- Traps -------------------------------------------------------------------------------------------
+# --- Pitfalls -------------------------------------------------------------------------------------------
 
 
-def test_a_swapped_image_size_changes_no_box(tmp_path: Path) -> None:
-    """The official box [146 76 379 317] of a picture 380 wide and 317 high, which others cut to 317."""
+def test_a_swapped_image_size_does_not_change_boxes(tmp_path: Path) -> None:
+    """The official box [146 76 379 317] of an image of 380 x 317 pixels, which other readers clip to 317."""
     box = Box(left=146, top=76, right=379, bottom=317)
-    shown = [photograph(f"{index}.jpg", [said("Peace")], size=(380, 317), box=box) for index in range(4)]
+    shown = [
+        annotated_image(f"{index}.jpg", [make_opinion("Peace")], size=(380, 317), box=box)
+        for index in range(4)
+    ]
     write_emotic(tmp_path / "copy", {"val": shown}, swap_sizes_of=("emodb_small/images",))
     for record in open_emotic(tmp_path / "copy").records("val"):
         assert record.sample.subject.boxes == (box,)
         assert record.size == (380, 317)
 
 
-def test_one_person_and_one_category_are_not_taken_apart(tmp_path: Path) -> None:
-    write_emotic(tmp_path / "copy", {"train": [photograph("1.jpg", [said("Fear")])]})
+def test_a_single_person_and_a_single_label_stay_whole(tmp_path: Path) -> None:
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [make_opinion("Fear")])]})
     (record,) = open_emotic(tmp_path / "copy").records("train")
     assert record.sample.target is not None
     assert record.sample.target.labels == {"Fear": 1.0}
     assert record.sample.target.dimensions == {"valence": 0.5, "arousal": 0.6, "dominance": 0.7}
 
 
-def test_one_category_may_stand_without_its_cell(tmp_path: Path) -> None:
-    write_emotic(tmp_path / "copy", {"train": [photograph("1.jpg", [said("Fear")])]})
+def test_a_single_label_may_lack_its_cell(tmp_path: Path) -> None:
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [make_opinion("Fear")])]})
 
-    def unwrap(held: dict[str, object]) -> None:
-        person = held["train"][0, 0]["person"][0, 0]  # type: ignore[index]
+    def unwrap(variables: dict[str, object]) -> None:
+        person = variables["train"][0, 0]["person"][0, 0]  # type: ignore[index]
         person["annotations_categories"][0, 0]["categories"] = "Fear"
 
     tamper(tmp_path / "copy", unwrap)
@@ -105,11 +108,12 @@ def test_one_category_may_stand_without_its_cell(tmp_path: Path) -> None:
     assert sample.target.labels == {"Fear": 1.0}
 
 
-def test_val_and_test_are_kept_apart(tmp_path: Path) -> None:
-    """The same file in both, with other annotators: two subjects, and neither takes from the other."""
+def test_val_and_test_do_not_mix(tmp_path: Path) -> None:
+    """The same file in both, with different annotators: two subjects with their own labels."""
     shown = {"val": "Peace|Fear|Pain", "test": "Anger"}
     write_emotic(
-        tmp_path / "copy", {split: [photograph("1.jpg", [said(text)])] for split, text in shown.items()}
+        tmp_path / "copy",
+        {split: [annotated_image("1.jpg", [make_opinion(text)])] for split, text in shown.items()},
     )
     dataset = open_emotic(tmp_path / "copy")
     assert dataset.splits == ("val", "test")
@@ -123,8 +127,8 @@ def test_val_and_test_are_kept_apart(tmp_path: Path) -> None:
         dataset.samples("train")
 
 
-def test_names_that_matlab_writes_in_utf_16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SciPy writes UTF-8, MATLAB itself two bytes a character."""
+def test_file_names_in_utf_16_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SciPy writes UTF-8; MATLAB itself writes two bytes per character."""
     from scipy.io.matlab import _mio5
 
     def write_utf_16(self: _mio5.VarWriter5, arr: object, codec: str = "") -> None:
@@ -134,7 +138,7 @@ def test_names_that_matlab_writes_in_utf_16(tmp_path: Path, monkeypatch: pytest.
         self.write_element(units, mdtype=4)  # miUINT16
 
     monkeypatch.setattr(_mio5.VarWriter5, "write_char", write_utf_16)
-    write_emotic(tmp_path / "copy", {"train": [photograph("été 日本.jpg", [said("Peace")])]})
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("été 日本.jpg", [make_opinion("Peace")])]})
     (sample,) = open_emotic(tmp_path / "copy").samples("train")
     assert sample.subject.images[0].path.name == "été 日本.jpg"
     assert sample.subject.images[0].path.is_file()
@@ -142,12 +146,12 @@ def test_names_that_matlab_writes_in_utf_16(tmp_path: Path, monkeypatch: pytest.
 
 # --- Targets -----------------------------------------------------------------------------------------
 
-THREE = [said("Peace|Fear", (2, 4, 6)), said("Peace", None), said("Pain", (4, 4, 4))]
-TORN = [said("Peace|Fear", (2, 4, 6)), said("Pain", (4, 4, 4))]
+THREE = [make_opinion("Peace|Fear", (2, 4, 6)), make_opinion("Peace", None), make_opinion("Pain", (4, 4, 4))]
+DISAGREEING = [make_opinion("Peace|Fear", (2, 4, 6)), make_opinion("Pain", (4, 4, 4))]
 
 
 def _targets(tmp_path: Path, **options: object) -> dict[str, set[str]]:
-    population = {"val": [photograph("1.jpg", THREE, TORN, [said("Anger", None)])]}
+    population = {"val": [annotated_image("1.jpg", THREE, DISAGREEING, [make_opinion("Anger", None)])]}
     write_emotic(tmp_path / "copy", population)
     samples = open_emotic(tmp_path / "copy", **options).samples("val")
     return {
@@ -157,7 +161,7 @@ def _targets(tmp_path: Path, **options: object) -> dict[str, set[str]]:
     }
 
 
-def test_combined_is_the_union_and_the_mean_of_those_who_gave_dimensions(tmp_path: Path) -> None:
+def test_combined_is_the_union_and_the_mean_of_given_dimensions(tmp_path: Path) -> None:
     assert _targets(tmp_path) == {
         "0": {"Peace", "Fear", "Pain"},
         "1": {"Peace", "Fear", "Pain"},
@@ -170,7 +174,7 @@ def test_combined_is_the_union_and_the_mean_of_those_who_gave_dimensions(tmp_pat
     assert last.target.dimensions is None
 
 
-def test_majority_is_what_more_than_half_ticked_or_else_the_most_ticked(tmp_path: Path) -> None:
+def test_majority_is_the_labels_of_more_than_half_or_else_the_most_frequent(tmp_path: Path) -> None:
     labels = _targets(tmp_path, target="majority")
     assert labels == {"0": {"Peace"}, "1": {"Peace", "Fear", "Pain"}, "2": {"Anger"}}
     first = next(iter(open_emotic(tmp_path / "copy", target="majority").records("val")))
@@ -179,7 +183,7 @@ def test_majority_is_what_more_than_half_ticked_or_else_the_most_ticked(tmp_path
     assert len(first.annotations) == 3
 
 
-def test_each_annotator_is_a_sample_of_their_own(tmp_path: Path) -> None:
+def test_annotator_gives_one_sample_per_annotator(tmp_path: Path) -> None:
     assert _targets(tmp_path, target="annotator") == {
         "0@annotator-0": {"Peace", "Fear"},
         "0@annotator-1": {"Peace"},
@@ -194,17 +198,17 @@ def test_each_annotator_is_a_sample_of_their_own(tmp_path: Path) -> None:
     assert second.annotations == (second.sample.target,)
 
 
-def test_people_without_dimensions_are_left_out_only_if_asked(tmp_path: Path) -> None:
+def test_people_without_dimensions_are_left_out_on_request(tmp_path: Path) -> None:
     assert set(_targets(tmp_path)) == {"0", "1", "2"}
     assert set(_targets(tmp_path, drop_without_vad=True)) == {"0", "1"}
-    alone = _targets(tmp_path, drop_without_vad=True, target="annotator")
-    assert set(alone) == {"0@annotator-0", "0@annotator-2", "1@annotator-0", "1@annotator-1"}
+    by_annotator = _targets(tmp_path, drop_without_vad=True, target="annotator")
+    assert set(by_annotator) == {"0@annotator-0", "0@annotator-2", "1@annotator-0", "1@annotator-1"}
 
 
 # --- The table ---------------------------------------------------------------------------------------
 
 
-def test_the_file_is_parsed_once_and_anew_when_it_changes(
+def test_the_file_is_parsed_once_and_again_when_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed = []
@@ -215,24 +219,24 @@ def test_the_file_is_parsed_once_and_anew_when_it_changes(
 
     monkeypatch.setattr("mien.data.emotic.annotation_files.read_mat", count)
     root = tmp_path / "copy"
-    write_emotic(root, {"train": [photograph("1.jpg", [said("Fear")])]})
+    write_emotic(root, {"train": [annotated_image("1.jpg", [make_opinion("Fear")])]})
     first = list(open_emotic(root).samples("train"))
     assert list(open_emotic(root, target="majority").samples("train")) == first
     assert len(parsed) == 1
-    write_emotic(root, {"train": [photograph("1.jpg", [said("Peace")])]})
+    write_emotic(root, {"train": [annotated_image("1.jpg", [make_opinion("Peace")])]})
     assert list(open_emotic(root).samples("train")) != first
     assert len(parsed) == 2
     assert {path.name for path in root.iterdir()} == {"Annotations", "emotic"}
 
 
-def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
-    write_emotic(tmp_path / "copy", {"train": [photograph("1.jpg", [said("Fear")])]})
-    (tmp_path / "copy" / "emotic").rename(tmp_path / "pictures")
-    (sample,) = open_emotic(tmp_path / "copy", images=str(tmp_path / "pictures")).samples("train")
+def test_the_image_folder_may_be_elsewhere(tmp_path: Path) -> None:
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [make_opinion("Fear")])]})
+    (tmp_path / "copy" / "emotic").rename(tmp_path / "photos")
+    (sample,) = open_emotic(tmp_path / "copy", images=str(tmp_path / "photos")).samples("train")
     assert sample.subject.images[0].path.is_file()
 
 
-def test_what_is_not_there_is_named_with_where_to_ask_for_it(tmp_path: Path) -> None:
+def test_a_missing_copy_is_an_error_that_says_how_to_request_it(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DataError) as caught:
             open_emotic(root)
@@ -248,11 +252,11 @@ def test_what_is_not_there_is_named_with_where_to_ask_for_it(tmp_path: Path) -> 
     ("content", "message"),
     [
         pytest.param(b"", "cannot be read", id="empty"),
-        pytest.param(b"no matlab file at all" * 30, "cannot be read|MATLAB", id="other"),
+        pytest.param(b"no matlab file at all" * 30, "cannot be read|MATLAB", id="not-matlab"),
         pytest.param(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM", "7.3", id="hdf5"),
     ],
 )
-def test_a_file_that_is_no_matlab_file(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_in_another_format_is_an_error(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "copy" / MAT).parent.mkdir(parents=True)
     (tmp_path / "copy" / MAT).write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
@@ -260,8 +264,10 @@ def test_a_file_that_is_no_matlab_file(tmp_path: Path, content: bytes, message: 
     assert caught.value.hint
 
 
-def test_a_matlab_file_that_breaks_off(tmp_path: Path) -> None:
-    write_emotic(tmp_path / "copy", {"train": [photograph(f"{i}.jpg", [said("Fear")]) for i in range(9)]})
+def test_a_truncated_matlab_file_is_an_error(tmp_path: Path) -> None:
+    write_emotic(
+        tmp_path / "copy", {"train": [annotated_image(f"{i}.jpg", [make_opinion("Fear")]) for i in range(9)]}
+    )
     path = tmp_path / "copy" / MAT
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""EMOTIC from the `.npy` form: pictures made when asked for, and arrays that do not fit."""
+"""EMOTIC from `.npy` arrays: images are written on demand, and mismatched arrays are refused."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def root(tmp_path: Path) -> Path:
     return copy_in_all_forms(tmp_path)
 
 
-def test_pictures_of_arrays_are_made_when_asked_for_and_once(root: Path, tmp_path: Path) -> None:
+def test_images_are_written_on_demand_and_only_once(root: Path, tmp_path: Path) -> None:
     dataset = open_emotic(root, form="npy")
     assert not list(tmp_path.rglob("*.png"))
     first = next(dataset.records("val")).sample.subject.images[0].path
     assert list(tmp_path.rglob("*.png")) == [first]
     with Image.open(first) as image:
         assert np.array_equal(np.asarray(image), np.load(root / "val_context_arr.npy")[0])
-    stamp = first.stat().st_mtime_ns
+    modified = first.stat().st_mtime_ns
     assert len(list(dataset.samples("val"))) == 6
-    assert first.stat().st_mtime_ns == stamp
+    assert first.stat().st_mtime_ns == modified
     assert not list(tmp_path.rglob("*.part"))
     assert not list(root.rglob("*.png"))
 
 
-def test_other_arrays_are_other_pictures(root: Path) -> None:
+def test_changed_arrays_give_other_image_files(root: Path) -> None:
     before = records(root, "npy")[0].sample.subject.images[0].path
     np.save(root / "val_context_arr.npy", np.zeros((6, 8, 8, 3), dtype=np.uint8))
     after = records(root, "npy")[0].sample.subject.images[0].path
@@ -59,7 +59,7 @@ def _cell(name: str, row: int, column: int, value: float) -> tuple[str, Any]:
         pytest.param(_cell("cont", 2, 1, np.nan), "dimension_range", "val_cont_arr.npy, row 2", id="missing"),
     ],
 )
-def test_a_wrong_row_of_an_array(root: Path, fault: tuple[str, Any], kind: str, file: str) -> None:
+def test_a_faulty_row_is_reported(root: Path, fault: tuple[str, Any], kind: str, file: str) -> None:
     name, change = fault
     path = root / f"val_{name}_arr.npy"
     np.save(path, change(np.load(path)))
@@ -82,7 +82,7 @@ def test_a_wrong_row_of_an_array(root: Path, fault: tuple[str, Any], kind: str, 
         pytest.param("cont", None, "cannot be read", id="damaged"),
     ],
 )
-def test_arrays_that_do_not_fit(root: Path, name: str, array: Any, message: str) -> None:
+def test_mismatched_arrays_are_an_error(root: Path, name: str, array: Any, message: str) -> None:
     path = root / f"val_{name}_arr.npy"
     if array is None:
         path.write_bytes(b"\x93NUMPY and then nothing")
@@ -93,7 +93,7 @@ def test_arrays_that_do_not_fit(root: Path, name: str, array: Any, message: str)
 
 
 @pytest.mark.parametrize("name", ["cont", "context"])
-def test_arrays_that_are_missing(root: Path, name: str) -> None:
+def test_a_missing_array_is_an_error(root: Path, name: str) -> None:
     (root / f"val_{name}_arr.npy").unlink()
     with pytest.raises(DataError, match=f"val_{name}_arr.npy cannot be read"):
         open_emotic(root, form="npy")

@@ -1,4 +1,4 @@
-"""What may be wrong with EMOTIC's official file: reported once, with its kind and place, and no crash."""
+"""Faults in EMOTIC's official file: each is reported once, with its kind and position."""
 
 from __future__ import annotations
 
@@ -9,52 +9,54 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.factories.emotic_copies import MAT, open_emotic, photograph, said, tamper
+from tests.factories.emotic_copies import MAT, annotated_image, make_opinion, open_emotic, tamper
 
 from mien.errors import DataError
 from mien.playhouse.layouts.emotic import write_emotic
 
-# The second person of the second picture of val is the victim.
+# The second person in the second image of val has the fault.
 PLACE = "Annotations/Annotations.mat, val(2).person(2)"
 ENTRY = "Annotations/Annotations.mat, val(2)"
-PICTURE = "emotic/framesdb/images/b.jpg"
+IMAGE = "emotic/framesdb/images/b.jpg"
 VICTIM = "val/framesdb/images/b.jpg#1"
-Spoil = Callable[[Any], None]
+Change = Callable[[Any], None]
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    opinions = [said("Peace|Pain", (4, 5, 6)), said("Fear", (6, 7, 8))]
-    shown = [photograph(f"{name}.jpg", opinions, opinions) for name in "abc"]
-    write_emotic(tmp_path / "copy", {"train": [photograph("t.jpg", [said("Anger")])], "val": shown})
+    opinions = [make_opinion("Peace|Pain", (4, 5, 6)), make_opinion("Fear", (6, 7, 8))]
+    shown = [annotated_image(f"{name}.jpg", opinions, opinions) for name in "abc"]
+    write_emotic(
+        tmp_path / "copy", {"train": [annotated_image("t.jpg", [make_opinion("Anger")])], "val": shown}
+    )
     return tmp_path / "copy"
 
 
-def _person(spoil: Spoil) -> Spoil:
-    return lambda held: spoil(held["val"][0, 1]["person"][0, 1])
+def _person(change: Change) -> Change:
+    return lambda variables: change(variables["val"][0, 1]["person"][0, 1])
 
 
-def _entry(spoil: Spoil) -> Spoil:
-    return lambda held: spoil(held["val"][0, 1])
+def _entry(change: Change) -> Change:
+    return lambda variables: change(variables["val"][0, 1])
 
 
-def _put(*places: Any) -> Spoil:
-    """Follows all places but the last two into the value, and puts the last one under the one before it."""
-    *way, key, value = places
+def _put(*places: Any) -> Change:
+    """Sets a key in a nested value. The arguments are the path to the value, the key, and its new value."""
+    *path, key, value = places
 
     def put(person: Any) -> None:
-        for place in way:
+        for place in path:
             person = person[place]
         person[key] = value
 
     return put
 
 
-def _box(*edges: float) -> Spoil:
+def _box(*edges: float) -> Change:
     return _put("body_bbox", np.array([edges], dtype=np.float64))
 
 
-def _label(text: str) -> Spoil:
+def _label(text: str) -> Change:
     """The first annotator's second label."""
     labels = np.empty((1, 2), dtype=object)
     labels[0, :] = ["Peace", text]
@@ -62,7 +64,7 @@ def _label(text: str) -> Spoil:
     return _put("annotations_categories", (0, 0), "categories", labels)
 
 
-def _unlabelled(*annotators: int) -> Spoil:
+def _without_labels(*annotators: int) -> Change:
     def put(person: Any) -> None:
         for annotator in annotators:
             person["annotations_categories"][0, annotator]["categories"] = np.zeros((0, 0))
@@ -70,36 +72,36 @@ def _unlabelled(*annotators: int) -> Spoil:
     return put
 
 
-def _valence(value: Any) -> Spoil:
+def _valence(value: Any) -> Change:
     return _put("annotations_continuous", (0, 0), "valence", value)
 
 
-def _copy_of(index: int) -> Spoil:
-    def put(held: Any) -> None:
-        held["val"][0, 1] = held["val"][0, index]
+def _copy_of(index: int) -> Change:
+    def put(variables: Any) -> None:
+        variables["val"][0, 1] = variables["val"][0, index]
 
     return put
 
 
-FAULTS: dict[str, tuple[Spoil, str, str]] = {
-    "box-inverted": (_person(_box(30, 5, 10, 20)), "box_degenerate", PICTURE),
-    "box-flat": (_person(_box(10, 20, 30, 20)), "box_degenerate", PICTURE),
-    "box-nan": (_person(_box(math.nan, 5, 10, 20)), "box_not_finite", PICTURE),
-    "box-infinite": (_person(_box(1, 5, math.inf, 20)), "box_not_finite", PICTURE),
+PERSON_FAULTS: dict[str, tuple[Change, str, str]] = {
+    "box-inverted": (_person(_box(30, 5, 10, 20)), "box_degenerate", IMAGE),
+    "box-flat": (_person(_box(10, 20, 30, 20)), "box_degenerate", IMAGE),
+    "box-nan": (_person(_box(math.nan, 5, 10, 20)), "box_not_finite", IMAGE),
+    "box-infinite": (_person(_box(1, 5, math.inf, 20)), "box_not_finite", IMAGE),
     "box-of-three": (_person(_box(1, 5, 10)), "bad_row", PLACE),
     "box-empty": (_person(_put("body_bbox", np.zeros((0, 0)))), "bad_row", PLACE),
     "box-text": (_person(_put("body_bbox", "1 2 3 4")), "bad_row", PLACE),
     "label-unknown": (_person(_label("Joy")), "unknown_label", PLACE),
     "label-lower-case": (_person(_label("peace")), "unknown_label", PLACE),
     "label-with-space": (_person(_label("Peace ")), "unknown_label", PLACE),
-    "label-misspelt": (_person(_label("Disquitement")), "unknown_label", PLACE),
+    "label-misspelled": (_person(_label("Disquitement")), "unknown_label", PLACE),
     "label-empty": (_person(_label("")), "unknown_label", PLACE),
     "label-number": (
         _person(_put("annotations_categories", (0, 0), "categories", np.array([[7.0]]))),
         "bad_row",
         PLACE,
     ),
-    "no-label": (_person(_unlabelled(0, 1)), "no_label", PLACE),
+    "no-label": (_person(_without_labels(0, 1)), "no_label", PLACE),
     "no-annotator": (_person(_put("annotations_categories", np.zeros((0, 0)))), "bad_row", PLACE),
     "dimension-above": (_person(_valence(11.0)), "dimension_range", PLACE),
     "dimension-below": (_person(_valence(0.0)), "dimension_range", PLACE),
@@ -116,7 +118,7 @@ FAULTS: dict[str, tuple[Spoil, str, str]] = {
     ),
     "gender-number": (_person(_put("gender", np.array([[1.0]]))), "bad_row", PLACE),
 }
-OF_A_PICTURE: dict[str, tuple[Spoil, str]] = {
+IMAGE_FAULTS: dict[str, tuple[Change, str]] = {
     "name-empty": (_entry(_put("filename", "")), "bad_row"),
     "name-number": (_entry(_put("filename", np.array([[1.0]]))), "bad_row"),
     "name-absolute": (_entry(_put("filename", "/etc/passwd")), "bad_row"),
@@ -131,17 +133,17 @@ def _usable(root: Path, **options: Any) -> set[str]:
     return {record.sample.subject.id for record in records}
 
 
-@pytest.mark.parametrize("fault", list(FAULTS))
-def test_a_wrong_person(root: Path, fault: str) -> None:
-    everybody = _usable(root)
-    assert len(everybody) == 6
-    spoil, kind, place = FAULTS[fault]
-    tamper(root, spoil)
+@pytest.mark.parametrize("fault", list(PERSON_FAULTS))
+def test_a_faulty_person_is_reported(root: Path, fault: str) -> None:
+    all_ids = _usable(root)
+    assert len(all_ids) == 6
+    change, kind, place = PERSON_FAULTS[fault]
+    tamper(root, change)
     dataset = open_emotic(root)
     (problem,) = dataset.problems()
     assert problem.kind == kind
-    assert problem.file == (str(root / place) if place == PICTURE else place)
-    assert _usable(root) == everybody - {VICTIM}
+    assert problem.file == (str(root / place) if place == IMAGE else place)
+    assert _usable(root) == all_ids - {VICTIM}
     assert dataset.unusable_rows("val") == [problem]
     assert dataset.unusable_rows("train") == []
     with pytest.raises(DataError, match="1 rows of split 'val'"):
@@ -150,20 +152,20 @@ def test_a_wrong_person(root: Path, fault: str) -> None:
     assert len(list(open_emotic(root, skip_broken=True).samples("val"))) == 5
 
 
-@pytest.mark.parametrize("fault", list(OF_A_PICTURE))
-def test_a_wrong_picture(root: Path, fault: str) -> None:
-    everybody = _usable(root)
-    spoil, kind = OF_A_PICTURE[fault]
-    tamper(root, spoil)
+@pytest.mark.parametrize("fault", list(IMAGE_FAULTS))
+def test_a_faulty_image_is_reported(root: Path, fault: str) -> None:
+    all_ids = _usable(root)
+    change, kind = IMAGE_FAULTS[fault]
+    tamper(root, change)
     (problem,) = open_emotic(root).problems()
     assert (problem.kind, problem.file) == (kind, ENTRY)
-    assert _usable(root) == {name for name in everybody if "/b.jpg" not in name}
+    assert _usable(root) == {name for name in all_ids if "/b.jpg" not in name}
 
 
 @pytest.mark.parametrize(
-    ("spoil", "kind", "place", "said_there"),
+    ("change", "kind", "place", "in_message"),
     [
-        pytest.param(_person(_unlabelled(0)), "no_label", PLACE, "annotators [0]", id="annotator-silent"),
+        pytest.param(_person(_without_labels(0)), "no_label", PLACE, "annotators [0]", id="annotator-silent"),
         pytest.param(
             _person(_put("combined_categories", np.array([["Peace"]], dtype=object))),
             "bad_row",
@@ -178,30 +180,30 @@ def test_a_wrong_picture(root: Path, fault: str) -> None:
             "combined_continuous",
             id="mean-differs",
         ),
-        pytest.param(_entry(_put("person", np.zeros((0, 0)))), "bad_row", ENTRY, "no person", id="nobody"),
+        pytest.param(_entry(_put("person", np.zeros((0, 0)))), "bad_row", ENTRY, "no person", id="no-person"),
     ],
 )
-def test_what_is_reported_and_still_used(
-    root: Path, spoil: Spoil, kind: str, place: str, said_there: str
+def test_some_faults_are_reported_but_the_person_is_used(
+    root: Path, change: Change, kind: str, place: str, in_message: str
 ) -> None:
-    tamper(root, spoil)
+    tamper(root, change)
     dataset = open_emotic(root)
     (problem,) = dataset.problems()
     assert (problem.kind, problem.file) == (kind, place)
-    assert said_there in problem.message
+    assert in_message in problem.message
     assert dataset.unusable_rows("val") == []
     assert len(list(dataset.samples("val"))) == (4 if place == ENTRY else 6)
 
 
-def test_a_silent_annotator_is_no_sample_of_their_own(root: Path) -> None:
-    tamper(root, _person(_unlabelled(0)))
+def test_an_annotator_without_labels_gives_no_sample(root: Path) -> None:
+    tamper(root, _person(_without_labels(0)))
     names = _usable(root, target="annotator")
     assert f"{VICTIM}@annotator-1" in names
     assert f"{VICTIM}@annotator-0" not in names
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "change",
     [
         pytest.param(_person(_put("combined_continuous", (0, 0), "arousal", 6.4)), id="mean-rounded"),
         pytest.param(_person(_put("combined_continuous", (0, 0), "arousal", math.nan)), id="mean-missing"),
@@ -212,24 +214,24 @@ def test_a_silent_annotator_is_no_sample_of_their_own(root: Path) -> None:
         pytest.param(_entry(_put("original_database", np.zeros((0, 0)))), id="source-absent"),
     ],
 )
-def test_what_is_no_fault(root: Path, spoil: Spoil) -> None:
-    tamper(root, spoil)
+def test_acceptable_deviations_are_not_problems(root: Path, change: Change) -> None:
+    tamper(root, change)
     dataset = open_emotic(root)
     assert dataset.problems() == []
     assert len(list(dataset.samples("val"))) == 6
 
 
-def test_several_faults_of_one_person_are_several_problems(root: Path) -> None:
-    for spoil in (_box(9, 9, 1, 1), _label("Joy"), _valence(12.0)):
-        tamper(root, _person(spoil))
+def test_each_fault_of_a_person_is_a_problem(root: Path) -> None:
+    for change in (_box(9, 9, 1, 1), _label("Joy"), _valence(12.0)):
+        tamper(root, _person(change))
     kinds = [problem.kind for problem in open_emotic(root).problems()]
     assert sorted(kinds) == ["box_degenerate", "dimension_range", "unknown_label"]
     assert len(_usable(root)) == 5
 
 
-def test_a_struct_without_the_fields_of_the_release_is_refused(root: Path) -> None:
-    def rename(held: dict[str, Any]) -> None:
-        held["val"] = np.array([[(1.0,)]], dtype=[("picture", object)])
+def test_a_struct_without_the_expected_fields_is_an_error(root: Path) -> None:
+    def rename(variables: dict[str, Any]) -> None:
+        variables["val"] = np.array([[(1.0,)]], dtype=[("other", object)])
 
     tamper(root, rename)
     with pytest.raises(DataError, match="val is not a struct with the field 'filename'") as caught:
