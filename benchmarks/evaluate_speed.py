@@ -1,12 +1,11 @@
-"""How long rating a test split takes, with all intervals: 7,203 people, 26 labels, 1,000 resamples.
+"""How long it takes to evaluate a test split with all intervals: 7,203 people, 26 labels, 1,000 resamples.
 
     python benchmarks/evaluate_speed.py [--rows 7203] [--resamples 1000] [--repeats 3]
 
-Makes scores and targets with the label frequencies of EMOTIC's test split, two people a picture, and rates
+Makes scores and targets with the label frequencies of EMOTIC's test split, two people per image, and rates
 them as `mien evaluate` does: the default metrics of EMOTIC and of BoLD, every label, every dimension, and
-what a calibration changes. "seconds" is the least of the repeats, on one thread of numpy; "parts" says where
-they go. Prints JSON.
-"""
+what a calibration changes. "seconds" is the fastest of the repeats, on one thread of NumPy; "parts" is the
+same by step. Prints JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ from mien.evaluate.results.build import (  # noqa: E402
 from mien.evaluate.scores import SplitScores  # noqa: E402
 from mien.labels import BOLD, EMOTIC  # noqa: E402
 
-# From Engagement down to Embarrassment, as the test split has them.
+# Label frequencies of the test split, from Engagement down to Embarrassment.
 _SHARES = np.array(
     (
         *(0.776, 0.482, 0.481, 0.478, 0.473, 0.29, 0.154, 0.147, 0.145, 0.137, 0.133, 0.124, 0.084),
@@ -45,11 +44,11 @@ _SHARES = np.array(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, and prints one JSON document."""
+    """Measures and prints one JSON document."""
     options = _parser().parse_args(arguments)
     emotic = _scores(options.rows)
     bold = replace(emotic, label_set=BOLD)
-    # Another draw of the same size, as another split.
+    # Another sample of the same size, as the validation split.
     calibration = fit_calibration(replace(_scores(options.rows, seed=1), split="val"))
     count = options.resamples
     parts: dict[str, Callable[[], object]] = {
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ("a", [emotic]), ("b", [emotic]), metric="mAP", resamples=count
         ),
     }
-    build_score_rows("x", [emotic], seeds=(0,), resamples=2)  # loads what is loaded on first use
+    build_score_rows("x", [emotic], seeds=(0,), resamples=2)  # imports what is imported on first use
     seconds = {
         name: round(min(_timed(run) for _ in range(options.repeats)), 3) for name, run in parts.items()
     }
@@ -88,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rows", type=int, default=7203, help="people")
     parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=3, help="of which the fastest counts")
+    parser.add_argument("--repeats", type=int, default=3, help="the fastest counts")
     return parser
 
 

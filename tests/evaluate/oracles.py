@@ -1,5 +1,7 @@
-"""The metrics by their definitions, in plain Python: loops over samples and pairs, and nothing that is shared
-with what is tested, scikit-learn's functions included."""
+"""The metrics by their definitions, in plain Python: loops over samples and pairs.
+
+Nothing is shared with the tested code or with scikit-learn.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,13 @@ def holding(target: Column) -> list[bool]:
 
 
 def one_hot(scores: np.ndarray) -> list[list[bool]]:
-    """By label: whose highest score it is, the first of equal ones."""
+    """By label: the samples whose highest score it is, the first of equal ones."""
     places = [row.index(max(row)) for row in scores.tolist()]
     return [[place == label for place in places] for label in range(scores.shape[1])]
 
 
 def average_precision(score: Column, holds: list[bool]) -> float:
-    """The mean over positives of the precision among all who score as high."""
+    """The mean over positives of the precision among all samples that score at least as high."""
     found = []
     for own, hold in zip(score, holds, strict=True):
         if hold:
@@ -39,7 +41,7 @@ def average_precision(score: Column, holds: list[bool]) -> float:
 
 
 def interpolated_precision(score: Column, holds: list[bool]) -> float:
-    """The same, of the best precision at this score or a lower one."""
+    """The same, with the best precision at this score or a lower one."""
 
     def precision(threshold: float) -> float:
         above = [hold for own, hold in zip(score, holds, strict=True) if own >= threshold]
@@ -53,7 +55,7 @@ def interpolated_precision(score: Column, holds: list[bool]) -> float:
 
 
 def area(score: Column, holds: list[bool]) -> float:
-    """How often a positive is above a negative; a half where they are equal."""
+    """How often a positive scores above a negative; ties count half."""
     wins = [
         1.0 if own > other else 0.5 if own == other else 0.0
         for own, hold in zip(score, holds, strict=True)
@@ -67,7 +69,7 @@ def area(score: Column, holds: list[bool]) -> float:
 def mean_over_labels(
     of_label: Callable[[Column, list[bool]], float], *, both: bool = False
 ) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Over the labels that somebody has, and, of `both`, that somebody lacks."""
+    """The mean over labels that some sample has, and with `both`, that some sample lacks."""
 
     def mean(scores: np.ndarray, targets: np.ndarray) -> float:
         pairs = [
@@ -85,7 +87,7 @@ mean_area = mean_over_labels(area, both=True)
 
 
 def tail_precision(scores: np.ndarray, targets: np.ndarray) -> float:
-    """The rarest third of the labels that somebody has."""
+    """Over the rarest third of the labels that some sample has."""
     counts = {label: sum(holding(target)) for label, target in enumerate(columns(targets))}
     held = sorted((count, label) for label, count in counts.items() if count)
     tail = [label for _, label in held[: math.ceil(len(held) / 3)]]
@@ -156,7 +158,7 @@ def brier_of_classes(scores: np.ndarray, targets: np.ndarray) -> float:
 
 
 def annotated(values: np.ndarray, targets: np.ndarray) -> list[list[tuple[float, float]]]:
-    """By dimension: pairs of estimate and truth, where there is one."""
+    """By dimension: pairs of prediction and target, where there is a target."""
     return [
         [(own, true) for own, true in zip(value, target, strict=True) if not math.isnan(true)]
         for value, target in zip(columns(values), columns(targets), strict=True)

@@ -123,7 +123,7 @@ def test_the_tail_is_that_of_the_split_in_every_resample() -> None:
         fixed = MAP.value(targets[rows][:, rarest], scores[rows][:, rarest])
         assert found[column] == pytest.approx(fixed)
         otherwise += MAP_TAIL.value(targets[rows], scores[rows]) != pytest.approx(fixed)
-    assert otherwise  # some draw has other rarest labels of its own
+    assert otherwise  # some resample alone would have another tail
 
 
 def test_a_resample_without_positives_is_undefined_and_not_zero() -> None:

@@ -1,4 +1,4 @@
-"""Scoring a split: every sample in its place, the same for any batch size, nothing learned or dropped."""
+"""Scoring a split: every sample in its row, for any batch size, without dropout."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def test_every_sample_gets_the_scores_it_would_get_alone() -> None:
             assert output.dimensions is not None
             assert scores.dimensions is not None
             np.testing.assert_allclose(scores.dimensions[row], output.dimensions[0], atol=1e-5)
-    assert len(np.unique(scores.scores[:, 0])) > _ROWS // 2  # samples do differ
+    assert len(np.unique(scores.scores[:, 0])) > _ROWS // 2  # samples differ
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
-def test_the_size_of_batches_changes_nothing(batch_size: int) -> None:
+def test_the_batch_size_changes_nothing(batch_size: int) -> None:
     classifier, data = _classifier(), _split()
     whole = score_split(classifier, data)
     np.testing.assert_allclose(
@@ -79,7 +79,7 @@ def test_the_size_of_batches_changes_nothing(batch_size: int) -> None:
     )
 
 
-def test_dropout_is_off_and_the_mode_is_left_as_it_was() -> None:
+def test_dropout_is_off_and_the_mode_is_restored() -> None:
     classifier, data = _classifier(), _split()
     classifier.train()
     first = score_split(classifier, data)
@@ -90,7 +90,7 @@ def test_dropout_is_off_and_the_mode_is_left_as_it_was() -> None:
     assert not classifier.training
 
 
-def test_the_split_stands_beside_the_scores() -> None:
+def test_scores_come_with_the_split() -> None:
     data = _split()
     scores = score_split(_classifier(), data)
     assert (scores.split, scores.label_set, scores.ids, scores.groups) == (
@@ -109,13 +109,13 @@ def test_exclusive_scores_sum_to_one() -> None:
     np.testing.assert_allclose(scores.scores.sum(axis=1), 1, atol=1e-5)
 
 
-def test_a_classifier_without_dimensions_estimates_none() -> None:
+def test_a_classifier_without_dimensions_predicts_none() -> None:
     scores = score_split(_classifier(dimensions=False), _split())
     assert scores.dimensions is None
     assert not scores.has_dimensions
 
 
-def test_weights_that_hold_nan_are_an_error_and_the_mode_is_restored() -> None:
+def test_nan_weights_are_an_error_and_the_mode_is_restored() -> None:
     classifier = _classifier()
     classifier.train()
     with torch.no_grad():

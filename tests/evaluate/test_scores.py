@@ -1,4 +1,4 @@
-"""Scores on disk: what is written comes back, what is damaged is refused."""
+"""Score files: they load as saved, and damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _scores(*, dimensions: bool = True) -> SplitScores:
 
 
 @pytest.mark.parametrize("dimensions", [True, False])
-def test_what_is_saved_is_loaded(tmp_path: Path, dimensions: bool) -> None:
+def test_scores_load_as_saved(tmp_path: Path, dimensions: bool) -> None:
     scores = _scores(dimensions=dimensions)
     path = scores_file(tmp_path, "test")
     scores.save(path)
@@ -47,7 +47,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, dimensions: bool) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["scores-test.npz"]
 
 
-def test_a_split_that_nobody_annotated_has_no_dimensions() -> None:
+def test_a_split_without_annotations_has_no_dimensions() -> None:
     unknown = np.full((4, 3), np.nan, dtype=np.float32)
     assert not replace(_scores(), dimension_targets=unknown).has_dimensions
 
@@ -84,19 +84,19 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         SplitScores.load(path)
 
 
-def test_rows_must_fit() -> None:
+def test_arrays_must_fit_the_ids() -> None:
     with pytest.raises(DataError, match=r"scores of split 'test' have the shape"):
         replace(_scores(), scores=np.zeros((3, 3), dtype=np.float32))
-    with pytest.raises(DataError, match="4 samples of split 'test' have 1 pictures"):
+    with pytest.raises(DataError, match="4 samples of split 'test' have 1 images"):
         replace(_scores(), groups=("p",))
     with pytest.raises(DataError, match="not finite"):
         replace(_scores(), scores=np.full((4, 3), np.nan, dtype=np.float32))
 
 
-def test_people_in_one_picture_share_a_group() -> None:
+def test_people_in_one_image_share_a_group() -> None:
     samples = [
-        Sample(subject=Subject.still(name, Path(picture)), target=None, split="test")
-        for name, picture in (("a", "x.jpg"), ("b", "x.jpg"), ("c", "y.jpg"))
+        Sample(subject=Subject.still(name, Path(image)), target=None, split="test")
+        for name, image in (("a", "x.jpg"), ("b", "x.jpg"), ("c", "y.jpg"))
     ]
     first, second, third = image_groups(samples)
     assert first == second != third

@@ -1,9 +1,4 @@
-"""Runs a trained classifier over a split and keeps what it says.
-
-Goes in: a classifier, a split's batches. Comes out: `SplitScores`.
-Knows nothing about: training, files, metrics. A split is anything with the shape of `BatchSource`, because
-the room that makes splits stands above this one.
-"""
+"""Scores a split with a classifier."""
 
 from __future__ import annotations
 
@@ -26,7 +21,7 @@ _BATCH_SIZE: Final = 64
 
 @runtime_checkable
 class ScoredBatch(Protocol):
-    """The inputs of some samples; None for what was not asked for."""
+    """The inputs of some samples; None for what the classifier does not read."""
 
     @property
     def image(self) -> Float[Tensor, "batch patch image_dim"] | None: ...
@@ -38,7 +33,7 @@ class ScoredBatch(Protocol):
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """A split with its answers, such as `mien.batches.batch.SplitData`."""
+    """A split with its targets, such as `mien.batches.batch.SplitData`."""
 
     @property
     def split(self) -> str: ...
@@ -60,15 +55,17 @@ class BatchSource(Protocol):
 
 
 def score_split(classifier: Classifier, data: BatchSource, *, batch_size: int = _BATCH_SIZE) -> SplitScores:
-    """The classifier's scores on every sample, in the order of the split, computed on its own device.
+    """Scores every sample, in the order of the split, on the classifier's device.
 
-    Dropout is off and no gradient is kept; the classifier is left in the mode in which it came. Raises
-    DataError if a score is not finite.
+    Dropout and gradients are off; the classifier's mode (training or evaluation) is restored afterwards.
+
+    Raises:
+        DataError: A score is not finite.
     """
     was_training = classifier.training
     classifier.eval()
     try:
-        scores, dimensions = _run(classifier, data, batch_size)
+        scores, dimensions = _predict(classifier, data, batch_size)
     finally:
         classifier.train(was_training)
     return SplitScores(
@@ -85,12 +82,14 @@ def score_split(classifier: Classifier, data: BatchSource, *, batch_size: int = 
 
 
 @torch.inference_mode()
-def _run(classifier: Classifier, data: BatchSource, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _predict(
+    classifier: Classifier, data: BatchSource, batch_size: int
+) -> tuple[np.ndarray, np.ndarray | None]:
     device = next(classifier.parameters()).device
     uses = {"image": classifier.fusion.uses_image, "text": classifier.fusion.uses_text}
     scores = np.empty(tuple(data.targets.shape), dtype=np.float32)
     dimensions = np.empty(tuple(data.dimensions.shape), dtype=np.float32)
-    # Texts of like length need little padding.
+    # Texts of similar length need little padding.
     order = np.argsort(data.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]

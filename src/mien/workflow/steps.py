@@ -388,7 +388,7 @@ def compare(
 
 
 def _published_rows(runs: Sequence[Path], comparison: Comparison) -> tuple[tuple[Published, str], ...]:
-    from mien.evaluate.results.published import doubts, published_rows
+    from mien.evaluate.results.published import comparison_caveats, published_rows
 
     recipes = [recorded_recipe(run) for run in runs]
     name, rows = recipes[0].data.name, comparison.results.rows
@@ -396,7 +396,7 @@ def _published_rows(runs: Sequence[Path], comparison: Comparison) -> tuple[tuple
     drawn = any(embedded_model_warning(recipe, photographs=True) is not None for recipe in recipes)
     metrics = list(dict.fromkeys(row.metric for row in rows))
     return tuple(
-        (row, doubts(row, split=comparison.split, n=rows[0].n, official=official, drawn=drawn))
+        (row, comparison_caveats(row, split=comparison.split, n=rows[0].n, official=official, drawn=drawn))
         for row in published_rows(name, metrics)
     )
 

@@ -1,4 +1,4 @@
-"""Calibration: never fitted on test, never worse on its own split, better on another, and kept whole."""
+"""Calibration: never fitted on test, never worse on its own split, better on another; its file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SMALL = LabelSet(name="small", labels=("Peace", "Fear", "Pain"), exclusive=False
 def scored(
     label_set: LabelSet, *, heat: float, seed: int = 0, rows: int = 400, split: str = "val"
 ) -> SplitScores:
-    """Logits of a model that says what it knows `heat` times too loudly."""
+    """A model whose logits are `heat` times too large."""
     rng = np.random.default_rng(seed)
     odds = rng.normal(size=(rows, len(label_set))) * 1.5 - (0 if label_set.exclusive else 1.5)
     if label_set.exclusive:
         shares = np.exp(odds) / np.exp(odds).sum(axis=1, keepdims=True)
         targets = np.eye(len(label_set))[[rng.choice(len(label_set), p=one) for one in shares]]
-        loud = np.exp(heat * odds)
-        scores = loud / loud.sum(axis=1, keepdims=True)
+        powers = np.exp(heat * odds)
+        scores = powers / powers.sum(axis=1, keepdims=True)
     else:
         targets = (rng.random(odds.shape) < 1 / (1 + np.exp(-odds))).astype(float)
         scores = 1 / (1 + np.exp(-heat * odds))
@@ -59,7 +59,7 @@ def loss_of(scores: np.ndarray, targets: np.ndarray, label_set: LabelSet) -> flo
 
 @pytest.mark.parametrize("label_set", [EMOTIC, CAERS], ids=["multi", "exclusive"])
 @pytest.mark.parametrize("heat", [0.4, 1.0, 3.0])
-def test_the_temperature_is_how_loud_the_model_was(label_set: LabelSet, heat: float) -> None:
+def test_the_temperature_is_how_overconfident_the_model_is(label_set: LabelSet, heat: float) -> None:
     val = scored(label_set, heat=heat, rows=1500)
     found = fit_calibration(val)
     assert found.temperature == pytest.approx(heat, rel=0.12)
@@ -84,11 +84,11 @@ def test_the_loss_on_its_own_split_never_rises(heat: float, seed: int, label_set
     assert after <= before + 1e-6
     assert (found.apply(val.scores) >= 0).all()
     assert (found.apply(val.scores) <= 1).all()
-    assert min(found.slopes) > 0  # no label is turned around
+    assert min(found.slopes) > 0  # no ranking is reversed
 
 
-def test_a_temperature_of_one_stays_where_nothing_is_better() -> None:
-    # One score, right as often as it says: no other slope has less loss.
+def test_the_temperature_stays_at_one_if_nothing_is_better() -> None:
+    # One score, right as often as stated: no other slope has a lower loss.
     targets = np.array([[1.0], [1.0], [1.0], [0.0]], dtype=np.float32)
     one = LabelSet(name="one", labels=("Peace",), exclusive=False)
     val = replace(
@@ -97,7 +97,7 @@ def test_a_temperature_of_one_stays_where_nothing_is_better() -> None:
     assert fit_calibration(val).temperature == pytest.approx(1.0, abs=1e-6)
 
 
-def test_rankings_stay_and_exclusive_scores_sum_to_one() -> None:
+def test_rankings_are_kept_and_exclusive_scores_sum_to_one() -> None:
     for how in ("temperature", "platt"):
         val = scored(EMOTIC, heat=2.0)
         calibrated = fit_calibration(val, method=how).apply(val.scores)
@@ -112,14 +112,14 @@ def test_rankings_stay_and_exclusive_scores_sum_to_one() -> None:
     assert ACCURACY.value(one.targets, calibrated) == ACCURACY.value(one.targets, one.scores)
 
 
-def test_scores_of_0_and_1_are_calibrated_as_well() -> None:
+def test_scores_of_0_and_1_are_calibrated_too() -> None:
     val = scored(SMALL, heat=1.0)
     sure = replace(val, scores=val.targets)
     assert np.isfinite(fit_calibration(sure).apply(sure.scores)).all()
     wrong = replace(val, scores=1 - val.targets)
     found = fit_calibration(wrong)
     assert np.isfinite(found.apply(wrong.scores)).all()
-    assert found.temperature == pytest.approx(20.0)  # as little as may be believed
+    assert found.temperature == pytest.approx(20.0)  # the upper bound
 
 
 @pytest.mark.parametrize("split", ["test", "train"])
@@ -128,7 +128,7 @@ def test_test_and_train_are_refused(split: str) -> None:
         fit_calibration(scored(EMOTIC, heat=1.0, split=split))
 
 
-def test_labels_without_positives_get_a_half_and_are_named() -> None:
+def test_labels_without_positives_get_the_default_threshold_and_are_named() -> None:
     val = scored(SMALL, heat=2.0)
     targets = val.targets.copy()
     targets[:, 1] = 0.0
@@ -141,14 +141,14 @@ def test_labels_without_positives_get_a_half_and_are_named() -> None:
     assert found.slopes[1] == found.slopes[2] != found.slopes[0]
 
 
-def test_exclusive_sets_have_no_thresholds_and_no_lines_of_their_own() -> None:
+def test_exclusive_sets_have_no_thresholds_and_no_platt_scaling() -> None:
     val = scored(CAERS, heat=2.0)
     assert fit_calibration(val).by_label() is None
     with pytest.raises(ConfigError, match="exactly one holds"):
         fit_calibration(val, method="platt")
 
 
-def test_none_leaves_scores_as_they_are_and_has_thresholds() -> None:
+def test_none_keeps_scores_and_has_thresholds() -> None:
     val = scored(EMOTIC, heat=2.0)
     found = fit_calibration(val, method="none")
     np.testing.assert_array_equal(found.apply(val.scores), val.scores)
@@ -156,7 +156,7 @@ def test_none_leaves_scores_as_they_are_and_has_thresholds() -> None:
     assert len(found.by_label() or {}) == 26
 
 
-def test_a_calibration_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_a_calibration_loads_as_saved(tmp_path: Path) -> None:
     assert read_calibration(tmp_path) is None
     for label_set in (EMOTIC, CAERS):
         found = fit_calibration(scored(label_set, heat=2.0), rule="cost", cost=3.0, model="abc")
@@ -173,7 +173,7 @@ def test_a_calibration_comes_back_from_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{}", "null"])
-def test_a_damaged_file_is_refused_with_a_remedy(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_refused_with_a_hint(tmp_path: Path, text: str) -> None:
     (tmp_path / CALIBRATION).write_text(text)
     with pytest.raises(RunError) as caught:
         read_calibration(tmp_path)
@@ -186,7 +186,7 @@ def test_other_labels_are_refused() -> None:
         found.apply(np.zeros((2, 26)))
 
 
-def test_what_it_changed_is_measured_on_the_other_split() -> None:
+def test_its_effect_is_measured_on_another_split() -> None:
     val, test = scored(EMOTIC, heat=3.0), scored(EMOTIC, heat=3.0, seed=1, split="test")
     found = fit_calibration(val)
     rows = {row.metric: row for row in build_calibration_rows(test, found, name="fused", resamples=60)}
@@ -205,7 +205,7 @@ def test_what_it_changed_is_measured_on_the_other_split() -> None:
     assert one.metric == "ECE"
 
 
-def test_label_rows_have_their_threshold_and_what_it_gains() -> None:
+def test_label_rows_have_a_threshold_and_its_f1() -> None:
     val, test = scored(EMOTIC, heat=3.0), scored(EMOTIC, heat=3.0, seed=1, split="test")
     found = fit_calibration(val)
     rows = build_label_rows([test], calibration=found, resamples=30)

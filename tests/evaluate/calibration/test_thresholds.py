@@ -1,4 +1,4 @@
-"""Thresholds against every cut tried in plain Python."""
+"""Thresholds against all possible cuts, in plain Python."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_no_other_cut_is_better(rule: ThresholdRule, made: tuple[list[float], li
         return
     best = max(merit(rule, counts(scores, holds, cut)) for cut in (*scores, 2.0))
     assert merit(rule, counts(scores, holds, found)) == pytest.approx(best)
-    # It stands between scores: a hair of rounding moves nobody across.
+    # It lies between scores: rounding moves no sample across.
     assert counts(scores, holds, found - 1e-9) == counts(scores, holds, found) or found == 0
 
 
@@ -66,17 +66,19 @@ def test_each_label_is_cut_along_the_samples() -> None:
         np.testing.assert_array_equal(decide(scores, found), targets)
 
 
-def test_a_dear_miss_lowers_the_threshold_and_a_cheap_one_raises_it() -> None:
+def test_an_expensive_miss_lowers_the_threshold_and_a_cheap_one_raises_it() -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random((400, 1)) < 0.3).astype(float)
     scores = 1 / (1 + np.exp(-(rng.normal(size=truth.shape) + truth)))
-    cheap, fair, dear = (fit_thresholds(truth, scores, rule="cost", cost=c)[0][0] for c in (0.1, 1.0, 10.0))
-    assert dear < fair < cheap
-    assert decide(scores, np.array([cheap])).sum() < decide(scores, np.array([dear])).sum()
+    cheap, fair, expensive = (
+        fit_thresholds(truth, scores, rule="cost", cost=c)[0][0] for c in (0.1, 1.0, 10.0)
+    )
+    assert expensive < fair < cheap
+    assert decide(scores, np.array([cheap])).sum() < decide(scores, np.array([expensive])).sum()
 
 
-def test_thresholds_chosen_on_one_sample_serve_another() -> None:
-    """On a rare label the fitted threshold gains over a half, on samples that it was not chosen on."""
+def test_thresholds_chosen_on_one_half_improve_the_other() -> None:
+    """On a rare label the fitted threshold beats 0.5, on samples that it was not chosen on."""
     rng = np.random.default_rng(1)
     truth = (rng.random((4000, 1)) < 0.08).astype(float)
     scores = 1 / (1 + np.exp(-(rng.normal(size=truth.shape) + 1.8 * truth - 2.5)))
@@ -89,7 +91,7 @@ def test_thresholds_chosen_on_one_sample_serve_another() -> None:
     assert f1(found[0]) > f1(0.5) + 0.1
 
 
-def test_what_cannot_be_cut_is_refused() -> None:
+def test_invalid_rules_and_scores_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="threshold rule 'f2'"):
         fit_thresholds(np.ones((2, 1)), np.zeros((2, 1)), rule="f2")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="not finite"):

@@ -25,8 +25,8 @@ def test_without_gold_labels_the_texts_alone_are_audited() -> None:
 @pytest.mark.parametrize(
     ("about", "text", "few", "many"),
     [
-        ("refusals", "I'm sorry, but I cannot judge how the man in this picture feels.", 2, 30),
-        ("subject", "A room in the rain with a table and the light of a lamp on it.", 8, 80),
+        ("refusals", "I'm sorry, but I cannot judge how the man in this image feels.", 2, 30),
+        ("subject", "A garden in the rain with a table and the light of a lamp on it.", 8, 80),
         ("language", "Der Mann steht im Regen und wartet offenbar schon lange auf den Bus.", 8, None),
         ("length", "The man in the rain is tired of waiting for it to", 8, None),
     ],

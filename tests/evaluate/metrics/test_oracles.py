@@ -1,4 +1,4 @@
-"""Every metric by name, in every case that trips one up, against its definition in plain Python."""
+"""Every metric, in every difficult case, against its definition in plain Python."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROWS, LABELS = 40, 6
 
 
 def several(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = False) -> Made:
-    """Any number of labels. `levels`: of scores, few enough for ties; `bare`: a label that nobody has, one
+    """Any number of labels. `levels`: few distinct scores, for ties; `bare`: a label that no sample has, one
     that only the first has, one that all have."""
     rng = np.random.default_rng(seed)
     truth = rng.random((ROWS, LABELS)) < rng.uniform(0.1, 0.5, LABELS)
@@ -60,8 +60,8 @@ def several(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = Fals
 
 
 def exclusive(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = False) -> Made:
-    """Exactly one label. `soft`: annotators disagree, the label is what most of them say; `bare`: labels that
-    nobody has, one of which is predicted."""
+    """Exactly one label. `soft`: annotators disagree, the label is the most frequent choice; `bare`: labels
+    that no sample has, one of which is predicted."""
     rng = np.random.default_rng(seed)
     classes = rng.integers(0, LABELS - 2 if bare else LABELS, ROWS)
     targets = np.eye(LABELS)[classes]
@@ -125,8 +125,8 @@ def resolve(name: str, label_set: str) -> Metric:
     return resolve_metric(name, SETS[label_set])
 
 
-def test_no_metric_is_without_an_oracle() -> None:
-    """Where both kinds of label sets know a name by one function, one oracle is enough."""
+def test_every_metric_has_an_oracle() -> None:
+    """One oracle is enough for a function that serves both kinds of label sets."""
     covered = {resolve(*key).function for key in ORACLES}
     for name in registered_names("metric"):
         for label_set in (EMOTIC, CAERS):
@@ -141,7 +141,7 @@ def test_no_metric_is_without_an_oracle() -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("key", ORACLES, ids="-".join)
-def test_a_metric_is_its_definition(key: tuple[str, str], case: str, seed: int) -> None:
+def test_a_metric_equals_its_definition(key: tuple[str, str], case: str, seed: int) -> None:
     oracle, make = ORACLES[key]
     given = make(seed, **CASES[case])
     scores, targets = given
@@ -149,8 +149,8 @@ def test_a_metric_is_its_definition(key: tuple[str, str], case: str, seed: int) 
 
 
 @pytest.mark.parametrize("key", ORACLES, ids="-".join)
-def test_a_case_is_what_it_is_called(key: tuple[str, str]) -> None:
-    """Ties, soft targets and missing labels each change the answer, so that they are really there."""
+def test_each_case_is_what_its_name_says(key: tuple[str, str]) -> None:
+    """Ties, soft targets and missing labels each change the input, so they are really present."""
     _, make = ORACLES[key]
     plain = make(0)
     for case, given in ((name, make(0, **changes)) for name, changes in CASES.items() if name != "plain"):
@@ -161,18 +161,18 @@ def test_a_case_is_what_it_is_called(key: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("key", ORACLES, ids="-".join)
-def test_scores_that_are_no_numbers_are_refused(key: tuple[str, str], bad: float) -> None:
-    """In every column: labels, and the dimensions beside them."""
+def test_scores_that_are_not_finite_are_refused(key: tuple[str, str], bad: float) -> None:
+    """In every column: labels and dimensions."""
     scores, targets = ORACLES[key][1](0)
     for column in range(scores.shape[1]):
-        spoilt = scores.copy()
-        spoilt[5, column] = bad
+        invalid = scores.copy()
+        invalid[5, column] = bad
         with pytest.raises(DataError, match="not finite"):
-            resolve(*key).value(targets, spoilt)
+            resolve(*key).value(targets, invalid)
 
 
 @pytest.mark.parametrize("key", [key for key in ORACLES if load_metric(key[0]).reads_labels], ids="-".join)
-def test_labels_that_are_no_numbers_are_refused(key: tuple[str, str]) -> None:
+def test_targets_that_are_not_finite_are_refused(key: tuple[str, str]) -> None:
     scores, targets = ORACLES[key][1](0)
     targets[5, 0] = np.nan
     with pytest.raises(DataError, match="not finite"):
@@ -180,14 +180,14 @@ def test_labels_that_are_no_numbers_are_refused(key: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("key", ORACLES, ids="-".join)
-def test_a_split_of_nobody_is_refused(key: tuple[str, str]) -> None:
+def test_an_empty_split_is_refused(key: tuple[str, str]) -> None:
     scores, targets = ORACLES[key][1](0)
     with pytest.raises(DataError):
         resolve(*key).value(targets[:0], scores[:0])
 
 
 @pytest.mark.parametrize("name", ["mAP", "mAP_emotic", "mAP_tail"])
-def test_the_same_score_for_everybody_reaches_less_than_chance(name: str) -> None:
+def test_equal_scores_for_all_reach_less_than_chance(name: str) -> None:
     _, targets = several(0, bare=True)
     metric = resolve(name, "emotic")
     assert metric.value(targets, np.full(targets.shape, 0.3)) < metric.chance(targets)
@@ -203,18 +203,18 @@ def test_chance_is_what_a_random_order_reaches(name: str, rows: int, positives: 
     assert reached == pytest.approx(metric.chance(targets), rel=0.08)
 
 
-def test_chance_follows_from_how_many_there_are_and_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chance_depends_on_counts_only_and_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     targets = np.zeros((50, 4))
     targets[:7, 0], targets[10:17, 1], targets[:20, 2] = 1.0, 1.0, 1.0
     first = random_interpolated_precisions(targets)
     assert first[0] == first[1] < first[2]
     assert np.isnan(first[3])
-    monkeypatch.setattr("numpy.random.default_rng", None)  # no more is drawn, in whatever order it is asked
+    monkeypatch.setattr("numpy.random.default_rng", None)  # nothing more is drawn, in any order of labels
     again = random_interpolated_precisions(targets[::-1, ::-1])
     np.testing.assert_array_equal(again[::-1], first)
 
 
 @pytest.mark.parametrize(("rows", "positives", "more"), [(100, 2, 0.04), (100, 50, 0.02), (4000, 40, 0.002)])
-def test_chance_is_above_the_prevalence_where_there_is_little(rows: int, positives: int, more: float) -> None:
+def test_chance_is_above_the_prevalence_for_few_samples(rows: int, positives: int, more: float) -> None:
     targets = (np.arange(rows) < positives).astype(np.float64)[:, None]
     assert load_metric("mAP").chance(targets) - positives / rows == pytest.approx(more, rel=0.25)

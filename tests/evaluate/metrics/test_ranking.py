@@ -157,7 +157,7 @@ def test_average_precision_by_hand() -> None:
     assert MAP.value(targets, scores) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_equal_scores_count_as_one_step_whatever_their_order() -> None:
+def test_equal_scores_count_as_one_step_in_any_order() -> None:
     # Three samples share the highest score; one of them is a hit: precision 1/3 for that hit.
     scores = np.array([[0.9], [0.9], [0.9], [0.1]])
     for hit in range(3):

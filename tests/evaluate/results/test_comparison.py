@@ -1,4 +1,4 @@
-"""Runs side by side: seeds in one row, pairs on the same samples, others' numbers with their doubts."""
+"""Comparing runs: seeds in one row, pairs on the same samples, published scores with caveats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mien.cli.render.results import render_comparison
 from mien.errors import DataError, RunError, UsageError
 from mien.evaluate.results.build import build_difference
 from mien.evaluate.results.comparison import compare_runs
-from mien.evaluate.results.published import PUBLISHED, doubts, published_rows
+from mien.evaluate.results.published import PUBLISHED, comparison_caveats, published_rows
 from mien.evaluate.results.results import SplitAccess
 from mien.evaluate.results.split_accesses import read_split_accesses, record_split_access
 from mien.evaluate.scores import SplitScores, scores_file
@@ -30,14 +30,14 @@ def scores(seed: int, *, signal: float, rows: int = 60) -> SplitScores:
         split="test",
         label_set=EMOTIC,
         ids=tuple(f"id{row}" for row in range(rows)),
-        groups=tuple(f"picture{row // 2}" for row in range(rows)),
+        groups=tuple(f"image{row // 2}" for row in range(rows)),
         scores=(1 / (1 + np.exp(-(signal * targets + noise)))).astype(np.float32),
         targets=targets,
     )
 
 
 def run(path: Path, found: SplitScores, *, name: str = "fused", seed: int = 0, width: int = 128) -> Path:
-    """A scored run of a recipe; the seed, the place and how it was evaluated are its own."""
+    """A scored run; its seed, directory and number of resamples do not count as settings."""
     recipe = Recipe(
         name=name,
         train=TrainOptions(seed=seed),
@@ -49,7 +49,7 @@ def run(path: Path, found: SplitScores, *, name: str = "fused", seed: int = 0, w
     return path
 
 
-def test_seeds_of_one_recipe_are_one_row_and_pairs_are_on_the_same_samples(tmp_path: Path) -> None:
+def test_seeds_of_one_recipe_are_one_row_and_pairs_use_the_same_samples(tmp_path: Path) -> None:
     good = [scores(seed, signal=2.5) for seed in (0, 1)]
     poor = scores(0, signal=0.5)
     paths = [run(tmp_path / f"good{seed}", one, seed=seed) for seed, one in enumerate(good)]
@@ -68,7 +68,7 @@ def test_seeds_of_one_recipe_are_one_row_and_pairs_are_on_the_same_samples(tmp_p
     assert "narrow: model.width = 64" in text
 
 
-def test_the_first_run_is_what_others_are_compared_with(tmp_path: Path) -> None:
+def test_others_are_compared_with_the_first_run(tmp_path: Path) -> None:
     paths = [
         run(tmp_path / name, scores(0, signal=signal), name=name)
         for name, signal in (("b", 1.0), ("a", 2.0), ("c", 0.0))
@@ -115,7 +115,7 @@ def _other(kind: str, base: SplitScores) -> SplitScores:
         ("label set", "'emotic' and 'other'"),
     ],
 )
-def test_other_samples_are_an_error_that_shows_both(tmp_path: Path, kind: str, words: str) -> None:
+def test_different_samples_are_an_error_that_names_both_runs(tmp_path: Path, kind: str, words: str) -> None:
     base = scores(0, signal=1.0)
     paths = [
         run(tmp_path / "first", base),
@@ -136,7 +136,7 @@ def test_a_copy_of_the_data_elsewhere_is_the_same_data(tmp_path: Path) -> None:
     assert found.results.differences[0].value == 0
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no runs"):
         compare_runs([])
     path = run(tmp_path / "one", scores(0, signal=1.0))
@@ -148,7 +148,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare_runs([tmp_path])
 
 
-def test_looks_are_counted_from_the_events_and_shown(tmp_path: Path) -> None:
+def test_split_accesses_are_counted_from_the_events_and_shown(tmp_path: Path) -> None:
     path = run(tmp_path / "one", scores(0, signal=1.0))
     assert read_split_accesses(path) == ()
     for split, model in (("test", "aaa"), ("val", "aaa"), ("test", "bbb"), ("test", "bbb")):
@@ -160,26 +160,28 @@ def test_looks_are_counted_from_the_events_and_shown(tmp_path: Path) -> None:
     assert "has scored test 3 times" in render_comparison(found)
 
 
-def test_the_comparison_as_json_has_the_form_of_results(tmp_path: Path) -> None:
+def test_the_comparison_as_json_has_the_keys_of_results(tmp_path: Path) -> None:
     paths = [run(tmp_path / name, scores(0, signal=s), name=name) for name, s in (("a", 1.0), ("b", 2.0))]
     found = compare_runs(paths, resamples=10)
     row = published_rows("emotic", ["mAP"])[0]
-    document: dict[str, Any] = json.loads(json.dumps(replace(found, published=((row, "why not"),)).to_json()))
+    document: dict[str, Any] = json.loads(
+        json.dumps(replace(found, published=((row, "a caveat"),)).to_json())
+    )
     assert {"name", "metric", "split", "value", "low", "high", "chance", "n", "seeds"} <= set(
         document["rows"][0]
     )
     assert {"a", "b", "metric", "value", "low", "high"} <= set(document["differences"][0])
-    assert document["published"][0]["caveats"] == "why not"
+    assert document["published"][0]["caveats"] == "a caveat"
     assert document["published"][0]["value"] == 0.3913
 
 
-# --- What others reported ---
+# --- Published scores ---
 
 
-def test_published_rows_are_of_the_same_data_set_and_metric() -> None:
+def test_published_rows_are_on_the_same_dataset_and_metric() -> None:
     assert published_rows("playhouse", ["mAP"]) == ()
     assert published_rows("emotic", ["accuracy"]) == ()
-    assert published_rows("emotic", ["mAP_emotic"]) == ()  # nobody says that it is theirs
+    assert published_rows("emotic", ["mAP_emotic"]) == ()  # no publication says that it uses it
     found = published_rows("bold", ["mRA", "mAP"])
     assert [row.metric for row in found] == ["mRA"] * 3 + ["mAP"] * 3
     assert [row.value for row in found[:3]] == sorted((row.value for row in found[:3]), reverse=True)
@@ -193,13 +195,15 @@ def test_published_rows_are_of_the_same_data_set_and_metric() -> None:
     assert all(row.source and 0 < row.value < 1 for row in PUBLISHED)
 
 
-def test_drawn_scenes_in_an_official_layout_are_not_taken_for_the_data_set() -> None:
+def test_drawn_scenes_in_an_official_layout_are_not_mistaken_for_the_dataset() -> None:
     row = published_rows("emotic", ["mAP"])[1]
-    assert doubts(row, split="test", n=7203, official=7203, drawn=False) == ""
-    drawn = doubts(row, split="test", n=40, official=7203, drawn=True)
+    assert comparison_caveats(row, split="test", n=7203, official=7203, drawn=False) == ""
+    drawn = comparison_caveats(row, split="test", n=40, official=7203, drawn=True)
     assert "40 subjects here, 7,203 in the whole split" in drawn
     assert "only drawn scenes" in drawn
-    assert "of split test, the runs of val" in doubts(row, split="val", n=3315, official=3315, drawn=False)
-    assert "not known" in doubts(row, split="test", n=50, official=None, drawn=False)
+    assert "on split test, the runs on val" in comparison_caveats(
+        row, split="val", n=3315, official=3315, drawn=False
+    )
+    assert "unknown whether" in comparison_caveats(row, split="test", n=50, official=None, drawn=False)
     doubtful = published_rows("emotic", ["mAP"])[0]
-    assert doubts(doubtful, split="test", n=7203, official=7203, drawn=False) == "split doubtful"
+    assert comparison_caveats(doubtful, split="test", n=7203, official=7203, drawn=False) == "split doubtful"

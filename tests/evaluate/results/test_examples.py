@@ -1,4 +1,4 @@
-"""What was shown, kept line by line."""
+"""Samples of a scored split, one per line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _description(text: str) -> Description:
     return Description(key="k", subject_id=_NASTY, text=text, prompt_id="paper", engine="e", finish="stop")
 
 
-def test_what_is_written_comes_back(tmp_path: Path) -> None:
+def test_samples_load_as_written(tmp_path: Path) -> None:
     path = examples_file(tmp_path, "test")
     write_examples(path, _samples(tmp_path), {_NASTY: _description(_NASTY), "plain": "bare text"})
     first, plain, clip = read_examples(path)
@@ -49,7 +49,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert (clip.frames, clip.boxes, clip.description) == ((3, 9), (_BOX, None), None)
 
 
-def test_pictures_inside_the_run_move_with_it(tmp_path: Path) -> None:
+def test_images_inside_the_run_move_with_it(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     write_examples(examples_file(old, "test"), _samples(old), {})
@@ -59,7 +59,7 @@ def test_pictures_inside_the_run_move_with_it(tmp_path: Path) -> None:
     assert plain.images == (Path("/far/away.png"),)
 
 
-def test_no_samples_are_an_empty_file(tmp_path: Path) -> None:
+def test_no_samples_give_an_empty_file(tmp_path: Path) -> None:
     write_examples(tmp_path / "none.jsonl", [], {})
     assert list(read_examples(tmp_path / "none.jsonl")) == []
 

@@ -40,7 +40,7 @@ def _scores(seed: int, *, signal: float = 0.3, label_set: LabelSet = EMOTIC, row
         split="test",
         label_set=label_set,
         ids=tuple(f"id{row}" for row in range(rows)),
-        groups=tuple(f"picture{row // 2}" for row in range(rows)),
+        groups=tuple(f"image{row // 2}" for row in range(rows)),
         scores=(0.6 * rng.random(targets.shape) + signal * targets).astype(np.float32),
         targets=targets.astype(np.float32),
         dimensions=dimensions + np.float32(0.1),
@@ -86,7 +86,7 @@ def test_the_tail_counts_its_own_labels() -> None:
     assert rows[1].chance < rows[0].chance
 
 
-def test_a_difference_that_is_there_and_one_that_is_not() -> None:
+def test_a_real_difference_excludes_zero_and_a_spurious_one_does_not() -> None:
     good, same, poor = ([_scores(seed, signal=s)] for seed, s in ((1, 0.4), (2, 0.4), (3, 0.1)))
     found = build_difference(("good", good), ("poor", poor), metric="mAP", resamples=200)
     assert (found.a, found.b, found.metric, found.split) == ("good", "poor", "mAP", "test")
@@ -107,7 +107,7 @@ def test_only_the_same_samples_are_compared() -> None:
         build_label_rows([])
 
 
-def test_label_rows_state_prevalence_and_leave_out_what_nobody_has() -> None:
+def test_label_rows_have_prevalence_and_omit_labels_without_samples() -> None:
     rows = build_label_rows([_scores(1), _scores(2)], resamples=50)
     assert [row.label for row in rows] == list(EMOTIC.labels[1:])
     truth = _scores(1).targets
@@ -118,7 +118,7 @@ def test_label_rows_state_prevalence_and_leave_out_what_nobody_has() -> None:
     assert all(row.low is not None and row.low <= row.value for row in others)
 
 
-def test_a_results_file_comes_back(tmp_path: Path) -> None:
+def test_results_load_as_written(tmp_path: Path) -> None:
     runs = [_scores(1)]
     results = Results(
         rows=build_score_rows("fused", runs, seeds=(1,), resamples=50),
@@ -167,7 +167,7 @@ def test_a_damaged_results_file_is_refused(tmp_path: Path, text: str) -> None:
         read_results(path)
 
 
-def test_an_evaluation_leaves_all_that_a_report_needs(tmp_path: Path) -> None:
+def test_an_evaluation_writes_everything_a_report_needs(tmp_path: Path) -> None:
     scores = _scores(1)
     samples = [
         Sample(subject=Subject.still(id, tmp_path / "x.png"), target=Target(labels={}), split="test")
@@ -183,7 +183,7 @@ def test_an_evaluation_leaves_all_that_a_report_needs(tmp_path: Path) -> None:
     assert [example.id for example in read_examples(examples_file(tmp_path, "test"))] == list(scores.ids)
 
 
-def test_bolds_rows_join_labels_and_dimensions() -> None:
+def test_rows_for_bold_combine_labels_and_dimensions() -> None:
     scores = _scores(1)
     rows = build_score_rows("fused", [scores], seeds=(1,), metrics=("mAP", "mRA", "mR2", "ERS"), resamples=50)
     value = {row.metric: row.value for row in rows}

@@ -1,1 +1,1 @@
-"""The audit of descriptions: their language, accuracy, and leaks of the answer."""
+"""The audit of descriptions: language, accuracy, and label leaks."""

@@ -1,1 +1,1 @@
-"""Results of runs, with confidence intervals, and their comparison."""
+"""Result tables, their files, and the comparison of runs."""

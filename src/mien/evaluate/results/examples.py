@@ -1,9 +1,6 @@
-"""What was shown of each sample: picture, box, truth and description, kept so that pages need no data set.
+"""The samples of a scored split: image, box, targets and description, saved so that reports need no dataset.
 
-Goes in: samples and their descriptions. Comes out: a JSONL file of one line a sample, and its reader.
-Knows nothing about: scores, pages, or how a description was made.
-
-Pictures inside the run directory are named relative to it, so that the directory can be moved.
+Images inside the run directory are named relative to it, so that the directory can be moved.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ __all__ = ["Example", "examples_file", "read_examples", "write_examples"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One sample as it was shown; `description` is None where there is none."""
+    """One sample of a scored split; `description` is None if there is none."""
 
     id: str
     images: tuple[Path, ...]
@@ -35,33 +32,33 @@ class Example:
 
 
 def examples_file(run: Path, split: str) -> Path:
-    """Where a run keeps what was shown of a split."""
+    """The file with a run's samples of a split."""
     return run / f"samples-{split}.jsonl"
 
 
 def write_examples(
     path: Path, samples: Iterable[Sample], descriptions: Mapping[str, Description | str]
 ) -> None:
-    """Writes one line a sample; `descriptions` by subject id, as values or as bare text."""
+    """Writes one line of JSON per sample; `descriptions` by subject id, as values or as plain text."""
     lines = [json.dumps(_line(sample, descriptions, path.parent)) for sample in samples]
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_examples(path: Path) -> Iterator[Example]:
-    """The samples in a file, in order; RunError, with the line, where it is missing or damaged."""
+    """Reads samples in order; RunError, with the line, if the file is missing or damaged."""
     try:
         text = path.read_bytes().decode()
     except FileNotFoundError as error:
-        raise RunError(f"no samples at {path}", hint="make them with mien evaluate") from error
+        raise RunError(f"no samples at {path}", hint="create them with mien evaluate") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} cannot be read: {error}", hint="make it again with mien evaluate") from error
-    # Not splitlines(), which also splits at separators that JSON leaves inside of text.
+        raise RunError(f"{path} cannot be read: {error}", hint="run mien evaluate again") from error
+    # Not splitlines(), which also splits at separators that JSON allows inside strings.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         try:
             yield _example(json.loads(line), path.parent)
         except (ValueError, KeyError, TypeError, AttributeError, MienError) as error:
             raise RunError(
-                f"{path} line {number} is not a sample: {error}", hint="make it again with mien evaluate"
+                f"{path} line {number} is not a sample: {error}", hint="run mien evaluate again"
             ) from error
 
 
@@ -93,6 +90,6 @@ def _example(fields: dict[str, Any], run: Path) -> Example:
 
 
 def _relative(path: Path, run: Path) -> str:
-    """Relative to the run where the picture lies inside it, else absolute."""
-    whole, home = path.absolute(), run.absolute()
-    return (whole.relative_to(home) if whole.is_relative_to(home) else whole).as_posix()
+    """Relative to the run if the image is inside it, otherwise absolute."""
+    path, run = path.absolute(), run.absolute()
+    return (path.relative_to(run) if path.is_relative_to(run) else path).as_posix()

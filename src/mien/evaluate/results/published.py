@@ -1,13 +1,9 @@
-"""What others reported, to stand beside one's own: only of the same data set and metric, with every caveat.
+"""Scores that others reported, for comparison: on the same dataset and in the same metric, with every caveat.
 
-Goes in: a data set's name, a metric's name. Comes out: rows of a constant table.
-Knows nothing about: runs, scores, intervals.
-
-The name of a data set proves nothing: scenes drawn in EMOTIC's layout are read by the same reader. So these
-rows are shown on request only, and `note` says what speaks against comparing them: another number of
-subjects than the official split has, another split, models that know drawn scenes alone. None of the
-publications says which definition of average precision it uses.
-"""
+The name of a dataset proves nothing: scenes drawn in EMOTIC's layout are read by the same reader. So these
+rows are shown on request only, and `comparison_caveats` says why they may not be comparable: a number of
+subjects other than in the official split, another split, or models that know only drawn scenes. None of the
+publications says which definition of average precision it uses."""
 
 from __future__ import annotations
 
@@ -15,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["PUBLISHED", "Published", "doubts", "published_rows"]
+__all__ = ["PUBLISHED", "Published", "comparison_caveats", "published_rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """One reported number, on 0..1; `split` is the one that it is said to be of."""
+    """One reported score, on 0..1, and the split it is reported on."""
 
     name: str
     dataset: str
@@ -188,24 +184,31 @@ PUBLISHED: Final = (
 
 
 def published_rows(dataset: str, metrics: Sequence[str]) -> tuple[Published, ...]:
-    """The rows of this data set in these metrics, best first within a metric; none for other data sets."""
+    """The rows on this dataset in these metrics, best first within a metric."""
     found = [row for row in PUBLISHED if row.dataset == dataset and row.metric in metrics]
     return tuple(sorted(found, key=lambda row: (metrics.index(row.metric), -row.value)))
 
 
-def doubts(row: Published, *, split: str, n: int, official: int | None, drawn: bool) -> str:
-    """What speaks against setting a score on `n` subjects of `split` beside this row; "" if nothing known.
+def comparison_caveats(row: Published, *, split: str, n: int, official: int | None, drawn: bool) -> str:
+    """Why scores of runs may not be comparable to a published one.
 
-    `official`: how many subjects the whole split has, None where that is not known; `drawn`: a model of the
-    runs knows only drawn scenes.
+    Args:
+        row: The published score.
+        split: The split of the runs.
+        n: How many subjects they were scored on.
+        official: How many subjects the whole split has; None if unknown.
+        drawn: Whether a model of the runs knows only drawn scenes.
+
+    Returns:
+        The caveats, separated by semicolons; "" if there are none.
     """
     found = [row.caveat] if row.caveat else []
     if row.split != split:
-        found.append(f"not comparable: of split {row.split}, the runs of {split}")
+        found.append(f"not comparable: on split {row.split}, the runs on {split}")
     if official is not None and n != official:
         found.append(f"not comparable: {n:,} subjects here, {official:,} in the whole split")
     if official is None:
-        found.append(f"whether the {n:,} subjects here are the whole split is not known")
+        found.append(f"unknown whether the {n:,} subjects here are the whole split")
     if drawn:
         found.append("not comparable: models of the runs know only drawn scenes")
     return "; ".join(found)
