@@ -1,11 +1,8 @@
-"""Predicts how subjects appear to feel, with a trained run, exactly as it was trained.
+"""Predicts how people in images appear to feel, with the model of a run.
 
-Goes in: a run directory, subjects (who have no labels). Comes out: a `Prediction` for each.
-Knows nothing about: data sets, targets, metrics; where boxes come from.
-
-The run says everything: how the subject is marked, who describes it and what is asked, which encoder and
-tokenizer read picture and words. None of it can be given again, so none of it can differ. A run that was
-evaluated has a calibration: its scores are then the calibrated ones, with thresholds beside them.
+The run determines everything: the marking, the describing engine and its prompt, the encoder and the tokenizer.
+None of it is an argument, so none of it can differ from the training. If the run was evaluated, scores are
+calibrated and come with thresholds.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ from mien.describe.prompts import resolve_prompt
 from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
 from mien.errors import DataError, ImageError, MienError, RunError
-from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
+from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration
 from mien.features.device import resolve_device
 from mien.features.image_reader import load_pixels
 from mien.features.text import TextTokenizer, load_tokenizer
@@ -46,8 +43,8 @@ __all__ = ["Predictor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reader:
-    """What makes and reads descriptions; a run whose fusion uses no text has none."""
+class _TextStage:
+    """Describes subjects and tokenizes the descriptions; absent if the fusion uses no text."""
 
     engine: Engine
     tokenizer: TextTokenizer
@@ -56,10 +53,10 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Inputs:
-    """One subject on its way; None for what the run's fusion does not use."""
+    """The inputs for one subject; None for inputs that the fusion does not use."""
 
     subject: Subject
-    squares: UInt8[np.ndarray, "picture row column channel"] | None = None
+    pixels: UInt8[np.ndarray, "image row column channel"] | None = None
     request: DescriptionRequest | None = None
     prepared: Request | None = None
     description: Description | None = None
@@ -91,13 +88,13 @@ class Predictor:
         self._classifier = trained.classifier.eval()
         self._device = next(self._classifier.parameters()).device
         features = self._recipe.features
-        _check("encoder", features.vision, vision, trained.vision_signature)
-        _check("tokenizer", features.tokenizer, tokenizer, trained.tokenizer_signature)
-        assert tokenizer is None or engine is not None, "texts must come from somewhere"
+        _require_same("encoder", features.vision, vision, trained.vision_signature)
+        _require_same("tokenizer", features.tokenizer, tokenizer, trained.tokenizer_signature)
+        assert tokenizer is None or engine is not None, "a tokenizer needs an engine"
         self._vision = vision
-        self._reader = None
+        self._text_stage = None
         if engine is not None and tokenizer is not None:
-            self._reader = self._make_reader(engine, tokenizer)
+            self._text_stage = self._open_text_stage(engine, tokenizer)
 
     @classmethod
     def from_pretrained(
@@ -126,7 +123,9 @@ class Predictor:
             tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
         if fusion.uses_image:
             vision = resolve_vision_encoder(features, device)
-        return cls(trained, engine=engine, tokenizer=tokenizer, vision=vision, calibration=_calibration(run))
+        return cls(
+            trained, engine=engine, tokenizer=tokenizer, vision=vision, calibration=_load_calibration(run)
+        )
 
     def __call__(self, image: ImageLike, *, boxes: Iterable[BoxLike] | None = None) -> Results:
         """How the people in one image appear to feel.
@@ -172,12 +171,12 @@ class Predictor:
         predictions = self.each(_subjects(sources, opened), batch_size=batch_size)
         answers: list[Prediction | MienError] = []
         for answer in predictions:
-            yield from _unusable(opened)
+            yield from _failed_sources(opened)
             answers.append(answer)
             if len(answers) == max(1, len(opened[0].boxes)):
                 yield _results(opened.popleft(), answers)
                 answers = []
-        yield from _unusable(opened)
+        yield from _failed_sources(opened)
 
     def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
         """A prediction for each subject, in order; raises the error of the first that cannot have one."""
@@ -198,12 +197,12 @@ class Predictor:
         """
         waiting = iter(subjects)
         while batch := list(islice(waiting, batch_size or self._recipe.run.batch_size)):
-            inputs = self._described([self._inputs(subject) for subject in batch])
-            found = iter(self._predictions([item for item in inputs if isinstance(item, _Inputs)]))
+            inputs = self._describe([self._load_inputs(subject) for subject in batch])
+            found = iter(self._predict_batch([item for item in inputs if isinstance(item, _Inputs)]))
             for item in inputs:
                 yield next(found) if isinstance(item, _Inputs) else item
 
-    def _make_reader(self, engine: Engine, tokenizer: TextTokenizer) -> _Reader:
+    def _open_text_stage(self, engine: Engine, tokenizer: TextTokenizer) -> _TextStage:
         options = self._recipe.describe
         request_builder = RequestBuilder(
             engine=engine,
@@ -212,55 +211,58 @@ class Predictor:
             marking=Marking(style=options.marking),
             clip=options.clip,
         )
-        return _Reader(engine=engine, tokenizer=tokenizer, request_builder=request_builder)
+        return _TextStage(engine=engine, tokenizer=tokenizer, request_builder=request_builder)
 
-    # --- Chapter by chapter: see, describe, classify ---
+    # --- Load, describe, classify ---
 
-    def _inputs(self, subject: Subject) -> _Inputs | DataError:
-        """What both stages get to see, or why they cannot."""
+    def _load_inputs(self, subject: Subject) -> _Inputs | DataError:
+        """The images for both stages, or the error of this subject."""
         inputs = _Inputs(subject=subject)
         try:
-            if self._reader is not None:
-                request = self._reader.request_builder.build(subject)
-                prepared = self._reader.request_builder.prepare(request)
+            if self._text_stage is not None:
+                request = self._text_stage.request_builder.build(subject)
+                prepared = self._text_stage.request_builder.prepare(request)
                 inputs = replace(inputs, request=request, prepared=prepared)
             if self._vision is not None:
-                inputs = replace(inputs, squares=self._squares(subject, self._vision))
+                inputs = replace(inputs, pixels=self._load_pixels(subject, self._vision))
         except DataError as error:
             return error
         return inputs
 
-    def _squares(
+    def _load_pixels(
         self, subject: Subject, vision: VisionEncoderSpec
-    ) -> UInt8[np.ndarray, "picture row column channel"]:
-        """The frames of one view after another, as the encoder sees them."""
-        wanted = self.trained.num_frames
-        if len(subject.images) != wanted:
+    ) -> UInt8[np.ndarray, "image row column channel"]:
+        """The frames of each view in turn, as the encoder takes them."""
+        num_frames = self.trained.num_frames
+        if len(subject.images) != num_frames:
             raise DataError(
                 f"subject {subject.id!r} has {len(subject.images)} frames, and the run was trained on "
-                f"{wanted}",
-                hint=f"give {wanted} frames of each subject",
+                f"{num_frames}",
+                hint=f"give {num_frames} frames per subject",
             )
         marking = Marking(style=self._recipe.feature_marking)
         return load_pixels(subject, view_markings(self._recipe.features, marking), vision.fit)
 
-    def _described(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
-        """The same with descriptions; an error in the place of what could not be described."""
-        reader = self._reader
-        if reader is None:
+    def _describe(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
+        """Adds a description to each item; returns the error of items that cannot be described in their place."""
+        text_stage = self._text_stage
+        if text_stage is None:
             return list(inputs)
         requests = [item.prepared for item in inputs if isinstance(item, _Inputs) and item.prepared]
-        outcomes = iter(describe_with_retries(reader.engine, requests))
+        outcomes = iter(describe_with_retries(text_stage.engine, requests))
         found = [
-            _with_text(item, next(outcomes), reader) if isinstance(item, _Inputs) else item for item in inputs
+            _add_description(item, next(outcomes), text_stage) if isinstance(item, _Inputs) else item
+            for item in inputs
         ]
         if self._recipe.train.missing_descriptions == "error":
             return found
-        # Who could not be described is judged by the image alone, as in training.
-        pairs = zip(inputs, found, strict=True)
-        return [was if isinstance(was, _Inputs) and isinstance(is_, MienError) else is_ for was, is_ in pairs]
+        # As in training, subjects without a description are classified by the image alone.
+        return [
+            before if isinstance(before, _Inputs) and isinstance(after, MienError) else after
+            for before, after in zip(inputs, found, strict=True)
+        ]
 
-    def _predictions(self, inputs: Sequence[_Inputs]) -> list[Prediction]:
+    def _predict_batch(self, inputs: Sequence[_Inputs]) -> list[Prediction]:
         if not inputs:
             return []
         output = self._classify(inputs)
@@ -275,13 +277,13 @@ class Predictor:
             Prediction(
                 subject_id=item.subject.id,
                 label_set=label_set.name,
-                # Rounding may take a softmax a hair above 1.
+                # Rounding may lift a softmax slightly above 1.
                 scores=label_set.decode(np.minimum(scores[row], 1.0).tolist()) if has_labels else {},
                 dimensions=None
                 if dimensions is None
                 else dict(zip(DIMENSIONS, dimensions[row].tolist(), strict=True)),
                 description=item.description,
-                status="no description" if self._reader and item.description is None else "ok",
+                status="no description" if self._text_stage and item.description is None else "ok",
                 thresholds=thresholds,
             )
             for row, item in enumerate(inputs)
@@ -291,15 +293,15 @@ class Predictor:
     def _classify(self, inputs: Sequence[_Inputs]) -> ClassifierOutput:
         image = ids = mask = None
         if self._vision is not None:
-            squares = np.stack([item.squares for item in inputs if item.squares is not None])
+            pixels = np.stack([item.pixels for item in inputs if item.pixels is not None])
             if self._classifier.encoder is not None:
-                image = torch.from_numpy(squares).to(self._device)
+                image = torch.from_numpy(pixels).to(self._device)
             else:
-                # Through float16, as the features that the model was trained on: they were cached so.
-                image = self._vision.encoder.encode(squares).half().float().to(self._device)
-        if self._reader is not None:
-            words = [None if item.description is None else item.description.text for item in inputs]
-            texts = TextInputs.encode(words, self._reader.tokenizer)
+                # Through float16, because the model was trained on features that were cached as float16.
+                image = self._vision.encoder.encode(pixels).half().float().to(self._device)
+        if self._text_stage is not None:
+            descriptions = [None if item.description is None else item.description.text for item in inputs]
+            texts = TextInputs.encode(descriptions, self._text_stage.tokenizer)
             ids, mask = texts.ids.to(self._device), texts.mask.to(self._device)
         output: ClassifierOutput = self._classifier(image, ids, mask)
         return output
@@ -316,7 +318,7 @@ def _subjects(sources: Iterable[Source], opened: deque[Source]) -> Iterator[Subj
             yield Subject(id=name, images=(source.image,), boxes=(box,))
 
 
-def _unusable(opened: deque[Source]) -> Iterator[Results]:
+def _failed_sources(opened: deque[Source]) -> Iterator[Results]:
     """Removes the sources with an error from the left, and returns their results."""
     while opened and opened[0].error is not None:
         source = opened.popleft()
@@ -340,35 +342,35 @@ def _results(source: Source, answers: Sequence[Prediction | MienError]) -> Resul
     return Results(source=source.name, image=source.image, people=people)
 
 
-def _calibration(run: Path) -> Calibration | None:
-    """What was fitted to the run's weights, if it was evaluated; RunError if it was fitted to others."""
-    found = read_calibration(run)
+def _load_calibration(run: Path) -> Calibration | None:
+    """The calibration of the run, if it was evaluated; RunError if it belongs to other weights."""
+    found = read_load_calibration(run)
     if found is not None and found.model != model_digest(run):
         raise RunError(
-            f"{run / CALIBRATION} was fitted to other weights than are here now",
-            hint=f"run mien evaluate {run} again, or delete the file to have scores as they are",
+            f"{run / CALIBRATION} was fitted to other weights than those of this run",
+            hint=f"run mien evaluate {run} again, or delete the file to get uncalibrated scores",
         )
     return found
 
 
-def _with_text(item: _Inputs, outcome: Outcome, reader: _Reader) -> _Inputs | MienError:
-    result = reader.request_builder.check(outcome.result)
+def _add_description(item: _Inputs, outcome: Outcome, text_stage: _TextStage) -> _Inputs | MienError:
+    result = text_stage.request_builder.check(outcome.result)
     if isinstance(result, MienError):
         return result
     assert item.request is not None  # an outcome belongs to a request
-    return replace(item, description=reader.request_builder.description(item.request, result))
+    return replace(item, description=text_stage.request_builder.description(item.request, result))
 
 
-def _check(
+def _require_same(
     what: str, name: str, part: VisionEncoderSpec | TextTokenizer | None, trained_with: str | None
 ) -> None:
-    """RunError unless this is the part that the model was trained with, so far as it uses one."""
+    """RunError unless this is the encoder or tokenizer that the model was trained with."""
     given = None if part is None else part.signature
     if given != trained_with:
         raise RunError(
             f"the {what} {name!r} is not the one that the run was trained with "
             f"({_short(given)}, not {_short(trained_with)})",
-            hint=f"bring back the {what} of then, or train again",
+            hint=f"restore the original {what}, or retrain",
         )
 
 

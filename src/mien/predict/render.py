@@ -1,4 +1,4 @@
-"""Pictures of results: boxes drawn on the image, bar charts as SVG, and HTML for notebooks."""
+"""Draws results: boxes on the image, bar charts as SVG, and HTML for notebooks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chart", "annotate", "bar_chart", "results_html"]
 
-# Okabe and Ito's palette, which people with any kind of color blindness can tell apart.
+# Okabe and Ito's palette, which people with color blindness can distinguish.
 _COLORS: Final = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _THUMBNAIL: Final = 480  # pixels of the longer side of an image in HTML
 _NOTICE: Final = "Apparent emotion, as an onlooker might see it; not what the person feels."
