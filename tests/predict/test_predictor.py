@@ -175,7 +175,7 @@ def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path
             Predictor(
                 other,
                 engine=FakeEngine(),
-                tokenizer=predictor._text_stage.tokenizer if predictor._reader else None,
+                tokenizer=predictor._text_stage.tokenizer if predictor._text_stage else None,
                 vision=predictor._vision,
             )
 

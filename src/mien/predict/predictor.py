@@ -1,8 +1,8 @@
 """Predicts how people in images appear to feel, with the model of a run.
 
-The run determines everything: the marking, the describing engine and its prompt, the encoder and the tokenizer.
-None of it is an argument, so none of it can differ from the training. If the run was evaluated, scores are
-calibrated and come with thresholds.
+The run determines everything: the marking, the describing engine and its prompt, the encoder and the
+tokenizer. None of it is an argument, so none of it can differ from the training. If the run was evaluated,
+scores are calibrated and come with thresholds.
 """
 
 from __future__ import annotations
@@ -190,10 +190,14 @@ class Predictor:
     def each(
         self, subjects: Iterable[Subject], *, batch_size: int | None = None
     ) -> Iterator[Prediction | MienError]:
-        """One by one, in order, with memory that stays flat: a prediction, or the error of that subject.
+        """The prediction or the error of each subject, in order, with constant memory.
 
-        A picture that cannot be read, a box outside of it and a description that fails concern one
-        subject; weights that are not here concern all of them, and are raised.
+        An image that cannot be read, a box outside of it, and a failed description are errors of one
+        subject. Missing weights concern all subjects and are raised.
+
+        Args:
+            subjects: Subjects, from any iterable.
+            batch_size: Subjects per batch; by default that of the run's recipe.
         """
         waiting = iter(subjects)
         while batch := list(islice(waiting, batch_size or self._recipe.run.batch_size)):
@@ -244,7 +248,7 @@ class Predictor:
         return load_pixels(subject, view_markings(self._recipe.features, marking), vision.fit)
 
     def _describe(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
-        """Adds a description to each item; returns the error of items that cannot be described in their place."""
+        """Adds a description to each item, or returns its error in its place."""
         text_stage = self._text_stage
         if text_stage is None:
             return list(inputs)
@@ -344,7 +348,7 @@ def _results(source: Source, answers: Sequence[Prediction | MienError]) -> Resul
 
 def _load_calibration(run: Path) -> Calibration | None:
     """The calibration of the run, if it was evaluated; RunError if it belongs to other weights."""
-    found = read_load_calibration(run)
+    found = read_calibration(run)
     if found is not None and found.model != model_digest(run):
         raise RunError(
             f"{run / CALIBRATION} was fitted to other weights than those of this run",
