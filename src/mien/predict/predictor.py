@@ -26,7 +26,7 @@ from mien.describe.prompts import resolve_prompt
 from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
 from mien.errors import DataError, ImageError, MienError, RunError
-from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration
+from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.features.device import resolve_device
 from mien.features.image_reader import load_pixels
 from mien.features.text import TextTokenizer, load_tokenizer
