@@ -50,19 +50,19 @@ def status(
     from mien.workflow import descriptions
 
     experiment = _experiment(recipe, overrides, out)
-    stocks = descriptions.status(experiment, splits)
+    counts = descriptions.status(experiment, splits)
     path = experiment.store
     facts = {
         "store": str(path),
         "bytes": path.stat().st_size if path.exists() else 0,
         "engine": experiment.open_request_builder().engine_id,
         "prompt": experiment.recipe.describe.prompt,
-        "to_describe": sum(stock.missing for stock in stocks.values()),
-        "to_retry": sum(stock.num_failed for stock in stocks.values()),
+        "to_describe": sum(count.missing for count in counts.values()),
+        "to_retry": sum(count.num_failed for count in counts.values()),
     }
     make_console(as_json).print_result(
-        facts | {"splits": {split: asdict(stock) for split, stock in stocks.items()}},
-        f"{render_table(facts)}\n\n{render_status(stocks)}",
+        facts | {"splits": {split: asdict(count) for split, count in counts.items()}},
+        f"{render_table(facts)}\n\n{render_status(counts)}",
     )
 
 

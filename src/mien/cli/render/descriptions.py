@@ -39,16 +39,16 @@ def render_preflight(found: Preflight) -> str:
     return ", ".join(parts) + warning
 
 
-def render_status(stocks: Mapping[str, StoreStatus]) -> str:
+def render_status(counts: Mapping[str, StoreStatus]) -> str:
     """One line per split, then the reasons of failures."""
     lines = [f"{'split':10}{'subjects':>10}{'described':>11}{'failed':>8}{'missing':>9}"]
     lines += [
-        f"{split:10}{stock.subjects:10d}{stock.described:11d}{stock.num_failed:8d}{stock.missing:9d}"
-        for split, stock in stocks.items()
+        f"{split:10}{count.subjects:10d}{count.described:11d}{count.num_failed:8d}{count.missing:9d}"
+        for split, count in counts.items()
     ]
     reasons: Counter[str] = Counter()
-    for stock in stocks.values():
-        reasons.update(stock.failed)
+    for count in counts.values():
+        reasons.update(count.failed)
     if reasons:
         lines += ["", "failed because"]
         lines += [f"  {count:7d}  {reason}" for reason, count in reasons.most_common(_MAX_REASONS)]

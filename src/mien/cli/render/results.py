@@ -28,20 +28,20 @@ _BAR: Final = 24  # characters of a score of 1
 def render_results(results: Results) -> str:
     """Scores with intervals and chance levels, then differences and calibration."""
     names = [row.name for row in results.rows]
-    wide = max([16, *(len(name) + 2 for name in names)])
+    width = max([16, *(len(name) + 2 for name in names)])
     head = f"{'metric':14}{'split':7}{'score':>7}  {'95 % interval':17}{'chance':>7}{'n':>7}{'seeds':>7}"
-    lines = [f"{'':{wide}}{head}"]
+    lines = [f"{'':{width}}{head}"]
     lines += [
-        f"{row.name:{wide}}{row.metric:14}{row.split:7}{row.value:7.3f}  "
+        f"{row.name:{width}}{row.metric:14}{row.split:7}{row.value:7.3f}  "
         f"{f'{row.low:.3f} to {row.high:.3f}':17}{row.chance:7.3f}{row.n:7d}{len(row.seeds):7d}"
         for row in results.rows
     ]
     if results.differences:
         pairs = {id(item): f"{item.a} - {item.b}" for item in results.differences}
-        wide = max([30, *(len(pair) + 2 for pair in pairs.values())])
-        lines += ["", f"{'difference (paired)':{wide}}{'metric':14}{'score':>7}  {'95 % interval':19}"]
+        width = max([30, *(len(pair) + 2 for pair in pairs.values())])
+        lines += ["", f"{'difference (paired)':{width}}{'metric':14}{'score':>7}  {'95 % interval':19}"]
         lines += [
-            f"{pairs[id(item)]:{wide}}{item.metric:14}{item.value:+7.3f}  "
+            f"{pairs[id(item)]:{width}}{item.metric:14}{item.value:+7.3f}  "
             f"{f'{item.low:+.3f} to {item.high:+.3f}':19}"
             f"{'' if item.low > 0 or item.high < 0 else ' (includes zero)'}".rstrip()
             for item in results.differences
@@ -56,39 +56,39 @@ def render_results(results: Results) -> str:
             f"{row.low:+.3f} to {row.high:+.3f}"
             for row in results.calibration
         ]
-    return "\n".join([*lines, *_looks(results)])
+    return "\n".join([*lines, *_access_notes(results)])
 
 
-def _looks(results: Results) -> list[str]:
+def _access_notes(results: Results) -> list[str]:
     """Notes on splits that were scored more than once."""
-    seen = [look for look in results.split_accesses if look.times > 1]
-    return [""] * bool(seen) + [
-        f"note: {look.split} was scored {look.times} times by this run, with {look.weights} different "
-        f"{'model' if look.weights == 1 else 'models'}"
-        for look in seen
+    repeated = [access for access in results.split_accesses if access.times > 1]
+    return [""] * bool(repeated) + [
+        f"note: {access.split} was scored {access.times} times by this run, with {access.weights} different "
+        f"{'model' if access.weights == 1 else 'models'}"
+        for access in repeated
     ]
 
 
-def render_comparison(found: Comparison) -> str:
+def render_comparison(comparison: Comparison) -> str:
     """Scores of runs, their differences, the settings in which they differ, and published scores."""
-    lines = [render_results(found.results)]
-    if any(found.settings.values()):
+    lines = [render_results(comparison.results)]
+    if any(comparison.settings.values()):
         lines += ["", "settings that differ"]
         lines += [
             f"  {name}: " + ", ".join(f"{knob} = {json.dumps(value)}" for knob, value in knobs.items())
-            for name, knobs in found.settings.items()
+            for name, knobs in comparison.settings.items()
         ]
     lines += [
-        f"note: {run} has scored {look.split} {look.times} times"
-        for run, look in found.split_accesses.items()
-        if look.times > 1
+        f"note: {run} has scored {access.split} {access.times} times"
+        for run, access in comparison.split_accesses.items()
+        if access.times > 1
     ]
-    if found.published:
+    if comparison.published:
         lines += ["", f"{'published':28}{'metric':10}{'split':7}{'score':>7}  source; caveats"]
         lines += [
             f"{row.name:28}{row.metric:10}{row.split:7}{row.value:7.3f}  "
-            + "; ".join(part for part in (row.source, doubt) if part)
-            for row, doubt in found.published
+            + "; ".join(part for part in (row.source, caveats) if part)
+            for row, caveats in comparison.published
         ]
     return "\n".join(lines)
 
@@ -124,24 +124,25 @@ def render_prediction(prediction: Prediction, top: int) -> str:
     return "\n".join(lines)
 
 
-def render_ablation(found: Ablation) -> str:
+def render_ablation(ablation: Ablation) -> str:
     """One line per variant and metric, with the paired difference from the reference."""
-    wide = max(len(row.name) for row in found.results.rows) + 2
-    against = {(item.b, item.metric): item for item in found.results.differences}
+    width = max(len(row.name) for row in ablation.results.rows) + 2
+    differences = {(item.b, item.metric): item for item in ablation.results.differences}
     lines = []
-    for metric in dict.fromkeys(row.metric for row in found.results.rows):
-        rows = [row for row in found.results.rows if row.metric == metric]
+    for metric in dict.fromkeys(row.metric for row in ablation.results.rows):
+        rows = [row for row in ablation.results.rows if row.metric == metric]
         head = f"{'score':>7}  {'95 % interval':17}{'chance':>7}{'n':>7}{'seeds':>7}"
-        note = f"  {found.reference} minus it, paired" if metric == found.metric else ""
-        lines += [f"{f'{metric}, {found.split}':{wide}}{head}{note}"]
+        note = f"  {ablation.reference} minus it, paired" if metric == ablation.metric else ""
+        lines += [f"{f'{metric}, {ablation.split}':{width}}{head}{note}"]
         for row in rows:
-            item = against.get((row.name, metric))
+            item = differences.get((row.name, metric))
             zero = "" if item is None or item.excludes_zero else " (includes zero)"
             delta = "" if item is None else f"  {item.value:+.3f}, {item.low:+.3f} to {item.high:+.3f}{zero}"
+            interval = f"{row.low:.3f} to {row.high:.3f}"
             lines += [
-                f"{row.name:{wide}}{row.value:7.3f}  {f'{row.low:.3f} to {row.high:.3f}':17}{row.chance:7.3f}"
+                f"{row.name:{width}}{row.value:7.3f}  {interval:17}{row.chance:7.3f}"
                 f"{row.n:7d}{len(row.seeds):7d}{delta}"
             ]
         lines += [""]
-    reused = ", ".join(f"{one} {kind}" for kind, one in found.reused.items())
-    return "\n".join([*lines, f"reused: {reused}", f"report: {found.report}"])
+    reused = ", ".join(f"{count} {kind}" for kind, count in ablation.reused.items())
+    return "\n".join([*lines, f"reused: {reused}", f"report: {ablation.report}"])
