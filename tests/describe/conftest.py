@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.factories.real_server import real_server
 from tests.factories.subjects import MARKED_BOX
 
 from mien.describe.prompts import get_prompt
@@ -13,6 +14,8 @@ from mien.describe.store.store import Store
 from mien.labels import CAERS
 from mien.media.images import Marking
 from mien.types import Box, Subject
+
+__all__ = ["real_server"]  # a fixture: one server for all tests that need it
 
 
 @pytest.fixture

@@ -5,11 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.factories.real_server import RealServer, real_server
+from tests.factories.real_server import RealServer
 
 from mien.playhouse.embedded_models import embedded_model_folder
-
-__all__ = ["real_server"]  # a fixture, used by name
 
 CHAOS = Path(__file__).parents[2] / "scripts" / "chaos.py"
 

@@ -15,8 +15,8 @@ from mien.errors import EngineError, WeightsError
 
 
 def requests(count: int) -> list[Request]:
-    picture = Image.new("RGB", (4, 4))
-    return [Request(subject_id=str(n), images=(picture,), prompt=f"{n}?") for n in range(count)]
+    image = Image.new("RGB", (4, 4))
+    return [Request(subject_id=str(n), images=(image,), prompt=f"{n}?") for n in range(count)]
 
 
 def make_engine(

@@ -1,4 +1,4 @@
-"""A random LLaVA of a few thousand weights in the standard layout, for tests that need a real model."""
+"""A random LLaVA with a few thousand weights in the standard layout, for tests that need a real model."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 import transformers as _transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-transformers: Any = _transformers  # its annotations do not hold
+transformers: Any = _transformers  # its annotations are wrong
 
 IMAGE_SIZE, PATCH = 32, 8
 TEMPLATE = (
@@ -19,7 +19,7 @@ TEMPLATE = (
 def build_tiny_llava(
     folder: Path, *, vocab: Path | None = None, chat_template: str | None = TEMPLATE, seed: int = 0
 ) -> Path:
-    """Saves a model and its processor; with the words of a BERT vocabulary, or with plain bytes."""
+    """Saves a model and its processor, with a BERT vocabulary or, by default, with bytes as tokens."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     tokenizer = byte_tokenizer() if vocab is None else bert_tokenizer(vocab)
@@ -68,7 +68,7 @@ def _model(tokenizer: Any) -> Any:
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=1024,
-        # Far from the usual 0.02, so that answers differ from picture to picture.
+        # Far from the usual 0.02, so that texts differ from image to image.
         initializer_range=0.5,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
@@ -99,7 +99,7 @@ def _model(tokenizer: Any) -> Any:
 
 
 def build_tiny_llava_next(folder: Path, *, seed: int = 0) -> Path:
-    """Saves a LLaVA-NeXT, which cuts a picture into tiles of its own shape: prompts differ in length."""
+    """Saves a LLaVA-NeXT, which splits images into tiles by their shape, so that prompts differ in length."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     tokenizer, side = byte_tokenizer(), IMAGE_SIZE

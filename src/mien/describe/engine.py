@@ -1,7 +1,7 @@
 """The contract of every model that describes: a pure function from requests to replies.
 
-An engine returns the failure of one item in that item's place and raises a failure of its own. Whoever calls
-it decides what to retry (see `retry`). It knows no files, keys or stores.
+An engine returns the failure of one item in that item's place, and raises a failure of the engine itself. The
+caller decides what to retry (see `retry`). An engine must not know files, keys or stores.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """The API key goes from the environment to the server, and nowhere else."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from PIL import Image
-from tests.factories.chat_server import MODEL, ChatServer, chat_server
+from tests.factories.chat_server import MODEL, ChatServer
 from tests.factories.fault_proxy import fault_proxy
 
 from mien.describe.backoff import Backoff
@@ -17,18 +16,6 @@ from mien.recipe import RunOptions
 
 FAST = Backoff(base=0.001, cap=0.01, max_retry_after=0.02)
 ASKED = [Request(subject_id="s", images=(Image.new("RGB", (8, 8)),), prompt="How?")]
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MIEN_API_KEY", "OPENAI_API_KEY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ChatServer]:
-    with chat_server() as opened:
-        yield opened
 
 
 def remote(url: str, **run: Any) -> RemoteEngine:

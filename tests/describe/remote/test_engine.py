@@ -25,18 +25,6 @@ from mien.recipe import DescribeOptions, RunOptions
 FAST = Backoff(base=0.001, cap=0.01, max_retry_after=0.02)
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MIEN_API_KEY", "OPENAI_API_KEY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ChatServer]:
-    with chat_server() as opened:
-        yield opened
-
-
 def remote(*urls: str, options: RemoteOptions | None = None, **run: Any) -> RemoteEngine:
     settings = {"endpoints": urls, "timeout": 30.0, **run}
     return RemoteEngine(MODEL, options, run=RunOptions(**settings), backoff=FAST)
@@ -44,10 +32,10 @@ def remote(*urls: str, options: RemoteOptions | None = None, **run: Any) -> Remo
 
 def requests(count: int, *, start: int = 0) -> list[Request]:
     rng = np.random.default_rng(start)
-    pictures = (Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)) for _ in range(count))
+    images = (Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)) for _ in range(count))
     return [
-        Request(subject_id=f"s{number}", images=(picture,), prompt=f"How? {number % 3}")
-        for number, picture in enumerate(pictures, start)
+        Request(subject_id=f"s{number}", images=(image,), prompt=f"How? {number % 3}")
+        for number, image in enumerate(images, start)
     ]
 
 
@@ -196,7 +184,7 @@ def test_what_changes_the_text_changes_the_signature(options: RemoteOptions) -> 
 def test_what_changes_only_speed_or_place_does_not() -> None:
     run: dict[str, Any] = {"endpoints": ("http://other/v1",), "concurrency": 2, "timeout": 9.0, "retries": 1}
     assert signature_of(**run) == signature_of()
-    assert signature_of(RemoteOptions(jpeg_quality=10)) == signature_of()  # of a picture that travels as PNG
+    assert signature_of(RemoteOptions(jpeg_quality=10)) == signature_of()  # of a image that travels as PNG
 
 
 def test_opening_it_and_its_signature_load_no_client() -> None:

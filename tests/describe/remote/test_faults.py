@@ -33,12 +33,6 @@ FAST = Backoff(base=0.001, cap=0.01, max_retry_after=0.02)
 SLOW = ("hang", "slow drip")  # these end by the timeout
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MIEN_API_KEY", "OPENAI_API_KEY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def remote(*urls: str, backoff: Backoff = FAST, **run: Any) -> RemoteEngine:
     settings = {"endpoints": urls, "timeout": 30.0, "concurrency": 4, "retries": 3, **run}
     return RemoteEngine(MODEL, run=RunOptions(**settings), backoff=backoff)

@@ -79,7 +79,7 @@ def test_jpeg_keeps_a_red_line_red() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
-def test_pictures_of_any_mode(mode: str) -> None:
+def test_images_of_any_mode_are_sent(mode: str) -> None:
     [part, _] = body_of(ImageEncoding(format="jpeg"), noise().convert(mode))["messages"][0]["content"]
     assert decode(part).mode == "RGB"
 

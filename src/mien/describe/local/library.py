@@ -24,7 +24,7 @@ def transformers_library() -> Any:
 
 @contextmanager
 def map_model_errors(folder: ModelFolder) -> Iterator[None]:
-    """Maps whatever a model or its device raises on a batch to EngineError; errors of mien pass through."""
+    """Maps any error of a model or its device on a batch to EngineError; errors of mien pass through."""
     try:
         yield
     except MienError:

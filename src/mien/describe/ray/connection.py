@@ -145,7 +145,7 @@ def _connect(run: RunOptions, folder: Path | None) -> None:
     try:
         with _preserve_signal_handlers():
             ray_library().init(log_to_driver=False, logging_level="ERROR", **settings)
-    except Exception as error:  # Ray raises anything here; this is the seam
+    except Exception as error:  # Ray may raise anything here
         raise ClusterError(
             f"cluster {run.cluster!r} cannot be used: {_first_line(error)}",
             hint="check that it runs, that it has the same Ray and Python as this machine, and that "

@@ -1,6 +1,6 @@
 """The contract of a place where workers run: what a `WorkerPool` needs from it.
 
-A backend knows nothing about which batch goes to which worker.
+A backend must not know which batch goes to which worker: the pool decides that.
 """
 
 from __future__ import annotations

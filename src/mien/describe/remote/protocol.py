@@ -220,12 +220,12 @@ class ChatProtocol:
 # --- The response ---
 
 
-class _Part(BaseModel):
+class _TextPart(BaseModel):
     text: str = ""
 
 
 class _Message(BaseModel):
-    content: str | list[_Part] | None = None
+    content: str | list[_TextPart] | None = None
     refusal: str | None = None
 
     @property
