@@ -1,4 +1,4 @@
-"""The store: rows are read back as they were put, once, or an error says why not."""
+"""The store: rows are read back exactly, once, or an error says why not."""
 
 from pathlib import Path
 
