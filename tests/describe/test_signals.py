@@ -83,8 +83,8 @@ def test_a_signal_ends_the_run_after_the_batch(start: Start, store: Path, number
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     name = signal.Signals(number).name
-    assert f"{name}: finishing what was begun" in err
-    assert "run the same command again" in err
+    assert f"{name}: finishing work in progress" in err
+    assert "Run the same command to resume" in err
     document = json.loads(out)
     kept = rows(store)
     assert document["stopped_by"] == name
@@ -103,7 +103,7 @@ def test_a_second_signal_ends_at_once(start: Start, store: Path) -> None:
     _read_until("to describe", process)
     time.sleep(0.5)  # until the engine is called; if that takes longer, the first signal ends the run
     process.send_signal(signal.SIGTERM)
-    _read_until("finishing what was begun", process)
+    _read_until("finishing work in progress", process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
