@@ -1,7 +1,7 @@
-"""Copies of the three data sets with faults planted into them: what was planted is known to the last one.
+"""Copies of the three datasets with planted faults, each of which is known.
 
-Pictures are soft noise, drawn in no time and all unlike each other. Nothing here is shared with the code that
-looks for the faults but types and labels.
+Images are soft noise: fast to draw, and none looks like another. Apart from types and labels, this module
+shares no code with the checks that look for the faults.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from mien.playhouse.rules import Opinion
 from mien.types import Box
 
 SIZE = (96, 72)
-NUM_SOUND = 30  # pictures or clips without a fault, of which none may be reported
+NUM_SOUND = 30  # images or clips without a fault, none of which may be reported
 
 
 @dataclass
 class Planted:
-    """(kind, file) of every fault, as often as it was planted."""
+    """(kind, file) of every planted fault, with its count."""
 
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -41,14 +41,14 @@ class Planted:
 
 
 def noise(seed: str, size: tuple[int, int] = SIZE) -> Image.Image:
-    """Soft shapes, others for every seed."""
+    """Soft shapes that differ for every seed."""
     rng = np.random.default_rng(list(seed.encode()))
     return Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(
         size, Image.Resampling.BICUBIC
     )
 
 
-def _encoded(image: Image.Image, kind: str, **how: int) -> bytes:
+def _encode(image: Image.Image, kind: str, **how: int) -> bytes:
     buffer = BytesIO()
     image.save(buffer, kind, **how)
     return buffer.getvalue()
@@ -72,19 +72,19 @@ def _unreadable(path: Path) -> None:
 
 def _other_mode(path: Path) -> None:
     """As CMYK, with 16 bits, with a palette, or with alpha, by the number in the name."""
-    grey = Image.open(path).convert("L")
-    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-    made = (
-        _encoded(grey.convert("CMYK"), "JPEG"),
-        _encoded(deep, "PNG"),
-        _encoded(grey.convert("P"), "PNG"),
-        _encoded(grey.convert("RGBA"), "PNG"),
+    gray = Image.open(path).convert("L")
+    deep = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    variants = (
+        _encode(gray.convert("CMYK"), "JPEG"),
+        _encode(deep, "PNG"),
+        _encode(gray.convert("P"), "PNG"),
+        _encode(gray.convert("RGBA"), "PNG"),
     )
-    path.write_bytes(made[int(path.stem[-3:]) % len(made)])
+    path.write_bytes(variants[int(path.stem[-3:]) % len(variants)])
 
 
 def _too_large(path: Path) -> None:
-    """A PNG whose header tells of more pixels than any camera's; nobody will get to the pixels."""
+    """A PNG whose header states more pixels than any camera has. The pixels themselves are never read."""
     header = struct.pack(">IIBBBBB", 20_000, 8_000, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
     data = b"".join(
@@ -95,7 +95,7 @@ def _too_large(path: Path) -> None:
 
 
 def _smaller(path: Path) -> None:
-    """Another picture, in which everybody still has room."""
+    """A smaller image that still contains all boxes."""
     noise(f"smaller {path.name}", (80, 70)).save(path)
 
 
@@ -128,7 +128,7 @@ EMOTIC_KINDS = (*SPOIL_FILE, *SPOIL_PERSON)
 
 
 def write_faulty_emotic(root: Path, *, each: int) -> Planted:
-    """Two people a picture; what is wrong with a person is wrong with the second."""
+    """Two people per image; faults of people are planted into the second."""
     planted = Planted()
     kinds = [*(kind for kind in EMOTIC_KINDS for _ in range(each)), *["sound"] * NUM_SOUND]
     photographs = [_photograph(index, kind) for index, kind in enumerate(kinds)]
@@ -147,7 +147,7 @@ def write_faulty_emotic(root: Path, *, each: int) -> Planted:
 
 
 def _photograph(index: int, kind: str) -> AnnotatedImage:
-    """Two people, of whom the second may be spoilt."""
+    """Two people; the second may have a fault."""
     opinion = Opinion(("Peace", "Happiness"), (5, 6, 7))
     first, second = (
         AnnotatedPerson(
@@ -170,7 +170,7 @@ CAERS_KINDS = ("duplicate", "near_duplicate", "name_collision", "unknown_folder"
 
 
 def write_faulty_caers(root: Path, *, each: int) -> Planted:
-    """Copies of train pictures in test; `Angry` beside `Anger`; folders of no class."""
+    """Copies of train images in test; `Angry` next to `Anger`; folders that are not a class."""
     planted = Planted()
     write_caers(root, {"train": _frames("train", 2 * each + NUM_SOUND), "test": _frames("test", NUM_SOUND)})
     train = sorted((root / "train").rglob("*.png"))
@@ -204,7 +204,7 @@ NUM_FRAMES = 6
 
 
 def write_faulty_bold(root: Path, *, each: int) -> Planted:
-    """A clip has one person; faults of rows are planted into the lists of annotations."""
+    """One person per clip; faults of rows are planted into the annotation lists."""
     planted = Planted()
     kinds = [*(kind for kind in BOLD_KINDS for _ in range(each)), *["sound"] * NUM_SOUND]
     clips = [clip_of(index) for index in range(len(kinds))]
@@ -227,7 +227,7 @@ def write_faulty_bold(root: Path, *, each: int) -> Planted:
 
 
 def _spoil_clip(kind: str, root: Path, video: str, row: list[str]) -> Path:
-    """The file that is to be reported."""
+    """Plants a fault; the file that must be reported."""
     clip, joints = root / "videos" / video, (root / "joints" / video).with_suffix(".npy")
     match kind:
         case "clip_unreadable":
@@ -243,7 +243,7 @@ def _spoil_clip(kind: str, root: Path, video: str, row: list[str]) -> Path:
 
 
 def clip_of(index: int, num_frames: int = NUM_FRAMES) -> Clip:
-    """One person, seen in every frame."""
+    """One person who is visible in every frame."""
     image = noise(f"bold {index}")
     joints = np.zeros((num_frames, 18, 3))
     joints[..., 0], joints[..., 1] = np.linspace(20, 60, 18), np.linspace(10, 65, 18)

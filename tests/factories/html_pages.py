@@ -1,4 +1,4 @@
-"""Reads a page as a browser would: tags, attributes, words; a tag that is not closed in turn is an error."""
+"""Parses an HTML page into tags, attributes and text, and rejects unbalanced tags."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _VOID = {"meta", "img", "line", "rect", "circle", "path", "br", "link"}
 
 
 class PageReader(HTMLParser):
-    """What is on a page."""
+    """The content of a page."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
+        self.texts: list[str] = []
         self._open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -30,13 +30,13 @@ class PageReader(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        self.texts.append(data)
 
     @property
     def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.words))
+        return re.sub(r"\s+", " ", "".join(self.texts))
 
-    def pictures(self) -> list[str]:
+    def image_sources(self) -> list[str]:
         return [str(attributes["src"]) for tag, attributes in self.tags if tag == "img"]
 
     def finish(self) -> None:
@@ -45,7 +45,7 @@ class PageReader(HTMLParser):
 
 
 def read_page(path: Path) -> PageReader:
-    """The page in a file, to its end."""
+    """Parses the page in a file."""
     reader = PageReader()
     reader.feed(path.read_text(encoding="utf-8"))
     reader.finish()

@@ -1,4 +1,4 @@
-"""A run as `mien evaluate` and the demo leave it: true Playhouse pictures and texts, scores drawn by lot."""
+"""A run directory as `mien evaluate` and the demo write it: Playhouse images and texts, random scores."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from mien.recipe import EvaluateOptions, Recipe
 from mien.runs import Run
 from mien.types import DIMENSIONS, Sample, Subject, Target
 
-# How well each model of the made-up comparison sees the labels.
+# How well each model distinguishes the labels, in standard deviations.
 _SIGNAL = {"fused": 2.6, "image_only": 2.1, "text_only": 2.2, "no_box": 2.2, "shuffled": 1.9, "caption": 2.5}
 
 
 @dataclass(frozen=True)
-class Play:
-    """Samples of the split "test", and a description of each."""
+class PlayhouseSamples:
+    """Samples of the split "test" and their descriptions."""
 
     samples: list[Sample]
     descriptions: dict[str, str]
 
 
-def stage(folder: Path, count: int) -> Play:
-    """`count` scenes, drawn into a folder."""
+def draw_samples(folder: Path, count: int) -> PlayhouseSamples:
+    """Draws `count` scenes into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     samples, descriptions = [], {}
     for index in range(count):
@@ -54,15 +54,20 @@ def stage(folder: Path, count: int) -> Play:
         target = Target(labels=labels, dimensions=dict(zip(DIMENSIONS, means.tolist(), strict=True)))
         samples.append(Sample(subject=subject, target=target, split="test"))
         descriptions[subject.id] = describe_emotions(scene, score_emotions(scene.place, scene.person))
-    return Play(samples, descriptions)
+    return PlayhouseSamples(samples, descriptions)
 
 
-def scores_of(
-    play: Play, *, signal: float, seed: int, label_set: LabelSet = EMOTIC, dimensions: bool = True
+def make_scores(
+    drawn: PlayhouseSamples,
+    *,
+    signal: float,
+    seed: int,
+    label_set: LabelSet = EMOTIC,
+    dimensions: bool = True,
 ) -> SplitScores:
-    """Scores that tell true labels from others by `signal` standard deviations; models err alike in part."""
-    ids = tuple(sample.subject.id for sample in play.samples)
-    rows = [label_set.encode(sample.target.labels) for sample in play.samples if sample.target]
+    """Scores that separate true labels by `signal` standard deviations; models share part of the noise."""
+    ids = tuple(sample.subject.id for sample in drawn.samples)
+    rows = [label_set.encode(sample.target.labels) for sample in drawn.samples if sample.target]
     targets = np.array(rows, dtype=np.float32)
     shared = np.random.default_rng(0).normal(size=targets.shape)
     own = np.random.default_rng([seed, round(100 * signal)]).normal(size=targets.shape)
@@ -70,7 +75,7 @@ def scores_of(
     truth = np.array(
         [
             [s.target.dimensions[name] for name in DIMENSIONS]
-            for s in play.samples
+            for s in drawn.samples
             if s.target and s.target.dimensions
         ],
         dtype=np.float32,
@@ -80,7 +85,7 @@ def scores_of(
         split="test",
         label_set=label_set,
         ids=ids,
-        groups=image_groups(play.samples),
+        groups=image_groups(drawn.samples),
         scores=(1 / (1 + np.exp(-logits))).astype(np.float32),
         targets=targets,
         dimensions=(truth + 0.08 * noise).astype(np.float32) if dimensions else None,
@@ -89,18 +94,18 @@ def scores_of(
 
 
 def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) -> Path:
-    """The whole of a demo's run directory: a comparison, the fused model's evaluation, what was shown."""
+    """A demo's run directory: a comparison, the fused model's evaluation and its examples."""
     recipe = Recipe(name="playhouse-demo")
     Run.create(path, command="mien demo", recipe=recipe.to_json(), digest=recipe.digest())
-    play = stage(path / "pictures", count)
+    drawn = draw_samples(path / "images", count)
     runs = {
-        name: [scores_of(play, signal=signal, seed=seed) for seed in seeds]
+        name: [make_scores(drawn, signal=signal, seed=seed) for seed in seeds]
         for name, signal in _SIGNAL.items()
     }
     options = EvaluateOptions(bootstrap=100)
-    save_split(path, runs["fused"][0], play.samples, play.descriptions)
-    # The split that stops training: the same people, as another draw of the model's errors has them.
-    calibration = fit_calibration(replace(scores_of(play, signal=_SIGNAL["fused"], seed=9), split="val"))
+    save_split(path, runs["fused"][0], drawn.samples, drawn.descriptions)
+    # The validation split: the same people, with other random errors of the model.
+    calibration = fit_calibration(replace(make_scores(drawn, signal=_SIGNAL["fused"], seed=9), split="val"))
     calibration.save(path)
     write_evaluation(
         path,
@@ -131,11 +136,11 @@ def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) 
 
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo's run directory; tests read it and leave it as it is, except for the page in it."""
+    """A demo's run directory. Tests only read it, except that they write the page."""
     return make_demo_run(tmp_path_factory.mktemp("demo") / "run")
 
 
 @pytest.fixture
-def make_play(tmp_path: Path) -> Callable[[int], Play]:
-    """make_play(3): three drawn samples."""
-    return lambda count: stage(tmp_path / "pictures", count)
+def make_samples(tmp_path: Path) -> Callable[[int], PlayhouseSamples]:
+    """make_samples(3): three drawn samples."""
+    return lambda count: draw_samples(tmp_path / "images", count)

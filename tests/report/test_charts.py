@@ -1,4 +1,4 @@
-"""Scales and ticks."""
+"""Scales and ticks of charts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mien.report.charts import Scale, scale_over
 
 
-def test_a_scale_holds_zero_and_every_value_in_round_steps() -> None:
+def test_a_scale_contains_zero_and_every_value_in_round_steps() -> None:
     scale = scale_over([0.12, 0.81])
     assert (scale.low, scale.high, scale.step) == (0.0, 1.0, 0.2)
     assert [tick.text for tick in scale.ticks] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
@@ -22,7 +22,7 @@ def test_a_scale_of_differences_has_a_true_minus_sign_and_no_minus_zero() -> Non
     assert scale.at(0.0) == 20
 
 
-def test_steps_of_a_quarter_keep_their_digits() -> None:
+def test_steps_of_2_5_have_an_extra_digit() -> None:
     assert [tick.text for tick in scale_over([0.11]).ticks] == [
         "0.000",
         "0.025",
@@ -33,14 +33,14 @@ def test_steps_of_a_quarter_keep_their_digits() -> None:
     ]
 
 
-def test_what_is_off_the_axis_lies_at_its_end() -> None:
+def test_values_off_the_axis_are_clamped() -> None:
     scale = Scale(low=0.0, high=1.0, step=0.5)
     assert (scale.at(-3.0), scale.at(0.25), scale.at(7.0)) == (0, 25, 100)
     assert scale.whisker(0.5, None, None).low is None
 
 
 @given(st.lists(st.floats(-10, 10).filter(lambda value: value == 0 or abs(value) > 1e-6), max_size=5))
-def test_any_values_fit(values: list[float]) -> None:
+def test_every_scale_contains_its_values(values: list[float]) -> None:
     scale = scale_over(values)
     for value in [0.0, *values]:
         assert scale.low - 1e-9 <= value <= scale.high + 1e-9

@@ -77,7 +77,7 @@ def verify(
     from mien.data.audit.agreement import measure_agreement
     from mien.data.audit.summary import summarize
     from mien.data.audit.verify import verify as check
-    from mien.report.audit.page import write_audit
+    from mien.report.audit.page import write_audit_report
 
     console = make_console(as_json)
     recipe = _recipe_of(what, root, options, overrides)
@@ -92,7 +92,9 @@ def verify(
         raise
     console.end_progress()
     folder = out or Path("runs") / f"{recipe.name}-audit"
-    page, table = write_audit(folder, dataset, summarize(dataset), measure_agreement(dataset), verified)
+    page, table = write_audit_report(
+        folder, dataset, summarize(dataset), measure_agreement(dataset), verified
+    )
     problems = [{"kind": one.kind, "file": one.file, "message": one.message} for one in verified.problems]
     console.print_result(
         {

@@ -1,4 +1,4 @@
-"""Other splits: what is alike is on one side, and verifying by the new split file finds nothing."""
+"""Reassigned splits: near-duplicates are in one split, and verifying the result finds none."""
 
 import json
 from pathlib import Path
@@ -26,20 +26,20 @@ def _row(name: str, image: str, split: str, **more: Any) -> dict[str, Any]:
     return {"id": name, "image": image, "split": split, **more}
 
 
-def _pictures(folder: Path) -> None:
-    """Four pictures; of each of them a copy and a look-alike."""
+def _save_images(folder: Path) -> None:
+    """Four images, each with an exact copy and a near-duplicate."""
     for name in "abcd":
         noise(name).save(folder / f"{name}.png")
         (folder / f"{name}_copy.png").write_bytes((folder / f"{name}.png").read_bytes())
         Image.open(folder / f"{name}.png").save(folder / f"{name}_like.jpg", quality=60)
 
 
-def _assigned(dataset: Dataset, **how: bool) -> dict[str, str | None]:
-    return assign_splits(dataset, verify(dataset).near_duplicates, **how)
+def _assigned(dataset: Dataset, **options: bool) -> dict[str, str | None]:
+    return assign_splits(dataset, verify(dataset).near_duplicates, **options)
 
 
-def test_what_spans_splits_goes_to_the_training_side(tmp_path: Path) -> None:
-    _pictures(tmp_path)
+def test_a_group_across_splits_moves_toward_train(tmp_path: Path) -> None:
+    _save_images(tmp_path)
     dataset = _manifest(
         tmp_path,
         _row("a test", "a.png", "test"),
@@ -63,8 +63,8 @@ def test_what_spans_splits_goes_to_the_training_side(tmp_path: Path) -> None:
     }
 
 
-def test_people_of_one_picture_stay_together_also_by_way_of_others(tmp_path: Path) -> None:
-    _pictures(tmp_path)
+def test_people_in_one_image_stay_together_also_indirectly(tmp_path: Path) -> None:
+    _save_images(tmp_path)
     dataset = _manifest(
         tmp_path,
         _row("one", "a.png", "train"),
@@ -79,8 +79,8 @@ def test_people_of_one_picture_stay_together_also_by_way_of_others(tmp_path: Pat
     }
 
 
-def test_who_has_no_label_is_left_out_rather_than_trained_on(tmp_path: Path) -> None:
-    _pictures(tmp_path)
+def test_an_unlabeled_subject_is_left_out_instead_of_moved(tmp_path: Path) -> None:
+    _save_images(tmp_path)
     dataset = _manifest(
         tmp_path,
         _row("a", "a.png", "train"),
@@ -90,8 +90,8 @@ def test_who_has_no_label_is_left_out_rather_than_trained_on(tmp_path: Path) -> 
     assert _assigned(dataset) == {"a": "train", "moves": None, "stays": "test"}
 
 
-def test_copies_may_be_dropped_but_not_look_alikes(tmp_path: Path) -> None:
-    _pictures(tmp_path)
+def test_exact_copies_can_be_dropped_but_not_near_duplicates(tmp_path: Path) -> None:
+    _save_images(tmp_path)
     dataset = _manifest(
         tmp_path,
         _row("copy", "a_copy.png", "test"),
@@ -111,7 +111,7 @@ def test_copies_may_be_dropped_but_not_look_alikes(tmp_path: Path) -> None:
     }
 
 
-def test_by_the_split_file_nothing_is_on_two_sides(tmp_path: Path) -> None:
+def test_with_the_split_file_no_near_duplicates_span_splits(tmp_path: Path) -> None:
     write_faulty_caers(tmp_path / "caers", each=12)
     options = DataOptions(name="caers", root=tmp_path / "caers")
     dataset = open_dataset(options, cache=tmp_path / "cache")
@@ -120,8 +120,8 @@ def test_by_the_split_file_nothing_is_on_two_sides(tmp_path: Path) -> None:
     assert len([problem for problem in before.problems if problem.kind in across]) == 24
     out = tmp_path / "splits.jsonl"
     changes = write_split_file(dataset, out)
-    anew = open_dataset(options.model_copy(update={"split_file": out}), cache=tmp_path / "cache")
-    after = verify(anew)
+    resplit = open_dataset(options.model_copy(update={"split_file": out}), cache=tmp_path / "cache")
+    after = verify(resplit)
     assert [problem for problem in after.problems if problem.kind in across] == []
     assert after.num_images == before.num_images
     assert changes.to_json() == {
@@ -134,9 +134,9 @@ def test_by_the_split_file_nothing_is_on_two_sides(tmp_path: Path) -> None:
     }
 
 
-def test_every_subject_is_in_the_file_in_the_order_of_the_data_set(tmp_path: Path) -> None:
-    _pictures(tmp_path)
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+def test_the_file_lists_every_subject_in_the_datasets_order(tmp_path: Path) -> None:
+    _save_images(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"not an image")
     dataset = _manifest(
         tmp_path,
         _row("z", "a.png", "train"),
@@ -149,28 +149,28 @@ def test_every_subject_is_in_the_file_in_the_order_of_the_data_set(tmp_path: Pat
     ]
 
 
-def test_val_that_is_reported_gains_nothing_from_dev(tmp_path: Path) -> None:
-    """Where a part of train is "dev", what spans it and val goes to dev."""
-    _pictures(tmp_path)
+def test_val_does_not_gain_from_dev(tmp_path: Path) -> None:
+    """A group in both "dev", a part of train, and "val" moves to dev."""
+    _save_images(tmp_path)
     rows = [_row("val", "a.png", "val"), _row("dev", "a_like.jpg", "dev"), _row("train", "b.png", "train")]
     dataset = _manifest(tmp_path, *rows)
     assert _assigned(dataset) == {"val": "dev", "dev": "dev", "train": "train"}
 
 
-def test_a_folder_that_is_not_there_is_said_before_the_work(tmp_path: Path) -> None:
-    _pictures(tmp_path)
-    told: list[object] = []
+def test_a_missing_output_folder_is_reported_before_the_work(tmp_path: Path) -> None:
+    _save_images(tmp_path)
+    progress: list[object] = []
     with pytest.raises(DataError, match="no folder"):
         write_split_file(
             _manifest(tmp_path, _row("a", "a.png", "train")),
             tmp_path / "nowhere" / "splits.jsonl",
-            on_progress=told.append,
+            on_progress=progress.append,
         )
-    assert told == []
+    assert progress == []
 
 
-def test_a_split_that_the_file_does_not_name_is_said_with_the_file(tmp_path: Path) -> None:
-    _pictures(tmp_path)
+def test_an_error_about_a_split_names_the_split_file(tmp_path: Path) -> None:
+    _save_images(tmp_path)
     _manifest(tmp_path, _row("a", "a.png", "train"))
     path = tmp_path / "splits.jsonl"
     path.write_text('{"id": "a", "split": "train"}\n')

@@ -1,4 +1,4 @@
-"""1,000 faults of 20 kinds, planted into copies of the three data sets: each is reported once, and no other.
+"""1,000 faults of 20 kinds in copies of three datasets: each is reported once, and nothing else is.
 
 What is planted and what is reported are compared as multisets of (kind, file): a fault that is missed, told
 twice, told of another file or under another name, or invented, all fail.
@@ -24,7 +24,7 @@ from mien.data import Dataset, open_dataset
 from mien.data.audit.verify import verify
 from mien.recipe import DataOptions
 
-EACH = 50  # faults of a kind
+EACH = 50  # faults per kind
 
 Write = Callable[..., Planted]
 LAYOUTS: dict[str, tuple[Write, tuple[str, ...]]] = {
@@ -54,7 +54,7 @@ def test_every_planted_fault_is_reported_once_and_nothing_else(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_clean_copy_raises_no_alarm(name: str, tmp_path: Path) -> None:
+def test_a_clean_copy_has_no_problems(name: str, tmp_path: Path) -> None:
     write, _ = LAYOUTS[name]
     assert not write(tmp_path / name, each=0).faults
     verified = verify(_open(name, tmp_path / name))

@@ -1,4 +1,4 @@
-"""Verifying: every fault once, in the data set's order, every file opened once."""
+"""Verifying: every problem is reported once, in the dataset's order, and every file is opened once."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mien.data.audit.verify import VerifyProgress, verify
 from mien.types import Problem
 
 
-def _picture(folder: Path, name: str, seed: str = "") -> Path:
+def _save_image(folder: Path, name: str, seed: str = "") -> Path:
     noise(seed or name).save(folder / name)
     return folder / name
 
@@ -29,7 +29,7 @@ def test_a_file_is_opened_once_for_all_its_people(tmp_path: Path, monkeypatch: p
         return inspect_image(path)
 
     monkeypatch.setattr(module, "inspect_image", counted)
-    first, second = _picture(tmp_path, "a.png"), _picture(tmp_path, "b.png")
+    first, second = _save_image(tmp_path, "a.png"), _save_image(tmp_path, "b.png")
     records = [
         unlabeled_record(f"{path.name}{person}", path) for person in range(3) for path in (first, second)
     ]
@@ -38,52 +38,52 @@ def test_a_file_is_opened_once_for_all_its_people(tmp_path: Path, monkeypatch: p
     assert (verified.num_images, verified.num_subjects, verified.problems) == (2, 6, ())
 
 
-def test_a_fault_of_a_file_is_told_once_however_many_are_in_it(tmp_path: Path) -> None:
+def test_a_problem_of_a_file_is_reported_once_for_all_its_people(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"")
     (problem,) = verify(dataset_of(*(unlabeled_record(str(person), path) for person in range(3)))).problems
     assert (problem.kind, problem.file) == ("empty", str(path))
 
 
-def test_a_damaged_copy_is_no_duplicate(tmp_path: Path) -> None:
-    whole = _picture(tmp_path, "a.png")
-    torn = [tmp_path / f"torn{index}.png" for index in range(2)]
-    for path in torn:
+def test_damaged_copies_are_not_duplicates(tmp_path: Path) -> None:
+    whole = _save_image(tmp_path, "a.png")
+    truncated = [tmp_path / f"truncated{index}.png" for index in range(2)]
+    for path in truncated:
         path.write_bytes(whole.read_bytes()[:-900])
     records = [
         unlabeled_record("a", whole),
-        unlabeled_record("b", torn[0], split="test"),
-        unlabeled_record("c", torn[1], split="val"),
+        unlabeled_record("b", truncated[0], split="test"),
+        unlabeled_record("c", truncated[1], split="val"),
     ]
     verified = verify(dataset_of(*records))
-    assert problem_kinds(verified) == [("truncated", "torn1.png"), ("truncated", "torn0.png")]
+    assert problem_kinds(verified) == [("truncated", "truncated1.png"), ("truncated", "truncated0.png")]
 
 
-@pytest.mark.parametrize("turn", [1, 6], ids=["upright", "on its side"])
+@pytest.mark.parametrize("orientation", [1, 6], ids=["upright", "on its side"])
 @pytest.mark.parametrize(
-    ("claimed", "holds"), [((96, 72), True), ((72, 96), False), ((96, 71), False)], ids=str
+    ("stated", "is_valid"), [((96, 72), True), ((72, 96), False), ((96, 71), False)], ids=str
 )
-def test_a_size_may_be_that_before_turning(
-    tmp_path: Path, turn: int, claimed: tuple[int, int], holds: bool
+def test_a_stated_size_may_ignore_the_exif_orientation(
+    tmp_path: Path, orientation: int, stated: tuple[int, int], is_valid: bool
 ) -> None:
     exif = Image.Exif()
-    exif[0x0112] = turn
+    exif[0x0112] = orientation
     noise("turned").save(tmp_path / "a.jpg", exif=exif)
-    verified = verify(dataset_of(unlabeled_record("a", tmp_path / "a.jpg", None, size=claimed)))
-    turned_too = turn == 6 and claimed == (72, 96)
-    assert problem_kinds(verified) == ([] if holds or turned_too else [("image_size", "a.jpg")])
+    verified = verify(dataset_of(unlabeled_record("a", tmp_path / "a.jpg", None, size=stated)))
+    is_rotated = orientation == 6 and stated == (72, 96)
+    assert problem_kinds(verified) == ([] if is_valid or is_rotated else [("image_size", "a.jpg")])
 
 
-def test_a_grey_jpeg_is_plain(tmp_path: Path) -> None:
-    noise("grey").convert("L").save(tmp_path / "a.jpg")
+def test_a_grayscale_jpeg_is_not_a_problem(tmp_path: Path) -> None:
+    noise("gray").convert("L").save(tmp_path / "a.jpg")
     assert verify(dataset_of(unlabeled_record("a", tmp_path / "a.jpg"))).problems == ()
 
 
 # --- Boxes -------------------------------------------------------------------------------------------
 
 
-def test_a_box_fault_names_its_subject_and_the_worst_comes_first(tmp_path: Path) -> None:
-    path = _picture(tmp_path, "a.png")
+def test_a_box_problem_names_its_subject_and_the_farthest_box_comes_first(tmp_path: Path) -> None:
+    path = _save_image(tmp_path, "a.png")
     dataset = dataset_of(
         unlabeled_record("fits", path, (0, 0, 96, 72)),
         unlabeled_record("rounded", path, (0, 0, 96.0000001, 72)),
@@ -102,7 +102,7 @@ def test_a_box_fault_names_its_subject_and_the_worst_comes_first(tmp_path: Path)
     assert [fault.outside for fault in verified.outside_boxes] == pytest.approx([1, 0.5, 0.008], abs=1e-6)
 
 
-def test_boxes_are_in_the_upright_picture(tmp_path: Path) -> None:
+def test_boxes_refer_to_the_upright_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     noise("turned").save(tmp_path / "a.jpg", exif=exif)
@@ -110,11 +110,11 @@ def test_boxes_are_in_the_upright_picture(tmp_path: Path) -> None:
     assert verified.problems == ()
 
 
-# --- Twice -------------------------------------------------------------------------------------------
+# --- Near-duplicates ---------------------------------------------------------------------------------
 
 
-def test_copies_in_other_splits_are_told_with_their_partner(tmp_path: Path) -> None:
-    first = _picture(tmp_path, "first.png")
+def test_duplicates_across_splits_are_reported_with_the_original(tmp_path: Path) -> None:
+    first = _save_image(tmp_path, "first.png")
     again, like, other = (tmp_path / name for name in ("again.png", "like.jpg", "other.png"))
     again.write_bytes(first.read_bytes())
     Image.open(first).save(like, quality=50)
@@ -133,15 +133,15 @@ def test_copies_in_other_splits_are_told_with_their_partner(tmp_path: Path) -> N
     assert group[0].digest == group[2].digest != group[1].digest
 
 
-def test_copies_within_a_split_are_counted_but_no_problem(tmp_path: Path) -> None:
-    paths = [_picture(tmp_path, f"{name}.png", "same") for name in "abc"]
+def test_duplicates_within_a_split_are_grouped_but_not_a_problem(tmp_path: Path) -> None:
+    paths = [_save_image(tmp_path, f"{name}.png", "same") for name in "abc"]
     verified = verify(dataset_of(*(unlabeled_record(path.name, path) for path in paths)))
     assert verified.problems == ()
     assert [len(group) for group in verified.near_duplicates] == [3]
 
 
-def test_a_copy_of_a_copy_is_told_once(tmp_path: Path) -> None:
-    first = _picture(tmp_path, "first.png")
+def test_a_copy_of_a_copy_is_reported_once(tmp_path: Path) -> None:
+    first = _save_image(tmp_path, "first.png")
     twice = [tmp_path / f"{index}.jpg" for index in range(2)]
     for path in twice:
         Image.open(first).save(path, quality=70)
@@ -153,8 +153,8 @@ def test_a_copy_of_a_copy_is_told_once(tmp_path: Path) -> None:
     assert problem_kinds(verified) == [("near_duplicate", "0.jpg"), ("near_duplicate", "1.jpg")]
 
 
-def test_one_file_in_two_splits_is_an_overlap_and_nothing_else(tmp_path: Path) -> None:
-    path = _picture(tmp_path, "a.png")
+def test_one_file_in_two_splits_is_only_an_overlap(tmp_path: Path) -> None:
+    path = _save_image(tmp_path, "a.png")
     verified = verify(
         dataset_of(
             unlabeled_record("a", path),
@@ -166,8 +166,8 @@ def test_one_file_in_two_splits_is_an_overlap_and_nothing_else(tmp_path: Path) -
     assert "train and test" in verified.problems[0].message
 
 
-def test_an_id_that_repeats(tmp_path: Path) -> None:
-    paths = [_picture(tmp_path, f"{name}.png") for name in "ab"]
+def test_a_repeated_id_is_reported(tmp_path: Path) -> None:
+    paths = [_save_image(tmp_path, f"{name}.png") for name in "ab"]
     verified = verify(
         dataset_of(unlabeled_record("same", paths[0]), unlabeled_record("same", paths[1], split="val"))
     )
@@ -178,7 +178,7 @@ def test_an_id_that_repeats(tmp_path: Path) -> None:
 # --- All of it ---------------------------------------------------------------------------------------
 
 
-def test_the_order_is_that_of_the_data_set_whatever_finishes_first(tmp_path: Path) -> None:
+def test_the_order_of_problems_does_not_depend_on_threads(tmp_path: Path) -> None:
     records = []
     for index in range(80):
         path = tmp_path / f"{index:02d}.png"
@@ -194,7 +194,7 @@ def test_the_order_is_that_of_the_data_set_whatever_finishes_first(tmp_path: Pat
 
 def test_progress_counts_every_file_once(tmp_path: Path) -> None:
     seen: list[VerifyProgress] = []
-    paths = [_picture(tmp_path, f"{index}.png") for index in range(20)]
+    paths = [_save_image(tmp_path, f"{index}.png") for index in range(20)]
     verify(
         dataset_of(*(unlabeled_record(path.name, path) for path in paths)), workers=2, on_progress=seen.append
     )
@@ -217,6 +217,6 @@ def test_problems_of_the_annotations_come_first_and_are_not_repeated(tmp_path: P
     ]
 
 
-def test_nothing_at_all() -> None:
+def test_an_empty_dataset_has_no_problems() -> None:
     verified = verify(dataset_of())
     assert (verified.problems, verified.num_images, verified.num_subjects) == ((), 0, 0)

@@ -1,4 +1,4 @@
-"""Verifying clips: decoded whole, boxes frame by frame, one problem a subject."""
+"""Verifying clips: they are decoded completely, and boxes are checked in every frame."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ def clip(tmp_path: Path) -> Path:
     return tmp_path / "videos" / made.video
 
 
-def test_a_clip_is_checked_frame_by_frame_and_told_subject_by_subject(clip: Path) -> None:
+def test_frames_are_checked_and_reported_once_per_subject(clip: Path) -> None:
     inside, out = Box.from_tuple(BOX), Box(left=-10, top=0, right=20, bottom=20)
     gone = replace(out, left=200, right=300)
     dataset = dataset_of(
@@ -43,7 +43,7 @@ def test_a_clip_is_checked_frame_by_frame_and_told_subject_by_subject(clip: Path
 @pytest.mark.parametrize(
     ("share", "kind"), [(0.0, "empty"), (0.3, "clip_truncated"), (0.9, "clip_truncated")], ids=str
 )
-def test_a_clip_that_is_cut(clip: Path, share: float, kind: str) -> None:
+def test_a_truncated_clip_is_one_problem(clip: Path, share: float, kind: str) -> None:
     data = clip.read_bytes()
     clip.write_bytes(data[: int(share * len(data))])
     dataset = dataset_of(
@@ -55,14 +55,14 @@ def test_a_clip_that_is_cut(clip: Path, share: float, kind: str) -> None:
     assert problem_kinds(verify(dataset)) == [(kind, "0000.mp4")]
 
 
-def test_what_is_no_clip(clip: Path) -> None:
-    clip.write_bytes(b"no clip at all" * 99)
+def test_a_file_that_is_not_a_clip_is_unreadable(clip: Path) -> None:
+    clip.write_bytes(b"not a clip at all" * 99)
     assert problem_kinds(verify(dataset_of(clip_record("a", clip, (0, None))))) == [
         ("clip_unreadable", "0000.mp4")
     ]
 
 
-def test_a_clip_that_is_damaged_within_is_not_called_cut(clip: Path) -> None:
+def test_a_clip_damaged_inside_is_not_called_truncated(clip: Path) -> None:
     data = bytearray(clip.read_bytes())
     middle = data.index(b"mdat") + 900
     data[middle : middle + 300] = bytes(300)
@@ -72,7 +72,7 @@ def test_a_clip_that_is_damaged_within_is_not_called_cut(clip: Path) -> None:
     ]
 
 
-def test_copies_of_a_clip_are_found_by_their_middle_frame(clip: Path) -> None:
+def test_copies_of_a_clip_are_duplicates(clip: Path) -> None:
     again = clip.with_name("again.mp4")
     again.write_bytes(clip.read_bytes())
     verified = verify(

@@ -68,7 +68,7 @@ def test_every_annotated_person_is_a_subject(tmp_path: Path) -> None:
     assert third.sample.subject.boxes == (Box(left=0.5, top=1, right=2.5, bottom=4),)
 
 
-def test_crowds_and_other_categories_are_left_out_and_counted_each_time(
+def test_crowds_and_other_categories_are_left_out_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = _write(tmp_path, [_person(), _person(iscrowd=1), _person(category_id=18), _person(category_id=18)])
@@ -80,7 +80,7 @@ def test_crowds_and_other_categories_are_left_out_and_counted_each_time(
         assert "2 annotations are left out: other category" in caplog.text
 
 
-def test_other_categories_can_be_asked_for_and_without_categories_all_count(tmp_path: Path) -> None:
+def test_categories_can_be_chosen_and_all_count_if_none_are_listed(tmp_path: Path) -> None:
     annotations = [_person(), _person(id=10, category_id=18)]
     path = _write(tmp_path, annotations)
     dog = _open(path, categories=["DOG"])
@@ -107,7 +107,7 @@ def test_other_categories_can_be_asked_for_and_without_categories_all_count(tmp_
         (_person(), "repeated_id", "annotation 2"),
     ],
 )
-def test_what_is_wrong_with_an_annotation(tmp_path: Path, annotation: Any, kind: str, place: str) -> None:
+def test_problems_of_annotations(tmp_path: Path, annotation: Any, kind: str, place: str) -> None:
     dataset = _open(_write(tmp_path, [_person(), annotation]), skip_broken=True)
     (problem,) = dataset.problems()
     assert problem.kind == kind
@@ -115,7 +115,7 @@ def test_what_is_wrong_with_an_annotation(tmp_path: Path, annotation: Any, kind:
     assert len(list(dataset.samples("train"))) == 1
 
 
-def test_what_is_wrong_with_an_image(tmp_path: Path) -> None:
+def test_problems_of_images(tmp_path: Path) -> None:
     images = [*IMAGES, 3, {"file_name": "x.jpg"}, {"id": 5, "file_name": "x.jpg"}]
     dataset = _open(_write(tmp_path, [_person()], images=images))
     assert [problem.file.split(", ")[-1] for problem in dataset.problems()] == [
@@ -123,7 +123,7 @@ def test_what_is_wrong_with_an_image(tmp_path: Path) -> None:
     ]
 
 
-def test_a_changed_document_is_read_anew(tmp_path: Path) -> None:
+def test_a_changed_document_is_read_again(tmp_path: Path) -> None:
     assert len(list(_open(_write(tmp_path, [_person()])).samples("train"))) == 1
     assert len(list(_open(_write(tmp_path, [_person(), _person(id=1)])).samples("train"))) == 2
 

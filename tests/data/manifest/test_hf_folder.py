@@ -24,7 +24,7 @@ FEATURES = {
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def _picture(color: str) -> bytes:
+def _png(color: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 6), color).save(buffer, "PNG")
     return buffer.getvalue()
@@ -61,9 +61,9 @@ def _open(path: Path, cache: Path, **options: Any) -> Dataset:
 
 
 ROWS: list[dict[str, Any]] = [
-    {"image": {"bytes": _picture("red"), "path": "x.png"}, "label": 1, "box": [1, 1, 4, 5]},
-    {"image": {"bytes": _picture("blue"), "path": "x.png"}, "label": 0, "box": None},
-    {"image": {"bytes": _picture("red"), "path": None}, "label": -1, "box": None},
+    {"image": {"bytes": _png("red"), "path": "x.png"}, "label": 1, "box": [1, 1, 4, 5]},
+    {"image": {"bytes": _png("blue"), "path": "x.png"}, "label": 0, "box": None},
+    {"image": {"bytes": _png("red"), "path": None}, "label": -1, "box": None},
 ]
 
 
@@ -98,18 +98,18 @@ def test_a_saved_dictionary_of_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("split", "name"), [("test", "test"), (None, "all")])
-def test_a_saved_data_set_without_splits(tmp_path: Path, split: str | None, name: str) -> None:
+def test_a_saved_dataset_without_splits(tmp_path: Path, split: str | None, name: str) -> None:
     _save(tmp_path / "set", _table(ROWS), split=split)
     dataset = _open(tmp_path / "set", tmp_path / "cache")
     assert dataset.splits == (name,)
     _check(dataset, name)
 
 
-@pytest.mark.parametrize("form", ["arrow", "parquet"])
-def test_class_names_may_stand_in_the_schema_alone(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("file_format", ["arrow", "parquet"])
+def test_class_names_can_come_from_the_schema(tmp_path: Path, file_format: str) -> None:
     folder = tmp_path / "set"
     table = _table(ROWS, metadata=True)
-    if form == "arrow":
+    if file_format == "arrow":
         _save(folder, table, split="test", info=False)
     else:
         folder.mkdir()
@@ -117,7 +117,7 @@ def test_class_names_may_stand_in_the_schema_alone(tmp_path: Path, form: str) ->
     _check(_open(folder, tmp_path / "cache"), "test")
 
 
-def test_parquet_files_whose_names_tell_the_split(tmp_path: Path) -> None:
+def test_parquet_files_are_assigned_to_splits_by_name(tmp_path: Path) -> None:
     data = tmp_path / "set" / "data"
     data.mkdir(parents=True)
     table = _table([{"image": row["image"], "labels": [0, 1]} for row in ROWS], metadata=True)
@@ -134,7 +134,7 @@ def test_parquet_files_whose_names_tell_the_split(tmp_path: Path) -> None:
         _open(tmp_path / "set", tmp_path / "cache")
 
 
-def test_pictures_by_path_are_relative_to_the_folder(tmp_path: Path) -> None:
+def test_image_paths_are_relative_to_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     rows = [{"image": "über all/é.jpg", "label": "Peace"}, {"image": "2.jpg", "label": None}]
@@ -146,7 +146,7 @@ def test_pictures_by_path_are_relative_to_the_folder(tmp_path: Path) -> None:
     assert second.target is None
 
 
-def test_one_picture_never_is_on_both_sides_when_val_is_told_off(tmp_path: Path) -> None:
+def test_holding_out_val_never_puts_an_image_in_both_splits(tmp_path: Path) -> None:
     rows = [
         {"image": {"bytes": b"\xff\xd8\xff%d" % (index // 2), "path": f"{index}.jpg"}, "label": 0}
         for index in range(200)
@@ -173,7 +173,7 @@ def test_bad_rows_are_problems(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
+def test_invalid_folders_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="contains no dataset"):
         _open(tmp_path, tmp_path)
     _save(tmp_path / "set", _table(ROWS))

@@ -1,4 +1,4 @@
-"""Several people a photo, and clips, in a manifest."""
+"""Rows with several people, and rows of clips."""
 
 import json
 from pathlib import Path
@@ -58,8 +58,8 @@ PEOPLE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("form", ["jsonl", "parquet"])
-def test_each_of_several_people_is_a_subject(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+def test_each_of_several_people_is_a_subject(tmp_path: Path, file_format: str) -> None:
     rows: list[dict[str, Any]] = [
         {"id": "beach", "image": "1.jpg", "split": "test", "people": PEOPLE},
         {"image": "2.jpg", "split": "test", "people": [{"box": BOX}]},
@@ -67,7 +67,7 @@ def test_each_of_several_people_is_a_subject(tmp_path: Path, form: str) -> None:
         {"id": "alone", "image": "3.jpg", "split": "test"},
     ]
     path = _write(tmp_path, *rows)
-    if form == "parquet":
+    if file_format == "parquet":
         path = tmp_path / "people.parquet"
         parquet.write_table(pa.Table.from_pylist(rows), path)
     samples = list(_open(path).samples("test"))
@@ -82,7 +82,7 @@ def test_each_of_several_people_is_a_subject(tmp_path: Path, form: str) -> None:
     assert second.target.dimensions == {"valence": 0.1, "arousal": 0.2, "dominance": 0.3}
 
 
-def test_what_is_wrong_with_one_person_leaves_the_others(tmp_path: Path) -> None:
+def test_an_invalid_person_does_not_affect_the_others(tmp_path: Path) -> None:
     people = [{"box": BOX}, {"labels": ["Piece"]}, {"box": BOX, "id": "x.0"}]
     path = _write(tmp_path, {"id": "x", "image": "1.jpg", "people": people})
     options = DataOptions(name="manifest", root=path, skip_broken=True)
@@ -94,20 +94,20 @@ def test_what_is_wrong_with_one_person_leaves_the_others(tmp_path: Path) -> None
     assert [sample.subject.id for sample in dataset.samples("all")] == ["x.0"]
 
 
-def test_people_of_one_photo_stay_together_when_val_is_told_off(tmp_path: Path) -> None:
+def test_people_in_one_image_stay_together_when_val_is_held_out(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"image": f"{i}.jpg", "split": "train", "people": [{}, {}]} for i in range(60)
     ]
     dataset = _open(_write(tmp_path, *rows), val_share=0.3)
-    pictures = [{s.subject.images[0].path for s in dataset.samples(split)} for split in ("train", "val")]
-    assert len(pictures[0] | pictures[1]) == 60
-    assert not pictures[0] & pictures[1]
+    images = [{s.subject.images[0].path for s in dataset.samples(split)} for split in ("train", "val")]
+    assert len(images[0] | images[1]) == 60
+    assert not images[0] & images[1]
 
 
 # --- Clips -------------------------------------------------------------------------------------------
 
 
-def test_frames_by_number(tmp_path: Path) -> None:
+def test_frames_can_be_listed(tmp_path: Path) -> None:
     subject = _subject(tmp_path, {"image": "a/b.MKV", "frames": [7, 3, 3], "box": BOX})
     assert [(ref.path, ref.frame) for ref in subject.images] == [
         (tmp_path / "a/b.MKV", frame) for frame in (7, 3, 3)
@@ -116,13 +116,13 @@ def test_frames_by_number(tmp_path: Path) -> None:
     assert subject.id == "a/b.MKV#1"
 
 
-def test_a_box_for_each_frame(tmp_path: Path) -> None:
+def test_each_listed_frame_can_have_a_box(tmp_path: Path) -> None:
     subject = _subject(tmp_path, {"clip": "b.mp4", "frames": [7, 3], "boxes": [BOX, None]})
     assert subject.boxes == (Box(left=1, top=2, right=30, bottom=40), None)
 
 
 @pytest.mark.parametrize("first", [0, 5])
-def test_frames_are_spread_over_a_range_and_boxes_go_with_them(tmp_path: Path, first: int) -> None:
+def test_frames_and_their_boxes_are_spread_over_a_range(tmp_path: Path, first: int) -> None:
     boxes = [[i, i, i + 1, i + 1] for i in range(first, 41)]
     row = {"clip": "b.mp4", "first_frame": first, "last_frame": 40, "boxes": boxes}
     subject = _subject(tmp_path, row, num_frames=5)
@@ -130,7 +130,7 @@ def test_frames_are_spread_over_a_range_and_boxes_go_with_them(tmp_path: Path, f
     assert [box and box.left for box in subject.boxes] == [ref.frame for ref in subject.images]
 
 
-def test_without_a_range_a_clip_is_asked_for_its_length(tmp_path: Path, clip: Path) -> None:
+def test_without_a_range_the_whole_clip_is_used(tmp_path: Path, clip: Path) -> None:
     for row, first in (({"clip": clip.name}, 0), ({"image": clip.name, "first_frame": 10}, 10)):
         subject = _subject(tmp_path, row)
         assert [ref.frame for ref in subject.images] == list(spread_frames(first, 23, 8))
@@ -147,7 +147,7 @@ def test_several_people_in_a_clip(tmp_path: Path) -> None:
     people = [{"box": BOX}, {"boxes": [None, BOX], "frames": [1, 2]}]
     row = {"clip": "b.mp4", "first_frame": 0, "last_frame": 9, "people": people}
     dataset = _open(_write(tmp_path, row))
-    # The second has frames, and the row a range: which of them is meant is not guessed.
+    # Ambiguous: the second person has frames, and the row has a range.
     assert [(problem.kind, problem.file[-8:]) for problem in dataset.problems()] == [("bad_row", "person 2")]
     del row["first_frame"], row["last_frame"]
     row["frames"], people[1] = [4, 5], {"boxes": [None, BOX]}
@@ -156,7 +156,7 @@ def test_several_people_in_a_clip(tmp_path: Path) -> None:
     assert subjects[1].boxes[0] is None
 
 
-def test_a_csv_names_frames_as_text(tmp_path: Path) -> None:
+def test_csv_cells_can_contain_frames(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text('clip,first_frame,last_frame,frames\nb.mp4,3,3,\nb.mp4,,,"[5, 6]"\n')
     first, second = _open(path, num_frames=2).samples("all")
@@ -164,7 +164,7 @@ def test_a_csv_names_frames_as_text(tmp_path: Path) -> None:
     assert [ref.frame for ref in second.subject.images] == [5, 6]
 
 
-def test_what_an_export_wrote_is_a_manifest(tmp_path: Path) -> None:
+def test_an_export_is_a_valid_manifest(tmp_path: Path) -> None:
     rows = [
         {
             "id": "still",
@@ -200,7 +200,7 @@ def test_what_an_export_wrote_is_a_manifest(tmp_path: Path) -> None:
     assert (clip.subject.boxes, clip.target) == ((None, box), None)
 
 
-def test_an_exported_row_of_several_pictures_is_a_bad_row(tmp_path: Path) -> None:
+def test_an_exported_row_with_several_images_is_invalid(tmp_path: Path) -> None:
     path = tmp_path / "export.jsonl"
     path.write_text(json.dumps({"id": "a", "images": ["a.png", "b.png"], "frames": [None, None]}))
     (problem,) = open_dataset(DataOptions(name="manifest", root=path), cache=tmp_path).problems()

@@ -1,4 +1,4 @@
-"""The page about a data set: true numbers, the worst first, self-contained, deaf to hostile names."""
+"""The audit page: correct, sorted by severity, self-contained, and safe with hostile names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mien.data.dataset import DatasetCard, Record
 from mien.errors import DataError
 from mien.labels import CAERS, LabelSet
 from mien.recipe import DataOptions
-from mien.report.audit.page import write_audit
+from mien.report.audit.page import write_audit_report
 from mien.report.audit.problem_kinds import SEVERITIES, problem_kind, severity_rank
 from mien.report.page_images import draw_box
 from mien.types import Box, Problem, Target
@@ -47,7 +47,7 @@ def _write(
     out: Path, dataset: Dataset, verified: Verification | None = None
 ) -> tuple[PageReader, dict[str, Any]]:
     found = verify(dataset, workers=1) if verified is None else verified
-    page, table = write_audit(out, dataset, summarize(dataset), measure_agreement(dataset), found)
+    page, table = write_audit_report(out, dataset, summarize(dataset), measure_agreement(dataset), found)
     reader = read_page(page)
     document: dict[str, Any] = json.loads(table.read_text(encoding="utf-8"))
     assert document["schema"] == 1
@@ -55,7 +55,7 @@ def _write(
 
 
 def _scene(path: Path, seed: int) -> Path:
-    """A picture that looks like no other."""
+    """An image without near-duplicates."""
     image = Image.new("RGB", (120, 90), (seed * 40 % 256, 90, 160))
     draw = ImageDraw.Draw(image)
     for index in range(8):
@@ -66,7 +66,7 @@ def _scene(path: Path, seed: int) -> Path:
 
 
 def _dataset(
-    tmp_path: Path, records: Mapping[str, Sequence[Record]] | None = None, **how: Any
+    tmp_path: Path, records: Mapping[str, Sequence[Record]] | None = None, **options: Any
 ) -> InMemoryDataset:
     if records is None:
         vad = {"valence": 0.3, "arousal": 0.6, "dominance": 0.5}
@@ -76,17 +76,17 @@ def _dataset(
             "train": [image_record("a", train, "calm", "glad"), image_record("b", train, "calm")],
             "test": [image_record("c", test, "glad", split="test", dimensions=vad, annotations=said)],
         }
-    return InMemoryDataset(records, **how)
+    return InMemoryDataset(records, **options)
 
 
-def test_a_clean_set_is_said_to_be_clean(tmp_path: Path) -> None:
+def test_a_clean_dataset_has_no_problem_section(tmp_path: Path) -> None:
     page, table = _write(tmp_path / "out", _dataset(tmp_path))
     assert "No problems found in 2 files with 3 people." in page.text
     assert "Problems" not in page.text
     assert (table["problems"], table["found"]) == ({}, [])
 
 
-def test_the_page_needs_nothing_and_asks_for_nothing(tmp_path: Path) -> None:
+def test_the_page_is_self_contained(tmp_path: Path) -> None:
     page, _ = _write(tmp_path / "out", _dataset(tmp_path))
     assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
@@ -98,15 +98,15 @@ def test_the_page_needs_nothing_and_asks_for_nothing(tmp_path: Path) -> None:
     assert str(policy[0]["content"]).startswith("default-src 'none'")
 
 
-def test_chance_stands_beside_the_counts_and_splits_are_told_apart(tmp_path: Path) -> None:
+def test_chance_is_shown_by_split_with_a_warning_if_it_differs(tmp_path: Path) -> None:
     page, table = _write(tmp_path / "out", _dataset(tmp_path))
-    # train: calm of 2 in 2, glad of 1 in 2; test: glad of 1 in 1.
+    # train: calm for 2 of 2, glad for 1 of 2; test: glad for 1 of 1.
     assert "mAP differs between splits: 0.875 on train, 1.000 on test" in page.text
     assert "Compare scores only on the same split" in page.text
     assert table["splits"]["train"]["chance_map"] == 0.875
 
 
-def test_apparent_emotion_is_said_with_licence_and_access(tmp_path: Path) -> None:
+def test_the_page_shows_the_notice_the_license_and_access(tmp_path: Path) -> None:
     class Gated(InMemoryDataset):
         card = DatasetCard(
             name="x",
@@ -123,18 +123,18 @@ def test_apparent_emotion_is_said_with_licence_and_access(tmp_path: Path) -> Non
         assert text in page.text
 
 
-def test_agreement_dimensions_and_cooccurrence_are_shown_where_there_are_any(tmp_path: Path) -> None:
+def test_agreement_dimensions_and_cooccurrence_are_shown_if_known(tmp_path: Path) -> None:
     page, table = _write(tmp_path / "out", _dataset(tmp_path))
     for heading in ("Agreement of annotators", "Valence, arousal, dominance", "Co-occurrence of labels"):
         assert heading in page.text
     assert table["agreement"]["test"]["kappa"]["calm"] == -1.0
-    # Of the two who are calm, one is glad as well.
+    # Of the two calm people, one is also glad.
     assert re.search(r'<td class="h5">50</td>', (tmp_path / "out" / "audit.html").read_text())
 
 
-def test_what_there_is_none_of_is_not_shown(tmp_path: Path) -> None:
-    picture = _scene(tmp_path / "a.png", 1)
-    people = {"test": [image_record("a", picture, is_labeled=False, split="test", box=None)]}
+def test_empty_sections_are_omitted(tmp_path: Path) -> None:
+    image = _scene(tmp_path / "a.png", 1)
+    people = {"test": [image_record("a", image, is_labeled=False, split="test", box=None)]}
     page, table = _write(tmp_path / "out", _dataset(tmp_path, people))
     for heading in (
         "Agreement of",
@@ -156,7 +156,7 @@ def test_an_exclusive_set_has_accuracy_and_no_heat_map(tmp_path: Path) -> None:
     assert "No one has: Anger, Disgust, Neutral, Surprise." in page.text
 
 
-def test_the_worst_kind_comes_first_and_all_problems_are_in_the_table(tmp_path: Path) -> None:
+def test_the_most_severe_kind_comes_first_and_the_json_file_lists_all_problems(tmp_path: Path) -> None:
     problems = [Problem(kind="box_clipped", file=f"{i}.png", message="sticks out") for i in range(40)]
     problems += [Problem(kind="duplicate", file="a.png", message="as b.png")]
     problems += [Problem(kind="truncated", file="b.png", message="cut")]
@@ -180,11 +180,11 @@ def test_every_kind_of_problem_is_explained(kind: str) -> None:
     assert severity_rank(kind) < severity_rank("unheard_of")
 
 
-def test_a_kind_that_nobody_knows_is_shown_as_it_is() -> None:
+def test_an_unknown_kind_is_shown_by_name() -> None:
     assert problem_kind("moon_phase").heading == "Moon phase"
 
 
-def test_copies_across_and_within_splits_are_counted_and_shown(tmp_path: Path) -> None:
+def test_near_duplicates_are_counted_and_shown(tmp_path: Path) -> None:
     original = _scene(tmp_path / "a.png", 5)
     for name in ("b.png", "c.png"):
         (tmp_path / name).write_bytes(original.read_bytes())
@@ -196,15 +196,15 @@ def test_copies_across_and_within_splits_are_counted_and_shown(tmp_path: Path) -
     assert table["problems"] == {"duplicate": 1}
     assert "Identical files across splits" in page.text
     assert sorted(file["split"] for file in table["near_duplicates"][0]) == ["test", "train", "train"]
-    assert len(page.pictures()) >= 3
+    assert len(page.image_sources()) >= 3
 
 
-def test_boxes_that_stick_out_are_shown_before_the_smallest(tmp_path: Path) -> None:
-    picture = _scene(tmp_path / "a.png", 1)
+def test_boxes_outside_their_image_are_shown_before_the_smallest(tmp_path: Path) -> None:
+    image = _scene(tmp_path / "a.png", 1)
     people = [
-        image_record("inside", picture, "calm", box=(1, 1, 5, 5)),
-        image_record("half", picture, "calm", box=(-40, 0, 40, 90)),
-        image_record("far", picture, "calm", box=(9000, 0, 9040, 90)),
+        image_record("inside", image, "calm", box=(1, 1, 5, 5)),
+        image_record("half", image, "calm", box=(-40, 0, 40, 90)),
+        image_record("far", image, "calm", box=(9000, 0, 9040, 90)),
     ]
     page, table = _write(tmp_path / "out", _dataset(tmp_path, {"train": people}))
     places = [
@@ -224,7 +224,7 @@ def test_boxes_that_stick_out_are_shown_before_the_smallest(tmp_path: Path) -> N
         ((500, 500, 510, 510), (150, 90)),
     ],
 )
-def test_a_box_is_drawn_on_a_margin_that_ends(box: tuple[float, ...], size: tuple[int, int]) -> None:
+def test_a_box_is_drawn_on_a_limited_margin(box: tuple[float, ...], size: tuple[int, int]) -> None:
     left, top, right, bottom = box
     drawn = draw_box(
         Image.new("RGB", (100, 60), "white"), Box(left=left, top=top, right=right, bottom=bottom)
@@ -232,11 +232,11 @@ def test_a_box_is_drawn_on_a_margin_that_ends(box: tuple[float, ...], size: tupl
     assert drawn.size == size
 
 
-def test_attributes_are_counted_unless_there_are_too_many_values(tmp_path: Path) -> None:
-    picture = _scene(tmp_path / "a.png", 1)
+def test_attributes_are_counted_unless_they_have_too_many_values(tmp_path: Path) -> None:
+    image = _scene(tmp_path / "a.png", 1)
     people = [
         image_record(
-            f"{i}", picture, "calm", attributes={"age": "Kid" if i else "Adult", "confidence": f"0.{i:03}"}
+            f"{i}", image, "calm", attributes={"age": "Kid" if i else "Adult", "confidence": f"0.{i:03}"}
         )
         for i in range(30)
     ]
@@ -245,13 +245,13 @@ def test_attributes_are_counted_unless_there_are_too_many_values(tmp_path: Path)
     assert "Not shown, because they have too many values: confidence." in page.text
 
 
-def test_hostile_names_do_nothing(tmp_path: Path) -> None:
-    picture = _scene(tmp_path / "a.png", 3)
+def test_hostile_names_are_escaped(tmp_path: Path) -> None:
+    image = _scene(tmp_path / "a.png", 3)
     labels = LabelSet(name=_HOSTILE[0], labels=_HOSTILE, exclusive=False)
     people = [
         image_record(
             f"{name}{i}",
-            picture,
+            image,
             *_HOSTILE,
             split=name,
             box=(-5, 0, 20, 20),
@@ -271,11 +271,11 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
     assert "script" not in {tag for tag, _ in page.tags}
     assert "49" not in re.findall(r"\w+", page.text.split("Problems")[0])
     assert len([tag for tag, _ in page.tags if tag == "h1"]) == 1
-    assert all(source.startswith("data:") for source in page.pictures())
+    assert all(source.startswith("data:") for source in page.image_sources())
     assert {problem["kind"] for problem in table["found"]} >= set(_HOSTILE)
 
 
-def test_pictures_that_cannot_be_shown_are_told(tmp_path: Path) -> None:
+def test_a_missing_image_is_replaced_by_the_reason(tmp_path: Path) -> None:
     page, table = _write(
         tmp_path / "out", _dataset(tmp_path, {"train": [image_record("a", tmp_path / "none.png", "calm")]})
     )
@@ -283,14 +283,14 @@ def test_pictures_that_cannot_be_shown_are_told(tmp_path: Path) -> None:
     assert "No image: " in page.text
 
 
-def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     dataset = _dataset(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written"):
         _write(tmp_path / "file" / "out", dataset)
 
 
-def test_an_empty_split_and_playhouse_are_pages_too(tmp_path: Path, paint: Callable[..., Path]) -> None:
+def test_an_empty_split_and_playhouse_have_pages(tmp_path: Path, paint: Callable[..., Path]) -> None:
     _write(tmp_path / "1", _dataset(tmp_path, {"train": []}))
     options = DataOptions(name="playhouse", options={"train": 3, "val": 4, "test": 4})
     page, table = _write(tmp_path / "2", open_dataset(options, cache=tmp_path / "cache"))

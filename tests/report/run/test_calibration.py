@@ -1,4 +1,4 @@
-"""What was fitted, as lines: places on the diagram, columns that are known, sentences about looks."""
+"""The calibration section, the details by label, and the notice about repeated evaluations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _scores(split: str, seed: int) -> SplitScores:
     )
 
 
-def test_the_section_says_what_was_fitted_and_what_it_changed() -> None:
+def test_the_section_describes_the_fit_and_its_effect() -> None:
     test, calibration = _scores("test", 1), fit_calibration(_scores("val", 0), rule="cost", cost=2.5)
     rows = build_calibration_rows(test, calibration, resamples=30)
     found = calibration_section(test, calibration, rows)
@@ -51,7 +51,7 @@ def test_the_section_says_what_was_fitted_and_what_it_changed() -> None:
     assert found.changes[0].is_clear == (ece.low > 0 or ece.high < 0)
 
 
-def test_columns_of_which_nothing_is_known_are_left_out() -> None:
+def test_empty_columns_are_left_out() -> None:
     row = LabelRow(
         label="Peace", split="test", value=0.5, low=None, high=None, prevalence=0.1, positives=3, auc=0.75
     )
@@ -60,7 +60,7 @@ def test_columns_of_which_nothing_is_known_are_left_out() -> None:
     assert found.lines == (("Peace", "0.500", "0.750", "0.100", "3"),)
 
 
-def test_only_a_second_look_is_told() -> None:
+def test_only_repeated_evaluations_are_reported() -> None:
     once, often = SplitAccess(split="val", times=1, weights=1), SplitAccess(split="test", times=3, weights=2)
     assert repeated_evaluations([once]) == ()
     assert repeated_evaluations([once, often]) == (
@@ -68,7 +68,7 @@ def test_only_a_second_look_is_told() -> None:
     )
 
 
-def test_the_page_shows_calibration_thresholds_dimensions_and_looks(demo_run: Path) -> None:
+def test_the_page_shows_calibration_thresholds_dimensions_and_repeated_evaluations(demo_run: Path) -> None:
     page = read_page(write_report(demo_run))
     for words in (
         "Calibration and thresholds",

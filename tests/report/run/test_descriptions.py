@@ -1,4 +1,4 @@
-"""The section on the words: there if the run has an audit, complete, and deaf to hostile text."""
+"""The section on descriptions: present if the run has an audit, complete, and safe with hostile text."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def test_an_audit_alone_makes_a_page(run: Path) -> None:
         assert f"{row.lift:.2f}" in text
 
 
-def test_a_page_without_an_audit_has_no_such_section(run: Path, demo_run: Path) -> None:
+def test_a_page_without_an_audit_has_no_section_on_descriptions(run: Path, demo_run: Path) -> None:
     assert "Descriptions" not in _page(demo_run)
 
 
-def test_results_and_audit_stand_on_one_page(demo_run: Path, tmp_path: Path) -> None:
+def test_results_and_audit_share_a_page(demo_run: Path, tmp_path: Path) -> None:
     for name in ("manifest.json", "results.json"):
         (tmp_path / name).write_bytes((demo_run / name).read_bytes())
     write_audit(tmp_path, _audit())
@@ -72,7 +72,7 @@ def test_results_and_audit_stand_on_one_page(demo_run: Path, tmp_path: Path) -> 
     assert "How often a description names a label" in text
 
 
-def test_the_alarm_is_loud_and_comes_first(run: Path) -> None:
+def test_alarms_come_first_and_decide_the_headline(run: Path) -> None:
     write_audit(run, _leak())
     source = write_report(run).read_text(encoding="utf-8")
     found = re.findall(r'<li class="(ok|note|alarm)">', source)
@@ -82,7 +82,7 @@ def test_the_alarm_is_loud_and_comes_first(run: Path) -> None:
     assert "Do not train on these descriptions as they are." in _page(run)
 
 
-def test_labels_come_by_frequency_and_those_nobody_has_are_named() -> None:
+def test_labels_are_sorted_by_frequency_and_absent_ones_are_listed() -> None:
     rows = [
         AuditRow(id=str(index), text="She is at peace.", gold={"Peace": 1.0} if index < 4 else {"Pain": 1.0})
         for index in range(6)
@@ -95,8 +95,8 @@ def test_labels_come_by_frequency_and_those_nobody_has_are_named() -> None:
     )
     assert (pain.label, pain.if_chosen_at, pain.if_not_at, pain.lift) == ("Pain", 0.0, 0.0, "")
     assert len(view.left_out) == 24
-    every = description_section(audit_texts(EMOTIC, [AuditRow(id="a", text="Pain.", gold={"Pain": 1.0})]))
-    assert (every.labels[0].if_not, every.labels[0].if_not_at) == ("", None)
+    single = description_section(audit_texts(EMOTIC, [AuditRow(id="a", text="Pain.", gold={"Pain": 1.0})]))
+    assert (single.labels[0].if_not, single.labels[0].if_not_at) == ("", None)
 
 
 def test_without_gold_labels_there_is_no_table(run: Path) -> None:
@@ -105,7 +105,7 @@ def test_without_gold_labels_there_is_no_table(run: Path) -> None:
     assert "How often a description names a label" not in _page(run)
 
 
-def test_hostile_labels_are_only_text(run: Path) -> None:
+def test_hostile_labels_are_escaped(run: Path) -> None:
     labels = LabelSet(name=_EVIL, labels=(_EVIL, "' onload='x"), exclusive=True)
     rows = [
         AuditRow(

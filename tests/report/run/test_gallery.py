@@ -1,4 +1,4 @@
-"""Which examples are shown, and what their cards say."""
+"""The choice of examples, and the content of their cards."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _TRUTH = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]], dtype=np.float32
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "grey.png"
+def image_path(tmp_path: Path) -> Path:
+    path = tmp_path / "gray.png"
     Image.new("RGB", (200, 100), (128, 128, 128)).save(path)
     return path
 
@@ -41,11 +41,11 @@ def _scores(values: list[list[float]]) -> SplitScores:
     )
 
 
-def _examples(scores: SplitScores, picture: Path, box: Box | None = None) -> dict[str, Example]:
+def _examples(scores: SplitScores, image_path: Path, box: Box | None = None) -> dict[str, Example]:
     return {
         id: Example(
             id=id,
-            images=(picture,),
+            images=(image_path,),
             frames=(None,),
             boxes=(box,),
             labels={},
@@ -73,24 +73,24 @@ def test_the_rating_is_label_ranking_average_precision() -> None:
     np.testing.assert_allclose(ratings, expected)
 
 
-def test_best_and_worst_are_told_apart_and_never_the_same(picture: Path) -> None:
+def test_best_and_worst_never_overlap(image_path: Path) -> None:
     scores = _scores([[0.6, 0.1, 0.1], [0.9, 0.1, 0.5], [0.9, 0.9, 0.0], [0.3, 0.3, 0.3]])
-    best, worst = best_and_worst(scores, _examples(scores, picture), 4)
-    # c has the wider margin of the two that are ranked perfectly; d has no true label and is not rated.
+    best, worst = best_and_worst(scores, _examples(scores, image_path), 4)
+    # b is ranked worst; c beats a by its margin; d has no true label and is not rated.
     assert [card.id for card in best] == ["c"]
     assert [card.id for card in worst] == ["b"]
     assert (best[0].rating, worst[0].rating) == ("1.00", "0.33")
-    alone, none = best_and_worst(_scores([[0.6, 0.1, 0.1]]), _examples(scores, picture), 4)
+    alone, none = best_and_worst(_scores([[0.6, 0.1, 0.1]]), _examples(scores, image_path), 4)
     assert ([card.id for card in alone], none) == (["a"], ())
 
 
-def test_a_card_tells_what_was_seen_and_what_was_said(picture: Path) -> None:
+def test_a_card_shows_labels_scores_and_dimensions(image_path: Path) -> None:
     scores = replace(
         _scores([[0.1, 0.9, 0.5]]),
         dimensions=np.array([[0.25, 0.5, 1.02]], dtype=np.float32),
         dimension_targets=np.array([[0.2, np.nan, 0.9]], dtype=np.float32),
     )
-    (card,), _ = best_and_worst(scores, _examples(scores, picture), 1)
+    (card,), _ = best_and_worst(scores, _examples(scores, image_path), 1)
     assert card.true_labels == ("Glad",)
     assert card.description == "about a"
     assert [(item.label, item.score, item.is_true) for item in card.top_scores] == [
@@ -105,7 +105,7 @@ def test_a_card_tells_what_was_seen_and_what_was_said(picture: Path) -> None:
     ]
 
 
-def test_true_labels_that_rank_low_are_named(picture: Path) -> None:
+def test_true_labels_with_low_ranks_are_listed(image_path: Path) -> None:
     many = LabelSet(name="many", labels=tuple("ABCDEFGH"), exclusive=False)
     scores = SplitScores(
         split="test",
@@ -115,24 +115,24 @@ def test_true_labels_that_rank_low_are_named(picture: Path) -> None:
         scores=np.linspace(0.8, 0.1, 8, dtype=np.float32)[None],
         targets=np.array([[1, 0, 0, 0, 0, 0, 1, 0]], dtype=np.float32),
     )
-    (card,), _ = best_and_worst(scores, _examples(scores, picture), 1)
+    (card,), _ = best_and_worst(scores, _examples(scores, image_path), 1)
     assert [item.label for item in card.top_scores] == list("ABCDE")
     assert [(item.label, item.rank) for item in card.missed] == [("G", 7)]
 
 
-def test_the_picture_carries_the_red_box(picture: Path) -> None:
+def test_the_image_has_the_red_box(image_path: Path) -> None:
     scores = _scores([[0.6, 0.1, 0.1]])
     box = Box(left=50, top=20, right=150, bottom=80)
-    (card,), _ = best_and_worst(scores, _examples(scores, picture, box), 1)
+    (card,), _ = best_and_worst(scores, _examples(scores, image_path, box), 1)
     shown = np.asarray(_open(card)).astype(int)
     red = shown[..., 0] - shown[..., 1:].max(axis=-1)
     assert red[50, 49] > 60  # the left edge of the box
-    assert abs(red[50, 100]) < 30  # inside of it
-    (plain,), _ = best_and_worst(scores, _examples(scores, picture), 1)
+    assert abs(red[50, 100]) < 30  # inside the box
+    (plain,), _ = best_and_worst(scores, _examples(scores, image_path), 1)
     assert (np.asarray(_open(plain)).astype(int)[..., 0] < 160).all()
 
 
-def test_a_large_picture_is_made_smaller(tmp_path: Path) -> None:
+def test_a_large_image_is_shrunk(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     Image.new("RGB", (3000, 1500)).save(path)
     scores = _scores([[0.6, 0.1, 0.1]])
@@ -141,13 +141,13 @@ def test_a_large_picture_is_made_smaller(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "broken", "clip"])
-def test_a_picture_that_cannot_be_shown_is_said_to_be_so(picture: Path, damage: str) -> None:
+def test_a_broken_image_is_replaced_by_the_reason(image_path: Path, damage: str) -> None:
     scores = _scores([[0.6, 0.1, 0.1]])
-    examples = _examples(scores, picture)
+    examples = _examples(scores, image_path)
     if damage == "missing":
-        picture.unlink()
+        image_path.unlink()
     elif damage == "broken":
-        picture.write_bytes(b"no picture")
+        image_path.write_bytes(b"not an image")
     else:
         examples = {id: replace(example, frames=(3,)) for id, example in examples.items()}
     (card,), _ = best_and_worst(scores, examples, 1)
@@ -155,6 +155,6 @@ def test_a_picture_that_cannot_be_shown_is_said_to_be_so(picture: Path, damage: 
     assert card.error
 
 
-def test_samples_of_which_nothing_was_kept_are_not_shown(picture: Path) -> None:
+def test_samples_without_a_stored_example_are_not_shown(image_path: Path) -> None:
     scores = _scores([[0.6, 0.1, 0.1], [0.9, 0.1, 0.5]])
     assert best_and_worst(scores, {}, 4) == ((), ())

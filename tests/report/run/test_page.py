@@ -1,4 +1,4 @@
-"""The page as a whole: complete, self-contained, and deaf to what hostile text asks of it."""
+"""The page of a run: complete, self-contained, and safe with hostile text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HOSTILE = (
 
 
 def _hostile_run(path: Path, data: str = "manifest") -> Path:
-    """Hostile text wherever a user, a file or a model has a say."""
+    """A run with hostile text everywhere a user, a file or a model can put text."""
     recipe = Recipe(name=_HOSTILE[0])
     resolved = {**recipe.to_json(), "data": {"name": data}}
     Run.create(path, command=_HOSTILE[1], recipe=resolved, digest=recipe.digest())
@@ -59,7 +59,7 @@ def _hostile_run(path: Path, data: str = "manifest") -> Path:
     return path
 
 
-def test_the_page_tells_everything(demo_run: Path) -> None:
+def test_the_page_shows_all_results(demo_run: Path) -> None:
     page = read_page(write_report(demo_run))
     for words in (
         "playhouse-demo",
@@ -86,7 +86,7 @@ def test_the_page_tells_everything(demo_run: Path) -> None:
     assert sum(tag == "img" for tag, _ in page.tags) == 8
 
 
-def test_the_page_needs_nothing_else(demo_run: Path) -> None:
+def test_the_page_is_self_contained(demo_run: Path) -> None:
     page = read_page(write_report(demo_run))
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "iframe", "object", "embed", "form", "base", "a"}
@@ -102,7 +102,7 @@ def test_the_page_needs_nothing_else(demo_run: Path) -> None:
     assert (policy["content"] or "").startswith("default-src 'none'")
 
 
-def test_every_chart_has_words_for_those_who_do_not_see_it(demo_run: Path) -> None:
+def test_every_chart_has_a_text_alternative(demo_run: Path) -> None:
     page = read_page(write_report(demo_run))
     charts = [
         attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "row"
@@ -112,7 +112,7 @@ def test_every_chart_has_words_for_those_who_do_not_see_it(demo_run: Path) -> No
     assert all(attributes["alt"] for tag, attributes in page.tags if tag == "img")
 
 
-def test_hostile_text_is_only_text(tmp_path: Path) -> None:
+def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     page = read_page(write_report(_hostile_run(tmp_path / "run")))
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "img", "h5"}
@@ -130,12 +130,12 @@ def test_the_same_run_gives_the_same_page(demo_run: Path) -> None:
     assert sorted(file.name for file in demo_run.glob("*report*")) == ["report.html"]
 
 
-def test_embedded_models_on_other_pictures_carry_a_notice(tmp_path: Path) -> None:
+def test_embedded_models_on_other_images_have_a_notice(tmp_path: Path) -> None:
     text = read_page(write_report(_hostile_run(tmp_path / "run"))).text
     assert "trained only on the drawn scenes of Playhouse" in text
 
 
-def test_a_run_of_other_models_carries_only_the_notice_about_appearance(tmp_path: Path) -> None:
+def test_a_run_of_other_models_has_only_the_notice_about_apparent_emotion(tmp_path: Path) -> None:
     run = _hostile_run(tmp_path / "run")
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["recipe"]["describe"]["model"] = "llava-hf/llava-1.5-13b-hf"
@@ -158,7 +158,7 @@ def test_a_run_of_other_models_carries_only_the_notice_about_appearance(tmp_path
         (("results.json",), "Verdict", "Best predictions"),
     ],
 )
-def test_a_part_of_the_files_gives_a_part_of_the_page(
+def test_a_section_is_shown_if_its_files_exist(
     demo_run: Path, tmp_path: Path, kept: tuple[str, ...], shown: str, not_shown: str
 ) -> None:
     for name in ("manifest.json", *kept):
@@ -168,13 +168,13 @@ def test_a_part_of_the_files_gives_a_part_of_the_page(
     assert not_shown not in text
 
 
-def test_a_comparison_replaces_what_the_run_says_of_itself(demo_run: Path) -> None:
+def test_a_comparison_replaces_the_runs_own_scores(demo_run: Path) -> None:
     text = read_page(write_report(demo_run)).text
     assert text.count("mAP on split test") == 2  # its scores and its differences
-    assert "vad_mae on split test" in text  # which the comparison does not speak of
+    assert "vad_mae on split test" in text  # not part of the comparison
 
 
-def test_a_run_without_results_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+def test_a_run_without_results_is_an_error_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         write_report(tmp_path)
     Run.create(tmp_path / "run", command="mien train", recipe={"name": "x"}, digest="0" * 64)

@@ -1,4 +1,4 @@
-"""Numbers as text and verdicts in words."""
+"""Tables of scores, differences and labels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_rows_of_one_metric_and_split_share_a_table_and_an_axis() -> None:
     assert line.chance_at < line.whisker.low < line.whisker.value < line.whisker.high
 
 
-def test_the_lower_error_is_the_better_one() -> None:
+def test_a_lower_error_is_better() -> None:
     (table,) = score_tables(
         [replace(_ROW, metric="vad_mae", value=0.1), replace(_ROW, name="b", metric="vad_mae", value=0.2)]
     )
@@ -55,7 +55,7 @@ def test_the_lower_error_is_the_better_one() -> None:
     assert table.direction == "lower is better"
 
 
-def test_the_headline_names_the_best_with_its_interval_and_chance() -> None:
+def test_the_headline_names_the_best_model_with_interval_and_chance() -> None:
     (table,) = score_tables([replace(_ROW, name="worse", value=0.4), _ROW])
     assert headline(table) == (
         "On 1,000 subjects of split test, fused is best with mAP 0.593 (95% interval 0.571 to 0.612). "
@@ -63,7 +63,7 @@ def test_the_headline_names_the_best_with_its_interval_and_chance() -> None:
     )
 
 
-def test_verdicts() -> None:
+def test_a_verdict_names_the_better_model_if_the_difference_is_clear() -> None:
     cases = {
         _DIFFERENCE: "fused is better: the interval excludes zero.",
         replace(
@@ -82,7 +82,7 @@ def test_verdicts() -> None:
     assert table.zero_at == 0
 
 
-def test_labels_go_from_the_most_frequent_to_the_rarest() -> None:
+def test_labels_are_sorted_by_frequency() -> None:
     rare = LabelRow(label="Fear", split="test", value=0.4, low=None, high=None, prevalence=0.01, positives=3)
     common = LabelRow(
         label="Peace", split="test", value=0.7, low=0.6, high=0.8, prevalence=0.5, positives=150

@@ -47,8 +47,8 @@ class Agreement:
 
     Attributes:
         num_subjects: The number of these subjects.
-        kappa: By label: 1 for perfect agreement, about 0 at random; None, undefined, if all answers are yes
-            or all are no.
+        kappa: By label: 1 for perfect agreement, about 0 at random; None, undefined, if all answers are
+            the same.
         dimensions: The dimensions that two annotators rated for at least one subject.
     """
 

@@ -36,7 +36,7 @@ from mien.runs import atomic_write_bytes, atomic_write_json
 from mien.types import Problem
 from mien.version import __version__
 
-__all__ = ["AUDIT_JSON", "AUDIT_PAGE", "write_audit"]
+__all__ = ["AUDIT_JSON", "AUDIT_PAGE", "write_audit_report"]
 
 AUDIT_PAGE: Final = "audit.html"
 AUDIT_JSON: Final = "audit.json"
@@ -56,7 +56,7 @@ class ProblemGroup:
     more: str
 
 
-def write_audit(
+def write_audit_report(
     out: Path,
     dataset: Dataset,
     summary: Summary,

@@ -1,4 +1,4 @@
-"""Every fault of a row, each named in one word with its place; the good rows beside it stay."""
+"""Every error of a row is reported with its kind and location, and the other rows stay usable."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from mien.recipe import DataOptions
 from mien.types import DIMENSIONS
 
 VAD = dict.fromkeys(DIMENSIONS, 0.5)
-FAULTS: list[tuple[str, dict[str, Any] | str]] = [
+ERRORS: list[tuple[str, dict[str, Any] | str]] = [
     ("bad_row", '{"image": "x.jpg"'),
     ("bad_row", "[" * 100_000),
     ("bad_row", "7"),
@@ -75,12 +75,12 @@ def _ids(dataset: Dataset, split: str) -> list[str]:
     return [sample.subject.id for sample in dataset.samples(split)]
 
 
-@pytest.mark.parametrize(("kind", "fault"), FAULTS, ids=[f"{i}-{kind}" for i, (kind, _) in enumerate(FAULTS)])
-def test_a_fault_is_reported_once_with_its_kind_and_place(
-    tmp_path: Path, kind: str, fault: dict[str, Any] | str
+@pytest.mark.parametrize(("kind", "error"), ERRORS, ids=[f"{i}-{kind}" for i, (kind, _) in enumerate(ERRORS)])
+def test_an_error_is_reported_once_with_its_kind_and_location(
+    tmp_path: Path, kind: str, error: dict[str, Any] | str
 ) -> None:
     path = tmp_path / "people.jsonl"
-    text = fault if isinstance(fault, str) else json.dumps({**fault, "split": "train"})
+    text = error if isinstance(error, str) else json.dumps({**error, "split": "train"})
     path.write_text(f"{GOOD}\n{text}\n")
     dataset = _open(path)
     (problem,) = dataset.problems()
@@ -94,10 +94,10 @@ def test_a_fault_is_reported_once_with_its_kind_and_place(
     with pytest.raises(DataError, match="1 rows of split 'train'"):
         dataset.samples("train")
     assert _ids(_open(path, skip_broken=True), "train") == ["good"]
-    assert _open(path, val_share=0.01).splits == ("train",)  # a lot is drawn for it all the same
+    assert _open(path, val_share=0.01).splits == ("train",)  # the split of the invalid row is also hashed
 
 
-def test_a_fault_concerns_its_own_split_only_unless_its_split_is_unknown(tmp_path: Path) -> None:
+def test_an_error_affects_only_its_split_unless_the_split_is_unknown(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     rows = [GOOD, GOOD.replace("train", "test").replace('"good"', '"other"')]
     path.write_text("\n".join([*rows, '{"image": "x.jpg", "labels": ["Piece"], "split": "test"}']))
@@ -110,7 +110,7 @@ def test_a_fault_concerns_its_own_split_only_unless_its_split_is_unknown(tmp_pat
             _open(path).samples(split)
 
 
-def test_of_two_rows_with_one_id_the_first_stays_whichever_split_they_are_in(tmp_path: Path) -> None:
+def test_the_first_of_two_rows_with_one_id_is_kept_across_splits(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     path.write_text("\n".join([GOOD, GOOD.replace("train", "test"), GOOD.replace('"good"', '"x"')]))
     dataset = _open(path, skip_broken=True)
@@ -118,7 +118,7 @@ def test_of_two_rows_with_one_id_the_first_stays_whichever_split_they_are_in(tmp
     assert [_ids(dataset, split) for split in dataset.splits] == [["good", "x"], []]
 
 
-def test_exactly_one_label_where_the_set_says_so(tmp_path: Path) -> None:
+def test_an_exclusive_set_requires_exactly_one_label(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     labels: list[Any] = [["a"], {"a": 0.25, "b": 0.75}, None, [], ["a", "b"]]
     path.write_text("\n".join(json.dumps({"image": "x.jpg", "labels": value}) for value in labels))
@@ -127,14 +127,14 @@ def test_exactly_one_label_where_the_set_says_so(tmp_path: Path) -> None:
     assert len(_ids(dataset, "all")) == 3
 
 
-def test_columns_can_be_left_out_by_name(tmp_path: Path) -> None:
+def test_columns_can_be_ignored(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     path.write_text('{"image": "x.jpg", "photographer": "me"}')
     assert [problem.kind for problem in _open(path).problems()] == ["bad_row"]
     assert _open(path, ignore=["photographer"]).problems() == []
 
 
-def test_pictures_may_lie_in_another_folder(tmp_path: Path) -> None:
+def test_images_can_be_in_another_folder(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     path.write_text('{"image": "x.jpg", "size": [640, 480]}')
     (record,) = _open(path, images="../photos").records("all")
@@ -159,7 +159,7 @@ rows = st.fixed_dictionaries(
 
 
 @given(st.lists(rows, min_size=1, max_size=6), st.data())
-def test_every_form_gives_back_what_was_written(
+def test_every_format_round_trips(
     tmp_path_factory: pytest.TempPathFactory, written: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("manifest")
@@ -191,7 +191,7 @@ def _write_all(folder: Path, written: list[dict[str, Any]]) -> list[Path]:
     text = [json.dumps(row, ensure_ascii=False) for row in written]
     (folder / "a.jsonl").write_text("\n".join(text), encoding="utf-8")
     (folder / "a.json").write_text(f"[{','.join(text)}]", encoding="utf-8")
-    # A schema of its own: where all are null, nothing tells the type.
+    # An explicit schema, because the type of a column of nulls cannot be inferred.
     number = pa.float64()
     dimensions = pa.struct([(name, number) for name in DIMENSIONS])
     types = {"box": pa.list_(number), "labels": pa.list_(pa.string()), "dimensions": dimensions}

@@ -1,4 +1,4 @@
-"""Manifests in every form people have them, and what is wrong with the bad ones."""
+"""Manifests in every supported format, and errors of invalid ones."""
 
 import csv
 import json
@@ -31,11 +31,11 @@ def _open(path: Path, **options: Any) -> Dataset:
     return open_dataset(DataOptions(name="manifest", root=path, options=options), cache=path.parent)
 
 
-def _write(folder: Path, form: str) -> Path:
-    path = folder / f"people.{form}"
-    if form == "jsonl":
+def _write(folder: Path, file_format: str) -> Path:
+    path = folder / f"people.{file_format}"
+    if file_format == "jsonl":
         path.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n\n", encoding="utf-8")
-    elif form == "parquet":
+    elif file_format == "parquet":
         parquet.write_table(pa.Table.from_pylist(ROWS), path)
     else:
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -47,9 +47,9 @@ def _write(folder: Path, form: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
-    dataset = _open(_write(tmp_path, form))
+@pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
+def test_every_format_gives_the_same_samples(tmp_path: Path, file_format: str) -> None:
+    dataset = _open(_write(tmp_path, file_format))
     assert dataset.splits == ("train", "test")
     (first,), (second,) = (list(dataset.samples(split)) for split in dataset.splits)
     assert first.subject.images[0].path == tmp_path / "über all/é 1.jpg"
@@ -60,7 +60,7 @@ def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
     assert second.subject.id == "b"
 
 
-def test_csv_cells_may_hold_json(tmp_path: Path) -> None:
+def test_csv_cells_can_contain_json(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text(
         'image,box,labels,valence,arousal,dominance\n1.jpg,"[1, 2, 3, 4]","{""Peace"": 0.5}",.1,.2,.3\n'
@@ -80,7 +80,7 @@ def test_rows_without_labels_are_for_prediction(tmp_path: Path) -> None:
     assert len({sample.subject.id for sample in dataset.samples("all")}) == 2
 
 
-def test_labels_of_ones_own(tmp_path: Path) -> None:
+def test_custom_labels(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     path.write_text('{"image": "1.jpg", "labels": ["calm"]}\n')
     dataset = _open(path, labels=["tense", "calm"], exclusive=True)
@@ -88,26 +88,26 @@ def test_labels_of_ones_own(tmp_path: Path) -> None:
     assert dataset.label_set.exclusive
 
 
-def test_limit(tmp_path: Path) -> None:
+def test_the_limit_applies_per_split(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     path.write_text("".join(f'{{"image": "{i}.jpg", "split": "{"ab"[i % 2]}"}}\n' for i in range(20)))
     dataset = _open(path, limit=3)
     assert [len(list(dataset.samples(split))) for split in "ab"] == [3, 3]
 
 
-def test_val_can_be_told_off_from_train_by_picture(tmp_path: Path) -> None:
+def test_val_can_be_held_out_from_train_by_image(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     rows = [{"image": f"{i // 2}.jpg", "split": "train" if i < 300 else "test"} for i in range(400)]
     path.write_text("\n".join(json.dumps(row) for row in rows))
     dataset = _open(path, val_share=0.2)
-    pictures = {s: {sample.subject.images[0].path for sample in dataset.samples(s)} for s in dataset.splits}
-    assert set(pictures) == {"train", "val", "test"}
-    assert not pictures["train"] & pictures["val"]
-    assert 0.1 < len(pictures["val"]) / 150 < 0.3
+    images = {s: {sample.subject.images[0].path for sample in dataset.samples(s)} for s in dataset.splits}
+    assert set(images) == {"train", "val", "test"}
+    assert not images["train"] & images["val"]
+    assert 0.1 < len(images["val"]) / 150 < 0.3
     assert len(list(dataset.samples("test"))) == 100
 
 
-def test_a_val_split_of_the_files_own_is_left_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_val_split_is_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     rows = [{"image": f"{i}.jpg", "split": "val" if i < 5 else "train"} for i in range(100)]
     path.write_text("\n".join(json.dumps(row) for row in rows))
@@ -141,7 +141,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_row(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_rows_are_errors(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "people.jsonl"
     path.write_text(text)
     with pytest.raises(DataError, match=message.replace("(", r"\(")) as caught:
@@ -164,21 +164,21 @@ def test_what_is_wrong_with_a_row(tmp_path: Path, text: str, message: str) -> No
         ("empty.json", "[]"),
     ],
 )
-def test_what_is_wrong_with_a_file(tmp_path: Path, name: str, text: str | None) -> None:
+def test_invalid_files_are_errors(tmp_path: Path, name: str, text: str | None) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(ManifestError):
         _open(tmp_path / name)
 
 
-def test_a_csv_row_with_too_many_cells(tmp_path: Path) -> None:
+def test_a_csv_row_with_too_many_cells_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("image,split\n1.jpg,test,oops\n")
     with pytest.raises(DataError, match="row 2: more cells"):
         _open(path).samples("all")
 
 
-def test_no_file_is_named() -> None:
+def test_a_missing_root_is_an_error() -> None:
     with pytest.raises(MienError, match="no manifest is named"):
         open_dataset(DataOptions(name="manifest"), cache=Path())
 
