@@ -5,7 +5,8 @@
 Makes scores and targets with the label frequencies of EMOTIC's test split, two people per image, and rates
 them as `mien evaluate` does: the default metrics of EMOTIC and of BoLD, every label, every dimension, and
 what a calibration changes. "seconds" is the fastest of the repeats, on one thread of NumPy; "parts" is the
-same by step. Prints JSON."""
+same by step. Prints JSON.
+"""
 
 from __future__ import annotations
 

@@ -7,11 +7,12 @@ images; it does not cover what other training seeds would have given.
 A score gets the basic bootstrap interval (Davison and Hinkley 1997, section 5.2), which mirrors the
 resamples' deviations at the value. Average precision of a label with few positives is too high on average,
 and again so in a resample of the test set: the percentile interval would add that bias, the basic one
-subtracts it. The interval is therefore about the limit of ever more such images, and a score from few images
-lies high in it. In a difference of two models the bias cancels, and the percentile interval covers the truth
-more often; `tests/evaluate/test_bootstrap.py` shows both. It does not cancel in calibration error, which is
-the more too high the better the scores are calibrated: its differences get the basic interval too. R2, which
-has no lowest value, gets the percentile interval for scores as well."""
+subtracts it. The interval is therefore about the value in the limit of many such images, and a score from few
+images lies high in it. In a difference of two models the bias cancels, and the percentile interval covers the
+truth more often; `tests/evaluate/test_bootstrap.py` shows both. It does not cancel in calibration error,
+whose bias grows with how well the scores are calibrated: its differences get the basic interval too. R2,
+which has no lowest value, gets the percentile interval for scores as well.
+"""
 
 from __future__ import annotations
 

@@ -48,10 +48,13 @@ def write_evaluation(
 ) -> Results:
     """Rates a model on each split, and writes `evaluation.json`.
 
-    Args: run: The run directory. scores: The model's scores, one value per split. name: The model's name in
-        the results. seed: Its training seed. options: Which metrics, and how many resamples. Metrics of what
-        the model does not predict are omitted, with
-            a warning in the log.
+    Args:
+        run: The run directory.
+        scores: The model's scores, one value per split.
+        name: The model's name in the results.
+        seed: Its training seed.
+        options: Which metrics, and how many resamples. Metrics of what the model does not predict are
+            omitted, with a warning in the log.
         calibration: What was fitted on the split that stops training.
         split_accesses: How often splits were scored.
     """

@@ -29,12 +29,16 @@ _ARRAYS: Final = ("scores", "targets", "dimensions", "dimension_targets")
 class SplitScores:
     """A model's scores on one split, with the targets. Rows are samples.
 
-    Attributes: split: The split. label_set: The labels, in the order of the columns. ids: The subject id of
-        each sample. groups: The image of each sample. Samples of one image are not independent, so intervals
-        resample images. scores: Scores in 0..1, [sample, label]. targets: What annotators chose, 0..1,
-        [sample, label]; from 0.5 on a label holds. dimensions: Predicted valence, arousal and dominance in
-        0..1, [sample, 3]; None if the model does not predict
-            them.
+    Attributes:
+        split: The split.
+        label_set: The labels, in the order of the columns.
+        ids: The subject id of each sample.
+        groups: The image of each sample. Samples of one image are not independent, so intervals resample
+            images.
+        scores: Scores in 0..1, [sample, label].
+        targets: What annotators chose, 0..1, [sample, label]; from 0.5 on a label holds.
+        dimensions: Predicted valence, arousal and dominance in 0..1, [sample, 3]; None if the model does not
+            predict them.
         dimension_targets: What annotators chose, 0..1, [sample, 3]; NaN where they did not.
         has_labels: Whether the model predicts labels. If not, the scores are base rates, the same for all
             samples.

@@ -42,7 +42,8 @@ ROWS, LABELS = 40, 6
 
 def several(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = False) -> Made:
     """Any number of labels. `levels`: few distinct scores, for ties; `bare`: a label that no sample has, one
-    that only the first has, one that all have."""
+    that only the first has, one that all have.
+    """
     rng = np.random.default_rng(seed)
     truth = rng.random((ROWS, LABELS)) < rng.uniform(0.1, 0.5, LABELS)
     truth[0], truth[1] = True, False
@@ -61,7 +62,8 @@ def several(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = Fals
 
 def exclusive(seed: int, *, levels: int = 0, soft: bool = False, bare: bool = False) -> Made:
     """Exactly one label. `soft`: annotators disagree, the label is the most frequent choice; `bare`: labels
-    that no sample has, one of which is predicted."""
+    that no sample has, one of which is predicted.
+    """
     rng = np.random.default_rng(seed)
     classes = rng.integers(0, LABELS - 2 if bare else LABELS, ROWS)
     targets = np.eye(LABELS)[classes]

@@ -5,7 +5,8 @@ Both are fitted on the split that stops training, never on "test" or "train", an
 "temperature": logits are divided by one number, which changes no ranking within a sample, nor, where any
 number of labels may hold, within a label (Guo et al. 2017). "platt": each label has a slope and an offset of
 its own (Platt 1999), which changes no ranking within a label. Both minimize the negative log-likelihood of
-the split on which they are fitted, and are skipped where they do not lower it."""
+the split on which they are fitted, and are skipped where they do not lower it.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Each label is ranked by score, and cut where the rule is met best. Everything th
 counted in whole numbers of samples, so that nothing depends on two floats being equal. The threshold lies
 halfway between the last score above the cut and the first below it, so that rounding elsewhere moves no
 sample across. Samples of equal score are never separated. Of equally good cuts the one with the fewest
-predictions is taken."""
+predictions is taken.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +39,11 @@ def fit_thresholds(
 ) -> tuple[Float64[np.ndarray, " label"], Bool[np.ndarray, " label"]]:
     """Chooses a threshold for each label.
 
-    Args: targets: Targets of the split on which thresholds are chosen, [sample, label]. scores: Scores in
-        0..1, [sample, label]. rule: "f1": the highest F1. "precision_recall": where precision and recall
-        cross, that is, where as many
-            are predicted as hold. "cost": the least cost, if a missed label costs `cost` false alarms.
+    Args:
+        targets: Targets of the split on which thresholds are chosen, [sample, label].
+        scores: Scores in 0..1, [sample, label].
+        rule: "f1": the highest F1. "precision_recall": where precision and recall cross, that is, where as
+            many are predicted as hold. "cost": the least cost, if a missed label costs `cost` false alarms.
         cost: For the rule "cost".
 
     Returns:

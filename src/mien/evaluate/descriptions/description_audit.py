@@ -45,10 +45,12 @@ _OLD_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
 class AuditRow:
     """One subject to audit.
 
-    Attributes: id: The subject's id. text: Its description; None if there is none. finish: Why the
-        description ended, if known. gold: Its gold labels, if annotated. They may be given as a plain form of
-        their word, as copies of datasets
-            do: Angry is Anger.
+    Attributes:
+        id: The subject's id.
+        text: Its description; None if there is none.
+        finish: Why the description ended, if known.
+        gold: Its gold labels, if annotated. They may be given as a plain form of their word, as copies of
+            datasets do: Angry is Anger.
     """
 
     id: str

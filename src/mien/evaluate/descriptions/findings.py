@@ -4,7 +4,8 @@ The alarm that matters is the leak: descriptions that were made from the label. 
 contained the class that they were to predict in 62,988 of 63,000 cases, and gave an mAP of 1.0. Real replies
 of a VLM about CAER-S name the right class first in three of ten. The embedded model, on its own drawn scenes
 whose labels follow rules that it has learned, names a right one first in more than nine of ten. So the alarm
-is for texts that are almost never wrong, and not by chance."""
+is for texts that are almost never wrong, and not by chance.
+"""
 
 from __future__ import annotations
 

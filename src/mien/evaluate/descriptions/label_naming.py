@@ -3,7 +3,8 @@
 A label is named by its own word or a plain form of it: Happiness by "happy", Fear by "afraid". Synonyms
 ("joyful") do not count. Negation is not understood: "not angry" names Anger. A text that recites most of the
 list, as when it repeats the question, does not name labels by that. If a reply is JSON with a score for each
-label, it names those from 0.5 on, the highest first."""
+label, it names those from 0.5 on, the highest first.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Two texts are nearly the same if they share four fifths of their runs of five words (Jaccard index). Not every
 pair is compared: MinHash (Broder 1997) with bands finds the candidates, so that the work grows with the
 number of texts and not with its square. It misses about one pair in fifty of those that are only just similar
-enough."""
+enough.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Multinomial naive Bayes with add-one smoothing, in five folds drawn with a fixed seed: accuracy where exactly
 one label holds, otherwise mAP. Real descriptions give a weak score. A probe that is nearly always right has
-found the label in the text."""
+found the label in the text.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What descriptions look like, regardless of content: length, language, endings, and whether a person is
-mentioned.
+"""Statistics of descriptions, regardless of content: length, language, endings, mentions of a person.
 
 These are patterns, not understanding: a share says where to look; read the texts to see why. Replies that are
-JSON are not prose, and are not given to this module."""
+JSON are not prose, and are not given to this module.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The contract of a metric: one function of targets, scores and sample weights, and what to know about it.
 
 To add a metric, write its function and a `Metric` next to it, and name that `Metric` in one line of
-`mien.registry`. A recipe can also name one in a package of yours: metrics =
-["my_package.my_module:MY_METRIC"]."""
+`mien.registry`. A recipe can also name one in another package, as "my_package.my_module:MY_METRIC".
+"""
 
 from __future__ import annotations
 
@@ -45,11 +45,13 @@ MetricFunction = Callable[[Columns, Columns, SampleWeight], PerResample]
 class Metric:
     """One number for how well scores agree with what annotators saw.
 
-    Attributes: name: How recipes and results call it. title: What pages call it. function: `(targets, scores,
-        sample_weight) -> values`, scikit-learn's convention for many resamples at
-            once. `targets` and `scores` are arrays of [sample, column], `sample_weight` of [sample, resample]
-            says how often each sample occurs in each resample. Returns one value per resample: the metric of
-            a split in which samples are repeated that often, NaN where that is not defined.
+    Attributes:
+        name: How recipes and results call it.
+        title: What pages call it.
+        function: `(targets, scores, sample_weight) -> values`, scikit-learn's convention for many resamples
+            at once. `targets` and `scores` are arrays of [sample, column], `sample_weight` of [sample,
+            resample] says how often each sample occurs in each resample. Returns one value per resample: the
+            metric of a split in which samples are repeated that often, NaN where that is not defined.
         chance: What a model that sees neither image nor text reaches on these targets.
         reads: What the columns are: labels, dimensions, or the labels followed by the three dimensions.
         label_sets: Where it is defined: in label sets of which exactly one label holds ("exclusive"), of
@@ -129,10 +131,9 @@ class Metric:
 
 
 def for_each_resample(function: Callable[..., float]) -> MetricFunction:
-    """A `MetricFunction` from one of scikit-learn's form: `(targets, scores, sample_weight=[sample]) ->
-    float`.
+    """Adapts a function of scikit-learn's form, `(targets, scores, sample_weight=[sample]) -> float`.
 
-    It is called once per resample, so it costs as much as it costs once, times a thousand.
+    It is called once per resample, which is slow; `ranking` shows how to compute all resamples at once.
     """
 
     def values(targets: Columns, scores: Columns, sample_weight: SampleWeight) -> PerResample:

@@ -13,8 +13,8 @@ first. The MATLAB code ranks equal scores in the order in which they are stored;
 
 All three values of a label come from one pass over all resamples. Its scores are sorted once. Only the steps
 at which positives are found count, because recall stays constant in between. scikit-learn's functions give
-the same values (the tests compare them), but take one resample and one label per call: a hundred times as
-long for the intervals of EMOTIC's test split."""
+the same values (the tests compare them), but are slow here: they take one resample and one label per call.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Where exactly one label holds, the highest score is judged (top-label calibration, Guo et al. 2017). Where any
 number may hold, every score of every label is, each label for itself (classwise calibration, Kull et al.
 2019), averaged over all labels of the set, also over those that no sample has. There are 15 bins of equal
-width, closed below: [0, 1/15), [1/15, 2/15), ... [14/15, 1]."""
+width, closed below: [0, 1/15), [1/15, 2/15), ... [14/15, 1].
+"""
 
 from __future__ import annotations
 

@@ -92,10 +92,9 @@ def build_label_rows(
     resamples: int = RESAMPLES,
     calibration: Calibration | None = None,
 ) -> tuple[LabelRow, ...]:
-    """One row per label that some sample has, the mean over `runs`; none if the model does not predict
-    labels.
+    """One row per label that some sample has, the mean over `runs`.
 
-    `calibration` is that of the only run, for its thresholds.
+    `calibration` is that of the only run, for its thresholds. A model that does not predict labels has no rows.
     """
     first = _require_same_samples(runs)
     if not all(run.has_labels for run in runs):

@@ -1,7 +1,8 @@
 """Compares runs that were scored on the same split.
 
 Runs whose recipes differ only in the training seed are one row: the mean over seeds. Each row is compared
-with the first, on the same resamples."""
+with the first, on the same resamples.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +29,9 @@ __all__ = ["Comparison", "compare_runs"]
 class Comparison:
     """Runs side by side on one split.
 
-    Attributes: results: Rows of each model in each metric, and differences of each model from the first, in
-        the form of
-            `results.json`.
+    Attributes:
+        results: Rows of each model in each metric, and differences of each model from the first, in the form
+            of `results.json`.
         split: The split.
         settings: The recipe settings in which the rows differ, by row.
         split_accesses: How often each run has scored the split, by run directory.
@@ -88,9 +89,11 @@ def compare_runs(
 ) -> Comparison:
     """Compares run directories that `mien evaluate` has scored on the same split.
 
-    Args: runs: The run directories; the first is the reference. split: The split. metrics: The metrics of
-        rows and differences. None: those that the label set asks for, and differences in
-            the first of them that all runs have.
+    Args:
+        runs: The run directories; the first is the reference.
+        split: The split.
+        metrics: The metrics of rows and differences. None: those that the label set asks for, and differences
+            in the first of them that all runs have.
         resamples: How many resamples the intervals come from.
 
     Raises:

@@ -3,7 +3,8 @@
 The name of a dataset proves nothing: scenes drawn in EMOTIC's layout are read by the same reader. So these
 rows are shown on request only, and `comparison_caveats` says why they may not be comparable: a number of
 subjects other than in the official split, another split, or models that know only drawn scenes. None of the
-publications says which definition of average precision it uses."""
+publications says which definition of average precision it uses.
+"""
 
 from __future__ import annotations
 

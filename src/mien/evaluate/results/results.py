@@ -1,5 +1,4 @@
-"""Evaluation results: scores, differences, labels, dimensions, calibration, split accesses; and their JSON
-file.
+"""Evaluation results: one row per score, difference, label, dimension and calibration; and their JSON file.
 
 The same format serves one run (`evaluation.json`) and the comparison of many (`results.json`).
 """
@@ -39,12 +38,18 @@ _SCHEMA: Final = 1
 class ResultRow:
     """One model's score in one metric on one split.
 
-    Attributes: name: The model. metric: The metric's name, as in a recipe. split: The split. value: The
-        metric, averaged over `seeds`. low: Lower bound of the 95 % interval. high: Upper bound of the 95 %
-        interval. chance: What a model that sees neither image nor text reaches. n: How many samples the split
-        has. seeds: The training seeds. labels: How many labels count: those that some sample of the split
-        has, or the rarest third of them. None
-            for metrics of dimensions alone.
+    Attributes:
+        name: The model.
+        metric: The metric's name, as in a recipe.
+        split: The split.
+        value: The metric, averaged over `seeds`.
+        low: Lower bound of the 95 % interval.
+        high: Upper bound of the 95 % interval.
+        chance: What a model that sees neither image nor text reaches.
+        n: How many samples the split has.
+        seeds: The training seeds.
+        labels: How many labels count: those that some sample of the split has, or the rarest third of them.
+            None for metrics of dimensions alone.
     """
 
     name: str
@@ -81,9 +86,12 @@ class Difference:
 class LabelRow:
     """One label, as the model `name` predicts it; None: not defined, or not computed.
 
-    Attributes: label: The label. split: The split. value: Its average precision, scikit-learn's. low: Lower
-        bound of the 95 % interval; None if fewer than `MIN_POSITIVES` samples have the label, because
-            resampling so few says nothing.
+    Attributes:
+        label: The label.
+        split: The split.
+        value: Its average precision, scikit-learn's.
+        low: Lower bound of the 95 % interval; None if fewer than `MIN_POSITIVES` samples have the label,
+            because resampling so few says nothing.
         high: Upper bound, likewise.
         prevalence: The share of samples that have the label, which is the chance level of `value`.
         positives: How many samples have the label.
@@ -117,7 +125,8 @@ class DimensionRow:
     """Valence, arousal or dominance: mean absolute error on 0 to 1 with its 95 % interval.
 
     `chance` is the error of always answering the median, `r2` is None where all annotated samples agree, and
-    `n` is how many samples were annotated."""
+    `n` is how many samples were annotated.
+    """
 
     name: str
     dimension: str
@@ -161,12 +170,14 @@ class SplitAccess:
 class Results:
     """Everything that evaluating or comparing models found, as in `evaluation.json` and `results.json`.
 
-    Attributes: rows: One row per model, metric and split. differences: Paired differences between models on
-        the same samples. labels: One row per model, split and label. dimensions: One row per model, split and
-        dimension: valence, arousal, dominance. calibration: What calibration changes on splits other than the
-        one it was fitted on. split_accesses: How often each split was scored; a test split that guides
-        changes to a model is no longer
-            a test.
+    Attributes:
+        rows: One row per model, metric and split.
+        differences: Paired differences between models on the same samples.
+        labels: One row per model, split and label.
+        dimensions: One row per model, split and dimension: valence, arousal, dominance.
+        calibration: What calibration changes on splits other than the one it was fitted on.
+        split_accesses: How often each split was scored; a test split that guides changes to a
+            model does not test it any more.
     """
 
     rows: tuple[ResultRow, ...] = ()

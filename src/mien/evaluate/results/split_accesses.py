@@ -1,7 +1,8 @@
 """How often a split was scored: every scoring is an event of the run.
 
 A test split that is scored again and again, with a change to the model in between, is no longer a test. So
-results and pages show the count."""
+results and pages show the count.
+"""
 
 from __future__ import annotations
 
