@@ -94,7 +94,7 @@ def build_label_rows(
 ) -> tuple[LabelRow, ...]:
     """One row per label that some sample has, the mean over `runs`.
 
-    `calibration` is that of the only run, for its thresholds. A model that does not predict labels has no rows.
+    `calibration` is that of the only run, for its thresholds. A model that predicts no labels has no rows.
     """
     first = _require_same_samples(runs)
     if not all(run.has_labels for run in runs):
