@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from mien.data.audit.near_duplicates import group_near_duplicate_files
 from mien.data.caers.face_boxes import FaceBoxes, find_face_lists, read_face_boxes
 from mien.data.caers.folders import SPLIT_FOLDERS, ClassFolder, LocatedProblem, folder_problems, list_images
 from mien.data.dataset import Component, Dataset, DatasetCard, Record
@@ -153,6 +152,9 @@ class Caers(Dataset):
         return frozenset(_subject_id(*image) for image, chosen in zip(images, is_val, strict=True) if chosen)
 
     def _group_near_duplicates(self, paths: Sequence[Path]) -> Sequence[int]:
+        # Imported here because it loads numpy, which the official protocol does not need.
+        from mien.data.audit.near_duplicates import group_near_duplicate_files
+
         return group_near_duplicate_files(paths, cache=self.cache)
 
 

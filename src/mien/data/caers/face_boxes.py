@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from mien.data.caers.folders import (
     SPLIT_FOLDERS,
@@ -62,8 +62,7 @@ class _Line:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _FoundImage:
+class _FoundImage(NamedTuple):
     subject_id: str
     label: str
 
