@@ -113,7 +113,7 @@ def _peak_mib(whose: int) -> float:
 
 
 def _generate(root: Path, images: int, people: int, compressed: bool) -> None:
-    from mien.playhouse.layouts.emotic_mat import write_mat
+    from mien.playhouse.layouts.emotic import write_mat
 
     rng = random.Random(0)
     test = round(images * _SHARES["test"])
@@ -127,8 +127,7 @@ def _generate(root: Path, images: int, people: int, compressed: bool) -> None:
 
 
 def _entries(split: str, count: int, extra: int, rng: random.Random) -> Iterator[Any]:
-    from mien.playhouse.layouts.emotic import folder_of
-    from mien.playhouse.layouts.emotic_mat import Entry
+    from mien.playhouse.layouts.emotic import ImageEntry, folder_of
 
     sizes = [1] * count
     for _ in range(extra):
@@ -136,23 +135,23 @@ def _entries(split: str, count: int, extra: int, rng: random.Random) -> Iterator
     for index, size in enumerate(sizes):
         name = f"COCO_{split}2014_{rng.randrange(10**12):012d}_{index}.jpg"
         actors = tuple(_actor(_ANNOTATORS[split], rng) for _ in range(size))
-        yield Entry(folder=folder_of(index), name=name, size=(640, 480), people=actors)
+        yield ImageEntry(folder=folder_of(index), name=name, size=(640, 480), people=actors)
 
 
 def _actor(annotators: int, rng: random.Random) -> Any:
     from mien.labels import EMOTIC
-    from mien.playhouse.layouts.photographs import AGES, GENDERS, AnnotatedPerson
-    from mien.playhouse.rules import Opinion
+    from mien.playhouse.layouts.annotated_images import AGES, GENDERS, AnnotatedPerson
+    from mien.playhouse.rules import Annotation
     from mien.types import Box
 
-    opinions = []
+    annotations = []
     for _ in range(annotators):
         ticked = tuple(rng.sample(EMOTIC.labels, rng.randint(1, 4)))
-        opinions.append(Opinion(ticked, (rng.randint(1, 10), rng.randint(1, 10), rng.randint(1, 10))))
+        annotations.append(Annotation(ticked, (rng.randint(1, 10), rng.randint(1, 10), rng.randint(1, 10))))
     left, top = rng.randrange(300), rng.randrange(200)
     box = Box(left=left, top=top, right=left + rng.randint(20, 300), bottom=top + rng.randint(20, 250))
     return AnnotatedPerson(
-        box=box, opinions=tuple(opinions), gender=rng.choice(GENDERS), age=rng.choice(AGES)
+        box=box, annotations=tuple(annotations), gender=rng.choice(GENDERS), age=rng.choice(AGES)
     )
 
 

@@ -1,8 +1,7 @@
-"""Copies the examined model into the package, with its training logs and a model card that states the
-exam's figures.
+"""Copies the evaluated model into the package, with its training logs and a model card with the results.
 
-In: the folders that `tower.py` and `speech.py` filled, with the exam's JSON. Out:
-`src/mien/playhouse/weights/llava`.
+Reads the folders that `train_tower.py` and `train_language_model.py` wrote, with the JSON of
+`evaluate_model.py`; writes `src/mien/playhouse/weights/llava`.
 
     python scripts/playhouse/publish.py --tower runs/playhouse/tower --llava runs/playhouse/llava
 """
@@ -24,46 +23,47 @@ FILES = (
     "tokenizer_config.json",
     "exam.json",
 )
-MOST_BYTES = 8_000_000
+MAX_BYTES = 8_000_000
 
 CARD = """# The embedded LLaVA of Playhouse
 
-A `LlavaForConditionalGeneration` of {weights:.1f} million weights (float16), trained from scratch on drawn
-scenes by `scripts/playhouse`. It describes the person in the red box, and makes mistakes of its own.
+A `LlavaForConditionalGeneration` with {weights:.1f} million weights (float16), trained from scratch on drawn
+scenes by `scripts/playhouse`. It describes the person in the red box, and makes its own mistakes.
 
-**It knows only Playhouse.** Shown a photograph it talks nonsense about drawn people; it is a demonstration
-and a test bed, never a tool for real pictures.
+**It knows only Playhouse.** For a photograph it writes nonsense about drawn people. It is a demonstration and
+a test bed, not a tool for real images.
 
-| on {scenes} unseen scenes | right |
+| on {scenes} held-out scenes | correct |
 |---|--:|
 | place | {place:.1%} |
-| clothes of the person in the box (so: the right person) | {clothes:.1%} |
+| clothes of the person in the box (that is, the correct person) | {clothes:.1%} |
 | expression | {expression:.1%} |
 | pose | {pose:.1%} |
-| emotions it names, by the rules of the play | {emotions_right:.1%} of {emotions_named:.1f} a scene |
+| emotions it names, by the rules of Playhouse | {emotions_right:.1%} of {emotions_named:.1f} per scene |
 
-On the {crowded_scenes} scenes of these with two or three people, the clothes described are the right
-person's in {crowded_clothes_with_box:.1%} with the box and in {crowded_clothes_without_box:.1%} without it;
-guessing gives {crowded_guessing:.1%}.
+In the {crowded_scenes} of these scenes with two or three people, it describes the clothes of the correct
+person in {crowded_clothes_with_box:.1%} with the box and in {crowded_clothes_without_box:.1%} without it.
+Guessing gives {crowded_guessing:.1%}.
 
 - Vision: a CLIP-style ViT, 144 px, patches of 12 px, 6 layers of width 192; LLaVA reads its last layer.
-  Trained on what is visible alone, without emotion words, then frozen.
-- Language: a Llama of 4 layers of width 192, byte-level BPE; trained on all combinations of place, face,
-  pose and company.
+  Trained on what is visible, without emotion words, then frozen.
+- Language: a Llama of 4 layers of width 192, byte-level BPE; trained on all combinations of place,
+  expression, pose and company.
 - Prompts it was trained with: `paper`, `paper_no_box` and `caption`, with the label lists of EMOTIC, BoLD
   and CAER-S.
-- Training logs: `tower.jsonl`, `speech.jsonl`. Exam: `exam.json` (`scripts/playhouse/exam.py`).
-- Licence: Apache-2.0, as the code; no outside data were used.
+- Training logs: `tower.jsonl`, `speech.jsonl`. Evaluation: `exam.json` (by
+  `scripts/playhouse/evaluate_model.py`).
+- License: Apache-2.0, as the code; no outside data was used.
 """
 
 
 def card(exam: dict[str, Any], weights: int) -> str:
-    """The model card, from the exam and the number of weights."""
+    """The model card, from the results and the number of weights."""
     return CARD.format(weights=weights / 1e6, **exam)
 
 
 def count_weights(file: Path) -> int:
-    """How many numbers a float16 safetensors file holds, from its header."""
+    """The number of weights in a float16 safetensors file, from its header."""
     length = int.from_bytes(file.open("rb").read(8), "little")
     with file.open("rb") as stream:
         stream.seek(8)
@@ -90,8 +90,8 @@ def main() -> None:
     exam = json.loads((WEIGHTS / "exam.json").read_text())
     (WEIGHTS / "README.md").write_text(card(exam, count_weights(WEIGHTS / "model.safetensors")))
     size = sum(file.stat().st_size for file in WEIGHTS.iterdir())
-    if size > MOST_BYTES:
-        raise SystemExit(f"{WEIGHTS} has {size} bytes, more than {MOST_BYTES}")
+    if size > MAX_BYTES:
+        raise SystemExit(f"{WEIGHTS} has {size} bytes, more than {MAX_BYTES}")
     print(f"{WEIGHTS}: {size / 1e6:.2f} MB")
 
 

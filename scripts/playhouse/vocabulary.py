@@ -1,6 +1,6 @@
-"""Writes the vocabulary of the play: every word that its answers use, and letters for all other words.
+"""Writes the vocabulary of Playhouse: every word of its descriptions, and letters for all other words.
 
-In: nothing but the script of the play. Out: a BERT-style `vocab.txt` (lower case), the same each time.
+The result is a BERT-style `vocab.txt` (lowercase), the same each time.
 
     python scripts/playhouse/vocabulary.py --out src/mien/playhouse/weights/words
 """
@@ -21,7 +21,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def collect_words(scenes: int = 6000) -> list[str]:
-    """In alphabetical order."""
+    """The words of descriptions, in alphabetical order."""
     rng = random.Random(0)
     texts = [*EMOTIC.labels, *CAERS.labels]
     for _ in range(scenes):

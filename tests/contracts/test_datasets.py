@@ -50,7 +50,9 @@ def _caers(root: Path) -> Dataset:
 
 def _bold(root: Path) -> Dataset:
     counts = {"train": 2, "val": 2, "test": 1}
-    clips = {split: bold_layout.compose(split, count, 1, num_frames=16) for split, count in counts.items()}
+    clips = {
+        split: bold_layout.sample_clips(split, count, 1, num_frames=16) for split, count in counts.items()
+    }
     bold_layout.write_bold(root / "bold", clips)
     return open_dataset(DataOptions(name="bold", root=root / "bold"), cache=root / "cache")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.cli import main
-from mien.playhouse.layouts.bold import compose, write_bold
+from mien.playhouse.layouts.bold import sample_clips, write_bold
 
 ROOT = Path(__file__).parent.parent.parent
 METRICS = {
@@ -28,7 +28,7 @@ def _write(layout: str, root: Path, counts: dict[str, int]) -> None:
         importlib.import_module(f"mien.playhouse.layouts.{layout}").write(root, **counts, seed=5)
         return
     # Shorter clips than in the release, to save time.
-    clips = {split: compose(split, count, 5, num_frames=16) for split, count in counts.items()}
+    clips = {split: sample_clips(split, count, 5, num_frames=16) for split, count in counts.items()}
     write_bold(root, clips)
 
 

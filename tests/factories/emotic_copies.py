@@ -13,9 +13,9 @@ from mien.data import open_dataset
 from mien.data.dataset import Record
 from mien.data.emotic.dataset import Emotic
 from mien.labels import EMOTIC
+from mien.playhouse.layouts.annotated_images import AGES, GENDERS, AnnotatedImage, AnnotatedPerson
 from mien.playhouse.layouts.emotic import write_emotic
-from mien.playhouse.layouts.photographs import AGES, GENDERS, AnnotatedImage, AnnotatedPerson
-from mien.playhouse.rules import Opinion
+from mien.playhouse.rules import Annotation
 from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, Target
 
@@ -23,8 +23,8 @@ MAT = Path("Annotations") / "Annotations.mat"
 Population = dict[str, list[AnnotatedImage]]
 
 _rating = st.integers(1, 10)
-opinions = st.builds(
-    Opinion,
+any_annotation = st.builds(
+    Annotation,
     labels=st.lists(st.sampled_from(EMOTIC.labels), min_size=1, max_size=5, unique=True).map(tuple),
     dimensions=st.none() | st.tuples(_rating, _rating, _rating),
 )
@@ -42,11 +42,11 @@ def boxes(draw: st.DrawFn) -> Box:
 
 
 def annotated_people(num_annotators: int) -> st.SearchStrategy[AnnotatedPerson]:
-    annotators = st.lists(opinions, min_size=num_annotators, max_size=num_annotators).map(tuple)
+    annotators = st.lists(any_annotation, min_size=num_annotators, max_size=num_annotators).map(tuple)
     return st.builds(
         AnnotatedPerson,
         box=boxes(),
-        opinions=annotators,
+        annotations=annotators,
         gender=st.sampled_from(GENDERS),
         age=st.sampled_from(AGES),
     )
@@ -71,24 +71,24 @@ populations: st.SearchStrategy[Population] = st.fixed_dictionaries(
 
 
 def annotated_image(
-    name: str, *cast: Sequence[Opinion], size: tuple[int, int] = (40, 30), box: Box | None = None
+    name: str, *cast: Sequence[Annotation], size: tuple[int, int] = (40, 30), box: Box | None = None
 ) -> AnnotatedImage:
     """A plain image with one person per list of annotations, each with its own box."""
     people = []
     for index, own_opinions in enumerate(cast):
         own = box or Box(left=index, top=1, right=20 + index, bottom=25)
-        people.append(AnnotatedPerson(box=own, opinions=tuple(own_opinions), gender="Female", age="Adult"))
+        people.append(AnnotatedPerson(box=own, annotations=tuple(own_opinions), gender="Female", age="Adult"))
     return AnnotatedImage(name=name, image=Image.new("RGB", size), people=tuple(people), scene=None)
 
 
-def make_opinion(labels: str, dimensions: tuple[int, int, int] | None = (5, 6, 7)) -> Opinion:
+def ticked(labels: str, dimensions: tuple[int, int, int] | None = (5, 6, 7)) -> Annotation:
     """An annotation with these labels, separated by bars."""
-    return Opinion(tuple(labels.split("|")), dimensions)
+    return Annotation(tuple(labels.split("|")), dimensions)
 
 
 def copy_in_all_forms(folder: Path) -> Path:
     """Writes three images in val, with two people and two annotators each. Returns the root."""
-    both = [make_opinion("Peace|Pain", (4, 5, 6)), make_opinion("Fear", (6, 7, 8))]
+    both = [ticked("Peace|Pain", (4, 5, 6)), ticked("Fear", (6, 7, 8))]
     shown = [annotated_image(f"{name}.jpg", both, both, size=(60, 30)) for name in "abc"]
     write_emotic(folder / "copy", {"val": shown}, forms=("mat", "csv", "npy"))
     return folder / "copy"
@@ -106,10 +106,10 @@ def records(root: Path, form: str, split: str = "val") -> list[Record]:
     return list(open_emotic(root, form=form).records(split))
 
 
-def expected(opinions: Sequence[Opinion]) -> Target:
+def expected(annotations: Sequence[Annotation]) -> Target:
     """The union of the labels, and the mean of the dimensions divided by ten."""
-    labels = {label: 1.0 for opinion in opinions for label in opinion.labels}
-    given = [opinion.dimensions for opinion in opinions if opinion.dimensions is not None]
+    labels = {label: 1.0 for annotation in annotations for label in annotation.labels}
+    given = [annotation.dimensions for annotation in annotations if annotation.dimensions is not None]
     if not given:
         return Target(labels=labels)
     means = [sum(steps) / len(given) / 10 for steps in zip(*given, strict=True)]

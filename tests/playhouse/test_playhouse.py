@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from mien.labels import CAERS, EMOTIC
 from mien.playhouse import text as words
 from mien.playhouse.draw import SIZE, draw_scene, draw_with_person_map
-from mien.playhouse.rules import annotate, dimensions, score_basic_emotions, score_emotions
+from mien.playhouse.rules import annotate, score_basic_emotions, score_dimensions, score_emotions
 from mien.playhouse.scene import (
     ABSENT_FROM_TRAIN,
-    COLOURS,
+    COLORS,
     EXPRESSIONS,
     GARMENTS,
     PLACES,
@@ -49,10 +49,10 @@ def test_same_seed_same_pixels_and_opinions(seed: int) -> None:
 @settings(max_examples=40, deadline=None)
 def test_every_person_is_inside_their_box(seed: int) -> None:
     scene = sample_scene(random.Random(seed), even=True)
-    staging, layer = draw_with_person_map(scene)
+    drawing, layer = draw_with_person_map(scene)
     owner = np.asarray(layer)
-    assert staging.image.size == (SIZE, SIZE)
-    for index, box in enumerate(staging.boxes):
+    assert drawing.image.size == (SIZE, SIZE)
+    for index, box in enumerate(drawing.boxes):
         rows, columns = np.nonzero(owner == index + 1)
         assert len(rows) > 500  # nobody is hidden by somebody else
         slack = 0.05 * SIZE  # the tip of a cap or of a shoe may stick out
@@ -72,8 +72,8 @@ def test_drawing_in_layers_draws_the_same_picture() -> None:
 def test_company_and_clothes_hang_together(seed: int) -> None:
     scene = sample_scene(random.Random(seed))
     roles = [person.role for person in scene.people]
-    colours = [person.colour for person in scene.people]
-    assert len(set(colours)) == len(colours), "clothes must tell people apart"
+    colors = [person.color for person in scene.people]
+    assert len(set(colors)) == len(colors), "clothes must tell people apart"
     assert roles.count("shouting") == roles.count("shouted_at") <= 1
     assert roles.count("comforting") == roles.count("comforted") <= 1
     assert (roles == ["alone"]) == (len(roles) == 1)
@@ -111,11 +111,11 @@ def test_labels_have_a_long_tail_and_none_is_out_of_reach() -> None:
     rng = random.Random(3)
     ticked: Counter[str] = Counter()
     for _ in range(4000):
-        for opinion in annotate(sample_scene(rng), rng):
-            assert opinion.labels
-            assert opinion.dimensions is not None
-            assert all(1 <= value <= 10 for value in opinion.dimensions)
-            ticked.update(opinion.labels)
+        for annotation in annotate(sample_scene(rng), rng):
+            assert annotation.labels
+            assert annotation.dimensions is not None
+            assert all(1 <= value <= 10 for value in annotation.dimensions)
+            ticked.update(annotation.labels)
     assert set(ticked) == set(EMOTIC.labels)
     counts = sorted(ticked.values())
     assert counts[-1] > 15 * counts[0]
@@ -124,7 +124,7 @@ def test_labels_have_a_long_tail_and_none_is_out_of_reach() -> None:
 def test_annotators_disagree() -> None:
     rng = random.Random(4)
     scenes = [sample_scene(rng) for _ in range(300)]
-    same = [len({opinion.labels for opinion in annotate(scene, rng)}) == 1 for scene in scenes]
+    same = [len({annotation.labels for annotation in annotate(scene, rng)}) == 1 for scene in scenes]
     assert 0.0 < np.mean(same) < 0.5
 
 
@@ -136,7 +136,7 @@ def test_dimensions_follow_the_play() -> None:
         scene = sample_scene(rng)
         if scene.person.expression in ("smiling", "crying"):
             (happy if scene.person.expression == "smiling" else sad).append(
-                dimensions(scene.place, scene.person)[0]
+                score_dimensions(scene.place, scene.person)[0]
             )
     assert np.mean(happy) > np.mean(sad) + 3
 
@@ -151,11 +151,11 @@ def test_basic_emotions_are_caers_classes() -> None:
 def test_a_description_says_what_is_seen(seed: int, who: str) -> None:
     scene = sample_scene(random.Random(seed), even=True)
     text = words.describe_emotions(scene, score_emotions(scene.place, scene.person), who)
-    assert words.read_description(text) == {
+    assert words.parse_description(text) == {
         "place": scene.place,
         "expression": scene.person.expression,
         "pose": scene.person.pose,
-        "clothes": words.clothes(scene.person),
+        "clothes": words.describe_clothes(scene.person),
     }
     assert 2 <= text.count(".") <= 4
     assert who in text
@@ -166,20 +166,20 @@ def test_a_description_says_what_is_seen(seed: int, who: str) -> None:
 def test_a_caption_tells_no_feeling_no_face_and_no_subject(seed: int) -> None:
     scene = sample_scene(random.Random(seed), even=True)
     text = words.describe_scene(scene)
-    read = words.read_description(text)
+    read = words.parse_description(text)
     assert read["place"] == scene.place
     assert read["expression"] is None
     assert read["pose"] is None
     assert "box" not in text
     assert not [label for label in EMOTIC.labels if label in text]
-    assert all(words.clothes(person) in text for person in scene.people)
+    assert all(words.describe_clothes(person) in text for person in scene.people)
 
 
 @pytest.mark.parametrize("text", ["", "Nothing of the kind.", "wears a"])
 def test_reading_a_text_that_says_nothing(text: str) -> None:
-    assert set(words.read_description(text).values()) == {None}
+    assert set(words.parse_description(text).values()) == {None}
 
 
 def test_colours_have_words() -> None:
-    assert set(words.GARMENT_WORDS) == set(GARMENTS)
-    assert len(set(COLOURS)) == len(COLOURS) == 8
+    assert set(words.GARMENT_PHRASES) == set(GARMENTS)
+    assert len(set(COLORS)) == len(COLORS) == 8

@@ -44,13 +44,16 @@ def draw_samples(folder: Path, count: int) -> PlayhouseSamples:
     for index in range(count):
         rng = random.Random(index)
         scene = sample_scene(rng)
-        opinions = annotate(scene, rng)
+        annotations = annotate(scene, rng)
         staging = draw_scene(scene)
         path = folder / f"{index:05d}.png"
         staging.image.save(path, compress_level=1)
         subject = Subject.still(f"test/{index:05d}", path, staging.boxes[scene.subject])
-        labels = {label: 1.0 for opinion in opinions for label in opinion.labels}
-        means = np.mean([opinion.dimensions for opinion in opinions if opinion.dimensions], axis=0) / 10
+        labels = {label: 1.0 for annotation in annotations for label in annotation.labels}
+        means = (
+            np.mean([annotation.dimensions for annotation in annotations if annotation.dimensions], axis=0)
+            / 10
+        )
         target = Target(labels=labels, dimensions=dict(zip(DIMENSIONS, means.tolist(), strict=True)))
         samples.append(Sample(subject=subject, target=target, split="test"))
         descriptions[subject.id] = describe_emotions(scene, score_emotions(scene.place, scene.person))

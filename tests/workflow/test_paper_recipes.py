@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.playhouse.layouts.bold import compose, write_bold
+from mien.playhouse.layouts.bold import sample_clips, write_bold
 from mien.recipe import load_recipe
 from mien.workflow import steps
 from mien.workflow.experiment import open_experiment
@@ -32,7 +32,7 @@ def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for layout in ("emotic", "caers"):
         importlib.import_module(f"mien.playhouse.layouts.{layout}").write(root / layout, **COUNTS, seed=5)
     # Shorter clips than in the release, to save time.
-    clips = {split: compose(split, count, 5, num_frames=16) for split, count in COUNTS.items()}
+    clips = {split: sample_clips(split, count, 5, num_frames=16) for split, count in COUNTS.items()}
     write_bold(root / "bold", clips)
     return root
 

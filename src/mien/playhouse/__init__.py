@@ -1,4 +1,4 @@
-"""Playhouse: a little theatre drawn by code, where the rules that make an emotion are written down.
+"""Playhouse: a small drawn world with written rules for which emotions a person appears to feel.
 
-A test bed and a demonstration. Whatever is measured on it says nothing about real photographs.
+A test bed and a demonstration. Results on it say nothing about real photographs.
 """

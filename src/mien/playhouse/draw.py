@@ -1,34 +1,45 @@
-"""Puts a scene on canvas.
-
-In: a `Scene`. Out: an RGB picture, one box a person, and whose pixels are whose.
-Knows nothing about emotions and draws no red box: marking the subject is `mien.media.images`' business.
-"""
+"""Draws scenes. It does not mark the subject: that is done by `mien.media.images`, as for any image."""
 
 import random
 from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageDraw
 
-from mien.playhouse.figure import INK, Figure
+from mien.playhouse.figure import OUTLINE, Figure
 from mien.playhouse.places import draw_place
 from mien.playhouse.scene import Scene
 from mien.types import Box
 
-SIZE = 288  # pixels a side
+__all__ = ["SIZE", "Drawing", "draw_scene", "draw_with_person_map", "person_boxes"]
+
+SIZE = 288  # side of an image, in pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A drawn scene. `boxes[i]` is the box of `scene.people[i]`, in pixels."""
+    """A drawn scene.
+
+    Attributes:
+        image: RGB.
+        boxes: The box of each of `scene.people`, in pixels.
+    """
 
     image: Image.Image
     boxes: tuple[Box, ...]
 
 
 def draw_scene(scene: Scene, size: int = SIZE) -> Drawing:
-    """The picture of a scene, `size` x `size` pixels; the same scene always gives the same pixels."""
-    staging, _ = draw_with_person_map(scene, size, layers=False)
-    return staging
+    """Draws a scene, `size` x `size` pixels; the same scene always gives the same pixels."""
+    drawing, _ = _draw(scene, size, with_map=False)
+    return drawing
+
+
+def draw_with_person_map(scene: Scene, size: int = SIZE) -> tuple[Drawing, Image.Image]:
+    """Draws a scene, with a map of the same size that says which person each pixel shows.
+
+    The map is 0 where there is no person, and i + 1 where `scene.people[i]` is visible.
+    """
+    return _draw(scene, size, with_map=True)
 
 
 def person_boxes(scene: Scene, size: int = SIZE) -> tuple[Box, ...]:
@@ -37,27 +48,23 @@ def person_boxes(scene: Scene, size: int = SIZE) -> tuple[Box, ...]:
     return tuple(_box(Figure(blank, person, size), size) for person in scene.people)
 
 
-def draw_with_person_map(
-    scene: Scene, size: int = SIZE, *, layers: bool = True
-) -> tuple[Drawing, Image.Image]:
-    """The picture, and a map of the same size: 0 where no person is, i + 1 where `scene.people[i]` is
-    seen."""
-    rng = random.Random(scene.look)
+def _draw(scene: Scene, size: int, *, with_map: bool) -> tuple[Drawing, Image.Image]:
+    rng = random.Random(scene.decoration_seed)
     image = Image.new("RGB", (size, size))
-    owner = Image.new("L", (size, size))
-    draw = ImageDraw.Draw(image)
-    draw_place(draw, scene.place, size, rng)
-    figures = [Figure(draw, person, size) for person in scene.people]
+    person_map = Image.new("L", (size, size))
+    canvas = ImageDraw.Draw(image)
+    draw_place(canvas, scene.place, size, rng)
+    figures = [Figure(canvas, person, size) for person in scene.people]
     for index, figure in enumerate(figures):
-        before = image.copy() if layers else None
-        figure.ink()
+        before = image.copy() if with_map else None
+        figure.draw()
         if before is not None:
             touched = (
                 ImageChops.difference(before, image).convert("L").point(lambda value: 255 if value else 0)
             )
-            owner.paste(index + 1, mask=touched)
-    _draw_company(draw, scene, figures, size)
-    return Drawing(image, tuple(_box(figure, size) for figure in figures)), owner
+            person_map.paste(index + 1, mask=touched)
+    _draw_company(canvas, scene, figures, size)
+    return Drawing(image, tuple(_box(figure, size) for figure in figures)), person_map
 
 
 def _box(figure: Figure, size: int) -> Box:
@@ -65,43 +72,43 @@ def _box(figure: Figure, size: int) -> Box:
     return Box(left=left, top=top, right=right, bottom=bottom).clip(size, size)
 
 
-def _draw_company(draw: ImageDraw.ImageDraw, scene: Scene, figures: list[Figure], size: int) -> None:
-    """A heart between who comforts and who is comforted, a jagged shout, the flags of those who cheer."""
+def _draw_company(canvas: ImageDraw.ImageDraw, scene: Scene, figures: list[Figure], size: int) -> None:
+    """A heart between comforter and comforted, a jagged shape for a shout, flags for cheering people."""
     unit = size / 288
     roles = [person.role for person in scene.people]
     if scene.company == "cheering":
         for figure in figures:
-            _flag(draw, figure, unit)
+            _draw_flag(canvas, figure, unit)
     elif scene.company in ("comfort", "shouting"):
         giver = roles.index("comforting" if scene.company == "comfort" else "shouting")
         receiver = roles.index("comforted" if scene.company == "comfort" else "shouted_at")
-        ink = _heart if scene.company == "comfort" else _shout
-        ink(draw, figures[giver], figures[receiver], unit)
+        draw_symbol = _draw_heart if scene.company == "comfort" else _draw_shout
+        draw_symbol(canvas, figures[giver], figures[receiver], unit)
 
 
-def _flag(draw: ImageDraw.ImageDraw, figure: Figure, unit: float) -> None:
+def _draw_flag(canvas: ImageDraw.ImageDraw, figure: Figure, unit: float) -> None:
     x, y = figure.x + 26 * unit, figure.head[1] - 1.05 * figure.radius
-    draw.line((x, y, x, y - 34 * unit), fill=INK, width=round(3 * unit))
-    draw.polygon(
+    canvas.line((x, y, x, y - 34 * unit), fill=OUTLINE, width=round(3 * unit))
+    canvas.polygon(
         ((x, y - 34 * unit), (x + 28 * unit, y - 25 * unit), (x, y - 15 * unit)),
         fill=(250, 220, 40),
-        outline=INK,
+        outline=OUTLINE,
     )
 
 
-def _heart(draw: ImageDraw.ImageDraw, giver: Figure, receiver: Figure, unit: float) -> None:
-    """On the receiver's side of the gap, so that the picture tells who comforts whom."""
+def _draw_heart(canvas: ImageDraw.ImageDraw, giver: Figure, receiver: Figure, unit: float) -> None:
+    """On the receiver's side of the gap, so that the image shows who comforts whom."""
     toward = 1 if giver.x > receiver.x else -1
     x, y, r = receiver.x + toward * 34 * unit, receiver.head[1] + 0.9 * receiver.radius, 8 * unit
     for side in (-1, 1):
-        draw.ellipse((x + side * r - r, y - r, x + side * r + r, y + r), fill=(232, 70, 140))
-    draw.polygon(
+        canvas.ellipse((x + side * r - r, y - r, x + side * r + r, y + r), fill=(232, 70, 140))
+    canvas.polygon(
         ((x - 1.9 * r, y + 0.4 * r), (x + 1.9 * r, y + 0.4 * r), (x, y + 2.8 * r)), fill=(232, 70, 140)
     )
 
 
-def _shout(draw: ImageDraw.ImageDraw, giver: Figure, receiver: Figure, unit: float) -> None:
-    """A jagged star beside the shouter's mouth, on the side of the one shouted at."""
+def _draw_shout(canvas: ImageDraw.ImageDraw, giver: Figure, receiver: Figure, unit: float) -> None:
+    """A jagged star next to the shouter's mouth, on the side of the person shouted at."""
     toward = 1 if receiver.x > giver.x else -1
     x, y = giver.x + toward * (giver.radius + 12 * unit), giver.head[1] + 0.35 * giver.radius
     points = [
@@ -118,4 +125,6 @@ def _shout(draw: ImageDraw.ImageDraw, giver: Figure, receiver: Figure, unit: flo
         (8, -13),
         (5, -4),
     ]
-    draw.polygon([(x + dx * unit, y + dy * unit) for dx, dy in points], fill=(255, 120, 30), outline=INK)
+    canvas.polygon(
+        [(x + dx * unit, y + dy * unit) for dx, dy in points], fill=(255, 120, 30), outline=OUTLINE
+    )

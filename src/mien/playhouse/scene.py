@@ -1,11 +1,24 @@
-"""What can happen on the stage: places, people, company, and how a scene is drawn by lot.
-
-In: a seeded `random.Random`. Out: frozen `Scene` values.
-Knows nothing about pixels, words or emotions.
-"""
+"""Scenes of Playhouse (a place, its people, their company), and how they are sampled."""
 
 import random
 from dataclasses import dataclass
+
+__all__ = [
+    "ABSENT_FROM_TRAIN",
+    "COLORS",
+    "COMPANIES",
+    "EXPRESSIONS",
+    "GARMENTS",
+    "HAIRS",
+    "HAIR_COLORS",
+    "PLACES",
+    "POSES",
+    "ROLES",
+    "SKINS",
+    "Person",
+    "Scene",
+    "sample_scene",
+]
 
 PLACES = (
     "party",
@@ -24,17 +37,17 @@ PLACES = (
 EXPRESSIONS = ("smiling", "crying", "scowling", "gaping", "blank", "drowsy")
 POSES = ("raised", "crossed", "hips", "pointing", "head", "hanging")
 GARMENTS = ("shirt", "dress", "sweater")
-COLOURS = ("blue", "green", "yellow", "purple", "white", "black", "orange", "pink")
+COLORS = ("blue", "green", "yellow", "purple", "white", "black", "orange", "pink")
 SKINS = ("porcelain", "light", "tan", "brown", "dark", "deep")
 HAIRS = ("short", "long", "bun", "curly", "cap")
-HAIR_COLOURS = ("black", "brown", "blond", "ginger", "grey")
+HAIR_COLORS = ("black", "brown", "blond", "ginger", "gray")
 
-# What the others on stage do to, or with, a person.
+# What the other people do to, or with, a person.
 ROLES = ("alone", "accompanied", "comforted", "comforting", "shouted_at", "shouting", "cheering")
 COMPANIES = ("accompanied", "comfort", "shouting", "cheering")
 
-# How likely a face is at a place, where it is not simply possible (weight 1).
-_LIKELY = {
+# Weights of expressions at a place; those not listed have weight 1.
+_EXPRESSION_WEIGHTS = {
     "party": {"smiling": 5, "gaping": 2},
     "funeral": {"crying": 5, "blank": 2},
     "stadium": {"smiling": 3, "scowling": 3, "gaping": 2},
@@ -49,8 +62,7 @@ _LIKELY = {
     "street": {"scowling": 2, "blank": 4},
 }
 
-# A third of all pairs of place and face: no training scene shows its subject so; validation and test scenes
-# do.
+# A third of all pairs of place and expression, which occur for subjects of validation and test scenes only.
 ABSENT_FROM_TRAIN = frozenset(
     (place, EXPRESSIONS[(index + shift) % len(EXPRESSIONS)])
     for index, place in enumerate(PLACES)
@@ -60,18 +72,24 @@ ABSENT_FROM_TRAIN = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """One figure. `centre` and `height` are fractions of the stage's width and height; `lift` is added to
-    the floor."""
+    """A person in a scene.
+
+    Attributes:
+        center: Horizontal position, as a fraction of the image's width.
+        height: As a fraction of the image's height.
+        lift: How far above the floor the person stands, as a fraction of the image's height.
+        role: One of `ROLES`.
+    """
 
     expression: str
     strong: bool
     pose: str
     garment: str
-    colour: str
+    color: str
     skin: str
     hair: str
-    hair_colour: str
-    centre: float
+    hair_color: str
+    center: float
     height: float
     lift: float
     role: str
@@ -79,54 +97,67 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A moment on the stage: `people` from left to right, `subject` indexes the one that is asked about.
+    """A scene.
 
-    `look` seeds everything that is only decoration (shades, where a balloon hangs).
+    Attributes:
+        place: One of `PLACES`.
+        company: "alone", or one of `COMPANIES`.
+        people: From left to right.
+        subject: Index of the person who is described and labeled.
+        decoration_seed: Seeds what is only decoration: shades, the positions of balloons.
     """
 
     place: str
     company: str
     people: tuple[Person, ...]
     subject: int
-    look: int
+    decoration_seed: int
 
     @property
     def person(self) -> Person:
-        """The one in the box."""
+        """The subject."""
         return self.people[self.subject]
 
 
 def sample_scene(
     rng: random.Random, *, even: bool = False, absent: frozenset[tuple[str, str]] = frozenset()
 ) -> Scene:
-    """One scene by lot. `even`: every face is as likely at every place. Pairs in `absent` never befall the
-    subject.
+    """Samples a scene.
 
-    Who is the subject is decided last and by lot alone, so that nothing but the box tells.
+    The subject is chosen last and uniformly, so that nothing but the box tells who it is.
+
+    Args:
+        rng: The source of randomness.
+        even: Whether all expressions are equally likely at every place.
+        absent: Pairs of place and expression that the subject never has.
     """
     while True:
-        scene = _one_scene(rng, even)
+        scene = _sample_any_scene(rng, even)
         if (scene.place, scene.person.expression) not in absent:
             return scene
 
 
-def _one_scene(rng: random.Random, even: bool) -> Scene:
+def _sample_any_scene(rng: random.Random, even: bool) -> Scene:
     place = rng.choice(PLACES)
     count = rng.choices((1, 2, 3), (35, 40, 25))[0]
     company = "alone" if count == 1 else rng.choices(COMPANIES, (40, 20, 20, 20))[0]
-    roles = _roles(rng, count, company)
-    colours = rng.sample(COLOURS, count)
+    roles = _sample_roles(rng, count, company)
+    colors = rng.sample(COLORS, count)
     people = tuple(
-        _person(rng, place=place, role=role, colour=colour, slot=slot, count=count, even=even)
-        for slot, (role, colour) in enumerate(zip(roles, colours, strict=True))
+        _sample_person(rng, place=place, role=role, color=color, slot=slot, count=count, even=even)
+        for slot, (role, color) in enumerate(zip(roles, colors, strict=True))
     )
     return Scene(
-        place=place, company=company, people=people, subject=rng.randrange(count), look=rng.randrange(2**31)
+        place=place,
+        company=company,
+        people=people,
+        subject=rng.randrange(count),
+        decoration_seed=rng.randrange(2**31),
     )
 
 
-def _roles(rng: random.Random, count: int, company: str) -> list[str]:
-    """The giver and the receiver of comfort or of shouting stand side by side; a third person looks on."""
+def _sample_roles(rng: random.Random, count: int, company: str) -> list[str]:
+    """Giver and receiver of comfort or of a shout stand next to each other; a third person stands outside."""
     if company in ("alone", "accompanied", "cheering"):
         return [company] * count
     pair = ["comforting", "comforted"] if company == "comfort" else ["shouting", "shouted_at"]
@@ -136,25 +167,25 @@ def _roles(rng: random.Random, count: int, company: str) -> list[str]:
     return pair
 
 
-def _person(
-    rng: random.Random, *, place: str, role: str, colour: str, slot: int, count: int, even: bool
+def _sample_person(
+    rng: random.Random, *, place: str, role: str, color: str, slot: int, count: int, even: bool
 ) -> Person:
-    weights = [1 if even else _LIKELY[place].get(face, 1) for face in EXPRESSIONS]
+    weights = [1 if even else _EXPRESSION_WEIGHTS[place].get(expression, 1) for expression in EXPRESSIONS]
     margin = 0.19 if count < 3 else 0.165
-    room = (1 - 2 * margin) / max(count - 1, 1)
-    centre = (
-        rng.uniform(margin, 1 - margin) if count == 1 else margin + slot * room + rng.uniform(-0.02, 0.02)
+    spacing = (1 - 2 * margin) / max(count - 1, 1)
+    center = (
+        rng.uniform(margin, 1 - margin) if count == 1 else margin + slot * spacing + rng.uniform(-0.02, 0.02)
     )
     return Person(
         expression=rng.choices(EXPRESSIONS, weights)[0],
         strong=rng.random() < 0.5,
         pose=rng.choice(POSES),
         garment=rng.choice(GARMENTS),
-        colour=colour,
+        color=color,
         skin=rng.choice(SKINS),
         hair=rng.choice(HAIRS),
-        hair_colour=rng.choice(HAIR_COLOURS),
-        centre=centre,
+        hair_color=rng.choice(HAIR_COLORS),
+        center=center,
         height=rng.uniform(0.78, 0.92) if count < 3 else rng.uniform(0.72, 0.80),
         lift=rng.uniform(0.0, 0.05),
         role=role,

@@ -1,16 +1,23 @@
-"""How the play is talked about: the answers that the embedded VLM learns to give, and a reader for such
-answers.
+"""Descriptions of scenes, which the embedded VLM learns to write, and a parser for them.
 
-In: a `Scene` (and the emotions an answer may name). Out: two to four English sentences; or, the other way,
-the place, face, pose and clothes that a text speaks of. Knows nothing about pixels.
-Which of two phrasings is used follows from the scene, so that the same scene is always put in the same words.
+Each phrase has two wordings. Which one is used follows from the scene, so that a scene always has the same
+description.
 """
 
 from collections.abc import Mapping, Sequence
 
 from mien.playhouse.scene import EXPRESSIONS, PLACES, POSES, Person, Scene
 
-PLACE_WORDS = {
+__all__ = [
+    "WHO_BOXED",
+    "WHO_MAIN",
+    "describe_clothes",
+    "describe_emotions",
+    "describe_scene",
+    "parse_description",
+]
+
+PLACE_PHRASES = {
     "party": ("at a party with balloons", "at a birthday party"),
     "funeral": ("at a funeral, near a coffin", "by a coffin in a graveyard"),
     "stadium": ("in a crowded stadium", "on the grass of a stadium"),
@@ -24,7 +31,7 @@ PLACE_WORDS = {
     "station": ("on a platform beside a train", "at a station where a train waits"),
     "street": ("in a rainy street", "in the rain on a city street"),
 }
-EXPRESSION_WORDS = {
+EXPRESSION_PHRASES = {
     "smiling": ("smiles", "wears a smile"),
     "crying": ("cries, with tears on the cheeks", "is in tears"),
     "scowling": ("scowls with lowered brows", "frowns with lowered brows"),
@@ -32,7 +39,7 @@ EXPRESSION_WORDS = {
     "blank": ("shows a blank face", "keeps a blank expression"),
     "drowsy": ("has closed eyes", "keeps the eyes closed"),
 }
-POSE_WORDS = {
+POSE_PHRASES = {
     "raised": ("with both arms raised", "with raised arms"),
     "crossed": ("with crossed arms", "with arms crossed"),
     "hips": ("with hands on the hips", "with both hands on the hips"),
@@ -40,8 +47,8 @@ POSE_WORDS = {
     "head": ("holding the head with both hands", "with both hands on the head"),
     "hanging": ("with arms hanging down", "with arms at the sides"),
 }
-GARMENT_WORDS = {"shirt": "shirt", "dress": "dress", "sweater": "striped sweater"}
-ROLE_WORDS = {
+GARMENT_PHRASES = {"shirt": "shirt", "dress": "dress", "sweater": "striped sweater"}
+ROLE_PHRASES = {
     "alone": ("Nobody else is there", "The person is alone"),
     "accompanied": ("Others stand nearby", "There is company"),
     "comforted": ("Someone offers comfort", "Someone nearby gives comfort"),
@@ -50,7 +57,7 @@ ROLE_WORDS = {
     "shouting": ("The person shouts at someone", "The person is shouting at someone"),
     "cheering": ("Everyone is cheering together", "The person cheers with others"),
 }
-# Cues to an exact reading of a text: any of these words gives the value away.
+# For parsing: a text with any of these words means the value.
 _PLACE_CUES = {
     "party": "party",
     "funeral": "coffin",
@@ -85,17 +92,17 @@ _POSE_CUES = {
 WHO_BOXED, WHO_MAIN = "person in the red box", "main person"
 
 
-def clothes(person: Person) -> str:
+def describe_clothes(person: Person) -> str:
     """For example "yellow striped sweater"."""
-    return f"{person.colour} {GARMENT_WORDS[person.garment]}"
+    return f"{person.color} {GARMENT_PHRASES[person.garment]}"
 
 
 def _article(words: str) -> str:
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
-def _phrasing(scene: Scene) -> int:
-    """0 or 1, from what is seen, so that a model can learn which phrasing goes with a scene."""
+def _wording(scene: Scene) -> int:
+    """0 or 1, by what the image shows, so that a model can learn which wording a scene has."""
     return (
         PLACES.index(scene.place)
         + POSES.index(scene.person.pose)
@@ -104,28 +111,31 @@ def _phrasing(scene: Scene) -> int:
 
 
 def describe_emotions(scene: Scene, scores: Mapping[str, float], who: str = WHO_BOXED) -> str:
-    """What a good VLM would answer: who, where, face, company, then two to four emotions with a reason.
+    """The ideal answer to a prompt for emotions: clothes, place, pose, expression, company, emotions.
 
-    `scores`: the emotions that may be named, higher is more fitting; those below 1.2 are not named.
+    Args:
+        scene: The scene.
+        scores: The emotions that may be named, with scores. Those below 1.2 are not named.
+        who: How the subject is called.
     """
-    way, person = _phrasing(scene), scene.person
-    place, face = PLACE_WORDS[scene.place][way], EXPRESSION_WORDS[person.expression][way]
-    pose, role = POSE_WORDS[person.pose][way], ROLE_WORDS[person.role][way]
-    first = f"The {who} wears {_article(clothes(person))} and stands {place} {pose}."
+    wording, person = _wording(scene), scene.person
+    place, face = PLACE_PHRASES[scene.place][wording], EXPRESSION_PHRASES[person.expression][wording]
+    pose, role = POSE_PHRASES[person.pose][wording], ROLE_PHRASES[person.role][wording]
+    first = f"The {who} wears {_article(describe_clothes(person))} and stands {place} {pose}."
     second = f"The person {face}."
-    third = f"{role}." if way else f"{role} in this scene."
-    return " ".join((first, second, third, _verdict(scores, way)))
+    third = f"{role}." if wording else f"{role} in this scene."
+    return " ".join((first, second, third, _emotion_sentence(scores, wording)))
 
 
-def _verdict(scores: Mapping[str, float], way: int) -> str:
-    """Names up to three emotions, and hedges a fourth."""
+def _emotion_sentence(scores: Mapping[str, float], wording: int) -> str:
+    """Names up to three emotions, and a fourth with "perhaps"."""
     ranked = sorted((label for label in scores if scores[label] >= 1.2), key=lambda label: -scores[label])[:4]
     ranked = ranked or [max(scores, key=scores.__getitem__)]
     sure, unsure = ranked[:3], ranked[3:]
     named = _enumerate(sure)
     suits = "suits" if len(sure) == 1 else "suit"
     maybe = f", and perhaps {unsure[0]}" if unsure else ""
-    if way:
+    if wording:
         return f"In this context, {named} {suits} best{maybe}."
     return f"So the most fitting emotions appear to be {named}{maybe}."
 
@@ -135,26 +145,26 @@ def _enumerate(words: Sequence[str]) -> str:
 
 
 def describe_scene(scene: Scene) -> str:
-    """A plain caption: the place and everybody's clothes from left to right; no box, no face, no feeling."""
+    """A plain caption: the place, and the clothes of the people from left to right."""
     number = ("One person", "Two people", "Three people")[len(scene.people) - 1]
     stands = "stands" if len(scene.people) == 1 else "stand"
-    first = f"{number} {stands} {PLACE_WORDS[scene.place][0]}."
-    worn = _enumerate([f"one wears {_article(clothes(person))}" for person in scene.people])
+    first = f"{number} {stands} {PLACE_PHRASES[scene.place][0]}."
+    worn = _enumerate([f"one wears {_article(describe_clothes(person))}" for person in scene.people])
     return f"{first} From left to right, {worn}."
 
 
-def read_description(text: str) -> dict[str, str | None]:
-    """What a text says of "place", "expression", "pose" and "clothes"; None where it says nothing of it.
+def parse_description(text: str) -> dict[str, str | None]:
+    """The "place", "expression", "pose" and "clothes" in a description; None for what it does not mention.
 
-    Where a text says two things the first counts. The part after the emotions begin is not read.
+    If a text mentions several, the first counts. The text is read up to where the emotions begin.
     """
-    seen = text.split("emotions appear", maxsplit=1)[0].split("In this context", maxsplit=1)[0]
+    factual = text.split("emotions appear", maxsplit=1)[0].split("In this context", maxsplit=1)[0]
     found: dict[str, str | None] = {
-        "place": _first(seen, {name: (cue,) for name, cue in _PLACE_CUES.items()}),
-        "expression": _first(seen, _EXPRESSION_CUES),
-        "pose": _first(seen, _POSE_CUES),
+        "place": _first(factual, {name: (cue,) for name, cue in _PLACE_CUES.items()}),
+        "expression": _first(factual, _EXPRESSION_CUES),
+        "pose": _first(factual, _POSE_CUES),
     }
-    found["clothes"] = _between(seen, ("wears a ", "wears an "), " and stands")
+    found["clothes"] = _between(factual, ("wears a ", "wears an "), " and stands")
     return found
 
 

@@ -22,7 +22,7 @@ from tests.factories.bold_copies import (
 
 from mien.data.audit.verify import verify
 from mien.errors import DataError
-from mien.playhouse.layouts.bold import compose, write_bold
+from mien.playhouse.layouts.bold import sample_clips, write_bold
 
 VIDEO = "003/film.mp4/0001.mp4"
 GOOD = Someone(seen=everywhere(0, 0, 9, 9)).cells(VIDEO)
@@ -189,7 +189,7 @@ def test_a_gap_wider_than_the_bridge_is_reported(tmp_path: Path) -> None:
 
 
 def test_frames_beyond_the_end_of_a_clip_are_reported(tmp_path: Path) -> None:
-    (clip,) = compose("val", 1, 5, num_frames=16)
+    (clip,) = sample_clips("val", 1, 5, num_frames=16)
     write_bold(tmp_path, {"val": [clip]})
     path = tmp_path / "videos" / clip.video
     someone = Someone(person_id=0, seen=everywhere(0, 0, 9, 9, frames=range(30)))

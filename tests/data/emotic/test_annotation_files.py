@@ -11,10 +11,10 @@ from tests.factories.emotic_copies import (
     Population,
     annotated_image,
     copy_in_all_forms,
-    make_opinion,
     open_emotic,
     populations,
     records,
+    ticked,
 )
 
 from mien.errors import ConfigError, DataError
@@ -80,6 +80,6 @@ def test_formats_with_the_union_only_cannot_separate_annotators(root: Path, form
 
 
 def test_only_in_train_is_the_union_one_annotators_annotation(tmp_path: Path) -> None:
-    shown = {split: [annotated_image("a.jpg", [make_opinion("Peace")])] for split in ("train", "test")}
+    shown = {split: [annotated_image("a.jpg", [ticked("Peace")])] for split in ("train", "test")}
     write_emotic(tmp_path / "copy", shown, forms=["csv"])
     assert [len(records(tmp_path / "copy", "csv", split)[0].annotations) for split in shown] == [1, 0]

@@ -9,14 +9,13 @@ import pytest
 from tests.factories.emotic_copies import (
     annotated_image,
     copy_in_all_forms,
-    make_opinion,
     open_emotic,
     records,
+    ticked,
 )
 
 from mien.errors import DataError
-from mien.playhouse.layouts.emotic import write_emotic
-from mien.playhouse.layouts.emotic_copies import CSV_HEADER
+from mien.playhouse.layouts.emotic import CSV_HEADER, write_emotic
 from mien.types import Box
 
 
@@ -27,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_the_image_size_in_the_csv_is_not_used(tmp_path: Path) -> None:
     box = Box(left=146, top=76, right=379, bottom=317)
-    shown = [annotated_image(f"{i}.jpg", [make_opinion("Peace")], size=(380, 317), box=box) for i in range(4)]
+    shown = [annotated_image(f"{i}.jpg", [ticked("Peace")], size=(380, 317), box=box) for i in range(4)]
     write_emotic(tmp_path / "copy", {"val": shown}, forms=["csv"])
     assert "[317, 380]" in (tmp_path / "copy" / "val.csv").read_text()
     for record in records(tmp_path / "copy", "csv"):

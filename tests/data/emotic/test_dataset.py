@@ -13,16 +13,15 @@ from tests.factories.emotic_copies import (
     Population,
     annotated_image,
     expected,
-    make_opinion,
     open_emotic,
     populations,
     tamper,
+    ticked,
 )
 
 from mien.data.emotic.mat_reader import read_mat
 from mien.errors import ConfigError, DataError
-from mien.playhouse.layouts.emotic import folder_of, write, write_emotic
-from mien.playhouse.layouts.emotic_mat import Missing
+from mien.playhouse.layouts.emotic import Missing, folder_of, write, write_emotic
 from mien.types import Box
 
 
@@ -46,8 +45,10 @@ def test_a_copy_is_read_back_as_written(population: Population, missing: Missing
                     assert subject.images[0].path == root / "emotic" / folder / photo.name
                     assert subject.images[0].path.is_file()
                     assert subject.boxes == (person.box,)
-                    assert record.sample.target == expected(person.opinions)
-                    assert record.annotations == tuple(expected((opinion,)) for opinion in person.opinions)
+                    assert record.sample.target == expected(person.annotations)
+                    assert record.annotations == tuple(
+                        expected((annotation,)) for annotation in person.annotations
+                    )
                     assert record.attributes == {"gender": person.gender, "age": person.age}
                     assert record.size == photo.image.size
             assert next(records, None) is None
@@ -78,8 +79,7 @@ def test_a_swapped_image_size_does_not_change_boxes(tmp_path: Path) -> None:
     """The official box [146 76 379 317] of an image of 380 x 317 pixels, which other readers clip to 317."""
     box = Box(left=146, top=76, right=379, bottom=317)
     shown = [
-        annotated_image(f"{index}.jpg", [make_opinion("Peace")], size=(380, 317), box=box)
-        for index in range(4)
+        annotated_image(f"{index}.jpg", [ticked("Peace")], size=(380, 317), box=box) for index in range(4)
     ]
     write_emotic(tmp_path / "copy", {"val": shown}, swap_sizes_of=("emodb_small/images",))
     for record in open_emotic(tmp_path / "copy").records("val"):
@@ -88,7 +88,7 @@ def test_a_swapped_image_size_does_not_change_boxes(tmp_path: Path) -> None:
 
 
 def test_a_single_person_and_a_single_label_stay_whole(tmp_path: Path) -> None:
-    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [make_opinion("Fear")])]})
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [ticked("Fear")])]})
     (record,) = open_emotic(tmp_path / "copy").records("train")
     assert record.sample.target is not None
     assert record.sample.target.labels == {"Fear": 1.0}
@@ -96,7 +96,7 @@ def test_a_single_person_and_a_single_label_stay_whole(tmp_path: Path) -> None:
 
 
 def test_a_single_label_may_lack_its_cell(tmp_path: Path) -> None:
-    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [make_opinion("Fear")])]})
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [ticked("Fear")])]})
 
     def unwrap(variables: dict[str, object]) -> None:
         person = variables["train"][0, 0]["person"][0, 0]  # type: ignore[index]
@@ -113,7 +113,7 @@ def test_val_and_test_do_not_mix(tmp_path: Path) -> None:
     shown = {"val": "Peace|Fear|Pain", "test": "Anger"}
     write_emotic(
         tmp_path / "copy",
-        {split: [annotated_image("1.jpg", [make_opinion(text)])] for split, text in shown.items()},
+        {split: [annotated_image("1.jpg", [ticked(text)])] for split, text in shown.items()},
     )
     dataset = open_emotic(tmp_path / "copy")
     assert dataset.splits == ("val", "test")
@@ -138,7 +138,7 @@ def test_file_names_in_utf_16_are_read(tmp_path: Path, monkeypatch: pytest.Monke
         self.write_element(units, mdtype=4)  # miUINT16
 
     monkeypatch.setattr(_mio5.VarWriter5, "write_char", write_utf_16)
-    write_emotic(tmp_path / "copy", {"train": [annotated_image("été 日本.jpg", [make_opinion("Peace")])]})
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("été 日本.jpg", [ticked("Peace")])]})
     (sample,) = open_emotic(tmp_path / "copy").samples("train")
     assert sample.subject.images[0].path.name == "été 日本.jpg"
     assert sample.subject.images[0].path.is_file()
@@ -146,12 +146,16 @@ def test_file_names_in_utf_16_are_read(tmp_path: Path, monkeypatch: pytest.Monke
 
 # --- Targets -----------------------------------------------------------------------------------------
 
-THREE = [make_opinion("Peace|Fear", (2, 4, 6)), make_opinion("Peace", None), make_opinion("Pain", (4, 4, 4))]
-DISAGREEING = [make_opinion("Peace|Fear", (2, 4, 6)), make_opinion("Pain", (4, 4, 4))]
+THREE = [
+    ticked("Peace|Fear", (2, 4, 6)),
+    ticked("Peace", None),
+    ticked("Pain", (4, 4, 4)),
+]
+DISAGREEING = [ticked("Peace|Fear", (2, 4, 6)), ticked("Pain", (4, 4, 4))]
 
 
 def _targets(tmp_path: Path, **options: object) -> dict[str, set[str]]:
-    population = {"val": [annotated_image("1.jpg", THREE, DISAGREEING, [make_opinion("Anger", None)])]}
+    population = {"val": [annotated_image("1.jpg", THREE, DISAGREEING, [ticked("Anger", None)])]}
     write_emotic(tmp_path / "copy", population)
     samples = open_emotic(tmp_path / "copy", **options).samples("val")
     return {
@@ -219,18 +223,18 @@ def test_the_file_is_parsed_once_and_again_when_it_changes(
 
     monkeypatch.setattr("mien.data.emotic.annotation_files.read_mat", count)
     root = tmp_path / "copy"
-    write_emotic(root, {"train": [annotated_image("1.jpg", [make_opinion("Fear")])]})
+    write_emotic(root, {"train": [annotated_image("1.jpg", [ticked("Fear")])]})
     first = list(open_emotic(root).samples("train"))
     assert list(open_emotic(root, target="majority").samples("train")) == first
     assert len(parsed) == 1
-    write_emotic(root, {"train": [annotated_image("1.jpg", [make_opinion("Peace")])]})
+    write_emotic(root, {"train": [annotated_image("1.jpg", [ticked("Peace")])]})
     assert list(open_emotic(root).samples("train")) != first
     assert len(parsed) == 2
     assert {path.name for path in root.iterdir()} == {"Annotations", "emotic"}
 
 
 def test_the_image_folder_may_be_elsewhere(tmp_path: Path) -> None:
-    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [make_opinion("Fear")])]})
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("1.jpg", [ticked("Fear")])]})
     (tmp_path / "copy" / "emotic").rename(tmp_path / "photos")
     (sample,) = open_emotic(tmp_path / "copy", images=str(tmp_path / "photos")).samples("train")
     assert sample.subject.images[0].path.is_file()
@@ -266,7 +270,8 @@ def test_a_file_in_another_format_is_an_error(tmp_path: Path, content: bytes, me
 
 def test_a_truncated_matlab_file_is_an_error(tmp_path: Path) -> None:
     write_emotic(
-        tmp_path / "copy", {"train": [annotated_image(f"{i}.jpg", [make_opinion("Fear")]) for i in range(9)]}
+        tmp_path / "copy",
+        {"train": [annotated_image(f"{i}.jpg", [ticked("Fear")]) for i in range(9)]},
     )
     path = tmp_path / "copy" / MAT
     path.write_bytes(path.read_bytes()[:-100])

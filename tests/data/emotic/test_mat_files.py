@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
-from tests.factories.emotic_copies import MAT, annotated_image, make_opinion, open_emotic
+from tests.factories.emotic_copies import MAT, annotated_image, open_emotic, ticked
 
 from mien.data.emotic import mat_subprocess
 from mien.data.emotic.mat_reader import has_checksums, load_variable
@@ -20,9 +20,7 @@ from mien.playhouse.layouts.emotic import write_emotic
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    write_emotic(
-        tmp_path / "copy", {"train": [annotated_image("ä b.jpg", [make_opinion("Peace|Fear", None)])]}
-    )
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("ä b.jpg", [ticked("Peace|Fear", None)])]})
     return tmp_path / "copy"
 
 

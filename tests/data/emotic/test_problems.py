@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.factories.emotic_copies import MAT, annotated_image, make_opinion, open_emotic, tamper
+from tests.factories.emotic_copies import MAT, annotated_image, open_emotic, tamper, ticked
 
 from mien.errors import DataError
 from mien.playhouse.layouts.emotic import write_emotic
@@ -24,11 +24,9 @@ Change = Callable[[Any], None]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    opinions = [make_opinion("Peace|Pain", (4, 5, 6)), make_opinion("Fear", (6, 7, 8))]
+    opinions = [ticked("Peace|Pain", (4, 5, 6)), ticked("Fear", (6, 7, 8))]
     shown = [annotated_image(f"{name}.jpg", opinions, opinions) for name in "abc"]
-    write_emotic(
-        tmp_path / "copy", {"train": [annotated_image("t.jpg", [make_opinion("Anger")])], "val": shown}
-    )
+    write_emotic(tmp_path / "copy", {"train": [annotated_image("t.jpg", [ticked("Anger")])], "val": shown})
     return tmp_path / "copy"
 
 

@@ -1,11 +1,10 @@
-"""Act 1 of the embedded VLM: trains the vision tower, a CLIP-style ViT, on what is visible in Playhouse
-scenes.
+"""Step 1 of the embedded VLM: trains the vision tower, a CLIP-style ViT, on what Playhouse scenes show.
 
-No emotion word is seen here. Every patch is asked what it shows (whose it is, that person's face, pose,
-clothes, company, the place); the answers come for free from the drawing. Saves a Hugging Face
+It sees no emotion words. From every patch it predicts what the patch shows (whose it is, that person's
+expression, pose, clothes and company, the place); these labels come from the drawing. Saves a Hugging Face
 `CLIPVisionModel` folder.
 
-    python scripts/playhouse/tower.py --out runs/playhouse/tower --steps 4000
+    python scripts/playhouse/train_tower.py --out runs/playhouse/tower --steps 4000
 """
 
 import argparse
@@ -16,19 +15,19 @@ import time
 from pathlib import Path
 
 import torch
-from stage import IMAGE_SIZE, PATCH, PERSON_QUESTIONS, Batch, rehearse
 from torch import nn
 from torch.nn import functional
+from training_scenes import IMAGE_SIZE, PATCH, PERSON_CLASSES, Batch, sample_batch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from mien.playhouse.scene import PLACES
 
 WIDTH = 192
-UNKNOWN = -1  # in place of an answer: nothing to ask on this patch
+UNKNOWN = -1  # a patch without this label
 
 
 def build_tower() -> CLIPVisionModel:
-    """About 2 million weights."""
+    """A ViT with about 2 million weights."""
     config = CLIPVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=512,
@@ -42,35 +41,33 @@ def build_tower() -> CLIPVisionModel:
     return CLIPVisionModel(config)
 
 
-class Questions(nn.Module):
-    """One linear reader for each question, thrown away after training."""
+class Probes(nn.Module):
+    """One linear classifier per label, discarded after training."""
 
     def __init__(self) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(WIDTH)
         self.owner = nn.Linear(WIDTH, 3)
         self.place = nn.Linear(WIDTH, len(PLACES))
-        self.person = nn.ModuleDict(
-            {name: nn.Linear(WIDTH, count) for name, count in PERSON_QUESTIONS.items()}
-        )
+        self.person = nn.ModuleDict({name: nn.Linear(WIDTH, count) for name, count in PERSON_CLASSES.items()})
 
     def forward(self, features: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        """The loss, and for every question the share of patches with the right answer."""
+        """The loss, and the accuracy over patches for every label."""
         features = self.norm(features)
         place = batch.place[:, None].expand(-1, features.shape[1])
-        asked = {"owner": (self.owner(features), batch.owner), "place": (self.place(features), place)}
-        asked |= {name: (self.person[name](features), batch.answers[name]) for name in PERSON_QUESTIONS}
-        # A face is read on the head and a pose on the arms before the rest of the body can know of them:
-        # asked for there alone as well, they are learned several times sooner. The boxed person's patches
-        # count once more.
+        pairs = {"owner": (self.owner(features), batch.owner), "place": (self.place(features), place)}
+        pairs |= {name: (self.person[name](features), batch.classes[name]) for name in PERSON_CLASSES}
+        # An expression is visible on the head, and a pose on the arms, before attention carries it to the
+        # rest of the body. With an additional loss on these patches alone, they are learned several times
+        # sooner. The patches of the person in the box count once more.
         spots = (("expression", batch.heads), ("strong", batch.heads), ("pose", batch.arms))
-        asked |= {
-            f"{name}_spot": (asked[name][0], asked[name][1].where(where, UNKNOWN)) for name, where in spots
+        pairs |= {
+            f"{name}_spot": (pairs[name][0], pairs[name][1].where(where, UNKNOWN)) for name, where in spots
         }
         for name in ("expression", "pose"):
-            asked[f"{name}_boxed"] = (asked[name][0], asked[name][1].where(batch.owner == 2, UNKNOWN))
+            pairs[f"{name}_boxed"] = (pairs[name][0], pairs[name][1].where(batch.owner == 2, UNKNOWN))
         loss, right = torch.zeros(()), {}
-        for name, (logits, truth) in asked.items():
+        for name, (logits, truth) in pairs.items():
             losses = functional.cross_entropy(
                 logits.flatten(0, 1).float(), truth.flatten(), ignore_index=UNKNOWN
             )
@@ -79,12 +76,11 @@ class Questions(nn.Module):
         return loss, right
 
 
-_WEIGHTS = {"place": 0.3, "strong": 0.5, "role": 0.5, "colour": 0.7, "garment": 0.7}
+_WEIGHTS = {"place": 0.3, "strong": 0.5, "role": 0.5, "color": 0.7, "garment": 0.7}
 
 
 def patch_features(tower: CLIPVisionModel, pixels: torch.Tensor) -> torch.Tensor:
-    """[b, patch, WIDTH]: the last layer without the class token, which is what LLaVA hands to its language
-    model."""
+    """[b, patch, WIDTH]: the last layer without the class token, which LLaVA passes to its language model."""
     return tower(pixel_values=pixels, output_hidden_states=True).hidden_states[-1][:, 1:]
 
 
@@ -92,8 +88,8 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     rng = random.Random(args.seed)
-    tower, questions = build_tower(), Questions()
-    weights = [*tower.parameters(), *questions.parameters()]
+    tower, probes = build_tower(), Probes()
+    weights = [*tower.parameters(), *probes.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=args.lr, weight_decay=0.02, betas=(0.9, 0.98))
     args.out.mkdir(parents=True, exist_ok=True)
     log, start = (args.out / "log.jsonl").open("w"), time.monotonic()
@@ -102,10 +98,10 @@ def train(args: argparse.Namespace) -> None:
         rate = args.lr * min(1, step / 150) * (0.5 * (1 + math.cos(math.pi * progress)) * 0.98 + 0.02)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch = rehearse(rng, args.batch, single=max(0.0, 1.0 - 4 * progress), boxed=0.9)
+        batch = sample_batch(rng, args.batch, reject_crowded=max(0.0, 1.0 - 4 * progress), boxed=0.9)
         with torch.autocast("cpu", torch.bfloat16):
             features = patch_features(tower, batch.pixels)
-            loss, right = questions(features, batch)
+            loss, right = probes(features, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0)

@@ -6,8 +6,8 @@ from PIL import Image
 
 from mien.data import open_dataset
 from mien.labels import CAERS
-from mien.playhouse.figure import SKIN
-from mien.playhouse.layouts.caers import compose, write
+from mien.playhouse.figure import SKIN_RGB
+from mien.playhouse.layouts.caers import sample_frames, write
 from mien.recipe import DataOptions
 
 
@@ -47,14 +47,14 @@ def test_the_same_seed_writes_the_same_files_and_more_begin_with_the_same(tmp_pa
 
 
 def test_a_face_is_mostly_skin() -> None:
-    for frame in compose("test", 12, 3):
+    for frame in sample_frames("test", 12, 3):
         assert frame.face is not None
         left, top, right, bottom = (round(edge) for edge in frame.face.as_tuple())
         assert (left, top) >= (0, 0)
         assert (right, bottom) <= frame.image.size
         face = frame.image.crop((left, top, right, bottom))
-        colours = {colour: count for count, colour in face.getcolors(10**6) or []}
-        assert max(colours.get(skin, 0) for skin in SKIN.values()) > face.width * face.height / 5
+        colors = {color: count for count, color in face.getcolors(10**6) or []}
+        assert max(colors.get(skin, 0) for skin in SKIN_RGB.values()) > face.width * face.height / 5
 
 
 def test_the_true_reader_reads_it(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mien.playhouse.draw import draw_scene
 from mien.playhouse.embedded_models import embedded_model_folder
 from mien.playhouse.rules import score_emotions
 from mien.playhouse.scene import sample_scene
-from mien.playhouse.text import clothes, describe_emotions, read_description
+from mien.playhouse.text import describe_clothes, describe_emotions, parse_description
 from mien.recipe import DescribeOptions, RunOptions
 
 SCENES = 48
@@ -57,22 +57,22 @@ def test_the_embedded_model_describes_unseen_scenes() -> None:
     engine = open_engine(DescribeOptions(max_new_tokens=100), RunOptions())
     requests = []
     for scene in scenes:
-        staging = draw_scene(scene)
+        drawing = draw_scene(scene)
         image = fit_to_square(
-            mark_subject(staging.image, staging.boxes[scene.subject], Marking()), engine.image_size or 144
+            mark_subject(drawing.image, drawing.boxes[scene.subject], Marking()), engine.image_size or 144
         )
         requests.append(Request(subject_id="x", images=(image,), prompt=get_prompt("paper").render(EMOTIC)))
     right = dict.fromkeys(("place", "clothes", "expression", "pose"), 0)
     for scene, reply in zip(scenes, engine.describe(requests), strict=True):
         assert isinstance(reply, Reply)
         assert reply.finish == "stop"
-        read = read_description(reply.text)
+        read = parse_description(reply.text)
         person = scene.person
         truth = {
             "place": scene.place,
             "expression": person.expression,
             "pose": person.pose,
-            "clothes": clothes(person),
+            "clothes": describe_clothes(person),
         }
         for aspect, value in truth.items():
             right[aspect] += read[aspect] == value

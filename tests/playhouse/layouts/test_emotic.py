@@ -9,16 +9,22 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from mien.playhouse.layouts.emotic import folder_of, widen, write, write_emotic
-from mien.playhouse.layouts.photographs import AGES, GENDERS, AnnotatedImage, AnnotatedPerson, stage
-from mien.playhouse.rules import Opinion
+from mien.playhouse.layouts.annotated_images import (
+    AGES,
+    GENDERS,
+    AnnotatedImage,
+    AnnotatedPerson,
+    sample_images,
+)
+from mien.playhouse.layouts.emotic import folder_of, pad_sides, write, write_emotic
+from mien.playhouse.rules import Annotation
 from mien.playhouse.scene import ABSENT_FROM_TRAIN
 from mien.types import Box
 
 
-def _photograph(name: str, *opinions: Opinion, people: int = 1) -> AnnotatedImage:
+def _photograph(name: str, *annotations: Annotation, people: int = 1) -> AnnotatedImage:
     box = Box(left=2, top=3, right=20, bottom=25)
-    actor = AnnotatedPerson(box=box, opinions=opinions, gender="Male", age="Kid")
+    actor = AnnotatedPerson(box=box, annotations=annotations, gender="Male", age="Kid")
     return AnnotatedImage(name=name, image=Image.new("RGB", (40, 30)), people=(actor,) * people, scene=None)
 
 
@@ -31,19 +37,19 @@ def _load(root: Path) -> dict[str, Any]:
 
 
 def test_a_stage_is_the_same_each_time_and_begins_with_the_smaller() -> None:
-    few, more = (list(stage("val", count, 5, 3)) for count in (4, 6))
+    few, more = (list(sample_images("val", count, 5, 3)) for count in (4, 6))
     assert [photograph.people for photograph in few] == [photograph.people for photograph in more[:4]]
     assert few[3].image.tobytes() == more[3].image.tobytes()
-    assert few[0].people != next(stage("val", 1, 6, 3)).people
+    assert few[0].people != next(sample_images("val", 1, 6, 3)).people
     assert len({photograph.name for photograph in more}) == 6
 
 
 def test_everybody_on_stage_is_annotated_where_they_stand() -> None:
-    for photograph in stage("test", 12, 1, 4):
+    for photograph in sample_images("test", 12, 1, 4):
         assert photograph.scene is not None
         assert len(photograph.people) == len(photograph.scene.people)
         for actor in photograph.people:
-            assert len(actor.opinions) == 4
+            assert len(actor.annotations) == 4
             assert actor.box.clip(*photograph.image.size) == actor.box
             assert all(edge == int(edge) for edge in actor.box.as_tuple())
             assert actor.gender in GENDERS
@@ -52,7 +58,7 @@ def test_everybody_on_stage_is_annotated_where_they_stand() -> None:
 
 def test_nobody_in_train_shows_what_train_lacks() -> None:
     annotated, left_out = 0, 0
-    for photograph in stage("train", 80, 1, 1):
+    for photograph in sample_images("train", 80, 1, 1):
         scene = photograph.scene
         assert scene is not None
         allowed = [p for p in scene.people if (scene.place, p.expression) not in ABSENT_FROM_TRAIN]
@@ -64,8 +70,8 @@ def test_nobody_in_train_shows_what_train_lacks() -> None:
 
 
 def test_a_wider_canvas_moves_the_boxes_along() -> None:
-    (photograph,) = stage("val", 1, 2, 1)
-    wide = widen(photograph, 30, 11)
+    (photograph,) = sample_images("val", 1, 2, 1)
+    wide = pad_sides(photograph, 30, 11)
     assert wide.image.size == (photograph.image.width + 41, photograph.image.height)
     for before, after in zip(photograph.people, wide.people, strict=True):
         cut = [
@@ -91,7 +97,7 @@ def test_the_tree(tmp_path: Path) -> None:
 
 
 def test_the_structs_are_as_scipy_sees_the_release(tmp_path: Path) -> None:
-    twice = (Opinion(("Peace", "Fear"), (3, 4, 5)), Opinion(("Peace",), (6, 8, 10)))
+    twice = (Annotation(("Peace", "Fear"), (3, 4, 5)), Annotation(("Peace",), (6, 8, 10)))
     write_emotic(
         tmp_path,
         {"train": [_photograph("a b.jpg", twice[0])], "val": [_photograph("ü.jpg", *twice, people=2)]},
@@ -127,7 +133,9 @@ def test_the_structs_are_as_scipy_sees_the_release(tmp_path: Path) -> None:
 
 
 def test_the_fields_of_a_size_change_places_in_one_folder_only(tmp_path: Path) -> None:
-    write_emotic(tmp_path, {"test": [_photograph(f"{i}.jpg", Opinion(("Peace",), None)) for i in range(4)]})
+    write_emotic(
+        tmp_path, {"test": [_photograph(f"{i}.jpg", Annotation(("Peace",), None)) for i in range(4)]}
+    )
     for entry in _load(tmp_path)["test"][0]:
         size = entry["image_size"]
         swapped = entry["folder"].item() == "emodb_small/images"
@@ -137,7 +145,7 @@ def test_the_fields_of_a_size_change_places_in_one_folder_only(tmp_path: Path) -
 
 @pytest.mark.parametrize("missing", ["nan", "empty"])
 def test_dimensions_that_nobody_gave(tmp_path: Path, missing: Any) -> None:
-    shown = _photograph("a.jpg", Opinion(("Peace",), None), Opinion(("Peace",), (2, 3, 4)))
+    shown = _photograph("a.jpg", Annotation(("Peace",), None), Annotation(("Peace",), (2, 3, 4)))
     write_emotic(tmp_path, {"val": [shown]}, missing=missing)
     first, second = _load(tmp_path)["val"][0, 0]["person"][0, 0]["annotations_continuous"][0]
     value = first["valence"]
@@ -150,7 +158,7 @@ def test_photographs_are_not_held_in_memory(tmp_path: Path) -> None:
     pictures = tmp_path / "emotic"
 
     def lazily() -> Any:
-        for index, photograph in enumerate(islice(stage("val", 3, 1, 1), 3)):
+        for index, photograph in enumerate(islice(sample_images("val", 3, 1, 1), 3)):
             assert len(list(pictures.rglob("*.jpg"))) == index
             yield photograph
 

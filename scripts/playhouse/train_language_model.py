@@ -1,10 +1,10 @@
-"""Act 2 of the embedded VLM: teaches a tiny Llama to talk about what the frozen tower of act 1 sees.
+"""Step 2 of the embedded VLM: trains a tiny Llama to describe what the frozen tower of step 1 sees.
 
-Here the emotion words come in, as in LLaVA: the tower knows faces and places, the language side learns from
-many scenes, with every combination of them, what they mean. Saves a Hugging Face LLaVA folder (float16)
+Emotion words come in here, as in LLaVA: the tower knows expressions and places, and the language model learns
+from many scenes, with all combinations of them, what they mean. Saves a Hugging Face LLaVA folder (float16)
 with its processor.
 
-    python scripts/playhouse/speech.py --tower runs/playhouse/tower --out runs/playhouse/llava --steps 2400
+    python scripts/playhouse/train_language_model.py --tower runs/playhouse/tower --out runs/playhouse/llava
 """
 
 import argparse
@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from stage import IMAGE_SIZE, MEAN, PATCH, STD, rehearse
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
+from training_scenes import IMAGE_SIZE, MEAN, PATCH, STD, sample_batch
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionModel,
@@ -55,26 +55,26 @@ PROMPTS = {
     "main_caers": get_prompt("paper_no_box").render(CAERS),
     "caption": get_prompt("caption").render(EMOTIC),
 }
-# How often each question is rehearsed with the box drawn, and without it.
+# Weights of the prompts for scenes with the box drawn, and without it.
 BOXED = {"emotic": 70, "bold": 9, "caers": 11, "caption": 10}
 BARE = {"main": 50, "main_caers": 10, "caption": 40}
 
 
-def answer(scene: Scene, question: str) -> str:
-    """What the script says to a question about a scene."""
-    if question == "caption":
+def answer(scene: Scene, prompt_name: str) -> str:
+    """The ideal answer to a prompt about a scene."""
+    if prompt_name == "caption":
         return describe_scene(scene)
     scores = score_emotions(scene.place, scene.person)
-    if question.endswith("caers"):
+    if prompt_name.endswith("caers"):
         scores = score_basic_emotions(scores)
-    return describe_emotions(scene, scores, WHO_MAIN if question.startswith("main") else WHO_BOXED)
+    return describe_emotions(scene, scores, WHO_MAIN if prompt_name.startswith("main") else WHO_BOXED)
 
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE, so that any text at all can be read; the words of the play are one token each."""
+    """Byte-level BPE, so that any text can be read; words of Playhouse descriptions are one token each."""
     rng = random.Random(seed)
     scenes = [sample_scene(rng, even=True) for _ in range(4000)]
-    texts = [answer(scene, question) for scene in scenes for question in ("emotic", "caption")]
+    texts = [answer(scene, name) for scene in scenes for name in ("emotic", "caption")]
     texts += [f"USER: \n{text} ASSISTANT:" for text in PROMPTS.values()] * 200
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -137,35 +137,37 @@ def build_llava(tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerFast) -> L
     return model
 
 
-class Script:
-    """Turns questions and answers into tokens: [left padding, prompt with image places, answer, </s>]."""
+class PromptTokens:
+    """Tokenizes prompts and answers: [left padding, prompt with image tokens, answer, </s>]."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
-        places = "<image>" * (IMAGE_SIZE // PATCH) ** 2
+        image = "<image>" * (IMAGE_SIZE // PATCH) ** 2
         self.prompts = {
-            name: tokenizer(f"USER: {places}\n{text} ASSISTANT:", add_special_tokens=False).input_ids
+            name: tokenizer(f"USER: {image}\n{text} ASSISTANT:", add_special_tokens=False).input_ids
             for name, text in PROMPTS.items()
         }
 
-    def tokens(self, scenes: Sequence[Scene], questions: Sequence[str]) -> dict[str, torch.Tensor]:
+    def encode(self, scenes: Sequence[Scene], prompt_names: Sequence[str]) -> dict[str, torch.Tensor]:
         """`input_ids`, `attention_mask`, `labels` (loss on the answer alone), each [scene, token]."""
         rows = []
-        for scene, question in zip(scenes, questions, strict=True):
-            said = self.tokenizer(f" {answer(scene, question)}</s>", add_special_tokens=False).input_ids
-            rows.append((self.prompts[question], said))
-        length = max(len(asked) + len(said) for asked, said in rows)
+        for scene, name in zip(scenes, prompt_names, strict=True):
+            reply = self.tokenizer(f" {answer(scene, name)}</s>", add_special_tokens=False).input_ids
+            rows.append((self.prompts[name], reply))
+        length = max(len(prompt_ids) + len(reply) for prompt_ids, reply in rows)
         pad = self.tokenizer.pad_token_id
-        ids = [[pad] * (length - len(asked) - len(said)) + asked + said for asked, said in rows]
-        mask = [
-            [0] * (length - len(asked) - len(said)) + [1] * (len(asked) + len(said)) for asked, said in rows
+        sizes = [len(prompt_ids) + len(reply) for prompt_ids, reply in rows]
+        ids = [
+            [pad] * (length - size) + prompt_ids + reply
+            for size, (prompt_ids, reply) in zip(sizes, rows, strict=True)
         ]
-        labels = [[IGNORED] * (length - len(said)) + said for _, said in rows]
+        mask = [[0] * (length - size) + [1] * size for size in sizes]
+        labels = [[IGNORED] * (length - len(reply)) + reply for _, reply in rows]
         names = ("input_ids", "attention_mask", "labels")
         return {name: torch.tensor(value) for name, value in zip(names, (ids, mask, labels), strict=True)}
 
 
-def choose_questions(rng: random.Random, boxed: Sequence[bool]) -> list[str]:
+def choose_prompts(rng: random.Random, boxed: Sequence[bool]) -> list[str]:
     return [
         rng.choices(list(table), table.values())[0] for table in (BOXED if box else BARE for box in boxed)
     ]
@@ -174,17 +176,16 @@ def choose_questions(rng: random.Random, boxed: Sequence[bool]) -> list[str]:
 def loss_of(
     model: LlavaForConditionalGeneration, pixels: torch.Tensor, tokens: dict[str, torch.Tensor]
 ) -> torch.Tensor:
-    """Cross-entropy of the answer's tokens; logits are made for those alone, since the prompt is most of a
-    row."""
+    """Cross-entropy of the answer's tokens; the prompt's logits are not computed."""
     labels = tokens["labels"][:, 1:]
-    states = model.model(
+    hidden_states = model.model(
         pixel_values=pixels,
         input_ids=tokens["input_ids"],
         attention_mask=tokens["attention_mask"],
         use_cache=False,
     ).last_hidden_state[:, :-1]
-    wanted = labels != IGNORED
-    return functional.cross_entropy(model.lm_head(states[wanted]).float(), labels[wanted])
+    is_answer = labels != IGNORED
+    return functional.cross_entropy(model.lm_head(hidden_states[is_answer]).float(), labels[is_answer])
 
 
 def train(args: argparse.Namespace) -> None:
@@ -193,7 +194,7 @@ def train(args: argparse.Namespace) -> None:
     rng = random.Random(args.seed)
     tower = CLIPVisionModel.from_pretrained(args.tower, attn_implementation="sdpa").eval()
     tokenizer = train_tokenizer(args.seed)
-    model, script = build_llava(tower, tokenizer), Script(tokenizer)
+    model, prompts = build_llava(tower, tokenizer), PromptTokens(tokenizer)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=args.lr, weight_decay=0.02, betas=(0.9, 0.98))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -203,8 +204,8 @@ def train(args: argparse.Namespace) -> None:
         rate = args.lr * min(1, step / 150) * (0.5 * (1 + math.cos(math.pi * progress)) * 0.98 + 0.02)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch = rehearse(rng, args.batch, single=max(0.0, 0.5 - 3 * progress), boxed=0.88)
-        tokens = script.tokens(batch.scenes, choose_questions(rng, batch.boxed))
+        batch = sample_batch(rng, args.batch, reject_crowded=max(0.0, 0.5 - 3 * progress), boxed=0.88)
+        tokens = prompts.encode(batch.scenes, choose_prompts(rng, batch.boxed))
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(model, batch.pixels, tokens)
         optimizer.zero_grad(set_to_none=True)
@@ -220,7 +221,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def save(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Float16 on disk: half the size; the measured accuracy is that of the folder as saved."""
+    """Saves in float16, at half the size; the accuracy is measured with the saved folder."""
     state = {name: weight.half() for name, weight in model.state_dict().items() if name != "lm_head.weight"}
     model.save_pretrained(out, state_dict=state)
     build_processor(tokenizer).save_pretrained(out)

@@ -12,9 +12,16 @@ from mien.labels import BOLD
 from mien.media.clips import read_frames, verify_clip
 from mien.playhouse.draw import SIZE, person_boxes
 from mien.playhouse.figure import Figure
-from mien.playhouse.layouts.bold import Clip, compose, write, write_bold
-from mien.playhouse.layouts.bold_skeletons import JOINTS, LOWEST_CONFIDENCE, skeleton
-from mien.playhouse.layouts.photographs import stage
+from mien.playhouse.layouts.annotated_images import sample_images
+from mien.playhouse.layouts.bold import (
+    JOINTS,
+    MIN_CONFIDENCE,
+    Clip,
+    figure_joints,
+    sample_clips,
+    write,
+    write_bold,
+)
 from mien.recipe import DataOptions
 
 FRAMES = 16
@@ -23,7 +30,7 @@ COUNTS = {"train": 4, "val": 3, "test": 2}
 
 @pytest.fixture(scope="module")
 def clips() -> dict[str, list[Clip]]:
-    return {split: list(compose(split, count, 7, num_frames=FRAMES)) for split, count in COUNTS.items()}
+    return {split: list(sample_clips(split, count, 7, num_frames=FRAMES)) for split, count in COUNTS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +82,9 @@ def test_joints_are_rows_of_56_with_absolute_frames(root: Path, clips: dict[str,
 
 
 def test_joints_have_the_weaknesses_of_real_ones() -> None:
-    clips = list(compose("val", 10, 3, num_frames=60))
+    clips = list(sample_clips("val", 10, 3, num_frames=60))
     joints = np.concatenate([player.joints for clip in clips for player in clip.people])
-    unsure = (joints[..., 2] < LOWEST_CONFIDENCE).mean(where=~np.isnan(joints[..., 2]))
+    unsure = (joints[..., 2] < MIN_CONFIDENCE).mean(where=~np.isnan(joints[..., 2]))
     assert 0.03 < unsure < 0.15
     missed = [np.isnan(player.joints).all(axis=(1, 2)) for clip in clips for player in clip.people]
     assert 0 < np.mean([gap.any() for gap in missed]) < 1
@@ -171,23 +178,23 @@ def test_scores_are_shares_of_the_annotators(clips: dict[str, list[Clip]]) -> No
 
 
 def test_the_same_seed_draws_the_same(clips: dict[str, list[Clip]]) -> None:
-    (again,) = compose("val", 1, 7, num_frames=FRAMES)
+    (again,) = sample_clips("val", 1, 7, num_frames=FRAMES)
     first = clips["val"][0]
     assert again.video == first.video
     assert again.first_frame == first.first_frame
     for one, other in zip(again.people, first.people, strict=True):
         np.testing.assert_array_equal(one.joints, other.joints)
         assert one.scores == other.scores
-    (different,) = compose("val", 1, 8, num_frames=FRAMES)
+    (different,) = sample_clips("val", 1, 8, num_frames=FRAMES)
     assert different.video != first.video
 
 
 def test_joints_lie_in_the_box_of_the_drawing() -> None:
     blank = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    for photograph in stage("val", 20, 4, 1):
+    for photograph in sample_images("val", 20, 4, 1):
         assert photograph.scene is not None
         for person, box in zip(photograph.scene.people, person_boxes(photograph.scene), strict=True):
-            points = skeleton(Figure(blank, person, SIZE)).clip(0, SIZE)
+            points = figure_joints(Figure(blank, person, SIZE)).clip(0, SIZE)
             assert (points >= [box.left, box.top]).all()
             assert (points <= [box.right, box.bottom]).all()
             # Nearly all of the drawing's height: from the eyes to the ankles.
@@ -197,9 +204,9 @@ def test_joints_lie_in_the_box_of_the_drawing() -> None:
 def test_right_and_left_are_the_persons_own() -> None:
     blank = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     names = {name: number for number, name in enumerate(JOINTS)}
-    for photograph in stage("val", 10, 4, 1):
+    for photograph in sample_images("val", 10, 4, 1):
         assert photograph.scene is not None
         for person in photograph.scene.people:
-            points = skeleton(Figure(blank, person, SIZE))
+            points = figure_joints(Figure(blank, person, SIZE))
             for part in ("shoulder", "hip", "knee", "ankle", "eye", "ear"):
                 assert points[names[f"right {part}"], 0] < points[names[f"left {part}"], 0]
