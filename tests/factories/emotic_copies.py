@@ -75,9 +75,11 @@ def annotated_image(
 ) -> AnnotatedImage:
     """A plain image with one person per list of annotations, each with its own box."""
     people = []
-    for index, own_opinions in enumerate(cast):
+    for index, own_annotations in enumerate(cast):
         own = box or Box(left=index, top=1, right=20 + index, bottom=25)
-        people.append(AnnotatedPerson(box=own, annotations=tuple(own_opinions), gender="Female", age="Adult"))
+        people.append(
+            AnnotatedPerson(box=own, annotations=tuple(own_annotations), gender="Female", age="Adult")
+        )
     return AnnotatedImage(name=name, image=Image.new("RGB", size), people=tuple(people), scene=None)
 
 
