@@ -280,7 +280,7 @@ def test_a_missing_image_is_replaced_by_the_reason(tmp_path: Path) -> None:
         tmp_path / "out", _dataset(tmp_path, {"train": [image_record("a", tmp_path / "none.png", "calm")]})
     )
     assert table["problems"] == {"missing": 1}
-    assert "No image: " in page.text
+    assert "Image unavailable: " in page.text
 
 
 def test_an_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
