@@ -1,11 +1,11 @@
-"""How long it takes to list a CAER-S of full size, and how much memory iterating over it takes.
+"""Time and memory to list a CAER-S of full size.
 
     python benchmarks/caers_list.py [--count 70000] [--repeats 3] [--faces]
 
-Makes so many empty files in a temporary folder, seven in ten of them in train, and lists them as samples;
-no picture is opened. Each repeat is a process of its own: seconds from opening the data set to the last
-sample, what is wrong with the folders included, and the process's peak memory beyond what it had before.
-With --faces every picture has a line in a list of face boxes. Prints JSON.
+Creates that many empty files in a temporary folder, 70 % of them in train, and lists them as samples. No
+image is opened. Each repeat is a separate process. It measures the seconds until all samples are listed,
+including the check of the folders, and the growth of the process's peak memory. With --faces, a list of
+face boxes has a line per image. Prints JSON.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=70_000, help="files in all")
+    parser.add_argument("--count", type=int, default=70_000, help="total number of files")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--faces", action="store_true", help="with lists of face boxes")
     parser.add_argument(_CHILD, type=Path, default=None, help=argparse.SUPPRESS)
@@ -58,7 +58,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _make(root: Path, count: int) -> None:
-    """Empty files, as many in each class, and two lists of faces."""
+    """Create empty files, equally many per class, and two lists of faces."""
     (root / "faces").mkdir()
     num_train = round(count * _SHARE_OF_TRAIN)
     for split, size in (("train", num_train), ("test", count - num_train)):
@@ -82,7 +82,7 @@ def _list(root: Path, faces: bool) -> dict[str, float]:
         "samples": count,
         "problems": len(dataset.problems()),
         "seconds": time.perf_counter() - start,
-        "grown_mib": _peak_mib() - before,
+        "memory_growth_mib": _peak_mib() - before,
     }
 
 
@@ -108,7 +108,7 @@ def _report(arguments: argparse.Namespace, found: list[dict[str, float]]) -> dic
             "median": round(statistics.median(item["seconds"] for item in found), 3),
             "each": [round(item["seconds"], 3) for item in found],
         },
-        "grown_mib": max(round(item["grown_mib"], 1) for item in found),
+        "memory_growth_mib": max(round(item["memory_growth_mib"], 1) for item in found),
     }
 
 

@@ -1,11 +1,11 @@
-"""How near to n times the speed n workers of a cluster come, and what handing pictures over costs.
+"""Scaling of describing with the number of Ray workers, and the cost of transferring images.
 
     python benchmarks/cluster_scaling.py [--actors 1 2 4 8] [--delay 1.0] [--batches 8] [--rounds 3]
 
-Prints JSON. Scaling: the whole of `describe`, store and all, on Ray on this machine, with a fake engine that
-waits for a fixed time over each batch; as many batches for each worker, however many there are, once all of
-them are up. Efficiency: the time that the waiting alone takes, by the time that it took. Handing over: one
-batch there and back without any waiting, by side of the pictures; a worker gets it while it answers another.
+Scaling: the complete `describe`, including the store, with Ray on this machine and a fake engine that waits
+a fixed time per batch. Every worker gets the same number of batches, and timing starts once all workers are
+up. Efficiency is the waiting time divided by the measured time. Transfer: a round trip of one batch without
+waiting, by image size; in a real run, a worker receives a batch while it processes another. Prints JSON.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def main() -> None:
     connection.acquire(run)
     try:
         result["scaling"] = measure_scaling(arguments)
-        result["handing_over"] = measure_handing_over(arguments)
+        result["transfer"] = measure_transfer(arguments)
     finally:
         connection.release()
-    result["hardware"]["load_afterwards"] = round(os.getloadavg()[0], 2)
+    result["hardware"]["load_after"] = round(os.getloadavg()[0], 2)
     print(json.dumps(result, indent=2))
 
 
@@ -61,8 +61,8 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--actors", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--delay", type=float, default=1.0, help="seconds for a batch")
-    parser.add_argument("--batches", type=int, default=8, help="for each worker in each round")
+    parser.add_argument("--delay", type=float, default=1.0, help="seconds per batch")
+    parser.add_argument("--batches", type=int, default=8, help="per worker and round")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
@@ -90,9 +90,9 @@ def measure_scaling(arguments: argparse.Namespace) -> dict[str, Any]:
                 seconds[count].append(_seconds(arguments, count, photos, store))
     return {
         "delay": arguments.delay,
-        "batches_for_each": arguments.batches,
+        "batches_per_worker": arguments.batches,
         "batch_size": arguments.batch_size,
-        "seconds_ideal": ideal,
+        "ideal_seconds": ideal,
         "seconds": {str(count): [round(one, 3) for one in many] for count, many in seconds.items()},
         "efficiency": {
             str(count): round(ideal / statistics.median(many), 4) for count, many in seconds.items()
@@ -137,11 +137,11 @@ def _photos(folder: Path) -> list[Path]:
     rng = np.random.default_rng(0)
     paths = [folder / f"{number}.png" for number in range(_PHOTOS)]
     for path in paths:
-        _picture(rng, 144).save(path)
+        _image(rng, 144).save(path)
     return paths
 
 
-def _picture(rng: np.random.Generator, side: int) -> Image.Image:
+def _image(rng: np.random.Generator, side: int) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
 
 
@@ -151,24 +151,24 @@ def _subjects(photos: list[Path], count: int) -> Iterator[Subject]:
         yield Subject.still(f"s{number}", photos[photo], Box(left=left, top=9, right=left + 60, bottom=99))
 
 
-# --- Handing over ------------------------------------------------------------------------------------
+# --- Transfer ------------------------------------------------------------------------------------
 
 
-def measure_handing_over(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds for a batch there and back, its answers included, and what the answers alone take."""
+def measure_transfer(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds for the round trip of a batch, and for its descriptions alone."""
     rng, question = np.random.default_rng(0), get_prompt("paper").render(EMOTIC)
     engine = _engine(1)
     try:
         _wait_for_all(engine, 1)
-        found = {}
+        milliseconds = {}
         for side in _SIDES:
             requests = [
-                Request(subject_id=str(number), images=(_picture(rng, side),), prompt=question)
+                Request(subject_id=str(number), images=(_image(rng, side),), prompt=question)
                 for number in range(arguments.batch_size)
             ]
-            found[str(side)] = {"there_and_back": _median_ms(engine, requests)}
-            found[str(side)]["answers_alone"] = _median_ms(engine.inner, requests)
-        return {"batch_size": arguments.batch_size, "milliseconds": found}
+            milliseconds[str(side)] = {"round_trip": _median_ms(engine, requests)}
+            milliseconds[str(side)]["describe_only"] = _median_ms(engine.inner, requests)
+        return {"batch_size": arguments.batch_size, "milliseconds": milliseconds}
     finally:
         engine.close()
 

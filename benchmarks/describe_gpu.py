@@ -1,12 +1,13 @@
-"""Describing on a GPU at the shapes of real models, with random weights: throughput needs no trained ones.
+"""Throughput of describing on a GPU, with random weights in the shapes of real models.
 
     python benchmarks/describe_gpu.py [--shape llava-1.5-7b|qwen2.5-vl-7b|tiny] [--batch-sizes 32,64,128]
 
-Prints JSON and runs unattended in a few minutes. Pictures go the whole way: decoded from JPEG, marked,
-fitted, made tensors, answered, written to a store. Beside it the engine alone on ready pictures, and the
-share of the card's arithmetic that is used.
+Runs unattended in a few minutes. Images take the complete path: decoded from JPEG, marked, fitted,
+converted to tensors, described, written to a store. For comparison it measures the engine alone on prepared
+images, and the share of the GPU's peak FLOP/s. Throughput does not depend on trained weights. Prints JSON.
 
-Bound (LLaVA-1.5-7B, 726 tokens in, 175 out): 12.3 TFLOP a picture, and 512 KiB of keys and values a token.
+Reference for LLaVA-1.5-7B with 726 input and 175 output tokens: 12.3 TFLOP per image, and 512 KiB of keys
+and values per token.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.types import Box, Subject
 
-transformers: Any = _transformers  # its annotations do not hold
+transformers: Any = _transformers  # its annotations are incomplete
 
 _PEAK = {"H200": 790e12, "H100": 790e12, "A100": 312e12}  # dense bfloat16, as sustained
 _QUESTION = get_prompt("paper").render(EMOTIC)
@@ -47,7 +48,7 @@ _QUESTION = get_prompt("paper").render(EMOTIC)
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The sizes of a model; `side` is that of its pictures."""
+    """The sizes of a model; `side` is the width and height of its images."""
 
     side: int
     patch: int
@@ -63,7 +64,7 @@ _LLAMA_7B = {
     "num_hidden_layers": 32,
     "num_attention_heads": 32,
 }
-# Qwen2.5-7B's language model behind a LLaVA tower: its own tower needs torchvision to be fed.
+# Qwen2.5-7B's language model with LLaVA's vision tower: preprocessing for its own needs torchvision.
 _QWEN_7B = {
     "vocab_size": 152064,
     "hidden_size": 3584,
@@ -86,18 +87,18 @@ def main() -> None:
     )
     parser.add_argument("--shape", choices=SHAPES, default="llava-1.5-7b")
     parser.add_argument("--batch-sizes", default="32,64,128")
-    parser.add_argument("--batches", type=int, default=3, help="timed batches of each size")
+    parser.add_argument("--batches", type=int, default=3, help="timed batches per size")
     parser.add_argument("--new-tokens", type=int, default=175)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seconds", type=float, default=400, help="no new batch size is begun after this")
+    parser.add_argument("--seconds", type=float, default=400, help="start no new batch size after this time")
     arguments = parser.parse_args()
-    started = time.perf_counter()
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         shape = SHAPES[arguments.shape]
         engine = build(shape, Path(folder) / "model", arguments)
         rows = []
         for size in map(int, arguments.batch_sizes.split(",")):
-            if time.perf_counter() - started > arguments.seconds:
+            if time.perf_counter() - start > arguments.seconds:
                 break
             rows.append(measure(engine, shape, size, Path(folder) / str(size), arguments))
     print(json.dumps({**about(arguments), "rows": rows}, indent=2))
@@ -105,21 +106,21 @@ def main() -> None:
 
 def about(arguments: argparse.Namespace) -> dict[str, Any]:
     cuda = arguments.device.startswith("cuda")
-    card = torch.cuda.get_device_name() if cuda else platform.machine()
+    device_name = torch.cuda.get_device_name() if cuda else platform.machine()
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "hardware": card,
+        "hardware": device_name,
         "torch": torch.__version__,
         "shape": arguments.shape,
         "new_tokens": arguments.new_tokens,
     }
 
 
-# --- A model of these shapes ---
+# --- The model ---
 
 
 def build(shape: Shape, folder: Path, arguments: argparse.Namespace) -> LocalEngine:
-    """An engine whose model was never trained; made on the device, where 7 billion numbers take seconds."""
+    """An engine with an untrained model, created on the device, where 7 billion weights take seconds."""
     tokenizer = _tokenizer()
     config = transformers.LlavaConfig(
         vision_config=transformers.CLIPVisionConfig(
@@ -147,7 +148,7 @@ def build(shape: Shape, folder: Path, arguments: argparse.Namespace) -> LocalEng
     )
     processor.save_pretrained(folder)
     config.save_pretrained(folder)
-    (folder / "model.safetensors").touch()  # the weights are in memory alone
+    (folder / "model.safetensors").touch()  # the weights exist only in memory
     return LocalEngine(
         folder,
         max_new_tokens=arguments.new_tokens,
@@ -157,7 +158,7 @@ def build(shape: Shape, folder: Path, arguments: argparse.Namespace) -> LocalEng
 
 
 def _tokenizer() -> Any:
-    """Bytes for text; as many tokens a question as a trained tokenizer would need, give or take."""
+    """A byte-level tokenizer; the prompt has about as many tokens as with a trained tokenizer."""
     special = ["<pad>", "<s>", "</s>", "<image>"]
     pieces = special + sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[]))
@@ -174,39 +175,41 @@ def _tokenizer() -> Any:
 def measure(
     engine: LocalEngine, shape: Shape, size: int, folder: Path, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Pictures a second, the whole way and bare, at one batch size."""
+    """Images per second at one batch size, for the complete path and for the engine alone."""
     folder.mkdir()
     people = photographs(folder, size * (arguments.batches + 1))
-    how: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
+    settings: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
     with Store(folder / "store.sqlite") as store:
         warm, timed = people[:size], people[size:]
-        describe(warm, RequestBuilder(engine=engine, **how), store, batch_size=size, workers=8)
+        describe(warm, RequestBuilder(engine=engine, **settings), store, batch_size=size, workers=8)
         seconds = _seconds(
-            lambda: describe(timed, RequestBuilder(engine=engine, **how), store, batch_size=size, workers=8),
+            lambda: describe(
+                timed, RequestBuilder(engine=engine, **settings), store, batch_size=size, workers=8
+            ),
             arguments.device,
         )
     requests = [
         Request(subject_id=str(n), images=(_noise(n, shape.side),), prompt=_QUESTION) for n in range(size)
     ]
-    bare = statistics.median(
+    engine_seconds = statistics.median(
         _seconds(lambda: engine.describe(requests), arguments.device) for _ in range(arguments.batches)
     )
-    rate, bare_rate = len(timed) / seconds, size / bare
+    rate, engine_rate = len(timed) / seconds, size / engine_seconds
     flops = _flops(shape, arguments.new_tokens)
     peak = next((value for name, value in _PEAK.items() if name in about(arguments)["hardware"]), None)
     return {
         "batch_size": size,
-        "pictures_per_second": round(rate, 2),
-        "bare_generate_per_second": round(bare_rate, 2),
-        "framework_overhead": round(1 - rate / bare_rate, 4),
-        "tflop_a_picture": round(flops / 1e12, 2),
+        "images_per_second": round(rate, 2),
+        "engine_images_per_second": round(engine_rate, 2),
+        "framework_overhead": round(1 - rate / engine_rate, 4),
+        "tflop_per_image": round(flops / 1e12, 2),
         "share_of_peak": None if peak is None else round(rate * flops / peak, 4),
         "peak_memory_gib": _memory(arguments.device),
     }
 
 
 def photographs(folder: Path, count: int) -> list[Subject]:
-    """JPEG files of 640 x 480, each with a box."""
+    """JPEG files of 640 x 480 pixels, each with a box."""
     box = Box(left=100, top=60, right=360, bottom=460)
     made = []
     for number in range(count):
@@ -235,14 +238,14 @@ def _wait(device: str) -> None:
 
 
 def _flops(shape: Shape, new_tokens: int) -> float:
-    """Two for each weight of a layer and each token that passes it; attention's own products left out."""
+    """2 FLOPs per weight of a layer and token; the products inside attention are not counted."""
     patches = (shape.side // shape.patch) ** 2
     tokens = patches + len(_QUESTION.encode()) + new_tokens
     return 2.0 * (_weights(shape.text, 3) * tokens + _weights(shape.vision, 2) * patches)
 
 
 def _weights(sizes: dict[str, int], matrices: int) -> int:
-    """Of all layers: four projections of attention (two of them fewer heads wide), and the feed-forward's."""
+    """The weights of all layers: four attention projections (two with fewer heads) and the feed-forward."""
     width, heads = sizes["hidden_size"], sizes["num_attention_heads"]
     narrow = width * sizes.get("num_key_value_heads", heads) // heads
     attention = 2 * width * width + 2 * width * narrow

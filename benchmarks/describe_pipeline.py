@@ -1,10 +1,11 @@
-"""Describing against what one would write first: a loop that calls Hugging Face's pipeline for each photo.
+"""Describing compared with a simple loop that calls a Hugging Face pipeline for each image.
 
     python benchmarks/describe_pipeline.py [--count 32] [--batch-size 32] [--rounds 3]
 
-The same model (a LLaVA of about 25 M random weights), the same photos, the same question, greedy, as many new
-tokens; in turns, in one process. And what the way around the model costs: decoding, marking, keys, the store,
-progress, against `generate` on tensors that are ready. Prints JSON, medians with their spread.
+Both use the same model (a LLaVA with about 25 M random weights), images and prompt, greedy decoding and the
+same number of new tokens, and alternate in one process. It also measures the overhead of everything around
+the model (decoding, marking, keys, the store, progress) relative to the engine on prepared images. Prints
+JSON: medians and all values.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from mien.media.images import Marking, mark_subject, open_image
 from mien.media.views import prepare_image
 from mien.types import Box, Subject
 
-transformers: Any = _transformers  # its annotations do not hold
+transformers: Any = _transformers  # its annotations are incomplete
 
 _SIDE, _PATCH = 224, 16
 _QUESTION = get_prompt("paper").render(EMOTIC)
@@ -54,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=32, help="photos in each round")
+    parser.add_argument("--count", type=int, default=32, help="images per round")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--new-tokens", type=int, default=160)
@@ -76,7 +77,7 @@ def about() -> dict[str, Any]:
 
 
 def build(folder: Path) -> Path:
-    """A LLaVA of about 25 M weights, saved as any other."""
+    """Save a LLaVA with about 25 M random weights."""
     torch.manual_seed(0)
     tokenizer = _tokenizer()
     vision = transformers.CLIPVisionConfig(
@@ -119,14 +120,14 @@ def build(folder: Path) -> Path:
     )
     model = transformers.LlavaForConditionalGeneration(config)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.generation_config.eos_token_id = None  # answers of one length, whatever random weights say
+    model.generation_config.eos_token_id = None  # all descriptions have the same length
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 
 
 def _tokenizer() -> Any:
-    """A token a word, as trained tokenizers nearly have it, and a vocabulary of some thousands."""
+    """One token per word, close to a trained tokenizer, and a vocabulary of several thousand."""
     special = ["<pad>", "<s>", "</s>", "<image>", "<unk>"]
     words = sorted(set(re.findall(r"\w+|[^\w\s]", f"USER: {_QUESTION} ASSISTANT:")))
     pieces = [*special, *words, *(f"word{n}" for n in range(4000))]
@@ -177,7 +178,7 @@ def measure(model: Path, photos: list[Subject], folder: Path, arguments: Any) ->
     return {
         "weights": sum(p.numel() for p in engine._model._model.parameters()),
         "seconds": {name: [round(value, 3) for value in values] for name, values in times.items()},
-        "against_pipeline": round(median["pipeline"] / median["describe"], 2),
+        "speedup_over_pipeline": round(median["pipeline"] / median["describe"], 2),
         "overhead": round(median["describe"] / median["engine"] - 1, 4),
     }
 
@@ -198,7 +199,7 @@ def _batches(engine: LocalEngine, requests: list[Request], size: int) -> None:
 
 
 def _loop(model: Path, new_tokens: int) -> Callable[[list[Subject]], None]:
-    """What one writes first: the pipeline, a photo at a time, nothing kept."""
+    """The simplest loop: the pipeline, one image at a time, without saving anything."""
     pipe = transformers.pipeline(
         "image-text-to-text",
         model=transformers.LlavaForConditionalGeneration.from_pretrained(model),

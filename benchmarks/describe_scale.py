@@ -1,11 +1,11 @@
-"""How long a resumed run takes to find out what is left to do, and how much memory, as the rows grow.
+"""Start-up time and memory of a resumed describing run, as the number of stored rows grows.
 
     python benchmarks/describe_scale.py [--counts 1000 100000 1000000] [--folder FOLDER]
 
-Prints JSON. A store is filled with a row for each of so many subjects, who share a handful of picture files;
-then a process of its own describes them all, and a few more at the end, with the fake engine. Start-up is
-what passes before the engine is asked for the first time: opening the store, estimating (the preflight), and
-finding every row. Subjects are made while they are asked for, so that only what describing keeps can grow.
+Fills a store with a row per subject; the subjects share a few image files. A separate process then
+describes all of them and a few more at the end, with the fake engine. The start-up time ends with the
+engine's first call: it covers opening the store, the preflight estimate, and finding every row. Subjects
+are generated lazily, so only the memory of describing itself can grow. Prints JSON.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from mien.media.images import Marking
 from mien.prefetch import batched
 from mien.types import Box, Description, Subject
 
-_PICTURES = 5
-_OPEN = 64  # subjects at the end that are not described yet
+_NUM_IMAGES = 5
+_NUM_MISSING = 64  # subjects at the end that are not described yet
 _TEXT = "The person appears calm and attentive, watching the others from a little way off. " * 8
-_HOW: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
+_SETTINGS: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}
 
 
 class Stopwatch(EngineWrapper):
@@ -88,13 +88,13 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 100_000, 1_000_000])
-    parser.add_argument("--folder", type=Path, help="where the stores lie; a temporary folder by default")
+    parser.add_argument("--folder", type=Path, help="folder for the stores; a temporary one by default")
     parser.add_argument("--step", choices=("fill", "resume"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def measure(count: int, folder: Path | None) -> dict[str, Any]:
-    """Both steps, each in a process of its own, so that its peak of memory is its own."""
+    """Run both steps, each in its own process so that their memory peaks are separate."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         command = [sys.executable, __file__, "--counts", str(count), "--folder", name, "--step"]
         steps = ("fill", "resume")
@@ -105,8 +105,8 @@ def measure(count: int, folder: Path | None) -> dict[str, Any]:
 
 
 def fill(folder: Path, count: int) -> dict[str, float]:
-    """Writes a description of each subject, as `describe` would, without an engine."""
-    request_builder = RequestBuilder(engine=FakeEngine(), **_HOW)
+    """Write a description of each subject, as `describe` would, without an engine."""
+    request_builder = RequestBuilder(engine=FakeEngine(), **_SETTINGS)
     start = time.perf_counter()
     with Store(folder / "store.sqlite") as store:
         for group in batched(islice(subjects(folder), count), 5_000):
@@ -122,46 +122,46 @@ def _description(request_builder: RequestBuilder, subject: Subject) -> Descripti
 
 
 def resume(folder: Path, count: int) -> dict[str, float]:
-    """A run over all subjects, of which only the last few are open."""
+    """Run over all subjects; only the last few are not described yet."""
     path, engine = folder / "store.sqlite", Stopwatch()
     start, start_cpu = time.perf_counter(), time.process_time()
-    request_builder = RequestBuilder(engine=engine, **_HOW)
+    request_builder = RequestBuilder(engine=engine, **_SETTINGS)
     rates = Rates(image_size=None, max_new_tokens=160)
     with Store(path) as store:
         opened = time.perf_counter()
-        everyone = islice(subjects(folder), count + _OPEN)
-        seen = estimate(everyone, request_builder, store, store_path=path, rates=rates)
+        all_subjects = islice(subjects(folder), count + _NUM_MISSING)
+        preflight = estimate(all_subjects, request_builder, store, store_path=path, rates=rates)
         estimated = time.perf_counter()
         summary = describe(
-            islice(subjects(folder), count + _OPEN),
-            RequestBuilder(engine=engine, **_HOW),
+            islice(subjects(folder), count + _NUM_MISSING),
+            RequestBuilder(engine=engine, **_SETTINGS),
             store,
             batch_size=32,
-            total=seen.total,
+            total=preflight.total,
         )
-    if (summary.done, summary.skipped) != (_OPEN, count):
-        raise SystemExit(f"the run is not as it was meant: {summary}")
+    if (summary.done, summary.skipped) != (_NUM_MISSING, count):
+        raise SystemExit(f"unexpected result: {summary}")
     return {
         "opening_seconds": round(opened - start, 2),
         "preflight_seconds": round(estimated - opened, 2),
         "startup_seconds": round(engine.first - start, 2),
-        # What it would take on a machine that does nothing else.
+        # Independent of other load on the machine.
         "startup_cpu_seconds": round(engine.first_cpu - start_cpu, 2),
-        "microseconds_a_row": round(1e6 * (engine.first - estimated) / count, 1),
+        "microseconds_per_row": round(1e6 * (engine.first - estimated) / count, 1),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),  # KiB on Linux
     }
 
 
 def subjects(folder: Path) -> Iterator[Subject]:
-    """People without end, each with a box of their own in one of a few pictures."""
-    paths = [folder / f"{number}.png" for number in range(_PICTURES)]
+    """An endless stream of subjects, each with a unique box in one of a few images."""
+    paths = [folder / f"{number}.png" for number in range(_NUM_IMAGES)]
     for number, path in enumerate(paths):
         if not path.exists():
             Image.new("RGB", (64, 48), (number, 0, 9)).save(path)
     number = 0
     while True:
         box = Box(left=number % 40, top=number // 40 % 30, right=60, bottom=40 + number / 1e8)
-        yield Subject.still(f"s{number}", paths[number % _PICTURES], box)
+        yield Subject.still(f"s{number}", paths[number % _NUM_IMAGES], box)
         number += 1
 
 

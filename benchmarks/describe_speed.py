@@ -1,11 +1,11 @@
-"""How much batching helps, and how much memory describing takes as the number of pictures grows.
+"""Speedup of describing from batching, and its memory as the number of images grows.
 
     python benchmarks/describe_speed.py [--model FOLDER] [--batch-size 32] [--count 64] [--rounds 3]
     python benchmarks/describe_speed.py --only memory
 
-Prints JSON. Speed: the same questions to the same model, in batches and one at a time, in turn; the ratio
-of the medians. Memory: the peak of a process that describes so many pictures with the fake engine; they are
-made while they are asked for, so that only what `describe` keeps can grow.
+Speed: the same requests to the same model, in batches and one at a time, alternating; "ratio" is the ratio
+of the medians. Memory: the peak of a process that describes many images with the fake engine. The images
+are generated lazily, so only the memory of `describe` itself can grow. Prints JSON.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
         _describe_fake(arguments.describe_fake)
         return
     result: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "hardware": _hardware()}
-    # First, while this process is small: its peak is inherited by the processes that it starts.
+    # Memory first: child processes inherit this process's peak, which is still small.
     if arguments.only != "speed":
         result["memory"] = measure_memory()
     if arguments.only != "memory":
@@ -61,13 +61,15 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="playhouse", help="a LLaVA folder; the embedded one by default")
+    parser.add_argument("--model", default="playhouse", help="LLaVA folder; the embedded model by default")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--count", type=int, default=64, help="questions in each round")
+    parser.add_argument("--count", type=int, default=64, help="requests per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-new-tokens", type=int, default=160)
-    parser.add_argument("--threads", type=int, default=None, help="of torch; its own choice by default")
-    parser.add_argument("--only", choices=("speed", "memory"), help="one of the two measurements")
+    parser.add_argument(
+        "--threads", type=int, default=None, help="torch threads; torch's default if not given"
+    )
+    parser.add_argument("--only", choices=("speed", "memory"), help="run only one measurement")
     parser.add_argument(_FLAG, type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -80,7 +82,7 @@ def _hardware() -> dict[str, Any]:
 
 
 def measure_speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds for each description, in batches and alone, in alternating rounds."""
+    """Seconds per description, in batches and one at a time, in alternating rounds."""
     import torch
 
     from mien.describe.local.engine import LocalEngine
@@ -90,17 +92,17 @@ def measure_speed(arguments: argparse.Namespace) -> dict[str, Any]:
     engine = LocalEngine(arguments.model, max_new_tokens=arguments.max_new_tokens)
     requests = _requests(arguments.count, engine.image_size or _SIDE)
     engine.describe(requests[:2])  # loads the model
-    batched, alone = [], []
+    batched, single = [], []
     for _ in range(arguments.rounds):
         batched.append(_seconds(engine, requests, arguments.batch_size))
-        alone.append(_seconds(engine, requests, 1))
+        single.append(_seconds(engine, requests, 1))
     return {
         "model": engine.name,
         "batch_size": arguments.batch_size,
         "threads": torch.get_num_threads(),
-        "seconds_each_batched": [round(seconds, 4) for seconds in batched],
-        "seconds_each_alone": [round(seconds, 4) for seconds in alone],
-        "ratio": round(statistics.median(alone) / statistics.median(batched), 2),
+        "batched_seconds": [round(seconds, 4) for seconds in batched],
+        "single_seconds": [round(seconds, 4) for seconds in single],
+        "ratio": round(statistics.median(single) / statistics.median(batched), 2),
     }
 
 
@@ -108,12 +110,12 @@ def _requests(count: int, side: int) -> list[Request]:
     rng, question = np.random.default_rng(0), get_prompt("paper").render(EMOTIC)
     made = []
     for number in range(count):
-        made.append(Request(subject_id=str(number), images=(_picture(rng, side),), prompt=question))
+        made.append(Request(subject_id=str(number), images=(_image(rng, side),), prompt=question))
     return made
 
 
-def _picture(rng: np.random.Generator, side: int) -> Image.Image:
-    """Large patches of colour: a trained model ends its answers on them, as on drawings; small as a file."""
+def _image(rng: np.random.Generator, side: int) -> Image.Image:
+    """Large color patches: trained models end their descriptions as on drawings, and the files are small."""
     coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
     return coarse.resize((side, side), Image.Resampling.NEAREST)
 
@@ -129,7 +131,7 @@ def _seconds(engine: Engine, requests: list[Request], size: int) -> float:
 
 
 def measure_memory() -> dict[str, Any]:
-    """Peak memory by number of pictures, each number in a process of its own."""
+    """Peak memory by number of images, each in its own process."""
     peaks = {}
     for count in _MEMORY_COUNTS:
         command = [sys.executable, __file__, _FLAG, str(count)]
@@ -161,7 +163,7 @@ def _subjects(folder: Path, count: int) -> Iterator[Subject]:
     rng = np.random.default_rng(0)
     for number in range(count):
         path = folder / f"photo{number}.png"
-        _picture(rng, _SIDE).save(path)
+        _image(rng, _SIDE).save(path)
         yield Subject.still(f"s{number}", path, Box(left=20, top=20, right=90, bottom=120))
 
 

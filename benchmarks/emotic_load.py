@@ -1,10 +1,10 @@
-"""How long EMOTIC takes from its MATLAB file to a table, and again from the table, and in how much memory.
+"""Time and memory to load EMOTIC from its MATLAB file, and again from the cached table.
 
     python benchmarks/emotic_load.py [--images 23571] [--people 34320] [--keep FOLDER]
 
-Prints JSON. An `Annotations.mat` of the release's size is generated (no pictures): one annotator in train,
-five in val and test. Then the data set is opened and every sample is taken, each time in a process of its
-own: first with an empty cache, then with what the first left there.
+Generates an `Annotations.mat` of the release's size, without images: one annotator in train, five in val
+and test. Then opens the dataset and iterates over all samples, each time in a separate process: first with
+an empty cache, then with the cache that the first load filled. Prints JSON.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         root = Path(arguments.keep or name)
-        # In a process of its own: a process inherits the peak of the one that starts it.
-        packed = ["--uncompressed"] if arguments.uncompressed else []
+        # In a separate process: a process inherits the memory peak of its parent.
+        compression = ["--uncompressed"] if arguments.uncompressed else []
         counts = ["--images", str(arguments.images), "--people", str(arguments.people)]
-        _run("--generate", str(root), *counts, *packed)
+        _run("--generate", str(root), *counts, *compression)
         loads = [json.loads(_run(_FLAG, str(root))) for _ in range(1 + arguments.rounds)]
     result = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -62,9 +62,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--people", type=int, default=34_320)
     parser.add_argument("--rounds", type=int, default=2, help="loads after the first")
     parser.add_argument(
-        "--uncompressed", action="store_true", help="a file without checksums, as SciPy writes by default"
+        "--uncompressed", action="store_true", help="write a file without checksums, as SciPy does by default"
     )
-    parser.add_argument("--keep", help="a folder for what is generated; a temporary one by default")
+    parser.add_argument("--keep", help="folder for the generated files; a temporary one by default")
     parser.add_argument(_FLAG, help=argparse.SUPPRESS)
     parser.add_argument("--generate", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -97,10 +97,10 @@ def _load(root: Path) -> dict[str, Any]:
         "import_seconds": round(imported - start, 2),
         "open_seconds": round(opened - imported, 2),
         "iterate_seconds": round(done - opened, 2),
-        # Of all processes; says more than the clock where others work on the same machine.
+        # Of all processes; independent of other load on the machine.
         "cpu_seconds": round(sum(os.times()[:4]), 2),
         "peak_mib": _peak_mib(resource.RUSAGE_SELF),
-        # A file without checksums is read in a process of its own.
+        # A file without checksums is read in a separate process.
         "peak_mib_of_children": _peak_mib(resource.RUSAGE_CHILDREN),
     }
 
@@ -119,7 +119,7 @@ def _generate(root: Path, images: int, people: int, compressed: bool) -> None:
     test = round(images * _SHARES["test"])
     val = round(images * _SHARES["val"])
     counts = {"train": images - val - test, "val": val, "test": test}
-    extra = people - images  # everybody after the first of an image
+    extra = people - images  # people beyond the first of an image
     shared = {split: round(extra * count / images) for split, count in counts.items()}
     shared["train"] += extra - sum(shared.values())
     splits = {split: list(_entries(split, count, shared[split], rng)) for split, count in counts.items()}

@@ -1,19 +1,20 @@
-"""The tables of the ablations on Playhouse in each official layout: what is shown there, and what is not.
+"""Tables of the ablations on Playhouse in each official layout.
 
     python benchmarks/layout_tables.py --work DIR [--layouts emotic caers bold] [--grids modality box ...]
 
-Draws the layouts, runs the grids of recipes/ablations on the recipes of the same names, and fits on the split
-that stops training what may be fitted there: a temperature, and thresholds. All grids of a layout share their
-descriptions and features. Broken off, the same command goes on. Prints one JSON document: for each layout and
-grid "rows" and "differences" as `mien ablate` gives them, some more differences, and for the grid "loss" the
-rarest labels one by one and what was fitted.
+Draws the layouts, runs the grids of recipes/ablations on the recipes of the same names, and fits a
+temperature and thresholds on the split for early stopping. All grids of a layout share descriptions and
+features. Run the same command again to resume an interrupted run. Prints one JSON document: for each layout
+and grid "rows" and "differences" as in `mien ablate`, further differences, and for the grid "loss" the
+rarest labels and the fitted values.
 
-What this leaves open is measured once more with --again, in another DIR: other scenes, and twice the test
-pictures, or more.
+To measure what this leaves open, use --again with another DIR: other scenes, and at least twice the test
+images.
 
-Sizes, seeds and changes stand below; they were settled on other scenes, before any score of these was seen. A
-few labels are so rare that a test split of this size says little of them: that is what the intervals are for.
-About an hour on two cores. The play is a test bed: none of its numbers says anything about real photographs.
+Sizes, seeds and settings are constants in this file. They were chosen on other scenes, before any of these
+scores were seen. Some labels are so rare that a test split of this size says little about them, which the
+intervals show. Takes about an hour on two cores. Playhouse is a test bed: its numbers say nothing about
+real photographs.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ from mien.workflow.experiment import load_experiment
 RECIPES: Final = Path(__file__).resolve().parent.parent / "recipes"
 GRIDS: Final = ("modality", "words", "box", "missing", "loss")
 EPOCHS: Final = 6
-DRAWN_BY: Final = 7  # the seed of the scenes
-DRAWN_AGAIN_BY: Final = 8
+SEED: Final = 7  # of the scenes
+SEED_AGAIN: Final = 8
 Sizes = Mapping[str, int]
 
-# The variants that the claims are about, where there is no time for the others.
+# The variants that the claims are about, for --claims.
 CLAIMS: Final = {
     "modality": {"fused", "image_only", "text_only"},
     "words": {"description", "caption", "shuffled"},
@@ -64,19 +65,19 @@ CLAIMS: Final = {
     "missing": {"image_only", "fused", "fused_without", "dropout", "dropout_without"},
     "loss": {"plain", "asl", "class_balanced"},
 }
-# Beside the differences from the reference: the other claims that a grid is about.
+# Further pairs to compare, in addition to the differences from the reference.
 PAIRS: Final[Mapping[str, Sequence[tuple[str, str]]]] = {
     "words": [("caption", "shuffled")],
     "missing": [("dropout", "fused"), ("dropout_without", "fused_without")],
 }
-FITTED: Final = "loss"  # the grid whose models are calibrated: losses differ in what their scores mean
+FITTED: Final = "loss"  # the grid whose models are calibrated, because losses affect the meaning of scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How many scenes are drawn, the first time and again, and changes to the recipe of the same name.
+    """How many scenes to draw, the first time and with --again, and overrides of the recipe of the same name.
 
-    `primary`: by which losses are compared, too, whose grid names another metric.
+    `primary`: a second metric for comparing losses, in addition to that of their grid.
     """
 
     first: Sizes
@@ -91,16 +92,17 @@ LAYOUTS: Final = {
         again={"train": 260, "val": 80, "test": 340},
         primary="mAP",
     ),
-    # One face a picture is annotated; a list of faces is what there is of boxes. Of val and test together,
-    # a third becomes val.
+    # One face per image is annotated; boxes come from a list of faces. A third of val and test together
+    # becomes val.
     "caers": Layout(
         first={"train": 450, "val": 150, "test": 300},
         again={"train": 450, "val": 300, "test": 600},
         primary="accuracy",
         overrides=('data.options={ protocol = "7:1:2", faces = "faces" }',),
     ),
-    # Val is what is scored; a fifth of train's films is what training stops by. The boxes of joints leave out
-    # hair and hands: with the margin the VLM named the first emotion right in 82 % of other scenes, not 71 %.
+    # Val is scored; a fifth of the training videos is for early stopping. The boxes of joints exclude hair
+    # and hands: on other scenes, the VLM named the first emotion correctly in 82 % with the margin, and in
+    # 71 % without it.
     "bold": Layout(
         first={"train": 270, "val": 160, "test": 1},
         again={"train": 270, "val": 400, "test": 1},
@@ -112,20 +114,20 @@ LAYOUTS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a layout's files go, and what is drawn there."""
+    """A layout's folder, and the scenes to draw."""
 
     name: str
     folder: Path
     sizes: Sizes
-    drawn_by: int
+    seed: int
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs what is not done yet, and prints one JSON document."""
+    """Run the grids that are not finished, and print one JSON document."""
     options = _parser().parse_args(arguments)
     places = [_place(name, options) for name in options.layouts]
     found: dict[str, Any] = {one.name: {"drawn": one.sizes, "grids": {}} for one in places}
-    # Grid by grid, so that a broken-off run has something of every layout.
+    # Grid by grid, so that an interrupted run has results of every layout.
     for grid in options.grids:
         for place in places:
             print(f"{datetime.now(UTC):%H:%M:%S} {place.name}, {grid}", file=sys.stderr, flush=True)
@@ -135,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
         "epochs": EPOCHS,
-        "drawn_by": places[0].drawn_by,
+        "drawn_by": places[0].seed,
         "layouts": found,
     }
     print(json.dumps(_rounded(document), indent=1))
@@ -147,7 +149,7 @@ def _place(name: str, options: argparse.Namespace) -> Place:
         name=name,
         folder=options.work.absolute() / name,
         sizes=layout.again if options.again else layout.first,
-        drawn_by=DRAWN_AGAIN_BY if options.again else DRAWN_BY,
+        seed=SEED_AGAIN if options.again else SEED,
     )
 
 
@@ -155,7 +157,7 @@ def _place(name: str, options: argparse.Namespace) -> Place:
 
 
 def _table(place: Place, name: str, *, claims: bool) -> dict[str, Any]:
-    """Rows and differences of a grid, which is run as far as it is not finished."""
+    """Run a grid, or resume it, and return its rows and differences."""
     grid = load_grid(
         RECIPES / "ablations" / f"{name}.toml",
         base=RECIPES / f"{place.name}.toml",
@@ -174,7 +176,7 @@ def _table(place: Place, name: str, *, claims: bool) -> dict[str, Any]:
     primary = LAYOUTS[place.name].primary
     others = [(grid.reference, one) for one in scores if one != grid.reference]
     pairs = [(pair, done.metric) for pair in PAIRS.get(name, ())]
-    if name == FITTED:  # rankings apart, a loss moves scores over the half at which labels are named
+    if name == FITTED:  # a loss also moves scores across the threshold of one half
         pairs += [(pair, by) for by in (primary, "macro_f1") for pair in others]
     more = [build_difference((a, scores[a]), (b, scores[b]), metric=by) for (a, b), by in pairs]
     table: dict[str, Any] = {
@@ -195,7 +197,7 @@ def _overrides(place: Place) -> list[str]:
     if not root.exists():
         part = place.folder / "drawn.part"
         shutil.rmtree(part, ignore_errors=True)
-        import_module(f"mien.playhouse.layouts.{place.name}").write(part, **place.sizes, seed=place.drawn_by)
+        import_module(f"mien.playhouse.layouts.{place.name}").write(part, **place.sizes, seed=place.seed)
         part.rename(root)
     return [
         f"data.root={root}",
@@ -203,7 +205,7 @@ def _overrides(place: Place) -> list[str]:
         f"train.epochs={EPOCHS}",
         f"run.store={place.folder / 'descriptions.sqlite'}",
         f"run.cache={place.folder / 'features'}",
-        "run.threads=1",  # two wait for each other where something else runs; training has two processes
+        "run.threads=1",  # training already uses two processes
     ]
 
 
@@ -212,49 +214,49 @@ def _scores(out: Path, variant: str, seed: int, split: str) -> SplitScores:
 
 
 def _tail(labels: Sequence[LabelRow], scores: SplitScores) -> list[dict[str, Any]]:
-    """The rarest labels: average precision and F1 by each variant."""
+    """The rarest labels: average precision and F1 of each variant."""
     rarest = {scores.label_set.labels[at] for at in tail_labels(scores.targets)}
     kept = ("name", "label", "positives", "value", "low", "high", "f1")
     return [{key: getattr(row, key) for key in kept} for row in labels if row.label in rarest]
 
 
-# --- What is fitted on the split that stops training -------------------------------------------------
+# --- Calibration on the split for early stopping -------------------------------------------------
 
 
 def _fitted(place: Place, grid: Grid, out: Path, variant: str, split: str) -> dict[str, Any]:
-    """What a temperature and thresholds, fitted by each seed's model, change on the scored split.
+    """The effect on the scored split of a temperature and thresholds fitted for each seed's model.
 
-    Thresholds "fitted_on_it" saw the scored split itself: no score, but the ceiling of what fitting can give.
+    "fitted_on_it": thresholds fitted on the scored split itself, as an upper bound of what fitting can gain.
     """
     runs = [_scores(out, variant, seed, split) for seed in grid.seeds]
-    stopped_by = grid.recipe(grid.variant(variant)).train.select_on
+    fit_split = grid.recipe(grid.variant(variant)).train.select_on
     fits = [
-        fit_calibration(_stop_scores(out / variant / f"seed-{seed}", stopped_by, place.folder / "cache"))
+        fit_calibration(_fit_split_scores(out / variant / f"seed-{seed}", fit_split, place.folder / "cache"))
         for seed in grid.seeds
     ]
     plain = [run.scores for run in runs]
     calibrated = [fit.apply(run.scores) for fit, run in zip(fits, runs, strict=True)]
     found: dict[str, Any] = {
-        "fitted_on": stopped_by,
+        "fitted_on": fit_split,
         "temperatures": [fit.temperature for fit in fits],
         "changes": [_change(runs[0], name, calibrated, plain) for name in ("ECE", "Brier")],
     }
     if runs[0].label_set.exclusive:
-        return found  # the highest score decides, and a temperature leaves it the highest
+        return found  # a temperature does not change which score is the highest
     carried = [decide(scores, np.array(fit.thresholds)) for scores, fit in zip(calibrated, fits, strict=True)]
     ceiling = [
         decide(scores, fit_thresholds(runs[0].targets, scores, rule=fit.rule)[0])
         for scores, fit in zip(calibrated, fits, strict=True)
     ]
     found["changes"] += [
-        _change(runs[0], "macro_f1", carried, plain) | {"what": f"{stopped_by}, not a half"},
-        _change(runs[0], "macro_f1", ceiling, carried) | {"what": f"fitted_on_it, not {stopped_by}"},
+        _change(runs[0], "macro_f1", carried, plain) | {"what": f"{fit_split}, not a half"},
+        _change(runs[0], "macro_f1", ceiling, carried) | {"what": f"fitted_on_it, not {fit_split}"},
     ]
     return found
 
 
-def _stop_scores(run: Path, split: str, cache: Path) -> SplitScores:
-    """The scores of the split that stopped a run's training, made once."""
+def _fit_split_scores(run: Path, split: str, cache: Path) -> SplitScores:
+    """A run's scores on the split for early stopping; computed once."""
     if not scores_file(run, split).exists():
         return steps.score(load_experiment(run, cache=cache), split)
     return SplitScores.load(scores_file(run, split))
@@ -281,7 +283,7 @@ def _change(
 
 
 def _rounded(value: Any) -> Any:
-    """Five digits are more than the intervals allow."""
+    """Round to five digits, more than the intervals justify."""
     if isinstance(value, float):
         return round(value, 5)
     if isinstance(value, dict):
@@ -293,11 +295,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, required=True, help="where all is kept")
+    parser.add_argument("--work", type=Path, required=True, help="folder for all files")
     parser.add_argument("--layouts", nargs="+", choices=tuple(LAYOUTS), default=tuple(LAYOUTS))
     parser.add_argument("--grids", nargs="+", choices=GRIDS, default=GRIDS)
-    parser.add_argument("--again", action="store_true", help="other scenes, twice the test pictures")
-    parser.add_argument("--claims", action="store_true", help="only the variants that the claims are about")
+    parser.add_argument("--again", action="store_true", help="other scenes, and twice the test images")
+    parser.add_argument(
+        "--claims", action="store_true", help="run only the variants that the claims are about"
+    )
     return parser
 
 

@@ -1,11 +1,11 @@
-"""How much of a machine the Q-Former's step uses: its FLOP/s against those of plain matrix products.
+"""FLOP/s of the Q-Former's training step, relative to plain matrix products.
 
     python benchmarks/qformer_flops.py [--batch 8] [--repeats 5] [--layers 12] [--width 768] [--device cpu]
 
-One step is forward, backward and AdamW of the fused model on cached features of ViT-B/16 at 224 pixels and a
-description, through the package's own trainer code. FLOPs are counted by torch on the forward and backward
-pass. Beside it, turn by turn, stand the matrix products of which a layer consists, with the same rows,
-widths and number type, and nothing in between: what the machine gives. Prints JSON.
+One step is forward, backward and AdamW of the fused model on cached features of ViT-B/16 at 224 pixels and
+a description, with the package's own training code. Torch counts the FLOPs of the forward and backward
+pass. For comparison, alternating, it measures the matrix products that a layer consists of, with the same
+rows, widths and number type and nothing in between: what the machine can deliver. Prints JSON.
 """
 
 import argparse
@@ -35,7 +35,7 @@ VOCABULARY = 30522
 
 
 class Step:
-    """A Q-Former with its optimiser, and one batch of made-up inputs."""
+    """A Q-Former with its optimizer, and one batch of synthetic inputs."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(0)
@@ -62,23 +62,24 @@ class Step:
         self.targets = torch.randint(0, 2, (rows, len(EMOTIC)), device=self.device).float()
         self.dimensions = torch.rand(rows, 3, device=self.device)
 
-    def learn(self) -> None:
-        """Forward and backward."""
+    def forward_backward(self) -> None:
+        """The forward and backward pass."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision.autocast():
             output = self.classifier(self.image, self.ids, self.mask)
         self.precision.backward(self.loss(output, self.targets, self.dimensions))
 
     def __call__(self) -> None:
-        self.learn()
+        """A complete step."""
+        self.forward_backward()
         clip_gradients(self.classifier, 1.0, step=0)
         self.optimizer.step()
 
     def flops(self) -> int:
-        """Of forward and backward; attention is counted as its matrix products, whatever computes it."""
+        """FLOPs of forward and backward; attention counts as its matrix products with any kernel."""
         counter = FlopCounterMode(display=False)
         with counter, sdpa_kernel(SDPBackend.MATH):
-            self.learn()
+            self.forward_backward()
         return int(counter.get_total_flops())
 
 
@@ -90,10 +91,12 @@ class Products:
         kind = getattr(torch, options.precision)
         sizes = ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))
 
-        def drawn(*shape: int) -> Tensor:
+        def random(*shape: int) -> Tensor:
             return torch.randn(*shape, device=options.device).to(kind)
 
-        self.given = [(drawn(rows, inner), drawn(outer, inner), drawn(rows, outer)) for inner, outer in sizes]
+        self.given = [
+            (random(rows, inner), random(outer, inner), random(rows, outer)) for inner, outer in sizes
+        ]
         self.flops = sum(3 * 2 * rows * inner * outer for inner, outer in sizes)
 
     def __call__(self) -> None:
@@ -104,27 +107,27 @@ class Products:
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """One call, with what it left running."""
-    begun = time.perf_counter()
+    """Seconds of one call, including the kernels that it started."""
+    start = time.perf_counter()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, and prints one JSON document."""
+    """Measure, and print one JSON document."""
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     step, products = Step(options), Products(options)
     flops = step.flops()
-    ways = {"step": step, "learn": step.learn, "products": products}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    variants = {"step": step, "forward_backward": step.forward_backward, "products": products}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(options.repeats + 1):
-        for name, work in ways.items():
-            taken = seconds_of(work, step.device)
+        for name, work in variants.items():
+            elapsed = seconds_of(work, step.device)
             if turn:
-                seconds[name].append(taken)
+                seconds[name].append(elapsed)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     plain = products.flops / medians["products"]
     document = {
@@ -140,11 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         "gflop_per_second": {
             "products": plain / 1e9,
-            "forward_and_backward": flops / medians["learn"] / 1e9,
+            "forward_and_backward": flops / medians["forward_backward"] / 1e9,
             "whole_step": flops / medians["step"] / 1e9,
         },
         "share_of_products": {
-            "forward_and_backward": flops / medians["learn"] / plain,
+            "forward_and_backward": flops / medians["forward_backward"] / plain,
             "whole_step": flops / medians["step"] / plain,
         },
     }

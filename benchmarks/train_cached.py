@@ -1,11 +1,12 @@
-"""What the feature cache saves: an epoch of stage 2 on cached features against one that runs the encoder.
+"""Speedup of training on cached features over running the encoder in every epoch.
 
     python benchmarks/train_cached.py [--samples 128] [--repeats 5] [--width 96] [--text-tokens 48]
 
-Both ways take the same optimiser steps on the same pictures and texts, in one process on one thread, turn
-by turn. The encoder has the shape of the embedded one (CLIP ViT, 144 px, patch 12, width 192, 6 layers) and
-random weights. "with_encoder" reads, marks and encodes the pictures of each batch; "encoder_only" is given
-them marked and fitted. Prints JSON: seconds an epoch (medians, and the spread over repeats), and ratios.
+All variants take the same optimizer steps on the same images and texts, alternating in one process with one
+thread. The encoder has the shape of the embedded one (CLIP ViT, 144 px, patch 12, width 192, 6 layers) and
+random weights. "with_encoder" reads, marks and encodes the images of each batch; "encoder_only" starts from
+marked and fitted images. Prints JSON: seconds per epoch (median, minimum and maximum over repeats), and
+ratios.
 """
 
 import argparse
@@ -44,30 +45,30 @@ MARKING = Marking()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, and prints one JSON document."""
+    """Measure, and print one JSON document."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
-        race = Race(Path(name), options)
-        ways = {
-            "cached": partial(race.epoch, race.from_cache),
-            "with_encoder": partial(race.epoch, race.from_files),
-            "encoder_only": partial(race.epoch, race.from_pictures),
+        setup = Setup(Path(name), options)
+        variants = {
+            "cached": partial(setup.epoch, setup.from_cache),
+            "with_encoder": partial(setup.epoch, setup.from_files),
+            "encoder_only": partial(setup.epoch, setup.from_images),
         }
-        seconds = measure(ways, options.repeats)
+        seconds = measure(variants, options.repeats)
     print(json.dumps(_report(seconds, options), indent=2))
 
 
-class Race:
-    """One model, its pictures and texts, and three ways to come by image tokens."""
+class Setup:
+    """One model, its images and texts, and three ways to get image tokens."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         spec = _source(folder / "encoder")
         self.encoder = spec.encoder
         self.fit = spec.fit
         self.subjects = _subjects(folder, options.samples)
-        self.pictures = [self.fit(prepare(subject, marking=MARKING)) for subject in self.subjects]
+        self.images = [self.fit(prepare(subject, marking=MARKING)) for subject in self.subjects]
         cache = FeatureCache(folder=folder / "cache", spec=spec)
         self.reader = cache.features("train", self.subjects, MARKING)
         self.ids = torch.randint(0, WORDS, (options.samples, options.text_tokens))
@@ -97,23 +98,23 @@ class Race:
     def from_files(self, rows: np.ndarray) -> Tensor:
         return self._encode([self.fit(prepare(self.subjects[row], marking=MARKING)) for row in rows])
 
-    def from_pictures(self, rows: np.ndarray) -> Tensor:
-        return self._encode([self.pictures[row] for row in rows])
+    def from_images(self, rows: np.ndarray) -> Tensor:
+        return self._encode([self.images[row] for row in rows])
 
     def _encode(self, images: Sequence[Image.Image]) -> Tensor:
         pixels = np.stack([np.asarray(image) for image in images])
-        return self.encoder.encode(pixels[:, None]).clone()  # an inference tensor has no gradient
+        return self.encoder.encode(pixels[:, None]).clone()  # autograd does not accept inference tensors
 
 
-def measure(ways: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each way, turn by turn after one round that does not count."""
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
+def measure(variants: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each variant, in alternating rounds after one warmup round."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(repeats + 1):
-        for way, run in ways.items():
-            begun = time.perf_counter()
+        for name, run in variants.items():
+            start = time.perf_counter()
             run()
             if turn:
-                seconds[way].append(time.perf_counter() - begun)
+                seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
@@ -147,7 +148,7 @@ def _source(folder: Path) -> VisionEncoderSpec:
 
 
 def _subjects(folder: Path, count: int) -> list[Subject]:
-    """Pictures of 320 x 240 pixels with something in them, so that decoding costs what it costs."""
+    """Images of 320 x 240 pixels with realistic content, so that decoding takes realistic time."""
     random = np.random.default_rng(0)
     box = Box(left=80, top=40, right=200, bottom=220)
     subjects = []

@@ -1,13 +1,13 @@
-"""What it costs to have the encoder in the loop: steps on cached features against steps on pictures.
+"""Cost of the encoder in the training loop: steps on cached features and steps on images.
 
     python benchmarks/train_encoder.py [--encoder vit_b16] [--batch 8] [--steps 5] [--workers 1] [--threads 2]
         [--ways frozen,in_the_loop,lora,full]
 
-Every way is a whole training step of the package's own trainer, loading included, with a Q-Former of 12 x 768
-over 64 words: "frozen" reads cached features, "in_the_loop" opens and encodes pictures with an encoder that
-does not learn, "lora" and "full" train it. Encoders are CLIP towers of the named shape with random weights.
-One step of each way follows the other, after one that does not count. Prints JSON: seconds a step (medians
-and spread), the share of it that waits for data, the ratios to "frozen".
+Every variant is a complete training step of the package's own trainer, including loading, with a Q-Former
+of 12 x 768 over 64 text tokens. "frozen" reads cached features, "in_the_loop" opens and encodes images with
+an encoder that does not learn, "lora" and "full" train it. Encoders are CLIP towers of the named shape with
+random weights. The variants take steps in turn, after one warmup step each. Prints JSON: seconds per step
+(median, minimum and maximum), the share of time spent waiting for data, and the ratios to "frozen".
 """
 
 import argparse
@@ -31,7 +31,7 @@ from mien.batches.builder import InputBuilder
 from mien.features.model_folders import quiet_transformers
 from mien.labels import EMOTIC
 from mien.recipe import Recipe
-from mien.train.trainer import Part, Trainer
+from mien.train.trainer import MicroBatch, Trainer
 from mien.types import Box, Sample, Subject, Target
 
 SHAPES: Final[dict[str, dict[str, Any]]] = {
@@ -46,24 +46,24 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
     "lora": {"encoder": "lora"},
     "full": {"encoder": "full"},
 }
-WORDS: Final = 64
+TEXT_TOKENS: Final = 64
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, and prints one JSON document."""
+    """Measure, and print one JSON document."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as name:
-        stage = Stage(Path(name), options)
-        ways = {way: Steps(stage, WAYS[way]) for way in options.ways.split(",")}
+        setup = Setup(Path(name), options)
+        ways = {way: Steps(setup, WAYS[way]) for way in options.ways.split(",")}
         for turn in range(options.steps + 1):
             for steps in ways.values():
-                steps.take(counts=turn > 0)
+                steps.take(timed=turn > 0)
     print(json.dumps(_report(ways, options), indent=2))
 
 
-class Stage:
-    """An encoder's folder, words, and people in pictures of 640 x 480 pixels."""
+class Setup:
+    """An encoder's folder, a vocabulary, and samples in images of 640 x 480 pixels."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.options, self.folder = options, folder
@@ -88,7 +88,7 @@ class Stage:
         return Sample(subject=subject, target=target, split="train")
 
     def trainer(self, train: dict[str, Any]) -> Trainer:
-        """A trainer of these people by a way's own knobs."""
+        """A trainer on these samples with the settings of a variant."""
         options = self.options
         table = {
             "name": "benchmark",
@@ -98,36 +98,36 @@ class Stage:
             "run": {"workers": options.workers, "batch_size": options.batch},
         }
         recipe = Recipe.parse(table, where="benchmark")
-        words = " ".join("abcdefghijklmnopqrstuvwxyz"[number % 26] for number in range(WORDS - 2))
+        text = " ".join("abcdefghijklmnopqrstuvwxyz"[number % 26] for number in range(TEXT_TOKENS - 2))
         data = InputBuilder.from_recipe(recipe, self.folder / "features").build_split(
             "train",
             self.samples,
             EMOTIC,
-            descriptions={sample.subject.id: words for sample in self.samples},
+            descriptions={sample.subject.id: text for sample in self.samples},
         )
         return Trainer(recipe, data, data, torch.device("cpu"))
 
 
 class Steps:
-    """One way to train, step by step."""
+    """The steps of one variant."""
 
-    def __init__(self, stage: Stage, train: dict[str, Any]) -> None:
-        self.trainer = stage.trainer(train)
+    def __init__(self, setup: Setup, train: dict[str, Any]) -> None:
+        self.trainer = setup.trainer(train)
         self.seconds: list[float] = []
         self.waits: list[float] = []
-        self._parts: Iterator[list[Part]] = chain.from_iterable(
+        self._batches: Iterator[list[MicroBatch]] = chain.from_iterable(
             trainer.remaining_steps() for trainer in repeat(self.trainer)
         )
 
-    def take(self, *, counts: bool) -> None:
-        """A step, of which the time is kept if it counts."""
-        begun = time.perf_counter()
-        parts = next(self._parts)
-        there = time.perf_counter()
-        self.trainer.train_step(parts)
-        if counts:
-            self.waits.append(there - begun)
-            self.seconds.append(time.perf_counter() - begun)
+    def take(self, *, timed: bool) -> None:
+        """Take a step, and record its time if it is timed."""
+        start = time.perf_counter()
+        micro_batches = next(self._batches)
+        loaded = time.perf_counter()
+        self.trainer.train_step(micro_batches)
+        if timed:
+            self.waits.append(loaded - start)
+            self.seconds.append(time.perf_counter() - start)
 
 
 def _report(ways: dict[str, Steps], options: argparse.Namespace) -> dict[str, object]:

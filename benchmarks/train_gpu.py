@@ -1,15 +1,15 @@
-"""Training at full size: samples a second and model FLOPs utilisation, with the loader in the loop.
+"""Training at full size: samples per second and model FLOPs utilization (MFU), including the data loader.
 
-    python benchmarks/train_gpu.py                      # one CUDA device, under 8 minutes, no questions asked
-    python benchmarks/train_gpu.py --tiny               # the same program on a CPU, to see that it runs
+    python benchmarks/train_gpu.py                      # one CUDA device, under 8 minutes, unattended
+    python benchmarks/train_gpu.py --tiny               # the same program on a CPU, as a check
 
-Features of CLIP ViT-L/14 at 224 pixels (257 x 1024, float16, from a file as in training), descriptions of 128
-tokens, the Q-Former at 12 x 768 with 32 queries, AdamW, bfloat16. Steps are those of `mien.train`: reading
-rows, moving them, forward, backward, clipping, update. Each setting (batch, compiled or not) runs for some
-seconds after a warm-up; "wait" is the share of the time in which the device's host waited for the loader.
-MFU is the FLOPs of forward and backward, counted by torch, over the device's peak, which for bfloat16 is
-taken from --peak-tflops, or from a table by the device's name, else the fastest of some matrix products
-measured here. Prints JSON.
+Features of CLIP ViT-L/14 at 224 pixels (257 x 1024, float16, from a file as in training), descriptions of
+128 tokens, the Q-Former at 12 x 768 with 32 queries, AdamW, bfloat16. Steps are those of `mien.train`:
+reading rows, moving them, forward, backward, clipping, update. Each setting (batch size, compiled or not)
+runs for some seconds after a warmup; "wait" is the share of time in which the host waited for the loader.
+MFU is the FLOPs of forward and backward, counted by torch, over the device's bfloat16 peak: from
+--peak-tflops, else from a table by device name, else from the fastest of some matrix products measured
+here. Prints JSON.
 """
 
 import argparse
@@ -24,23 +24,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from qformer_flops import Step  # beside this file
+from qformer_flops import Step  # in the same folder
 
 from mien.batches.batch import ImageInputs, SplitData, TextInputs
 from mien.features.cache import FeatureReader
 from mien.labels import EMOTIC
 from mien.recipe import Recipe
-from mien.train.trainer import Part, Trainer
+from mien.train.trainer import MicroBatch, Trainer
 
 VOCABULARY = 30522
-# Dense bfloat16, by their makers.
+# Dense bfloat16, as published by the manufacturers.
 PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0}
-FLOOR, AIM, DREAM = 800, 1500, 2250
+MINIMUM, TARGET, STRETCH = 800, 1500, 2250
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of what is measured."""
+    """The sizes of the data and the model."""
 
     samples: int
     tokens: int
@@ -56,21 +56,21 @@ TINY = Shape(samples=64, tokens=17, dim=32, text_tokens=12, layers=2, width=64, 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, and prints one JSON document."""
+    """Measure, and print one JSON document."""
     options = parser().parse_args(arguments)
     shape = TINY if options.tiny else FULL
     device = torch.device("cpu" if options.tiny else "cuda")
-    begun = time.perf_counter()
+    start = time.perf_counter()
     batches = [4, 8] if options.tiny else options.batches
     compiled = [False] if options.tiny or options.no_compile else [False, True]
     peak = peak_tflops(options, device)
     flops = flops_per_sample(shape, device)
     rows = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        data = made_up(Path(folder), shape)
+        data = synthetic_split(Path(folder), shape)
         for is_compiled in compiled:
             for batch in batches:
-                if time.perf_counter() - begun > options.minutes * 60:
+                if time.perf_counter() - start > options.minutes * 60:
                     rows.append({"batch": batch, "compiled": is_compiled, "skipped": "out of time"})
                     continue
                 recipe = make_recipe(shape, batch, is_compiled, options)
@@ -91,47 +91,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "peak_tflops": peak,
         "settings": rows,
         "best_samples_per_second": best,
-        "marks": {"floor": FLOOR, "aim": AIM, "dream": DREAM},
+        "targets": {"minimum": MINIMUM, "target": TARGET, "stretch": STRETCH},
         "reached": [
-            name for name, mark in (("floor", FLOOR), ("aim", AIM), ("dream", DREAM)) if best >= mark
+            name
+            for name, value in (("minimum", MINIMUM), ("target", TARGET), ("stretch", STRETCH))
+            if best >= value
         ],
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - start,
     }
     print(json.dumps(document, indent=2))
 
 
 def measure(data: SplitData, recipe: Recipe, device: torch.device, seconds: float) -> dict[str, Any]:
-    """One setting: steps for some seconds."""
+    """Run steps of one setting for some seconds."""
     setting = {"batch": recipe.train.batch_size, "compiled": recipe.run.compile}
     trainer = Trainer(recipe, data, data, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:
         steps = endless(trainer)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(3):
             trainer.train_step(next(steps))
-        warm = time.perf_counter() - begun
-        begun, waited, seen = time.perf_counter(), 0.0, 0
-        while time.perf_counter() - begun < seconds:
-            asked = time.perf_counter()
-            parts = next(steps)
-            waited += time.perf_counter() - asked
-            trainer.train_step(parts)  # ends with the loss on the host: nothing is left running
-            seen += sum(len(part.batch.targets) for part in parts)
-        taken = time.perf_counter() - begun
+        warmup = time.perf_counter() - start
+        start, waited, num_samples = time.perf_counter(), 0.0, 0
+        while time.perf_counter() - start < seconds:
+            wait_start = time.perf_counter()
+            micro_batches = next(steps)
+            waited += time.perf_counter() - wait_start
+            trainer.train_step(micro_batches)  # reads the loss, so no kernel is left running
+            num_samples += sum(len(one.batch.targets) for one in micro_batches)
+        elapsed = time.perf_counter() - start
     except torch.OutOfMemoryError as error:
         return setting | {"failed": str(error).splitlines()[0]}
     return setting | {
-        "samples_per_second": seen / taken,
-        "wait": waited / taken,
-        "warm_up_seconds": warm,
+        "samples_per_second": num_samples / elapsed,
+        "wait": waited / elapsed,
+        "warmup_seconds": warmup,
         "peak_gib": torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None,
     }
 
 
-def endless(trainer: Trainer) -> Iterator[list[Part]]:
-    """The steps of one epoch after another."""
+def endless(trainer: Trainer) -> Iterator[list[MicroBatch]]:
+    """The steps of all epochs, without end."""
     while True:
         yield from trainer.remaining_steps()
 
@@ -145,15 +147,15 @@ def make_recipe(shape: Shape, batch: int, compiled: bool, options: argparse.Name
             "heads": max(1, shape.width // 64),
             "num_queries": shape.queries,
         },
-        # So many epochs that the rate hardly moves.
+        # With so many epochs the learning rate hardly changes.
         "train": {"batch_size": batch, "epochs": 1000, "precision": "bfloat16", "lr": 1e-5},
         "run": {"workers": options.workers, "compile": compiled},
     }
     return Recipe.parse(table, where="benchmark")
 
 
-def made_up(folder: Path, shape: Shape) -> SplitData:
-    """A split with its features in a file, as training reads them."""
+def synthetic_split(folder: Path, shape: Shape) -> SplitData:
+    """A split with random features in a file, as in training."""
     random = np.random.default_rng(0)
     file = np.lib.format.open_memmap(
         folder / "features.npy", mode="w+", dtype=np.float16, shape=(shape.samples, shape.tokens, shape.dim)
@@ -173,23 +175,23 @@ def made_up(folder: Path, shape: Shape) -> SplitData:
         groups=tuple(map(str, range(shape.samples))),
         targets=torch.from_numpy(random.integers(0, 2, (shape.samples, len(EMOTIC)))).float(),
         dimensions=torch.rand(shape.samples, 3),
-        images=ImageInputs(FeatureReader(array, rows), "made up"),
-        texts=TextInputs(ids, lengths, VOCABULARY, "made up"),
+        images=ImageInputs(FeatureReader(array, rows), "synthetic"),
+        texts=TextInputs(ids, lengths, VOCABULARY, "synthetic"),
     )
 
 
 def flops_per_sample(shape: Shape, device: torch.device) -> float:
-    """Of forward and backward."""
+    """FLOPs of forward and backward."""
     rows = 4
-    given = argparse.Namespace(
+    step_options = argparse.Namespace(
         batch=rows, width=shape.width, layers=shape.layers, queries=shape.queries, image_tokens=shape.tokens,
         image_dim=shape.dim, text_tokens=shape.text_tokens, device=str(device), precision="bfloat16",
     )  # fmt: skip
-    return Step(given).flops() / rows
+    return Step(step_options).flops() / rows
 
 
 def peak_tflops(options: argparse.Namespace, device: torch.device) -> float:
-    """As given, as its maker says, or as measured."""
+    """The device's peak: as given, as published, or as measured."""
     if options.peak_tflops:
         return float(options.peak_tflops)
     name = torch.cuda.get_device_name() if device.type == "cuda" else ""
@@ -200,9 +202,9 @@ def peak_tflops(options: argparse.Namespace, device: torch.device) -> float:
     a = torch.randn(side, side, device=device).bfloat16()
     best = float("inf")
     for _ in range(5):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         float((a @ a)[0, 0])
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best / 1e12
 
 
@@ -210,12 +212,12 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     made.add_argument("--tiny", action="store_true", help="small sizes on a CPU")
     made.add_argument("--batches", type=int, nargs="+", default=[128, 256, 512])
-    made.add_argument("--seconds", type=float, default=15.0, help="of each setting")
-    made.add_argument("--minutes", type=float, default=6.0, help="after which no setting is begun")
+    made.add_argument("--seconds", type=float, default=15.0, help="time per setting")
+    made.add_argument("--minutes", type=float, default=6.0, help="start no new setting after this time")
     made.add_argument("--workers", type=int, default=6)
     made.add_argument("--no-compile", action="store_true")
     made.add_argument("--peak-tflops", type=float)
-    made.add_argument("--folder", type=Path, help="where 2 GiB of features are written for the while")
+    made.add_argument("--folder", type=Path, help="folder for 2 GiB of temporary features")
     return made
 
 

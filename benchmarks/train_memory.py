@@ -1,11 +1,11 @@
-"""How much memory a training needs as the data set grows.
+"""Memory of a training as the dataset grows.
 
     python benchmarks/train_memory.py [--counts 1000 10000 100000] [--steps 40]
 
-Each count is a process of its own that trains a Q-Former of 2 x 96 on made-up features (50 tokens of 64
-numbers, 6.4 kB a person, on disk) and descriptions of 64 tokens. Prints JSON: by count the size of the
-features, the peak of anonymous memory (what the process holds itself), and the peak with the pages of the
-feature file that the system keeps for it and takes back when it needs them.
+Each count is a separate process that trains a Q-Former of 2 x 96 on synthetic features (50 tokens of 64
+numbers, 6.4 kB per sample, on disk) and descriptions of 64 tokens. Prints JSON: by count, the size of the
+features, the peak of anonymous memory (what the process itself allocates), and the peak of resident memory,
+which includes the cached pages of the feature file that the system can reclaim.
 """
 
 import argparse
@@ -36,7 +36,7 @@ BLOCK: Final = 1000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, and prints one JSON document."""
+    """Measure, and print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--steps", type=int, default=40)
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(folder: Path, count: int, steps: int) -> dict[str, float]:
-    """The peaks of one training, in MiB."""
+    """The memory peaks of one training, in MiB."""
     torch.set_num_threads(1)
     table = {
         "name": "memory",
@@ -69,19 +69,19 @@ def measure(folder: Path, count: int, steps: int) -> dict[str, float]:
     }
     data = split(folder, count)
     peaks = {"RssAnon": 0, "VmRSS": 0}
-    over = threading.Event()
-    watching = threading.Thread(target=_watch, args=(peaks, over))
-    watching.start()
+    finished = threading.Event()
+    monitor = threading.Thread(target=_record_peaks, args=(peaks, finished))
+    monitor.start()
     trainer = Trainer(Recipe.parse(table, where="benchmark"), data, data, torch.device("cpu"))
-    parts = trainer.remaining_steps()
+    epoch = trainer.remaining_steps()
     for _ in range(steps):
-        found = next(parts, None)
-        if found is None:
-            parts = trainer.remaining_steps()
-            found = next(parts)
-        trainer.train_step(found)
-    over.set()
-    watching.join()
+        micro_batches = next(epoch, None)
+        if micro_batches is None:
+            epoch = trainer.remaining_steps()
+            micro_batches = next(epoch)
+        trainer.train_step(micro_batches)
+    finished.set()
+    monitor.join()
     features = (folder / "f.npy").stat().st_size / 2**20
     return {
         "features_mib": round(features, 1),
@@ -91,15 +91,15 @@ def measure(folder: Path, count: int, steps: int) -> dict[str, float]:
 
 
 def split(folder: Path, count: int) -> SplitData:
-    """So many people, with features on disk and descriptions in memory."""
-    lots = np.random.default_rng(0)
+    """A split with features on disk and descriptions in memory."""
+    random = np.random.default_rng(0)
     keys = [str(row) for row in range(count)]
-    file = FeatureFile.open(folder / "f.npy", signature="made up")
+    file = FeatureFile.open(folder / "f.npy", signature="synthetic")
     with file.writing(keys, (TOKENS, DIM)) as writer:
         for start in range(0, count, BLOCK):
-            some = keys[start : start + BLOCK]
-            writer.write(some, lots.normal(size=(len(some), TOKENS, DIM)).astype(np.float32))
-    people = [
+            block = keys[start : start + BLOCK]
+            writer.write(block, random.normal(size=(len(block), TOKENS, DIM)).astype(np.float32))
+    samples = [
         Sample(
             subject=Subject.still(key, Path(f"{key}.png")),
             target=Target(labels={EMOTIC.labels[row % len(EMOTIC)]: 1.0}),
@@ -107,13 +107,15 @@ def split(folder: Path, count: int) -> SplitData:
         )
         for row, key in enumerate(keys)
     ]
-    ids = torch.from_numpy(lots.integers(1, WORDS, (count, LENGTH)))
-    texts = TextInputs(ids, torch.full((count,), LENGTH), WORDS, "made up")
-    return build_split("train", people, EMOTIC, images=ImageInputs(file.reader(keys), "made up"), texts=texts)
+    ids = torch.from_numpy(random.integers(1, WORDS, (count, LENGTH)))
+    texts = TextInputs(ids, torch.full((count,), LENGTH), WORDS, "synthetic")
+    return build_split(
+        "train", samples, EMOTIC, images=ImageInputs(file.reader(keys), "synthetic"), texts=texts
+    )
 
 
-def _watch(peaks: dict[str, int], over: threading.Event) -> None:
-    while not over.wait(0.02):
+def _record_peaks(peaks: dict[str, int], finished: threading.Event) -> None:
+    while not finished.wait(0.02):
         for line in Path("/proc/self/status").read_text().splitlines():
             name, _, value = line.partition(":")
             if name in peaks:

@@ -1,11 +1,11 @@
-"""How fast a data set is verified, against the rate at which this machine decodes pictures at all.
+"""Speed of verifying a dataset, relative to the speed of decoding its images.
 
     python benchmarks/verify_speed.py [--count 400] [--repeats 7] [--workers 0] [--size 640x480]
 
-Makes JPEG pictures like photographs (soft shapes and grain) and a manifest with two people a picture. In turn
-it verifies them, and merely decodes the same files to full size in as many threads; both from files that the
-system holds in memory. "rate" is in pictures a second; "ratio" is verify's rate over that of decoding, by
-turn: at 1 it costs nothing to verify beside decoding. Prints JSON.
+Generates JPEG images similar to photographs (soft shapes and grain) and a manifest with two people per
+image. Alternately verifies them, and decodes the same files at full size with the same number of threads;
+the files are in the system's page cache both times. Rates are in images per second. "ratio" is the rate of
+verifying over that of decoding, per round: at 1, verifying is as fast as decoding. Prints JSON.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from mien.recipe import DataOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, and prints one JSON document."""
+    """Measure, and print one JSON document."""
     options = _parser().parse_args(arguments)
     width, height = (int(side) for side in options.size.split("x"))
     workers = options.workers or os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = _make_pictures(folder, options.count, (width, height))
+        files = _make_images(folder, options.count, (width, height))
         manifest = _make_manifest(folder, files, (width, height))
         result = {
             "date": datetime.now(UTC).date().isoformat(),
             "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
             "files": len(files),
-            "bytes_each": round(statistics.mean(file.stat().st_size for file in files)),
+            "bytes_per_file": round(statistics.mean(file.stat().st_size for file in files)),
             "size": options.size,
             "workers": workers,
-            **_race(files, manifest, workers, options.repeats),
+            **_measure(files, manifest, workers, options.repeats),
         }
     print(json.dumps(result, indent=2))
 
@@ -57,15 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=400, help="pictures")
-    parser.add_argument("--repeats", type=int, default=7, help="turns of each way")
-    parser.add_argument("--workers", type=int, default=0, help="threads; 0: one a core")
+    parser.add_argument("--count", type=int, default=400, help="number of images")
+    parser.add_argument("--repeats", type=int, default=7, help="rounds")
+    parser.add_argument("--workers", type=int, default=0, help="threads; 0 for one per core")
     parser.add_argument("--size", default="640x480", help="width x height in pixels")
     return parser
 
 
-def _race(files: list[Path], manifest: Path, workers: int, repeats: int) -> dict[str, Any]:
-    """Turn by turn, so that both see the same machine; the first turn, which warms up, is not counted."""
+def _measure(files: list[Path], manifest: Path, workers: int, repeats: int) -> dict[str, Any]:
+    """Alternate both, so that they see the same machine load; the first round is a warmup."""
     decoding, verifying = [], []
     for _ in range(repeats + 1):
         decoding.append(len(files) / _decode_all(files, workers))
@@ -97,11 +97,11 @@ def _verify_all(manifest: Path, workers: int) -> float:
     dataset = open_dataset(DataOptions(name="manifest", root=manifest), cache=manifest.parent / "cache")
     verified = verify(dataset, workers=workers)
     if verified.problems:
-        raise SystemExit(f"the pictures are not clean: {verified.problems[0]}")
+        raise SystemExit(f"the generated images have problems: {verified.problems[0]}")
     return verified.seconds
 
 
-def _make_pictures(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
+def _make_images(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
     rng = np.random.default_rng(0)
     files = []
     for index in range(count):
