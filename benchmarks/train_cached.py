@@ -32,7 +32,8 @@ from mien.features.encode import FeatureCache
 from mien.features.model_folders import quiet_transformers
 from mien.features.vision_encoder import VisionEncoderSpec, find_vision_encoder
 from mien.labels import EMOTIC
-from mien.media.images import Marking, prepare
+from mien.media.images import Marking
+from mien.media.views import prepare_image
 from mien.model.classifier import Classifier
 from mien.model.fusion import build_fusion
 from mien.recipe import ModelOptions, TrainOptions
@@ -68,7 +69,7 @@ class Setup:
         self.encoder = spec.encoder
         self.fit = spec.fit
         self.subjects = _subjects(folder, options.samples)
-        self.images = [self.fit(prepare(subject, marking=MARKING)) for subject in self.subjects]
+        self.images = [self.fit(prepare_image(subject, marking=MARKING)) for subject in self.subjects]
         cache = FeatureCache(folder=folder / "cache", spec=spec)
         self.reader = cache.features("train", self.subjects, MARKING)
         self.ids = torch.randint(0, WORDS, (options.samples, options.text_tokens))
@@ -96,7 +97,7 @@ class Setup:
         return torch.from_numpy(self.reader.read(rows)).float()
 
     def from_files(self, rows: np.ndarray) -> Tensor:
-        return self._encode([self.fit(prepare(self.subjects[row], marking=MARKING)) for row in rows])
+        return self._encode([self.fit(prepare_image(self.subjects[row], marking=MARKING)) for row in rows])
 
     def from_images(self, rows: np.ndarray) -> Tensor:
         return self._encode([self.images[row] for row in rows])

@@ -1,13 +1,13 @@
-"""Kills a describing process again and again, runs it again each time, and compares what it leaves.
+"""Kills a describing process again and again, restarts it each time, and checks what it leaves.
 
     python scripts/chaos.py [--kills 2000] [--seed 1] [--engine fake|local|remote] [--model M] [--endpoint U]
 
-The parent imports everything once and forks a child for each attempt; the child is killed by `kill -9` after
-a random part of the time that a whole run takes. Before and after every write the child notes its keys in a
-log, so that the parent knows what must be there. The last line counts
-    lost        rows that a write which returned, or an uninterrupted run, promised, and that are not there
-    duplicated  questions asked again whose answers were kept, and subjects with two rows
-    torn        rows that differ from those of an uninterrupted run, groups of which only a part was written
+The parent imports everything once and forks a child per attempt. The child is killed with `kill -9` after a
+random part of the time that a complete run takes. Before and after every write the child logs the keys, so
+that the parent knows which rows must exist. The last line counts
+    lost        missing rows that a completed write, or an uninterrupted run, promised
+    duplicated  stored descriptions that were requested again, and subjects with two rows
+    torn        rows that differ from those of an uninterrupted run, and partially written groups
 and the exit code is 0 only if all three are 0.
 """
 
@@ -44,14 +44,14 @@ from mien.media.images import Marking
 from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Description, Failure, Subject
 
-_SHARE: Final = 0.6  # of a whole run, at most, is an attempt: so several kills fall into each
+_MAX_SHARE: Final = 0.6  # of a complete run per attempt, so that several kills hit each run
 _FAKE: Final = FakeOptions(refuse=("s7",), poison=("s21", "s30"), delay=0.004)
-_LONGEST: Final = 600  # seconds for any attempt, after which something hangs
-Row = tuple[str | int, ...]  # all columns of either table; the first two are the key and the subject
+_TIMEOUT: Final = 600  # seconds per attempt
+Row = tuple[str | int, ...]  # all columns of a table; the first two are the key and the subject
 
 
 @dataclass
-class Tally:
+class Losses:
     kills: int = 0
     lost: int = 0
     duplicated: int = 0
@@ -71,41 +71,41 @@ class Tally:
 
 
 class Log:
-    """Lines that are out of the process once `write` returns, so that they survive its death."""
+    """Lines that survive the death of the process once `write` returns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, kind: str, words: Iterable[str]) -> None:
+    def write(self, kind: str, values: Iterable[str]) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.write(descriptor, (json.dumps([kind, *words]) + "\n").encode())
+        os.write(descriptor, (json.dumps([kind, *values]) + "\n").encode())
         os.close(descriptor)
 
     def read(self, kind: str) -> list[list[str]]:
-        """The words of each line of this kind; a last line that was cut off never counted."""
+        """The values of each line of this kind; a truncated last line is ignored."""
         found = []
         for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
             with suppress(ValueError):
-                first, *words = json.loads(line)
+                first, *values = json.loads(line)
                 if first == kind:
-                    found.append(words)
+                    found.append(values)
         return found
 
 
 class LoggingEngine(EngineWrapper):
-    """Logs the ids of each call's requests before they are answered."""
+    """Logs the subject ids of each call's requests before they are described."""
 
     def __init__(self, inner: Engine, log: Log) -> None:
         super().__init__(inner)
         self.log = log
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
-        self.log.write("ask", (request.subject_id for request in requests))
+        self.log.write("request", (request.subject_id for request in requests))
         return super().describe(requests)
 
 
-class Witnessed(Store):
-    """Notes the keys of each group before it is written, and once that has returned."""
+class LoggingStore(Store):
+    """Logs the keys of each group before and after it is written."""
 
     def __init__(self, path: Path, log: Log) -> None:
         super().__init__(path)
@@ -126,7 +126,7 @@ class Witnessed(Store):
 
 
 def work(store: Path, log: Log, subjects: Sequence[Subject], engine: Engine, batch_size: int) -> None:
-    with Witnessed(store, log) as opened:
+    with LoggingStore(store, log) as opened:
         describe(
             subjects,
             RequestBuilder(
@@ -141,10 +141,10 @@ def work(store: Path, log: Log, subjects: Sequence[Subject], engine: Engine, bat
 
 
 def attempt(run: Callable[[], None], seconds: float | None) -> bool:
-    """Runs in a child that is killed after so many seconds, unless it ends before; whether it was killed."""
+    """Run in a child, kill it after `seconds` unless it ends earlier, and return whether it was killed."""
     child = os.fork()
     if child == 0:
-        signal.alarm(_LONGEST)
+        signal.alarm(_TIMEOUT)
         try:
             run()
         except BaseException:  # noqa: BLE001  the child must never return into the parent's loop
@@ -158,15 +158,15 @@ def attempt(run: Callable[[], None], seconds: float | None) -> bool:
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return True
     if status != 0:
-        raise SystemExit(f"an attempt ended by itself with status {status}")
+        raise SystemExit(f"an attempt failed with status {status}")
     return False
 
 
 # --- The parent ----------------------------------------------------------------------------------------
 
 
-def people(folder: Path, count: int) -> list[Subject]:
-    """Subjects in pictures of different content."""
+def build_subjects(folder: Path, count: int) -> list[Subject]:
+    """Subjects in images with different content."""
     made = []
     for number in range(count):
         path = folder / f"{number}.png"
@@ -175,8 +175,8 @@ def people(folder: Path, count: int) -> list[Subject]:
     return made
 
 
-def content(store: Path) -> dict[str, Row]:
-    """All rows by key, read as the next attempt will find them."""
+def read_rows(store: Path) -> dict[str, Row]:
+    """All rows by key, as the next attempt will read them."""
     if not store.exists() or store.stat().st_size == 0:
         return {}
     with Store(store) as opened:
@@ -184,86 +184,88 @@ def content(store: Path) -> dict[str, Row]:
         return rows | {f"failure {row.key}": astuple(row) for row in opened.iterate_failures()}
 
 
-class Storm:
-    """Attempts on one store after another, each killed several times until it is whole."""
+class KillTest:
+    """Fills one store after another; each attempt is killed until a store is complete."""
 
     def __init__(self, folder: Path, subjects: Sequence[Subject], engine: Engine, batch_size: int) -> None:
         self._folder, self._subjects, self._engine, self._batch = folder, subjects, engine, batch_size
         self._store, self._log = folder / "killed.sqlite", Log(folder / "attempt.log")
-        whole = folder / "whole.sqlite"
-        # Once here, so that no child spends its short life on imports.
+        complete = folder / "complete.sqlite"
+        # Import everything here, so that no child spends its time on imports.
         work(folder / "first.sqlite", Log(folder / "first.log"), subjects[:1], FakeEngine(), 1)
         start = time.monotonic()
-        attempt(lambda: work(whole, Log(folder / "whole.log"), subjects, engine, batch_size), None)
+        attempt(lambda: work(complete, Log(folder / "complete.log"), subjects, engine, batch_size), None)
         self._seconds = time.monotonic() - start
-        self._whole = content(whole)
-        self.tally = Tally()
+        self._complete = read_rows(complete)
+        self.losses = Losses()
 
-    def rage(self, kills: int, rng: random.Random) -> Tally:
-        """Kills so often, and lets the last store be finished."""
-        while self.tally.kills < kills:
-            self._step(rng.uniform(0, self._seconds * _SHARE))
+    def run(self, kills: int, rng: random.Random) -> Losses:
+        """Kill this many times, then complete the last store."""
+        while self.losses.kills < kills:
+            self._step(rng.uniform(0, self._seconds * _MAX_SHARE))
         while not self._step(None):
             pass
-        return self.tally
+        return self.losses
 
     def _step(self, seconds: float | None) -> bool:
-        """One attempt and what it left; whether the store is whole now, and was put away."""
-        before = content(self._store)
+        """Run and check one attempt; return whether the store is complete, in which case it is deleted."""
+        before = read_rows(self._store)
         self._log.path.unlink(missing_ok=True)
-        run = lambda: work(self._store, self._log, self._subjects, self._engine, self._batch)  # noqa: E731
-        was_killed = attempt(run, seconds)
-        self.tally.kills += was_killed
-        after = content(self._store)
+        start = lambda: work(self._store, self._log, self._subjects, self._engine, self._batch)  # noqa: E731
+        was_killed = attempt(start, seconds)
+        self.losses.kills += was_killed
+        after = read_rows(self._store)
         self._check_promises(before, after)
         self._check_rows(after)
         if was_killed:
             return False
-        missing = self._whole.keys() - after.keys()
-        self.tally.add("lost", len(missing), f"a finished store lacks {sorted(missing)[:3]}")
+        missing = self._complete.keys() - after.keys()
+        self.losses.add("lost", len(missing), f"missing from a complete store: {sorted(missing)[:3]}")
         for file in self._folder.glob(f"{self._store.name}*"):
             file.unlink()
         return True
 
     def _check_promises(self, before: dict[str, Row], after: dict[str, Row]) -> None:
-        """What was kept is kept, what was written is written, nothing was asked for nothing."""
+        """Earlier rows still exist, written rows exist, and no stored description was requested again."""
         keys = {str(row[0]) for row in after.values()}
         gone = {str(row[0]) for row in before.values()} - keys
-        self.tally.add("lost", len(gone), f"rows that were there: {sorted(gone)[:3]}")
+        self.losses.add("lost", len(gone), f"earlier rows: {sorted(gone)[:3]}")
         written = {key for group in self._log.read("done") for key in group}
-        self.tally.add("lost", len(written - keys), f"written and gone: {sorted(written - keys)[:3]}")
+        self.losses.add("lost", len(written - keys), f"written rows: {sorted(written - keys)[:3]}")
         for group in self._log.read("begin"):
-            held = len(keys.intersection(group))
-            self.tally.add("torn", held not in {0, len(group)}, f"{held} of a group of {len(group)}")
-        settled = {str(row[1]) for row in before.values()}
-        again = settled.intersection(name for names in self._log.read("ask") for name in names)
-        self.tally.add("duplicated", len(again), f"asked again: {sorted(again)[:3]}")
+            num_written = len(keys.intersection(group))
+            self.losses.add(
+                "torn", num_written not in {0, len(group)}, f"{num_written} of a group of {len(group)}"
+            )
+        stored = {str(row[1]) for row in before.values()}
+        again = stored.intersection(name for names in self._log.read("request") for name in names)
+        self.losses.add("duplicated", len(again), f"requested again: {sorted(again)[:3]}")
 
     def _check_rows(self, after: dict[str, Row]) -> None:
-        other = [key for key, row in after.items() if self._whole.get(key) != row]
-        self.tally.add("torn", len(other), f"other rows than in a whole run: {other[:3]}")
+        different = [key for key, row in after.items() if self._complete.get(key) != row]
+        self.losses.add("torn", len(different), f"different from a complete run: {different[:3]}")
         twice = [name for name, number in Counter(row[1] for row in after.values()).items() if number > 1]
-        self.tally.add("duplicated", len(twice), f"two rows: {twice[:3]}")
+        self.losses.add("duplicated", len(twice), f"two rows: {twice[:3]}")
 
 
 def main() -> int:
     arguments = _arguments()
     engine, count, batch_size = _engine(arguments)
     with tempfile.TemporaryDirectory() as name:
-        storm = Storm(Path(name), people(Path(name), count), engine, batch_size)
-        tally = storm.rage(arguments.kills, random.Random(arguments.seed))
-    print(*tally.notes, tally, sep="\n")
-    return 1 if tally.lost or tally.duplicated or tally.torn else 0
+        test = KillTest(Path(name), build_subjects(Path(name), count), engine, batch_size)
+        losses = test.run(arguments.kills, random.Random(arguments.seed))
+    print(*losses.notes, losses, sep="\n")
+    return 1 if losses.lost or losses.duplicated or losses.torn else 0
 
 
 def _engine(arguments: argparse.Namespace) -> tuple[Engine, int, int]:
-    """The engine, and how many subjects in which batches make a run of a fraction of a second or more."""
+    """The engine, the number of subjects and the batch size, for runs of a fraction of a second or more."""
     if arguments.engine == "fake":
         return FakeEngine(_FAKE), 32, 4
     options = DescribeOptions(engine=arguments.engine, model=arguments.model, max_new_tokens=24)
     engine = open_engine(options, RunOptions(endpoints=tuple(arguments.endpoint)))
     if arguments.engine == "local":
-        # Loaded before the first fork: the children share it.
+        # Load the model before the first fork, so that the children share it.
         engine.describe([Request(subject_id="first", images=(Image.new("RGB", (64, 64)),), prompt="How?")])
     return engine, 24, 2
 
@@ -276,7 +278,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--engine", choices=("fake", "local", "remote"), default="fake")
     parser.add_argument("--model", default="playhouse")
-    parser.add_argument("--endpoint", action="append", default=[], help="of engine remote")
+    parser.add_argument(
+        "--endpoint", action="append", default=[], help="server address for the engine remote"
+    )
     return parser.parse_args()
 
 

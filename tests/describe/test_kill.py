@@ -24,7 +24,7 @@ def put(self, descriptions=(), failures=(), *, resolved=()):
     time.sleep(0.01)
     chaos.Store.put(self, described[1:], failures, resolved=resolved)
 
-chaos.Witnessed.put = put
+chaos.LoggingStore.put = put
 sys.exit(chaos.main())
 """
 

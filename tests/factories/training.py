@@ -1,10 +1,13 @@
 """Tiny splits with learnable labels (from the image, from the text, from both) and tiny recipes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pytest
+import torch
 
 from mien.batches.batch import ImageInputs, SplitData, TextInputs, build_split
 from mien.batches.builder import Descriptions, InputBuilder
@@ -97,6 +100,33 @@ def _sample(split: str, row: int, bright: bool, stormy: bool, *, exclusive: bool
     return Sample(subject=subject, target=Target(labels=scores, dimensions=dimensions), split=split)
 
 
+# --- Fixtures; a conftest.py imports them by name ---
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny models are slower on more threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> MakeSplit:
+    """make("train", 60, seed=0, exclusive=False, text=True, image=True) -> SplitData."""
+    return partial(learnable_split, tmp_path)
+
+
+@pytest.fixture
+def recipe() -> MakeRecipe:
+    """recipe(model={...}, train={...}) -> a recipe for a tiny model."""
+    return tiny_recipe
+
+
+# --- Interruptions ---
+
+
 class Interrupted(Exception):  # noqa: N818  an event, not an error
     """Ends a training as a killed process would."""
 
@@ -109,6 +139,9 @@ def interrupt_after(step: int) -> Callable[[TrainProgress], None]:
             raise Interrupted
 
     return listen
+
+
+# --- Training from samples ---
 
 
 def train_on_samples(

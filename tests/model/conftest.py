@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.factories.training import make, recipe
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
 from mien.model.qformer import QFormer, QFormerConfig
+
+__all__ = ["make", "make_pair", "recipe", "saved"]
 
 Pair = tuple[InstructBlipQFormerModel, QFormer]
 

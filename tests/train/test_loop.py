@@ -167,7 +167,7 @@ def test_other_data_or_another_recipe_is_refused(
             train(recipe(), data, val, tmp_path / "run", on_progress=interrupt_after(2), save_seconds=0.0)
     with pytest.raises(DataError, match="other samples"):
         train(recipe(), make("train", 20, seed=2), val, tmp_path / "run")
-    with pytest.raises(RunError, match="another recipe"):
+    with pytest.raises(RunError, match="a different recipe"):
         train(recipe(train={"lr": 0.1}), data, val, tmp_path / "run")
 
 

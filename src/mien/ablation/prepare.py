@@ -50,7 +50,7 @@ class ReuseCount:
 
 @dataclass(frozen=True, slots=True)
 class OpenedVariant:
-    """A variant and its experiment on all images, whatever share of them it trains on."""
+    """A variant and its experiment on all images, even if it trains on a share of them."""
 
     job: TrainingJob
     experiment: Experiment

@@ -1,4 +1,4 @@
-"""Trained models on disk: they come back as they were, or not at all."""
+"""Trained models on disk are loaded unchanged, or not at all."""
 
 import struct
 from collections.abc import Callable
@@ -19,12 +19,12 @@ MakeRecipe = Callable[..., Recipe]
 
 @pytest.fixture
 def run(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> Path:
-    """The directory of a finished training."""
+    """The run directory of a finished training."""
     train(recipe(train={"epochs": 1}), make("train", 20), make("val", 10, seed=1), tmp_path / "run")
     return tmp_path / "run"
 
 
-def test_what_comes_back_is_frozen_and_knows_its_inputs(
+def test_a_loaded_model_is_frozen_and_knows_its_inputs(
     run: Path, make: MakeSplit, recipe: MakeRecipe
 ) -> None:
     data = make("train", 20)
@@ -44,13 +44,13 @@ def test_what_comes_back_is_frozen_and_knows_its_inputs(
     assert torch.equal(first, second)
 
 
-def test_loading_does_not_disturb_random_numbers(run: Path) -> None:
+def test_loading_does_not_change_the_random_state(run: Path) -> None:
     before = torch.get_rng_state()
     load_trained(run)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_refuses_inputs_of_another_make_if_it_uses_them(run: Path, make: MakeSplit) -> None:
+def test_inputs_of_another_encoder_or_label_set_are_refused_if_used(run: Path, make: MakeSplit) -> None:
     trained = load_trained(run)
     trained.check_inputs(make("test", 10, seed=5).spec, "test")
     for other, what in (
@@ -63,9 +63,7 @@ def test_refuses_inputs_of_another_make_if_it_uses_them(run: Path, make: MakeSpl
             trained.check_inputs(other.spec, "test")
 
 
-def test_a_model_without_text_asks_for_no_tokenizer(
-    make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
-) -> None:
+def test_a_model_without_text_needs_no_tokenizer(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:
     data, val = make("train", 20), make("val", 10, seed=1)
     train(recipe({"fusion": "image_only"}, {"epochs": 1}), data, val, tmp_path / "run")
     trained = load_trained(tmp_path / "run")
@@ -73,7 +71,7 @@ def test_a_model_without_text_asks_for_no_tokenizer(
     trained.check_inputs(make("test", 10, text=False).spec, "test")
 
 
-def test_no_model_and_an_unfinished_one_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_model_and_an_unfinished_training_are_distinguished(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no trained model"):
         load_trained(tmp_path)
     (tmp_path / RESUME_FILE).touch()
@@ -104,7 +102,7 @@ def other_header(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("spoil", [cut, flip_last, flip_recipe, empty, other_header])
-def test_a_damaged_file_is_a_clear_error(run: Path, spoil: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_file_is_an_error(run: Path, spoil: Callable[[bytes], bytes]) -> None:
     file = run / MODEL_FILE
     before = file.read_bytes()
     file.write_bytes(spoil(before))
@@ -114,7 +112,7 @@ def test_a_damaged_file_is_a_clear_error(run: Path, spoil: Callable[[bytes], byt
     assert caught.value.hint
 
 
-def test_a_newer_file_and_one_that_contradicts_itself_are_clear_errors(run: Path) -> None:
+def test_a_newer_file_and_an_inconsistent_one_are_errors(run: Path) -> None:
     tensors, about = read_tensors(run / MODEL_FILE)
     write_tensors(run / MODEL_FILE, tensors, about | {"schema": 3})
     with pytest.raises(RunError, match="schema 3, not 2"):

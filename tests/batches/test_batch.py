@@ -1,4 +1,4 @@
-"""Splits and batches: every sample once, each with its own picture, words and answers."""
+"""Splits and batches: every sample once, each with its own image, description and targets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,13 +44,13 @@ def test_seed_and_epoch_change_the_order() -> None:
     assert len(orders) == 4
 
 
-def test_batches_hold_texts_of_like_length() -> None:
+def test_batches_hold_texts_of_similar_length() -> None:
     lengths = np.random.default_rng(0).integers(1, 100, 1024)
     padded = sum(len(rows) * lengths[rows].max() for rows in shuffled_batches(lengths, 16, seed=0, epoch=0))
     assert padded < 1.15 * lengths.sum()
 
 
-def test_a_batch_holds_the_rows_asked_for_and_no_more_padding_than_needed(make: MakeSplit) -> None:
+def test_a_batch_holds_the_given_rows_with_minimal_padding(make: MakeSplit) -> None:
     data = make("train", 30)
     assert data.images is not None
     assert data.texts is not None
@@ -66,7 +66,7 @@ def test_a_batch_holds_the_rows_asked_for_and_no_more_padding_than_needed(make: 
     assert batch.dimensions[:, 0].isnan().tolist() == [False, True, True]
 
 
-def test_what_is_not_asked_for_is_not_read(make: MakeSplit) -> None:
+def test_unused_inputs_are_not_read(make: MakeSplit) -> None:
     batch = make("train", 10).batch(np.arange(3), image=False, text=False)
     assert (batch.image, batch.text_ids, batch.text_mask) == (None, None, None)
     bare = make("train", 10, image=False, text=False)
@@ -74,11 +74,11 @@ def test_what_is_not_asked_for_is_not_read(make: MakeSplit) -> None:
     assert bare.batch(np.arange(2)).image is None
 
 
-def test_people_in_one_photo_share_a_group(make: MakeSplit) -> None:
+def test_people_in_one_image_share_a_group(make: MakeSplit) -> None:
     assert make("train", 5).groups == ("0.png", "0.png", "1.png", "1.png", "2.png")
 
 
-def test_the_fingerprint_changes_with_whatever_training_depends_on(make: MakeSplit) -> None:
+def test_the_fingerprint_changes_with_everything_that_training_depends_on(make: MakeSplit) -> None:
     data = make("train", 10)
     assert data.fingerprint() == make("train", 10).fingerprint()
     others = [
@@ -96,7 +96,7 @@ def sample(name: str, target: Target | None) -> Sample:
     return Sample(subject=Subject.still(name, Path("a.png")), target=target, split="train")
 
 
-def test_targets_stand_in_the_order_of_the_label_set() -> None:
+def test_targets_are_in_the_order_of_the_label_set() -> None:
     target = Target(labels={"Anger": 0.5, "Yearning": 1.0})
     data = build_split("train", [sample("a", target)], EMOTIC, images=None, texts=None)
     assert data.targets[0].nonzero().flatten().tolist() == [1, 25]
@@ -118,7 +118,7 @@ JOY, SAD = Target(labels={"Happy": 1.0}), Target(labels={"Sad": 1.0, "Anger": 1.
         ([sample("a", JOY), sample("b", SAD)], "'b' has labels that sum to 2"),
     ],
 )
-def test_what_cannot_be_learned_from_is_a_clear_error(samples: list[Sample], message: str) -> None:
+def test_samples_that_cannot_be_learned_from_are_an_error(samples: list[Sample], message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         build_split("train", samples, CAERS, images=None, texts=None)
     assert caught.value.hint

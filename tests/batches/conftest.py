@@ -1,0 +1,5 @@
+"""Fixtures for splits."""
+
+from tests.factories.training import make
+
+__all__ = ["make"]
