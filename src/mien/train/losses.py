@@ -5,7 +5,7 @@ A label loss is a function of logits and targets. It is listed as a "loss" in `m
 
 Every label loss is a mean over samples of a term that reads one sample only, so the losses of micro-batches
 add up to the loss of the batch. Each is linear in the targets and so accepts soft ones: a target t counts t
-times as a positive and 1 - t times as a negative. All compute in float32, regardless of the logits' precision.
+times as a positive and 1 - t times as a negative. All compute in float32, for logits of any precision.
 """
 
 from collections.abc import Callable
