@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from mien import errors
-from mien.errors import EngineError, MienError, StoreLockedError, unknown_name
+from mien.errors import EngineError, MienError, StoreLockedError, first_line, unknown_name
 
 ALL = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, MienError)]
 
@@ -44,6 +44,20 @@ def test_a_hint_lists_the_valid_names_up_to_a_limit() -> None:
     assert hint.endswith("name29, and 8 more")
 
 
+@pytest.mark.parametrize(
+    ("error", "line", "line_with_type"),
+    [
+        (ValueError("\n  one  \ntwo"), "one  ", "ValueError: one  "),
+        (KeyError("a"), "'a'", "KeyError: 'a'"),
+        (TimeoutError(" \n"), "TimeoutError", "TimeoutError"),
+    ],
+)
+def test_the_first_line_of_a_message_falls_back_to_the_type(
+    error: Exception, line: str, line_with_type: str
+) -> None:
+    assert (first_line(error), first_line(error, with_type=True)) == (line, line_with_type)
+
+
 def test_all_is_exact() -> None:
-    public = {cls.__name__ for cls in ALL} | {"nearest_hint", "unknown_name"}
+    public = {cls.__name__ for cls in ALL} | {"first_line", "nearest_hint", "unknown_name"}
     assert set(errors.__all__) == public

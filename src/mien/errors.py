@@ -49,6 +49,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "WeightsError",
+    "first_line",
     "nearest_hint",
     "unknown_name",
 ]
@@ -165,6 +166,20 @@ class ClusterError(MienError):
     """The machines that engines run on failed. Not an item's fault; other items would fail as well."""
 
     exit_code = 6
+
+
+def first_line(error: BaseException, *, with_type: bool = False) -> str:
+    """The first line of a foreign exception's message; some libraries add pages.
+
+    Args:
+        error: The exception. The result is the name of its type if it has no message.
+        with_type: Prefix the message with the name of the type.
+    """
+    lines = str(error).strip().splitlines()
+    name = type(error).__name__
+    if not lines:
+        return name
+    return f"{name}: {lines[0]}" if with_type else lines[0]
 
 
 def nearest_hint(name: str, known: Iterable[str], *, kind: str = "names") -> str:

@@ -203,7 +203,8 @@ def test_descriptions_made_elsewhere_are_imported(ask: Ask, capsys: Capture) -> 
     Path("answers.jsonl").write_text("\n".join(lines))
     code, found = ask("import", "recipe.toml", "answers.jsonl", *IMPORTED)
     assert code == 3  # one of them belongs to no subject
-    assert (found["imported"], found["subjects_without"], found["of_no_subject"]) == (9, 1, 1)
+    counts = [found[name] for name in ("imported", "existing", "subjects_without", "unmatched")]
+    assert counts == [9, 0, 1, 1]
     assert (found["without"], found["unknown"]) == (["s9"], ["s99"])
     _, status = ask("status", "recipe.toml", *IMPORTED)
     assert status["to_describe"] == 1

@@ -51,7 +51,7 @@ def test_images_are_drawn_once_and_a_larger_split_starts_with_the_smaller(tmp_pa
     assert few[0].subject.images[0].path.stat().st_mtime_ns == modified
     with Image.open(few[0].subject.images[0].path) as image:
         assert min(image.size) >= 128
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_another_seed_draws_other_scenes(tmp_path: Path) -> None:

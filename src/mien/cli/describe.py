@@ -12,16 +12,7 @@ from typer.core import TyperGroup
 
 from mien.cli.console import render_table
 from mien.cli.descriptions import commands
-from mien.cli.shared import (
-    AsJson,
-    Out,
-    Overrides,
-    RecipeFile,
-    Splits,
-    cache_directory,
-    make_console,
-    read_recipe,
-)
+from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, Splits, make_console, open_experiment
 from mien.cli.signals import graceful_shutdown
 from mien.errors import ItemsFailedError
 
@@ -93,14 +84,14 @@ def run(
     from mien.cli.render.descriptions import render_preflight
     from mien.describe.shards import Shard
     from mien.workflow import descriptions, steps
-    from mien.workflow import experiment as experiments
+    from mien.workflow.experiment import embedded_model_warning
 
     console = make_console(as_json)
     if cluster is not None:
         overrides = [*(overrides or ()), f"run.cluster={json.dumps(cluster)}"]
-    experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_directory())
+    experiment = open_experiment(recipe, overrides, out)
     part = None if shard is None else Shard.parse(shard)
-    console.note(experiments.embedded_model_warning(experiment.recipe))
+    console.note(embedded_model_warning(experiment.recipe))
     chosen: dict[str, Any] = {"splits": splits, "shard": part, "retry_failed": retry_failed}
     if dry_run:
         preflight = descriptions.preflight(experiment, **chosen)

@@ -11,21 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mien.cli.console import render_table
-from mien.cli.shared import (
-    AsJson,
-    Out,
-    Overrides,
-    RecipeFile,
-    Splits,
-    cache_directory,
-    make_console,
-    read_recipe,
-)
+from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, Splits, make_console, open_experiment
 from mien.errors import ItemsFailedError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from mien.evaluate.descriptions.description_audit import DescriptionAudit
-    from mien.workflow.experiment import Experiment
 
 __all__ = ["commands"]
 
@@ -49,7 +39,7 @@ def status(
     from mien.cli.render.descriptions import render_status
     from mien.workflow import descriptions
 
-    experiment = _experiment(recipe, overrides, out)
+    experiment = open_experiment(recipe, overrides, out)
     counts = descriptions.status(experiment, splits)
     path = experiment.store
     facts = {
@@ -83,7 +73,7 @@ def export(
     from mien.describe.store.export import write_export
     from mien.describe.store.store import Store
 
-    path = _experiment(what, overrides, None).store if what.suffix == ".toml" else what
+    path = open_experiment(what, overrides, None).store if what.suffix == ".toml" else what
     with Store(path, writable=False) as store:
         table = {"descriptions": write_export(target, store), "store": str(path), "file": str(target)}
     make_console(as_json).print_table(table)
@@ -104,13 +94,13 @@ def import_(
     """
     from mien.workflow import descriptions
 
-    experiment = _experiment(recipe, overrides, out)
+    experiment = open_experiment(recipe, overrides, out)
     found = descriptions.import_file(experiment, file)
     table = {
         "imported": found.new,
-        "there_already": found.existing,
+        "existing": found.existing,
         "subjects_without": len(found.missing_ids),
-        "of_no_subject": len(found.unknown_ids),
+        "unmatched": len(found.unknown_ids),
         "store": str(experiment.store),
     }
     ids = {"without": found.missing_ids[:_MAX_IDS], "unknown": found.unknown_ids[:_MAX_IDS]}
@@ -224,17 +214,11 @@ def _audit(
             "give a recipe, or --answers with --label-set", hint="see mien describe audit --help"
         )
     if recipe is not None:
-        return descriptions.audit_descriptions(_experiment(recipe, overrides, out), splits)
+        return descriptions.audit_descriptions(open_experiment(recipe, overrides, out), splits)
     if labels is None:
         raise UsageError("--answers needs --label-set", hint="give one of emotic, caers, bold")
     assert answers is not None
     return descriptions.audit_file(answers, labels)
-
-
-def _experiment(recipe: Path, overrides: list[str] | None, out: Path | None) -> Experiment:
-    from mien.workflow.experiment import open_experiment
-
-    return open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_directory())
 
 
 commands: Final[tuple[Callable[..., Any], ...]] = (status, export, import_, merge, models, prompts, audit)

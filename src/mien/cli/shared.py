@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from mien.cli.console import Console
     from mien.recipe import Recipe
+    from mien.workflow.experiment import Experiment
 
 __all__ = [
     "AsJson",
@@ -23,6 +24,7 @@ __all__ = [
     "Splits",
     "cache_directory",
     "make_console",
+    "open_experiment",
     "read_recipe",
 ]
 
@@ -43,6 +45,13 @@ def read_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
     from mien.recipe import load_recipe
 
     return load_recipe(path, overrides or ())
+
+
+def open_experiment(recipe: Path, overrides: Sequence[str] | None, out: Path | None) -> Experiment:
+    """Opens the experiment of a recipe with the values of `--set` and `--out`."""
+    from mien.workflow import experiment
+
+    return experiment.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_directory())
 
 
 def cache_directory() -> Path:

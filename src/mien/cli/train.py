@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, cache_directory, make_console, read_recipe
+from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, make_console, open_experiment
 
 __all__ = ["train"]
 
@@ -25,12 +25,12 @@ def train(
     To train on N processes: torchrun --nproc-per-node N -m mien train RECIPE
     """
     from mien.cli.render.training import render_plan
-    from mien.workflow import experiment as experiments
     from mien.workflow import steps
+    from mien.workflow.experiment import embedded_model_warning
 
     console = make_console(as_json)
-    experiment = experiments.open_experiment(read_recipe(recipe, overrides), out=out, cache=cache_directory())
-    console.note(experiments.embedded_model_warning(experiment.recipe))
+    experiment = open_experiment(recipe, overrides, out)
+    console.note(embedded_model_warning(experiment.recipe))
     if dry_run:
         plan = steps.plan_training(experiment)
         console.print_result(plan.to_json(), render_plan(plan))

@@ -142,6 +142,15 @@ class Dataset(ABC):
         """The usable samples. Override where the rest of a record is slow to build."""
         return (record.sample for record in self._records(split))
 
+    def _require_root(self, title: str) -> Path:
+        """`data.root`; DataError with how to get a copy of the dataset if it is not set."""
+        if self.options.root is None:
+            raise DataError(
+                f"data.root is not set for {self.card.name}",
+                hint=f"set it to a copy of {title}, or {self.card.access}",
+            )
+        return self.options.root
+
     def _check_split(self, split: str) -> None:
         if split not in self.splits:
             raise DataError(

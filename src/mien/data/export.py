@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mien.data.dataset import Dataset
 from mien.errors import DataError
 from mien.labels import LabelSet
+from mien.runs import atomic_file
 from mien.types import DIMENSIONS, Sample
 
 __all__ = ["export_split"]
@@ -28,18 +29,13 @@ def export_split(dataset: Dataset, split: str, path: Path) -> int:
     samples = dataset.samples(split)
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not an ordinary file", hint="name a file, such as people.jsonl")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        count = _write(part, samples, dataset.label_set)
-        part.replace(path)
+        with atomic_file(path) as file:
+            return _write(file, samples, dataset.label_set)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror}", hint="name a file in an existing folder"
         ) from error
-    finally:
-        if part.exists():
-            part.unlink()
-    return count
 
 
 def _sample_to_json(sample: Sample, label_set: LabelSet) -> dict[str, Any]:
@@ -66,13 +62,11 @@ def _in_order(scores: Mapping[str, float], names: tuple[str, ...]) -> dict[str, 
     return {name: float(scores[name]) for name in names if name in scores}
 
 
-def _write(path: Path, samples: Iterator[Sample], label_set: LabelSet) -> int:
+def _write(file: IO[bytes], samples: Iterator[Sample], label_set: LabelSet) -> int:
     count = 0
-    # ASCII, because a file name may hold bytes that are not UTF-8, which JSON can escape.
-    with path.open("w", encoding="ascii", newline="\n") as file:
-        for sample in samples:
-            file.write(json.dumps(_sample_to_json(sample, label_set), allow_nan=False) + "\n")
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())
+    for sample in samples:
+        line = json.dumps(_sample_to_json(sample, label_set), allow_nan=False)
+        # ASCII, because a file name may hold bytes that are not UTF-8, which JSON can escape.
+        file.write(line.encode("ascii") + b"\n")
+        count += 1
     return count

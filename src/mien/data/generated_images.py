@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
+
+from mien.runs import atomic_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -13,8 +14,7 @@ __all__ = ["save_png"]
 
 
 def save_png(image: Image.Image, path: Path) -> None:
-    """Writes the file atomically, also when two processes do; no fsync, because it can be regenerated."""
+    """Writes the file atomically, and creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{uuid4().hex}.part")
-    image.save(part, format="PNG", compress_level=1)
-    part.replace(path)
+    with atomic_file(path, sync=False) as file:
+        image.save(file, format="PNG", compress_level=1)

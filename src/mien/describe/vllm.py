@@ -18,10 +18,9 @@ from pydantic import Field, JsonValue
 
 from mien.describe.background_loop import BackgroundLoop
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.local.library import first_line
 from mien.describe.local.model_folder import find_model
 from mien.describe.local.processor import format_prompt, load_processor, square_image_size
-from mien.errors import EngineDownError, EngineError
+from mien.errors import EngineDownError, EngineError, first_line
 from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["VllmEngine", "VllmOptions"]
@@ -174,7 +173,7 @@ class VllmEngine(Engine):
         return SamplingParams(**settings, output_kind=RequestOutputKind.FINAL_ONLY)
 
     def _failure(self, request: Request, error: Exception, *, is_dead: bool) -> EngineError:
-        message = f"{type(error).__name__}: {first_line(error)}"
+        message = first_line(error, with_type=True)
         if is_dead:
             raise EngineDownError(
                 f"vLLM stopped: {message}", hint="run again; finished descriptions are kept", retryable=True
@@ -206,6 +205,6 @@ def _start_vllm(path: Path, dtype: str, options: VllmOptions) -> Any:
         )
     except Exception as error:  # no GPU, no memory, or an unknown architecture
         raise EngineDownError(
-            f"vLLM cannot start with {path}: {type(error).__name__}: {first_line(error)}",
+            f"vLLM cannot start with {path}: {first_line(error, with_type=True)}",
             hint="check that the GPU is free and that vLLM supports the model, or use engine 'local'",
         ) from error

@@ -2,7 +2,7 @@
 
 import torch
 
-from mien.errors import EngineError
+from mien.errors import EngineError, first_line
 
 __all__ = ["open_device", "resolve_device"]
 
@@ -27,9 +27,8 @@ def open_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # AssertionError: raised by a torch without CUDA.
-        reason = str(error).strip().splitlines()[0]
         raise EngineError(
-            f"device {name!r} cannot be used: {reason}",
+            f"device {name!r} cannot be used: {first_line(error)}",
             hint="set run.device to an available one, such as cpu",
         ) from error
     return device

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from mien.errors import WeightsError
+from mien.errors import WeightsError, first_line
 from mien.playhouse.embedded_models import embedded_model_folder
 
 __all__ = ["EMBEDDED", "find_model_folder", "quiet_transformers", "read_json"]
@@ -51,9 +51,8 @@ def _fetch(name: str, patterns: Sequence[str]) -> Path:
         ) from error
     except (OSError, ValueError) as error:
         # Offline, unknown, gated, or interrupted: all of the Hub's own errors derive from these two.
-        reason = str(error).strip().splitlines()[0]
         raise WeightsError(
-            f"{name!r} is not available locally and cannot be fetched: {reason}",
+            f"{name!r} is not available locally and cannot be fetched: {first_line(error)}",
             hint="give the path of a folder, or fetch it while online: hf download " + name,
         ) from error
 

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from mien.errors import WeightsError
+from mien.errors import WeightsError, first_line
 from mien.features.model_folders import quiet_transformers, read_json
 
 __all__ = ["Tower", "identify_tower", "load_tower"]
@@ -94,7 +94,7 @@ def _read_config(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"{folder / 'config.json'} is not understood: {_first_line(error)}",
+            f"{folder / 'config.json'} is not understood: {first_line(error)}",
             hint="check the file, or install a newer transformers",
         ) from error
 
@@ -129,7 +129,7 @@ def _build(config: Any, folder: Path) -> nn.Module:
             )
     except (RuntimeError, ValueError, ImportError) as error:
         raise WeightsError(
-            f"the weights in {folder} do not fit its config.json: {_first_line(error)}",
+            f"the weights in {folder} do not fit its config.json: {first_line(error)}",
             hint="copy the model again",
         ) from error
     missing = sorted(name for name in info["missing_keys"] if not name.startswith(_UNUSED))
@@ -171,7 +171,7 @@ def _open_weights(folder: Path) -> Iterator[Iterator[tuple[str, Tensor]]]:
             yield ((name.removeprefix(prefix), reader_of[name].get_tensor(name)) for name in names)
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"the weights in {folder} cannot be read: {_first_line(error)}", hint="copy the model again"
+            f"the weights in {folder} cannot be read: {first_line(error)}", hint="copy the model again"
         ) from error
 
 
@@ -183,7 +183,3 @@ def _tower_prefix(keys: Iterable[str], folder: Path) -> str:
             f"{folder} holds no weights of a vision tower", hint="choose a CLIP-style ViT, or a LLaVA"
         )
     return prefixes[0]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

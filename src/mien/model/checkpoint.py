@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mien.errors import DamagedError, MienError, RunError, WeightsError
+from mien.errors import DamagedError, MienError, RunError, WeightsError, first_line
 from mien.features.device import open_device
 from mien.labels import LabelSet
 from mien.model.build import InputSpec
@@ -211,7 +211,7 @@ def load_trained(folder: Path, device: str = "cpu", name: str = MODEL_FILE) -> T
         raise  # about the encoder's own files: this file is intact
     except (MienError, KeyError, TypeError, RuntimeError) as error:
         raise RunError(
-            f"{file} does not hold what its header says: {_first_line(error)}",
+            f"{file} does not hold what its header says: {first_line(error)}",
             hint="read it with the version of mien that wrote it, or train again",
         ) from error
     trained.classifier.eval().requires_grad_(requires_grad=False).to(target)
@@ -310,7 +310,7 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError("its digest differs")
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise DamagedError(
-            f"{file} is damaged: {_first_line(error)}", hint="delete it and run mien train again"
+            f"{file} is damaged: {first_line(error)}", hint="delete it and run mien train again"
         ) from error
     if schema == 1:
         return _rename_parameters(tensors), {**about, "schema": _SCHEMA}
@@ -367,7 +367,3 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 def _short(value: object) -> str:
     return repr(value.name) if isinstance(value, LabelSet) else str(value)[:12]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mien.errors import ConfigError, WeightsError
+from mien.errors import ConfigError, WeightsError, first_line
 from mien.features.model_folders import find_model_folder, read_json
 from mien.model.fusion import Fusion
 from mien.model.qformer import QFormer
@@ -408,5 +408,6 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{file} cannot be read: {reason}", hint="copy the model again") from error
+        raise WeightsError(
+            f"{file} cannot be read: {first_line(error)}", hint="copy the model again"
+        ) from error

@@ -173,7 +173,7 @@ def test_an_image_is_decoded_once_until_it_changes(tmp_path: Path, monkeypatch: 
     _scene(2).save(paths[2], "PNG", compress_level=0)
     assert group_near_duplicate_files(paths, cache=cache) == [0, 1, 1, 2, 3]
     assert opened[4:] == ["2.png"]
-    assert not list(cache.rglob("*.part"))
+    assert not list(cache.rglob("*.tmp"))
 
 
 def test_a_damaged_cache_is_written_again(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_images_are_written_on_demand_and_only_once(root: Path, tmp_path: Path) 
     modified = first.stat().st_mtime_ns
     assert len(list(dataset.samples("val"))) == 6
     assert first.stat().st_mtime_ns == modified
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.tmp"))
     assert not list(root.rglob("*.png"))
 
 

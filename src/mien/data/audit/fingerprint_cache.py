@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from PIL import Image
 
@@ -21,6 +20,7 @@ from mien.data.audit.fingerprints import Fingerprint
 from mien.data.audit.image_info import ImageProblem, inspect_image
 from mien.digests import digest
 from mien.errors import DataError
+from mien.runs import atomic_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -114,14 +114,11 @@ def _save(file: Path, known: Mapping[_Key, Fingerprint | None]) -> None:
         for key, print_ in known.items()
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    part = file.with_suffix(f".{uuid4().hex}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(pa.table(columns, schema=_schema()), part)
-        part.replace(file)
+        with atomic_file(file, sync=False) as opened:
+            parquet.write_table(pa.table(columns, schema=_schema()), opened)
     except OSError as error:
         raise DataError(
             f"{file} cannot be written: {error}", hint="check that the cache directory is writable"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -100,9 +100,7 @@ class Bold(Dataset):
     def __init__(self, options: DataOptions, cache: Path) -> None:
         super().__init__(options, cache)
         self._options = BoldOptions.parse(options.options, where="[data.options] of bold")
-        if options.root is None:
-            raise DataError("data.root is not set for bold", hint=f"set it to a copy of BoLD, or {_ACCESS}")
-        self._root = _find_release(options.root)
+        self._root = _find_release(self._require_root("BoLD"))
         folder = self._root / "annotations"
         files = {split: folder / name for split, name in FILE_NAMES.items() if (folder / name).is_file()}
         if not files:

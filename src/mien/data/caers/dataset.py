@@ -81,11 +81,7 @@ class Caers(Dataset):
     def __init__(self, options: DataOptions, cache: Path, *, group_images: GroupImages | None = None) -> None:
         super().__init__(options, cache)
         self._options = CaersOptions.parse(options.options, where="[data.options] of caers")
-        if options.root is None:
-            raise DataError(
-                "data.root is not set for caers", hint=f"set it to a copy of CAER-S, or {_ACCESS}"
-            )
-        self._root = options.root
+        self._root = self._require_root("CAER-S")
         self._group_images = group_images or self._group_near_duplicates
         self._folders = [name for name in SPLIT_FOLDERS if (self._root / name).is_dir()]
         if not self._folders:

@@ -17,7 +17,7 @@ from mien.data.emotic.targets import (
     decode_annotations,
 )
 from mien.data.table_cache import CachedTables
-from mien.errors import ConfigError, DataError
+from mien.errors import ConfigError
 from mien.labels import EMOTIC, LabelSet
 from mien.recipe import DataOptions, Options
 from mien.types import Box, Problem, Sample, Subject, Target
@@ -86,11 +86,8 @@ class Emotic(Dataset):
     def __init__(self, options: DataOptions, cache: Path) -> None:
         super().__init__(options, cache)
         self._options = EmoticOptions.parse(options.options, where="[data.options] of emotic")
-        if options.root is None:
-            raise DataError(
-                "data.root is not set for emotic", hint=f"set it to a copy of EMOTIC, or {ACCESS}"
-            )
-        files = find_annotation_files(options.root, self._options.form)
+        root = self._require_root("EMOTIC")
+        files = find_annotation_files(root, self._options.form)
         if files.form != "mat" and self._options.target != "combined":
             raise ConfigError(
                 f"target = {self._options.target!r} needs the labels of every annotator, but the format "
@@ -99,9 +96,9 @@ class Emotic(Dataset):
             )
         self._files = files
         if self._options.images is None:
-            self._image_root = files.image_root(options.root, cache)
+            self._image_root = files.image_root(root, cache)
         else:
-            self._image_root = options.root / self._options.images
+            self._image_root = root / self._options.images
         self._tables = CachedTables.open(
             cache,
             name="emotic",

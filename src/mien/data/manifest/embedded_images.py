@@ -6,11 +6,11 @@ A file is named by the digest of its bytes, so each image is written once, by th
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from mien.errors import DataError
+from mien.runs import atomic_file
 
 __all__ = ["EmbeddedImages", "content_name"]
 
@@ -35,20 +35,14 @@ class EmbeddedImages:
         path = self._folder / name[:2] / f"{name}{_suffix(data)}"
         if not (path.is_file() and path.stat().st_size == len(data)):
             try:
-                _write_atomically(path, data)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_file(path, sync=False) as file:
+                    file.write(data)
             except OSError as error:
                 raise DataError(
                     f"{path} cannot be written: {error}", hint="check that the cache directory is writable"
                 ) from error
         return path
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Safe when two processes write at once. No fsync, because the file can be written again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(data)
-    Path(part.name).replace(path)
 
 
 def _suffix(data: bytes) -> str:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from mien.describe.local.model_folder import ModelFolder
-from mien.errors import EngineError, MienError, WeightsError
+from mien.errors import EngineError, MienError, WeightsError, first_line
 
-__all__ = ["first_line", "is_out_of_memory", "load_error", "map_model_errors", "transformers_library"]
+__all__ = ["is_out_of_memory", "load_error", "map_model_errors", "transformers_library"]
 
 
 def transformers_library() -> Any:
@@ -35,7 +35,7 @@ def map_model_errors(folder: ModelFolder) -> Iterator[None]:
                 f"model {folder.name} ran out of memory", hint="lower run.batch_size"
             ) from error
         raise EngineError(
-            f"model {folder.name} failed: {type(error).__name__}: {first_line(error)}",
+            f"model {folder.name} failed: {first_line(error, with_type=True)}",
             hint="check that the model takes such images and prompts",
         ) from error
 
@@ -60,8 +60,3 @@ def load_error(folder: ModelFolder, error: Exception) -> WeightsError:
         f"model {folder.name} cannot be loaded from {folder.path}: {first_line(error)}",
         hint="give the folder of an image-text-to-text model with its processor, as safetensors",
     )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's message; some libraries add pages."""
-    return str(error).strip().partition("\n")[0]

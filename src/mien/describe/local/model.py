@@ -11,10 +11,10 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from mien.describe.engine import Reply, Request
-from mien.describe.local.library import first_line, load_error, transformers_library
+from mien.describe.local.library import load_error, transformers_library
 from mien.describe.local.model_folder import ModelFolder
 from mien.describe.local.processor import format_prompt, load_processor
-from mien.errors import EngineDownError, EngineError, WeightsError
+from mien.errors import EngineDownError, EngineError, WeightsError, first_line
 
 __all__ = ["LoadOptions", "LocalModel"]
 

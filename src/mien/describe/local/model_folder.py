@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from mien.digests import digest, file_version
-from mien.errors import WeightsError
+from mien.errors import WeightsError, first_line
 from mien.playhouse.embedded_models import embedded_model_folder
 
 __all__ = ["ModelFolder", "find_model"]
@@ -94,9 +94,8 @@ def _from_hub(name: str, revision: str | None) -> ModelFolder:
     try:
         path = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(_FILES))
     except (OSError, ValueError) as error:  # all errors of the Hub derive from these two
-        reason = str(error).partition("\n")[0]
         raise WeightsError(
-            f"model {name!r} is not on this machine and cannot be downloaded: {reason}",
+            f"model {name!r} is not on this machine and cannot be downloaded: {first_line(error)}",
             hint="check the name, log in with `hf auth login` if it is gated, or give a folder",
         ) from error
     # The Hub's cache names each folder by its commit.

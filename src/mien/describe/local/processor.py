@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.describe.engine import Request
-from mien.describe.local.library import first_line, load_error, transformers_library
+from mien.describe.local.library import load_error, transformers_library
 from mien.describe.local.model_folder import ModelFolder
-from mien.errors import EngineDownError, WeightsError
+from mien.errors import EngineDownError, WeightsError, first_line
 
 __all__ = ["format_prompt", "load_processor", "square_image_size"]
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mien.describe.ray.worker_backend import WorkerLostError
-from mien.errors import ClusterError, MienError
+from mien.errors import ClusterError, MienError, first_line
 from mien.recipe import RunOptions
 
 __all__ = ["LOCAL", "Connection", "connection", "map_ray_errors", "ray_library"]
@@ -56,19 +56,14 @@ def map_ray_errors() -> Iterator[None]:
     except errors.GetTimeoutError as error:
         raise WorkerLostError("did not answer in time", hung=True) from error
     except errors.RayTaskError as error:
-        raise error.cause or ClusterError(_first_line(error)) from error
+        raise error.cause or ClusterError(first_line(error, with_type=True)) from error
     except errors.RayError as error:
-        raise WorkerLostError(f"died: {_first_line(error)}") from error
+        raise WorkerLostError(f"died: {first_line(error, with_type=True)}") from error
     except ConnectionError as error:
         raise ClusterError(
-            f"the cluster is no longer reachable: {_first_line(error)}",
+            f"the cluster is no longer reachable: {first_line(error, with_type=True)}",
             hint="check that it runs, then run again; finished descriptions are kept",
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 class Connection:
@@ -147,7 +142,7 @@ def _connect(run: RunOptions, folder: Path | None) -> None:
             ray_library().init(log_to_driver=False, logging_level="ERROR", **settings)
     except Exception as error:  # Ray may raise anything here
         raise ClusterError(
-            f"cluster {run.cluster!r} cannot be used: {_first_line(error)}",
+            f"cluster {run.cluster!r} cannot be used: {first_line(error, with_type=True)}",
             hint="check that it runs, that it has the same Ray and Python as this machine, and that "
             "RAY_AUTH_TOKEN is its token (or set RAY_AUTH_MODE=disabled if it requires none)",
         ) from error
@@ -161,7 +156,7 @@ def _require_listener(address: str) -> None:
             socket.create_connection((parts.hostname, parts.port), timeout=_CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
         raise ClusterError(
-            f"no answer from cluster {address!r}: {_first_line(error)}",
+            f"no answer from cluster {address!r}: {first_line(error, with_type=True)}",
             hint="check that it runs, and write its address as HOST:6379 or ray://HOST:10001",
         ) from error
 

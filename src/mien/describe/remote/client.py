@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from mien.describe.remote.protocol import ChatError
-from mien.errors import EngineDownError
+from mien.errors import EngineDownError, first_line
 
 __all__ = ["ChatClient"]
 
@@ -38,7 +38,9 @@ class ChatClient:
                 return await self._post(f"{url}/chat/completions", body)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise ChatError(
-                "unreachable", f"cannot be reached: {_describe(error)}", hint="check that the server runs"
+                "unreachable",
+                f"cannot be reached: {first_line(error, with_type=True)}",
+                hint="check that the server runs",
             ) from error
         except TimeoutError as error:
             raise ChatError(
@@ -49,7 +51,7 @@ class ChatClient:
         except httpx.InvalidURL as error:
             raise ChatError("rejected", f"invalid address: {error}", hint="fix run.endpoints") from error
         except httpx.HTTPError as error:
-            raise ChatError("server", f"the connection broke: {_describe(error)}") from error
+            raise ChatError("server", f"the connection broke: {first_line(error, with_type=True)}") from error
 
     async def _post(self, url: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         async with self._client.stream("POST", url, content=body) as response:
@@ -78,12 +80,6 @@ class ChatClient:
         """Closes all connections."""
         if "_client" in self.__dict__:
             await self._client.aclose()
-
-
-def _describe(error: Exception) -> str:
-    """The name and message of an exception; some of the library's have no message."""
-    message = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _http_library() -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from mien.errors import DataError, RunError
+from mien.errors import DataError, RunError, first_line
 from mien.evaluate.descriptions.findings import Finding, Level, assess_labels, assess_texts, worst_level
 from mien.evaluate.descriptions.label_agreement import LabelAgreement, measure_agreement
 from mien.evaluate.descriptions.label_naming import LabelNamer
@@ -173,8 +173,9 @@ def read_audit(run: Path) -> DescriptionAudit | None:
         values = json.loads(path.read_bytes())
         audit = TypeAdapter(DescriptionAudit).validate_python(_current_names(values))
     except (OSError, ValueError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path} cannot be read: {reason}", hint="run mien describe audit again") from error
+        raise RunError(
+            f"{path} cannot be read: {first_line(error)}", hint="run mien describe audit again"
+        ) from error
     if audit.schema != _SCHEMA:
         raise RunError(
             f"{path} has schema {audit.schema}, not {_SCHEMA}",
