@@ -1,8 +1,8 @@
-"""Draws the picture in the README: a scene with its box, the description, and the scores.
+"""Draws the image in the README: a scene with its box, the description, and the scores.
 
     python scripts/draw_example.py --run runs/demo/fused/seed-0 --out docs/images/example.png
 
-The run is one of `make demo`. The scene is drawn by Playhouse, so the picture holds no real person.
+The run is one of `make demo`. The scene is drawn by Playhouse, so the image holds no real person.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def draw_bars(draw: ImageDraw.ImageDraw, person: Person, left: int, width: int) 
 
 
 def draw_example(run: Path, index: int) -> Image.Image:
-    """The picture for one scene of the run's test split."""
+    """The image for one scene of the run's test split."""
     recipe = mien.Recipe.parse(mien.Predictor.from_pretrained(run).trained.recipe.to_json(), where=str(run))
     dataset = mien.load_dataset("playhouse", options=recipe.data.options)
     subject = list(dataset.samples("test"))[index].subject

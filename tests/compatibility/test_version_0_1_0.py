@@ -24,7 +24,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(FIXTURES, tmp_path / "runs")
     for manifest in (tmp_path / "runs").glob("*/manifest.json"):
         manifest.write_text(manifest.read_text().replace(WRITTEN_AT, str(tmp_path / "runs")))
-        # The sidecars are here to be compared; the arrays beside them are not committed.
+        # The sidecars are here to be compared; the arrays are not committed.
         shutil.rmtree(manifest.parent / "features")
     return tmp_path / "runs"
 

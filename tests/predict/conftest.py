@@ -54,7 +54,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Sample]]:
     """Noise with boxes; wider than high."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     made: dict[str, list[Sample]] = {}
     for split in ("train", "val", "test"):
         made[split] = []

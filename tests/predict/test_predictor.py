@@ -111,7 +111,7 @@ def test_without_a_box_the_prompt_does_not_speak_of_one(make_run: Make) -> None:
 def test_one_bad_subject_does_not_cost_the_others(make_run: Make, tmp_path: Path) -> None:
     made = make_run("qformer", "fake")
     good = _subjects(made, 3)
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
     refused = replace(good[2], id="refused")
     outside = Subject.still("outside", tmp_path / "small.png", Box(left=50, top=50, right=60, bottom=60))

@@ -88,7 +88,7 @@ def test_a_call_raises_for_a_bad_image_and_a_bad_box(predictor: Predictor, photo
 @pytest.mark.parametrize(
     "array", [np.zeros((4, 4, 3)), np.zeros((4, 4, 2), dtype=np.uint8), np.zeros((0, 4, 3), dtype=np.uint8)]
 )
-def test_arrays_that_are_no_images_are_refused(predictor: Predictor, array: np.ndarray) -> None:
+def test_arrays_that_are_not_images_are_refused(predictor: Predictor, array: np.ndarray) -> None:
     with pytest.raises(ImageError, match="is not an image"):
         predictor(array)
 
