@@ -14,7 +14,7 @@ from mien.batches.batch import image_groups
 from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.evaluation import save_split, write_evaluation
 from mien.evaluate.results.build import build_difference, build_label_rows, build_score_rows
-from mien.evaluate.results.results import RESULTS, Results, SplitAccess, write_results
+from mien.evaluate.results.results import RESULTS, Evaluation, SplitAccess, write_results
 from mien.evaluate.scores import SplitScores
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene
@@ -133,7 +133,7 @@ def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) 
         if name != "fused"
     )
     labels = build_label_rows(runs["fused"], name="fused", resamples=100)
-    write_results(path / RESULTS, Results(rows=tuple(rows), differences=differences, labels=labels))
+    write_results(path / RESULTS, Evaluation(rows=tuple(rows), differences=differences, labels=labels))
     return path
 
 

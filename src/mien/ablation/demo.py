@@ -15,7 +15,7 @@ from typing import Any, Final
 from mien.ablation.grid import Grid, Variant
 from mien.ablation.study import ablate
 from mien.describe.progress import Progress
-from mien.evaluate.results.results import Results
+from mien.evaluate.results.results import Evaluation
 from mien.types import Prediction
 from mien.workflow import steps
 from mien.workflow.experiment import load_experiment
@@ -59,7 +59,7 @@ VARIANTS: Final = (
 class Demo:
     """The results of the demo, the path of its page, and one prediction."""
 
-    results: Results
+    results: Evaluation
     report: Path
     prediction: Prediction
 

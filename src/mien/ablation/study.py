@@ -25,7 +25,7 @@ from mien.evaluate.evaluation import save_split
 from mien.evaluate.metrics.metric_inputs import select_metrics
 from mien.evaluate.metrics.table import default_metrics, resolve_metric
 from mien.evaluate.results.build import build_difference, build_label_rows, build_score_rows
-from mien.evaluate.results.results import RESULTS, Results, write_results
+from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import Recipe
 from mien.report.run.page import write_report
@@ -41,7 +41,7 @@ _NUM_WORKERS: Final = 2
 class Ablation:
     """The results of an ablation; `reused` counts descriptions, features and runs."""
 
-    results: Results
+    results: Evaluation
     reference: str
     metric: str
     split: str
@@ -174,7 +174,7 @@ def _summarize(
         build_label_rows(scores[name], name=name, resamples=options.bootstrap)
         for name in sorted(scores, key=lambda name: name != grid.reference)
     ]
-    results = Results(
+    results = Evaluation(
         rows=tuple(row for variant_rows in rows for row in variant_rows),
         differences=tuple(
             build_difference(

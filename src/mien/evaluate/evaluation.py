@@ -14,7 +14,7 @@ from mien.evaluate.results.build import (
     build_score_rows,
 )
 from mien.evaluate.results.examples import examples_file, write_examples
-from mien.evaluate.results.results import EVALUATION, Results, SplitAccess, write_results
+from mien.evaluate.results.results import EVALUATION, Evaluation, SplitAccess, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import EvaluateOptions
 from mien.types import Description, Sample
@@ -45,7 +45,7 @@ def write_evaluation(
     options: EvaluateOptions,
     calibration: Calibration | None = None,
     split_accesses: Sequence[SplitAccess] = (),
-) -> Results:
+) -> Evaluation:
     """Rates a model on each split, and writes `evaluation.json`.
 
     Args:
@@ -59,9 +59,9 @@ def write_evaluation(
         split_accesses: How often splits were scored.
     """
     resamples = options.bootstrap
-    results = Results()
+    results = Evaluation()
     for split in scores:
-        results += Results(
+        results += Evaluation(
             rows=build_score_rows(
                 name,
                 [split],

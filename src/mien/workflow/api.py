@@ -18,7 +18,7 @@ from mien.workflow.experiment import Experiment, open_experiment
 if TYPE_CHECKING:
     from mien.describe.progress import DescribeSummary, Progress
     from mien.evaluate.results.comparison import Comparison
-    from mien.evaluate.results.results import Results as Evaluation
+    from mien.evaluate.results.results import Evaluation
     from mien.train.loop import TrainProgress
 
 __all__ = ["TrainedRun", "compare", "describe", "evaluate", "load_dataset", "train"]

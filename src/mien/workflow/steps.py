@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mien.evaluate.calibration.calibrate import Calibration
     from mien.evaluate.results.comparison import Comparison
     from mien.evaluate.results.published import Published
-    from mien.evaluate.results.results import Results
+    from mien.evaluate.results.results import Evaluation
     from mien.evaluate.scores import SplitScores
     from mien.features.encode import EncodeProgress
     from mien.model.checkpoint import TrainResult
@@ -264,7 +264,7 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     return scores
 
 
-def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> Results:
+def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> Evaluation:
     """Scores a trained run, and writes `evaluation.json` into it.
 
     A calibration is fitted on the split that stops training, unless the run has one for its weights.

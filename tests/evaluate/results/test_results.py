@@ -16,7 +16,7 @@ from mien.evaluate.results.examples import examples_file, read_examples
 from mien.evaluate.results.results import (
     MIN_POSITIVES,
     Difference,
-    Results,
+    Evaluation,
     SplitAccess,
     read_results,
     write_results,
@@ -120,7 +120,7 @@ def test_label_rows_have_prevalence_and_omit_labels_without_samples() -> None:
 
 def test_results_load_as_written(tmp_path: Path) -> None:
     runs = [_scores(1)]
-    results = Results(
+    results = Evaluation(
         rows=build_score_rows("fused", runs, seeds=(1,), resamples=50),
         differences=(build_difference(("a", runs), ("b", [_scores(2)]), metric="mAP", resamples=50),),
         labels=build_label_rows(runs, resamples=50),
@@ -138,7 +138,7 @@ def test_results_load_as_written(tmp_path: Path) -> None:
 def test_split_accesses_are_written_and_read_also_under_their_old_name(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     access = SplitAccess(split="test", times=3, weights=2)
-    write_results(path, Results(split_accesses=(access,)))
+    write_results(path, Evaluation(split_accesses=(access,)))
     document = json.loads(path.read_text())
     assert document["split_accesses"] == [asdict(access)]
     document["looks"] = document.pop("split_accesses")  # as mien 0.1 writes them

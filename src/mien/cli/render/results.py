@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from mien.ablation.study import Ablation
     from mien.evaluate.results.comparison import Comparison
-    from mien.evaluate.results.results import Results
-    from mien.predict.results import Person
-    from mien.predict.results import Results as PredictionResults
+    from mien.evaluate.results.results import Evaluation
+    from mien.predict.results import Person, Results
     from mien.types import Prediction
 
 __all__ = [
@@ -25,7 +24,7 @@ __all__ = [
 _BAR: Final = 24  # characters of a score of 1
 
 
-def render_results(results: Results) -> str:
+def render_results(results: Evaluation) -> str:
     """Scores with intervals and chance levels, then differences and calibration."""
     names = [row.name for row in results.rows]
     width = max([16, *(len(name) + 2 for name in names)])
@@ -59,7 +58,7 @@ def render_results(results: Results) -> str:
     return "\n".join([*lines, *_access_notes(results)])
 
 
-def _access_notes(results: Results) -> list[str]:
+def _access_notes(results: Evaluation) -> list[str]:
     """Notes on splits that were scored more than once."""
     repeated = [access for access in results.split_accesses if access.times > 1]
     return [""] * bool(repeated) + [
@@ -93,7 +92,7 @@ def render_comparison(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def render_predictions(results: PredictionResults, top: int) -> str:
+def render_predictions(results: Results, top: int) -> str:
     """The people in one image, each with labels and description, or why there is no prediction."""
     if results.error is not None:
         return f"{results.source}: failed: {results.error}"

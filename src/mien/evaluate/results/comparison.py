@@ -17,7 +17,7 @@ from mien.errors import DataError, UsageError
 from mien.evaluate.bootstrap import RESAMPLES
 from mien.evaluate.results.build import build_difference, build_score_rows
 from mien.evaluate.results.published import Published
-from mien.evaluate.results.results import ResultRow, Results, SplitAccess
+from mien.evaluate.results.results import Evaluation, ResultRow, SplitAccess
 from mien.evaluate.results.split_accesses import read_split_accesses
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run
@@ -39,7 +39,7 @@ class Comparison:
             may not be comparable.
     """
 
-    results: Results
+    results: Evaluation
     split: str
     settings: Mapping[str, Mapping[str, Any]]
     split_accesses: Mapping[str, SplitAccess]
@@ -122,7 +122,7 @@ def compare_runs(
         for other in others
     )
     return Comparison(
-        results=Results(rows=tuple(row for found in rows for row in found), differences=differences),
+        results=Evaluation(rows=tuple(row for found in rows for row in found), differences=differences),
         split=split,
         settings=_differing_settings(groups),
         split_accesses={

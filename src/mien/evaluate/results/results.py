@@ -20,9 +20,9 @@ __all__ = [
     "CalibrationRow",
     "Difference",
     "DimensionRow",
+    "Evaluation",
     "LabelRow",
     "ResultRow",
-    "Results",
     "SplitAccess",
     "read_results",
     "write_results",
@@ -167,7 +167,7 @@ class SplitAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
+class Evaluation:
     """Everything that evaluating or comparing models found, as in `evaluation.json` and `results.json`.
 
     Attributes:
@@ -187,8 +187,8 @@ class Results:
     calibration: tuple[CalibrationRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
 
-    def __add__(self, other: Results) -> Results:
-        return Results(
+    def __add__(self, other: Evaluation) -> Evaluation:
+        return Evaluation(
             **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
         )
 
@@ -198,18 +198,18 @@ class Results:
 Row = TypeVar("Row", ResultRow, Difference, LabelRow, DimensionRow, CalibrationRow, SplitAccess)
 
 
-def write_results(path: Path, results: Results) -> None:
+def write_results(path: Path, results: Evaluation) -> None:
     """Writes `{"schema": 1, "rows": [...], "differences": [...], "labels": [...], ...}`."""
     atomic_write_json(path, {"schema": _SCHEMA, **asdict(results)})
 
 
-def read_results(path: Path) -> Results:
+def read_results(path: Path) -> Evaluation:
     """The results in a file; unknown keys are ignored. RunError if it is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["schema"] != _SCHEMA:
             raise ValueError(f"schema {found['schema']!r}, not {_SCHEMA}")
-        return Results(
+        return Evaluation(
             rows=_rows(ResultRow, found["rows"]),
             differences=_rows(Difference, found["differences"]),
             # Earlier versions of mien do not write these, and called the last one "looks".

@@ -12,7 +12,7 @@ from mien.evaluate.calibration.calibrate import Calibration, read_calibration
 from mien.evaluate.descriptions.description_audit import DescriptionAudit, read_audit
 from mien.evaluate.results.build import build_label_rows
 from mien.evaluate.results.examples import Example, examples_file, read_examples
-from mien.evaluate.results.results import EVALUATION, RESULTS, LabelRow, Results, read_results
+from mien.evaluate.results.results import EVALUATION, RESULTS, Evaluation, LabelRow, read_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run, RunManifest
 
@@ -29,7 +29,7 @@ class RunContents:
     """
 
     manifest: RunManifest
-    results: Results
+    results: Evaluation
     scores: SplitScores | None
     examples: Mapping[str, Example]
     descriptions: DescriptionAudit | None = None
@@ -80,13 +80,13 @@ def _of_first_model(rows: Sequence[LabelRow]) -> tuple[LabelRow, ...]:
     return tuple(row for row in rows if row.name == rows[0].name)
 
 
-def _load_results(run: Path) -> Results:
+def _load_results(run: Path) -> Evaluation:
     """The comparison, completed from the run's own evaluation."""
-    compared = read_results(run / RESULTS) if (run / RESULTS).exists() else Results()
-    own = read_results(run / EVALUATION) if (run / EVALUATION).exists() else Results()
+    compared = read_results(run / RESULTS) if (run / RESULTS).exists() else Evaluation()
+    own = read_results(run / EVALUATION) if (run / EVALUATION).exists() else Evaluation()
     covered = {(row.metric, row.split) for row in compared.rows}
     more = tuple(row for row in own.rows if (row.metric, row.split) not in covered)
-    return Results(
+    return Evaluation(
         rows=compared.rows + more,
         differences=compared.differences,
         labels=compared.labels or own.labels,
@@ -96,7 +96,7 @@ def _load_results(run: Path) -> Results:
     )
 
 
-def _shown_split(run: Path, results: Results) -> str | None:
+def _shown_split(run: Path, results: Evaluation) -> str | None:
     """The split of the first row with stored scores; without rows, any split, preferably test."""
     splits = [row.split for row in results.rows] or sorted(
         (file.stem.removeprefix("scores-") for file in run.glob("scores-*.npz")),
