@@ -31,6 +31,7 @@ def prose() -> ModuleType:
         ("it tells 15 % off", ["tells 15 % off"]),
         ("one row a sample and one row per sample", ["one row a sample"]),
         ("one line a day, one row at a time", ["one line a day"]),
+        ("# It sees one image\n\nA subject", []),
         ("in colour, normalised, by the neighbours", ["colour", "neighbours", "normalised"]),
         ("In: a run. Sit in: here.", ["In:"]),
         ("make room for a living room; the room reads", ["the room"]),
@@ -75,8 +76,9 @@ def test_the_exit_code_and_the_lines(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.md").write_text("An image.", encoding="utf-8")
-    (tmp_path / "CHANGELOG.md").write_text("A picture.", encoding="utf-8")
-    assert prose.main(["good.md", "CHANGELOG.md"]) == 0
+    (tmp_path / "quote.md").write_text("A picture.", encoding="utf-8")
+    monkeypatch.setattr(prose, "ALLOWED", (prose.Allowed("quote.md", "picture", "a quotation"),))
+    assert prose.main(["good.md", "quote.md"]) == 0
     (tmp_path / "bad.md").write_text("One.\nA picture.", encoding="utf-8")
     capsys.readouterr()
     assert prose.main(["."]) == 1

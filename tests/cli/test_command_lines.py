@@ -16,7 +16,7 @@ from mien.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "log.md"),  # log.md is a record
+    *sorted((ROOT / "docs").rglob("*.md")),
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "RESPONSIBLE_USE.md", "SECURITY.md")),
 ]
 RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
