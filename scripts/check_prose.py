@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_PATHS: Final = (
-    "src", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "recipes", "scripts", "benchmarks", "tests",
-    "pyproject.toml", "Makefile",
+    "src", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "recipes", "scripts", "benchmarks",
+    "tests", "pyproject.toml", "Makefile",
 )  # fmt: skip
 SUFFIXES: Final = frozenset({".py", ".md", ".toml", ".html"})
 
@@ -183,6 +183,8 @@ ALLOWED: Final = (
     Allowed("src/mien/evaluate/descriptions/description_audit.py", "nobody", "a key that 0.1.0 stored"),
     Allowed("tests/evaluate/descriptions/test_description_audit.py", "nobody", "a key that 0.1.0 stored"),
     Allowed("src/mien/data/manifest/dataset.py", "pictures", "the cache folder's name since 0.1.0"),
+    Allowed("src/mien/describe/prompts.py", "picture", "a prompt's wording, from which keys are computed"),
+    Allowed("src/mien/playhouse/text.py", "beside|nobody", "what the embedded model has learned to write"),
 )
 
 
