@@ -1,4 +1,4 @@
-"""Tiny InstructBLIPs, BLIP-2s and BERTs as transformers makes them, and our Q-Former of their size."""
+"""Tiny InstructBLIP, BLIP-2 and BERT models of transformers, and our Q-Former of the same size."""
 
 from typing import Any
 
@@ -7,17 +7,17 @@ import transformers
 
 from mien.model.qformer import QFormer, QFormerConfig
 
-IMAGE_DIM, WIDTH, WORDS, QUERIES = 20, 32, 50, 6
+IMAGE_DIM, WIDTH, VOCAB_SIZE, NUM_QUERIES = 20, 32, 50, 6
 SIZES: dict[str, Any] = {
-    "vocab_size": WORDS,
+    "vocab_size": VOCAB_SIZE,
     "hidden_size": WIDTH,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 48,
     "max_position_embeddings": 40,
 }
-LOOKING: dict[str, Any] = {**SIZES, "encoder_hidden_size": IMAGE_DIM, "cross_attention_frequency": 2}
-EYES: dict[str, Any] = {
+QFORMER: dict[str, Any] = {**SIZES, "encoder_hidden_size": IMAGE_DIM, "cross_attention_frequency": 2}
+VISION: dict[str, Any] = {
     "hidden_size": IMAGE_DIM,
     "intermediate_size": 24,
     "num_hidden_layers": 1,
@@ -25,7 +25,7 @@ EYES: dict[str, Any] = {
     "image_size": 8,
     "patch_size": 4,
 }
-VOICE: dict[str, Any] = {
+TEXT: dict[str, Any] = {
     "model_type": "llama",
     "hidden_size": 16,
     "intermediate_size": 16,
@@ -36,8 +36,8 @@ VOICE: dict[str, Any] = {
 }
 
 
-def spread(model: torch.nn.Module) -> Any:
-    """Weights large enough that each of them shows."""
+def randomize(model: torch.nn.Module) -> Any:
+    """Draws weights large enough that each has an effect."""
     torch.manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -46,13 +46,13 @@ def spread(model: torch.nn.Module) -> Any:
 
 
 def instructblip(**changes: int) -> Any:
-    return spread(
+    return randomize(
         transformers.InstructBlipForConditionalGeneration(
             transformers.InstructBlipConfig(
-                vision_config=EYES,
-                qformer_config={**LOOKING, **changes},
-                text_config=VOICE,
-                num_query_tokens=QUERIES,
+                vision_config=VISION,
+                qformer_config={**QFORMER, **changes},
+                text_config=TEXT,
+                num_query_tokens=NUM_QUERIES,
                 image_token_index=19,
             )
         )
@@ -61,25 +61,25 @@ def instructblip(**changes: int) -> Any:
 
 def blip2() -> Any:
     config = transformers.Blip2Config(
-        vision_config=EYES,
-        qformer_config={**LOOKING, "use_qformer_text_input": True},
-        text_config={**VOICE, "model_type": "opt", "word_embed_proj_dim": 16, "ffn_dim": 16},
-        num_query_tokens=QUERIES,
+        vision_config=VISION,
+        qformer_config={**QFORMER, "use_qformer_text_input": True},
+        text_config={**TEXT, "model_type": "opt", "word_embed_proj_dim": 16, "ffn_dim": 16},
+        num_query_tokens=NUM_QUERIES,
         image_text_hidden_size=8,
     )
-    return spread(transformers.Blip2ForImageTextRetrieval(config))
+    return randomize(transformers.Blip2ForImageTextRetrieval(config))
 
 
 def bert() -> Any:
-    return spread(transformers.BertForMaskedLM(transformers.BertConfig(**SIZES)))
+    return randomize(transformers.BertForMaskedLM(transformers.BertConfig(**SIZES)))
 
 
 def qformer(**changes: Any) -> QFormer:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
         "image_dim": IMAGE_DIM,
-        "vocab_size": WORDS,
-        "num_queries": QUERIES,
+        "vocab_size": VOCAB_SIZE,
+        "num_queries": NUM_QUERIES,
         "width": WIDTH,
         "layers": 3,
         "heads": 4,
@@ -93,5 +93,5 @@ def qformer(**changes: Any) -> QFormer:
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(2, 5, IMAGE_DIM, generator=generator)
-    ids = torch.randint(0, WORDS, (2, 7), generator=generator)
+    ids = torch.randint(0, VOCAB_SIZE, (2, 7), generator=generator)
     return image, ids, torch.arange(7) < torch.tensor([[7], [4]])

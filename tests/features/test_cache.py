@@ -1,4 +1,4 @@
-"""The feature file: what was written comes back, whatever happens in between."""
+"""The feature file: rows are read as they were written, also after crashes."""
 
 import errno
 import json
@@ -24,7 +24,7 @@ def open_at(folder: Path, signature: str = "encoder") -> FeatureFile:
 
 
 def rows_of(*numbers: float) -> np.ndarray:
-    """One recognisable row for each number."""
+    """One row per number, filled with it."""
     return np.array([np.full(SHAPE, number, dtype=np.float32) for number in numbers])
 
 
@@ -33,7 +33,7 @@ def write(file: FeatureFile, keys: str, *numbers: float) -> None:
         writer.write(list(keys), rows_of(*numbers))
 
 
-def test_gives_back_rows_in_any_order_and_as_often_as_asked(tmp_path: Path) -> None:
+def test_rows_are_read_in_any_order_and_repeatedly(tmp_path: Path) -> None:
     write(open_at(tmp_path), "abc", 1, 2, 3)
     reader = open_at(tmp_path).reader(["c", "a", "c", "b"])
     assert (len(reader), reader.num_tokens, reader.dim) == (4, 2, 3)
@@ -42,21 +42,21 @@ def test_gives_back_rows_in_any_order_and_as_often_as_asked(tmp_path: Path) -> N
     assert reader.read(np.array([0])).dtype == np.float16
 
 
-def test_grows_in_place_and_stays_an_ordinary_array(tmp_path: Path) -> None:
+def test_the_file_grows_in_place_and_stays_an_ordinary_array(tmp_path: Path) -> None:
     file = open_at(tmp_path)
     write(file, "ab", 1, 2)
     early = file.reader(["b"])
     write(file, "bcd", 2, 3, 4)
     assert np.load(file.path)[:, 0, 0].tolist() == [1, 2, 3, 4]
     assert early.read(np.array([0]))[0, 0, 0] == 2
-    # More rows than the digits of the first header had room for.
+    # More rows than the first header has digits for.
     many = [f"key {number}" for number in range(2000)]
     with file.writing(many, SHAPE) as writer:
         writer.write(many, rows_of(*range(2000)))
     assert open_at(tmp_path).reader(["d", "key 1999"]).read(np.array([0, 1]))[:, 0, 0].tolist() == [4, 1999]
 
 
-def test_names_what_is_missing_once_and_in_order(tmp_path: Path) -> None:
+def test_missing_keys_are_listed_once_and_in_order(tmp_path: Path) -> None:
     file = open_at(tmp_path)
     assert file.missing("cabca") == ["c", "a", "b"]
     write(file, "a", 1)
@@ -65,7 +65,7 @@ def test_names_what_is_missing_once_and_in_order(tmp_path: Path) -> None:
         file.reader(["a", "b", "c"])
 
 
-def test_what_an_error_interrupts_keeps_what_was_written(tmp_path: Path) -> None:
+def test_rows_written_before_an_error_are_kept(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="float16"):
         write_and_fail(open_at(tmp_path))
     file = open_at(tmp_path)
@@ -94,7 +94,7 @@ with file.writing("abcd", (2, 3)) as writer:
 """
 
 
-def test_a_killed_process_loses_what_was_not_flushed_and_nothing_else(tmp_path: Path) -> None:
+def test_a_killed_process_loses_only_what_was_not_flushed(tmp_path: Path) -> None:
     path = tmp_path / "cache" / "train.npy"
     assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == 9
     file = open_at(tmp_path)
@@ -103,20 +103,20 @@ def test_a_killed_process_loses_what_was_not_flushed_and_nothing_else(tmp_path: 
     assert file.reader(list("abcd")).read(np.arange(4))[:, 0, 0].tolist() == [7, 7, 8, 9]
 
 
-def test_two_processes_do_not_write_at_once(tmp_path: Path) -> None:
+def test_only_one_process_writes_at_a_time(tmp_path: Path) -> None:
     first, second = open_at(tmp_path), open_at(tmp_path)
     with first.writing("ab", SHAPE) as writer:
         writer.write(["a"], rows_of(1))
         with pytest.raises(StoreLockedError, match="another process"), second.writing("b", SHAPE):
             pass
-    # Once the first is done, the second sees its rows.
+    # When the first is done, the second has its rows.
     with second.writing("bc", SHAPE) as writer:
         writer.write(["b", "c"], rows_of(2, 3))
     assert open_at(tmp_path).reader(list("abc")).read(np.arange(3))[:, 0, 0].tolist() == [1, 2, 3]
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=6))
-def test_any_sequence_of_writes_is_remembered(
+def test_any_sequence_of_writes_is_kept(
     tmp_path_factory: pytest.TempPathFactory, groups: list[list[int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("cache")
@@ -126,10 +126,10 @@ def test_any_sequence_of_writes_is_remembered(
         with file.writing(missing, SHAPE) as writer:
             for key in missing:
                 writer.write([key], rows_of(float(key)))
-    wanted = [str(number) for group in groups for number in group]
-    if wanted:
-        got = open_at(folder).reader(wanted).read(np.arange(len(wanted)))
-        assert got[:, 1, 2].tolist() == [float(key) for key in wanted]
+    keys = [str(number) for group in groups for number in group]
+    if keys:
+        got = open_at(folder).reader(keys).read(np.arange(len(keys)))
+        assert got[:, 1, 2].tolist() == [float(key) for key in keys]
 
 
 def test_refuses_features_of_another_encoder(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_refuses_features_of_another_shape(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [1e6, float("nan")])
-def test_refuses_numbers_that_it_cannot_hold(tmp_path: Path, number: float) -> None:
+def test_refuses_numbers_that_float16_cannot_hold(tmp_path: Path, number: float) -> None:
     file = open_at(tmp_path)
     with pytest.raises(DataError, match="float16"), file.writing("a", SHAPE) as writer:
         writer.write(["a"], rows_of(number))
@@ -161,41 +161,43 @@ def remove_array(path: Path) -> None:
     path.unlink()
 
 
-def tear_sidecar(path: Path) -> None:
+def cut_sidecar(path: Path) -> None:
     path.with_suffix(".json").write_text('{"schema": 1, "signature')
 
 
-def forget_key(path: Path) -> None:
+def drop_keys(path: Path) -> None:
     state = json.loads(path.with_suffix(".json").read_text())
     del state["keys"]
     path.with_suffix(".json").write_text(json.dumps(state))
 
 
-def lose_marks(path: Path) -> None:
+def drop_marks(path: Path) -> None:
     state = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(state | {"done": ""}))
 
 
-def be_newer(path: Path) -> None:
+def raise_schema(path: Path) -> None:
     state = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(state | {"schema": 2}))
 
 
-@pytest.mark.parametrize("spoil", [cut_array, remove_array, tear_sidecar, forget_key, lose_marks, be_newer])
-def test_a_damaged_file_is_a_clear_error(tmp_path: Path, spoil: object) -> None:
+@pytest.mark.parametrize(
+    "damage", [cut_array, remove_array, cut_sidecar, drop_keys, drop_marks, raise_schema]
+)
+def test_a_damaged_file_is_an_error(tmp_path: Path, damage: object) -> None:
     file = open_at(tmp_path)
     write(file, "abc", 1, 2, 3)
-    spoil(file.path)  # type: ignore[operator]
+    damage(file.path)  # type: ignore[operator]
     with pytest.raises(DataError, match=r"damaged|schema 2") as caught:
         open_at(tmp_path)
     assert "delete" in caught.value.hint
 
 
-def test_without_room_on_the_disk_it_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_existing_rows_are_kept(tmp_path: Path) -> None:
     file = open_at(tmp_path)
     write(file, "ab", 1, 2)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # As a full disk: no file may grow beyond this.
+    # No file may grow beyond this, as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with (
@@ -212,18 +214,18 @@ def test_without_room_on_the_disk_it_says_so_and_keeps_what_it_has(tmp_path: Pat
     assert again.reader("abc").read(np.arange(3))[:, 0, 0].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("shape", "told"), [((2, 3), "0.0 MiB"), ((2**16, 2**13), "1.0 GiB")])
-def test_a_new_file_for_which_there_is_no_room_is_not_left_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], told: str
+@pytest.mark.parametrize(("shape", "size"), [((2, 3), "0.0 MiB"), ((2**16, 2**13), "1.0 GiB")])
+def test_a_new_file_that_does_not_fit_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], size: str
 ) -> None:
-    def full(_: int, size: int) -> None:
+    def full(_: int, __: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     file = open_at(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr("mien.features.cache._allocate", full)
         with (
-            pytest.raises(DataError, match=f"needs {re.escape(told)}, which could not be allocated"),
+            pytest.raises(DataError, match=f"needs {re.escape(size)}, which could not be allocated"),
             file.writing("a", shape),
         ):
             pass

@@ -1,4 +1,4 @@
-"""Encoding into the cache: each picture once, found by what it shows."""
+"""Encoding into the cache: each image once, found by its content."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ class Counted:
 
     def __init__(self, spec: VisionEncoderSpec) -> None:
         self.spec = spec
-        self.shown = 0
+        self.num_encoded = 0
         self._encode = spec.encoder.encode
         spec.encoder.encode = self._count  # type: ignore[method-assign]
 
     def _count(self, pixels: np.ndarray) -> torch.Tensor:
-        self.shown += pixels.shape[0] * pixels.shape[1]
+        self.num_encoded += pixels.shape[0] * pixels.shape[1]
         return self._encode(pixels)
 
     def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
@@ -54,40 +54,40 @@ def stills(paths: list[Path], box: Box | None = BOX) -> list[Subject]:
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (2, 0), (8, 0), (2, 2), (1, 3)])
-def test_gives_the_encoders_tokens_of_the_marked_picture(
+def test_gives_the_tokens_of_the_marked_image(
     tmp_path: Path, counted: Counted, images: ImageInputs, batch_size: int, workers: int
 ) -> None:
     subjects = stills(images(5))
     reader = cache(tmp_path, counted, batch_size=batch_size, workers=workers).features("train", subjects, RED)
     expected = torch.cat([counted.encode([prepare_image(subject, marking=RED)]) for subject in subjects])
-    # float16 keeps 11 bits; tokens are normed to about 1.
+    # float16 has 11 bits; tokens are normed to about 1.
     np.testing.assert_allclose(reader.read(np.arange(5)), expected.numpy(), atol=5e-3)
 
 
-def test_encodes_each_picture_once(tmp_path: Path, counted: Counted, images: ImageInputs) -> None:
+def test_encodes_each_image_once(tmp_path: Path, counted: Counted, images: ImageInputs) -> None:
     paths = images(4)
-    first, everyone = stills(paths[:3]), stills(paths)
+    first, all_subjects = stills(paths[:3]), stills(paths)
     events: list[EncodeProgress] = []
     cache(tmp_path, counted).features("train", [*first, *first], RED)
-    assert counted.shown == 3
-    cache(tmp_path, counted).features("train", everyone, RED, events.append)
-    assert counted.shown == 4
+    assert counted.num_encoded == 3
+    cache(tmp_path, counted).features("train", all_subjects, RED, events.append)
+    assert counted.num_encoded == 4
     assert [(event.done, event.total, event.cached) for event in events] == [(1, 1, 3)]
-    cache(tmp_path, counted).features("train", everyone, RED)
-    assert counted.shown == 4
+    cache(tmp_path, counted).features("train", all_subjects, RED)
+    assert counted.num_encoded == 4
 
 
-def test_the_encoder_is_not_built_where_nothing_is_missing(
+def test_the_encoder_is_not_built_if_nothing_is_missing(
     tmp_path: Path, model_folder: Callable[[str], Path], counted: Counted, images: ImageInputs
 ) -> None:
     subjects = stills(images(2))
     cache(tmp_path, counted).features("train", subjects, RED)
     source = find_vision_encoder(model_folder("clip"))
     FeatureCache(folder=tmp_path / "cache", spec=source).features("train", subjects, RED)
-    assert "encoder" not in vars(source)  # where a cached property is kept once it was asked for
+    assert "encoder" not in vars(source)  # a cached property is stored there
 
 
-def test_continues_where_it_was_interrupted(tmp_path: Path, counted: Counted, images: ImageInputs) -> None:
+def test_resumes_after_an_interruption(tmp_path: Path, counted: Counted, images: ImageInputs) -> None:
     subjects = stills(images(5))
 
     def stop(event: EncodeProgress) -> None:
@@ -97,25 +97,25 @@ def test_continues_where_it_was_interrupted(tmp_path: Path, counted: Counted, im
     with pytest.raises(KeyboardInterrupt):
         cache(tmp_path, counted, batch_size=1).features("train", subjects, RED, stop)
     reader = cache(tmp_path, counted).features("train", subjects, RED)
-    assert counted.shown == 5
+    assert counted.num_encoded == 5
     fresh = cache(tmp_path / "elsewhere", counted).features("train", subjects, RED)
     assert np.array_equal(reader.read(np.arange(5)), fresh.read(np.arange(5)))
 
 
-def test_two_people_in_one_photo_have_features_of_their_own_if_marked(
+def test_two_people_in_one_image_have_different_features_if_marked(
     tmp_path: Path, counted: Counted, images: ImageInputs
 ) -> None:
     (path,) = images(1)
     pair = [Subject.still("left", path, BOX), Subject.still("right", path, OTHER_BOX)]
     marked = cache(tmp_path, counted).features("train", pair, RED).read(np.arange(2))
     assert not np.array_equal(marked[0], marked[1])
-    shown = counted.shown
+    before = counted.num_encoded
     plain = cache(tmp_path, counted).features("train", pair, NONE).read(np.arange(2))
     assert np.array_equal(plain[0], plain[1])
-    assert counted.shown == shown + 1
+    assert counted.num_encoded == before + 1
 
 
-def test_the_key_follows_the_content(images: ImageInputs, tmp_path: Path) -> None:
+def test_the_key_depends_on_the_content(images: ImageInputs, tmp_path: Path) -> None:
     path, other = images(2)
     key = feature_key(Subject.still("a", path, BOX), RED, "encoder")
     moved = Path(shutil.copy(path, tmp_path / "elsewhere.png"))
@@ -133,36 +133,34 @@ def test_the_key_follows_the_content(images: ImageInputs, tmp_path: Path) -> Non
     assert len(different | {key}) == 7
 
 
-def test_unreadable_pictures_are_counted_after_the_others_are_done(
+def test_unreadable_images_are_reported_after_the_others_are_encoded(
     tmp_path: Path, counted: Counted, images: ImageInputs
 ) -> None:
     paths = images(3)
-    paths[0].write_bytes(b"no picture")
-    subjects = [*stills(paths), Subject.still("ghost", tmp_path / "nowhere.png")]
+    paths[0].write_bytes(b"not an image")
+    subjects = [*stills(paths), Subject.still("missing", tmp_path / "nowhere.png")]
     subjects.append(Subject.still("outside", paths[1], Box(left=90, top=90, right=99, bottom=99)))
     with pytest.raises(DataError, match="3 of 5 subjects have no features") as caught:
         cache(tmp_path, counted).features("train", subjects, RED)
     assert "others are done" in caught.value.hint
-    assert counted.shown == 2
+    assert counted.num_encoded == 2
     cache(tmp_path, counted).features("train", subjects[1:3], RED)
-    assert counted.shown == 2
+    assert counted.num_encoded == 2
 
 
-def _album(paths: list[Path], count: int) -> Subject:
-    """A subject in several pictures, as in the frames of a clip."""
+def _clip(paths: list[Path], count: int) -> Subject:
+    """A subject in several images, as in the frames of a clip."""
     images = tuple(ImageRef(path=path) for path in paths[:count])
     return Subject(id=str(count), images=images, boxes=(BOX,) * count)
 
 
-def test_the_tokens_of_all_frames_stand_one_frame_after_another(
-    tmp_path: Path, counted: Counted, images: ImageInputs
-) -> None:
+def test_the_tokens_of_frames_are_concatenated(tmp_path: Path, counted: Counted, images: ImageInputs) -> None:
     paths = images(6)
-    albums = [_album(paths[:3], 3), _album(paths[3:], 3)]
-    reader = cache(tmp_path, counted).features("train", albums, RED)
+    clips = [_clip(paths[:3], 3), _clip(paths[3:], 3)]
+    reader = cache(tmp_path, counted).features("train", clips, RED)
     frames = [
         prepare_image(Subject.still("x", image.path, BOX), marking=RED)
-        for one in albums
+        for one in clips
         for image in one.images
     ]
     expected = counted.encode(frames)
@@ -172,12 +170,12 @@ def test_the_tokens_of_all_frames_stand_one_frame_after_another(
     )
 
 
-def test_clips_of_other_lengths_share_a_folder_and_not_a_split(
+def test_clips_of_different_lengths_share_a_folder_but_not_a_split(
     tmp_path: Path, counted: Counted, images: ImageInputs
 ) -> None:
     paths = images(3)
     for count in (1, 2, 3, 2, 1):
-        assert len(cache(tmp_path, counted).features("train", [_album(paths, count)], RED)) == 1
-    assert counted.shown == 1 + 2 + 3
+        assert len(cache(tmp_path, counted).features("train", [_clip(paths, count)], RED)) == 1
+    assert counted.num_encoded == 1 + 2 + 3
     with pytest.raises(DataError, match="1 frames and '3' has 3"):
-        cache(tmp_path, counted).features("train", [_album(paths, 1), _album(paths, 3)], RED)
+        cache(tmp_path, counted).features("train", [_clip(paths, 1), _clip(paths, 3)], RED)

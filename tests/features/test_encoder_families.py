@@ -1,4 +1,4 @@
-"""Each family of encoders against the model itself: which tokens, which layer, which pixels."""
+"""Every family of encoders against its own model: tokens, layers, preprocessing."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ CLASSES: dict[str, Any] = {
     "dinov2_registers": transformers.Dinov2WithRegistersModel,
     "dinov3": transformers.DINOv3ViTModel,
 }
-# Tokens before the patches: a class token, registers.
+# Class and register tokens in front of the patches.
 OTHERS = {
     "clip": 1,
     "clip_vision": 1,
@@ -45,13 +45,13 @@ def noise(seed: int) -> Image.Image:
     return Image.fromarray(values)
 
 
-def theirs(folder: Path, kind: str, images: list[Image.Image]) -> tuple[torch.Tensor, ...]:
-    """The hidden states of the model itself, and its last state."""
+def expected_states(folder: Path, kind: str, images: list[Image.Image]) -> tuple[torch.Tensor, ...]:
+    """The hidden states of transformers' model, and its last state."""
     pixels = torch.stack([torch.tensor(np.asarray(image)).permute(2, 0, 1) / 255 for image in images])
     pixels = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     given: dict[str, Any] = {"pixel_values": pixels}
     if kind == "siglip2_native":
-        # The one of these two modules that needs no torchvision.
+        # The other such module needs torchvision.
         from transformers.models.siglip2.image_processing_pil_siglip2 import convert_image_to_patches
 
         patches = [torch.from_numpy(convert_image_to_patches(image.numpy(), PATCH)) for image in pixels]
@@ -62,22 +62,20 @@ def theirs(folder: Path, kind: str, images: list[Image.Image]) -> tuple[torch.Te
         }
     model = CLASSES[kind].from_pretrained(folder).train(mode=False)
     with torch.inference_mode():
-        answer = model(**given, output_hidden_states=True)
-    return (*answer.hidden_states, answer.last_hidden_state)
+        output = model(**given, output_hidden_states=True)
+    return (*output.hidden_states, output.last_hidden_state)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("layer", [None, -2, 1])
-def test_gives_the_tokens_of_the_model_itself(
-    model_folder: ModelFolder, kind: str, layer: int | None
-) -> None:
+def test_gives_the_tokens_of_the_model(model_folder: ModelFolder, kind: str, layer: int | None) -> None:
     folder, images = model_folder(kind), [noise(1), noise(2)]
-    *hidden, last = theirs(folder, kind, images)
+    *hidden, last = expected_states(folder, kind, images)
     assert len(hidden) == DEPTH + 1
     expected = last if layer is None else hidden[layer]
-    everything = load_encoder(folder, layer=layer)
-    assert (everything.num_tokens, everything.dim) == (PATCHES + OTHERS[kind], 16)
-    torch.testing.assert_close(everything.encode(images), expected, atol=1e-6, rtol=0)
+    encoder = load_encoder(folder, layer=layer)
+    assert (encoder.num_tokens, encoder.dim) == (PATCHES + OTHERS[kind], 16)
+    torch.testing.assert_close(encoder.encode(images), expected, atol=1e-6, rtol=0)
     patches = load_encoder(folder, layer=layer, tokens="patches")
     assert patches.num_tokens == PATCHES
     torch.testing.assert_close(patches.encode(images), expected[:, OTHERS[kind] :], atol=1e-6, rtol=0)
@@ -85,7 +83,7 @@ def test_gives_the_tokens_of_the_model_itself(
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_each_patch_token_belongs_to_its_patch(model_folder: ModelFolder, kind: str) -> None:
-    """Of what goes into the first layer, a changed patch changes its own token and no other."""
+    """In the input of the first layer, a changed patch changes its own token and no other."""
     encoder = load_encoder(model_folder(kind), layer=0, tokens="patches")
     plain = Image.new("RGB", (SIDE, SIDE), "gray")
     before = encoder.encode([plain])[0]
@@ -96,7 +94,7 @@ def test_each_patch_token_belongs_to_its_patch(model_folder: ModelFolder, kind: 
         assert moved.nonzero().flatten().tolist() == [row * (SIDE // PATCH) + column]
 
 
-def test_of_a_llava_patches_are_patches_whatever_it_was_trained_to_see(
+def test_patches_of_a_llava_do_not_depend_on_what_it_was_trained_to_read(
     model_folder: ModelFolder, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(model_folder("llava"), tmp_path / "copy"))
@@ -109,7 +107,7 @@ def test_of_a_llava_patches_are_patches_whatever_it_was_trained_to_see(
     assert torch.equal(load_encoder(folder, tokens="patches").encode([noise(1)]), as_trained)
 
 
-def test_the_signature_tells_patches_from_all(model_folder: ModelFolder) -> None:
+def test_patches_and_all_tokens_have_different_signatures(model_folder: ModelFolder) -> None:
     folder = model_folder("dinov2")
     assert find_vision_encoder(folder, tokens="patches").signature != find_vision_encoder(folder).signature
     assert find_vision_encoder(folder, tokens="all").signature == find_vision_encoder(folder).signature
@@ -123,14 +121,14 @@ def test_a_frozen_encoder_is_in_evaluation_mode(model_folder: ModelFolder, tmp_p
     tokens = encoder.encode([noise(1)])
     assert torch.equal(encoder.encode([noise(1)]), tokens)
     assert not tokens.requires_grad
-    # As it came out of the library, in training mode, it would have given something else every time.
+    # In training mode, dropout changes the output every time.
     reference = transformers.CLIPVisionModel.from_pretrained(tmp_path).train()
     pixels = torch.randn(1, 3, SIDE, SIDE)
     assert not torch.equal(reference(pixels).last_hidden_state, reference(pixels).last_hidden_state)
 
 
-def test_every_image_processor_is_followed(model_folder: ModelFolder, tmp_path: Path) -> None:
-    """Size, mean and deviation as the families write them; none where the processor does not normalise."""
+def test_every_kind_of_image_processor_is_read(model_folder: ModelFolder, tmp_path: Path) -> None:
+    """Size, mean and standard deviation as the families write them, and a processor that does not normalize."""
     folder = Path(shutil.copytree(model_folder("siglip"), tmp_path / "copy"))
     file = folder / "preprocessor_config.json"
     plain = {"image_mean": list(MEAN), "image_std": list(STD)}
@@ -144,19 +142,19 @@ def test_every_image_processor_is_followed(model_folder: ModelFolder, tmp_path: 
         file.write_text(json.dumps({**plain, **size}))
         assert load_encoder(folder).signature == expected
     file.write_text(json.dumps({**plain, "size": SIDE, "do_normalize": False}))
-    unnormed = load_encoder(folder)
+    unnormalized = load_encoder(folder)
     file.write_text(json.dumps({"image_mean": [0.0] * 3, "image_std": [1.0] * 3, "size": SIDE}))
-    assert torch.equal(load_encoder(folder).encode([noise(1)]), unnormed.encode([noise(1)]))
-    assert unnormed.signature != expected
+    assert torch.equal(load_encoder(folder).encode([noise(1)]), unnormalized.encode([noise(1)]))
+    assert unnormalized.signature != expected
 
 
-def test_patches_that_cannot_be_told_are_a_clear_error(model_folder: ModelFolder, tmp_path: Path) -> None:
+def test_patches_that_cannot_be_identified_are_an_error(model_folder: ModelFolder, tmp_path: Path) -> None:
     config = transformers.SwinConfig(
         image_size=SIDE, patch_size=PATCH, embed_dim=8, depths=[1, 1], num_heads=[1, 1], window_size=2
     )
     transformers.SwinModel(config).save_pretrained(tmp_path)
     shutil.copy(model_folder("clip") / "preprocessor_config.json", tmp_path)
     assert load_encoder(tmp_path).num_tokens < PATCHES
-    with pytest.raises(WeightsError, match="cannot be told") as caught:
+    with pytest.raises(WeightsError, match="cannot be identified") as caught:
         load_encoder(tmp_path, tokens="patches")
     assert "features.tokens" in caught.value.hint

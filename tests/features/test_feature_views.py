@@ -1,4 +1,4 @@
-"""Views and variants of a subject in the cache: each once, in a fixed order, the plain ones as ever."""
+"""Views and variants of a subject in the cache: each once, in a fixed order."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,16 +33,16 @@ def cache(tmp_path: Path, source: VisionEncoderSpec) -> FeatureCache:
     return FeatureCache(folder=tmp_path / "cache", spec=source, batch_size=3)
 
 
-def tokens(source: VisionEncoderSpec, subject: Subject, marking: Marking, **how: object) -> torch.Tensor:
-    frames = prepare_frames(subject, marking=marking, **how)  # type: ignore[arg-type]
+def tokens(source: VisionEncoderSpec, subject: Subject, marking: Marking, **options: object) -> torch.Tensor:
+    frames = prepare_frames(subject, marking=marking, **options)  # type: ignore[arg-type]
     return torch.cat(list(ImageEncoder(source).encode(frames)))
 
 
-def close(got: np.ndarray, expected: torch.Tensor) -> None:
+def assert_close(got: np.ndarray, expected: torch.Tensor) -> None:
     np.testing.assert_allclose(got.astype(np.float32), expected.numpy(), atol=5e-3)  # float16 in the file
 
 
-def test_two_views_of_a_clip_come_one_after_the_other_frame_by_frame(
+def test_the_views_of_a_clip_are_concatenated_frame_by_frame(
     cache: FeatureCache, source: VisionEncoderSpec, images: ImageInputs
 ) -> None:
     frames = tuple(ImageRef(path=path) for path in images(3))
@@ -51,10 +51,10 @@ def test_two_views_of_a_clip_come_one_after_the_other_frame_by_frame(
     assert (reader.num_views, reader.num_variants) == (2, 1)
     assert reader.num_tokens == 2 * 3 * source.encoder.num_tokens
     expected = torch.cat([tokens(source, clip, RED), tokens(source, clip, CROP)])
-    close(reader.read(np.array([0]))[0], expected)
+    assert_close(reader.read(np.array([0]))[0], expected)
 
 
-def test_views_share_rows_with_those_who_look_at_one(cache: FeatureCache, images: ImageInputs) -> None:
+def test_views_share_rows_with_a_cache_of_one_view(cache: FeatureCache, images: ImageInputs) -> None:
     subjects = [Subject.still(str(index), path, BOX) for index, path in enumerate(images(3))]
     marked = cache.features("train", subjects, RED)
     both = cache.features("train", subjects, (RED, CROP))
@@ -66,7 +66,7 @@ def test_views_share_rows_with_those_who_look_at_one(cache: FeatureCache, images
     assert len(np.load(next(cache.folder.rglob("train.npy")), mmap_mode="r")) == 6
 
 
-def test_variants_are_of_the_varied_picture_and_the_first_is_plain(
+def test_variants_have_varied_images_and_the_first_is_unchanged(
     cache: FeatureCache, source: VisionEncoderSpec, images: ImageInputs
 ) -> None:
     subjects = [Subject.still(str(index), path, BOX) for index, path in enumerate(images(2))]
@@ -81,24 +81,24 @@ def test_variants_are_of_the_varied_picture_and_the_first_is_plain(
     variation = draw_variation(KINDS, name=name, number=2)
     expected = [tokens(source, subjects[1], marking, variation=variation) for marking in (RED, CROP)]
     got = varied.read(rows, np.array([1, 2]))
-    close(got[1], torch.cat(expected))
+    assert_close(got[1], torch.cat(expected))
     assert not np.array_equal(got[0], varied.read(rows)[0])
 
 
-def test_variants_that_are_alike_share_a_row(cache: FeatureCache, images: ImageInputs) -> None:
+def test_equal_variants_share_a_row(cache: FeatureCache, images: ImageInputs) -> None:
     subjects = [Subject.still("a", images(1)[0], BOX)]
     reader = cache.features("train", subjects, RED, augment=("flip",), num_variants=8)
     stored = len(np.load(next(cache.folder.rglob("train.npy")), mmap_mode="r"))
-    assert (reader.num_variants, stored) == (8, 2)  # as it is, and mirrored
+    assert (reader.num_variants, stored) == (8, 2)  # unchanged, and mirrored
 
 
-def test_the_key_names_the_variation(images: ImageInputs) -> None:
+def test_the_key_depends_on_the_variation(images: ImageInputs) -> None:
     subject = Subject.still("a", images(1)[0], BOX)
     variations = [draw_variation(KINDS, name="a", number=number) for number in range(3)]
     keys = [feature_key(subject, RED, "encoder", variation=variation) for variation in variations]
     assert len(set(keys)) == 3
     assert keys[0] == feature_key(subject, RED, "encoder")
-    # A crop keeps the box whole, so the box counts even if it is not drawn.
+    # A crop never cuts into the box, so the box counts even if it is not drawn.
     none, other = Marking(style="none"), Subject.still("a", images(1)[0])
     assert feature_key(subject, none, "e") == feature_key(other, none, "e")
     changed = [feature_key(one, none, "e", variation=variations[1]) for one in (subject, other)]

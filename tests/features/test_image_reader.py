@@ -1,4 +1,4 @@
-"""Pictures for encoders that learn: the same squares as for those that do not, varied without end."""
+"""Images for trained encoders: the same pixels as for frozen ones, with unlimited variations."""
 
 import gc
 import threading
@@ -26,13 +26,13 @@ def square(image: Image.Image) -> Image.Image:
 
 
 def subjects(folder: Path, count: int = 4) -> list[Subject]:
-    lots = np.random.default_rng(0)
-    found = []
+    random = np.random.default_rng(0)
+    people = []
     for number in range(count):
         path = folder / f"{number}.png"
-        Image.fromarray(lots.integers(256, size=(30, 40, 3), dtype=np.uint8)).save(path)
-        found.append(Subject.still(str(number), path, Box(left=5, top=6, right=20, bottom=25)))
-    return found
+        Image.fromarray(random.integers(256, size=(30, 40, 3), dtype=np.uint8)).save(path)
+        people.append(Subject.still(str(number), path, Box(left=5, top=6, right=20, bottom=25)))
+    return people
 
 
 def reader(
@@ -47,7 +47,7 @@ def reader(
     )
 
 
-def test_it_gives_what_the_encoder_would_see(tmp_path: Path) -> None:
+def test_gives_the_pixels_that_the_encoder_reads(tmp_path: Path) -> None:
     people = subjects(tmp_path)
     found = reader(people, markings=(MARKED, CROP))
     assert (len(found), found.num_views, found.num_variants, found.num_tokens, found.dim) == (4, 2, 1, 4, 3)
@@ -61,20 +61,20 @@ def test_it_gives_what_the_encoder_would_see(tmp_path: Path) -> None:
     assert np.array_equal(load_pixels(people[0], (MARKED, CROP), square), read[1])
 
 
-def test_every_number_is_another_variation_and_0_is_none(tmp_path: Path) -> None:
+def test_every_number_is_another_variation_and_0_is_unchanged(tmp_path: Path) -> None:
     people = subjects(tmp_path)
     plain, varied = reader(people), reader(people, augment=("flip", "crop", "color"))
     assert varied.num_variants > 10**9
     rows, numbers = np.array([1, 1, 1, 1]), np.array([0, 1, 7, 123_456_789])
     found = varied.read(rows, numbers)
     assert np.array_equal(found[:1], plain.read(rows[:1]))
-    assert len({picture.tobytes() for picture in found}) == 4
+    assert len({image.tobytes() for image in found}) == 4
     assert np.array_equal(
         reader(people, augment=("flip", "crop", "color"), workers=3).read(rows, numbers), found
     )
 
 
-def test_the_digest_follows_all_that_is_seen(tmp_path: Path) -> None:
+def test_the_digest_depends_on_everything_that_is_read(tmp_path: Path) -> None:
     people = subjects(tmp_path)
     (tmp_path / "other").mkdir()
     same_elsewhere = subjects(tmp_path / "other")
@@ -89,39 +89,37 @@ def test_the_digest_follows_all_that_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_cannot_be_shown_is_told_at_once(tmp_path: Path, workers: int) -> None:
+def test_unreadable_images_are_reported_at_the_start(tmp_path: Path, workers: int) -> None:
     people = subjects(tmp_path, 5)
     (tmp_path / "1.png").unlink()
-    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])  # its header is whole
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])  # its header is intact
     outside = Subject.still("outside", tmp_path / "0.png", Box(left=90, top=90, right=95, bottom=95))
-    beside = Subject.still("beside", tmp_path / "2.png")  # another person in a damaged picture
+    other = Subject.still("other", tmp_path / "2.png")  # another person in the damaged image
     with pytest.raises(DataError) as caught:
-        reader([*people, outside, beside], workers=workers)
-    told = "4 of 7 subjects have no readable image; 1: no image at"
-    assert str(caught.value).startswith(told)
+        reader([*people, outside, other], workers=workers)
+    message = "4 of 7 subjects have no readable image; 1: no image at"
+    assert str(caught.value).startswith(message)
     assert "mien data verify" in caught.value.hint
     with pytest.raises(DataError, match=r"1 of 1 subjects .*; outside: "):
         reader([outside], workers=workers)
 
 
-def test_a_frame_that_cannot_be_decoded_is_told_at_once(tmp_path: Path) -> None:
+def test_a_frame_that_cannot_be_decoded_is_reported_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
-    path.write_bytes(b"no clip")
+    path.write_bytes(b"not a clip")
     frames = (ImageRef(path=path, frame=0), ImageRef(path=path, frame=3))
     with pytest.raises(DataError, match="1 of 1 subjects have no readable image; a: "):
         reader([Subject(id="a", images=frames, boxes=(None, None))])
 
 
-def test_what_was_damaged_since_is_told_by_its_subject(tmp_path: Path) -> None:
+def test_an_image_damaged_later_is_reported_with_its_subject(tmp_path: Path) -> None:
     found = reader(subjects(tmp_path))
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])
     with pytest.raises(DataError, match="subject '2': "):
         found.read(np.array([0, 2]))
 
 
-def test_people_in_one_picture_share_its_decoding_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_people_in_one_image_share_only_its_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = subjects(tmp_path, 2)
     box = Box(left=1, top=1, right=9, bottom=9)
     people = [here[0], here[1], Subject.still("also in 0", tmp_path / "0.png", box)]
@@ -134,11 +132,11 @@ def test_people_in_one_picture_share_its_decoding_and_nothing_else(
     monkeypatch.setattr("mien.media.views.open_image", counted)
     found = reader(people)
     assert sorted(opened) == [tmp_path / "0.png", tmp_path / "1.png"]
-    apart = [reader([person]).read(np.array([0]))[0] for person in people]
-    assert np.array_equal(found.read(np.arange(3)), np.stack(apart))
+    separate = [reader([person]).read(np.array([0]))[0] for person in people]
+    assert np.array_equal(found.read(np.arange(3)), np.stack(separate))
 
 
-def test_no_more_threads_decode_than_are_allowed_and_they_end_with_it(tmp_path: Path) -> None:
+def test_the_number_of_threads_is_limited_and_they_end_with_the_reader(tmp_path: Path) -> None:
     people = subjects(tmp_path, 6)
     lock, now, most = threading.Lock(), 0, 0
 
@@ -147,19 +145,19 @@ def test_no_more_threads_decode_than_are_allowed_and_they_end_with_it(tmp_path: 
         with lock:
             now += 1
             most = max(most, now)
-        time.sleep(0.02)  # long enough for others to begin
+        time.sleep(0.02)  # long enough for other threads to start
         with lock:
             now -= 1
         return square(image)
 
-    others = set(threading.enumerate())
+    before = set(threading.enumerate())
     found = ImageReader(people, (MARKED,), slow, signature="s", num_tokens=4, dim=3, workers=2)
-    with ThreadPoolExecutor(3) as asking:  # as batches that are made ahead
-        batches = list(asking.map(found.read, [np.arange(6)] * 3))
+    with ThreadPoolExecutor(3) as callers:  # as prefetched batches
+        batches = list(callers.map(found.read, [np.arange(6)] * 3))
     assert most == 2
     assert all(np.array_equal(batch, reader(people).read(np.arange(6))) for batch in batches)
     workers = [
-        thread for thread in set(threading.enumerate()) - others if thread.name.startswith("mien-images")
+        thread for thread in set(threading.enumerate()) - before if thread.name.startswith("mien-images")
     ]
     assert len(workers) == 2
     del found

@@ -1,4 +1,4 @@
-"""Encoders of every supported kind, out of folders as transformers saves them."""
+"""Vision encoders from model folders as transformers saves them."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def noise(seed: int, width: int = SIDE, height: int = SIDE) -> Image.Image:
     return Image.fromarray(values)
 
 
-def normalised(image: Image.Image) -> torch.Tensor:
+def normalize(image: Image.Image) -> torch.Tensor:
     pixels = torch.tensor(np.asarray(image)).permute(2, 0, 1)[None] / 255
     mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
     return (pixels - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
@@ -35,14 +35,14 @@ def normalised(image: Image.Image) -> torch.Tensor:
 
 @pytest.fixture
 def copy_of(model_folder: ModelFolder, tmp_path: Path) -> ModelFolder:
-    """A copy of a model folder that a test may spoil."""
+    """A copy of a model folder that a test may damage."""
     return lambda kind: Path(shutil.copytree(model_folder(kind), tmp_path / "copy"))
 
 
 @pytest.mark.parametrize(
     ("kind", "tokens"), [("clip", 17), ("clip_vision", 17), ("siglip", 16), ("dinov2", 17)]
 )
-def test_gives_the_last_state_of_the_model_itself(model_folder: ModelFolder, kind: str, tokens: int) -> None:
+def test_gives_the_last_state_of_the_model(model_folder: ModelFolder, kind: str, tokens: int) -> None:
     classes: dict[str, Any] = {
         "clip": transformers.CLIPVisionModel,
         "clip_vision": transformers.CLIPVisionModel,
@@ -52,24 +52,24 @@ def test_gives_the_last_state_of_the_model_itself(model_folder: ModelFolder, kin
     reference = classes[kind].from_pretrained(model_folder(kind))
     encoder = load_encoder(model_folder(kind))
     images = [noise(1), noise(2)]
-    expected = reference(torch.cat([normalised(image) for image in images])).last_hidden_state
+    expected = reference(torch.cat([normalize(image) for image in images])).last_hidden_state
     got = encoder.encode(images)
     assert got.shape == (2, encoder.num_tokens, encoder.dim) == (2, tokens, 16)
     torch.testing.assert_close(got, expected.detach(), atol=1e-6, rtol=0)
 
 
-def test_of_a_llava_gives_what_its_language_model_sees(model_folder: ModelFolder) -> None:
+def test_gives_the_tokens_that_a_llavas_language_model_reads(model_folder: ModelFolder) -> None:
     llava = transformers.LlavaForConditionalGeneration.from_pretrained(model_folder("llava"))
     encoder = load_encoder(model_folder("llava"))
     image = noise(1)
-    states = llava.model.vision_tower(normalised(image), output_hidden_states=True).hidden_states
+    states = llava.model.vision_tower(normalize(image), output_hidden_states=True).hidden_states
     assert (encoder.num_tokens, encoder.dim) == (16, 16)
     torch.testing.assert_close(encoder.encode([image]), states[-2][:, 1:].detach(), atol=1e-6, rtol=0)
     last = load_encoder(model_folder("llava"), layer=-1).encode([image])
     torch.testing.assert_close(last, states[-1][:, 1:].detach(), atol=1e-6, rtol=0)
 
 
-def test_a_llava_may_look_at_several_layers_and_keep_the_class_token(copy_of: ModelFolder) -> None:
+def test_a_llava_may_read_several_layers_and_the_class_token(copy_of: ModelFolder) -> None:
     folder = copy_of("llava")
     config = json.loads((folder / "config.json").read_text())
     config |= {"vision_feature_layer": [-1, -2], "vision_feature_select_strategy": "full"}
@@ -81,14 +81,14 @@ def test_a_llava_may_look_at_several_layers_and_keep_the_class_token(copy_of: Mo
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_gives_what_each_picture_gives_alone(model_folder: ModelFolder, kind: str) -> None:
+def test_the_tokens_of_an_image_do_not_depend_on_the_batch(model_folder: ModelFolder, kind: str) -> None:
     encoder = load_encoder(model_folder(kind))
     images = [noise(1), noise(2, width=50, height=20), noise(3, width=9, height=33)]
-    alone = torch.cat([encoder.encode([image]) for image in images])
-    torch.testing.assert_close(encoder.encode(images), alone, atol=1e-6, rtol=0)
+    one_by_one = torch.cat([encoder.encode([image]) for image in images])
+    torch.testing.assert_close(encoder.encode(images), one_by_one, atol=1e-6, rtol=0)
 
 
-def test_a_picture_that_was_fitted_before_gives_the_same(model_folder: ModelFolder) -> None:
+def test_a_fitted_image_is_not_changed_by_fitting_again(model_folder: ModelFolder) -> None:
     encoder = load_encoder(model_folder("clip"))
     wide = noise(1, width=60, height=20)
     fitted = encoder.spec.fit(wide)
@@ -102,16 +102,18 @@ def test_the_encoder_is_frozen(model_folder: ModelFolder) -> None:
     assert torch.equal(encoder.encode([noise(1)]), encoder.encode([noise(1)]))
 
 
-def test_loading_does_not_disturb_random_numbers(model_folder: ModelFolder) -> None:
+def test_loading_does_not_change_random_numbers(model_folder: ModelFolder) -> None:
     before = torch.get_rng_state()
     load_encoder(model_folder("clip"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_signature_names_what_changes_the_tokens(model_folder: ModelFolder, copy_of: ModelFolder) -> None:
+def test_the_signature_depends_on_everything_that_changes_the_tokens(
+    model_folder: ModelFolder, copy_of: ModelFolder
+) -> None:
     folder = copy_of("clip")
     signature = load_encoder(folder).signature
-    assert signature == load_encoder(model_folder("clip")).signature  # wherever it lies
+    assert signature == load_encoder(model_folder("clip")).signature  # in another folder
     assert load_encoder(folder, layer=-2).signature != signature
     assert load_encoder(folder, fit="squash").signature != signature
     weights = load_file(folder / "model.safetensors")
@@ -125,7 +127,7 @@ def test_the_signature_names_what_changes_the_tokens(model_folder: ModelFolder, 
     assert load_encoder(folder).signature not in {signature, changed}
 
 
-def test_a_tower_alone_and_within_a_larger_model_is_the_same_encoder(
+def test_a_tower_on_its_own_and_in_a_larger_model_is_the_same_encoder(
     model_folder: ModelFolder, tmp_path: Path
 ) -> None:
     transformers.CLIPVisionModel.from_pretrained(model_folder("clip")).save_pretrained(tmp_path)
@@ -133,7 +135,7 @@ def test_a_tower_alone_and_within_a_larger_model_is_the_same_encoder(
     assert load_encoder(tmp_path).signature == load_encoder(model_folder("clip")).signature
 
 
-def test_settings_are_found_where_processors_of_several_parts_keep_them(copy_of: ModelFolder) -> None:
+def test_settings_are_found_in_the_config_of_a_joint_processor(copy_of: ModelFolder) -> None:
     folder = copy_of("llava")
     signature = load_encoder(folder).signature
     settings = json.loads((folder / "preprocessor_config.json").read_text())
@@ -146,7 +148,7 @@ def without_processor(folder: Path) -> None:
     (folder / "preprocessor_config.json").unlink()
 
 
-def oblong(folder: Path) -> None:
+def not_square(folder: Path) -> None:
     file = folder / "preprocessor_config.json"
     file.write_text(file.read_text().replace('"height": 24', '"height": 20'))
 
@@ -189,10 +191,10 @@ def of_unknown_kind(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (without_processor, "no image processor"),
-        (oblong, "not a square"),
+        (not_square, "not a square"),
         (other_size, "cannot read images of 30 x 30"),
         (without_weights, "no safetensors"),
         (truncated, "cannot be read"),
@@ -202,24 +204,24 @@ def of_unknown_kind(folder: Path) -> None:
         (of_unknown_kind, "not understood"),
     ],
 )
-def test_a_spoilt_folder_is_a_clear_error(
-    copy_of: ModelFolder, spoil: Callable[[Path], None], message: str
+def test_a_damaged_folder_is_an_error(
+    copy_of: ModelFolder, damage: Callable[[Path], None], message: str
 ) -> None:
     folder = copy_of("clip")
-    spoil(folder)
+    damage(folder)
     with pytest.raises(WeightsError, match=message) as caught:
         load_encoder(folder)
     assert caught.value.hint
 
 
-def test_an_encoder_is_named_before_it_is_built(model_folder: ModelFolder) -> None:
+def test_the_signature_is_known_before_the_encoder_is_built(model_folder: ModelFolder) -> None:
     source = find_vision_encoder(model_folder("llava"))
     signature = source.signature
-    assert "encoder" not in vars(source)  # where a cached property is kept once it was asked for
+    assert "encoder" not in vars(source)  # a cached property is stored there
     assert signature == load_encoder(model_folder("llava")).signature
 
 
-def test_what_is_no_model_is_a_clear_error(
+def test_models_that_do_not_exist_are_errors(
     tmp_path: Path, model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -228,14 +230,14 @@ def test_what_is_no_model_is_a_clear_error(
     with pytest.raises(WeightsError, match="no folder at"):
         load_encoder("../no/such/folder")
     with pytest.raises(WeightsError, match="cannot be fetched") as caught:
-        load_encoder("nobody/nothing")
-    assert "hf download nobody/nothing" in caught.value.hint
+        load_encoder("no-such/model")
+    assert "hf download no-such/model" in caught.value.hint
     with pytest.raises(WeightsError, match=r"layer 7 does not exist: .*3 layers"):
         load_encoder(model_folder("clip"), layer=7)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "no_such_device"])
-def test_a_device_that_is_not_here_is_a_clear_error(model_folder: ModelFolder, device: str) -> None:
+def test_a_device_that_is_not_available_is_an_error(model_folder: ModelFolder, device: str) -> None:
     with pytest.raises(EngineError, match=device) as caught:
         load_encoder(model_folder("clip"), device=device)
     assert isinstance(caught.value, MienError)

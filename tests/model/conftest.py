@@ -1,4 +1,4 @@
-"""Theirs and ours: transformers' Q-Former, and ours with its weights copied name by name."""
+"""transformers' Q-Former, and ours with the same weights, copied name by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ def _pair(
     width: int = 32,
     **changes: int,
 ) -> Pair:
-    """Theirs and ours with the same random weights, both in evaluation mode."""
+    """Their model and ours with the same random weights, both in evaluation mode."""
     sizes = {
         "layers": 3,
         "heads": 4,
@@ -82,15 +82,15 @@ def _pair(
             keep_text=keep_text,
         )
     ).eval()
-    _spread(theirs)
-    copied = _translated(theirs.state_dict())
+    _randomize(theirs)
+    copied = _our_names(theirs.state_dict())
     copied["query_tokens"] = torch.randn(num_queries, width)
     ours.load_state_dict({name: copied[name] for name in ours.state_dict()})
     return theirs, ours
 
 
-def _spread(model: torch.nn.Module) -> None:
-    """Weights large enough that no part of the model is close to doing nothing."""
+def _randomize(model: torch.nn.Module) -> None:
+    """Draws weights large enough that every part of the model has an effect."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name.lower() and name.endswith("weight"):
@@ -99,7 +99,7 @@ def _spread(model: torch.nn.Module) -> None:
                 parameter.copy_(0.2 * torch.randn_like(parameter))
 
 
-def _translated(theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _our_names(theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ours = {
         "word_embeddings.weight": theirs["embeddings.word_embeddings.weight"],
         "position_embeddings.weight": theirs["embeddings.position_embeddings.weight"],
@@ -116,7 +116,7 @@ def _translated(theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _layer_names(theirs: str) -> dict[str, list[str]]:
-    """Our name of one of their parameters, and all of theirs that are stacked in it."""
+    """Our name for one of their parameters, with all of theirs that are stacked in it."""
     *path, kind = theirs.split(".")
     plain = {
         "attention.output.dense": "self_attention.output.dense",

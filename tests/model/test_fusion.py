@@ -1,4 +1,4 @@
-"""Every fusion: the contract that all share, and what each must see and must not see."""
+"""The contract of fusions, and what each of them reads."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from mien.model.fusion import Fusion, build_fusion, fusion_class
 from mien.recipe import ModelOptions
 from mien.registry import registered_names
 
-IMAGE_DIM, WORDS = 12, 40
+IMAGE_DIM, VOCAB_SIZE = 12, 40
 
 
 def options(fusion: str, **changes: object) -> ModelOptions:
@@ -19,34 +19,34 @@ def options(fusion: str, **changes: object) -> ModelOptions:
 
 def build(fusion: str, **changes: object) -> Fusion:
     torch.manual_seed(0)
-    return build_fusion(options(fusion, **changes), image_dim=IMAGE_DIM, vocab_size=WORDS).eval()
+    return build_fusion(options(fusion, **changes), image_dim=IMAGE_DIM, vocab_size=VOCAB_SIZE).eval()
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(2, 5, IMAGE_DIM, generator=generator)
-    ids = torch.randint(0, WORDS, (2, 6), generator=generator)
+    ids = torch.randint(0, VOCAB_SIZE, (2, 6), generator=generator)
     return image, ids, torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
 
 
 @pytest.mark.parametrize("name", registered_names("fusion"))
-def test_gives_one_vector_of_the_promised_size_for_each_subject(name: str) -> None:
+def test_gives_one_vector_of_the_declared_size_per_subject(name: str) -> None:
     fusion = build(name)
     assert fusion(*inputs()).shape == (2, fusion.dim)
 
 
 @pytest.mark.parametrize("name", registered_names("fusion"))
-def test_sees_what_it_uses_and_nothing_else(name: str) -> None:
+def test_depends_on_the_inputs_that_it_uses_and_on_no_other(name: str) -> None:
     fusion = build(name)
     image, ids, mask = inputs()
     before = fusion(image, ids, mask)
-    moved_by_image = (fusion(image.flip(2), ids, mask) - before).abs().max() > 1e-4
-    moved_by_text = (fusion(image, (ids + 1) % WORDS, mask) - before).abs().max() > 1e-4
-    assert (bool(moved_by_image), bool(moved_by_text)) == (fusion.uses_image, fusion.uses_text)
+    depends_on_image = (fusion(image.flip(2), ids, mask) - before).abs().max() > 1e-4
+    depends_on_text = (fusion(image, (ids + 1) % VOCAB_SIZE, mask) - before).abs().max() > 1e-4
+    assert (bool(depends_on_image), bool(depends_on_text)) == (fusion.uses_image, fusion.uses_text)
 
 
 @pytest.mark.parametrize("name", registered_names("fusion"))
-def test_works_without_what_it_does_not_use(name: str) -> None:
+def test_works_without_the_inputs_that_it_does_not_use(name: str) -> None:
     fusion = build(name)
     image, ids, mask = inputs()
     expected = fusion(image, ids, mask)
@@ -80,39 +80,39 @@ def test_the_scale_of_an_encoder_does_not_matter(name: str) -> None:
     )
 
 
-def test_an_image_that_is_looked_at_must_be_there() -> None:
+def test_a_missing_image_is_an_error() -> None:
     _, ids, mask = inputs()
     with pytest.raises(UsageError, match="got none"):
         build("qformer")(None, ids, mask)
 
 
-def test_queries_side_by_side_keep_each_query_apart() -> None:
-    mean, side_by_side = build("qformer"), build("qformer", options={"pooling": "concat"})
-    queries = side_by_side(*inputs()).view(2, 3, 16)
+def test_concatenated_queries_are_the_queries_of_the_mean() -> None:
+    mean, concatenated = build("qformer"), build("qformer", options={"pooling": "concat"})
+    queries = concatenated(*inputs()).view(2, 3, 16)
     torch.testing.assert_close(queries.mean(dim=1), mean(*inputs()))
 
 
 @pytest.mark.parametrize(
     ("name", "image_dim", "vocab_size", "missing"),
     [
-        ("qformer", None, WORDS, "image features"),
+        ("qformer", None, VOCAB_SIZE, "image features"),
         ("qformer", IMAGE_DIM, None, "descriptions"),
-        ("image_only", None, WORDS, "image features"),
+        ("image_only", None, VOCAB_SIZE, "image features"),
         ("text_only", IMAGE_DIM, None, "descriptions"),
         ("concat", IMAGE_DIM, None, "descriptions"),
     ],
 )
-def test_names_what_it_needs_and_does_not_get(
+def test_the_error_names_the_missing_input(
     name: str, image_dim: int | None, vocab_size: int | None, missing: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"{name}.*{missing}"):
         build_fusion(options(name), image_dim=image_dim, vocab_size=vocab_size)
 
 
-def test_unknown_names_and_options_and_foreign_classes_are_refused() -> None:
+def test_unknown_names_and_options_and_other_classes_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="qformr"):
         fusion_class("qformr")
     with pytest.raises(ConfigError, match="not a subclass"):
         fusion_class("torch.nn:Linear")
-    with pytest.raises(ConfigError, match=r"model\.options: unknown key 'poling'"):
-        build("qformer", options={"poling": "mean"})
+    with pytest.raises(ConfigError, match=r"model\.options: unknown key 'poolng'"):
+        build("qformer", options={"poolng": "mean"})

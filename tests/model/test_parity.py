@@ -1,4 +1,4 @@
-"""Forward and backward, ours is the Q-Former of InstructBLIP and of BLIP-2, to the same numbers."""
+"""Outputs and gradients of our Q-Former equal those of InstructBLIP's and BLIP-2's."""
 
 import random
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2TextEmbeddings
 from mien.model.pretrained import map_weights
 from mien.model.qformer import QFormer, QFormerConfig
 
-IMAGE_DIM, WIDTH, WORDS, PATCHES, TEXT = 20, 32, 50, 7, 9
+IMAGE_DIM, WIDTH, VOCAB_SIZE, PATCHES, TEXT = 20, 32, 50, 7, 9
 SIZES: dict[str, Any] = {
-    "vocab_size": WORDS,
+    "vocab_size": VOCAB_SIZE,
     "hidden_size": WIDTH,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
@@ -31,7 +31,7 @@ SIZES: dict[str, Any] = {
 
 
 class Theirs(torch.nn.Module):
-    """Transformers' Q-Former with queries of its own, called as ours is."""
+    """transformers' Q-Former with query tokens, called as ours."""
 
     def __init__(self, kind: str, num_queries: int, **changes: int) -> None:
         super().__init__()
@@ -51,16 +51,16 @@ class Theirs(torch.nn.Module):
         queries = self.query_tokens.expand(len(image), -1, -1)
         if mask is not None:
             mask = torch.cat((mask.new_ones(queries.shape[:2]), mask), dim=1).long()
-        shown = {"attention_mask": mask, "encoder_hidden_states": image}
+        inputs = {"attention_mask": mask, "encoder_hidden_states": image}
         if not hasattr(self, "embeddings"):
-            answer = self.qformer(input_ids=ids, query_embeds=queries, **shown)
+            output = self.qformer(input_ids=ids, query_embeds=queries, **inputs)
         elif ids is None:
-            answer = self.qformer(query_embeds=queries, **shown)
+            output = self.qformer(query_embeds=queries, **inputs)
         else:
             embedded = self.embeddings(input_ids=ids, query_embeds=queries)
-            answer = self.qformer(query_embeds=embedded, query_length=queries.shape[1], **shown)
-        states: torch.Tensor = answer.last_hidden_state
-        return states
+            output = self.qformer(query_embeds=embedded, query_length=queries.shape[1], **inputs)
+        hidden_states: torch.Tensor = output.last_hidden_state
+        return hidden_states
 
 
 Pair = tuple[Theirs, QFormer]
@@ -68,16 +68,15 @@ Pair = tuple[Theirs, QFormer]
 
 @pytest.fixture(params=["instructblip", "blip2"])
 def pair(request: pytest.FixtureRequest) -> Callable[..., Pair]:
-    """pair(num_queries, spread=0.2, hidden_size=...) -> theirs and ours with the same random weights of that
-    spread, both in evaluation mode."""
+    """pair(num_queries, std=0.2, hidden_size=...) -> their model and ours with the same random weights."""
 
-    def make(num_queries: int, *, spread: float = 0.2, **changes: int) -> Pair:
+    def make(num_queries: int, *, std: float = 0.2, **changes: int) -> Pair:
         torch.manual_seed(0)
         theirs = Theirs(request.param, num_queries, **changes).train(mode=False)
         with torch.no_grad():
             for name, parameter in theirs.named_parameters():
-                centre = 1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0
-                parameter.copy_(centre + spread * torch.randn_like(parameter))
+                center = 1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0
+                parameter.copy_(center + std * torch.randn_like(parameter))
         sizes = {**SIZES, **changes}
         ours = QFormer(
             QFormerConfig(
@@ -93,14 +92,14 @@ def pair(request: pytest.FixtureRequest) -> Callable[..., Pair]:
                 keep_text=True,
             )
         ).eval()
-        ours.load_state_dict(translated(ours, dict(theirs.named_parameters())))
+        ours.load_state_dict(our_names(ours, dict(theirs.named_parameters())))
         return theirs, ours
 
     return make
 
 
-def translated(ours: QFormer, theirs: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Weights, or gradients, by our names."""
+def our_names(ours: QFormer, theirs: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Their weights, or gradients, by our names."""
     names = map_weights(dict(ours.named_parameters()), theirs)
     assert names is not None
     found = {
@@ -114,19 +113,19 @@ def inputs(batch: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Each row is padded more than the one before."""
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(batch, PATCHES, IMAGE_DIM, generator=generator)
-    ids = torch.randint(0, WORDS, (batch, TEXT), generator=generator)
+    ids = torch.randint(0, VOCAB_SIZE, (batch, TEXT), generator=generator)
     return image, ids, torch.arange(TEXT) < (TEXT - 3 * torch.arange(batch))[:, None]
 
 
-# 5 queries are fewer than a head's 8 dimensions, 12 are more: the two ways to look at the image.
+# 5 queries are fewer than a head's 8 dimensions, 12 are more: the two ways to compute cross-attention.
 @pytest.mark.parametrize("num_queries", [5, 12])
-def test_the_same_vectors_with_padded_text(pair: Callable[..., Pair], num_queries: int) -> None:
+def test_outputs_are_equal_with_padded_text(pair: Callable[..., Pair], num_queries: int) -> None:
     theirs, ours = pair(num_queries)
     torch.testing.assert_close(ours(*inputs()), theirs(*inputs()), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("num_queries", [5, 12])
-def test_the_same_vectors_of_queries_alone(pair: Callable[..., Pair], num_queries: int) -> None:
+def test_outputs_are_equal_without_text(pair: Callable[..., Pair], num_queries: int) -> None:
     theirs, ours = pair(num_queries)
     image, _, _ = inputs()
     torch.testing.assert_close(ours(image), theirs(image), atol=1e-5, rtol=0)
@@ -135,15 +134,15 @@ def test_the_same_vectors_of_queries_alone(pair: Callable[..., Pair], num_querie
 def assert_same_gradients(
     theirs: Theirs, ours: QFormer, given: tuple[torch.Tensor, ...], *, atol: float
 ) -> None:
-    """Of every weight and of the picture: as near as that, and to a thousandth of what each gradient has.
+    """For every weight and the image: to `atol`, and to a thousandth of each gradient.
 
-    The loss is a random direction: squares of what was normed last are nearly the same whatever the weights.
+    The loss is a random projection: the sum of squares after the last norm is nearly constant.
     """
     direction: Any = None
     found: list[dict[str, torch.Tensor]] = []
     for model in (theirs, ours):
         image = given[0].clone().requires_grad_()
-        # Of the queries only: what stands in padded places is nobody's concern.
+        # Only of the queries: states of padding are not used.
         queries = model(image, *given[1:])[:, : ours.config.num_queries]
         if direction is None:
             direction = torch.randn(queries.shape, generator=torch.Generator().manual_seed(7))
@@ -153,9 +152,7 @@ def assert_same_gradients(
             for name, parameter in model.named_parameters()
         }
         assert image.grad is not None
-        found.append(
-            {"the picture": image.grad, **(gradients if model is ours else translated(ours, gradients))}
-        )
+        found.append({"image": image.grad, **(gradients if model is ours else our_names(ours, gradients))})
     expected, got = found
     assert got.keys() == expected.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
@@ -163,19 +160,19 @@ def assert_same_gradients(
     for name, gradient in got.items():
         difference = float((gradient - expected[name]).abs().max())
         own = float(expected[name].abs().max())
-        # Keys' biases have no gradient but rounding.
+        # The gradient of keys' biases is only rounding.
         assert difference <= min(atol, 1e-3 * own + 1e-6 * largest), (name, difference, own)
 
 
 @pytest.mark.parametrize("with_text", [True, False])
 @pytest.mark.parametrize("num_queries", [5, 12])
-def test_the_same_gradients(pair: Callable[..., Pair], num_queries: int, with_text: bool) -> None:
+def test_gradients_are_equal(pair: Callable[..., Pair], num_queries: int, with_text: bool) -> None:
     assert_same_gradients(*pair(num_queries), inputs()[: 3 if with_text else 1], atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_of_any_shape_they_are_one_function(pair: Callable[..., Pair], seed: int) -> None:
-    """In double precision, where rounding hides nothing; some rows have no text at all."""
+def test_outputs_and_gradients_are_equal_at_any_shape(pair: Callable[..., Pair], seed: int) -> None:
+    """In double precision, where rounding hides nothing; some rows have no text."""
     draw = random.Random(seed)
     heads, batch, text = draw.choice([1, 2, 4]), draw.randrange(1, 5), draw.randrange(1, 12)
     theirs, ours = pair(
@@ -190,8 +187,8 @@ def test_of_any_shape_they_are_one_function(pair: Callable[..., Pair], seed: int
     theirs, ours = theirs.double(), ours.double()
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(batch, draw.randrange(1, 12), dim, generator=generator, dtype=torch.float64)
-    # From 1: their embedding of the padding id has no gradient, also where it is read.
-    ids = torch.randint(1, WORDS, (batch, text), generator=generator)
+    # From 1: their embedding of the padding id never has a gradient.
+    ids = torch.randint(1, VOCAB_SIZE, (batch, text), generator=generator)
     mask = torch.arange(text) < torch.tensor([[draw.randrange(text + 1)] for _ in range(batch)])
     for given in ((image, ids, mask), (image,)):
         torch.testing.assert_close(ours(*given), theirs(*given), atol=1e-11, rtol=0)
@@ -200,7 +197,7 @@ def test_of_any_shape_they_are_one_function(pair: Callable[..., Pair], seed: int
         theirs.zero_grad()
 
 
-def test_words_that_are_all_masked_leave_the_queries_alone(pair: Callable[..., Pair]) -> None:
+def test_fully_masked_text_does_not_change_the_queries(pair: Callable[..., Pair]) -> None:
     theirs, ours = pair(5)
     image, ids, mask = inputs()
     nothing = torch.zeros_like(mask)
@@ -210,10 +207,10 @@ def test_words_that_are_all_masked_leave_the_queries_alone(pair: Callable[..., P
 
 @pytest.mark.slow
 def test_at_the_size_of_the_paper(pair: Callable[..., Pair]) -> None:
-    """Twelve layers of 768, 32 queries, 257 patches of a ViT-L, weights as wide as BERT begins with."""
+    """Twelve layers of width 768, 32 queries, 257 patches of a ViT-L, BERT's initial standard deviation."""
     theirs, ours = pair(
         32,
-        spread=0.02,
+        std=0.02,
         vocab_size=1000,
         hidden_size=768,
         num_hidden_layers=12,

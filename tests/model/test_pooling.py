@@ -1,4 +1,4 @@
-"""From several vectors to one, and a query for each label."""
+"""Pooling of several vectors, and one query per label."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def classifier(pooling: str, num_queries: int = LABELS) -> Classifier:
     return Classifier(fusion, LABELS, dimensions=True).eval()
 
 
-def test_attention_begins_as_the_mean_and_may_prefer_one() -> None:
+def test_attention_starts_as_the_mean_and_can_prefer_one() -> None:
     vectors = torch.randn(2, 5, 8)
     pool = AttentionPool(8)
     torch.testing.assert_close(pool(vectors), vectors.mean(dim=1))
@@ -35,25 +35,25 @@ def test_attention_begins_as_the_mean_and_may_prefer_one() -> None:
 
 
 @pytest.mark.parametrize("mode", ["concat", "class"])
-def test_side_by_side_keeps_each_apart(mode: str) -> None:
+def test_concatenation_keeps_every_vector(mode: str) -> None:
     vectors = torch.randn(2, 5, 8)
     pool = Pool(mode, num_queries=5, width=8)  # type: ignore[arg-type]
     assert pool.dim == 40
     assert torch.equal(pool(vectors).view(2, 5, 8), vectors)
 
 
-def test_each_labels_logit_is_read_from_its_own_query() -> None:
+def test_each_logit_is_read_from_its_label_query() -> None:
     model = classifier("class")
     fused = model.fusion(torch.randn(2, 5, IMAGE_DIM), None, None)
     logits = model.labels(fused)
     for label in range(LABELS):
         changed = fused.clone()
         changed[:, label * WIDTH : (label + 1) * WIDTH] += 1
-        moved = (model.labels(changed) - logits).abs().max(dim=0).values > 1e-6
-        assert moved.tolist() == [other == label for other in range(LABELS)]
+        changed_logits = (model.labels(changed) - logits).abs().max(dim=0).values > 1e-6
+        assert changed_logits.tolist() == [other == label for other in range(LABELS)]
 
 
-def test_a_query_for_each_label_starts_from_the_average_answer_too() -> None:
+def test_label_queries_start_from_the_average_target_too() -> None:
     model = classifier("class")
     prevalence = torch.tensor([0.5, 0.3, 0.1, 0.1])
     model.initialize_biases(prevalence, torch.tensor([0.2, 0.5, 0.8]), exclusive=False)
@@ -61,7 +61,7 @@ def test_a_query_for_each_label_starts_from_the_average_answer_too() -> None:
 
 
 @pytest.mark.parametrize("num_queries", [LABELS - 1, 2 * LABELS])
-def test_queries_that_are_not_as_many_as_labels_are_refused(num_queries: int) -> None:
+def test_a_number_of_queries_other_than_that_of_labels_is_refused(num_queries: int) -> None:
     with pytest.raises(ConfigError, match=f"{num_queries} queries .* {LABELS} labels") as caught:
         classifier("class", num_queries)
     assert f"model.num_queries to {LABELS}" in caught.value.hint
@@ -70,6 +70,6 @@ def test_queries_that_are_not_as_many_as_labels_are_refused(num_queries: int) ->
 @pytest.mark.parametrize("pooling", ["mean", "attention", "concat", "class"])
 def test_every_weight_is_trained(pooling: str) -> None:
     model = classifier(pooling)
-    answer = model(torch.randn(2, 5, IMAGE_DIM), None, None)
-    (answer.logits.square().sum() + answer.dimensions.square().sum()).backward()
+    output = model(torch.randn(2, 5, IMAGE_DIM), None, None)
+    (output.logits.square().sum() + output.dimensions.square().sum()).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []

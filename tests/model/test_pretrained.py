@@ -1,4 +1,4 @@
-"""A Q-Former begun from checkpoints as transformers saves them."""
+"""A Q-Former initialized from checkpoints that transformers saved."""
 
 import json
 import logging
@@ -12,16 +12,16 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tests.factories.qformers import (
     IMAGE_DIM,
-    LOOKING,
-    QUERIES,
+    NUM_QUERIES,
+    QFORMER,
+    VOCAB_SIZE,
     WIDTH,
-    WORDS,
     bert,
     blip2,
     inputs,
     instructblip,
     qformer,
-    spread,
+    randomize,
 )
 
 from mien.model.fusion import Fusion, build_fusion
@@ -30,7 +30,7 @@ from mien.recipe import ModelOptions
 
 
 @pytest.mark.parametrize("shards", [False, True])
-def test_an_instructblip_loads_with_nothing_missing_and_answers_the_same(
+def test_an_instructblip_loads_completely_and_gives_the_same_output(
     saved: Callable[..., Path], shards: bool
 ) -> None:
     theirs, ours = instructblip(), qformer()
@@ -40,7 +40,7 @@ def test_an_instructblip_loads_with_nothing_missing_and_answers_the_same(
     image, ids, mask = inputs()
     expected = theirs.qformer(
         input_ids=ids,
-        attention_mask=torch.cat((torch.ones(2, QUERIES, dtype=torch.bool), mask), dim=1).long(),
+        attention_mask=torch.cat((torch.ones(2, NUM_QUERIES, dtype=torch.bool), mask), dim=1).long(),
         query_embeds=theirs.query_tokens.expand(2, -1, -1),
         encoder_hidden_states=image,
     ).last_hidden_state
@@ -58,7 +58,7 @@ def test_only_the_files_of_the_qformer_are_needed(saved: Callable[..., Path]) ->
     assert load_qformer(qformer(), folder).missing == ()
 
 
-def test_a_blip2_loads_with_the_words_it_keeps_elsewhere(saved: Callable[..., Path]) -> None:
+def test_a_blip2_loads_with_its_embeddings_from_elsewhere(saved: Callable[..., Path]) -> None:
     theirs, ours = blip2(), qformer()
     report = load_qformer(ours, saved(theirs))
     assert (report.missing, report.mismatched, report.unexpected) == ((), (), ())
@@ -66,21 +66,21 @@ def test_a_blip2_loads_with_the_words_it_keeps_elsewhere(saved: Callable[..., Pa
     queries = theirs.query_tokens.expand(2, -1, -1)
     expected = theirs.qformer(
         query_embeds=theirs.embeddings(input_ids=ids, query_embeds=queries),
-        query_length=QUERIES,
-        attention_mask=torch.cat((torch.ones(2, QUERIES, dtype=torch.bool), mask), dim=1).long(),
+        query_length=NUM_QUERIES,
+        attention_mask=torch.cat((torch.ones(2, NUM_QUERIES, dtype=torch.bool), mask), dim=1).long(),
         encoder_hidden_states=image,
     ).last_hidden_state
     torch.testing.assert_close(ours(image, ids, mask), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", [transformers.InstructBlipQFormerModel, transformers.Blip2QFormerModel])
-def test_a_qformer_alone_loads_without_queries(saved: Callable[..., Path], kind: Any) -> None:
-    report = load_qformer(qformer(vocab_size=None), saved(spread(kind(kind.config_class(**LOOKING)))))
+def test_a_qformer_on_its_own_loads_without_queries(saved: Callable[..., Path], kind: Any) -> None:
+    report = load_qformer(qformer(vocab_size=None), saved(randomize(kind(kind.config_class(**QFORMER)))))
     assert report.missing == ("query_tokens",)
     assert all("layernorm" not in name for name in report.unexpected)
 
 
-def test_text_is_read_as_the_bert_reads_it(saved: Callable[..., Path]) -> None:
+def test_text_gives_the_same_output_as_in_bert(saved: Callable[..., Path]) -> None:
     theirs, ours = bert(), qformer(image_dim=None, num_queries=0)
     report = load_qformer(ours, saved(theirs))
     assert (report.missing, report.unexpected) == ((), ())
@@ -89,7 +89,7 @@ def test_text_is_read_as_the_bert_reads_it(saved: Callable[..., Path]) -> None:
     torch.testing.assert_close(ours(None, ids, mask)[mask], expected[mask], atol=1e-5, rtol=0)
 
 
-def test_of_a_bert_the_queries_get_the_feedforward_and_cross_attention_stays_random(
+def test_bert_initializes_the_feedforward_of_queries_and_leaves_cross_attention_random(
     saved: Callable[..., Path],
 ) -> None:
     theirs, ours, fresh = bert(), qformer(), qformer()
@@ -105,30 +105,30 @@ def test_of_a_bert_the_queries_get_the_feedforward_and_cross_attention_stays_ran
         assert torch.equal(ours.get_parameter(name), fresh.get_parameter(name))
 
 
-def test_the_first_names_of_berts_norms_are_understood(saved: Callable[..., Path]) -> None:
+def test_early_names_of_berts_norms_are_understood(saved: Callable[..., Path]) -> None:
     folder = saved(bert())
     weights = load_file(folder / "model.safetensors")
     old = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
         for name, value in weights.items()
     }
-    now, then = qformer(), qformer()
-    load_qformer(now, folder)
+    current, early = qformer(), qformer()
+    load_qformer(current, folder)
     save_file(old, folder / "model.safetensors")
-    load_qformer(then, folder)
-    assert all(torch.equal(a, b) for a, b in zip(now.parameters(), then.parameters(), strict=True))
+    load_qformer(early, folder)
+    assert all(torch.equal(a, b) for a, b in zip(current.parameters(), early.parameters(), strict=True))
 
 
-def test_what_does_not_fit_is_said(saved: Callable[..., Path]) -> None:
+def test_the_report_says_what_does_not_fit(saved: Callable[..., Path]) -> None:
     folder = saved(instructblip())
-    report = load_qformer(qformer(image_dim=24, layers=2, num_queries=9, vocab_size=WORDS - 1), folder)
+    report = load_qformer(qformer(image_dim=24, layers=2, num_queries=9, vocab_size=VOCAB_SIZE - 1), folder)
     assert report.layers_cut == 1
     assert [name.split()[0] for name in report.mismatched] == ["layers.0.cross_attention.key_value.weight"]
     assert f"({2 * WIDTH}, {IMAGE_DIM}) there, ({2 * WIDTH}, 24) here" in report.mismatched[0]
-    assert report.partial == (f"query_tokens {QUERIES} of 9 rows",)
-    said = "\n".join(report.lines())
-    assert "last 1 layers are left out" in said
-    assert "1 with another shape" in said
+    assert report.partial == (f"query_tokens {NUM_QUERIES} of 9 rows",)
+    text = "\n".join(report.lines())
+    assert "last 1 layers are left out" in text
+    assert "1 with another shape" in text
     deeper = load_qformer(qformer(layers=4, vocab_size=500), folder)
     assert any(name.startswith("layers.3.") for name in deeper.missing)
     assert any(name.startswith("word_embeddings.weight") for name in deeper.mismatched)
@@ -142,17 +142,17 @@ def test_a_part_that_the_model_lacks_is_unexpected(saved: Callable[..., Path]) -
 
 
 def options(fusion: str, **changes: Any) -> ModelOptions:
-    table = {"fusion": fusion, "width": WIDTH, "layers": 3, "heads": 4, "num_queries": QUERIES, **changes}
+    table = {"fusion": fusion, "width": WIDTH, "layers": 3, "heads": 4, "num_queries": NUM_QUERIES, **changes}
     return ModelOptions.parse(table, where="test")
 
 
 def fusion(name: str) -> Fusion:
     torch.manual_seed(0)
-    return build_fusion(options(name), image_dim=IMAGE_DIM, vocab_size=WORDS)
+    return build_fusion(options(name), image_dim=IMAGE_DIM, vocab_size=VOCAB_SIZE)
 
 
 @pytest.mark.parametrize("name", ["qformer", "image_only", "text_only", "concat", "cross_attention", "gated"])
-def test_every_fusion_may_begin_from_a_checkpoint_and_says_what_stayed_random(
+def test_every_fusion_can_start_from_a_checkpoint_and_reports_what_stayed_random(
     saved: Callable[..., Path], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder, model, fresh = saved(bert()), fusion(name), fusion(name)
@@ -162,16 +162,15 @@ def test_every_fusion_may_begin_from_a_checkpoint_and_says_what_stayed_random(
     before = dict(fresh.named_parameters())
     changed = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
     assert len(changed) == len(report.loaded)
-    random_ones = caplog.text.count("so random")
-    assert random_ones == bool(report.missing) + bool(report.mismatched)
+    assert caplog.text.count("so random") == bool(report.missing) + bool(report.mismatched)
 
 
-def test_the_fusion_of_the_paper_begins_from_an_instructblip_with_nothing_missing(
+def test_the_fusion_of_the_paper_loads_an_instructblip_completely(
     saved: Callable[..., Path],
 ) -> None:
-    """What it has no place for is what the last layer does with words, which nobody reads any more."""
+    """It lacks only the text part of the last layer, whose output is not used."""
     sizes = options("qformer", options={"feedforward": 2})
-    model = build_fusion(sizes, image_dim=IMAGE_DIM, vocab_size=WORDS)
+    model = build_fusion(sizes, image_dim=IMAGE_DIM, vocab_size=VOCAB_SIZE)
     folder = saved(instructblip(intermediate_size=2 * WIDTH, max_position_embeddings=512))
     (report,) = load_initial_weights(model, str(folder))
     assert (report.missing, report.mismatched, report.partial) == ((), (), ())
@@ -181,7 +180,7 @@ def test_the_fusion_of_the_paper_begins_from_an_instructblip_with_nothing_missin
     assert all("intermediate." in name or "output." in name for name in report.unexpected)
 
 
-def test_random_leaves_all_as_it_is() -> None:
+def test_random_changes_nothing() -> None:
     model, fresh = fusion("qformer"), fusion("qformer")
     assert load_initial_weights(model, "random") == ()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), fresh.parameters(), strict=True))

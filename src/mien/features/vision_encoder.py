@@ -35,7 +35,7 @@ __all__ = [
 
 _FILES: Final = ("*.json", "*.safetensors")
 _VERSION: Final = 1  # raise it when the same files and options give other tokens
-_CHUNK: Final = 32  # images at a time without gradients: more is no faster, and takes more memory
+_CHUNK: Final = 32  # images at a time without gradients: more is not faster, and takes more memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ class VisionTransformer(nn.Module):
         if others < 0:
             raise WeightsError(
                 f"the encoder gives {self.num_tokens} tokens for {size} x {size} pixels, among which patches "
-                f"of {patch} pixels cannot be told apart",
+                f"of {patch} pixels cannot be identified",
                 hint='set features.tokens to "all", or choose a ViT',
             )
         self._num_skipped += others
@@ -264,8 +264,8 @@ def find_vision_encoder(
         layer: The hidden state to read, counted from the embeddings (0) or from the end (-1). None: the layer
             that a LLaVA was trained to read; for other models the last state, after its final norm.
         fit: How an image becomes a square.
-        tokens: "all": with class and register tokens, if the model has them; those of a LLaVA as it was
-            trained. "patches": without.
+        tokens: "all" includes class and register tokens, if the model has them; a LLaVA's are those that it
+            was trained with. "patches" leaves them out.
         device: Where to build it.
 
     Raises:
