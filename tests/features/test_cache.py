@@ -176,14 +176,12 @@ def drop_marks(path: Path) -> None:
     path.with_suffix(".json").write_text(json.dumps(state | {"done": ""}))
 
 
-def raise_schema(path: Path) -> None:
+def set_schema(path: Path) -> None:
     state = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(state | {"schema": 2}))
 
 
-@pytest.mark.parametrize(
-    "damage", [cut_array, remove_array, cut_sidecar, drop_keys, drop_marks, raise_schema]
-)
+@pytest.mark.parametrize("damage", [cut_array, remove_array, cut_sidecar, drop_keys, drop_marks, set_schema])
 def test_a_damaged_file_is_an_error(tmp_path: Path, damage: object) -> None:
     file = open_at(tmp_path)
     write(file, "abc", 1, 2, 3)

@@ -128,7 +128,7 @@ def test_a_frozen_encoder_is_in_evaluation_mode(model_folder: ModelFolder, tmp_p
 
 
 def test_every_kind_of_image_processor_is_read(model_folder: ModelFolder, tmp_path: Path) -> None:
-    """Size, mean and standard deviation as the families write them, and a processor that does not normalize."""
+    """Size, mean and standard deviation as the families write them, and without normalization."""
     folder = Path(shutil.copytree(model_folder("siglip"), tmp_path / "copy"))
     file = folder / "preprocessor_config.json"
     plain = {"image_mean": list(MEAN), "image_std": list(STD)}

@@ -50,24 +50,24 @@ def test_a_frozen_encoder_is_not_a_trainable_one(model_folder: Folder) -> None:
     )
 
 
-@pytest.mark.parametrize("how", ["full", "lora"])
+@pytest.mark.parametrize("training", ["full", "lora"])
 @pytest.mark.parametrize("kind", MAKERS)
 def test_before_the_first_step_it_equals_the_frozen_encoder(
     model_folder: Folder, kind: str, training: EncoderTraining
 ) -> None:
     source = find_vision_encoder(model_folder(kind))
-    encoder, pixels = build(model_folder(kind), how), random_pixels(3, 2)
+    encoder, pixels = build(model_folder(kind), training), random_pixels(3, 2)
     tokens = encoder(pixels)
     assert tokens.shape == (3, 2 * source.shape[0], source.shape[1])
     torch.testing.assert_close(tokens, source.encoder.encode(pixels.numpy()), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize(("how", "where"), [("full", "all"), ("lora", "attention"), ("lora", "all")])
+@pytest.mark.parametrize(("training", "where"), [("full", "all"), ("lora", "attention"), ("lora", "all")])
 def test_only_trained_weights_are_saved_and_required_when_loading(
     model_folder: Folder, kind: str, training: EncoderTraining, where: LoraPart
 ) -> None:
-    encoder = build(model_folder(kind), how, where)
+    encoder = build(model_folder(kind), training, where)
     before = {name: weight.detach().clone() for name, weight in encoder.named_parameters()}
     step(encoder)
     changed = {name for name, weight in encoder.named_parameters() if not torch.equal(weight, before[name])}
@@ -77,9 +77,9 @@ def test_only_trained_weights_are_saved_and_required_when_loading(
     # Every trained weight has a gradient, except the biases of keys, which have no effect.
     assert {name for name in trained - changed if not name.endswith("k_proj.bias")} == set()
     assert {name.removeprefix("encoder.") for name in saved} == trained
-    if how == "lora":
+    if training == "lora":
         assert all(name.endswith((".down", ".up")) for name in saved)
-    again = build(model_folder(kind), how, where)
+    again = build(model_folder(kind), training, where)
     nn.ModuleDict({"encoder": again}).load_state_dict(saved)
     pixels = random_pixels()
     assert torch.equal(encoder.eval()(pixels), again.eval()(pixels))
@@ -89,11 +89,11 @@ def test_only_trained_weights_are_saved_and_required_when_loading(
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("how", ["full", "lora"])
+@pytest.mark.parametrize("training", ["full", "lora"])
 def test_weights_above_the_layer_that_is_read_are_not_trained(
     model_folder: Folder, kind: str, training: EncoderTraining
 ) -> None:
-    encoder = build(model_folder(kind), how, "all", layer=-2)
+    encoder = build(model_folder(kind), training, "all", layer=-2)
     above = [
         name
         for name, _ in encoder.named_parameters()
@@ -160,7 +160,7 @@ def test_a_frozen_tower_stays_in_evaluation_mode(model_folder: Folder) -> None:
     assert not whole.requires_grad_(requires_grad=False).train().vit.tower.training
 
 
-def test_the_same_with_and_without_gradients_for_any_number_of_random_pixels(model_folder: Folder) -> None:
+def test_gradients_and_chunks_do_not_change_the_tokens(model_folder: Folder) -> None:
     encoder, pixels = build(model_folder("clip"), "full"), random_pixels(5, 9)  # more than one chunk
     with torch.no_grad():
         chunked = encoder(pixels)
