@@ -1,4 +1,4 @@
-"""The feature file: rows are read as they were written, also after crashes."""
+"""The feature file: what is read is what was written, also after crashes."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""The models that travel with the package: small, loadable, and as good as their card says."""
+"""The models in the package: small, loadable, and as accurate as their card says."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from mien.describe.prompts import get_prompt
 from mien.errors import WeightsError
 from mien.labels import EMOTIC
 from mien.media.images import Marking, fit_to_square, mark_subject
-from mien.playhouse import embedded_models as weights
+from mien.playhouse import embedded_models
 from mien.playhouse.draw import draw_scene
 from mien.playhouse.embedded_models import embedded_model_folder
 from mien.playhouse.rules import score_emotions
@@ -24,20 +24,20 @@ from mien.recipe import DescribeOptions, RunOptions
 SCENES = 48
 
 
-def exam() -> dict[str, Any]:
+def results() -> dict[str, Any]:
     table: dict[str, Any] = json.loads((embedded_model_folder("llava") / "exam.json").read_text())
     return table
 
 
-def test_weights_are_small_and_the_exam_is_of_these_weights() -> None:
+def test_weights_are_small_and_the_results_are_of_these_weights() -> None:
     files = [file for name in ("llava", "words") for file in embedded_model_folder(name).iterdir()]
     assert sum(file.stat().st_size for file in files) <= 8_000_000
     digest = hashlib.sha256((embedded_model_folder("llava") / "model.safetensors").read_bytes()).hexdigest()
-    assert exam()["weights_sha256"] == digest
+    assert results()["weights_sha256"] == digest
 
 
-def test_the_card_states_the_exam() -> None:
-    card, found = (embedded_model_folder("llava") / "README.md").read_text(), exam()
+def test_the_card_states_the_results() -> None:
+    card, found = (embedded_model_folder("llava") / "README.md").read_text(), results()
     for aspect in (
         "place",
         "clothes",
@@ -51,7 +51,7 @@ def test_the_card_states_the_exam() -> None:
 
 
 def test_the_embedded_model_describes_unseen_scenes() -> None:
-    """A few scenes of the exam's kind again; the marks allow for the small number."""
+    """On a few held-out scenes; the thresholds allow for the small number."""
     rng = random.Random(31)
     scenes = [sample_scene(rng) for _ in range(SCENES)]
     engine = open_engine(DescribeOptions(max_new_tokens=100), RunOptions())
@@ -66,7 +66,7 @@ def test_the_embedded_model_describes_unseen_scenes() -> None:
     for scene, reply in zip(scenes, engine.describe(requests), strict=True):
         assert isinstance(reply, Reply)
         assert reply.finish == "stop"
-        read = parse_description(reply.text)
+        parsed = parse_description(reply.text)
         person = scene.person
         truth = {
             "place": scene.place,
@@ -75,14 +75,14 @@ def test_the_embedded_model_describes_unseen_scenes() -> None:
             "clothes": describe_clothes(person),
         }
         for aspect, value in truth.items():
-            right[aspect] += read[aspect] == value
+            right[aspect] += parsed[aspect] == value
     assert right["place"] >= 0.9 * SCENES
     assert right["clothes"] >= 0.85 * SCENES
     assert right["expression"] >= 0.75 * SCENES
     assert right["pose"] >= 0.75 * SCENES
 
 
-def test_the_vocabulary_knows_every_word_of_the_play() -> None:
+def test_the_vocabulary_has_every_word_of_descriptions() -> None:
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
     known = set((embedded_model_folder("words") / "vocab.txt").read_text().split("\n"))
@@ -93,8 +93,8 @@ def test_the_vocabulary_knows_every_word_of_the_play() -> None:
         assert {word for word, _ in BertPreTokenizer().pre_tokenize_str(text.lower())} <= known
 
 
-def test_a_missing_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setattr(weights, "_FOLDER", tmp_path)
+def test_the_error_for_a_missing_model_has_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(embedded_models, "_FOLDER", tmp_path)
     with pytest.raises(WeightsError) as caught:
         embedded_model_folder("llava")
     assert "scripts/playhouse" in caught.value.hint

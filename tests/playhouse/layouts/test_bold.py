@@ -1,4 +1,4 @@
-"""Playhouse as BoLD is laid out: the files are as the release's, and the reader finds who was written."""
+"""Playhouse in BoLD's layout: the files are like the release's, and the reader finds what was written."""
 
 import csv
 from pathlib import Path
@@ -40,8 +40,8 @@ def root(clips: dict[str, list[Clip]], tmp_path_factory: pytest.TempPathFactory)
     return path
 
 
-def _everybody(clips: dict[str, list[Clip]]) -> list[Clip]:
-    return [clip for some in clips.values() for clip in some]
+def _all_clips(clips: dict[str, list[Clip]]) -> list[Clip]:
+    return [clip for split in clips.values() for clip in split]
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -49,11 +49,11 @@ def _rows(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-# --- As the release ----------------------------------------------------------------------------------
+# --- Like the release ----------------------------------------------------------------------------------
 
 
-def test_files_lie_where_the_release_has_them(root: Path, clips: dict[str, list[Clip]]) -> None:
-    names = {clip.video for clip in _everybody(clips)}
+def test_files_are_where_the_release_has_them(root: Path, clips: dict[str, list[Clip]]) -> None:
+    names = {clip.video for clip in _all_clips(clips)}
     assert len(names) == sum(COUNTS.values())
     for name in names:
         collection, film, clip = name.split("/")
@@ -73,7 +73,7 @@ def test_annotations_have_37_columns_and_no_header(root: Path) -> None:
 
 
 def test_joints_are_rows_of_56_with_absolute_frames(root: Path, clips: dict[str, list[Clip]]) -> None:
-    for clip in _everybody(clips):
+    for clip in _all_clips(clips):
         rows = np.load((root / "joints" / clip.video).with_suffix(".npy"))
         assert rows.shape[1] == 2 + 3 * len(JOINTS) == 56
         assert rows[0, 0] == clip.first_frame >= 1000
@@ -81,7 +81,7 @@ def test_joints_are_rows_of_56_with_absolute_frames(root: Path, clips: dict[str,
         assert (np.diff(rows[:, 0]) >= 0).all()
 
 
-def test_joints_have_the_weaknesses_of_real_ones() -> None:
+def test_joints_have_the_weaknesses_of_a_detector() -> None:
     clips = list(sample_clips("val", 10, 3, num_frames=60))
     joints = np.concatenate([player.joints for clip in clips for player in clip.people])
     unsure = (joints[..., 2] < MIN_CONFIDENCE).mean(where=~np.isnan(joints[..., 2]))
@@ -91,8 +91,8 @@ def test_joints_have_the_weaknesses_of_real_ones() -> None:
     assert all(not np.isnan(clip.people[0].joints).any() for clip in clips)
 
 
-def test_the_clips_show_what_was_drawn(root: Path, clips: dict[str, list[Clip]]) -> None:
-    for clip in _everybody(clips)[:3]:
+def test_the_clips_show_the_drawings(root: Path, clips: dict[str, list[Clip]]) -> None:
+    for clip in _all_clips(clips)[:3]:
         path = root / "videos" / clip.video
         info = verify_clip(path)
         assert (info.num_frames, info.width, info.height, info.rate) == (FRAMES, SIZE, SIZE, 25)
@@ -100,7 +100,7 @@ def test_the_clips_show_what_was_drawn(root: Path, clips: dict[str, list[Clip]])
             (image,) = read_frames(path, [frame])
             errors = [_difference(image, drawn) for drawn in clip.frames]
             assert errors[frame] == min(errors) < 6
-        assert max(_difference(clip.frames[0], drawn) for drawn in clip.frames) > 1  # something moves
+        assert max(_difference(clip.frames[0], drawn) for drawn in clip.frames) > 1  # people move
 
 
 def _difference(image: Image.Image, other: Image.Image) -> float:
@@ -108,7 +108,7 @@ def _difference(image: Image.Image, other: Image.Image) -> float:
 
 
 def test_several_people_share_a_clip(clips: dict[str, list[Clip]]) -> None:
-    assert max(len(clip.people) for clip in _everybody(clips)) > 1
+    assert max(len(clip.people) for clip in _all_clips(clips)) > 1
 
 
 def test_films_do_not_cross_splits(clips: dict[str, list[Clip]]) -> None:
@@ -125,7 +125,7 @@ def _box(joints: np.ndarray) -> tuple[float, float, float, float]:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def test_the_reader_finds_who_was_written(root: Path, clips: dict[str, list[Clip]], tmp_path: Path) -> None:
+def test_the_reader_finds_what_was_written(root: Path, clips: dict[str, list[Clip]], tmp_path: Path) -> None:
     dataset = open_dataset(
         DataOptions(name="bold", root=root.parent, options={"num_frames": 6}), cache=tmp_path
     )
@@ -157,20 +157,20 @@ def test_the_reader_finds_who_was_written(root: Path, clips: dict[str, list[Clip
             assert record.attributes["ethnicity"] == player.ethnicity
 
 
-def test_a_written_copy_is_without_fault(tmp_path: Path) -> None:
+def test_a_written_copy_has_no_problems(tmp_path: Path) -> None:
     write(tmp_path, train=3, val=2, test=2, seed=11)
     dataset = open_dataset(DataOptions(name="bold", root=tmp_path), cache=tmp_path / "cache")
     assert dataset.problems() == []
     assert list(dataset.sidecar_problems()) == []
     shown = [ref for sample in dataset.samples("val") for ref in sample.subject.images]
-    assert max(ref.frame or 0 for ref in shown) > 60  # clips have the release's length
+    assert max(ref.frame or 0 for ref in shown) > 60  # clips are as long as the release's
 
 
 # --- Drawn -------------------------------------------------------------------------------------------
 
 
 def test_scores_are_shares_of_the_annotators(clips: dict[str, list[Clip]]) -> None:
-    scores = [player.scores for clip in _everybody(clips) for player in clip.people if player.scores]
+    scores = [player.scores for clip in _all_clips(clips) for player in clip.people if player.scores]
     assert all(set(some) == set(BOLD.labels) for some in scores)
     shares = {score for some in scores for score in some.values()}
     assert shares <= {number / 5 for number in range(6)}
@@ -189,24 +189,24 @@ def test_the_same_seed_draws_the_same(clips: dict[str, list[Clip]]) -> None:
     assert different.video != first.video
 
 
-def test_joints_lie_in_the_box_of_the_drawing() -> None:
+def test_joints_are_in_the_box_of_the_drawing() -> None:
     blank = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    for photograph in sample_images("val", 20, 4, 1):
-        assert photograph.scene is not None
-        for person, box in zip(photograph.scene.people, person_boxes(photograph.scene), strict=True):
+    for annotated in sample_images("val", 20, 4, 1):
+        assert annotated.scene is not None
+        for person, box in zip(annotated.scene.people, person_boxes(annotated.scene), strict=True):
             points = figure_joints(Figure(blank, person, SIZE)).clip(0, SIZE)
             assert (points >= [box.left, box.top]).all()
             assert (points <= [box.right, box.bottom]).all()
-            # Nearly all of the drawing's height: from the eyes to the ankles.
+            # From the eyes to the ankles, most of the drawing's height.
             assert np.ptp(points[:, 1]) > 0.6 * box.height
 
 
 def test_right_and_left_are_the_persons_own() -> None:
     blank = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     names = {name: number for number, name in enumerate(JOINTS)}
-    for photograph in sample_images("val", 10, 4, 1):
-        assert photograph.scene is not None
-        for person in photograph.scene.people:
+    for annotated in sample_images("val", 10, 4, 1):
+        assert annotated.scene is not None
+        for person in annotated.scene.people:
             points = figure_joints(Figure(blank, person, SIZE))
             for part in ("shoulder", "hip", "knee", "ankle", "eye", "ear"):
                 assert points[names[f"right {part}"], 0] < points[names[f"left {part}"], 0]

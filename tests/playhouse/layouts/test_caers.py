@@ -1,4 +1,4 @@
-"""Playhouse in CAER-S's folders: what is written, and that it is written the same each time."""
+"""Playhouse in CAER-S's layout: the files are like the release's, and the same each time."""
 
 from pathlib import Path
 
@@ -20,12 +20,12 @@ def test_the_layout_is_that_of_the_release(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"train", "test", "faces"}
     for split, count in (("train", 10), ("test", 6)):
         assert sorted(path.name for path in (tmp_path / split).iterdir()) == sorted(CAERS.labels)
-        pictures = list((tmp_path / split).glob("*/*"))
-        assert len(pictures) == count
-        assert all(Image.open(path).format == "PNG" for path in pictures)
+        images = list((tmp_path / split).glob("*/*"))
+        assert len(images) == count
+        assert all(Image.open(path).format == "PNG" for path in images)
         lines = (tmp_path / "faces" / f"{split}.txt").read_text().splitlines()
         assert sorted(line.split(",")[0] for line in lines) == sorted(
-            path.relative_to(tmp_path).as_posix() for path in pictures
+            path.relative_to(tmp_path).as_posix() for path in images
         )
         assert all(CAERS.labels[int(line.split(",")[1])] == line.split("/")[1] for line in lines)
 
@@ -36,14 +36,14 @@ def test_names_collide_across_classes(tmp_path: Path) -> None:
     assert len(first) > 1
 
 
-def test_the_same_seed_writes_the_same_files_and_more_begin_with_the_same(tmp_path: Path) -> None:
+def test_the_same_seed_writes_the_same_files(tmp_path: Path) -> None:
     for name, count, seed in (("a", 6, 1), ("b", 6, 1), ("c", 6, 2), ("d", 9, 1)):
         write(tmp_path / name, train=count, val=1, test=1, seed=seed)
     a, b, c, d = (_files(tmp_path / name) for name in "abcd")
     assert a == b
     assert a != c
-    pictures = {name: data for name, data in a.items() if name.endswith(".png")}
-    assert pictures.items() <= d.items()
+    images = {name: data for name, data in a.items() if name.endswith(".png")}
+    assert images.items() <= d.items()
 
 
 def test_a_face_is_mostly_skin() -> None:
@@ -57,7 +57,7 @@ def test_a_face_is_mostly_skin() -> None:
         assert max(colors.get(skin, 0) for skin in SKIN_RGB.values()) > face.width * face.height / 5
 
 
-def test_the_true_reader_reads_it(tmp_path: Path) -> None:
+def test_the_reader_of_the_release_reads_it(tmp_path: Path) -> None:
     write(tmp_path, train=6, val=2, test=3, seed=1)
     dataset = open_dataset(
         DataOptions(name="caers", root=tmp_path, options={"faces": "faces"}), cache=tmp_path / "cache"

@@ -1,4 +1,4 @@
-"""Playhouse as photographs, and written as EMOTIC's official file: as SciPy sees the release."""
+"""Annotated images, and EMOTIC's official file as SciPy reads the release."""
 
 from itertools import islice
 from pathlib import Path
@@ -22,60 +22,60 @@ from mien.playhouse.scene import ABSENT_FROM_TRAIN
 from mien.types import Box
 
 
-def _photograph(name: str, *annotations: Annotation, people: int = 1) -> AnnotatedImage:
+def _annotated_image(name: str, *annotations: Annotation, people: int = 1) -> AnnotatedImage:
     box = Box(left=2, top=3, right=20, bottom=25)
-    actor = AnnotatedPerson(box=box, annotations=annotations, gender="Male", age="Kid")
-    return AnnotatedImage(name=name, image=Image.new("RGB", (40, 30)), people=(actor,) * people, scene=None)
+    person = AnnotatedPerson(box=box, annotations=annotations, gender="Male", age="Kid")
+    return AnnotatedImage(name=name, image=Image.new("RGB", (40, 30)), people=(person,) * people, scene=None)
 
 
 def _load(root: Path) -> dict[str, Any]:
-    found: dict[str, Any] = loadmat(root / "Annotations" / "Annotations.mat")
-    return found
+    loaded: dict[str, Any] = loadmat(root / "Annotations" / "Annotations.mat")
+    return loaded
 
 
-# --- Photographs -------------------------------------------------------------------------------------
+# --- Annotated images --------------------------------------------------------------------------------
 
 
-def test_a_stage_is_the_same_each_time_and_begins_with_the_smaller() -> None:
+def test_images_are_the_same_each_time_and_more_begin_with_fewer() -> None:
     few, more = (list(sample_images("val", count, 5, 3)) for count in (4, 6))
-    assert [photograph.people for photograph in few] == [photograph.people for photograph in more[:4]]
+    assert [annotated.people for annotated in few] == [annotated.people for annotated in more[:4]]
     assert few[3].image.tobytes() == more[3].image.tobytes()
     assert few[0].people != next(sample_images("val", 1, 6, 3)).people
-    assert len({photograph.name for photograph in more}) == 6
+    assert len({annotated.name for annotated in more}) == 6
 
 
-def test_everybody_on_stage_is_annotated_where_they_stand() -> None:
-    for photograph in sample_images("test", 12, 1, 4):
-        assert photograph.scene is not None
-        assert len(photograph.people) == len(photograph.scene.people)
-        for actor in photograph.people:
-            assert len(actor.annotations) == 4
-            assert actor.box.clip(*photograph.image.size) == actor.box
-            assert all(edge == int(edge) for edge in actor.box.as_tuple())
-            assert actor.gender in GENDERS
-            assert actor.age in AGES
+def test_every_person_is_annotated_with_a_box() -> None:
+    for annotated in sample_images("test", 12, 1, 4):
+        assert annotated.scene is not None
+        assert len(annotated.people) == len(annotated.scene.people)
+        for person in annotated.people:
+            assert len(person.annotations) == 4
+            assert person.box.clip(*annotated.image.size) == person.box
+            assert all(edge == int(edge) for edge in person.box.as_tuple())
+            assert person.gender in GENDERS
+            assert person.age in AGES
 
 
-def test_nobody_in_train_shows_what_train_lacks() -> None:
-    annotated, left_out = 0, 0
-    for photograph in sample_images("train", 80, 1, 1):
-        scene = photograph.scene
+def test_expressions_that_train_lacks_are_not_annotated() -> None:
+    num_annotated, left_out = 0, 0
+    for annotated in sample_images("train", 80, 1, 1):
+        scene = annotated.scene
         assert scene is not None
         allowed = [p for p in scene.people if (scene.place, p.expression) not in ABSENT_FROM_TRAIN]
-        assert len(photograph.people) == len(allowed) > 0
-        annotated += len(allowed)
+        assert len(annotated.people) == len(allowed) > 0
+        num_annotated += len(allowed)
         left_out += len(scene.people) - len(allowed)
-    assert annotated > 80
+    assert num_annotated > 80
     assert left_out > 10
 
 
-def test_a_wider_canvas_moves_the_boxes_along() -> None:
-    (photograph,) = sample_images("val", 1, 2, 1)
-    wide = pad_sides(photograph, 30, 11)
-    assert wide.image.size == (photograph.image.width + 41, photograph.image.height)
-    for before, after in zip(photograph.people, wide.people, strict=True):
+def test_padding_moves_the_boxes() -> None:
+    (annotated,) = sample_images("val", 1, 2, 1)
+    wide = pad_sides(annotated, 30, 11)
+    assert wide.image.size == (annotated.image.width + 41, annotated.image.height)
+    for before, after in zip(annotated.people, wide.people, strict=True):
         cut = [
-            shown.image.crop(box.as_tuple()) for shown, box in ((photograph, before.box), (wide, after.box))
+            shown.image.crop(box.as_tuple()) for shown, box in ((annotated, before.box), (wide, after.box))
         ]
         assert cut[0].tobytes() == cut[1].tobytes()
 
@@ -83,24 +83,25 @@ def test_a_wider_canvas_moves_the_boxes_along() -> None:
 # --- The official file -------------------------------------------------------------------------------
 
 
-def test_the_tree(tmp_path: Path) -> None:
+def test_files_are_where_the_release_has_them(tmp_path: Path) -> None:
     write(tmp_path, train=5, val=2, test=1, seed=9)
     assert {path.name for path in tmp_path.iterdir()} == {"Annotations", "emotic"}
-    pictures = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.jpg"))
-    assert len(pictures) == 8
-    assert f"emotic/{folder_of(2)}/train_00002.jpg" in pictures
-    assert {Path(picture).parent.as_posix() for picture in pictures} == {
-        f"emotic/{folder_of(i)}" for i in range(4)
-    }
-    with Image.open(tmp_path / pictures[0]) as image:
+    images = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.jpg"))
+    assert len(images) == 8
+    assert f"emotic/{folder_of(2)}/train_00002.jpg" in images
+    assert {Path(image).parent.as_posix() for image in images} == {f"emotic/{folder_of(i)}" for i in range(4)}
+    with Image.open(tmp_path / images[0]) as image:
         assert image.format == "JPEG"
 
 
-def test_the_structs_are_as_scipy_sees_the_release(tmp_path: Path) -> None:
+def test_the_structs_are_those_of_the_release(tmp_path: Path) -> None:
     twice = (Annotation(("Peace", "Fear"), (3, 4, 5)), Annotation(("Peace",), (6, 8, 10)))
     write_emotic(
         tmp_path,
-        {"train": [_photograph("a b.jpg", twice[0])], "val": [_photograph("ü.jpg", *twice, people=2)]},
+        {
+            "train": [_annotated_image("a b.jpg", twice[0])],
+            "val": [_annotated_image("ü.jpg", *twice, people=2)],
+        },
     )
     held = _load(tmp_path)
     train, val = held["train"], held["val"]
@@ -132,9 +133,9 @@ def test_the_structs_are_as_scipy_sees_the_release(tmp_path: Path) -> None:
     assert person[0, 0]["combined_continuous"][0, 0]["dominance"].tolist() == [[7.5]]
 
 
-def test_the_fields_of_a_size_change_places_in_one_folder_only(tmp_path: Path) -> None:
+def test_the_fields_of_a_size_are_swapped_in_one_folder_only(tmp_path: Path) -> None:
     write_emotic(
-        tmp_path, {"test": [_photograph(f"{i}.jpg", Annotation(("Peace",), None)) for i in range(4)]}
+        tmp_path, {"test": [_annotated_image(f"{i}.jpg", Annotation(("Peace",), None)) for i in range(4)]}
     )
     for entry in _load(tmp_path)["test"][0]:
         size = entry["image_size"]
@@ -144,8 +145,8 @@ def test_the_fields_of_a_size_change_places_in_one_folder_only(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("missing", ["nan", "empty"])
-def test_dimensions_that_nobody_gave(tmp_path: Path, missing: Any) -> None:
-    shown = _photograph("a.jpg", Annotation(("Peace",), None), Annotation(("Peace",), (2, 3, 4)))
+def test_dimensions_that_no_annotator_gave(tmp_path: Path, missing: Any) -> None:
+    shown = _annotated_image("a.jpg", Annotation(("Peace",), None), Annotation(("Peace",), (2, 3, 4)))
     write_emotic(tmp_path, {"val": [shown]}, missing=missing)
     first, second = _load(tmp_path)["val"][0, 0]["person"][0, 0]["annotations_continuous"][0]
     value = first["valence"]
@@ -153,14 +154,14 @@ def test_dimensions_that_nobody_gave(tmp_path: Path, missing: Any) -> None:
     assert second["valence"].item() == 2
 
 
-def test_photographs_are_not_held_in_memory(tmp_path: Path) -> None:
-    """Each is taken only when the one before it is on disk."""
-    pictures = tmp_path / "emotic"
+def test_images_are_taken_one_at_a_time(tmp_path: Path) -> None:
+    """Each is taken only when the previous one is on disk."""
+    images = tmp_path / "emotic"
 
     def lazily() -> Any:
-        for index, photograph in enumerate(islice(sample_images("val", 3, 1, 1), 3)):
-            assert len(list(pictures.rglob("*.jpg"))) == index
-            yield photograph
+        for index, annotated in enumerate(islice(sample_images("val", 3, 1, 1), 3)):
+            assert len(list(images.rglob("*.jpg"))) == index
+            yield annotated
 
     write_emotic(tmp_path, {"val": lazily()})
-    assert len(list(pictures.rglob("*.jpg"))) == 3
+    assert len(list(images.rglob("*.jpg"))) == 3
