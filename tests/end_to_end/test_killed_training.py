@@ -45,7 +45,7 @@ from mien.train.trainer import Trainer
 
 at, when = int(sys.argv[1]), sys.argv[2]
 loop.train.__kwdefaults__["save_seconds"] = 0.0
-train_step, keep, sync = Trainer.train_step, Trainer.keep, os.fsync
+train_step, save_state = Trainer.train_step, Trainer.save_state
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -56,12 +56,12 @@ def step_and_die(self, parts):
         die()
     return loss
 
-def keep_and_die(self, *given):
+def save_and_die(self, *given):
     if when == "write" and self.state.step == at:
         runs.os.fsync = die
-    keep(self, *given)
+    save_state(self, *given)
 
-Trainer.train_step, Trainer.keep = step_and_die, keep_and_die
+Trainer.train_step, Trainer.save_state = step_and_die, save_and_die
 sys.exit(main(sys.argv[3:]))
 """
 
