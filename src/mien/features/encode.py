@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mien.features.feature_views import FeatureView, feature_views
 from mien.features.image_reader import load_pixels
 from mien.features.vision_encoder import VisionEncoderSpec
 from mien.media.images import Marking
+from mien.prefetch import prefetch, thread_pool
 from mien.recipe.features import AugmentKind
 from mien.types import Subject
 
@@ -177,32 +177,20 @@ class FeatureCache:
 
         keys: list[str] = []
         images: list[Pixels] = []
-        for key, image in zip(missing, self._prefetch(load, list(missing.values())), strict=True):
-            if isinstance(image, str):
-                failures[missing[key].subject.id] = image
-                continue
-            keys.append(key)
-            images.append(image)
-            if len(keys) == self.batch_size:
-                yield keys, images
-                keys, images = [], []
-        if keys:
-            yield keys, images
-
-    def _prefetch(
-        self, load: Callable[[FeatureView], Pixels | str], views: Sequence[FeatureView]
-    ) -> Iterator[Pixels | str]:
-        """The results in order, made by threads a bounded number of views ahead."""
-        if not self.workers:
-            yield from map(load, views)
-            return
         window = 4 * max(self.workers, self.batch_size)
-        with ThreadPoolExecutor(self.workers) as pool:
-            waiting = [pool.submit(load, view) for view in views[:window]]
-            for index in range(len(views)):
-                yield waiting[index % window].result()
-                if index + window < len(views):
-                    waiting[index % window] = pool.submit(load, views[index + window])
+        with thread_pool(self.workers) as pool:
+            loaded = prefetch(load, missing.values(), pool=pool, window=window)
+            for key, image in zip(missing, loaded, strict=True):
+                if isinstance(image, str):
+                    failures[missing[key].subject.id] = image
+                    continue
+                keys.append(key)
+                images.append(image)
+                if len(keys) == self.batch_size:
+                    yield keys, images
+                    keys, images = [], []
+            if keys:
+                yield keys, images
 
 
 class _Reporter:
