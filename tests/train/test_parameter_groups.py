@@ -51,6 +51,16 @@ def test_a_part_has_its_own_rate_and_factors_multiply() -> None:
     assert found["fusion.qformer.layers.0.self_attention.output.dense.weight"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("queries", "query_tokens"), ("words", "word_embeddings"), ("positions", "position_embeddings")],
+)
+def test_the_names_of_version_0_1_0_still_work(old: str, new: str) -> None:
+    model = classifier()
+    assert factors(model, lr_scale={old: 2}) == factors(model, lr_scale={new: 2})
+    assert 2 in factors(model, lr_scale={old: 2}).values()
+
+
 def test_lower_layers_learn_more_slowly_and_their_input_the_slowest() -> None:
     found = factors(classifier(), layer_decay=0.5)
     by_depth = [found[f"fusion.qformer.layers.{index}.query_feedforward.inner.weight"] for index in range(3)]
