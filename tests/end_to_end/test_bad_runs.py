@@ -155,7 +155,7 @@ def test_features_of_another_encoder_are_refused_and_both_shown(mien: Mien, tmp_
     error, hint = refused(mien("predict", any_image(tmp_path), "--run", "run"))
     assert "is not the one that the run was trained with" in error
     assert f"{now}, not {then}" in error
-    assert "bring back the encoder" in hint
+    assert "restore the original encoder" in hint
     error, _ = refused(mien("train", "tiny.toml", "--out", "run", *sets))
     assert "made with other samples, descriptions or features" in error
     build_tiny_clip(tmp_path / "clip")
