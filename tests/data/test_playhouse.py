@@ -8,7 +8,7 @@ from PIL import Image
 from mien.data import open_dataset
 from mien.data.playhouse import Playhouse, combine_annotations
 from mien.errors import ConfigError
-from mien.playhouse.rules import Annotation
+from mien.playhouse.rules import SimulatedAnnotation
 from mien.playhouse.scene import ABSENT_FROM_TRAIN
 from mien.recipe import DataOptions
 
@@ -37,7 +37,7 @@ def test_val_and_test_combine_three_annotators(tmp_path: Path) -> None:
     dataset = _playhouse(tmp_path)
     assert [len(dataset.scene(split, 0)[1]) for split in dataset.splits] == [1, 3, 3]
     combined = combine_annotations(
-        (Annotation(("Peace",), (6, 2, 5)), Annotation(("Peace", "Happiness"), (8, 4, 5)))
+        (SimulatedAnnotation(("Peace",), (6, 2, 5)), SimulatedAnnotation(("Peace", "Happiness"), (8, 4, 5)))
     )
     assert combined.labels == {"Peace": 1.0, "Happiness": 1.0}
     assert combined.dimensions == pytest.approx({"valence": 0.7, "arousal": 0.3, "dominance": 0.5})

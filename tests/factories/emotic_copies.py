@@ -15,7 +15,7 @@ from mien.data.emotic.dataset import Emotic
 from mien.labels import EMOTIC
 from mien.playhouse.layouts.annotated_images import AGES, GENDERS, AnnotatedImage, AnnotatedPerson
 from mien.playhouse.layouts.emotic import write_emotic
-from mien.playhouse.rules import Annotation
+from mien.playhouse.rules import SimulatedAnnotation
 from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, Target
 
@@ -24,7 +24,7 @@ Population = dict[str, list[AnnotatedImage]]
 
 _rating = st.integers(1, 10)
 any_annotation = st.builds(
-    Annotation,
+    SimulatedAnnotation,
     labels=st.lists(st.sampled_from(EMOTIC.labels), min_size=1, max_size=5, unique=True).map(tuple),
     dimensions=st.none() | st.tuples(_rating, _rating, _rating),
 )
@@ -71,7 +71,7 @@ populations: st.SearchStrategy[Population] = st.fixed_dictionaries(
 
 
 def annotated_image(
-    name: str, *cast: Sequence[Annotation], size: tuple[int, int] = (40, 30), box: Box | None = None
+    name: str, *cast: Sequence[SimulatedAnnotation], size: tuple[int, int] = (40, 30), box: Box | None = None
 ) -> AnnotatedImage:
     """A plain image with one person per list of annotations, each with its own box."""
     people = []
@@ -83,9 +83,9 @@ def annotated_image(
     return AnnotatedImage(name=name, image=Image.new("RGB", size), people=tuple(people), scene=None)
 
 
-def ticked(labels: str, dimensions: tuple[int, int, int] | None = (5, 6, 7)) -> Annotation:
+def ticked(labels: str, dimensions: tuple[int, int, int] | None = (5, 6, 7)) -> SimulatedAnnotation:
     """An annotation with these labels, separated by bars."""
-    return Annotation(tuple(labels.split("|")), dimensions)
+    return SimulatedAnnotation(tuple(labels.split("|")), dimensions)
 
 
 def copy_in_all_forms(folder: Path) -> Path:
@@ -108,7 +108,7 @@ def records(root: Path, form: str, split: str = "val") -> list[Record]:
     return list(open_emotic(root, form=form).records(split))
 
 
-def expected(annotations: Sequence[Annotation]) -> Target:
+def expected(annotations: Sequence[SimulatedAnnotation]) -> Target:
     """The union of the labels, and the mean of the dimensions divided by ten."""
     labels = {label: 1.0 for annotation in annotations for label in annotation.labels}
     given = [annotation.dimensions for annotation in annotations if annotation.dimensions is not None]

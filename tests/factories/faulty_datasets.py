@@ -23,7 +23,7 @@ from mien.playhouse.layouts.annotated_images import AnnotatedImage, AnnotatedPer
 from mien.playhouse.layouts.bold import Clip, TrackedPerson, write_bold
 from mien.playhouse.layouts.caers import Frame, write_caers
 from mien.playhouse.layouts.emotic import folder_of, write_emotic
-from mien.playhouse.rules import Annotation
+from mien.playhouse.rules import SimulatedAnnotation
 from mien.types import Box
 
 SIZE = (96, 72)
@@ -115,13 +115,13 @@ def _with_box(actor: AnnotatedPerson, *edges: float) -> AnnotatedPerson:
 
 
 def _no_dimension(actor: AnnotatedPerson) -> AnnotatedPerson:
-    return replace(actor, annotations=(Annotation(("Peace",), (5, 11, 5)), *actor.annotations[1:]))
+    return replace(actor, annotations=(SimulatedAnnotation(("Peace",), (5, 11, 5)), *actor.annotations[1:]))
 
 
 SPOIL_PERSON: dict[str, Callable[[AnnotatedPerson], AnnotatedPerson]] = {
     "box_outside": lambda actor: _with_box(actor, 96, 10, 150, 60),
     "box_clipped": lambda actor: _with_box(actor, -3, 10, 40, 60),
-    "unknown_label": lambda actor: replace(actor, annotations=(Annotation(("Bliss",), (5, 5, 5)),)),
+    "unknown_label": lambda actor: replace(actor, annotations=(SimulatedAnnotation(("Bliss",), (5, 5, 5)),)),
     "dimension_range": _no_dimension,
 }
 EMOTIC_KINDS = (*SPOIL_FILE, *SPOIL_PERSON)
@@ -148,7 +148,7 @@ def write_faulty_emotic(root: Path, *, each: int) -> Planted:
 
 def _photograph(index: int, kind: str) -> AnnotatedImage:
     """Two people; the second may have a fault."""
-    annotation = Annotation(("Peace", "Happiness"), (5, 6, 7))
+    annotation = SimulatedAnnotation(("Peace", "Happiness"), (5, 6, 7))
     first, second = (
         AnnotatedPerson(
             box=Box(left=left, top=5, right=left + 30, bottom=65),

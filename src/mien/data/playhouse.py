@@ -14,7 +14,7 @@ from mien.data.generated_images import save_png
 from mien.digests import digest
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene, person_boxes
-from mien.playhouse.rules import Annotation, annotate
+from mien.playhouse.rules import SimulatedAnnotation, annotate
 from mien.playhouse.scene import ABSENT_FROM_TRAIN, Scene, sample_scene
 from mien.recipe import DataOptions, Options
 from mien.types import DIMENSIONS, Sample, Subject, Target
@@ -73,7 +73,7 @@ class Playhouse(Dataset):
         for index in range(getattr(self._options, split)):
             yield self._record(split, index)
 
-    def scene(self, split: str, index: int) -> tuple[Scene, tuple[Annotation, ...]]:
+    def scene(self, split: str, index: int) -> tuple[Scene, tuple[SimulatedAnnotation, ...]]:
         """A scene and its annotations, determined by the seed, the split and the index."""
         rng = random.Random(f"playhouse {self._options.seed} {split} {index}")
         scene = sample_scene(rng, absent=ABSENT_FROM_TRAIN if split == "train" else frozenset())
@@ -90,7 +90,7 @@ class Playhouse(Dataset):
         return Record(sample=sample, annotations=tuple(combine_annotations((item,)) for item in annotations))
 
 
-def combine_annotations(annotations: tuple[Annotation, ...]) -> Target:
+def combine_annotations(annotations: tuple[SimulatedAnnotation, ...]) -> Target:
     """The union of the annotators' labels, and the mean of their dimensions on a scale of 0 to 1."""
     labels = {label: 1.0 for annotation in annotations for label in annotation.labels}
     given = [annotation.dimensions for annotation in annotations if annotation.dimensions is not None]

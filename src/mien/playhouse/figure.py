@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import ImageDraw
 
-from mien.playhouse.scene import Person
+from mien.playhouse.scene import DrawnPerson
 
 __all__ = ["CLOTH_RGB", "HAIR_RGB", "OUTLINE", "SKIN_RGB", "Figure"]
 
@@ -52,7 +52,7 @@ _TEAR_RGB = (70, 150, 240)
 class Figure:
     """A person on a square canvas of `size` x `size` pixels."""
 
-    def __init__(self, canvas: ImageDraw.ImageDraw, person: Person, size: int) -> None:
+    def __init__(self, canvas: ImageDraw.ImageDraw, person: DrawnPerson, size: int) -> None:
         self._canvas, self.person = canvas, person
         self.unit = person.height * size
         self.x = person.center * size

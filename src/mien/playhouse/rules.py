@@ -11,12 +11,12 @@ import random
 from dataclasses import dataclass
 
 from mien.labels import EMOTIC
-from mien.playhouse.scene import ABSENT_FROM_TRAIN, Person, Scene
+from mien.playhouse.scene import ABSENT_FROM_TRAIN, DrawnPerson, Scene
 
 __all__ = [
     "DIMENSIONS",
     "THRESHOLD",
-    "Annotation",
+    "SimulatedAnnotation",
     "annotate",
     "is_absent_from_train",
     "score_basic_emotions",
@@ -233,7 +233,7 @@ _LABEL_BIAS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Annotation:
+class SimulatedAnnotation:
     """What one simulated annotator says of a person.
 
     Attributes:
@@ -266,7 +266,7 @@ _ADDED_BY_EXPRESSION = {
 }
 
 
-def score_emotions(place: str, person: Person) -> dict[str, float]:
+def score_emotions(place: str, person: DrawnPerson) -> dict[str, float]:
     """Every EMOTIC label with its score; `THRESHOLD` is where an average annotator ticks it."""
     scores = dict.fromkeys(EMOTIC.labels, 0.0)
     meaning = _ADDED_BY_EXPRESSION[place][person.expression]
@@ -285,7 +285,7 @@ def score_emotions(place: str, person: Person) -> dict[str, float]:
     return scores
 
 
-def score_dimensions(place: str, person: Person) -> tuple[float, float, float]:
+def score_dimensions(place: str, person: DrawnPerson) -> tuple[float, float, float]:
     """Valence, arousal and dominance on EMOTIC's scale of 1 to 10, not rounded."""
     neutral = (0.0, 0.0, 0.0)
     parts = (
@@ -299,14 +299,16 @@ def score_dimensions(place: str, person: Person) -> tuple[float, float, float]:
     return valence, arousal, dominance
 
 
-def annotate(scene: Scene, rng: random.Random, annotators: int = 3) -> tuple[Annotation, ...]:
+def annotate(scene: Scene, rng: random.Random, annotators: int = 3) -> tuple[SimulatedAnnotation, ...]:
     """What simulated annotators say of the scene's subject. Each ticks at least one label."""
     scores = score_emotions(scene.place, scene.person)
     vad = score_dimensions(scene.place, scene.person)
     return tuple(_annotation(scores, vad, rng) for _ in range(annotators))
 
 
-def _annotation(scores: dict[str, float], vad: tuple[float, float, float], rng: random.Random) -> Annotation:
+def _annotation(
+    scores: dict[str, float], vad: tuple[float, float, float], rng: random.Random
+) -> SimulatedAnnotation:
     leaning = rng.gauss(0, 0.25)
     noisy = {
         label: score + _LABEL_BIAS.get(label, 0.0) + leaning + rng.gauss(0, 0.45)
@@ -315,7 +317,7 @@ def _annotation(scores: dict[str, float], vad: tuple[float, float, float], rng: 
     }
     ticked = tuple(label for label, score in noisy.items() if score > THRESHOLD)
     valence, arousal, dominance = (max(1, min(10, round(value + rng.gauss(0, 0.8)))) for value in vad)
-    return Annotation(ticked or (max(noisy, key=noisy.__getitem__),), (valence, arousal, dominance))
+    return SimulatedAnnotation(ticked or (max(noisy, key=noisy.__getitem__),), (valence, arousal, dominance))
 
 
 def is_absent_from_train(scene: Scene) -> bool:

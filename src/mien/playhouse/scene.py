@@ -15,7 +15,7 @@ __all__ = [
     "POSES",
     "ROLES",
     "SKINS",
-    "Person",
+    "DrawnPerson",
     "Scene",
     "sample_scene",
 ]
@@ -71,7 +71,7 @@ ABSENT_FROM_TRAIN = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class DrawnPerson:
     """A person in a scene.
 
     Attributes:
@@ -109,12 +109,12 @@ class Scene:
 
     place: str
     company: str
-    people: tuple[Person, ...]
+    people: tuple[DrawnPerson, ...]
     subject: int
     decoration_seed: int
 
     @property
-    def person(self) -> Person:
+    def person(self) -> DrawnPerson:
         """The subject."""
         return self.people[self.subject]
 
@@ -169,14 +169,14 @@ def _sample_roles(rng: random.Random, count: int, company: str) -> list[str]:
 
 def _sample_person(
     rng: random.Random, *, place: str, role: str, color: str, slot: int, count: int, even: bool
-) -> Person:
+) -> DrawnPerson:
     weights = [1 if even else _EXPRESSION_WEIGHTS[place].get(expression, 1) for expression in EXPRESSIONS]
     margin = 0.19 if count < 3 else 0.165
     spacing = (1 - 2 * margin) / max(count - 1, 1)
     center = (
         rng.uniform(margin, 1 - margin) if count == 1 else margin + slot * spacing + rng.uniform(-0.02, 0.02)
     )
-    return Person(
+    return DrawnPerson(
         expression=rng.choices(EXPRESSIONS, weights)[0],
         strong=rng.random() < 0.5,
         pose=rng.choice(POSES),

@@ -6,7 +6,7 @@ description.
 
 from collections.abc import Mapping, Sequence
 
-from mien.playhouse.scene import EXPRESSIONS, PLACES, POSES, Person, Scene
+from mien.playhouse.scene import EXPRESSIONS, PLACES, POSES, DrawnPerson, Scene
 
 __all__ = [
     "WHO_BOXED",
@@ -92,7 +92,7 @@ _POSE_CUES = {
 WHO_BOXED, WHO_MAIN = "person in the red box", "main person"
 
 
-def describe_clothes(person: Person) -> str:
+def describe_clothes(person: DrawnPerson) -> str:
     """For example "yellow striped sweater"."""
     return f"{person.color} {GARMENT_PHRASES[person.garment]}"
 

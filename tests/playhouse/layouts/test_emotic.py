@@ -17,12 +17,12 @@ from mien.playhouse.layouts.annotated_images import (
     sample_images,
 )
 from mien.playhouse.layouts.emotic import folder_of, pad_sides, write, write_emotic
-from mien.playhouse.rules import Annotation
+from mien.playhouse.rules import SimulatedAnnotation
 from mien.playhouse.scene import ABSENT_FROM_TRAIN
 from mien.types import Box
 
 
-def _annotated_image(name: str, *annotations: Annotation, people: int = 1) -> AnnotatedImage:
+def _annotated_image(name: str, *annotations: SimulatedAnnotation, people: int = 1) -> AnnotatedImage:
     box = Box(left=2, top=3, right=20, bottom=25)
     person = AnnotatedPerson(box=box, annotations=annotations, gender="Male", age="Kid")
     return AnnotatedImage(name=name, image=Image.new("RGB", (40, 30)), people=(person,) * people, scene=None)
@@ -95,7 +95,7 @@ def test_files_are_where_the_release_has_them(tmp_path: Path) -> None:
 
 
 def test_the_structs_are_those_of_the_release(tmp_path: Path) -> None:
-    twice = (Annotation(("Peace", "Fear"), (3, 4, 5)), Annotation(("Peace",), (6, 8, 10)))
+    twice = (SimulatedAnnotation(("Peace", "Fear"), (3, 4, 5)), SimulatedAnnotation(("Peace",), (6, 8, 10)))
     write_emotic(
         tmp_path,
         {
@@ -135,7 +135,8 @@ def test_the_structs_are_those_of_the_release(tmp_path: Path) -> None:
 
 def test_the_fields_of_a_size_are_swapped_in_one_folder_only(tmp_path: Path) -> None:
     write_emotic(
-        tmp_path, {"test": [_annotated_image(f"{i}.jpg", Annotation(("Peace",), None)) for i in range(4)]}
+        tmp_path,
+        {"test": [_annotated_image(f"{i}.jpg", SimulatedAnnotation(("Peace",), None)) for i in range(4)]},
     )
     for entry in _load(tmp_path)["test"][0]:
         size = entry["image_size"]
@@ -146,7 +147,9 @@ def test_the_fields_of_a_size_are_swapped_in_one_folder_only(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("missing", ["nan", "empty"])
 def test_dimensions_that_no_annotator_gave(tmp_path: Path, missing: Any) -> None:
-    shown = _annotated_image("a.jpg", Annotation(("Peace",), None), Annotation(("Peace",), (2, 3, 4)))
+    shown = _annotated_image(
+        "a.jpg", SimulatedAnnotation(("Peace",), None), SimulatedAnnotation(("Peace",), (2, 3, 4))
+    )
     write_emotic(tmp_path, {"val": [shown]}, missing=missing)
     first, second = _load(tmp_path)["val"][0, 0]["person"][0, 0]["annotations_continuous"][0]
     value = first["valence"]

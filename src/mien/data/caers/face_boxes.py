@@ -54,7 +54,7 @@ class FaceBoxes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class _FaceLine:
     """A line of a list. `where` is for messages, `list_name` the list's file name without extension."""
 
     where: str
@@ -121,13 +121,13 @@ class _ImageIndex:
         return None
 
 
-def _read_lines(path: Path) -> Iterator[_Line]:
+def _read_lines(path: Path) -> Iterator[_FaceLine]:
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for number, text in enumerate(lines, start=1):
                 if text.strip():
                     where = f"{path}, row {number}"
-                    yield _Line(where=where, list_name=path.stem.lower(), text=text.strip())
+                    yield _FaceLine(where=where, list_name=path.stem.lower(), text=text.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"the face-box list {path} cannot be read: {error}",
@@ -135,7 +135,7 @@ def _read_lines(path: Path) -> Iterator[_Line]:
         ) from error
 
 
-def _parse_line(line: _Line, faces: FaceBoxes, images: _ImageIndex) -> None:
+def _parse_line(line: _FaceLine, faces: FaceBoxes, images: _ImageIndex) -> None:
     """Adds a box, a problem, or both to `faces`."""
     cells = line.text.rsplit(",", 5)  # from the right, because a file name may contain commas
     image = images.find(cells[0], line.list_name)
@@ -154,7 +154,7 @@ def _parse_line(line: _Line, faces: FaceBoxes, images: _ImageIndex) -> None:
     _add_box(line, faces, images.root / image.subject_id, image, edges)
 
 
-def _add_box(line: _Line, faces: FaceBoxes, path: Path, image: _FoundImage, edges: Edges) -> None:
+def _add_box(line: _FaceLine, faces: FaceBoxes, path: Path, image: _FoundImage, edges: Edges) -> None:
     left, top, right, bottom = edges
     subject_id = image.subject_id
     if not all(math.isfinite(edge) for edge in edges):

@@ -125,7 +125,7 @@ def import_descriptions(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class _ImportLine:
     """The number of a line, and the byte at which it starts."""
 
     number: int
@@ -149,7 +149,7 @@ class _Import:
         self,
         path: Path,
         file: IO[bytes],
-        lines: dict[str, _Line],
+        lines: dict[str, _ImportLine],
         request_builder: RequestBuilder,
         store: Store,
     ) -> None:
@@ -218,9 +218,9 @@ class _Import:
 # --- The file ------------------------------------------------------------------------------------------
 
 
-def _index_lines(path: Path, file: IO[bytes]) -> dict[str, _Line]:
+def _index_lines(path: Path, file: IO[bytes]) -> dict[str, _ImportLine]:
     """The line of each id; every line is checked."""
-    lines: dict[str, _Line] = {}
+    lines: dict[str, _ImportLine] = {}
     for line in _iterate_lines(file):
         text = _read_text(path, file, line)
         first = lines.setdefault(text.id, line)
@@ -232,7 +232,7 @@ def _index_lines(path: Path, file: IO[bytes]) -> dict[str, _Line]:
     return lines
 
 
-def _iterate_lines(file: IO[bytes]) -> Iterator[_Line]:
+def _iterate_lines(file: IO[bytes]) -> Iterator[_ImportLine]:
     """All lines that are not blank. The file may be read elsewhere between two of them."""
     number = start = 0
     while True:
@@ -242,11 +242,11 @@ def _iterate_lines(file: IO[bytes]) -> Iterator[_Line]:
             return
         number += 1
         if line.strip():
-            yield _Line(number=number, start=start)
+            yield _ImportLine(number=number, start=start)
         start += len(line)
 
 
-def _read_text(path: Path, file: IO[bytes], line: _Line) -> _Text:
+def _read_text(path: Path, file: IO[bytes], line: _ImportLine) -> _Text:
     file.seek(line.start)
     try:
         row = json.loads(file.readline().decode("utf-8-sig"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from mien.playhouse.draw import SIZE, draw_scene
-from mien.playhouse.rules import Annotation, annotate, is_absent_from_train
+from mien.playhouse.rules import SimulatedAnnotation, annotate, is_absent_from_train
 from mien.playhouse.scene import Scene, sample_scene
 from mien.types import Box
 
@@ -28,7 +28,7 @@ class AnnotatedPerson:
     """A person in an image: where they are, and what each annotator says of them."""
 
     box: Box
-    annotations: tuple[Annotation, ...]
+    annotations: tuple[SimulatedAnnotation, ...]
     gender: str
     age: str
     ethnicity: str = ""

@@ -19,7 +19,7 @@ from mien.playhouse.draw import person_boxes
 from mien.playhouse.figure import Figure
 from mien.playhouse.layouts.annotated_images import AnnotatedImage, sample_images
 from mien.playhouse.rules import score_basic_emotions, score_emotions
-from mien.playhouse.scene import Person
+from mien.playhouse.scene import DrawnPerson
 from mien.types import Box
 
 __all__ = ["Frame", "sample_frames", "write", "write_caers"]
@@ -98,7 +98,7 @@ def _distance(box: Box, other: Box) -> float:
     return sum(abs(a - b) for a, b in zip(box.as_tuple(), other.as_tuple(), strict=True))
 
 
-def _face_box(person: Person, size: int) -> Box:
+def _face_box(person: DrawnPerson, size: int) -> Box:
     """The box of the head, in whole pixels as detectors give them."""
     figure = Figure(ImageDraw.Draw(Image.new("RGB", (1, 1))), person, size)
     (x, y), radius = figure.head, figure.radius

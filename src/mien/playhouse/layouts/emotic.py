@@ -23,7 +23,7 @@ from PIL import Image
 
 from mien.labels import EMOTIC
 from mien.playhouse.layouts.annotated_images import AnnotatedImage, AnnotatedPerson, sample_images
-from mien.playhouse.rules import DIMENSIONS, Annotation
+from mien.playhouse.rules import DIMENSIONS, SimulatedAnnotation
 from mien.types import Box
 
 __all__ = [
@@ -152,12 +152,12 @@ def _save_image(root: Path, index: int, annotated: AnnotatedImage) -> ImageEntry
     return ImageEntry(folder=folder, name=annotated.name, size=annotated.image.size, people=annotated.people)
 
 
-def _union_labels(annotations: Iterable[Annotation]) -> list[str]:
+def _union_labels(annotations: Iterable[SimulatedAnnotation]) -> list[str]:
     """Every label that an annotator ticked, in the order of ticking."""
     return list(dict.fromkeys(label for annotation in annotations for label in annotation.labels))
 
 
-def _mean_dimensions(annotations: Iterable[Annotation]) -> tuple[float, ...]:
+def _mean_dimensions(annotations: Iterable[SimulatedAnnotation]) -> tuple[float, ...]:
     """The mean of each dimension over the annotators who gave it, from 1 to 10; NaN if none did."""
     given = [annotation.dimensions for annotation in annotations if annotation.dimensions is not None]
     return tuple(sum(values) / len(given) for values in zip(*given, strict=True)) if given else _NOT_GIVEN
