@@ -45,6 +45,7 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/check_prose.py
 
 KILLS ?= 2000
 chaos: export OMP_NUM_THREADS := 1
