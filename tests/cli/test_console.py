@@ -73,3 +73,7 @@ def test_a_result_is_text_or_one_json_document(screen: Screen) -> None:
     assert text == render_table(document) == "a b  1\nc    é"
     assert json.loads(line) == {"schema": 1, **document}
     assert "é" in line
+
+
+def test_a_table_rounds_floats() -> None:
+    assert render_table({"val_mAP": 0.34688346, "steps": 4}) == "val mAP  0.3469\nsteps    4"

@@ -83,6 +83,9 @@ def test_a_call_raises_for_a_bad_image_and_a_bad_box(predictor: Predictor, photo
         predictor(photo, boxes=[(4, 4, 4, 8)])
     with pytest.raises(DataError, match="has 3 numbers"):
         predictor(photo, boxes=[(1, 2, 3)])
+    with pytest.raises(DataError, match=r"box 4 is not four numbers") as caught:
+        predictor(photo, boxes=BOX)  # type: ignore[arg-type]  a box in place of a list of boxes
+    assert "boxes=[(left, top, right, bottom)]" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -200,6 +203,7 @@ def test_a_data_frame_has_one_row_per_person_and_one_column_per_label() -> None:
     assert list(frame["status"]) == ["ok", "failed"]
     assert frame["<b>Happy</b>"][0] == 0.9
     assert frame["Sad"].isna().tolist() == [False, True]
+    assert "scores" not in frame
     failed = make_results(people=(), error=ImageError("no image at a.png")).to_df()
     assert failed.loc[0, "error"] == "no image at a.png"
 
@@ -220,7 +224,11 @@ def test_the_chart_is_well_formed_and_escaped(tmp_path: Path) -> None:
     texts = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}text")]
     assert texts.count("<b>Happy</b>") == 1
     assert "Person 1 (failed)" in texts
-    assert "valence 7.0/10, arousal 4.0/10, dominance 5.0/10" in texts
+    (dimensions,) = (
+        element for element in tree.iter("{http://www.w3.org/2000/svg}text") if "/10" in (element.text or "")
+    )
+    assert dimensions.text == "valence 7.0/10, arousal 4.0/10, dominance 5.0/10"
+    assert dimensions.get("x") == "8"  # from the left edge, since it is wider than the bars
     bars = [
         element
         for element in tree.iter("{http://www.w3.org/2000/svg}rect")
@@ -240,6 +248,13 @@ def test_the_html_of_a_notebook_escapes_what_comes_from_data() -> None:
     assert "Apparent emotion" in page
     failed = make_results(people=(), error=ImageError("<script>"))
     assert "<script>" not in failed._repr_html_()
+
+
+def test_the_html_names_a_failed_image_once() -> None:
+    failed = make_results(people=(), error=ImageError("no image at a.png"))
+    assert failed._repr_html_() == "<p>no image at a.png</p>"
+    other = make_results(people=(), error=ImageError("too large"))
+    assert other._repr_html_() == "<p>a.png: too large</p>"
 
 
 def test_people_are_indexed_sliced_and_counted() -> None:

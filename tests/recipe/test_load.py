@@ -20,6 +20,10 @@ def test_a_recipe_combines_file_defaults_and_overrides(recipe_file: Path) -> Non
     assert recipe.evaluate.splits == ("val", "test")
 
 
+def test_the_path_may_be_a_string(recipe_file: Path) -> None:
+    assert load_recipe(str(recipe_file)) == load_recipe(recipe_file)
+
+
 def test_an_unknown_key_is_an_error_with_file_and_nearest_key(recipe_file: Path) -> None:
     with pytest.raises(ConfigError, match=r"recipe\.toml: unknown key 'train\.epoch'") as caught:
         load_recipe(recipe_file, ["train.epoch=3"])

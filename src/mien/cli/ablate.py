@@ -15,7 +15,10 @@ __all__ = ["ablate", "demo"]
 
 def ablate(
     grid: Annotated[
-        Path, typer.Argument(help="Grid in TOML, such as those in recipes/ablations/.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="GRID", help="Grid in TOML, such as those in recipes/ablations/.", show_default=False
+        ),
     ],
     base: Annotated[
         Path | None, typer.Option("--base", help="Base recipe instead of the grid's.", show_default=False)

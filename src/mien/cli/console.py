@@ -92,6 +92,7 @@ class Console:
 
 
 def render_table(table: Mapping[str, Any]) -> str:
-    """One aligned line per value."""
+    """One aligned line per value; floats have at most four decimals."""
     width = max(len(name) for name in table)
-    return "\n".join(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in table.items())
+    shown = {name: round(value, 4) if isinstance(value, float) else value for name, value in table.items()}
+    return "\n".join(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in shown.items())

@@ -114,7 +114,9 @@ def import_(
 
 
 def merge(
-    stores: Annotated[list[Path], typer.Argument(help="Stores to read.", show_default=False)],
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE", help="Stores to read.", show_default=False)
+    ],
     target: Annotated[
         Path,
         typer.Option("--out", help="Store to write; existing descriptions are kept.", show_default=False),

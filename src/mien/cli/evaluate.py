@@ -26,7 +26,9 @@ def evaluate(run: RunFolder, splits: Splits = None, as_json: AsJson = False) -> 
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories with results.", show_default=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run directories with results.", show_default=False)
+    ],
     metrics: Annotated[
         list[str] | None, typer.Option("--metric", help="Use only this metric; repeatable.")
     ] = None,

@@ -19,7 +19,9 @@ __all__ = ["predict"]
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE", help="JPEG, PNG or WebP files.", show_default=False)
+    ],
     run: Annotated[Path, typer.Option("--run", help="Run directory of a trained model.", show_default=False)],
     box: Annotated[
         str | None,

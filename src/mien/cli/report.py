@@ -13,7 +13,9 @@ __all__ = ["report"]
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run directory with results.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run directory with results.", show_default=False)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML page about a run.

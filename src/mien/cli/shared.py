@@ -29,9 +29,12 @@ __all__ = [
 ]
 
 RecipeFile = Annotated[
-    Path, typer.Argument(help="Recipe in TOML, such as those in recipes/.", show_default=False)
+    Path,
+    typer.Argument(metavar="RECIPE", help="Recipe in TOML, such as those in recipes/.", show_default=False),
 ]
-RunFolder = Annotated[Path, typer.Argument(help="Run directory of a trained model.", show_default=False)]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run directory of a trained model.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a key; repeatable.")
 ]

@@ -128,7 +128,8 @@ def _person_bars(person: Person, parts: list[str], y: int, top: int) -> int:
         y += _ROW
     if person.dimensions is not None:
         values = ", ".join(f"{name} {10 * value:.1f}/10" for name, value in person.dimensions.items())
-        parts.append(f'<text x="{_LABEL}" y="{y + 15}" fill="#4a4a4a">{escape(values)}</text>')
+        # Too wide to begin where the bars do.
+        parts.append(f'<text x="8" y="{y + 15}" fill="#4a4a4a">{escape(values)}</text>')
         y += _ROW
     return y
 
@@ -136,7 +137,9 @@ def _person_bars(person: Person, parts: list[str], y: int, top: int) -> int:
 def results_html(results: Results) -> str:
     """The annotated image, the chart and the descriptions; everything from data is escaped."""
     if results.error is not None:
-        return f"<p>{escape(results.source)}: {escape(str(results.error))}</p>"
+        message = str(results.error)
+        where = "" if results.source in message else f"{results.source}: "
+        return f"<p>{escape(where + message)}</p>"
     texts = "".join(
         f"<p><b>Person {person.id}.</b> {escape(person.description.text)}</p>"
         for person in results.people

@@ -179,7 +179,9 @@ class Results(Sequence[Person]):
             import pandas
         except ModuleNotFoundError as error:
             raise UsageError("to_df needs pandas", hint='pip install "mien[pandas]"') from error
-        rows = [{**row, **row.pop("scores", {})} for row in self.rows()]
+        rows = self.rows()
+        for row in rows:
+            row.update(row.pop("scores", {}))
         return pandas.DataFrame(rows)
 
     def annotate(self) -> Image.Image:

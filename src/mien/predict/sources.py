@@ -54,6 +54,7 @@ def open_source(image: ImageLike, boxes: Iterable[BoxLike] | None = None, *, nam
     Raises:
         ImageError: The array has another shape or dtype.
         BoxError: A box is empty or not finite.
+        DataError: A box does not have four numbers.
     """
     if isinstance(image, str | Path):
         reference = ImageRef(path=Path(image))
@@ -142,7 +143,13 @@ def _from_array(array: np.ndarray) -> Image.Image:
 def _to_box(box: BoxLike) -> Box:
     if isinstance(box, Box):
         return box
-    edges = [float(edge) for edge in box]
+    try:
+        edges = [float(edge) for edge in box]
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"box {box!r} is not four numbers",
+            hint="give a list of boxes, as in boxes=[(left, top, right, bottom)]",
+        ) from error
     if len(edges) != 4:
         raise DataError(f"box {tuple(edges)} has {len(edges)} numbers", hint="give left, top, right, bottom")
     left, top, right, bottom = edges

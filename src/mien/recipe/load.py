@@ -14,7 +14,7 @@ from mien.recipe.recipe import Recipe
 __all__ = ["apply_overrides", "load_recipe", "parse_recipe", "read_toml"]
 
 
-def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Loads a recipe from a TOML file.
 
     Args:
@@ -24,7 +24,7 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         ConfigError: The file is missing or not TOML, or a key or value is not valid.
     """
-    return parse_recipe(read_toml(path), overrides, where=str(path))
+    return parse_recipe(read_toml(Path(path)), overrides, where=str(path))
 
 
 def parse_recipe(table: Mapping[str, Any], overrides: Iterable[str] = (), *, where: str) -> Recipe:

@@ -1,6 +1,6 @@
 """A recipe: one frozen section per step, with defaults.
 
-There are two tables of knobs. Everything outside `[run]` changes the results and is part of the digest;
+There are two kinds of keys. Everything outside `[run]` changes the results and is part of the digest;
 `[run]` changes only speed and place. The options of one dataset, engine, fusion or loss are declared next to
 its class; a recipe passes them on as the table `options`.
 """
