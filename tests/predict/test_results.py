@@ -84,7 +84,7 @@ def test_a_call_raises_for_a_bad_image_and_a_bad_box(predictor: Predictor, photo
     with pytest.raises(DataError, match="has 3 numbers"):
         predictor(photo, boxes=[(1, 2, 3)])
     with pytest.raises(DataError, match=r"box 4 is not four numbers") as caught:
-        predictor(photo, boxes=BOX)  # type: ignore[arg-type]  a box in place of a list of boxes
+        predictor(photo, boxes=BOX)  # type: ignore[arg-type]  # a box in place of a list of boxes
     assert "boxes=[(left, top, right, bottom)]" in caught.value.hint
 
 
