@@ -269,3 +269,12 @@ def test_people_are_indexed_sliced_and_counted() -> None:
         None,
         None,
     )
+
+
+def test_representations_are_one_short_line(predictor: Predictor) -> None:
+    results = make_results()
+    assert repr(results[0]) == (
+        "Person(id=0, box=(4, 4, 24, 28), status='ok', top='<b>Happy</b> 0.90, Anger 0.10, Disgust 0.10')"
+    )
+    assert repr(results).startswith("Results(source='a.png', status='partial', people=[Person(id=0")
+    assert repr(predictor) == "Predictor('tiny', fusion='qformer', labels='caers', device='cpu')"

@@ -96,6 +96,13 @@ class Predictor:
         if engine is not None and tokenizer is not None:
             self._text_stage = self._open_text_stage(engine, tokenizer)
 
+    def __repr__(self) -> str:
+        recipe = self._recipe
+        return (
+            f"Predictor({recipe.name!r}, fusion={recipe.model.fusion!r}, "
+            f"labels={self.trained.label_set.name!r}, device={str(self._device)!r})"
+        )
+
     @classmethod
     def from_pretrained(
         cls, run: str | os.PathLike[str], *, device: str = "auto", engine: Engine | None = None

@@ -45,6 +45,11 @@ class Person:
     prediction: Prediction | None = None
     error: MienError | None = None
 
+    def __repr__(self) -> str:
+        box = None if self.box is None else self.box.as_tuple()
+        top = ", ".join(f"{label} {score:.2f}" for label, score in self.top(3))
+        return f"Person(id={self.id}, box={box}, status={self.status!r}, top='{top}')"
+
     @property
     def status(self) -> str:
         """ "ok", "failed", or a word for what is missing, such as "no description"."""
@@ -118,6 +123,9 @@ class Results(Sequence[Person]):
     frame: int | None = None
     time: float | None = None
     error: MienError | None = None
+
+    def __repr__(self) -> str:
+        return f"Results(source={self.source!r}, status={self.status!r}, people={list(self.people)})"
 
     @property
     def status(self) -> str:
