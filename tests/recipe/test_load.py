@@ -81,6 +81,13 @@ def test_an_unreadable_recipe_is_a_config_error(tmp_path: Path) -> None:
             load_recipe(tmp_path / name)
 
 
+def test_an_unknown_loss_is_an_error_with_the_nearest_one(recipe_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.loss = 'focl' is not valid") as caught:
+        load_recipe(recipe_file, ["train.loss=focl"])
+    assert caught.value.hint.startswith("did you mean 'focal'? ")
+    assert "package.module:name" in caught.value.hint
+
+
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_recipe({"name": "x", "model": {"width": 10, "heads": 4}}, where="test")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -59,15 +59,22 @@ def _config_error(cls: type[BaseModel], error: ValidationError, where: str) -> C
     if first["type"] == "missing":
         return ConfigError(f"{where}: the key {key!r} is missing{more}", hint=f"add {key} = ...")
     shown = f"{key} = {first['input']!r}" if key else "the whole"
-    return ConfigError(f"{where}: {shown} is not valid{more}", hint=first["msg"])
+    hint = first["msg"].removeprefix("Value error, ")  # pydantic's prefix for a validator of ours
+    return ConfigError(f"{where}: {shown} is not valid{more}", hint=hint)
 
 
 def _sibling_keys(cls: type[BaseModel], parts: list[str]) -> list[str]:
     """The valid keys in the table of the key at `parts`; none if that table is not an options class."""
     table: Any = cls
     for part in parts[:-1]:
-        field = table.model_fields.get(part)
-        table = None if field is None else field.annotation
-        if not (isinstance(table, type) and issubclass(table, BaseModel)):
+        if get_origin(table) is dict:
+            table = get_args(table)[1]
+        elif _is_model(table) and part in table.model_fields:
+            table = table.model_fields[part].annotation
+        else:
             return []
-    return list(table.model_fields)
+    return list(table.model_fields) if _is_model(table) else []
+
+
+def _is_model(table: Any) -> bool:
+    return isinstance(table, type) and issubclass(table, BaseModel)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from mien.errors import nearest_hint
 from mien.recipe.options import Options
 from mien.registry import registered_names
 
@@ -114,7 +115,7 @@ class TrainOptions(Options):
     def _is_known_loss(cls, name: str) -> str:
         known = ("auto", *registered_names("loss"))
         if name not in known and ":" not in name:
-            raise ValueError(f"choose from {', '.join(known)}, or write 'package.module:name'")
+            raise ValueError(f"{nearest_hint(name, known)}, or 'package.module:name'")
         return name
 
     @model_validator(mode="after")

@@ -60,8 +60,8 @@ class Emotic(Dataset):
     - **Annotators.** One per person in train, several in val and test. Val has more annotators per person
       than test, therefore more labels and a higher chance level: do not compare scores on val and test.
     - **Boxes** are kept as annotated, and never clipped here. They are clipped to the real image when the
-      subject is marked (`mien.media.images.mark`). The annotations' `image_size` is unsuitable for that: read
-      by position, it is (row, col) in `emodb_small` and (col, row) elsewhere.
+      subject is marked (`mien.media.images.mark_subject`). The annotations' `image_size` is unsuitable for
+      that: read by position, it is (row, col) in `emodb_small` and (col, row) elsewhere.
     - **Dimensions** (valence, arousal, dominance, 1 to 10, here scaled to 0.1 to 1) are missing for some
       people. These people are kept, without dimensions; published sizes exclude them (`drop_without_vad`).
     - **Ids** are `{split}/{folder}/{filename}#{person}`, with the people of an image counted from 0.
@@ -179,7 +179,7 @@ class Emotic(Dataset):
 
 
 def _unclipped_box(row: Mapping[str, Any]) -> Box | None:
-    """The box as annotated; it may extend beyond the image. `mien.media.images.mark` clips it."""
+    """The box as annotated; it may extend beyond the image. `mien.media.images.mark_subject` clips it."""
     if row["left"] is None:
         return None
     return Box(left=row["left"], top=row["top"], right=row["right"], bottom=row["bottom"])
