@@ -141,13 +141,14 @@ def _entries(split: str, count: int, extra: int, rng: random.Random) -> Iterator
 def _actor(annotators: int, rng: random.Random) -> Any:
     from mien.labels import EMOTIC
     from mien.playhouse.layouts.annotated_images import AGES, GENDERS, AnnotatedPerson
-    from mien.playhouse.rules import Annotation
+    from mien.playhouse.rules import SimulatedAnnotation
     from mien.types import Box
 
     annotations = []
     for _ in range(annotators):
         ticked = tuple(rng.sample(EMOTIC.labels, rng.randint(1, 4)))
-        annotations.append(Annotation(ticked, (rng.randint(1, 10), rng.randint(1, 10), rng.randint(1, 10))))
+        dimensions = (rng.randint(1, 10), rng.randint(1, 10), rng.randint(1, 10))
+        annotations.append(SimulatedAnnotation(ticked, dimensions))
     left, top = rng.randrange(300), rng.randrange(200)
     box = Box(left=left, top=top, right=left + rng.randint(20, 300), bottom=top + rng.randint(20, 250))
     return AnnotatedPerson(

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 import mien
-from mien.media.images import Marking, mark, open_image
+from mien.media.images import Marking, mark_subject, open_image
 from mien.predict.results import Person
 
 WIDTH, HEIGHT, PAD = 1760, 560, 32
@@ -54,7 +54,7 @@ def draw_example(run: Path, index: int) -> Image.Image:
 
     canvas = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw = ImageDraw.Draw(canvas)
-    scene = mark(open_image(subject.images[0].path), box, Marking())
+    scene = mark_subject(open_image(subject.images[0].path), box, Marking())
     side = HEIGHT - 2 * PAD
     canvas.paste(scene.resize((side, side), Image.Resampling.LANCZOS), (PAD, PAD))
 

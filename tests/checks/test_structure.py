@@ -1,6 +1,7 @@
 """Rules about the repository that no linter checks: size, depth, import circles, light imports."""
 
 import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -54,6 +55,12 @@ def imports_of(tree: ast.AST, modules: Mapping[str, Path]) -> Iterator[str]:
                 full = f"{node.module}.{alias.name}"
                 yield from (name for name in (full if full in modules else node.module,) if name in modules)
         pending.extend(ast.iter_child_nodes(node))
+
+
+def python_of(path: Path) -> Iterator[str]:
+    """The code of a Python file, or of each Python block of a page."""
+    text = path.read_text(encoding="utf-8")
+    yield from [text] if path.suffix == ".py" else re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
 def import_graph() -> dict[str, set[str]]:
@@ -181,3 +188,25 @@ def test_import_and_help_load_no_heavy_library(code: str) -> None:
     script = f"{code}\nimport sys\nprint(sorted({heavy!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("folder", ["scripts", "benchmarks", "docs", "."])
+def test_names_imported_outside_of_the_package_exist(folder: str) -> None:
+    """The type checker sees neither scripts, nor benchmarks, nor the code in pages."""
+    files = (ROOT / folder).glob("*.md") if folder == "." else (ROOT / folder).rglob("*.*")
+    imports = [
+        (path, node.module, alias.name)
+        for path in sorted(files)
+        if path.suffix in {".py", ".md"}
+        for code in python_of(path)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mien"
+        for alias in node.names
+    ]
+    modules = module_files()
+    missing = [
+        f"{path.relative_to(ROOT)}: {module}.{name}"
+        for path, module, name in imports
+        if f"{module}.{name}" not in modules and not hasattr(importlib.import_module(module), name)
+    ]
+    assert not missing
