@@ -46,7 +46,6 @@ check: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/check_prose.py
-	$(BIN)/python scripts/check_prose.py
 
 KILLS ?= 2000
 chaos: export OMP_NUM_THREADS := 1
