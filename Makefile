@@ -11,11 +11,12 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # On a few cores, tiny models are much slower with several threads.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: help env demo test check golden chaos
+.PHONY: help env demo test fuzz check golden chaos
 
 help:
 	@echo "make demo    run the whole method on Playhouse, a small drawn world"
 	@echo "make test    run all tests that need neither an accelerator nor a network"
+	@echo "make fuzz    read thousands of mutated images, clips, manifests and stores"
 	@echo "make check   check format, lint, types and import contracts"
 	@echo "make chaos   kill describing KILLS=2000 times; count lost, duplicated and partial records"
 	@echo "make golden  rewrite the golden files; review the diff before you commit"
@@ -38,7 +39,11 @@ demo: .venv/.ready
 	$(BIN)/mien demo
 
 test: .venv/.ready
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not network"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not network and not fuzz"
+
+fuzz: export OMP_NUM_THREADS := 1
+fuzz: .venv/.ready
+	$(BIN)/python -m pytest -n 2 -m fuzz tests/fuzz
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .
