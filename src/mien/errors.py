@@ -14,6 +14,7 @@ An error has a message (what happened, with which value), a hint (what to do), a
     |   |-- BoxError           a box is empty, not finite, or outside its image
     |   |-- ManifestError      a list of samples cannot be read
     |   |-- RunError           a folder is not a run directory, or holds a different run
+    |   |   |-- RunLockedError    another process writes to the run (retryable)
     |   |   `-- DamagedError      a file of a run has changed or is damaged
     |   `-- StoreError         a store of descriptions cannot be used
     |       `-- StoreLockedError   another process writes to the store (retryable)
@@ -44,6 +45,7 @@ __all__ = [
     "ManifestError",
     "MienError",
     "RunError",
+    "RunLockedError",
     "StoreError",
     "StoreLockedError",
     "UnknownNameError",
@@ -126,6 +128,12 @@ class ManifestError(DataError):
 
 class RunError(DataError):
     """A folder is not a run directory, or holds a different run."""
+
+
+class RunLockedError(RunError):
+    """Another process writes to the run."""
+
+    retryable = True
 
 
 class DamagedError(RunError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mien.ablation.grid import Grid
-from mien.ablation.jobs import TrainingJob, build_jobs, train_and_score
+from mien.ablation.jobs import TrainingJob, build_jobs, end_with_parent, train_and_score
 from mien.ablation.prepare import (
     OpenedVariant,
     ReuseCount,
@@ -27,6 +27,7 @@ from mien.evaluate.metrics.table import default_metrics, resolve_metric
 from mien.evaluate.results.build import build_difference, build_label_rows, build_score_rows
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
+from mien.locks import lock_run
 from mien.recipe import Recipe
 from mien.report.run.page import write_report
 from mien.runs import Run
@@ -87,6 +88,7 @@ def ablate(
 
     Raises:
         MienError: A variant cannot run. The error names it, and is raised before anything is written.
+        RunLockedError: Another process writes to `out`.
     """
     out = out.absolute()
     recipe = grid.reference_recipe
@@ -95,13 +97,14 @@ def ablate(
     variants = open_variants([job for job in jobs if job.seed == grid.seeds[0]])
     check_variants(variants, metrics=_named_metrics(grid, recipe))
     _check_common_metric(grid, variants)
-    _open_run(out, recipe.model_copy(update={"name": grid.name}), command)
-    reused = {
-        "descriptions": describe_missing(variants, note=note, on_progress=on_describe),
-        "features": encode_missing(variants, note=note),
-        "runs": _train(jobs, note),
-    }
-    return _summarize(grid, jobs, out, reused)
+    with lock_run(out):
+        _open_run(out, recipe.model_copy(update={"name": grid.name}), command)
+        reused = {
+            "descriptions": describe_missing(variants, note=note, on_progress=on_describe),
+            "features": encode_missing(variants, note=note),
+            "runs": _train(jobs, note),
+        }
+        return _summarize(grid, jobs, out, reused)
 
 
 def _named_metrics(grid: Grid, recipe: Recipe) -> Sequence[str]:
@@ -140,7 +143,8 @@ def _train(jobs: Sequence[TrainingJob], note: Callable[[str], None]) -> ReuseCou
         names = ", ".join(dict.fromkeys(job.variant.name for job in waiting))
         note(f"training {len(waiting)} models: {names}")
         # Spawn, because forking a process that has used torch may hang. Each worker uses one core.
-        with ProcessPoolExecutor(_NUM_WORKERS, mp_context=get_context("spawn")) as pool:
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(_NUM_WORKERS, mp_context=spawn, initializer=end_with_parent) as pool:
             for job in pool.map(train_and_score, waiting):
                 note(f"trained {job.variant.name}, seed {job.seed}")
     return ReuseCount(len(jobs) - len(waiting), len(jobs))

@@ -5,7 +5,6 @@ says which encoder made it, which key each row has, and which rows are done. A r
 its numbers are on disk, so only the rows that a crash interrupts are made again.
 """
 
-import fcntl
 import io
 import json
 import math
@@ -21,6 +20,7 @@ from jaxtyping import Float, Int
 
 from mien.digests import digest
 from mien.errors import DataError, StoreLockedError
+from mien.locks import FileLock, LockHolder, try_lock
 from mien.runs import atomic_write_json
 
 __all__ = ["FeatureFile", "FeatureReader", "FeatureWriter"]
@@ -173,13 +173,8 @@ class FeatureFile:
             DataError: If the file has rows of another shape, or the disk is full.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise StoreLockedError(
-                    f"another process writes to {self.path}", hint="wait for it, or set another run.cache"
-                ) from error
+        lock = self._acquire_lock()
+        try:
             self._load()  # another process may have added rows since
             self._reserve(keys, shape)
             writer = FeatureWriter(self._index, self._map("r+") if self._index.rows else None)
@@ -187,6 +182,22 @@ class FeatureFile:
                 yield writer
             finally:
                 writer.flush()
+        finally:
+            lock.release()
+
+    def _acquire_lock(self) -> FileLock:
+        path = self.path.with_suffix(".lock")
+        try:
+            lock = try_lock(path)
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be locked: {error.strerror}", hint="set run.cache to another folder"
+            ) from error
+        if isinstance(lock, LockHolder):
+            raise StoreLockedError(
+                f"{self.path} is being written by {lock}", hint="wait for it, or set another run.cache"
+            )
+        return lock
 
     def _load(self) -> None:
         try:

@@ -21,9 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mien.errors import DamagedError, MienError, RunError, WeightsError, first_line
+from mien.errors import DamagedError, MienError, RunError, RunLockedError, WeightsError, first_line
 from mien.features.device import open_device
 from mien.labels import LabelSet
+from mien.locks import run_writer
 from mien.model.build import InputSpec
 from mien.model.classifier import Classifier
 from mien.model.encoder import build_encoder, resolve_vision_encoder, trains_encoder
@@ -198,10 +199,11 @@ def load_trained(folder: Path, device: str = "cpu", name: str = MODEL_FILE) -> T
     file = folder / name
     if not file.exists():
         is_unfinished = any((folder / state).exists() for state in (RESUME_FILE, PREVIOUS_FILE))
-        raise RunError(
-            f"{folder} holds {'an unfinished training' if is_unfinished else 'no trained model'}",
-            hint="run mien train" + (" again to resume it" if is_unfinished else " first"),
-        )
+        held = f"{folder} holds {'an unfinished training' if is_unfinished else 'no trained model'}"
+        writer = run_writer(folder)
+        if writer is not None:
+            raise RunLockedError(f"{held} yet; it is being written by {writer}", hint="wait for it to end")
+        raise RunError(held, hint="run mien train" + (" again to resume it" if is_unfinished else " first"))
     target = open_device(device)
     weights, about = read_tensors(file)
     try:

@@ -8,8 +8,9 @@ fraction of the batch, and shards may differ in size.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ import torch.distributed as dist
 from jaxtyping import Int
 from torch import nn
 
+from mien.errors import RunError, RunLockedError
 from mien.features.device import open_device
+from mien.locks import lock_run
 
 __all__ = ["SINGLE_PROCESS", "World", "join_world"]
 
@@ -95,6 +98,34 @@ class World:
         yield
         if self.is_main:
             self.barrier()
+
+    @contextmanager
+    def lock_run(self, run: Path, device: str) -> Iterator[None]:
+        """Locks a run directory for all of these processes: the main process holds the lock.
+
+        Args:
+            run: The run directory.
+            device: The name of the device to train on.
+
+        Raises:
+            RunLockedError: Another process writes to the run. Raised in all processes.
+        """
+        if self.size == 1:
+            with lock_run(run):
+                yield
+            return
+        with ExitStack() as stack:
+            error: RunError | None = None
+            if self.is_main:
+                try:
+                    stack.enter_context(lock_run(run))
+                except RunError as caught:
+                    error = caught
+            if self.broadcast(float(error is not None), self.device(device)):
+                raise error or RunLockedError(
+                    f"the main process could not lock {run}", hint="see the error of the main process"
+                )
+            yield
 
 
 SINGLE_PROCESS = World()

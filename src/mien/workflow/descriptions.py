@@ -22,6 +22,7 @@ from mien.describe.store.imported import ImportedEngine, ImportSummary, import_d
 from mien.describe.store.lookup import StoreStatus, count_by_status, iterate_status
 from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError
+from mien.locks import lock_run
 from mien.runs import append_event, read_events
 from mien.types import Failure, Subject
 from mien.workflow.experiment import Experiment, find_descriptions
@@ -36,6 +37,7 @@ __all__ = [
     "failures",
     "import_file",
     "iterate_subjects",
+    "lock_for_describing",
     "preflight",
     "record_rate",
     "require_imported",
@@ -52,6 +54,16 @@ _LABEL_ALIASES: Final = {"caers": {"Angry": "Anger"}}
 def store_path(experiment: Experiment, shard: Shard | None) -> Path:
     """The store that a run, or one shard of it, writes."""
     return experiment.store if shard is None else shard.store_path(experiment.store)
+
+
+@contextmanager
+def lock_for_describing(experiment: Experiment) -> Iterator[None]:
+    """Locks the run that holds the store, but for other shards; a store elsewhere has a lock of its own."""
+    if not experiment.store.is_relative_to(experiment.out):
+        yield
+        return
+    with lock_run(experiment.out, shared=True):
+        yield
 
 
 def iterate_subjects(
@@ -162,7 +174,7 @@ def import_file(experiment: Experiment, path: Path) -> ImportSummary:
             f"the recipe's engine is {experiment.recipe.describe.engine!r}, which makes its own descriptions",
             hint='set describe.engine = "imported" and describe.options.name to what made them',
         )
-    with Store(experiment.store) as store:
+    with lock_for_describing(experiment), Store(experiment.store) as store:
         return import_descriptions(
             path,
             iterate_subjects(experiment),
@@ -223,11 +235,20 @@ def audit_descriptions(experiment: Experiment, splits: Sequence[str] | None = No
     The audit compares descriptions with labels, which no engine sees. The result is also written to the run
     directory.
     """
-    from mien.evaluate.descriptions.description_audit import AuditRow, audit_texts, write_audit
+    from mien.evaluate.descriptions.description_audit import write_audit
+
+    with lock_run(experiment.out, shared=True):  # descriptions may be written at the same time
+        result = _audit_descriptions(experiment, splits or experiment.dataset.splits)
+        write_audit(experiment.out, result)
+    return result
+
+
+def _audit_descriptions(experiment: Experiment, splits: Sequence[str]) -> DescriptionAudit:
+    from mien.evaluate.descriptions.description_audit import AuditRow, audit_texts
 
     rows: list[AuditRow] = []
     all_failures: list[Failure] = []
-    for split in splits or experiment.dataset.splits:
+    for split in splits:
         samples = experiment.samples(split)
         found = find_descriptions(experiment, samples)
         all_failures += found.failures
@@ -241,10 +262,7 @@ def audit_descriptions(experiment: Experiment, splits: Sequence[str] | None = No
                     gold=None if sample.target is None else sample.target.labels,
                 )
             )
-    result = audit_texts(experiment.dataset.label_set, rows, failures=all_failures)
-    experiment.out.mkdir(parents=True, exist_ok=True)
-    write_audit(experiment.out, result)
-    return result
+    return audit_texts(experiment.dataset.label_set, rows, failures=all_failures)
 
 
 def audit_file(path: Path, label_set_name: str) -> DescriptionAudit:

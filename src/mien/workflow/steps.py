@@ -20,11 +20,13 @@ from mien.describe.progress import DescribeSummary, Progress
 from mien.describe.shards import Shard
 from mien.describe.store.store import Store
 from mien.errors import RunError
+from mien.locks import lock_run
 from mien.recipe import Recipe
 from mien.types import Prediction, Sample, Subject
 from mien.workflow.descriptions import (
     estimate_run,
     iterate_subjects,
+    lock_for_describing,
     record_rate,
     require_imported,
     store_path,
@@ -95,6 +97,7 @@ def describe(
 
     Raises:
         EngineError: The engine fails for every subject, or imported descriptions are missing.
+        RunLockedError: Another command, such as a training, writes to the run that holds the store.
         StoreLockedError: Another process writes to the store.
         WeightsError: The engine's model is not available here.
     """
@@ -102,7 +105,7 @@ def describe(
     request_builder, path = experiment.open_request_builder(), store_path(experiment, shard)
     require_imported(experiment, splits)
     subjects = partial(iterate_subjects, experiment, splits, shard)
-    with Store(path) as store, closing(request_builder.engine):
+    with lock_for_describing(experiment), Store(path) as store, closing(request_builder.engine):
         preflight = estimate_run(
             experiment, subjects(), request_builder, store, shard, retry_failed=retry_failed
         )
@@ -181,6 +184,7 @@ def train(
         DataError: Descriptions are missing, or a training was begun on other data.
         DivergedError: The loss explodes or is not finite.
         RunError: The run directory belongs to another recipe.
+        RunLockedError: Another process writes to the run directory.
     """
     from mien.train.distributed import join_world
     from mien.train.loop import train as train_splits
@@ -188,7 +192,8 @@ def train(
     limit_threads(experiment.recipe)
     image, text = _fusion_inputs(experiment)
     splits = tuple(_training_samples(experiment))
-    with join_world(experiment.recipe.run.device) as world:
+    device = experiment.recipe.run.device
+    with join_world(device) as world, world.lock_run(experiment.out, device):
         with world.main_process_first():  # it fills the cache that the others read
             data, val = (
                 _load_split(experiment, split, image=image, text=text, texts=texts) for split in splits
@@ -253,14 +258,15 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     trained = load_trained(experiment.out, experiment.recipe.run.device)
     trained.check_recipe(experiment.recipe)
     image, text = _fusion_inputs(experiment)
-    data = _load_split(experiment, split, image=image, text=text, texts=texts)
-    trained.check_inputs(data.spec, split)
-    scores = score_split(trained.classifier, data)
-    samples = experiment.samples(split)
-    # Kept for the report even if the model does not read them.
-    found = find_texts(experiment, samples)
-    save_split(experiment.out, scores, samples, texts(found) if texts else found)
-    record_split_access(experiment.out, split, model=model_digest(experiment.out), n=len(scores))
+    with lock_run(experiment.out):
+        data = _load_split(experiment, split, image=image, text=text, texts=texts)
+        trained.check_inputs(data.spec, split)
+        scores = score_split(trained.classifier, data)
+        samples = experiment.samples(split)
+        # Kept for the report even if the model does not read them.
+        found = find_texts(experiment, samples)
+        save_split(experiment.out, scores, samples, texts(found) if texts else found)
+        record_split_access(experiment.out, split, model=model_digest(experiment.out), n=len(scores))
     return scores
 
 
@@ -279,6 +285,7 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
 
     Raises:
         RunError: The directory is not a run, or the run is not trained.
+        RunLockedError: Another process writes to the run.
         UnknownNameError: The recipe asks for a metric that does not exist.
     """
     from mien.evaluate.evaluation import write_evaluation
@@ -289,16 +296,17 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
     recipe = experiment.recipe
     for name in () if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
         resolve_metric(name, experiment.dataset.label_set)  # an error before anything is scored
-    scores = {split: score(experiment, split) for split in splits or recipe.evaluate.splits}
-    return write_evaluation(
-        experiment.out,
-        tuple(scores.values()),
-        name=recipe.model.fusion,
-        seed=recipe.train.seed,
-        options=recipe.evaluate,
-        calibration=None if recipe.train.heads == "dimensions" else _calibration(experiment, scores),
-        split_accesses=read_split_accesses(experiment.out),
-    )
+    with lock_run(experiment.out):
+        scores = {split: score(experiment, split) for split in splits or recipe.evaluate.splits}
+        return write_evaluation(
+            experiment.out,
+            tuple(scores.values()),
+            name=recipe.model.fusion,
+            seed=recipe.train.seed,
+            options=recipe.evaluate,
+            calibration=None if recipe.train.heads == "dimensions" else _calibration(experiment, scores),
+            split_accesses=read_split_accesses(experiment.out),
+        )
 
 
 def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> Calibration:

@@ -6,17 +6,17 @@ whole or not at all. A description is never replaced.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from mien.errors import StoreError, StoreLockedError
+from mien.locks import FileLock, LockHolder, lacks_locks, try_lock
 from mien.types import Description, Failure
 
 __all__ = ["MIGRATIONS", "Store"]
@@ -184,8 +184,7 @@ class Store:
 
     def _release_lock(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)  # releases the lock; the lock file stays, because removing it is a race
-            self._lock = None
+            self._lock.release()
 
 
 # --- Rows ----------------------------------------------------------------------------------------------
@@ -287,34 +286,25 @@ def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"store {path} is damaged: {result}", hint="restore a copy, or move it away")
 
 
-def _acquire_lock(path: Path) -> int:
+def _acquire_lock(path: Path) -> FileLock:
     """Locks the store for this process; the operating system releases the lock when the process ends."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # Next to the file itself, so that a link to it has the same lock.
+        lock = try_lock(Path(f"{path.resolve()}.lock"))
     except OSError as error:
+        if lacks_locks(error):  # such as some network file systems
+            raise StoreError(
+                f"store {path} cannot be locked: {error.strerror}",
+                hint="keep it on a file system that can lock files, such as a local disk",
+            ) from error
         raise StoreError(
             f"store {path} cannot be written: {error.strerror}", hint="make its folder writable"
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
+    if isinstance(lock, LockHolder):
         raise StoreLockedError(
-            f"store {path} is being written by another process ({holder})",
-            hint="wait for it to end, or name another store",
-        ) from error
-    except OSError as error:  # such as a network file system without locks
-        os.close(lock)
-        raise StoreError(
-            f"store {path} cannot be locked: {error.strerror}",
-            hint="keep it on a file system that can lock files, such as a local disk",
-        ) from error
-    # The process id is for messages only, so a full disk may prevent it.
-    with suppress(OSError):
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            f"store {path} is being written by {lock}", hint="wait for it to end, or name another store"
+        )
     return lock
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mien.errors import RunError
 from mien.evaluate.metrics.targets import POSITIVE
+from mien.locks import lock_run
 from mien.report.run.calibration import CalibrationSection, calibration_section
 from mien.report.run.contents import RunContents, load_contents
 from mien.report.run.descriptions import description_section
@@ -26,7 +27,7 @@ from mien.report.run.tables import (
     score_tables,
 )
 from mien.report.template import render_page
-from mien.runs import atomic_write_bytes
+from mien.runs import Run, atomic_write_bytes
 from mien.version import __version__
 
 __all__ = ["REPORT", "write_report"]
@@ -44,7 +45,14 @@ def write_report(run: Path) -> Path:
 
     Raises:
         RunError: The run has not been evaluated, or the page cannot be written.
+        RunLockedError: Another process writes to the run.
     """
+    Run.open(run)  # a lock file belongs into runs only
+    with lock_run(run):
+        return _write_report(run)
+
+
+def _write_report(run: Path) -> Path:
     html = render_page("run/page.html", _page_values(load_contents(run)), styles=("base.css", "run/page.css"))
     path = run / REPORT
     try:
