@@ -38,7 +38,8 @@ from mien.describe.fake import FakeEngine
 from mien.describe.store.export import read_export, write_export
 from mien.describe.store.store import Store
 from mien.errors import MienError
-from mien.runs import append_event, atomic_write_json, read_events
+from mien.files import atomic_write_json
+from mien.runs import append_event, read_events
 from mien.types import Description
 
 NO_COMPILER: Final = 77  # the exit code by which test harnesses recognize a skipped test

@@ -1,19 +1,12 @@
-import json
 import math
-import os
-import stat
 from pathlib import Path
 
 import pytest
 
-from mien.errors import RunError
+from mien.errors import DataError, RunError
 from mien.runs import (
     Run,
     append_event,
-    atomic_file,
-    atomic_write_bytes,
-    atomic_write_json,
-    atomic_write_text,
     read_events,
 )
 
@@ -67,7 +60,7 @@ def test_a_folder_that_is_not_a_run_is_an_error(tmp_path: Path, content: str | N
 
 def test_a_run_cannot_be_created_at_the_path_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot be created"):
+    with pytest.raises(DataError, match="cannot be written: File exists"):
         Run.create(tmp_path / "file", command="a", recipe={}, digest="d")
     with pytest.raises(RunError, match="is not a run"):
         Run.open(tmp_path / "file")
@@ -110,54 +103,6 @@ def test_an_event_that_is_not_json_is_refused_and_not_written(run: Run, value: o
     with pytest.raises(RunError, match="'step' cannot be written"):
         run.append("step", loss=value)
     assert run.events().items == ()
-
-
-def test_an_atomic_write_replaces_the_file_and_leaves_no_temporary_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    atomic_write_text(path, "a much longer text than the next")
-    atomic_write_json(path, {"é": 1})
-    assert json.loads(path.read_text()) == {"é": 1}
-    atomic_write_bytes(path, b"x")
-    assert path.read_bytes() == b"x"
-    assert os.listdir(tmp_path) == ["a.json"]  # noqa: PTH208  hidden files count
-
-
-def test_an_atomic_write_that_fails_leaves_the_old_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a"
-    path.write_text("old")
-
-    def no_space(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="No space"):
-        atomic_write_text(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
-
-
-def test_an_atomic_write_respects_the_umask(tmp_path: Path) -> None:
-    (tmp_path / "plain").touch()
-    atomic_write_text(tmp_path / "atomic", "x")
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
-    assert len(modes) == 1
-
-
-def test_an_atomic_file_appears_when_it_is_complete(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_text("old")
-    with atomic_file(path) as file:
-        file.write(b"n")
-        file.flush()
-        assert path.read_text() == "old"
-        file.write(b"ew")
-    assert path.read_text() == "new"
-    with pytest.raises(KeyError), atomic_file(path) as file:
-        raise KeyError
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_events_can_be_appended_to_any_file(tmp_path: Path) -> None:

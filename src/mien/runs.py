@@ -1,4 +1,4 @@
-"""The run directory: its manifest, its events, and atomic writes for all other files.
+"""The run directory: its manifest and its events.
 
 `manifest.json` is written once and says what the run is. `events.jsonl` grows by one line per event; a crash
 can leave its last line incomplete, which the reader reports and skips.
@@ -10,26 +10,20 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any, Final
-from uuid import uuid4
+from typing import Any, Final
 
 from mien.errors import RunError
+from mien.files import atomic_write_json, make_folder, map_write_errors
 
 __all__ = [
     "Events",
     "Run",
     "RunManifest",
     "append_event",
-    "atomic_file",
-    "atomic_write_bytes",
-    "atomic_write_json",
-    "atomic_write_text",
-    "cache_directory",
     "read_events",
 ]
 
@@ -91,12 +85,7 @@ class Run:
         """Creates a run in a new or empty directory; RunError if it already holds one."""
         if (path / _MANIFEST).exists():
             raise RunError(f"{path} already holds a run", hint="name another directory, or remove that one")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"{path} cannot be created: {error.strerror}", hint="name another directory"
-            ) from error
+        make_folder(path)
         manifest = RunManifest(command=command, recipe=dict(recipe), digest=digest)
         atomic_write_json(path / _MANIFEST, asdict(manifest))
         return cls(path, manifest)
@@ -136,7 +125,7 @@ def append_event(path: Path, event: str, **fields: Any) -> None:
         raise RunError(
             f"event {event!r} cannot be written: {error}", hint="give finite JSON values"
         ) from error
-    with path.open("ab+") as file:
+    with map_write_errors(path), path.open("ab+") as file:
         # A newline after an incomplete line keeps this event intact.
         start = "\n" if _ends_incomplete(file.fileno()) else ""
         file.write(f"{start}{line}\n".encode())
@@ -154,45 +143,6 @@ def read_events(path: Path) -> Events:
         else:
             items.append(event)
     return Events(items=tuple(items), torn_lines=tuple(torn))
-
-
-def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file atomically: after a crash it has either its old or its complete new content."""
-    with atomic_file(path) as file:
-        file.write(data)
-
-
-@contextmanager
-def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """A temporary file that replaces `path` when the block ends, or is removed if it raises.
-
-    Args:
-        path: A file in an existing directory. Several processes may write it at once.
-        sync: Write to disk before the block ends. Not needed for a cached file, which can be regenerated.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if sync:
-        _sync_directory(path.parent)
-
-
-def atomic_write_text(path: Path, text: str) -> None:
-    """`atomic_write_bytes` of UTF-8."""
-    atomic_write_bytes(path, text.encode())
-
-
-def atomic_write_json(path: Path, value: object) -> None:
-    """`atomic_write_bytes` of indented JSON; ValueError for NaN and infinity, which are not JSON."""
-    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def _read_manifest(path: Path) -> RunManifest:
@@ -226,18 +176,3 @@ def _parse_event(line: bytes) -> dict[str, Any] | None:
 def _ends_incomplete(descriptor: int) -> bool:
     size = os.fstat(descriptor).st_size
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-
-
-def _sync_directory(path: Path) -> None:
-    """Syncs a directory, so that a rename survives a power failure."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def cache_directory() -> Path:
-    """The directory for files that can be regenerated: `$XDG_CACHE_HOME/mien`, or `~/.cache/mien`."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "mien"

@@ -38,7 +38,7 @@ STEPS = 18
 # while its state is written.
 PROGRAM = """
 import os, signal, sys
-from mien import runs
+from mien import files
 from mien.cli import main
 from mien.train import loop
 from mien.train.trainer import Trainer
@@ -58,7 +58,7 @@ def step_and_die(self, parts):
 
 def save_and_die(self, *given):
     if when == "write" and self.state.step == at:
-        runs.os.fsync = die
+        files.os.fsync = die
     save_state(self, *given)
 
 Trainer.train_step, Trainer.save_state = step_and_die, save_and_die

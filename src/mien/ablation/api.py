@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mien.ablation.grid import load_grid
 from mien.ablation.study import Ablation, default_folder
 from mien.ablation.study import ablate as run_grid
-from mien.runs import cache_directory
+from mien.files import cache_directory
 
 if TYPE_CHECKING:
     from mien.describe.progress import Progress

@@ -17,9 +17,9 @@ from mien.ablation.controls import build_text_control, remove_texts, subsample_t
 from mien.ablation.grid import Grid, Variant
 from mien.errors import MienError
 from mien.evaluate.scores import scores_file
+from mien.files import atomic_write_json
 from mien.model.checkpoint import MODEL_FILE
 from mien.recipe import Recipe
-from mien.runs import atomic_write_json
 from mien.workflow import steps
 from mien.workflow.experiment import Experiment, open_experiment
 

@@ -59,9 +59,9 @@ def open_experiment(recipe: Path, overrides: Sequence[str] | None, out: Path | N
 
 def cache_directory() -> Path:
     """The cache directory; imported late, because `--help` must be fast."""
-    from mien import runs
+    from mien import files
 
-    return runs.cache_directory()
+    return files.cache_directory()
 
 
 def make_console(as_json: bool) -> Console:

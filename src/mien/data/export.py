@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from mien.data.dataset import Dataset
 from mien.errors import DataError
+from mien.files import atomic_file
 from mien.labels import LabelSet
-from mien.runs import atomic_file
 from mien.types import DIMENSIONS, Sample
 
 __all__ = ["export_split"]
@@ -29,13 +29,8 @@ def export_split(dataset: Dataset, split: str, path: Path) -> int:
     samples = dataset.samples(split)
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not an ordinary file", hint="name a file, such as people.jsonl")
-    try:
-        with atomic_file(path) as file:
-            return _write(file, samples, dataset.label_set)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror}", hint="name a file in an existing folder"
-        ) from error
+    with atomic_file(path) as file:
+        return _write(file, samples, dataset.label_set)
 
 
 def _sample_to_json(sample: Sample, label_set: LabelSet) -> dict[str, Any]:

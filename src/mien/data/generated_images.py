@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.runs import atomic_file
+from mien.files import atomic_file, make_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,6 +15,6 @@ __all__ = ["save_png"]
 
 def save_png(image: Image.Image, path: Path) -> None:
     """Writes the file atomically, and creates its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_file(path, sync=False) as file:
         image.save(file, format="PNG", compress_level=1)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mien.data.dataset import Dataset, Record
 from mien.errors import DataError, nearest_hint
+from mien.files import atomic_write_text
 from mien.labels import LabelSet
-from mien.runs import atomic_write_text
 from mien.types import Problem
 
 __all__ = ["ResplitDataset", "read_splits", "write_splits"]

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import JsonValue
 
 from mien.digests import digest
 from mien.errors import DataError
+from mien.files import atomic_folder, check_writable, make_folder
 from mien.types import Problem
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class CachedTables:
         splits = _complete_splits(folder)
         if splits is None:
             log.info("parsing %s", ", ".join(str(path) for path in sources))
+            check_writable(folder)  # before parsing, which can take minutes
             _write(folder, parse())
             splits = _complete_splits(folder)
         if splits is None:
@@ -140,20 +141,15 @@ def _complete_splits(folder: Path) -> tuple[str, ...] | None:
 
 def _write(folder: Path, parsed: ParsedTables) -> None:
     """Writes all files or none: into a temporary folder, which is renamed at the end."""
-    part: Path | None = None
+    make_folder(folder.parent)
+    if _complete_splits(folder) is None:
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
-        _write_files(part, {**parsed.tables, _PROBLEMS: _problem_table(parsed.problems)})
-        if _complete_splits(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
-        part.replace(folder)
-    except OSError as error:
+        with atomic_folder(folder) as part:
+            _write_files(part, {**parsed.tables, _PROBLEMS: _problem_table(parsed.problems)})
+    except DataError:
         if _complete_splits(folder) is None:  # otherwise another process was faster, with the same content
-            raise DataError(f"{folder} cannot be written: {error}", hint=_CACHE_HINT) from error
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
+            raise
 
 
 def _write_files(folder: Path, tables: Mapping[str, pyarrow.Table]) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from mien.errors import DataError, MienError, RunError
+from mien.files import atomic_write_bytes
 from mien.labels import LabelSet
-from mien.runs import atomic_write_bytes
 from mien.types import DIMENSIONS
 
 __all__ = ["SplitScores", "scores_file"]

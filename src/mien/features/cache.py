@@ -20,8 +20,8 @@ from jaxtyping import Float, Int
 
 from mien.digests import digest
 from mien.errors import DataError, StoreLockedError
+from mien.files import atomic_write_json, make_folder
 from mien.locks import FileLock, LockHolder, try_lock
-from mien.runs import atomic_write_json
 
 __all__ = ["FeatureFile", "FeatureReader", "FeatureWriter"]
 
@@ -172,7 +172,7 @@ class FeatureFile:
             StoreLockedError: If another process writes to the file.
             DataError: If the file has rows of another shape, or the disk is full.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         lock = self._acquire_lock()
         try:
             self._load()  # another process may have added rows since

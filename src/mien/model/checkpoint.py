@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mien.errors import DamagedError, MienError, RunError, RunLockedError, WeightsError, first_line
 from mien.features.device import open_device
+from mien.files import atomic_write_bytes
 from mien.labels import LabelSet
 from mien.locks import run_writer
 from mien.model.build import InputSpec
@@ -30,7 +31,6 @@ from mien.model.classifier import Classifier
 from mien.model.encoder import build_encoder, resolve_vision_encoder, trains_encoder
 from mien.model.fusion import build_fusion
 from mien.recipe import Recipe
-from mien.runs import atomic_write_bytes
 
 __all__ = [
     "BEST_FILE",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from mien.files import atomic_write_text
+
 if TYPE_CHECKING:
     from mien.predict.results import Person, Results
 
@@ -37,7 +39,7 @@ class Chart:
 
     def save(self, path: str | Path) -> None:
         """Writes the SVG to a file."""
-        Path(path).write_text(self.svg, encoding="utf-8")
+        atomic_write_text(Path(path), self.svg)
 
     def _repr_svg_(self) -> str:
         return self.svg

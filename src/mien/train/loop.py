@@ -189,9 +189,8 @@ class _Loop:
         trained = self._trainer.finish(self._fingerprint)
         if self._is_writer:
             save_trained(self._run.path, trained)
-            # Both states, and partial files from a process that was killed while writing one.
-            for file in self._run.path.glob("*resume*.safetensors*"):
-                file.unlink(missing_ok=True)
+            for name in (RESUME_FILE, PREVIOUS_FILE):
+                (self._run.path / name).unlink(missing_ok=True)
             self._run.append("trained", **asdict(trained.result))
         self._trainer.world.barrier()
         return trained.result

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mien.data.dataset import Dataset
 from mien.data.open import dataset_class, open_dataset
+from mien.files import cache_directory
 from mien.recipe import DataOptions, Recipe, load_recipe
-from mien.runs import cache_directory
 from mien.workflow import steps
 from mien.workflow.experiment import Experiment, open_experiment
 

@@ -207,7 +207,7 @@ def record_rate(store: Path, engine: Engine, summary: DescribeSummary) -> None:
             done=summary.done,
             seconds=round(summary.seconds, 3),
         )
-    except OSError as error:  # the descriptions are safe; a missing estimate is not worth a failure
+    except DataError as error:  # the descriptions are safe; a missing estimate is not worth a failure
         _log.warning("the rate of this run could not be recorded: %s", error)
 
 

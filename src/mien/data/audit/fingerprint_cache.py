@@ -19,8 +19,7 @@ from PIL import Image
 from mien.data.audit.fingerprints import Fingerprint
 from mien.data.audit.image_info import ImageProblem, inspect_image
 from mien.digests import digest
-from mien.errors import DataError
-from mien.runs import atomic_file
+from mien.files import atomic_file, make_folder
 
 if TYPE_CHECKING:
     import pyarrow
@@ -114,11 +113,6 @@ def _save(file: Path, known: Mapping[_Key, Fingerprint | None]) -> None:
         for key, print_ in known.items()
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(file, sync=False) as opened:
-            parquet.write_table(pa.table(columns, schema=_schema()), opened)
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be written: {error}", hint="check that the cache directory is writable"
-        ) from error
+    make_folder(file.parent)
+    with atomic_file(file, sync=False) as opened:
+        parquet.write_table(pa.table(columns, schema=_schema()), opened)

@@ -9,8 +9,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from mien.errors import DataError
-from mien.runs import atomic_file
+from mien.files import atomic_file, make_folder
 
 __all__ = ["EmbeddedImages", "content_name"]
 
@@ -34,14 +33,9 @@ class EmbeddedImages:
         name = content_name(data)
         path = self._folder / name[:2] / f"{name}{_suffix(data)}"
         if not (path.is_file() and path.stat().st_size == len(data)):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_file(path, sync=False) as file:
-                    file.write(data)
-            except OSError as error:
-                raise DataError(
-                    f"{path} cannot be written: {error}", hint="check that the cache directory is writable"
-                ) from error
+            make_folder(path.parent)
+            with atomic_file(path, sync=False) as file:
+                file.write(data)
         return path
 
 

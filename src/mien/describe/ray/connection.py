@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -18,13 +17,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mien.describe.ray.worker_backend import WorkerLostError
 from mien.errors import ClusterError, MienError, first_line
+from mien.files import temporary_folder
 from mien.recipe import RunOptions
 
 __all__ = ["LOCAL", "Connection", "connection", "map_ray_errors", "ray_library"]
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 LOCAL: Final = "ray"  # the value of run.cluster that starts Ray on this machine
 _MIN_VERSION: Final = (2, 52)  # the first that protects its ports with a token; older ones ignore the setting
 # A socket path has at most 107 bytes, and Ray's starts with this folder and a long session name.
-_MAX_FOLDER_LENGTH: Final = 22
+_MAX_FOLDER_LENGTH: Final = 8
 _CONNECT_TIMEOUT: Final = 10.0  # seconds
 _SIGACTION_SIZE: Final = 1024  # bytes; larger than the struct of any system
 _ENVIRONMENT: Final = {
@@ -108,17 +108,17 @@ class Connection:
         started.result()
 
     def _keep_open(self, run: RunOptions, started: Future[None]) -> None:
-        folder = _short_folder() if run.cluster == LOCAL else None
         try:
-            _connect(run, folder)
-            started.set_result(None)
-            self._closing.wait()
+            with ExitStack() as stack:
+                folder = None
+                if run.cluster == LOCAL:
+                    folder = stack.enter_context(temporary_folder(_short_folder(), "ray"))
+                stack.callback(ray_library().shutdown)
+                _connect(run, folder)
+                started.set_result(None)
+                self._closing.wait()
         except MienError as error:
             started.set_exception(error)
-        finally:
-            ray_library().shutdown()
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 connection: Final = Connection()
@@ -134,7 +134,7 @@ def _connect(run: RunOptions, folder: Path | None) -> None:
             "address": "local",
             "include_dashboard": False,
             "num_cpus": max(num_cores, num_needed),  # run.actors workers start even on fewer cores
-            "_temp_dir": str(folder / "ray"),  # Ray makes it readable to everyone; the folder above is not
+            "_temp_dir": str(folder / "r"),  # Ray makes it readable to everyone; the folder above is not
         }
     _redirect_output()
     try:
@@ -208,9 +208,9 @@ def _preserve_signal_handlers() -> Iterator[None]:
 
 
 def _short_folder() -> Path:
+    """Where Ray's own folder can be; the name of that one takes 30 of the bytes of a socket path."""
     parent = tempfile.gettempdir()
-    parent = parent if len(parent) <= _MAX_FOLDER_LENGTH else "/tmp"  # noqa: S108  mkdtemp makes a private one inside
-    return Path(tempfile.mkdtemp(prefix="mien-ray-", dir=parent))
+    return Path(parent if len(parent) <= _MAX_FOLDER_LENGTH else "/tmp")  # noqa: S108  a private one is made inside
 
 
 def ray_library() -> Any:

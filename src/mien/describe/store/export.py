@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from mien.errors import DataError
+from mien.files import atomic_file
 from mien.prefetch import batched
-from mien.runs import atomic_file
 from mien.types import Description
 
 __all__ = ["COLUMNS", "FORMATS", "read_export", "write_export"]
@@ -42,14 +42,8 @@ def write_export(path: Path, descriptions: Iterable[Description]) -> int:
         DataError: The suffix is unknown, or the file cannot be written.
     """
     write = _WRITERS[_format(path)]
-    try:
-        with atomic_file(path) as file:
-            return write(file, descriptions)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror}",
-            hint="name a file in a writable folder on a disk that is not full",
-        ) from error
+    with atomic_file(path) as file:
+        return write(file, descriptions)
 
 
 def read_export(path: Path) -> Iterator[Description]:

@@ -26,8 +26,8 @@ from mien.evaluate.calibration.thresholds import ThresholdRule, fit_thresholds
 from mien.evaluate.metrics.classification import true_labels
 from mien.evaluate.metrics.targets import Labels
 from mien.evaluate.scores import SplitScores
+from mien.files import atomic_write_json
 from mien.labels import LabelSet
-from mien.runs import atomic_write_json
 
 __all__ = ["CALIBRATION", "Calibration", "CalibrationMethod", "fit_calibration", "read_calibration"]
 

@@ -22,8 +22,8 @@ from mien.evaluate.descriptions.near_duplicate_texts import NearDuplicates, find
 from mien.evaluate.descriptions.probe import Probe, run_probe
 from mien.evaluate.descriptions.text_statistics import TextStatistics, compute_statistics
 from mien.evaluate.metrics.targets import positives
+from mien.files import atomic_write_json
 from mien.labels import LabelSet
-from mien.runs import atomic_write_json
 from mien.types import Failure, Finish
 
 __all__ = ["AUDIT_FILE", "AuditRow", "DescriptionAudit", "audit_texts", "read_audit", "write_audit"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import MienError, RunError
-from mien.runs import atomic_write_text
+from mien.files import atomic_write_text
 from mien.types import Box, Description, Sample
 
 __all__ = ["Example", "examples_file", "read_examples", "write_examples"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from mien.errors import RunError
-from mien.runs import atomic_write_json
+from mien.files import atomic_write_json
 
 __all__ = [
     "EVALUATION",

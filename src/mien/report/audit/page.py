@@ -16,7 +16,7 @@ from mien.data.audit.agreement import Agreement
 from mien.data.audit.summary import Summary
 from mien.data.audit.verify import Verification
 from mien.data.dataset import Dataset
-from mien.errors import DataError
+from mien.files import atomic_write_bytes, atomic_write_json, make_folder
 from mien.report.audit.near_duplicates import near_duplicate_cards, near_duplicate_lines
 from mien.report.audit.problem_kinds import SEVERITIES, ProblemKind, problem_kind, severity_rank
 from mien.report.audit.suspicious_boxes import suspicious_boxes
@@ -32,7 +32,6 @@ from mien.report.audit.tables import (
 )
 from mien.report.formatting import format_count, format_number
 from mien.report.template import render_page
-from mien.runs import atomic_write_bytes, atomic_write_json
 from mien.types import Problem
 from mien.version import __version__
 
@@ -74,13 +73,10 @@ def write_audit_report(
     page, table = out / AUDIT_PAGE, out / AUDIT_JSON
     values = _page_values(dataset, summary, agreements, verification)
     html = render_page("audit/page.html", values, styles=("base.css", "audit/page.css"))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        # A file name can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
-        atomic_write_bytes(page, html.encode("utf-8", "replace"))
-        atomic_write_json(table, _document(dataset, summary, agreements, verification))
-    except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror}", hint="choose another folder") from error
+    make_folder(out)
+    # A file name can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
+    atomic_write_bytes(page, html.encode("utf-8", "replace"))
+    atomic_write_json(table, _document(dataset, summary, agreements, verification))
     return page, table
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mien.errors import RunError
 from mien.evaluate.metrics.targets import POSITIVE
+from mien.files import atomic_write_bytes
 from mien.locks import lock_run
 from mien.report.run.calibration import CalibrationSection, calibration_section
 from mien.report.run.contents import RunContents, load_contents
@@ -27,7 +27,7 @@ from mien.report.run.tables import (
     score_tables,
 )
 from mien.report.template import render_page
-from mien.runs import Run, atomic_write_bytes
+from mien.runs import Run
 from mien.version import __version__
 
 __all__ = ["REPORT", "write_report"]
@@ -44,8 +44,9 @@ def write_report(run: Path) -> Path:
         The path of the page.
 
     Raises:
-        RunError: The run has not been evaluated, or the page cannot be written.
+        RunError: The run has not been evaluated.
         RunLockedError: Another process writes to the run.
+        DataError: The page cannot be written.
     """
     Run.open(run)  # a lock file belongs into runs only
     with lock_run(run):
@@ -55,13 +56,8 @@ def write_report(run: Path) -> Path:
 def _write_report(run: Path) -> Path:
     html = render_page("run/page.html", _page_values(load_contents(run)), styles=("base.css", "run/page.css"))
     path = run / REPORT
-    try:
-        # A description can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
-        atomic_write_bytes(path, html.encode("utf-8", "replace"))
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error.strerror}", hint="check the permissions and the free space"
-        ) from error
+    # A description can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
+    atomic_write_bytes(path, html.encode("utf-8", "replace"))
     return path
 
 
