@@ -75,12 +75,16 @@ def resolve(kind: str, name: str) -> object:
 
     Raises:
         UnknownNameError: The name is not registered, or the module has no such attribute.
-        ConfigError: The module is not installed.
+        ConfigError: The name is not of that form, or the module is not installed.
     """
     table, name = _table(kind), _ALIASES.get((kind, name), name)
     if ":" not in name and name not in table:
         raise unknown_name(kind, name, sorted(table))
     module_name, _, attribute = table.get(name, name).partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+        raise ConfigError(
+            f"{kind} {name!r} is not a module and a name in it", hint="write it as package.module:Class"
+        )
     module = _import(module_name, component=f"{kind} {name!r}")
     if not hasattr(module, attribute):
         raise unknown_name(f"{kind} in module {module_name}:", attribute, _public_names(module))
@@ -97,8 +101,7 @@ def _table(kind: str) -> Mapping[str, str]:
 def _import(module_name: str, *, component: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
-    except (ModuleNotFoundError, ValueError) as error:
-        # ValueError: an empty or relative module name, as in ":Class".
+    except ModuleNotFoundError as error:
         missing = getattr(error, "name", None) or module_name
         raise ConfigError(
             f"{component} needs the module {missing!r}, which is not installed",

@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mien.ablation.controls import ScoredTexts, TextControl
 from mien.errors import ConfigError, unknown_name
+from mien.names import plain_name
 from mien.recipe import Options, Recipe
 from mien.recipe.load import parse_recipe, read_toml
 
@@ -114,6 +115,9 @@ class Grid:
     def __post_init__(self) -> None:
         if len(set(self.seeds)) < len(self.seeds) or not self.seeds:
             raise ConfigError(f"seeds {list(self.seeds)} are not distinct", hint="name each seed once")
+        plain_name(self.name, f"{self.where}: the name of the ablation", error=ConfigError)
+        for variant in self.variants:
+            plain_name(variant.name, f"{self.where}: the variant", error=ConfigError)
 
     @property
     def reference_variant(self) -> Variant:

@@ -9,6 +9,7 @@ import typer
 
 from mien.cli.shared import AsJson, Overrides, cache_directory, make_console, read_recipe
 from mien.errors import DataError, unknown_name
+from mien.names import plain_name_fault
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -228,7 +229,9 @@ def _recipe_of(
     if what.endswith(".toml"):
         recipe = read_recipe(Path(what), [*(overrides or ()), *given])
     else:
-        table = {"name": what.replace(":", "-"), "data": {"name": what}}
+        name = what.replace(":", "-")
+        # A name that no dataset has, such as a path, is refused when the dataset is opened.
+        table = {"name": "dataset" if plain_name_fault(name) else name, "data": {"name": what}}
         recipe = parse_recipe(table, [*(overrides or ()), *given], where="the command line")
     if root is None:
         return recipe

@@ -14,6 +14,7 @@ from mien.data.dataset import Dataset, Record
 from mien.errors import DataError, nearest_hint
 from mien.files import atomic_write_text
 from mien.labels import LabelSet
+from mien.names import plain_name
 from mien.types import Problem
 
 __all__ = ["ResplitDataset", "read_splits", "write_splits"]
@@ -106,4 +107,6 @@ def _parse_line(line: str, where: str) -> tuple[str, str | None]:
         raise DataError(f"{where}: {error!r}", hint=_HINT) from error
     if not isinstance(subject_id, str) or not (split is None or (isinstance(split, str) and split)):
         raise DataError(f"{where}: not an id and a split", hint=_HINT)
+    if split is not None:
+        plain_name(split, f"{where}: the split")
     return subject_id, split

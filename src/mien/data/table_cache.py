@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from mien.digests import digest
 from mien.errors import DataError
 from mien.files import atomic_folder, check_writable, make_folder
+from mien.names import plain_name, plain_name_fault
 from mien.types import Problem
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def _complete_splits(folder: Path) -> tuple[str, ...] | None:
     try:
         counts: dict[str, int] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         for name, count in counts.items():
+            if name != _PROBLEMS and plain_name_fault(name):
+                return None
             if parquet.read_metadata(folder / f"{name}.parquet").num_rows != count:
                 return None
     except (OSError, ValueError, AttributeError, pyarrow.ArrowException):
@@ -156,7 +159,8 @@ def _write_files(folder: Path, tables: Mapping[str, pyarrow.Table]) -> None:
     from pyarrow import parquet
 
     for name, table in tables.items():
-        parquet.write_table(table, folder / f"{name}.parquet", row_group_size=8 * _ROWS_PER_BATCH)
+        stem = name if name == _PROBLEMS else plain_name(name, "the split")
+        parquet.write_table(table, folder / f"{stem}.parquet", row_group_size=8 * _ROWS_PER_BATCH)
     counts = {name: table.num_rows for name, table in tables.items()}
     (folder / _INDEX).write_text(json.dumps(counts), encoding="utf-8")
 

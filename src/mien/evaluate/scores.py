@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from mien.errors import DataError, MienError, RunError
 from mien.files import atomic_write_bytes
 from mien.labels import LabelSet
+from mien.names import plain_name
 from mien.types import DIMENSIONS
 
 __all__ = ["SplitScores", "scores_file"]
@@ -44,7 +45,8 @@ class SplitScores:
             samples.
 
     Raises:
-        DataError: Shapes do not fit the ids and the label set, or scores are not finite.
+        DataError: The split's name is not plain, shapes do not fit the ids and the label set, or scores are
+            not finite.
     """
 
     split: str
@@ -58,6 +60,7 @@ class SplitScores:
     has_labels: bool = True
 
     def __post_init__(self) -> None:
+        plain_name(self.split, "the split")
         rows = len(self.ids)
         if len(self.groups) != rows:
             raise DataError(f"{rows} samples of split {self.split!r} have {len(self.groups)} images")
@@ -131,8 +134,8 @@ class SplitScores:
 
 
 def scores_file(run: Path, split: str) -> Path:
-    """The file with a run's scores on a split."""
-    return run / f"scores-{split}.npz"
+    """The file with a run's scores on a split; DataError if the split's name is not plain."""
+    return run / f"scores-{plain_name(split, 'the split')}.npz"
 
 
 def _fields(meta: dict[str, Any]) -> dict[str, Any]:

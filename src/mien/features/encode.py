@@ -15,6 +15,7 @@ from mien.features.feature_views import FeatureView, feature_views
 from mien.features.image_reader import load_pixels
 from mien.features.vision_encoder import VisionEncoderSpec
 from mien.media.images import Marking
+from mien.names import plain_name
 from mien.prefetch import prefetch, thread_pool
 from mien.recipe.features import AugmentKind
 from mien.types import Subject
@@ -140,13 +141,13 @@ class FeatureCache:
         return len(file.missing(keys)) + unreadable, len(keys) + unreadable
 
     def path(self, name: str, num_frames: int = 1) -> Path:
-        """The file of this name.
+        """The file of this name; DataError if the name is not plain.
 
         Encoders do not share a file: what one has made stays when another is tried. Nor do clips with other
         numbers of frames, whose arrays have another shape.
         """
         clips = f"-{num_frames}-frames" if num_frames > 1 else ""
-        return self.folder / self.spec.signature[:16] / f"{name}{clips}.npy"
+        return self.folder / self.spec.signature[:16] / f"{plain_name(name, 'the split')}{clips}.npy"
 
     def _encode(
         self,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError
+from mien.names import plain_name
 from mien.recipe.recipe import Recipe
 
 __all__ = ["apply_overrides", "load_recipe", "parse_recipe", "read_toml"]
@@ -29,7 +30,9 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 def parse_recipe(table: Mapping[str, Any], overrides: Iterable[str] = (), *, where: str) -> Recipe:
     """Builds a recipe from a table; `where` begins the message of an error."""
-    return Recipe.parse(apply_overrides(table, overrides), where=where)
+    recipe = Recipe.parse(apply_overrides(table, overrides), where=where)
+    plain_name(recipe.name, f"{where}: the name", error=ConfigError)
+    return recipe
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from mien.describe.prompts import resolve_prompt
 from mien.describe.requests import RequestBuilder
 from mien.describe.store.lookup import DescriptionLookup, lookup_descriptions
 from mien.describe.store.store import Store
+from mien.errors import ConfigError
 from mien.media.images import Marking
+from mien.names import plain_name
 from mien.recipe import Recipe, load_recipe
 from mien.runs import Run
 from mien.types import Sample
@@ -129,10 +131,14 @@ def open_experiment(recipe: Recipe | Path | str, *, cache: Path, out: Path | Non
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(Path(recipe))
     recipe = _absolute_paths(recipe)
-    run_directory = (out or recipe.run.out or Path("runs") / recipe.name).absolute()
+    run_directory = (out or recipe.run.out or _default_folder(recipe)).absolute()
     return Experiment(
         recipe=recipe, dataset=open_recipe_dataset(recipe, cache=cache), out=run_directory, cache=cache
     )
+
+
+def _default_folder(recipe: Recipe) -> Path:
+    return Path("runs") / plain_name(recipe.name, "the recipe's name", error=ConfigError)
 
 
 def load_experiment(run: Path, *, cache: Path) -> Experiment:

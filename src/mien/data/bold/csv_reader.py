@@ -11,12 +11,13 @@ import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.data.table_cache import ParsedTables, RowProblem
 from mien.errors import DataError
 from mien.labels import BOLD
+from mien.names import is_path_below
 from mien.types import DIMENSIONS, Problem
 
 if TYPE_CHECKING:
@@ -132,8 +133,7 @@ def _parse_row(cells: Sequence[str], columns: Sequence[str]) -> Row:
 
 
 def _parse_subject(named: Mapping[str, str]) -> Row:
-    video = PurePosixPath(named["video"])
-    if not named["video"] or video.is_absolute() or ".." in video.parts or "\0" in named["video"]:
+    if not is_path_below(named["video"]):
         raise _RowError("bad_row", f"{named['video']!r} is not a path below the video folder")
     row: Row = {
         "video": named["video"],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mien.data.table_cache import ParsedTables, RowProblem
 from mien.labels import EMOTIC
+from mien.names import is_path_below
 from mien.types import DIMENSIONS, Problem
 
 if TYPE_CHECKING:
@@ -158,13 +159,7 @@ def _is_on_scale(dimensions: Sequence[float]) -> bool:
 
 def is_relative_image_path(folder: str, name: str) -> bool:
     """Whether `folder/name` is a file below the image root, without `..`."""
-    is_absolute = folder.startswith("/") or name.startswith("/")
-    return (
-        bool(name)
-        and not is_absolute
-        and "\0" not in folder + name
-        and ".." not in f"{folder}/{name}".split("/")
-    )
+    return is_path_below(name) and (not folder or is_path_below(folder))
 
 
 def collect_tables(people: Iterable[PersonTable]) -> ParsedTables:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -50,6 +50,7 @@ from mien.data.manifest.row_parser import RowParser, image_name
 from mien.digests import digest
 from mien.errors import ManifestError
 from mien.labels import LABEL_SETS, LabelSet, label_set
+from mien.names import plain_name_fault
 from mien.recipe import DataOptions, Options
 from mien.types import Problem
 
@@ -190,7 +191,7 @@ class Manifest(Dataset):
         return _RowProblems(tuple(problems), frozenset(repeated))
 
     def _rows(self) -> Iterator[ManifestRow]:
-        return map_read_errors(self._path, self._read())
+        return map(_require_plain_split, map_read_errors(self._path, self._read()))
 
     def _split(self, cells: Cells) -> str:
         return _assign_split(cells, self._val_share)
@@ -223,6 +224,15 @@ def _select_reader(path: Path, options: ManifestOptions, cache: Path) -> Callabl
         )
     read = readers[suffix]
     return lambda: read(path)
+
+
+def _require_plain_split(row: ManifestRow) -> ManifestRow:
+    """The row, or one that cannot be parsed if its split cannot be the name of a file."""
+    if row.cells is None:
+        return row
+    split = _split_in_file(row.cells)
+    fault = plain_name_fault(split)
+    return replace(row, cells=None, error=f"the split {split[:100]!a} {fault}") if fault else row
 
 
 def _split_in_file(cells: Cells) -> str:

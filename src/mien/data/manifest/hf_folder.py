@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.data.manifest.readers import BATCH_SIZE, Cells, ManifestRow, read_json, read_parquet
 from mien.errors import ManifestError
+from mien.names import plain_name
 
 if TYPE_CHECKING:
     import pyarrow
@@ -64,7 +65,8 @@ def _saved_shards(folder: Path) -> Iterator[_Shard]:
     splits = folder / "dataset_dict.json"
     if splits.is_file():
         for split in _read_list(splits, "splits"):
-            yield from _saved_split(folder / str(split), str(split))
+            name = plain_name(split, f"{splits}: the split", error=ManifestError)
+            yield from _saved_split(folder / name, name)
     elif (folder / "state.json").is_file():
         yield from _saved_split(folder, "")
 
@@ -77,8 +79,7 @@ def _saved_split(folder: Path, split: str) -> Iterator[_Shard]:
     features = _features(read_json(info)) if info.is_file() else {}
     split = split or str(read_json(state).get("_split") or "")
     for name in names:
-        # Only the name is used, so that no file outside the folder is read.
-        path = folder / Path(str(name)).name
+        path = folder / plain_name(name, f"{state}: the file", error=ManifestError)
         if not path.is_file():
             raise ManifestError(f"no {path}, which {state} lists", hint="copy the folder again")
         class_names = _class_names(features) or _class_names_in_schema(path)

@@ -13,6 +13,7 @@ from typing import Any
 
 from mien.errors import MienError, RunError
 from mien.files import atomic_write_text
+from mien.names import is_path_below, plain_name
 from mien.types import Box, Description, Sample
 
 __all__ = ["Example", "examples_file", "read_examples", "write_examples"]
@@ -32,8 +33,8 @@ class Example:
 
 
 def examples_file(run: Path, split: str) -> Path:
-    """The file with a run's samples of a split."""
-    return run / f"samples-{split}.jsonl"
+    """The file with a run's samples of a split; DataError if the split's name is not plain."""
+    return run / f"samples-{plain_name(split, 'the split')}.jsonl"
 
 
 def write_examples(
@@ -80,13 +81,20 @@ def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Pa
 def _example(fields: dict[str, Any], run: Path) -> Example:
     return Example(
         id=str(fields["id"]),
-        images=tuple(run / name for name in fields["images"]),
+        images=tuple(_absolute(name, run) for name in fields["images"]),
         frames=tuple(fields["frames"]),
         boxes=tuple(None if box is None else Box.from_tuple(tuple(box)) for box in fields["boxes"]),
         labels={str(name): float(score) for name, score in fields["labels"].items()},
         dimensions=fields["dimensions"],
         description=fields["description"],
     )
+
+
+def _absolute(name: str, run: Path) -> Path:
+    """An absolute name is that of an image elsewhere; others are below the run."""
+    if not (Path(name).is_absolute() or is_path_below(name)):
+        raise ValueError(f"the image {name!r} is not in the run")
+    return run / name
 
 
 def _relative(path: Path, run: Path) -> str:
