@@ -33,9 +33,14 @@ def test_an_unknown_name_gets_the_nearest_one_as_hint() -> None:
     assert "did you mean 'LabelSet'?" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["no_such_package.mod:Class", ":Class"])
-def test_a_module_that_cannot_be_imported_is_a_config_error(name: str) -> None:
+def test_a_module_that_cannot_be_imported_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="not installed"):
+        registry.resolve("engine", "no_such_package.mod:Class")
+
+
+@pytest.mark.parametrize("name", [":Class", "..up:Class", "a/b:Class", "a.b:", "a.b:C.d", "a\0:C", "a b:C"])
+def test_what_is_not_a_module_and_a_name_is_a_config_error(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not a module and a name in it"):
         registry.resolve("engine", name)
 
 

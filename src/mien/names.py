@@ -20,10 +20,11 @@ _MAX_CHARACTERS: Final = 100
 _MAX_BYTES: Final = 200
 _SHOWN: Final = 60
 _FORBIDDEN: Final = frozenset('/\\:*?"<>|')
-# Whatever their ending, these names are devices on Windows.
+# These names are devices on Windows, with any ending.
 _DEVICES: Final = re.compile(
     r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$) *(\..*)?", re.IGNORECASE | re.DOTALL
 )
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
 _HINT: Final = (
     f"use at most {_MAX_CHARACTERS} letters, digits, spaces, dots, hyphens and underscores, and begin with a "
     "letter or digit"
@@ -34,7 +35,7 @@ def plain_name(name: object, what: str, *, error: type[MienError] = DataError) -
     """The name, if it can be the name of a file or folder in any place.
 
     Args:
-        name: The name as it was read.
+        name: The name, as read.
         what: What it names, with its place if known, as in "run.json: the split"; begins the message.
         error: The class of the error.
 
@@ -94,5 +95,5 @@ def is_path_below(path: str) -> bool:
     It does not look at the disk: links in that folder are its owner's.
     """
     parts = path.replace("\\", "/").split("/")
-    is_absolute = path[:1] in ("/", "\\") or path[1:2] == ":"
+    is_absolute = parts[0] == "" or _DRIVE.match(path) is not None
     return bool(path) and not is_absolute and "\0" not in path and ".." not in parts

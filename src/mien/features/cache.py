@@ -170,9 +170,12 @@ class FeatureFile:
 
         Raises:
             StoreLockedError: If another process writes to the file.
-            DataError: If the file has rows of another shape, or the disk is full.
+            DataError: If the file has rows of another shape or is a link, or the disk is full.
         """
         make_folder(self.path.parent)
+        if self.path.is_symlink():
+            # It is written in place: a link in a run of someone else would change a file elsewhere.
+            raise DataError(f"{self.path} is a link, which is not written through", hint=_DELETE)
         lock = self._acquire_lock()
         try:
             self._load()  # another process may have added rows since

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.data.manifest.readers import BATCH_SIZE, Cells, ManifestRow, read_json, read_parquet
 from mien.errors import ManifestError
-from mien.names import plain_name
+from mien.names import is_path_below, plain_name
 
 if TYPE_CHECKING:
     import pyarrow
@@ -54,7 +54,9 @@ class HfFolderReader:
             read = read_parquet if shard.path.suffix == ".parquet" else _read_arrow
             for row in read(shard.path):
                 number += 1
-                yield replace(row, number=number, cells=_manifest_cells(row.cells or {}, shard))
+                cells = _manifest_cells(row.cells or {}, shard)
+                error = _image_path_error(cells)
+                yield replace(row, number=number, cells=None if error else cells, error=error)
 
 
 # --- Files -------------------------------------------------------------------------------------------
@@ -162,6 +164,17 @@ def _manifest_cells(cells: Cells, shard: _Shard) -> dict[str, Any]:
     if shard.split:
         converted.setdefault("split", shard.split)
     return converted
+
+
+def _image_path_error(cells: Cells) -> str:
+    """Why an image cannot be read: unlike a manifest, such a folder comes from others and is complete."""
+    for name in ("image", "clip"):
+        value = cells.get(name)
+        if isinstance(value, dict) and value.get("bytes") is None:
+            value = value.get("path")
+        if isinstance(value, str) and value and not is_path_below(value):
+            return f"{name} {value!a} is not a path below the folder"
+    return ""
 
 
 def _with_class_names(value: Any, names: Sequence[str] | None) -> Any:
