@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from mien.cli import app
+from mien.cli.entry_point import app
 from mien.errors import MienError
 from mien.recipe import load_recipe
 

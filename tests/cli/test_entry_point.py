@@ -109,7 +109,7 @@ def test_a_closed_pipe_is_not_reported_as_a_defect() -> None:
         "def app(*a, **k):\n"
         "    print('x' * 100_000, flush=True)\n"
         "cli.app = app\n"
-        "sys.exit(cli.main([]))\n"
+        "sys.exit(cli.run_command_line([]))\n"
     )
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from mien.cli import app
+from mien.cli.entry_point import app
 
 
 def help_of(name: str, command: object) -> str:

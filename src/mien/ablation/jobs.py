@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Final
 
 from mien.ablation.controls import build_text_control, remove_texts, subsample_train
@@ -23,7 +20,7 @@ from mien.recipe import Recipe
 from mien.workflow import steps
 from mien.workflow.experiment import Experiment, open_experiment
 
-__all__ = ["TrainingJob", "build_jobs", "end_with_parent", "name_variant_in_errors", "train_and_score"]
+__all__ = ["TrainingJob", "build_jobs", "name_variant_in_errors", "train_and_score"]
 
 _FINISHED: Final = "variant.json"
 
@@ -106,21 +103,6 @@ def train_and_score(job: TrainingJob) -> TrainingJob:
         steps.score(experiment, job.split, texts=scored_texts)
     job.mark_finished()
     return job
-
-
-def end_with_parent() -> None:
-    """Ends this worker process when its parent ends, even by `kill -9`.
-
-    Otherwise the worker would go on, and lock its run against the next ablation.
-    """
-    parent = parent_process()
-    if parent is not None:
-
-        def wait() -> None:
-            parent.join()
-            os._exit(1)
-
-        Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from mien.ablation.grid import Grid
-from mien.ablation.jobs import TrainingJob, build_jobs, end_with_parent, train_and_score
+from mien.ablation.jobs import TrainingJob, build_jobs, train_and_score
 from mien.ablation.prepare import (
     OpenedVariant,
     ReuseCount,
@@ -19,6 +17,7 @@ from mien.ablation.prepare import (
     encode_missing,
     open_variants,
 )
+from mien.ablation.workers import worker_pool
 from mien.describe.progress import Progress
 from mien.errors import ConfigError, RunError
 from mien.evaluate.evaluation import save_split
@@ -35,7 +34,7 @@ from mien.workflow.experiment import find_texts
 
 __all__ = ["Ablation", "ablate", "default_folder"]
 
-_NUM_WORKERS: Final = 2
+_NUM_WORKERS: Final = 2  # each uses one core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +141,7 @@ def _train(jobs: Sequence[TrainingJob], note: Callable[[str], None]) -> ReuseCou
     if waiting:
         names = ", ".join(dict.fromkeys(job.variant.name for job in waiting))
         note(f"training {len(waiting)} models: {names}")
-        # Spawn, because forking a process that has used torch may hang. Each worker uses one core.
-        spawn = get_context("spawn")
-        with ProcessPoolExecutor(_NUM_WORKERS, mp_context=spawn, initializer=end_with_parent) as pool:
+        with worker_pool(_NUM_WORKERS) as pool:
             for job in pool.map(train_and_score, waiting):
                 note(f"trained {job.variant.name}, seed {job.seed}")
     return ReuseCount(len(jobs) - len(waiting), len(jobs))

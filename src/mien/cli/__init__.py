@@ -3,6 +3,23 @@
 This package alone prints, reads the environment and exits.
 """
 
-from mien.cli.entry_point import app, main
+from __future__ import annotations
 
-__all__ = ["app", "main"]
+from collections.abc import Sequence
+
+from mien.cli.signals import End
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line, the one of this process by default, and returns the exit code."""
+    end = End(exits=arguments is None)
+    try:
+        with end.at_signals():
+            # Late, because a signal may come while it is imported.
+            from mien.cli.entry_point import run_command_line
+
+            return run_command_line(arguments)
+    except KeyboardInterrupt:
+        return end.exit_code

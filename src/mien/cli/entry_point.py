@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -25,10 +24,8 @@ from mien.cli.train import train
 from mien.errors import DataError, MienError, UsageError
 from mien.version import __version__
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run_command_line"]
 
-_INTERRUPTED: Final = 130  # as shells do: 128 + SIGINT
-_TERMINATED: Final = 143  # 128 + SIGTERM
 _PIPE_CLOSED: Final = 141  # 128 + SIGPIPE
 # Errors of a disk that any write may meet; they are not defects of mien.
 _DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -63,9 +60,11 @@ def _root(
         typer.echo(context.get_help())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line, the one of this process by default, and returns the exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+def run_command_line(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line, the one of this process by default, and returns the exit code.
+
+    A KeyboardInterrupt passes through.
+    """
     try:
         # Outside of standalone mode, Typer raises its errors and returns the code of `Exit`.
         code = app(None if arguments is None else list(arguments), prog_name="mien", standalone_mode=False)
@@ -74,19 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(error)
     except typer.TyperException as error:
         return _report(_usage_error(error))
-    except (KeyboardInterrupt, typer.Abort):
-        return _INTERRUPTED
+    except typer.Abort as error:  # what Typer makes of an interrupt
+        raise KeyboardInterrupt from error
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe; Python must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  the last line of defense: users never see a bare traceback
         return _report_unexpected(error)
-
-
-def _terminate(signum: int, frame: Any) -> None:
-    """Exits as after an interrupt: committed work is kept and locks are released."""
-    raise SystemExit(_TERMINATED)
 
 
 def _report(error: MienError, cause: BaseException | None = None) -> int:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import os, time
 from multiprocessing import get_context
-from mien.ablation.jobs import end_with_parent
+from mien.ablation.workers import end_with_parent
 
 def work():
     end_with_parent()
