@@ -1,14 +1,17 @@
-"""Kills a describing process again and again, restarts it each time, and checks what it leaves.
+"""Kills every command that writes, again and again, and checks what it leaves; docs/explanation/kills.md.
 
-    python scripts/chaos.py [--kills 2000] [--seed 1] [--engine fake|local|remote] [--model M] [--endpoint U]
+    python scripts/chaos.py [--kills 500] [--seed 1] [--command NAME ...] [--state FILE]
 
-The parent imports everything once and forks a child per attempt. The child is killed with `kill -9` after a
-random part of the time that a complete run takes. Before and after every write the child logs the keys, so
-that the parent knows which rows must exist. The last line counts
-    lost        missing rows that a completed write, or an uninterrupted run, promised
-    duplicated  stored descriptions that were requested again, and subjects with two rows
-    torn        rows that differ from those of an uninterrupted run, and partially written groups
-and the exit code is 0 only if all three are 0.
+The parent imports everything once and forks a child per attempt, which runs a command line in a process group
+of its own. It is killed with `kill -9` (sometimes one of its workers instead) at a random moment, or just
+before a random call that opens, renames or removes a file. Checked are
+
+    torn    a file under its final name that is not whole
+    lost    files or contents that an uninterrupted run has, and the run after the kills has not
+    extra   what only the run after the kills has: leftovers, rows twice
+    broken  a run after a kill that fails, or processes that stay
+
+The exit code is 0 only if all are 0. With --state, finished commands are skipped when it is started again.
 """
 
 from __future__ import annotations
@@ -17,271 +20,299 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import astuple, dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from PIL import Image
+from chaos_commands import COMMANDS, STAGES, Command, fingerprint, make_dataset, serve
 
-from mien.describe.engine import Engine, EngineWrapper, Reply, Request
-from mien.describe.fake import FakeEngine, FakeOptions
-from mien.describe.generate import describe
-from mien.describe.open import open_engine
-from mien.describe.prompts import get_prompt
-from mien.describe.requests import RequestBuilder
-from mien.describe.store.store import Store
-from mien.errors import EngineError
-from mien.labels import CAERS
-from mien.media.images import Marking
-from mien.recipe import DescribeOptions, RunOptions
-from mien.types import Box, Description, Failure, Subject
+import mien.ablation.demo as demo_module
+import mien.ablation.workers as worker_module
+from mien.cli import main as run_command_line
+from mien.files import _is_temporary_name
+from mien.train import loop
 
-_MAX_SHARE: Final = 0.6  # of a complete run per attempt, so that several kills hit each run
-_FAKE: Final = FakeOptions(refuse=("s7",), poison=("s21", "s30"), delay=0.004)
-_TIMEOUT: Final = 600  # seconds per attempt
-Row = tuple[str | int, ...]  # all columns of a table; the first two are the key and the subject
+_KILLS_IN_A_ROW: Final = 3  # of one run, at most
+_TIMEOUT: Final = 300  # seconds per attempt
+_JOURNALS: Final = ("-wal", "-shm", "-journal")
+_EVENTS: Final = {
+    "open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "sqlite3.connect", "shutil.rmtree",
+}  # fmt: skip
+_WARM_UP: Final = (
+    ("describe", "export", "recipe.toml", "--out", "out.parquet"),
+    ("describe", "audit", "recipe.toml"),
+    ("data", "verify", "recipe.toml"),
+    ("report", "run"),
+    ("predict", "0.png", "--run", "run"),
+)
+_KINDS: Final = ("torn", "lost", "extra", "broken")
 
 
 @dataclass
-class Losses:
+class Result:
+    """What was found for one command."""
+
+    command: str
     kills: int = 0
-    lost: int = 0
-    duplicated: int = 0
-    torn: int = 0
+    seconds: float = 0.0  # of an uninterrupted run
+    found: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
     notes: list[str] = field(default_factory=list)
 
-    def add(self, kind: str, number: int, note: str) -> None:
-        if number:
-            setattr(self, kind, getattr(self, kind) + number)
-            self.notes.append(f"after kill {self.kills}: {kind} {number}: {note}")
-
-    def __str__(self) -> str:
-        return f"kills={self.kills} lost={self.lost} duplicated={self.duplicated} torn={self.torn}"
+    def add(self, kind: str, note: str) -> None:
+        self.found[kind] += 1
+        self.notes.append(f"{self.command}, after kill {self.kills}: {kind}: {note}")
 
 
 # --- The child -----------------------------------------------------------------------------------------
 
 
-class Log:
-    """Lines that survive the death of the process once `write` returns."""
+def _child(line: Sequence[str], folder: Path, at_event: int | None, output: Path) -> None:
+    """Runs a command line, and ends the process; `at_event`: dies before this access to a file."""
+    os.setsid()
+    signal.alarm(_TIMEOUT)
+    os.chdir(folder)
+    with output.open("wb") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    os.environ |= {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp")}
+    tempfile.tempdir = None
+    # Save the state of a training after each step; fork workers, because spawning takes seconds of imports.
+    assert loop.train.__kwdefaults__ is not None
+    loop.train.__kwdefaults__["save_seconds"] = 0.0
+    worker_module.get_context = lambda _: get_context("fork")  # type: ignore[assignment]
+    count = 0
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def die_at_event(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event in _EVENTS and arguments and str(folder) in str(arguments[0]).replace("b'", ""):
+            count += 1
+            if count == at_event:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    def write(self, kind: str, values: Iterable[str]) -> None:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.write(descriptor, (json.dumps([kind, *values]) + "\n").encode())
-        os.close(descriptor)
-
-    def read(self, kind: str) -> list[list[str]]:
-        """The values of each line of this kind; a truncated last line is ignored."""
-        found = []
-        for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
-            with suppress(ValueError):
-                first, *values = json.loads(line)
-                if first == kind:
-                    found.append(values)
-        return found
-
-
-class LoggingEngine(EngineWrapper):
-    """Logs the subject ids of each call's requests before they are described."""
-
-    def __init__(self, inner: Engine, log: Log) -> None:
-        super().__init__(inner)
-        self.log = log
-
-    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
-        self.log.write("request", (request.subject_id for request in requests))
-        return super().describe(requests)
-
-
-class LoggingStore(Store):
-    """Logs the keys of each group before and after it is written."""
-
-    def __init__(self, path: Path, log: Log) -> None:
-        super().__init__(path)
-        self.log = log
-
-    def put(
-        self,
-        descriptions: Iterable[Description] = (),
-        failures: Iterable[Failure] = (),
-        *,
-        resolved: Iterable[str] = (),
-    ) -> None:
-        described, failed = list(descriptions), list(failures)
-        keys = [*(row.key for row in described), *(row.key for row in failed)]
-        self.log.write("begin", keys)
-        super().put(described, failed, resolved=resolved)
-        self.log.write("done", keys)
-
-
-def work(store: Path, log: Log, subjects: Sequence[Subject], engine: Engine, batch_size: int) -> None:
-    with LoggingStore(store, log) as opened:
-        describe(
-            subjects,
-            RequestBuilder(
-                engine=LoggingEngine(engine, log),
-                prompt=get_prompt("paper"),
-                label_set=CAERS,
-                marking=Marking(),
-            ),
-            opened,
-            batch_size=batch_size,
-        )
-
-
-def attempt(run: Callable[[], None], seconds: float | None) -> bool:
-    """Run in a child, kill it after `seconds` unless it ends earlier, and return whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(_TIMEOUT)
-        try:
-            run()
-        except BaseException:  # noqa: BLE001  the child must never return into the parent's loop
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return True
-    if status != 0:
-        raise SystemExit(f"an attempt failed with status {status}")
-    return False
+    sys.addaudithook(die_at_event)
+    try:
+        code = run_command_line(list(line))
+    except SystemExit as error:
+        code = int(error.code or 0)
+    except BaseException:  # noqa: BLE001  the child must never return into the parent's loop
+        traceback.print_exc()
+        code = 99
+    if at_event is None:
+        (folder.parent / "events.txt").write_text(str(count))
+    os._exit(code)
 
 
 # --- The parent ----------------------------------------------------------------------------------------
 
 
-def build_subjects(folder: Path, count: int) -> list[Subject]:
-    """Subjects in images with different content."""
-    made = []
-    for number in range(count):
-        path = folder / f"{number}.png"
-        Image.new("RGB", (16, 16), (number % 256, number // 256, 9)).save(path)
-        made.append(Subject.still(f"s{number}", path, Box(left=2, top=2, right=12, bottom=12)))
-    return made
-
-
-def read_rows(store: Path) -> dict[str, Row]:
-    """All rows by key, as the next attempt will read them."""
-    if not store.exists() or store.stat().st_size == 0:
-        return {}
-    with Store(store) as opened:
-        rows = {row.key: astuple(row) for row in opened}
-        return rows | {f"failure {row.key}": astuple(row) for row in opened.iterate_failures()}
+def _descendants(pid: int) -> list[int]:
+    """The processes of a session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == pid:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                found += [int(entry.name)] if state != "Z" else []
+        except (OSError, ProcessLookupError):
+            continue
+    return found
 
 
 class KillTest:
-    """Fills one store after another; each attempt is killed until a store is complete."""
+    """Runs commands in one folder, from copies of what earlier commands made."""
 
-    def __init__(self, folder: Path, subjects: Sequence[Subject], engine: Engine, batch_size: int) -> None:
-        self._folder, self._subjects, self._engine, self._batch = folder, subjects, engine, batch_size
-        self._store, self._log = folder / "killed.sqlite", Log(folder / "attempt.log")
-        complete = folder / "complete.sqlite"
-        # Import everything here, so that no child spends its time on imports.
-        work(folder / "first.sqlite", Log(folder / "first.log"), subjects[:1], FakeEngine(), 1)
+    def __init__(self, root: Path, rng: random.Random) -> None:
+        self._work, self._stages, self._rng = root / "work", root / "stages", rng
+        self._output = root / "output.txt"
+        self._server = serve()
+
+    def prepare(self) -> None:
+        """Runs the commands of all stages; first in this process, so that children spend no time on imports."""
+        self._make_work()
+        os.chdir(self._work)
+        with (self._output.open("w") as output, redirect_stdout(output), redirect_stderr(output)):
+            for line in (*(line for lines in STAGES.values() for line in lines), *_WARM_UP):
+                run_command_line(line)
+        os.chdir("/")
+        shutil.rmtree(self._work)
+        self._make_work()
+        for stage, lines in STAGES.items():
+            for line in lines:
+                code, _ = self._run(line)
+                if code not in {0, 3}:
+                    raise SystemExit(f"{' '.join(line)} ends with {code}: {self._output.read_text()}")
+            shutil.copytree(self._work, self._stages / stage)
+
+    def _make_work(self) -> None:
+        self._work.mkdir()
+        (self._work / "tmp").mkdir()
+        make_dataset(self._work)
+
+    def run(self, command: Command, kills: int) -> Result:
+        """Kills a command this many times."""
+        result = Result(command.name)
+        line = [part.format(server=self._server) if "{server}" in part else part for part in command.line]
+        self._reset(command)
         start = time.monotonic()
-        attempt(lambda: work(complete, Log(folder / "complete.log"), subjects, engine, batch_size), None)
-        self._seconds = time.monotonic() - start
-        self._complete = read_rows(complete)
-        self.losses = Losses()
+        code, _ = self._run(line)
+        result.seconds = time.monotonic() - start
+        num_events = int((self._work.parent / "events.txt").read_text())
+        if code not in command.codes:
+            result.add("broken", f"it ends with {code} without a kill: {self._output.read_text()[-900:]}")
+            return result
+        complete = self._snapshot(result, is_complete=True)
+        for name in complete:
+            if name.endswith(_JOURNALS) or any(map(_is_temporary_name, Path(name).parts)):
+                result.add("extra", f"{name}, without a kill")
+        while result.kills < kills:
+            self._reset(command)
+            finished = False
+            for _ in range(self._rng.randint(1, _KILLS_IN_A_ROW)):
+                killed, finished = self._kill(line, result.seconds, num_events)
+                result.kills += killed
+                self._snapshot(result)
+            self._finish(command, line, result, complete, finished)
+        return result
 
-    def run(self, kills: int, rng: random.Random) -> Losses:
-        """Kill this many times, then complete the last store."""
-        while self.losses.kills < kills:
-            self._step(rng.uniform(0, self._seconds * _MAX_SHARE))
-        while not self._step(None):
-            pass
-        return self.losses
+    def _reset(self, command: Command) -> None:
+        shutil.rmtree(self._work)
+        shutil.copytree(self._stages / command.stage, self._work)
 
-    def _step(self, seconds: float | None) -> bool:
-        """Run and check one attempt; return whether the store is complete, in which case it is deleted."""
-        before = read_rows(self._store)
-        self._log.path.unlink(missing_ok=True)
-        start = lambda: work(self._store, self._log, self._subjects, self._engine, self._batch)  # noqa: E731
-        was_killed = attempt(start, seconds)
-        self.losses.kills += was_killed
-        after = read_rows(self._store)
-        self._check_promises(before, after)
-        self._check_rows(after)
-        if was_killed:
-            return False
-        missing = self._complete.keys() - after.keys()
-        self.losses.add("lost", len(missing), f"missing from a complete store: {sorted(missing)[:3]}")
-        for file in self._folder.glob(f"{self._store.name}*"):
-            file.unlink()
-        return True
+    def _run(self, line: Sequence[str], at_event: int | None = None, seconds: float | None = None) -> tuple[int, bool]:
+        """The exit code (negative: a signal), and whether it was killed."""
+        child = os.fork()
+        if child == 0:
+            _child(line, self._work, at_event, self._output)
+        victim = child
+        if seconds is not None:
+            time.sleep(seconds)
+            others = _descendants(child)
+            if self._rng.random() < 0.3 and others:
+                victim = self._rng.choice(others)
+            os.kill(victim, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self._wait_for_descendants(child)
+        return code, seconds is not None or code == -signal.SIGKILL
 
-    def _check_promises(self, before: dict[str, Row], after: dict[str, Row]) -> None:
-        """Earlier rows still exist, written rows exist, and no stored description was requested again."""
-        keys = {str(row[0]) for row in after.values()}
-        gone = {str(row[0]) for row in before.values()} - keys
-        self.losses.add("lost", len(gone), f"earlier rows: {sorted(gone)[:3]}")
-        written = {key for group in self._log.read("done") for key in group}
-        self.losses.add("lost", len(written - keys), f"written rows: {sorted(written - keys)[:3]}")
-        for group in self._log.read("begin"):
-            num_written = len(keys.intersection(group))
-            self.losses.add(
-                "torn", num_written not in {0, len(group)}, f"{num_written} of a group of {len(group)}"
-            )
-        stored = {str(row[1]) for row in before.values()}
-        again = stored.intersection(name for names in self._log.read("request") for name in names)
-        self.losses.add("duplicated", len(again), f"requested again: {sorted(again)[:3]}")
+    def _wait_for_descendants(self, child: int) -> None:
+        deadline = time.monotonic() + 5
+        while left := _descendants(child):
+            if time.monotonic() > deadline:
+                for pid in left:
+                    os.kill(pid, signal.SIGKILL)
+                raise RuntimeError(f"{len(left)} processes stay")
+            time.sleep(0.01)
 
-    def _check_rows(self, after: dict[str, Row]) -> None:
-        different = [key for key, row in after.items() if self._complete.get(key) != row]
-        self.losses.add("torn", len(different), f"different from a complete run: {different[:3]}")
-        twice = [name for name, number in Counter(row[1] for row in after.values()).items() if number > 1]
-        self.losses.add("duplicated", len(twice), f"two rows: {twice[:3]}")
+    def _kill(self, line: Sequence[str], seconds: float, num_events: int) -> tuple[bool, bool]:
+        """Whether an attempt was killed, and whether it was finished before."""
+        if num_events and self._rng.random() < 0.5:
+            code, killed = self._run(line, at_event=self._rng.randint(1, num_events))
+        else:
+            code, killed = self._run(line, seconds=self._rng.uniform(0, seconds))
+        return killed, code in {0, 3, 4}
+
+    def _finish(
+        self, command: Command, line: Sequence[str], result: Result, complete: dict[str, object], finished: bool
+    ) -> None:
+        """Runs to the end, and compares with an uninterrupted run."""
+        try:
+            code, _ = self._run(line)
+        except RuntimeError as error:
+            result.add("broken", str(error))
+            return
+        refused = not command.repeats and code == 4
+        if code not in command.codes and not refused:
+            result.add("broken", f"the next run ends with {code}: {self._output.read_text()[-900:]}")
+        found = self._snapshot(result, is_complete=True)
+        for name in sorted(complete.keys() - found.keys()):
+            # How fast descriptions were made is recorded at the end, if any were made.
+            if not name.endswith(".events.jsonl"):
+                result.add("lost", name)
+        for name in sorted(found.keys() - complete.keys()):
+            result.add("extra", name)
+        for name in sorted(found.keys() & complete.keys()):
+            if found[name] != complete[name]:
+                result.add("lost", f"{name} differs: {_difference(complete[name], found[name])}")
+
+    def _snapshot(self, result: Result, *, is_complete: bool = False) -> dict[str, object]:
+        """What each file holds; a file that is not whole is torn."""
+        found: dict[str, object] = {}
+        for path in _files(self._work):
+            name = str(path.relative_to(self._work))
+            if path.name.endswith(_JOURNALS) or any(map(_is_temporary_name, path.parts)):
+                if is_complete:
+                    found[name] = None
+                continue
+            try:
+                found[name] = fingerprint(path, self._work)
+            except Exception as error:  # noqa: BLE001  a torn file can raise anything
+                result.add("torn", f"{name}: {error!r}")
+        return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files, and folders that are empty."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() or (path.is_dir() and not any(path.iterdir()) and _is_temporary_name(path.name)):
+            yield path
+
+
+def _difference(expected: object, found: object) -> str:
+    one, other = str(expected), str(found)
+    at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return f"{one[max(0, at - 40) : at + 80]!r} became {other[max(0, at - 40) : at + 80]!r}"
+
+
+def _quota(commands: Sequence[Command], kills: int) -> dict[str, int]:
+    total = sum(command.share for command in commands)
+    return {command.name: max(1, round(kills * command.share / total)) for command in commands}
 
 
 def main() -> int:
-    arguments = _arguments()
-    engine, count, batch_size = _engine(arguments)
-    with tempfile.TemporaryDirectory() as name:
-        test = KillTest(Path(name), build_subjects(Path(name), count), engine, batch_size)
-        losses = test.run(arguments.kills, random.Random(arguments.seed))
-    print(*losses.notes, losses, sep="\n")
-    return 1 if losses.lost or losses.duplicated or losses.torn else 0
-
-
-def _engine(arguments: argparse.Namespace) -> tuple[Engine, int, int]:
-    """The engine, the number of subjects and the batch size, for runs of a fraction of a second or more."""
-    if arguments.engine == "fake":
-        return FakeEngine(_FAKE), 32, 4
-    options = DescribeOptions(engine=arguments.engine, model=arguments.model, max_new_tokens=24)
-    engine = open_engine(options, RunOptions(endpoints=tuple(arguments.endpoint)))
-    if arguments.engine == "local":
-        # Load the model before the first fork, so that the children share it.
-        engine.describe([Request(subject_id="first", images=(Image.new("RGB", (64, 64)),), prompt="How?")])
-    return engine, 24, 2
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--kills", type=int, default=2000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--engine", choices=("fake", "local", "remote"), default="fake")
-    parser.add_argument("--model", default="playhouse")
-    parser.add_argument(
-        "--endpoint", action="append", default=[], help="server address for the engine remote"
-    )
-    return parser.parse_args()
+    parser.add_argument("--command", action="append", choices=[command.name for command in COMMANDS])
+    parser.add_argument("--state", type=Path, help="file that remembers finished commands")
+    arguments = parser.parse_args()
+    demo_module.SIZES.update(train=8, val=6, test=6)
+    demo_module.RECIPE["train"]["epochs"] = 1
+    chosen = [one for one in COMMANDS if arguments.command is None or one.name in arguments.command]
+    state: dict[str, Any] = {}
+    if arguments.state is not None and arguments.state.exists():
+        state = json.loads(arguments.state.read_text())
+    memory = Path("/dev/shm")  # noqa: S108  faster, and only the order of the calls matters
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        test = KillTest(Path(name).resolve(), random.Random(arguments.seed))
+        test.prepare()
+        for command_name, kills in _quota(chosen, arguments.kills).items():
+            if command_name not in state:
+                command = next(one for one in chosen if one.name == command_name)
+                state[command_name] = asdict(test.run(command, kills))
+                print(_row(state[command_name]), *state[command_name]["notes"], sep="\n", flush=True)
+            if arguments.state is not None:
+                arguments.state.write_text(json.dumps(state))
+    total: Counter[str] = Counter()
+    for found in state.values():
+        total += Counter({"kills": found["kills"], **found["found"]})
+    print(*(f"{kind}={total[kind]}" for kind in ("kills", *_KINDS)))
+    return 1 if any(total[kind] for kind in _KINDS) else 0
+
+
+def _row(found: dict[str, Any]) -> str:
+    counts = " ".join(f"{kind}={number}" for kind, number in found["found"].items())
+    return f"{found['command']:<26} {found['seconds']:5.2f} s  kills={found['kills']:<4} {counts}"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import chaos
+import chaos_describing as chaos
 
 from mien.describe.fake import FakeEngine
 from mien.describe.store.export import read_export, write_export

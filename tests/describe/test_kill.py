@@ -1,4 +1,4 @@
-"""A run that is killed and restarted loses, repeats and tears no row; see `scripts/chaos.py`."""
+"""A run that is killed and restarted loses, repeats and tears no row; see `scripts/chaos_describing.py`."""
 
 import subprocess
 import sys
@@ -9,13 +9,13 @@ from tests.factories.real_server import RealServer
 
 from mien.playhouse.embedded_models import embedded_model_folder
 
-CHAOS = Path(__file__).parents[2] / "scripts" / "chaos.py"
+CHAOS = Path(__file__).parents[2] / "scripts" / "chaos_describing.py"
 
 # A broken store that writes each group in two parts, with a pause in between.
 TORN = f"""
 import sys, time
 sys.path.insert(0, {str(CHAOS.parent)!r})
-import chaos
+import chaos_describing as chaos
 
 def put(self, descriptions=(), failures=(), *, resolved=()):
     described = list(descriptions)
