@@ -18,7 +18,7 @@ help:
 	@echo "make test    run all tests that need neither an accelerator nor a network"
 	@echo "make fuzz    read thousands of mutated images, clips, manifests and stores"
 	@echo "make check   check format, lint, types and import contracts"
-	@echo "make chaos   kill describing KILLS=2000 times; count lost, duplicated and partial records"
+	@echo "make chaos   kill every command that writes, KILLS=500 times in all; count what is torn, lost or left"
 	@echo "make golden  rewrite the golden files; review the diff before you commit"
 	@echo "make env     create the environment in .venv"
 
@@ -52,7 +52,7 @@ check: .venv/.ready
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/check_prose.py
 
-KILLS ?= 2000
+KILLS ?= 500
 chaos: export OMP_NUM_THREADS := 1
 chaos: .venv/.ready
 	$(BIN)/python scripts/chaos.py --kills $(KILLS)

@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -45,8 +46,11 @@ from mien.train import loop
 _KILLS_IN_A_ROW: Final = 3  # of one run, at most
 _TIMEOUT: Final = 300  # seconds per attempt
 _JOURNALS: Final = ("-wal", "-shm", "-journal")
+# Stores and features are written row by row, the states of a training one after another.
+_GROWING: Final = re.compile(r"\.sqlite|events\.jsonl|features/|resume|\.lock")
 _EVENTS: Final = {
-    "open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "sqlite3.connect", "shutil.rmtree",
+    "open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree",
+    "sqlite3.connect",
 }  # fmt: skip
 _WARM_UP: Final = (
     ("describe", "export", "recipe.toml", "--out", "out.parquet"),
@@ -136,17 +140,19 @@ class KillTest:
         self._output = root / "output.txt"
         self._server = serve()
 
-    def prepare(self) -> None:
-        """Runs the commands of all stages; first in this process, so that children spend no time on imports."""
+    def prepare(self, last: str) -> None:
+        """Makes these stages; at first in this process, so that children spend no time on imports."""
+        names = list(STAGES)
+        stages = {name: STAGES[name] for name in names[: names.index(last) + 1]}
         self._make_work()
         os.chdir(self._work)
-        with (self._output.open("w") as output, redirect_stdout(output), redirect_stderr(output)):
-            for line in (*(line for lines in STAGES.values() for line in lines), *_WARM_UP):
+        with self._output.open("w") as output, redirect_stdout(output), redirect_stderr(output):
+            for line in (*(line for lines in stages.values() for line in lines), *_WARM_UP):
                 run_command_line(line)
         os.chdir("/")
         shutil.rmtree(self._work)
         self._make_work()
-        for stage, lines in STAGES.items():
+        for stage, lines in stages.items():
             for line in lines:
                 code, _ = self._run(line)
                 if code not in {0, 3}:
@@ -176,19 +182,20 @@ class KillTest:
                 result.add("extra", f"{name}, without a kill")
         while result.kills < kills:
             self._reset(command)
-            finished = False
+            before = self._snapshot(result)
             for _ in range(self._rng.randint(1, _KILLS_IN_A_ROW)):
-                killed, finished = self._kill(line, result.seconds, num_events)
-                result.kills += killed
-                self._snapshot(result)
-            self._finish(command, line, result, complete, finished)
+                result.kills += self._kill(line, result.seconds, num_events)
+                self._check_whole(result, before, complete)
+            self._finish(command, line, result, complete)
         return result
 
     def _reset(self, command: Command) -> None:
         shutil.rmtree(self._work)
         shutil.copytree(self._stages / command.stage, self._work)
 
-    def _run(self, line: Sequence[str], at_event: int | None = None, seconds: float | None = None) -> tuple[int, bool]:
+    def _run(
+        self, line: Sequence[str], at_event: int | None = None, seconds: float | None = None
+    ) -> tuple[int, bool]:
         """The exit code (negative: a signal), and whether it was killed."""
         child = os.fork()
         if child == 0:
@@ -203,7 +210,7 @@ class KillTest:
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         self._wait_for_descendants(child)
-        return code, seconds is not None or code == -signal.SIGKILL
+        return code, victim != child or code == -signal.SIGKILL
 
     def _wait_for_descendants(self, child: int) -> None:
         deadline = time.monotonic() + 5
@@ -214,16 +221,24 @@ class KillTest:
                 raise RuntimeError(f"{len(left)} processes stay")
             time.sleep(0.01)
 
-    def _kill(self, line: Sequence[str], seconds: float, num_events: int) -> tuple[bool, bool]:
-        """Whether an attempt was killed, and whether it was finished before."""
+    def _kill(self, line: Sequence[str], seconds: float, num_events: int) -> bool:
+        """Whether an attempt was killed before its end."""
         if num_events and self._rng.random() < 0.5:
-            code, killed = self._run(line, at_event=self._rng.randint(1, num_events))
-        else:
-            code, killed = self._run(line, seconds=self._rng.uniform(0, seconds))
-        return killed, code in {0, 3, 4}
+            return self._run(line, at_event=self._rng.randint(1, num_events))[1]
+        return self._run(line, seconds=self._rng.uniform(0, seconds))[1]
+
+    def _check_whole(self, result: Result, before: dict[str, object], complete: dict[str, object]) -> None:
+        """A file has what it had before, or what it has in the end, unless it grows."""
+        for name, content in self._snapshot(result).items():
+            if (
+                not _GROWING.search(name)
+                and name in complete
+                and content not in (before.get(name, complete[name]), complete[name])
+            ):
+                result.add("torn", f"{name} is neither old nor new: {_difference(complete[name], content)}")
 
     def _finish(
-        self, command: Command, line: Sequence[str], result: Result, complete: dict[str, object], finished: bool
+        self, command: Command, line: Sequence[str], result: Result, complete: dict[str, object]
     ) -> None:
         """Runs to the end, and compares with an uninterrupted run."""
         try:
@@ -270,7 +285,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _difference(expected: object, found: object) -> str:
     one, other = str(expected), str(found)
-    at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    at = next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
     return f"{one[max(0, at - 40) : at + 80]!r} became {other[max(0, at - 40) : at + 80]!r}"
 
 
@@ -280,14 +297,18 @@ def _quota(commands: Sequence[Command], kills: int) -> dict[str, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--command", action="append", choices=[command.name for command in COMMANDS])
     parser.add_argument("--state", type=Path, help="file that remembers finished commands")
     arguments = parser.parse_args()
-    demo_module.SIZES.update(train=8, val=6, test=6)
+    demo_module.RECIPE["data"]["options"].update(train=8, val=6, test=6)
     demo_module.RECIPE["train"]["epochs"] = 1
+    assert demo_module.run_demo.__kwdefaults__ is not None
+    demo_module.run_demo.__kwdefaults__["seeds"] = (0,)
     chosen = [one for one in COMMANDS if arguments.command is None or one.name in arguments.command]
     state: dict[str, Any] = {}
     if arguments.state is not None and arguments.state.exists():
@@ -295,7 +316,7 @@ def main() -> int:
     memory = Path("/dev/shm")  # noqa: S108  faster, and only the order of the calls matters
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         test = KillTest(Path(name).resolve(), random.Random(arguments.seed))
-        test.prepare()
+        test.prepare(max((one.stage for one in chosen), key=list(STAGES).index))
         for command_name, kills in _quota(chosen, arguments.kills).items():
             if command_name not in state:
                 command = next(one for one in chosen if one.name == command_name)

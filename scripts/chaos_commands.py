@@ -32,7 +32,7 @@ RECIPE: Final = """
 name = "tiny"
 data = { name = "manifest", root = "people.jsonl", label_set = "caers" }
 features = { vision = "playhouse", tokenizer = "playhouse" }
-train = { epochs = 3, batch_size = 4, lr = 0.003 }
+train = { epochs = 3, batch_size = 4, lr = 0.003, missing_descriptions = "image_only" }
 evaluate = { bootstrap = 20 }
 run = { threads = 1, batch_size = 3, keep_last = true, out = "run" }
 [describe]
@@ -57,7 +57,10 @@ set = ["model.fusion=text_only"]
 """
 _LABELS: Final = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 _IMPORTED: Final = ("--set", "describe.engine=imported", "--set", 'describe.options={name="elsewhere"}')
-_REMOTE: Final = ("--set", "describe.engine=remote", "--set", "describe.model=answers", "--set", "describe.options={}")
+_REMOTE: Final = (
+    "--set", "describe.engine=remote", "--set", "describe.model=answers", "--set", "describe.options={}",
+    "--set", 'run.endpoints=["{server}"]',
+)  # fmt: skip
 _LOCAL: Final = (
     "--set", "describe.engine=local", "--set", "describe.model=playhouse", "--set", "describe.options={}",
     "--set", "describe.max_new_tokens=8",
@@ -84,51 +87,53 @@ def _command(name: str, line: str, *more: str, **options: Any) -> Command:
     return Command(name=name, line=(*line.split(), *more), **options)
 
 
+_SIZES: Final = ("--train", "4", "--val", "2", "--test", "2")
+_OTHER: Final = ("--out", "other", "--set", "run.store=run/descriptions.sqlite", "--set", "train.seed=1")
+_SHARDS: Final = tuple(f"shards/descriptions.sqlite.shard-{number}-of-2" for number in (1, 2))
+
 # Each stage is the one before it, plus these command lines.
-STAGES: Final = {
+STAGES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "new": (),
     "described": (("describe", "recipe.toml"),),
-    "trained": (("train", "recipe.toml", "--set", "train.missing_descriptions=image_only"),),
+    "trained": (("train", "recipe.toml"),),
     "evaluated": (("evaluate", "run"),),
-    "compared": (("train", "recipe.toml", "--out", "other", "--set", "run.store=run/descriptions.sqlite", "--set",
-                  "train.seed=1", "--set", "train.missing_descriptions=image_only"), ("evaluate", "other")),
-    "shards": (("describe", "recipe.toml", "--out", "shards", "--shard", "1/2"),
-               ("describe", "recipe.toml", "--out", "shards", "--shard", "2/2")),
-    "layouts": (("data", "playhouse", "emotic", "--out", "emotic", "--train", "4", "--val", "2", "--test", "2"),
-                ("data", "playhouse", "caers", "--out", "caers", "--train", "4", "--val", "2", "--test", "2"),
-                ("data", "playhouse", "bold", "--out", "bold", "--train", "2", "--val", "1", "--test", "1")),
-}  # fmt: skip
-
+    "compared": (("train", "recipe.toml", *_OTHER), ("evaluate", "other")),
+    "shards": (
+        ("describe", "recipe.toml", "--out", "shards", "--shard", "1/2"),
+        ("describe", "recipe.toml", "--out", "shards", "--shard", "2/2"),
+    ),
+    "layouts": tuple(
+        ("data", "playhouse", layout, "--out", layout, *_SIZES) for layout in ("emotic", "caers", "bold")
+    ),
+}
 COMMANDS: Final = (
     _command("describe", "describe recipe.toml", codes=(3,)),
     _command("describe --shard", "describe recipe.toml --shard 1/2", codes=(0, 3)),
     _command("describe --retry-failed", "describe recipe.toml --retry-failed", stage="described", codes=(3,)),
-    _command("describe (remote)", "describe recipe.toml", *_REMOTE, "--set", 'run.endpoints=["{server}"]', share=0.7),
+    _command("describe (remote)", "describe recipe.toml", *_REMOTE, share=0.7),
     _command("describe (local)", "describe recipe.toml", *_LOCAL, share=0.3),
     _command("describe export .csv", "describe export recipe.toml --out out.csv", stage="described"),
     _command("describe export .jsonl", "describe export recipe.toml --out out.jsonl", stage="described"),
     _command("describe export .parquet", "describe export recipe.toml --out out.parquet", stage="described"),
     _command("describe import", "describe import recipe.toml texts.jsonl --out imported", *_IMPORTED),
-    _command("describe merge", "describe merge shards/descriptions.sqlite.shard-1-of-2 "
-             "shards/descriptions.sqlite.shard-2-of-2 --out merged.sqlite", stage="shards"),
+    _command("describe merge", "describe merge --out merged.sqlite", *_SHARDS, stage="shards"),
     _command("describe audit", "describe audit recipe.toml", stage="described"),
     _command("data verify", "data verify recipe.toml --out audit", codes=(0, 4)),
     _command("data export", "data export recipe.toml --split train --out out.jsonl"),
     _command("data dedup", "data dedup recipe.toml --out splits.jsonl"),
     _command("data summary", "data summary emotic --root emotic", stage="layouts"),
     _command("doctor", "doctor caers --root caers", stage="layouts", codes=(0, 4)),
-    _command("data playhouse emotic", "data playhouse emotic --out new --train 4 --val 2 --test 2", repeats=False),
-    _command("data playhouse caers", "data playhouse caers --out new --train 4 --val 2 --test 2", repeats=False),
-    _command("data playhouse bold", "data playhouse bold --out new --train 2 --val 1 --test 1", repeats=False),
-    _command("train", "train recipe.toml --set train.missing_descriptions=image_only", stage="described", share=3),
+    _command("data playhouse emotic", "data playhouse emotic --out new", *_SIZES, repeats=False),
+    _command("data playhouse caers", "data playhouse caers --out new", *_SIZES, repeats=False),
+    _command("data playhouse bold", "data playhouse bold --out new", *_SIZES, repeats=False),
+    _command("train", "train recipe.toml", stage="described", share=3),
     _command("evaluate", "evaluate run", stage="trained", share=2),
     _command("compare", "compare run other", stage="compared", share=0.5),
     _command("report", "report run", stage="evaluated"),
-    _command("predict", "predict 0.png 1.png --run run --json", *(), stage="trained", share=0.5),
-    _command("ablate", "ablate grid.toml --out grid --set train.missing_descriptions=image_only", stage="described",
-             share=1.5),
+    _command("predict", "predict 0.png 1.png --run run --json", stage="trained", share=0.5),
+    _command("ablate", "ablate grid.toml --out grid", stage="described", share=1.5),
     _command("demo", "demo --out demo", share=0.7),
-)  # fmt: skip
+)
 
 
 def make_dataset(folder: Path, count: int = 21) -> None:
@@ -177,7 +182,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002  its name in the library
+    def log_message(self, format: str, *args: Any) -> None: ...
 
 
 def serve() -> str:
@@ -253,11 +258,38 @@ def _read_html(path: Path) -> object:
 
 def _read_store(path: Path) -> object:
     """The rows of a store, from a copy, because reading in place would tidy up."""
-    with TemporaryDirectory() as folder, closing(sqlite3.connect(_copy_store(path, Path(folder)))) as connection:
+    with (
+        TemporaryDirectory() as folder,
+        closing(sqlite3.connect(_copy_store(path, Path(folder)))) as connection,
+    ):
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
-        rows: dict[str, object] = {name: sorted(map(repr, connection.execute(f"select * from {name}"))) for name in tables}  # noqa: S608
-    return rows
+        return {
+            table: sorted(map(repr, connection.execute(f"select * from {table}")))  # noqa: S608
+            for (table,) in connection.execute(
+                "select name from sqlite_master where type = 'table'"
+            ).fetchall()
+        }
+
+
+def _read_html(path: Path) -> object:
+    text = _read_text(path)
+    assert isinstance(text, str)
+    assert text.rstrip().endswith("</html>"), "the page is cut"
+    return text
+
+
+def _read_store(path: Path) -> object:
+    """The rows of a store, from a copy, because reading in place would tidy up."""
+    with (
+        TemporaryDirectory() as folder,
+        closing(sqlite3.connect(_copy_store(path, Path(folder)))) as connection,
+    ):
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        return {
+            table: sorted(map(repr, connection.execute(f"select * from {table}")))  # noqa: S608
+            for (table,) in tables
+        }
 
 
 def _copy_store(path: Path, folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Kills a describing process again and again, restarts it each time, and checks what it leaves.
 
-    python scripts/chaos_describing.py [--kills 2000] [--seed 1] [--engine fake|local|remote] [--model M] [--endpoint U]
+    python scripts/chaos_describing.py [--kills 2000] [--seed 1] [--engine fake|local|remote] [--model M]
+        [--endpoint U]
 
 The parent imports everything once and forks a child per attempt. The child is killed with `kill -9` after a
 random part of the time that a complete run takes. Before and after every write the child logs the keys, so

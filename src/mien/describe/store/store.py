@@ -255,12 +255,11 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
 def _open_for_reading(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise StoreError(f"no store at {path}", hint="make one with mien describe")
-    # The log's index cannot be created in a read-only folder. Without a log, no index is needed.
-    immutable = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
     with _sqlite_errors(path):
-        address = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
+        address = f"{path.resolve().as_uri()}?{_read_mode(path)}"
         connection = sqlite3.connect(address, uri=True, isolation_level=None)
         try:
+            connection.execute("pragma query_only = true")
             if _is_empty(connection):
                 connection.close()
                 return _open_empty(path)
@@ -269,6 +268,14 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def _read_mode(path: Path) -> str:
+    if not os.access(path.parent, os.W_OK):
+        # The log's index cannot be created in a read-only folder. Without a log, no index is needed.
+        return "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    # The last one to close a file removes its log, but not if it could only read.
+    return "mode=rw" if os.access(path, os.W_OK) else "mode=ro"
 
 
 def _open_empty(path: Path) -> sqlite3.Connection:
