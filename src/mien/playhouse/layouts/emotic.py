@@ -3,7 +3,8 @@
 The official release has `Annotations/Annotations.mat`, which SciPy reads as it reads the real one, and
 `emotic/<folder>/<file>`. Its trap is kept: in `emodb_small` the fields of `image_size` are in the order
 (row, col), in the other folders in the order (col, row), each under its correct name. One person, or one
-category, is an array of one.
+category, is an array of one. Fields are in the order of the release, because public readers take them by
+position.
 
 The copies have less: annotators are merged (union of labels, mean of dimensions), and the arrays have no
 boxes. The CSV keeps a common mistake, which reads `image_size` by position: its column `Image Size` is
@@ -49,6 +50,13 @@ CSV_HEADER: Final = (
 _CONTEXT: Final = 224  # side of an image in the `.npy` copy, in pixels
 _BODY: Final = 128  # side of a person's crop
 _NOT_GIVEN: Final = (float("nan"),) * 3
+
+# The fields of a person, in the order of the release. With one annotator, nothing is combined.
+_PERSON: Final = (
+    *("body_bbox", "annotations_categories", "combined_categories", "annotations_continuous"),
+    *("combined_continuous", "gender", "age"),
+)
+_TRAIN_PERSON: Final = tuple(name for name in _PERSON if not name.startswith("combined"))
 
 Form = Literal["mat", "csv", "npy"]
 _OFFICIAL: Final[tuple[Form, ...]] = ("mat",)
@@ -193,32 +201,28 @@ def _image_struct(
     col, row = ("n_col", float(width)), ("n_row", float(height))
     size = (row, col) if entry.folder in swap_sizes_of else (col, row)
     people = [_person_struct(person, split, missing) for person in entry.people]
-    names = ("body_bbox", "annotations_categories", "annotations_continuous")
-    combined = () if split == "train" else ("combined_categories", "combined_continuous")
     return (
         entry.name,
         entry.folder,
         _struct([name for name, _ in size], [[value for _, value in size]]),
         _struct(("name", "info"), [(entry.folder.split("/")[0], _struct(("image_id",), [(1.0,)]))]),
-        _struct((*names, *combined, "gender", "age"), people),
+        _struct(_TRAIN_PERSON if split == "train" else _PERSON, people),
     )
 
 
 def _person_struct(person: AnnotatedPerson, split: str, missing: Missing) -> tuple[Any, ...]:
     categories = [(_cell(annotation.labels),) for annotation in person.annotations]
     continuous = [_mean_dimensions((annotation,)) for annotation in person.annotations]
-    combined = (
-        _cell(_union_labels(person.annotations)),
-        _dimension_structs([_mean_dimensions(person.annotations)], missing),
-    )
-    return (
-        np.array([person.box.as_tuple()], dtype=np.float64),
-        _struct(("categories",), categories),
-        _dimension_structs(continuous, missing),
-        *(() if split == "train" else combined),
-        person.gender,
-        person.age,
-    )
+    fields = {
+        "body_bbox": np.array([person.box.as_tuple()], dtype=np.float64),
+        "annotations_categories": _struct(("categories",), categories),
+        "combined_categories": _cell(_union_labels(person.annotations)),
+        "annotations_continuous": _dimension_structs(continuous, missing),
+        "combined_continuous": _dimension_structs([_mean_dimensions(person.annotations)], missing),
+        "gender": person.gender,
+        "age": person.age,
+    }
+    return tuple(fields[name] for name in (_TRAIN_PERSON if split == "train" else _PERSON))
 
 
 def _dimension_structs(rows: Sequence[Sequence[float]], missing: Missing) -> Any:
