@@ -14,7 +14,7 @@ from mien.evaluate.results.build import (
     build_score_rows,
 )
 from mien.evaluate.results.examples import examples_file, write_examples
-from mien.evaluate.results.results import EVALUATION, Evaluation, SplitAccess, write_results
+from mien.evaluate.results.results import EVALUATION, Evaluation, SharedImages, SplitAccess, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import EvaluateOptions
 from mien.types import Description, Sample
@@ -45,6 +45,7 @@ def write_evaluation(
     options: EvaluateOptions,
     calibration: Calibration | None = None,
     split_accesses: Sequence[SplitAccess] = (),
+    shared_images: Sequence[SharedImages] = (),
 ) -> Evaluation:
     """Rates a model on each split, and writes `evaluation.json`.
 
@@ -57,9 +58,10 @@ def write_evaluation(
             omitted, with a warning in the log.
         calibration: What was fitted on the split that stops training.
         split_accesses: How often splits were scored.
+        shared_images: What the splits share with those of training.
     """
     resamples = options.bootstrap
-    results = Evaluation()
+    results = Evaluation(shared_images=tuple(shared_images))
     for split in scores:
         results += Evaluation(
             rows=build_score_rows(

@@ -198,9 +198,23 @@ def train(
             data, val = (
                 _load_split(experiment, split, image=image, text=text, texts=texts) for split in splits
             )
-        return train_splits(
+        result = train_splits(
             experiment.resolved_recipe, data, val, experiment.out, on_progress=on_progress, world=world
         )
+        if world.is_main:
+            _record_images(experiment, splits)
+        return result
+
+
+def _record_images(experiment: Experiment, splits: Sequence[str]) -> None:
+    """Records the images that the model was trained with, unless an earlier call has."""
+    from mien.evaluate.shared_images import has_training_images, record_training_images
+    from mien.model.checkpoint import model_digest
+
+    model = model_digest(experiment.out)
+    if not has_training_images(experiment.out, model=model):
+        samples = {split: experiment.samples(split) for split in splits}
+        record_training_images(experiment.out, samples, model=model)
 
 
 def plan_training(experiment: Experiment) -> Plan:
@@ -291,6 +305,8 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
     from mien.evaluate.evaluation import write_evaluation
     from mien.evaluate.metrics.table import resolve_metric
     from mien.evaluate.results.split_accesses import read_split_accesses
+    from mien.evaluate.shared_images import find_shared_images
+    from mien.model.checkpoint import model_digest
 
     experiment = load_experiment(run, cache=cache)
     recipe = experiment.recipe
@@ -306,6 +322,11 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
             options=recipe.evaluate,
             calibration=None if recipe.train.heads == "dimensions" else _calibration(experiment, scores),
             split_accesses=read_split_accesses(experiment.out),
+            shared_images=find_shared_images(
+                experiment.out,
+                {split: experiment.samples(split) for split in scores},
+                model=model_digest(experiment.out),
+            ),
         )
 
 

@@ -55,17 +55,19 @@ def render_results(results: Evaluation) -> str:
             f"{row.low:+.3f} to {row.high:+.3f}"
             for row in results.calibration
         ]
-    return "\n".join([*lines, *_access_notes(results)])
+    return "\n".join([*lines, *_notes(results)])
 
 
-def _access_notes(results: Evaluation) -> list[str]:
-    """Notes on splits that were scored more than once."""
+def _notes(results: Evaluation) -> list[str]:
+    """Notes on splits that were scored more than once, or that share images with those of training."""
     repeated = [access for access in results.split_accesses if access.times > 1]
-    return [""] * bool(repeated) + [
+    notes = [
         f"note: {access.split} was scored {access.times} times by this run, with {access.weights} different "
         f"{'model' if access.weights == 1 else 'models'}"
         for access in repeated
     ]
+    notes += [f"note: {shared}" for shared in results.shared_images]
+    return ["", *notes] if notes else []
 
 
 def render_comparison(comparison: Comparison) -> str:

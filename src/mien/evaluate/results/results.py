@@ -23,6 +23,7 @@ __all__ = [
     "Evaluation",
     "LabelRow",
     "ResultRow",
+    "SharedImages",
     "SplitAccess",
     "read_results",
     "write_results",
@@ -167,6 +168,33 @@ class SplitAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedImages:
+    """Images of a scored `split` that another one has byte for byte, so that its scores may be too good.
+
+    Attributes:
+        split: The scored split.
+        other: A split that training learned from or was stopped by.
+        images: How many images of the scored split the other one has, too.
+        of_images: How many images the scored split has.
+        samples: How many of its samples are in shared images.
+        n: How many samples it has.
+    """
+
+    split: str
+    other: str
+    images: int
+    of_images: int
+    samples: int
+    n: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.images:,} of {self.of_images:,} images of {self.split} ({self.samples:,} of {self.n:,} "
+            f"samples) are also in {self.other}, byte for byte; the scores may be too good"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """Everything that evaluating or comparing models found, as in `evaluation.json` and `results.json`.
 
@@ -178,6 +206,7 @@ class Evaluation:
         calibration: What calibration changes on splits other than the one it was fitted on.
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
+        shared_images: What scored splits share with those of training.
     """
 
     rows: tuple[ResultRow, ...] = ()
@@ -186,6 +215,7 @@ class Evaluation:
     dimensions: tuple[DimensionRow, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
+    shared_images: tuple[SharedImages, ...] = ()
 
     def __add__(self, other: Evaluation) -> Evaluation:
         return Evaluation(
@@ -195,7 +225,7 @@ class Evaluation:
 
 # --- The file ----------------------------------------------------------------------------------------
 
-Row = TypeVar("Row", ResultRow, Difference, LabelRow, DimensionRow, CalibrationRow, SplitAccess)
+Row = TypeVar("Row", ResultRow, Difference, LabelRow, DimensionRow, CalibrationRow, SplitAccess, SharedImages)
 
 
 def write_results(path: Path, results: Evaluation) -> None:
@@ -217,6 +247,7 @@ def read_results(path: Path) -> Evaluation:
             dimensions=_rows(DimensionRow, found.get("dimensions", ())),
             calibration=_rows(CalibrationRow, found.get("calibration", ())),
             split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
+            shared_images=_rows(SharedImages, found.get("shared_images", ())),
         )
     except FileNotFoundError as error:
         raise RunError(f"no results at {path}", hint="create them with mien evaluate") from error

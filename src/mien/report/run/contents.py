@@ -93,6 +93,7 @@ def _load_results(run: Path) -> Evaluation:
         dimensions=compared.dimensions or own.dimensions,
         calibration=compared.calibration or own.calibration,
         split_accesses=compared.split_accesses or own.split_accesses,
+        shared_images=compared.shared_images or own.shared_images,
     )
 
 
