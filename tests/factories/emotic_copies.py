@@ -29,7 +29,9 @@ any_annotation = st.builds(
     dimensions=st.none() | st.tuples(_rating, _rating, _rating),
 )
 # Letters of all scripts, marks, symbols and spaces; no control characters, and no path separators.
-_stems = st.text(st.characters(exclude_categories=["C"], exclude_characters="/\\:\0"), min_size=1, max_size=12)
+_stems = st.text(
+    st.characters(exclude_categories=["C"], exclude_characters="/\\:\0"), min_size=1, max_size=12
+)
 
 
 @st.composite
