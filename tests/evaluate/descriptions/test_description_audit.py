@@ -13,7 +13,7 @@ from tests.factories.audit_rows import FILLER, finding, honest, plain, rows_with
 from tests.factories.shared_data import shared
 
 from mien.cli.render.descriptions import render_audit
-from mien.errors import RunError
+from mien.errors import DataError, RunError
 from mien.evaluate.descriptions.description_audit import (
     AUDIT_FILE,
     AuditRow,
@@ -204,7 +204,7 @@ def test_a_damaged_or_newer_file_is_an_error(tmp_path: Path) -> None:
     path.write_text(whole.replace('"schema": 1', '"schema": 2'), encoding="utf-8")
     with pytest.raises(RunError, match="schema 2"):
         read_audit(tmp_path)
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(DataError, match="missing/.*cannot be written"):
         write_audit(tmp_path / "missing", audit_texts(CAERS, plain(3)))
 
 

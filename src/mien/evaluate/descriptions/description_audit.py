@@ -155,12 +155,7 @@ def audit_texts(
 def write_audit(run: Path, audit: DescriptionAudit) -> Path:
     """Writes an audit into a run directory, where the report finds it; returns the file's path."""
     path = run / AUDIT_FILE
-    try:
-        atomic_write_json(path, audit.to_json())
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error.strerror}", hint="free some disk space, or check permissions"
-        ) from error
+    atomic_write_json(path, audit.to_json())
     return path
 
 
