@@ -204,7 +204,7 @@ def test_a_damaged_or_newer_file_is_an_error(tmp_path: Path) -> None:
     path.write_text(whole.replace('"schema": 1', '"schema": 2'), encoding="utf-8")
     with pytest.raises(RunError, match="schema 2"):
         read_audit(tmp_path)
-    with pytest.raises(DataError, match="missing/.*cannot be written"):
+    with pytest.raises(DataError, match=r"missing/.*cannot be written"):
         write_audit(tmp_path / "missing", audit_texts(CAERS, plain(3)))
 
 
