@@ -263,28 +263,6 @@ def _read_store(path: Path) -> object:
         closing(sqlite3.connect(_copy_store(path, Path(folder)))) as connection,
     ):
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        return {
-            table: sorted(map(repr, connection.execute(f"select * from {table}")))  # noqa: S608
-            for (table,) in connection.execute(
-                "select name from sqlite_master where type = 'table'"
-            ).fetchall()
-        }
-
-
-def _read_html(path: Path) -> object:
-    text = _read_text(path)
-    assert isinstance(text, str)
-    assert text.rstrip().endswith("</html>"), "the page is cut"
-    return text
-
-
-def _read_store(path: Path) -> object:
-    """The rows of a store, from a copy, because reading in place would tidy up."""
-    with (
-        TemporaryDirectory() as folder,
-        closing(sqlite3.connect(_copy_store(path, Path(folder)))) as connection,
-    ):
-        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
         tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
         return {
             table: sorted(map(repr, connection.execute(f"select * from {table}")))  # noqa: S608

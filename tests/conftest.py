@@ -1,12 +1,17 @@
 """Fixtures of all tests; property tests without deadlines; one thread per process."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from PIL import Image
+
+# A shell starts its background jobs with SIGINT ignored, and mien leaves ignored signals alone.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tiny models are many times slower on several threads; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -89,7 +89,22 @@ def test_paths_below_a_folder(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/a", "../a", "a/../../b", "a/..", "..", "\\a", "..\\a", "a\\..\\b", "C:/a", "c:\\a", "a\0b"]
+    "path",
+    [
+        "",
+        "/a",
+        "../a",
+        "a/../../b",
+        "a/..",
+        "..",
+        "\\a",
+        "..\\a",
+        "a\\..\\b",
+        "C:/a",
+        "c:\\a",
+        "A:.jpg",
+        "a\0b",
+    ],
 )
 def test_other_paths(path: str) -> None:
     assert not is_path_below(path)

@@ -199,7 +199,7 @@ def cache_directory() -> Path:
         return Path.home() / ".cache" / "mien"
     except RuntimeError as error:  # HOME is not set, and the user is not in the password database
         raise DataError(
-            "there is no folder for the cache: this user has no home", hint="set XDG_CACHE_HOME to a folder"
+            "no cache directory: HOME is not set", hint="set XDG_CACHE_HOME to a writable directory"
         ) from error
 
 

@@ -13,6 +13,7 @@ from mien.data import open_dataset
 from mien.data.dataset import Record
 from mien.data.emotic.dataset import Emotic
 from mien.labels import EMOTIC
+from mien.names import is_path_below
 from mien.playhouse.layouts.annotated_images import AGES, GENDERS, AnnotatedImage, AnnotatedPerson
 from mien.playhouse.layouts.emotic import write_emotic
 from mien.playhouse.rules import SimulatedAnnotation
@@ -28,10 +29,11 @@ any_annotation = st.builds(
     labels=st.lists(st.sampled_from(EMOTIC.labels), min_size=1, max_size=5, unique=True).map(tuple),
     dimensions=st.none() | st.tuples(_rating, _rating, _rating),
 )
-# Letters of all scripts, marks, symbols and spaces; no control characters, and no path separators.
+# Letters of all scripts, marks, symbols and spaces; no control characters, and no
+# names that are paths to elsewhere.
 _stems = st.text(
-    st.characters(exclude_categories=["C"], exclude_characters="/\\:\0"), min_size=1, max_size=12
-)
+    st.characters(exclude_categories=["C"], exclude_characters="/\0"), min_size=1, max_size=12
+).filter(lambda stem: is_path_below(f"{stem}.jpg"))
 
 
 @st.composite

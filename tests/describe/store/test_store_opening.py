@@ -27,6 +27,20 @@ def test_reading_a_missing_store_says_how_to_make_it(path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_schema_that_is_not_text_is_a_store_error(path: Path, writable: bool) -> None:
+    with Store(path) as store:
+        store.put([description("a")])
+    content = path.read_bytes()
+    # SQLite's message about a statement that it cannot parse has the name in front of it.
+    name = b"descriptionsdescriptions"
+    assert name in content
+    damaged = content.replace(name, name.replace(b"e", b"\xff")).replace(b"CREATE TABLE", b"CREATE TABXE")
+    path.write_bytes(damaged)
+    with pytest.raises(StoreError, match="store"):
+        Store(path, writable=writable)
+
+
 def test_a_second_writer_is_refused(path: Path) -> None:
     with Store(path) as store:
         with pytest.raises(StoreLockedError, match="another process") as caught:

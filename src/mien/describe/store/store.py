@@ -397,7 +397,7 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors about this file into a StoreError."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the message itself can quote damaged bytes
         # The low byte is the primary error code; the rest is its extension.
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         reason, hint = _REASONS.get(code, (str(error), "restore a copy, or move it away and describe again"))
