@@ -400,5 +400,6 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the message itself can quote damaged bytes
         # The low byte is the primary error code; the rest is its extension.
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        reason, hint = _REASONS.get(code, (str(error), "restore a copy, or move it away and describe again"))
+        other = "it is damaged" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason, hint = _REASONS.get(code, (other, "restore a copy, or move it away and describe again"))
         raise StoreError(f"store {path}: {reason}", hint=hint) from error
