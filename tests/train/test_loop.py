@@ -1,5 +1,6 @@
 """Training learns, and interruptions do not change the result."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tests.factories.training import Interrupted, MakeRecipe, MakeSplit, interru
 from tests.factories.weights import are_bit_equal, read_weights
 
 from mien.errors import ConfigError, DataError, RunError
-from mien.model.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors
+from mien.model.checkpoint import MODEL_FILE, PREVIOUS_FILE, RESUME_FILE, load_trained, read_tensors
 from mien.recipe import Recipe
 from mien.runs import Run
 from mien.train.loop import TrainProgress, train
@@ -153,6 +154,23 @@ def test_a_finished_training_is_not_repeated(make: MakeSplit, recipe: MakeRecipe
     before = (tmp_path / "run" / MODEL_FILE).stat().st_mtime_ns
     assert train(recipe(), data, val, tmp_path / "run") == result
     assert (tmp_path / "run" / MODEL_FILE).stat().st_mtime_ns == before
+
+
+def test_a_kill_after_the_weights_are_written_leaves_nothing_behind(
+    make: MakeSplit, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    arguments = (recipe(), make("train", 16), make("val", 8, seed=1), tmp_path)
+    result = train(*arguments)
+    run = Run.open(tmp_path)
+    events = [event for event in run.events().items if event["event"] != "trained"]
+    (tmp_path / "events.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    for name in (RESUME_FILE, PREVIOUS_FILE):
+        (tmp_path / name).write_bytes(b"a state")
+    for _ in range(2):
+        assert train(*arguments) == result
+        assert not (tmp_path / RESUME_FILE).exists()
+        assert not (tmp_path / PREVIOUS_FILE).exists()
+        assert [event["steps"] for event in run.events().named("trained")] == [result.steps]
 
 
 @pytest.mark.parametrize("finished", [True, False])

@@ -92,6 +92,8 @@ def train(
         finished.check_recipe(recipe)
         if finished.data != fingerprint:
             raise different_data(out / MODEL_FILE)
+        if world.is_main:
+            _close_run(run, finished.result)  # a kill can come between the weights and this
         return finished.result
     device = world.device(recipe.run.device)
     trackers = Trackers.open(recipe, out) if world.is_main else Trackers()
@@ -124,6 +126,14 @@ def open_run(recipe: Recipe, out: Path) -> Run:
         held = Run.open(out).manifest.recipe
         knobs = differing_keys(Recipe.parse(held, where=str(out)), recipe)
         raise RunError(f"{error}: {', '.join(knobs)}" if knobs else str(error), hint=error.hint) from error
+
+
+def _close_run(run: Run, result: TrainResult) -> None:
+    """Remove the states of a finished training and record its result, unless that is done."""
+    for name in (RESUME_FILE, PREVIOUS_FILE):
+        (run.path / name).unlink(missing_ok=True)
+    if next(run.events().named("trained"), None) is None:
+        run.append("trained", **asdict(result))
 
 
 class _Loop:
@@ -189,9 +199,7 @@ class _Loop:
         trained = self._trainer.finish(self._fingerprint)
         if self._is_writer:
             save_trained(self._run.path, trained)
-            for name in (RESUME_FILE, PREVIOUS_FILE):
-                (self._run.path / name).unlink(missing_ok=True)
-            self._run.append("trained", **asdict(trained.result))
+            _close_run(self._run, trained.result)
         self._trainer.world.barrier()
         return trained.result
 
