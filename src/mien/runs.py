@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from mien.documents import MAX_TABLE_BYTES, parse_json, read_bytes, read_json, require_file
 from mien.errors import RunError
 from mien.files import atomic_write_json, make_folder, map_write_errors
 
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _SCHEMA: Final = 1
+_RESTORE: Final = "restore the file, or run again"
 _MANIFEST: Final = "manifest.json"
 _EVENTS: Final = "events.jsonl"
 
@@ -125,6 +127,12 @@ def append_event(path: Path, event: str, **fields: Any) -> None:
         raise RunError(
             f"event {event!r} cannot be written: {error}", hint="give finite JSON values"
         ) from error
+    try:
+        require_file(path)  # a pipe or a device would take the event, and lose it
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}", hint=_RESTORE) from error
     with map_write_errors(path), path.open("ab+") as file:
         # A newline after an incomplete line keeps this event intact.
         start = "\n" if _ends_incomplete(file.fileno()) else ""
@@ -135,7 +143,12 @@ def read_events(path: Path) -> Events:
     """Reads the events in a file, none if it does not exist; skips incomplete lines, counted from 1."""
     items: list[dict[str, Any]] = []
     torn: list[int] = []
-    data = path.read_bytes() if path.exists() else b""
+    try:
+        data = read_bytes(path, max_bytes=MAX_TABLE_BYTES)
+    except FileNotFoundError:
+        data = b""
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}", hint=_RESTORE) from error
     for number, line in enumerate(data.splitlines(), start=1):
         event = _parse_event(line)
         if event is None:
@@ -148,11 +161,11 @@ def read_events(path: Path) -> Events:
 def _read_manifest(path: Path) -> RunManifest:
     file = path / _MANIFEST
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = read_json(file)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{path} is not a run", hint=f"name a directory with a {_MANIFEST}") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}", hint="restore the file, or run again") from error
+        raise RunError(f"{file} cannot be read: {error}", hint=_RESTORE) from error
     schema = fields.get("schema") if isinstance(fields, dict) else None
     if schema != _SCHEMA:
         raise RunError(
@@ -162,12 +175,12 @@ def _read_manifest(path: Path) -> RunManifest:
     try:
         return RunManifest(**fields)
     except TypeError as error:
-        raise RunError(f"{file} is not a manifest: {error}", hint="restore the file, or run again") from error
+        raise RunError(f"{file} is not a manifest: {error}", hint=_RESTORE) from error
 
 
 def _parse_event(line: bytes) -> dict[str, Any] | None:
     try:
-        event = json.loads(line)
+        event = parse_json(line)
     except ValueError:
         return None
     return event if isinstance(event, dict) else None

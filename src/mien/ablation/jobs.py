@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Final
 
 from mien.ablation.controls import build_text_control, remove_texts, subsample_train
 from mien.ablation.grid import Grid, Variant
+from mien.documents import read_json
 from mien.errors import MienError
 from mien.evaluate.scores import scores_file
 from mien.files import atomic_write_json
@@ -51,7 +51,7 @@ class TrainingJob:
     def is_finished(self) -> bool:
         """Whether the run directory holds this variant, trained and scored."""
         try:
-            recorded = json.loads((self.run / _FINISHED).read_text(encoding="utf-8"))
+            recorded = read_json(self.run / _FINISHED)
         except (OSError, ValueError):
             return False
         files = (self.run / MODEL_FILE, scores_file(self.run, self.split))

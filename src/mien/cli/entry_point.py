@@ -66,8 +66,11 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
     A KeyboardInterrupt passes through.
     """
     try:
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        if any("\0" in argument for argument in given):
+            raise UsageError("an argument contains a NUL character", hint="remove it")
         # Outside of standalone mode, Typer raises its errors and returns the code of `Exit`.
-        code = app(None if arguments is None else list(arguments), prog_name="mien", standalone_mode=False)
+        code = app(given, prog_name="mien", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MienError as error:
         return _report(error)
@@ -92,8 +95,12 @@ def _report(error: MienError, cause: BaseException | None = None) -> int:
 
 
 def _report_unexpected(error: Exception) -> int:
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return _report(DataError(str(error), hint=_DISK_HINT), cause=error)
+    if isinstance(error, OSError) and error.errno is not None:
+        hint = _DISK_HINT if error.errno in _DISK else "check the file or folder that is named here"
+        return _report(DataError(str(error), hint=hint), cause=error)
+    if isinstance(error, MemoryError):
+        hint = "close other programs, or lower run.batch_size and run.workers"
+        return _report(MienError("out of memory", hint=hint), cause=error)
     hint = "this is a defect of mien; run again with MIEN_DEBUG=1 and report the output"
     return _report(MienError(f"unexpected {type(error).__name__}: {error}", hint=hint), cause=error)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import JsonValue
 
 from mien.digests import digest
+from mien.documents import read_json
 from mien.errors import DataError
 from mien.files import atomic_folder, check_writable, make_folder
 from mien.names import plain_name, plain_name_fault
@@ -131,7 +132,7 @@ def _complete_splits(folder: Path) -> tuple[str, ...] | None:
     from pyarrow import parquet
 
     try:
-        counts: dict[str, int] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        counts: dict[str, int] = read_json(folder / _INDEX)
         for name, count in counts.items():
             if name != _PROBLEMS and plain_name_fault(name):
                 return None

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float32
 
+from mien.documents import require_file
 from mien.errors import DataError, MienError, RunError
 from mien.files import atomic_write_bytes
 from mien.labels import LabelSet
@@ -115,6 +116,7 @@ class SplitScores:
     def load(cls, path: Path) -> SplitScores:
         """Reads what `save` wrote; RunError if the file is missing, damaged or of another schema."""
         try:
+            require_file(path)
             with np.load(path, allow_pickle=False) as file:
                 meta = json.loads(bytes(file["meta"]))
                 arrays = {name: file[name] for name in _ARRAYS if name in file}

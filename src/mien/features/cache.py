@@ -6,7 +6,6 @@ its numbers are on disk, so only the rows that a crash interrupts are made again
 """
 
 import io
-import json
 import math
 import os
 import shutil
@@ -19,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mien.digests import digest
+from mien.documents import MAX_TABLE_BYTES, read_json
 from mien.errors import DataError, StoreLockedError
 from mien.files import atomic_write_json, make_folder
 from mien.locks import FileLock, LockHolder, try_lock
@@ -292,7 +292,7 @@ class _Index:
 
     def load(self) -> None:
         """Reads the file, if there is one; ValueError, KeyError or TypeError if it is damaged."""
-        state = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else self._state()
+        state = read_json(self.path, max_bytes=MAX_TABLE_BYTES) if self.path.exists() else self._state()
         if state["schema"] != _SCHEMA:
             raise DataError(f"{self.path} has schema {state['schema']!r}, not {_SCHEMA}", hint=_DELETE)
         if state["signature"] != self.signature:

@@ -3,12 +3,12 @@
 Pickled weights are never fetched: loading them would run their authors' code.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from mien.documents import read_json as read_document
 from mien.errors import WeightsError, first_line
 from mien.playhouse.embedded_models import embedded_model_folder
 
@@ -60,7 +60,7 @@ def _fetch(name: str, patterns: Sequence[str]) -> Path:
 def read_json(file: Path) -> Mapping[str, Any]:
     """The object in a model's JSON file; WeightsError if there is none."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = read_document(file)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{file} cannot be read: {error}", hint="copy the model again") from error
     if not isinstance(value, dict):

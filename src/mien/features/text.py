@@ -11,6 +11,7 @@ from tokenizers import BertWordPieceTokenizer, Tokenizer
 from torch import Tensor
 
 from mien.digests import digest
+from mien.documents import read_text
 from mien.errors import WeightsError
 from mien.features.model_folders import find_model_folder, read_json
 from mien.recipe.features import TruncateMode
@@ -112,7 +113,7 @@ def _from_folder(folder: Path) -> tuple[Tokenizer, dict[str, object]]:
 def _from_vocabulary(file: Path, config: dict[str, object]) -> Tokenizer:
     """BERT's tokenizer with a vocabulary of one token per line; lowercase by default."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"{file} cannot be read: {error}", hint="copy the model again") from error
     vocabulary = {token: index for index, token in enumerate(lines)}

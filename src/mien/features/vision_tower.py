@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from mien.documents import require_file
 from mien.errors import WeightsError, first_line
 from mien.features.model_folders import quiet_transformers, read_json
 
@@ -163,13 +164,15 @@ def _open_weights(folder: Path) -> Iterator[Iterator[tuple[str, Tensor]]]:
             hint="convert the weights; pickled ones (.bin, .pt) are not loaded",
         )
     try:
+        for file in files:
+            require_file(file)
         with ExitStack() as stack:
             readers = [stack.enter_context(safe_open(file, framework="pt")) for file in files]
             reader_of = {key: reader for reader in readers for key in reader.keys()}  # noqa: SIM118
             prefix = _tower_prefix(reader_of, folder)
             names = sorted(key for key in reader_of if key.startswith(prefix))
             yield ((name.removeprefix(prefix), reader_of[name].get_tensor(name)) for name in names)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:
         raise WeightsError(
             f"the weights in {folder} cannot be read: {first_line(error)}", hint="copy the model again"
         ) from error

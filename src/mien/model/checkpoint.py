@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mien.documents import parse_json, require_file
 from mien.errors import DamagedError, MienError, RunError, RunLockedError, WeightsError, first_line
 from mien.features.device import open_device
 from mien.files import atomic_write_bytes
@@ -230,9 +231,10 @@ def model_digest(folder: Path) -> str:
     """
     file = folder / MODEL_FILE
     try:
+        require_file(file)
         with safe_open(file, framework="np") as opened:
             return str((opened.metadata() or {})["digest"])
-    except (SafetensorError, OSError, KeyError) as error:
+    except (SafetensorError, OSError, MemoryError, KeyError) as error:
         raise RunError(
             f"{file} does not say which weights it holds: {error}", hint="run mien train first"
         ) from error
@@ -302,15 +304,16 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunError: If a newer version of mien wrote it.
     """
     try:
+        require_file(file)
         with safe_open(file, framework="pt") as opened:
             header = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         text = header[_KEY]
-        about: dict[str, Any] = json.loads(text)
+        about: dict[str, Any] = parse_json(text)
         schema = about["schema"]
         if schema in (1, _SCHEMA) and header["digest"] != _digest(tensors, text):
             raise ValueError("its digest differs")
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, MemoryError, KeyError, ValueError, TypeError) as error:
         raise DamagedError(
             f"{file} is damaged: {first_line(error)}", hint="delete it and run mien train again"
         ) from error

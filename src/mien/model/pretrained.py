@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mien.documents import require_file
 from mien.errors import ConfigError, WeightsError, first_line
 from mien.features.model_folders import find_model_folder, read_json
 from mien.model.fusion import Fusion
@@ -406,8 +407,9 @@ def _assemble(ours: str, source: WeightSource, read: Callable[[str], Tensor]) ->
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
     try:
+        require_file(file)
         yield
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:
         raise WeightsError(
             f"{file} cannot be read: {first_line(error)}", hint="copy the model again"
         ) from error

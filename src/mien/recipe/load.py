@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mien.errors import ConfigError
+from mien.documents import read_text
+from mien.errors import ConfigError, first_line
 from mien.names import plain_name
 from mien.recipe.recipe import Recipe
 
@@ -38,7 +39,7 @@ def parse_recipe(table: Mapping[str, Any], overrides: Iterable[str] = (), *, whe
 def read_toml(path: Path) -> dict[str, Any]:
     """Reads the tables of a TOML file; ConfigError if it is missing or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except FileNotFoundError as error:
         raise ConfigError(
             f"no recipe at {path}", hint="give the path of a TOML file, as in recipes/"
@@ -47,9 +48,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}", hint="give a readable TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise ConfigError(
-            f"{path} is not TOML: {error}", hint="fix the syntax error at this position"
+            f"{path} is not TOML: {first_line(error)}", hint="fix the syntax error at this position"
         ) from error
 
 
@@ -78,10 +79,10 @@ def _value(text: str, override: str) -> object:
     """A TOML value; a bare word or path, which is not valid TOML, is text."""
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         if text[:1] in {'"', "'", "[", "{"}:
             raise ConfigError(
-                f"override {override!r}: {error}", hint="close the quotes or brackets"
+                f"override {override!r}: {first_line(error)}", hint="close the quotes or brackets"
             ) from error
         return text
     if set(parsed) != {"value"}:

@@ -8,7 +8,7 @@ from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mien.errors import ConfigError, nearest_hint
+from mien.errors import ConfigError, first_line, nearest_hint
 
 __all__ = ["Options"]
 
@@ -35,16 +35,30 @@ class Options(BaseModel):
         Raises:
             ConfigError: A key is unknown or missing, or a value has the wrong type.
         """
+        if key := _find_nul(table):
+            raise ConfigError(f"{where}: {key} contains a NUL character", hint="remove it")
         try:
             # Through JSON: pydantic then refuses "3" for 3, but accepts text for a path and an array for a
             # tuple, which TOML does not distinguish.
             return cls.model_validate_json(json.dumps(table))
         except ValidationError as error:
             raise _config_error(cls, error, where) from error
-        except TypeError as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(
-                f"{where}: {error}", hint="use text, numbers, booleans, arrays, tables"
+                f"{where}: {first_line(error)}", hint="use text, numbers, booleans, arrays, tables"
             ) from error
+
+
+def _find_nul(value: object, key: str = "") -> str:
+    """The dotted key of a text with a NUL, which no path or name may hold; "" if there is none."""
+    if isinstance(value, str):
+        return (key or "a value") if "\0" in value else ""
+    parts = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
+    return next(
+        (found for name, part in parts if (found := _find_nul(part, f"{key}.{name}".lstrip(".")))), ""
+    )
 
 
 def _config_error(cls: type[BaseModel], error: ValidationError, where: str) -> ConfigError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 from mien.describe.engine import Request
 from mien.describe.local.library import load_error, transformers_library
 from mien.describe.local.model_folder import ModelFolder
+from mien.documents import read_json as read_document
 from mien.errors import EngineDownError, WeightsError, first_line
 
 __all__ = ["format_prompt", "load_processor", "square_image_size"]
@@ -82,7 +82,7 @@ def _image_settings(folder: Path) -> dict[str, Any]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = read_document(file)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{file} cannot be read: {error}", hint="download the model again") from error
     return value if isinstance(value, dict) else {}

@@ -10,7 +10,6 @@ the split on which they are fitted, and are skipped where they do not lower it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from jaxtyping import Float, Float64
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit, logsumexp, softmax
 
+from mien.documents import read_json
 from mien.errors import ConfigError, DataError, RunError
 from mien.evaluate.calibration.thresholds import ThresholdRule, fit_thresholds
 from mien.evaluate.metrics.classification import true_labels
@@ -190,7 +190,7 @@ def read_calibration(run: Path) -> Calibration | None:
     if not path.exists():
         return None
     try:
-        return Calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return Calibration.from_json(read_json(path))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read: {error}", hint="run mien evaluate again") from error
 

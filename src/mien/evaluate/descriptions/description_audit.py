@@ -5,7 +5,6 @@ It sees labels, so it belongs to `evaluate` and not to `describe`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from mien.documents import read_json
 from mien.errors import DataError, RunError, first_line
 from mien.evaluate.descriptions.findings import Finding, Level, assess_labels, assess_texts, worst_level
 from mien.evaluate.descriptions.label_agreement import LabelAgreement, measure_agreement
@@ -165,7 +165,7 @@ def read_audit(run: Path) -> DescriptionAudit | None:
     if path is None:
         return None
     try:
-        values = json.loads(path.read_bytes())
+        values = read_json(path)
         audit = TypeAdapter(DescriptionAudit).validate_python(_current_names(values))
     except (OSError, ValueError, ValidationError) as error:
         raise RunError(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mien.documents import MAX_TABLE_BYTES, parse_json, read_text
 from mien.errors import MienError, RunError
 from mien.files import atomic_write_text
 from mien.names import is_path_below, plain_name
@@ -48,7 +49,7 @@ def write_examples(
 def read_examples(path: Path) -> Iterator[Example]:
     """Reads samples in order; RunError, with the line, if the file is missing or damaged."""
     try:
-        text = path.read_bytes().decode()
+        text = read_text(path, max_bytes=MAX_TABLE_BYTES)
     except FileNotFoundError as error:
         raise RunError(f"no samples at {path}", hint="create them with mien evaluate") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +57,7 @@ def read_examples(path: Path) -> Iterator[Example]:
     # Not splitlines(), which also splits at separators that JSON allows inside strings.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         try:
-            yield _example(json.loads(line), path.parent)
+            yield _example(parse_json(line), path.parent)
         except (ValueError, KeyError, TypeError, AttributeError, MienError) as error:
             raise RunError(
                 f"{path} line {number} is not a sample: {error}", hint="run mien evaluate again"

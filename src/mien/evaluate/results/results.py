@@ -5,11 +5,11 @@ The same format serves one run (`evaluation.json`) and the comparison of many (`
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from mien.documents import read_json
 from mien.errors import RunError
 from mien.files import atomic_write_json
 
@@ -236,7 +236,7 @@ def write_results(path: Path, results: Evaluation) -> None:
 def read_results(path: Path) -> Evaluation:
     """The results in a file; unknown keys are ignored. RunError if it is missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if found["schema"] != _SCHEMA:
             raise ValueError(f"schema {found['schema']!r}, not {_SCHEMA}")
         return Evaluation(

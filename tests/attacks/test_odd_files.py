@@ -1,0 +1,157 @@
+"""A folder, a pipe, a device or a document without data, where a file of a run belongs.
+
+Each is named in an error with a hint. None blocks, fills the memory, or is called a defect of mien.
+"""
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.attacks.odd_files import NO_DOCUMENTS, NO_FILES, replace
+
+from mien.cli import main
+from mien.documents import parse_json, read_bytes, read_json, require_file
+
+RECIPE = """
+name = "tiny"
+data = { name = "playhouse", options = { train = 6, val = 4, test = 6, seed = 3 } }
+describe = { engine = "fake", model = "none" }
+model = { width = 16, heads = 2, num_queries = 2 }
+train = { epochs = 1, batch_size = 4 }
+evaluate = { bootstrap = 5 }
+run = { threads = 1 }
+"""
+
+# Each file of a run, and a command that reads it.
+READERS = {
+    "manifest.json": ("report", "run"),
+    "evaluation.json": ("report", "run"),
+    "calibration.json": ("report", "run"),
+    "samples-test.jsonl": ("report", "run"),
+    "scores-test.npz": ("compare", "run", "other"),
+    "model.safetensors": ("evaluate", "run"),
+    "events.jsonl": ("compare", "run", "other"),
+    "tiny.toml": ("train", "run/tiny.toml", "--out", "new"),
+}
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an evaluated run."""
+    folder = tmp_path_factory.mktemp("odd")
+    recipe = folder / "tiny.toml"
+    recipe.write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        for command in ("describe", "train"):
+            assert main([command, str(recipe), "--out", str(folder / "run")]) == 0
+        assert main(["evaluate", str(folder / "run")]) == 0
+    shutil.copy(recipe, folder / "run")
+    return folder
+
+
+@pytest.fixture
+def copies(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the copies `run` and `other` of the run."""
+    for name in ("run", "other"):
+        shutil.copytree(evaluated / "run", tmp_path / name, ignore=shutil.ignore_patterns("features"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(evaluated / "cache"))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def never_blocks() -> Iterator[None]:
+    signal.alarm(60)  # ends the process: a blocked one would never end
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.parametrize(
+    "kind", ["folder", "pipe", "hole of a terabyte", "nested arrays", "number of 5,000 digits"]
+)
+@pytest.mark.parametrize("name", READERS)
+def test_each_file_of_a_run_may_be_anything(
+    name: str, kind: str, copies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace(copies / "run" / name, {**NO_FILES, **NO_DOCUMENTS}[kind])
+    capsys.readouterr()
+    code = main(READERS[name])
+    out, err = capsys.readouterr()
+    if kind in NO_DOCUMENTS and name == "events.jsonl" and kind != "hole of a terabyte":
+        assert code == 0, err  # lines without an event are skipped, as after a crash
+        return
+    assert code in (2, 4), err
+    assert out == ""
+    error, hint = (line for line in err.splitlines() if not line.startswith("note: "))
+    assert error.startswith("error: ")
+    assert name in error
+    assert hint.startswith("hint: ")
+    assert "defect" not in hint
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_a_place_without_a_file_is_an_error_of_the_file_system(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "place"
+    NO_FILES[kind](path)
+    for read in (require_file, read_bytes, read_json):
+        with pytest.raises(OSError, match=re.escape(str(path))) as caught:
+            read(path)
+        assert caught.value.strerror
+
+
+def test_a_file_longer_than_the_limit_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(b"12345")
+    assert read_bytes(path, max_bytes=5) == b"12345"
+    with pytest.raises(OSError, match="longer than 4 bytes"):
+        read_bytes(path, max_bytes=4)
+
+
+def test_a_path_with_a_nul_is_an_error_of_the_file_system() -> None:
+    for read in (require_file, read_bytes):
+        with pytest.raises(OSError, match="NUL"):
+            read(Path("a\0b"))
+
+
+def test_a_pipe_of_the_shell_is_read() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"a": 1}')
+    os.close(writing)
+    assert read_json(Path(f"/dev/fd/{reading}")) == {"a": 1}
+    os.close(reading)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "1" + "0" * 5000])
+def test_a_document_that_python_cannot_hold_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_json(text)
+
+
+def test_a_recipe_nested_too_deeply_or_with_a_nul_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "r.toml"
+    for text, message in (
+        ("a = " + "[" * 100_000, "is not TOML"),
+        ("a = " + "1" * 5000, "is not TOML"),
+        (RECIPE + 'describe.options = { a = "x\\u0000y" }', "not TOML"),
+        ('name = "a"\ndata = { name = "playhouse", root = "a\\u0000b" }', "data.root contains a NUL"),
+    ):
+        recipe.write_text(text)
+        assert main(["train", str(recipe)]) == 2
+        assert message in capsys.readouterr().err
+    recipe.write_text(RECIPE)
+    for override in ("train.lr=" + "[" * 100_000, "train.lr=" + "1" * 5000, 'data.root="a\\u0000b"'):
+        assert main(["train", str(recipe), "--set", override]) == 2
+        assert "defect" not in capsys.readouterr().err
+
+
+def test_a_nul_in_an_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["doctor", "emotic", "--root", "a\0b"], ["report", "a\0b"], ["a\0b"]):
+        assert main(arguments) == 2
+        assert "NUL" in capsys.readouterr().err
