@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -17,7 +18,13 @@ __all__ = ["end_with_parent", "worker_pool"]
 def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of processes. After an error, running jobs are finished; after an interrupt, they are killed."""
     # Spawn, because forking a process that has used torch may hang.
-    pool = ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    last = logging.lastResort
+    pool = ProcessPoolExecutor(
+        num_workers,
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(last.formatter if last else None,),
+    )
     try:
         yield pool
     except Exception:
@@ -31,7 +38,9 @@ def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _start_worker() -> None:
+def _start_worker(formatter: logging.Formatter | None) -> None:
+    if logging.lastResort:
+        logging.lastResort.setFormatter(formatter)  # logs look as those of the parent process
     # A terminal sends Ctrl-C to the workers as well; the parent process ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
+
+from mien.cli.render.text import escape_text, format_json, join_lines
 
 if TYPE_CHECKING:
     from mien.data.audit.verify import VerifyProgress
@@ -21,13 +22,19 @@ _SECONDS_BETWEEN_LINES: Final = 10.0
 class Console:
     """Writes notes and progress to stderr, and the result to stdout as text or JSON.
 
+    Control characters in texts are escaped.
+
     Args:
         as_json: Print results as JSON.
         live: Rewrite one line to show progress, as on a terminal; otherwise print a line every ten seconds.
         out: Prints a line; takes the keywords of `typer.echo`.
+        encoding: Of the terminal.
     """
 
-    def __init__(self, *, as_json: bool, live: bool, out: Callable[..., None]) -> None:
+    def __init__(
+        self, *, as_json: bool, live: bool, out: Callable[..., None], encoding: str | None = None
+    ) -> None:
+        self._encoding = encoding
         self._as_json, self._live, self._out = as_json, live, out
         self._last = time.monotonic()
         self._is_line_open = False
@@ -36,7 +43,7 @@ class Console:
         """Prints a line to stderr, unless the text is empty."""
         if text:
             self.end_progress()
-            self._out(text, err=True)
+            self._out(self._escape(join_lines([text])), err=True)
 
     def show_describing(self, progress: Progress) -> None:
         """Shows the progress of a description run."""
@@ -65,6 +72,7 @@ class Console:
 
     def _show_progress(self, text: str, *, is_last: bool) -> None:
         now = time.monotonic()
+        text = self._escape(join_lines([text]))
         if self._live:
             self._out(f"\r\x1b[K{text}", err=True, nl=False)
             self._is_line_open = True
@@ -82,17 +90,20 @@ class Console:
         """Prints the document if the command was called with `--json`, else the text, if there is any."""
         self.end_progress()
         if self._as_json:
-            self._out(json.dumps({"schema": SCHEMA, **document}, ensure_ascii=False))
+            self._out(format_json({"schema": SCHEMA, **document}, self._encoding))
         elif text is not None:
-            self._out(text)
+            self._out(self._escape(text))
 
     def print_table(self, table: Mapping[str, Any]) -> None:
         """Prints one value per line, or the same as JSON."""
         self.print_result(table, render_table(table))
+
+    def _escape(self, text: str) -> str:
+        return escape_text(text, self._encoding)
 
 
 def render_table(table: Mapping[str, Any]) -> str:
     """One aligned line per value; floats have at most four decimals."""
     width = max(len(name) for name in table)
     shown = {name: round(value, 4) if isinstance(value, float) else value for name, value in table.items()}
-    return "\n".join(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in shown.items())
+    return join_lines(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in shown.items())

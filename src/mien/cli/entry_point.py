@@ -19,6 +19,7 @@ from mien.cli.data import data, doctor
 from mien.cli.describe import describe
 from mien.cli.evaluate import compare, evaluate
 from mien.cli.predict import predict
+from mien.cli.render.text import escape_logs, escape_text
 from mien.cli.report import report
 from mien.cli.train import train
 from mien.errors import DataError, MienError, UsageError
@@ -26,6 +27,7 @@ from mien.version import __version__
 
 __all__ = ["app", "run_command_line"]
 
+_MAX_SHOWN: Final = 4000  # characters of a message, which may quote a file
 _PIPE_CLOSED: Final = 141  # 128 + SIGPIPE
 # Errors of a disk that any write may meet; they are not defects of mien.
 _DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -70,7 +72,8 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         if any("\0" in argument for argument in given):
             raise UsageError("an argument contains a NUL character", hint="remove it")
         # Outside of standalone mode, Typer raises its errors and returns the code of `Exit`.
-        code = app(given, prog_name="mien", standalone_mode=False)
+        with escape_logs():
+            code = app(given, prog_name="mien", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MienError as error:
         return _report(error)
@@ -88,7 +91,7 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
 
 def _report(error: MienError, cause: BaseException | None = None) -> int:
     if os.environ.get("MIEN_DEBUG") == "1":
-        traceback.print_exception(cause or error)
+        typer.echo(escape_text("".join(traceback.format_exception(cause or error))), err=True)
     typer.echo(f"error: {_one_line(str(error))}", err=True)
     typer.echo(f"hint: {_one_line(error.hint or 'see mien --help')}", err=True)
     return error.exit_code
@@ -116,4 +119,6 @@ def _usage_error(error: typer.TyperException) -> UsageError:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    line = escape_text(" ".join(text.split()))
+    rest = len(line) - _MAX_SHOWN
+    return line if rest <= 0 else f"{line[:_MAX_SHOWN]}... ({rest:,} more characters)"

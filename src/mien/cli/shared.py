@@ -73,6 +73,7 @@ def make_console(as_json: bool) -> Console:
         as_json=as_json,
         live=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
         out=typer.echo if is_first else _discard,
+        encoding=sys.stdout.encoding,
     )
 
 

@@ -48,7 +48,7 @@ class Person:
     def __repr__(self) -> str:
         box = None if self.box is None else self.box.as_tuple()
         top = ", ".join(f"{label} {score:.2f}" for label, score in self.top(3))
-        return f"Person(id={self.id}, box={box}, status={self.status!r}, top='{top}')"
+        return f"Person(id={self.id}, box={box}, status={self.status!r}, top={top!r})"
 
     @property
     def status(self) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mien.cli.render.text import format_number
+from mien.cli.render.text import format_number, join_lines
 
 if TYPE_CHECKING:
     from mien.data.audit.summary import Summary
@@ -33,7 +33,7 @@ def render_summary(summary: Summary) -> str:
         lines.append("Chance differs between splits: compare scores within one split only.")
     lines += ["", "problems" if summary.problems else "no problems found without opening images"]
     lines += [f"  {kind:18}{count:7d}" for kind, count in summary.problems.items()]
-    return "\n".join(lines)
+    return join_lines(lines)
 
 
 def render_verification(verified: Verification, page: Path) -> str:
@@ -48,4 +48,4 @@ def render_verification(verified: Verification, page: Path) -> str:
         lines += [f"  {one.file}: {one.message}" for one in shown]
         if count > len(shown):
             lines.append(f"  and {count - len(shown)} more")
-    return "\n".join([*lines, f"report: {page}"])
+    return join_lines([*lines, f"report: {page}"])

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.cli.render.text import format_duration, format_large, format_number
+from mien.cli.render.text import format_duration, format_large, format_number, join_lines
 
 if TYPE_CHECKING:
     from mien.describe.preflight import Preflight
@@ -21,7 +21,7 @@ _WIDTH: Final = 100
 
 
 def render_preflight(found: Preflight) -> str:
-    """What a description run will take, in a line or two; unknown parts are left out."""
+    """What a description run will take, in a line; unknown parts are left out."""
     about = "" if found.exact else "about "
     if not found.open:
         return f"{about}all of {found.total} subjects are done: nothing to describe"
@@ -35,7 +35,7 @@ def render_preflight(found: Preflight) -> str:
     if found.cost is not None:
         parts.append(f"{found.cost:,.2f} to pay")
     parts.append(f"{format_large(found.disk)}B of {format_large(found.disk_free)}B free")
-    warning = "" if found.fits else "\nwarning: there is not enough free disk space"
+    warning = "" if found.fits else "; warning: there is not enough free disk space"
     return ", ".join(parts) + warning
 
 
@@ -52,7 +52,7 @@ def render_status(counts: Mapping[str, StoreStatus]) -> str:
     if reasons:
         lines += ["", "failed because"]
         lines += [f"  {count:7d}  {reason}" for reason, count in reasons.most_common(_MAX_REASONS)]
-    return "\n".join(lines)
+    return join_lines(lines)
 
 
 def render_audit(audit: DescriptionAudit) -> str:
@@ -71,7 +71,7 @@ def render_audit(audit: DescriptionAudit) -> str:
             for row in audit.label_agreement.labels
         ]
         lines.append("A negated label counts as named; synonyms do not.")
-    return "\n".join(lines)
+    return join_lines(lines)
 
 
 def render_prompts(prompts: Sequence[Mapping[str, Any]]) -> str:
@@ -93,4 +93,4 @@ def render_models(models: Sequence[Mapping[str, Any]]) -> str:
             f"{model['name']:38}{model['parameters']:>10g}B{model['memory_gb']:>7.1f} GB  "
             f"{model['license']:34}{notes}".rstrip()
         )
-    return "\n".join([*lines, "Sizes and licenses come from the models' own cards; read those before use."])
+    return join_lines([*lines, "Sizes and licenses come from the models' own cards; read those before use."])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mien.cli.render.text import join_lines
+
 if TYPE_CHECKING:
     from mien.data.audit.components import ComponentStatus
     from mien.data.audit.doctor import Diagnosis, SubjectCount
@@ -26,7 +28,7 @@ def render_diagnosis(diagnosis: Diagnosis) -> str:
         lines += [f"  {number}. {text}" for number, text in enumerate(diagnosis.advice, start=1)]
     facts = (("License", card.license), ("Access", card.access), ("Homepage", card.homepage))
     lines += ["", *(f"{name:<9} {text}" for name, text in facts if text)]
-    return "\n".join(lines)
+    return join_lines(lines)
 
 
 def _verdict(diagnosis: Diagnosis) -> str:

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mien.cli.render.text import join_lines
+
 if TYPE_CHECKING:
     from mien.ablation.study import Ablation
     from mien.evaluate.results.comparison import Comparison
@@ -55,7 +57,7 @@ def render_results(results: Evaluation) -> str:
             f"{row.low:+.3f} to {row.high:+.3f}"
             for row in results.calibration
         ]
-    return "\n".join([*lines, *_notes(results)])
+    return join_lines([*lines, *_notes(results)])
 
 
 def _notes(results: Evaluation) -> list[str]:
@@ -72,7 +74,7 @@ def _notes(results: Evaluation) -> list[str]:
 
 def render_comparison(comparison: Comparison) -> str:
     """Scores of runs, their differences, the settings in which they differ, and published scores."""
-    lines = [render_results(comparison.results)]
+    lines = render_results(comparison.results).split("\n")
     if any(comparison.settings.values()):
         lines += ["", "settings that differ"]
         lines += [
@@ -91,19 +93,19 @@ def render_comparison(comparison: Comparison) -> str:
             + "; ".join(part for part in (row.source, caveats) if part)
             for row, caveats in comparison.published
         ]
-    return "\n".join(lines)
+    return join_lines(lines)
 
 
 def render_predictions(results: Results, top: int) -> str:
     """The people in one image, each with labels and description, or why there is no prediction."""
     if results.error is not None:
-        return f"{results.source}: failed: {results.error}"
+        return join_lines([f"{results.source}: failed: {results.error}"])
     return "\n\n".join(_render_person(results.source, person, top) for person in results)
 
 
 def _render_person(source: str, person: Person, top: int) -> str:
     if person.prediction is None:
-        return f"{source}: failed: {person.error}"
+        return join_lines([f"{source}: failed: {person.error}"])
     return render_prediction(replace(person.prediction, subject_id=source), top)
 
 
@@ -119,10 +121,10 @@ def render_prediction(prediction: Prediction, top: int) -> str:
             "  " + ", ".join(f"{name} {10 * value:.1f}/10" for name, value in prediction.dimensions.items())
         )
     if prediction.description is not None:
-        lines += ["", f"  {prediction.description.text}"]
+        lines += ["", *(f"  {line}" for line in prediction.description.text.split("\n"))]
     if prediction.status != "ok":
         lines.append(f"  status: {prediction.status}")
-    return "\n".join(lines)
+    return join_lines(lines)
 
 
 def render_ablation(ablation: Ablation) -> str:
@@ -146,4 +148,4 @@ def render_ablation(ablation: Ablation) -> str:
             ]
         lines += [""]
     reused = ", ".join(f"{count} {kind}" for kind, count in ablation.reused.items())
-    return "\n".join([*lines, f"reused: {reused}", f"report: {ablation.report}"])
+    return join_lines([*lines, f"reused: {reused}", f"report: {ablation.report}"])

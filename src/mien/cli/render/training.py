@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mien.cli.render.text import format_duration
+from mien.cli.render.text import format_duration, join_lines
 
 if TYPE_CHECKING:
     from mien.train.plan import Plan
@@ -38,4 +38,4 @@ def render_plan(plan: Plan) -> str:
         features = "-" if one.features is None else f"{one.features}/{one.features_wanted}"
         described = "-" if one.descriptions is None else str(one.descriptions)
         lines.append(f"{one.split:8}{one.samples:9d}{features:>18}{described:>14}")
-    return "\n".join([*lines, *(f"note: {note}" for note in plan.notes)])
+    return join_lines([*lines, *(f"note: {note}" for note in plan.notes)])
