@@ -11,14 +11,13 @@ from tests.factories.chat_server import MODEL, chat_server
 from tests.factories.engines import RecordingEngine
 from tests.factories.fault_proxy import fault_proxy, unused_address
 
-from mien.describe.backoff import Backoff
 from mien.describe.engine import Reply, Request
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.remote.engine import RemoteEngine
 from mien.describe.requests import RequestBuilder
-from mien.describe.retry import describe_with_retries
+from mien.describe.retry import Backoff, describe_with_retries
 from mien.describe.store.lookup import count_by_status
 from mien.describe.store.store import Store
 from mien.describe.vllm import VllmEngine

@@ -94,6 +94,8 @@ OTHER_RUN: dict[str, Any] = {
     "concurrency": 3,
     "timeout": 2.5,
     "retries": 1,
+    "use_proxies": False,
+    "ca_file": "d.pem",
     "price_per_million_tokens": [1.5, 6.0],
     "checkpoint_activations": True,
     "compile": True,

@@ -29,6 +29,10 @@ class BackgroundLoop:
             future.cancel()
             raise
 
+    def call(self, function: Callable[[], None]) -> None:
+        """Calls a function in the loop's thread, soon."""
+        self._loop.call_soon_threadsafe(function)
+
     def close(self, cleanup: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs `cleanup()` and ends the thread. The garbage collector may call this, in any thread."""
         done = asyncio.run_coroutine_threadsafe(cleanup(), self._loop)

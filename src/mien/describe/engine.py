@@ -18,7 +18,22 @@ from mien.errors import ConfigError, EngineError
 from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Finish
 
-__all__ = ["Engine", "EngineWrapper", "Reply", "Request"]
+__all__ = ["AbandonedError", "Engine", "EngineWrapper", "Reply", "Request"]
+
+
+class AbandonedError(EngineError):
+    """A request was given up before it had a reply, through no fault of its item; it is not a failure.
+
+    Attributes:
+        cause: why the engine cannot go on; None if it was asked to stop.
+    """
+
+    def __init__(self, message: str, *, cause: EngineError | None = None) -> None:
+        super().__init__(message, hint="run again" if cause is None else cause.hint)
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +102,12 @@ class Engine(ABC):
             WeightsError: its model is not available.
         """
 
+    def stop(self) -> None:  # noqa: B027  most engines have nothing to stop
+        """Ends pauses and requests that wait; each gets an AbandonedError. May be called from any thread.
+
+        Requests that a working server is answering are finished.
+        """
+
     def close(self) -> None:  # noqa: B027  most engines hold nothing that outlives the process
         """Releases at once what the engine holds. Do not call `describe` afterwards."""
 
@@ -126,6 +147,9 @@ class EngineWrapper(Engine):
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         return self.inner.describe(requests)
+
+    def stop(self) -> None:
+        self.inner.stop()
 
     def close(self) -> None:
         self.inner.close()

@@ -6,13 +6,15 @@ continues with the subjects that the store lacks.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Final
 
-from mien.describe.engine import Engine, Request
+from mien.describe.engine import AbandonedError, Engine, Request
 from mien.describe.progress import DescribeSummary, Progress, ProgressCounter
 from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
@@ -23,6 +25,7 @@ from mien.types import Description, Failure, Subject
 
 __all__ = ["describe"]
 
+_STOP_INTERVAL: Final = 0.1  # seconds between two looks at `stop`
 # The fewest subjects that are looked up in the store at once.
 _MIN_LOOKUP: Final = 64
 # So many consecutive items that each made the engine fail are not bad items: the engine is broken.
@@ -69,6 +72,7 @@ def describe(
     # Some engines take several calls at once. Only this thread writes.
     num_calls = engine.calls_at_once
     with (
+        _passing_on(stop, engine),
         thread_pool(workers) as pool,
         thread_pool(num_calls if num_calls > 1 else 0) as callers,
     ):
@@ -84,6 +88,26 @@ def describe(
     if not stop():
         run.finish()
     return progress.summary()
+
+
+@contextmanager
+def _passing_on(stop: Callable[[], bool], engine: Engine) -> Iterator[None]:
+    """Tells the engine when `stop` begins to return true, because it may be in the middle of a pause."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_STOP_INTERVAL):
+            if stop():
+                engine.stop()
+                return
+
+    thread = threading.Thread(target=watch, name="stop", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 # A request with its prepared form, or with the reason why it has none.
@@ -192,12 +216,20 @@ class _DescribeRun:
             _failure(it.key, it.subject, error) for it, error in batch if isinstance(error, DataError)
         ]
         sent = [request for request, item in batch if isinstance(item, Request)]
+        causes = []
         for request, outcome in zip(sent, outcomes, strict=True):
-            self._add_outcome(request, outcome, descriptions, failures)
+            if isinstance(outcome.result, AbandonedError):
+                self._pending.pop(request.key)
+                causes.append(outcome.result.cause)
+            else:
+                self._add_outcome(request, outcome, descriptions, failures)
         # Their images could be read, so earlier failures to read them are resolved.
         resolved = [self._request_builder.unreadable_key(request.subject) for request in sent]
         self._progress.num_requests += len(sent)
         self._write(descriptions, failures, resolved)
+        cause = next(filter(None, causes), None)
+        if cause is not None:
+            raise cause
         if len(self._suspects) >= _BROKEN_AFTER:
             raise _broken_engine_error(self._engine, self._suspects)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.prompts import Prompt, select_prompt
+from mien.describe.reasoning import remove_reasoning
 from mien.describe.store.keys import SharedKeyParts, description_key, unreadable_key
 from mien.describe.structured_output import check_reply
 from mien.digests import digest, file_version
@@ -124,7 +125,12 @@ class RequestBuilder:
         return Request(subject_id=request.subject.id, images=images, prompt=request.prompt)
 
     def check(self, result: Reply | EngineError) -> Reply | EngineError:
-        """The reply, or an error if it is not what the prompt asks for, such as a score for each label."""
+        """The reply without its reasoning, or an error if it is not what the prompt asks for.
+
+        Every description passes here, also if it was made elsewhere and is imported.
+        """
+        if not isinstance(result, EngineError):
+            result = remove_reasoning(result)
         return check_reply(result, self._prompt, self._label_set)
 
     def description(self, request: DescriptionRequest, reply: Reply) -> Description:

@@ -19,7 +19,14 @@ from pydantic import Field, JsonValue
 from mien.describe.background_loop import BackgroundLoop
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.local.model_folder import find_model
-from mien.describe.local.processor import format_prompt, load_processor, square_image_size
+from mien.describe.local.processor import (
+    decode_tokens,
+    format_prompt,
+    load_processor,
+    reasoning_tokens,
+    square_image_size,
+)
+from mien.describe.reasoning import open_marker
 from mien.errors import EngineDownError, EngineError, first_line
 from mien.recipe import DescribeOptions, Options, RunOptions
 
@@ -38,11 +45,13 @@ class VllmOptions(Options):
         revision: branch, tag or commit of a model that is given by its Hugging Face id.
         quantization: vLLM's setting of this name.
         max_model_len: vLLM's setting of this name, in tokens.
+        thinking: turn the model's reasoning on or off in its chat template; by default the template decides.
     """
 
     revision: str | None = None
     quantization: str | None = None
     max_model_len: int | None = Field(default=None, gt=0)
+    thinking: bool | None = None
 
 
 class VllmEngine(Engine):
@@ -101,6 +110,7 @@ class VllmEngine(Engine):
             "dtype": self._dtype,
             "quantization": self._options.quantization,
             "max_model_len": self._options.max_model_len,
+            **({} if self._options.thinking is None else {"thinking": self._options.thinking}),
             "decoding": "greedy",
             "max_new_tokens": self._max_new_tokens,
         }
@@ -144,8 +154,9 @@ class VllmEngine(Engine):
         return list(await asyncio.gather(*(describe_one(request) for request in requests)))
 
     async def _describe_one(self, engine: Any, request: Request) -> Reply | EngineError:
+        text = format_prompt(self._processor, request, thinking=self._options.thinking)
         prompt = {
-            "prompt": format_prompt(self._processor, request),
+            "prompt": text,
             "multi_modal_data": {"image": list(request.images)},
         }
         last = None
@@ -159,7 +170,14 @@ class VllmEngine(Engine):
         if last is None or not last.outputs:
             return EngineError(f"vLLM gave no output for {request.subject_id!r}", retryable=True)
         finish: Literal["stop", "length"] = "length" if last.outputs[0].finish_reason == "length" else "stop"
-        return Reply(text=last.outputs[0].text.strip(), finish=finish)
+        return Reply(text=(open_marker(text) + self._text(last.outputs[0])).strip(), finish=finish)
+
+    def _text(self, output: Any) -> str:
+        """The text of an output; decoded again if vLLM dropped special tokens that mark reasoning."""
+        tokenizer = getattr(self._processor, "tokenizer", None)
+        if tokenizer is None or not reasoning_tokens(tokenizer):
+            return str(output.text)
+        return decode_tokens(tokenizer, [list(output.token_ids)])[0]
 
     @cached_property
     def _sampling(self) -> Any:

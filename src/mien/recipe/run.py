@@ -39,6 +39,12 @@ class RunOptions(Options):
     retries: int = Field(default=5, ge=0)
     """How often a failed request to a server is repeated."""
 
+    use_proxies: bool = True
+    """Reach servers through the proxies in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY)."""
+
+    ca_file: Path | None = None
+    """File of certificates (PEM) to trust for servers, in addition to those of this machine."""
+
     cluster: str | None = Field(default=None, min_length=1)
     """Run the engine on Ray: `ray` on this machine, or the address of a cluster."""
 

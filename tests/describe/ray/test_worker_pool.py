@@ -10,12 +10,11 @@ import pytest
 from PIL import Image
 from tests.factories.thread_backend import ThreadBackend
 
-from mien.describe.backoff import Backoff
 from mien.describe.engine import Request
 from mien.describe.ray import worker_pool
 from mien.describe.ray.worker_backend import WorkerLostError
 from mien.describe.ray.worker_pool import WorkerPool
-from mien.describe.retry import describe_with_retries
+from mien.describe.retry import Backoff, describe_with_retries
 from mien.errors import ClusterError, EngineError, MienError, WeightsError
 
 Make = Callable[..., tuple[WorkerPool, ThreadBackend]]

@@ -8,9 +8,9 @@ from PIL import Image
 from tests.factories.chat_server import MODEL, ChatServer
 from tests.factories.fault_proxy import fault_proxy
 
-from mien.describe.backoff import Backoff
 from mien.describe.engine import Request
 from mien.describe.remote.engine import RemoteEngine
+from mien.describe.retry import Backoff
 from mien.errors import ConfigError, EngineError
 from mien.recipe import RunOptions
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mien.describe.backoff import Backoff
 from mien.describe.remote.endpoints import Endpoints, NoEndpointError
-from mien.describe.remote.protocol import ChatError, ErrorKind
+from mien.describe.remote.errors import ChatError, ErrorKind
+from mien.describe.retry import Backoff
 
 QUICK = Backoff(base=0.001, cap=0.002, max_retry_after=0.002)
 

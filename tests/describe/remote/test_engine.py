@@ -14,10 +14,10 @@ from PIL import Image
 from tests.factories.chat_server import MODEL, ChatServer, answer_to, chat_server
 from tests.factories.fault_proxy import fault_proxy, unused_address, wait_until
 
-from mien.describe.backoff import Backoff
 from mien.describe.engine import Reply, Request
 from mien.describe.open import open_engine
 from mien.describe.remote.engine import RemoteEngine, RemoteOptions
+from mien.describe.retry import Backoff
 from mien.digests import canonical_json
 from mien.errors import ConfigError, EngineError
 from mien.recipe import DescribeOptions, RunOptions

@@ -12,18 +12,23 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.describe.engine import Reply, Request
-from mien.describe.remote.protocol import ChatError, ChatProtocol, ImageEncoding, is_same_model
+from mien.describe.remote.api_key import ApiKey
+from mien.describe.remote.errors import ChatError
+from mien.describe.remote.protocol import ChatProtocol, ImageEncoding, RequestFields, is_same_model
 
 KEY = "sk-very-secret"
+FIELDS = RequestFields(
+    limit=("max_tokens", 9), decoding={"temperature": 0, "seed": 1}, extra={}, thinking={}, rename={}
+)
 
 
 def protocol(**changes: Any) -> ChatProtocol:
     options: dict[str, Any] = {
         "model": "llava-7b",
-        "decoding": {"temperature": 0, "max_tokens": 9},
+        "fields": FIELDS,
         "encoding": ImageEncoding(),
         "max_new_tokens": 9,
-        "key": KEY,
+        "key": ApiKey(KEY),
     }
     return ChatProtocol(**{**options, **changes})
 
@@ -98,7 +103,6 @@ def test_an_image_too_large_for_jpeg_is_an_error_of_the_item() -> None:
     [
         (answer(" Calm. \n"), Reply(text="Calm.")),
         (answer([{"type": "text", "text": "Calm"}, {"text": "."}]), Reply(text="Calm.")),
-        (answer(None), Reply(text="")),
         (answer(model=None), Reply(text="Calm.")),
         (answer(unknown={"a": [1]}), Reply(text="Calm.")),
     ],
@@ -131,7 +135,13 @@ def test_without_reason_and_count_a_text_counts_as_complete() -> None:
         (answer()[:-5], "server", "not a chat completion"),
         (b"[]", "server", "not a chat completion"),
         (json.dumps({"choices": []}).encode(), "server", "choices"),
-        (json.dumps({"error": {"message": "no room"}}).encode(), "server", "no room"),
+        (json.dumps({"error": {"message": "no room"}}).encode(), "item", "no room"),
+        (json.dumps({"error": {"message": "no room", "code": 502}}).encode(), "server", "no room"),
+        (json.dumps({"error": {"message": "slow down", "code": 429}}).encode(), "busy", "slow down"),
+        (answer(choice={"error": {"message": "no room", "code": 502}}), "server", "no room"),
+        (answer(None), "item", "the answer is empty"),
+        (b"data: {}\n\n", "server", "a stream of events"),
+        (b"<html><title>Sign in</title>", "server", "a web page titled 'Sign in'"),
         (b"[" * 100_000, "server", "not a chat completion"),
         (answer(model="llava-13b"), "server", "'llava-13b' answered instead of 'llava-7b'"),
         (answer(choice={"finish_reason": "abort"}), "server", "abort"),

@@ -9,13 +9,13 @@ from tests.factories.fault_proxy import TEMPORARY, fault_proxy
 from tests.factories.real_server import RealServer
 
 from mien.data.playhouse import Playhouse
-from mien.describe.backoff import Backoff
 from mien.describe.engine import Request
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.prompts import get_prompt
 from mien.describe.remote.engine import RemoteEngine, RemoteOptions
 from mien.describe.requests import RequestBuilder
+from mien.describe.retry import Backoff
 from mien.describe.store.store import Store
 from mien.labels import EMOTIC
 from mien.media.images import Marking

@@ -41,11 +41,14 @@ class LocalOptions(Options):
         quantize: load the weights in fewer bits (with bitsandbytes, on a GPU).
         compile: use torch.compile, which starts slowly. Its rounding may change a word, so both `quantize`
             and `compile` are part of the signature.
+        thinking: turn the model's reasoning on or off in its chat template; by default the template decides.
+            Reasoning is never part of a description, but it takes time and tokens.
     """
 
     revision: str | None = None
     quantize: Literal["8bit", "4bit"] | None = None
     compile: bool = False
+    thinking: bool | None = None
 
 
 class LocalEngine(Engine):
@@ -59,6 +62,7 @@ class LocalEngine(Engine):
         revision: branch, tag or commit of a model of the Hub.
         quantize: see `LocalOptions`.
         compile: see `LocalOptions`.
+        thinking: see `LocalOptions`.
         loaded: the model of that folder, if the caller has it in memory already.
     """
 
@@ -72,12 +76,14 @@ class LocalEngine(Engine):
         revision: str | None = None,
         quantize: Literal["8bit", "4bit"] | None = None,
         compile: bool = False,
+        thinking: bool | None = None,
         loaded: LocalModel | None = None,
     ) -> None:
         self._loaded = loaded
         self._folder = find_model(str(model), revision)
         self._load_options = LoadOptions(dtype=dtype, device=device, quantize=quantize, compile=compile)
         self._max_new_tokens = max_new_tokens
+        self._thinking = thinking
         self._max_batch_size: int | None = None  # set once the memory ran out
         self._lock = threading.Lock()
 
@@ -92,6 +98,7 @@ class LocalEngine(Engine):
             revision=own.revision,
             quantize=own.quantize,
             compile=own.compile,
+            thinking=own.thinking,
         )
 
     @property
@@ -106,6 +113,7 @@ class LocalEngine(Engine):
             **self._folder.identity(),
             "dtype": self._load_options.dtype,
             **self._load_options.identity(),
+            **({} if self._thinking is None else {"thinking": self._thinking}),
             "decoding": "greedy",
             "max_new_tokens": self._max_new_tokens,
         }
@@ -129,7 +137,7 @@ class LocalEngine(Engine):
         while True:
             try:
                 with map_model_errors(self._folder):
-                    return model.describe(requests[:size], self._max_new_tokens)
+                    return model.describe(requests[:size], self._max_new_tokens, thinking=self._thinking)
             except EngineError as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise

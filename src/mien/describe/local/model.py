@@ -13,7 +13,8 @@ from pydantic import JsonValue
 from mien.describe.engine import Reply, Request
 from mien.describe.local.library import load_error, transformers_library
 from mien.describe.local.model_folder import ModelFolder
-from mien.describe.local.processor import format_prompt, load_processor
+from mien.describe.local.processor import decode_tokens, format_prompt, load_processor
+from mien.describe.reasoning import open_marker
 from mien.errors import EngineDownError, EngineError, WeightsError, first_line
 
 __all__ = ["LoadOptions", "LocalModel"]
@@ -70,18 +71,27 @@ class LocalModel:
         _decode_greedily(model, stop_tokens, processor.tokenizer.pad_token_id)
         return cls(model, processor, stop_tokens)
 
-    def describe(self, requests: Sequence[Request], max_new_tokens: int) -> list[Reply | EngineError]:
-        """Returns one reply per request, in order, each of at most `max_new_tokens` tokens."""
+    def describe(
+        self, requests: Sequence[Request], max_new_tokens: int, *, thinking: bool | None = None
+    ) -> list[Reply | EngineError]:
+        """Returns one reply per request, in order, each of at most `max_new_tokens` tokens.
+
+        Args:
+            requests: what to ask.
+            max_new_tokens: longest text, reasoning included.
+            thinking: whether the model is to reason first; None leaves it to its chat template.
+        """
         import torch
 
-        inputs = self._inputs(requests)
+        prompts = [format_prompt(self._processor, request, thinking=thinking) for request in requests]
+        inputs = self._inputs(prompts, requests)
         with torch.inference_mode():
             tokens = self._model.generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
                 past_key_values=_preallocated_cache(self._model.config, max_new_tokens),
             )
-        return self._replies(tokens[:, inputs["input_ids"].shape[1] :].tolist())
+        return self._replies(prompts, tokens[:, inputs["input_ids"].shape[1] :].tolist())
 
     def free_memory(self) -> None:
         """Releases memory that a failed batch left with the device's allocator."""
@@ -90,8 +100,7 @@ class LocalModel:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _inputs(self, requests: Sequence[Request]) -> Any:
-        texts = [format_prompt(self._processor, request) for request in requests]
+    def _inputs(self, texts: list[str], requests: Sequence[Request]) -> Any:
         bos = self._tokenizer.bos_token
         inputs = self._processor(
             text=texts,
@@ -104,18 +113,21 @@ class LocalModel:
         )
         return inputs.to(self._model.device, self._model.dtype)
 
-    def _replies(self, generated: list[list[int]]) -> list[Reply | EngineError]:
-        """The texts of the generated tokens, each up to its first stop token."""
+    def _replies(self, prompts: Sequence[str], generated: list[list[int]]) -> list[Reply | EngineError]:
+        """The texts of the generated tokens, each up to its first stop token.
+
+        A text that continues reasoning begins with the marker by which its prompt opened it.
+        """
         kept: list[list[int]] = []
         is_complete: list[bool] = []
         for tokens in generated:
             end = next((i for i, token in enumerate(tokens) if token in self._stop_tokens), None)
             kept.append(tokens[:end])
             is_complete.append(end is not None)
-        texts = self._tokenizer.batch_decode(kept, skip_special_tokens=True)
+        texts = decode_tokens(self._tokenizer, kept)
         return [
-            Reply(text=text.strip(), finish="stop" if complete else "length")
-            for text, complete in zip(texts, is_complete, strict=True)
+            Reply(text=(open_marker(prompt) + text).strip(), finish="stop" if complete else "length")
+            for prompt, text, complete in zip(prompts, texts, is_complete, strict=True)
         ]
 
 

@@ -17,9 +17,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mien.describe.backoff import Backoff
 from mien.describe.engine import Reply, Request
 from mien.describe.ray.worker_backend import WorkerBackend, WorkerLostError
+from mien.describe.retry import Backoff
 from mien.errors import ClusterError, EngineError, MienError
 
 __all__ = ["Job", "WorkerPool"]

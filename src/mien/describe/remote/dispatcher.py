@@ -2,7 +2,7 @@
 
 A request that servers failed on `retries` + 1 times is given up: as its own failure if they answered other
 requests meanwhile, as the servers' failure if they answered none. Attempts that never reached a server do not
-count.
+count. Servers that describe no one end the whole call (see `trouble`).
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from mien.describe.backoff import Backoff
-from mien.describe.engine import Reply, Request
+from mien.describe.engine import AbandonedError, Reply, Request
 from mien.describe.remote.client import ChatClient
 from mien.describe.remote.endpoints import Endpoint, Endpoints, NoEndpointError
-from mien.describe.remote.protocol import ChatError, ChatProtocol
+from mien.describe.remote.errors import ChatError
+from mien.describe.remote.protocol import ChatProtocol
+from mien.describe.remote.trouble import Trouble
+from mien.describe.retry import Backoff
 from mien.errors import EngineDownError, EngineError
 
 __all__ = ["Dispatcher"]
 
 _log = logging.getLogger(__name__)
 
-# This many failures in a row without a reply are not caused by the items, but by a wrong option, for example.
-_MAX_REFUSALS: Final = 16
-_FORBIDDEN: Final = "status 403"
+_MAX_SLOW_TRIES: Final = 3  # of a request that is not completed in time, because each takes long
+_SECONDS_UNTIL_NOTICE: Final = 10.0  # without any reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,14 @@ class _Result:
     no_endpoint: NoEndpointError | None = None
 
 
+@dataclass(slots=True)
+class _Call:
+    """One call of `describe`: its requests, those that a server has now, and the error that ends it."""
+
+    tasks: list[asyncio.Task[_Result]] = field(default_factory=list)
+    error: EngineDownError | None = None
+
+
 class Dispatcher:
     """Distributes requests over servers. Use it in one event loop only.
 
@@ -55,6 +64,7 @@ class Dispatcher:
         concurrency: most requests in flight, over all servers.
         retries: how often a request is sent again after the servers failed on it.
         backoff: pauses between attempts.
+        timeout: seconds after which the client gives a response up, for messages.
     """
 
     def __init__(
@@ -66,42 +76,65 @@ class Dispatcher:
         concurrency: int,
         retries: int,
         backoff: Backoff,
+        timeout: float,
     ) -> None:
         self._protocol = protocol
         self._client = client
         self._endpoints = Endpoints(urls, concurrency=concurrency, retries=retries, backoff=backoff)
         self._retries = retries
         self._backoff = backoff
+        self._timeout = timeout
+        self._trouble = Trouble()
         self._failed_at = 0.0  # when a whole call last failed
-        self._num_refused = 0
-        self._num_forbidden = 0  # in a row, after the servers had answered other requests
+        self._calls: list[_Call] = []
+        self._in_flight: set[asyncio.Task[_Result]] = set()
+        self._is_stopped = False
 
     async def describe(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
         """Returns one reply or error per request, in order; raises EngineError if the servers fail."""
-        results = await asyncio.gather(*(self._result(request) for request in requests))
-        self._require_permission()
-        if all(result.is_server_suspect for result in results):
+        if self._is_stopped:
+            return [_stopped() for _ in requests]
+        call = _Call()
+        call.tasks += [asyncio.create_task(self._result(request)) for request in requests]
+        self._calls.append(call)
+        try:
+            found = await asyncio.gather(*call.tasks, return_exceptions=True)
+        finally:
+            self._calls.remove(call)
+        results = [_require_result(result, call.error) for result in found]
+        if call.error is not None and not any(isinstance(result.reply, Reply) for result in results):
+            raise call.error
+        if results and all(result.is_server_suspect for result in results):
             self._failed_at = time.monotonic()
             down = next((result.no_endpoint for result in results if result.no_endpoint is not None), None)
             if down is not None:
                 is_unreachable = down.error.kind == "unreachable"
                 raise EngineDownError(str(down), hint=down.error.hint, retryable=is_unreachable)
             raise next(result.reply for result in results if isinstance(result.reply, EngineError))
-        self._require_any_reply(results)
         return [result.reply for result in results]
+
+    def stop(self) -> None:
+        """Abandons the requests that wait, and all of them if no server has described yet."""
+        self._is_stopped = True
+        kept = self._in_flight if self._trouble.has_worked else set()
+        for call in self._calls:
+            for task in call.tasks:
+                if task not in kept:
+                    task.cancel()
 
     async def _result(self, request: Request) -> _Result:
         began, last = time.monotonic(), None
         num_tries, max_tries = 0, self._max_tries()
         body = b""
         while True:
+            sent = time.monotonic()
             try:
                 # In a thread, because it takes milliseconds; and early, so that no server waits for it.
                 body = body or await asyncio.to_thread(self._protocol.body, request)
                 async with self._endpoints.acquire(avoid=last) as last:
-                    self._require_permission()
+                    sent = time.monotonic()
                     reply = await self._reply(last, body)
-                self._num_forbidden = 0
+                self._trouble.record_description()
                 return _Result(reply=reply)
             except NoEndpointError as down:
                 # Other requests of the call may have been answered. The retry of this one then tells.
@@ -109,17 +142,47 @@ class Dispatcher:
                 return _Result(reply=error, is_server_suspect=True, no_endpoint=down)
             except ChatError as error:
                 _log.debug("subject %r at %s: %s", request.subject_id, last and last.url, error)
-                num_tries += error.kind in ("item", "server", "busy")
+                if last is not None:
+                    self._record(last, request, error, sent)
+                num_tries += error.kind in ("item", "server", "slow", "busy")
+                if error.kind == "slow":
+                    max_tries = min(max_tries, _MAX_SLOW_TRIES)
                 if error.kind == "item" or num_tries >= max_tries:
                     return self._give_up(error, num_tries, began)
-                if error.kind == "server":
+                if self._is_stopped:
+                    return _Result(reply=_stopped())
+                if error.kind in ("server", "slow"):
                     await asyncio.sleep(self._backoff.pause(num_tries))
 
     async def _reply(self, endpoint: Endpoint, body: bytes) -> Reply:
-        status, headers, content = await self._client.send(endpoint.url, body)
+        task = asyncio.current_task()
+        assert task is not None
+        notice = asyncio.get_running_loop().call_later(_SECONDS_UNTIL_NOTICE, self._say_waiting, endpoint.url)
+        self._in_flight.add(task)
+        try:
+            status, headers, content = await self._client.send(endpoint.url, body)
+        finally:
+            notice.cancel()
+            self._in_flight.discard(task)
         return self._protocol.reply(
             status, content, retry_after=headers.get("retry-after"), has_access=endpoint.has_described
         )
+
+    def _say_waiting(self, url: str) -> None:
+        if not self._trouble.has_worked and self._timeout > 2 * _SECONDS_UNTIL_NOTICE:
+            self._trouble.say_waiting(url, _SECONDS_UNTIL_NOTICE, self._timeout)
+
+    def _record(self, endpoint: Endpoint, request: Request, error: ChatError, sent: float) -> None:
+        """Counts a failure, and ends all calls if there were too many."""
+        pause = max(0.0, endpoint.paused_until - time.monotonic())
+        self._trouble.record(endpoint.url, request.subject_id, error, began=sent, pause=pause)
+        verdict = self._trouble.verdict(endpoint.url, error)
+        if verdict is not None:
+            self._trouble.reset()
+            for call in self._calls:
+                call.error = verdict
+                for task in call.tasks:
+                    task.cancel()
 
     def _max_tries(self) -> int:
         """How often a request is sent: once after a call that failed as a whole, until any reply comes."""
@@ -127,34 +190,25 @@ class Dispatcher:
 
     def _give_up(self, error: ChatError, num_tries: int, began: float) -> _Result:
         if error.kind == "item":
-            self._num_forbidden += str(error).startswith(_FORBIDDEN)
             return _Result(reply=EngineError(str(error), hint=error.hint))
         is_server_suspect = self._endpoints.answered_at < began
         reply = EngineError(
             f"{error} (tried {num_tries} times)" if num_tries > 1 else str(error),
             hint=error.hint,
-            retryable=is_server_suspect,  # otherwise it had all its attempts
+            # Otherwise it had all its attempts; and one that takes too long would do so again.
+            retryable=is_server_suspect and error.kind != "slow",
         )
         return _Result(reply=reply, is_server_suspect=is_server_suspect)
 
-    def _require_permission(self) -> None:
-        """One image may be forbidden; many in a row mean that a quota or permission is gone.
 
-        Also checked before each request, so that no more images go to servers that refuse them.
-        """
-        if self._num_forbidden >= _MAX_REFUSALS:
-            raise EngineDownError(
-                f"the servers forbade {self._num_forbidden} requests in a row ({_FORBIDDEN})",
-                hint="check the quota and permissions of the key; finished descriptions are kept",
-            )
+def _require_result(result: _Result | BaseException, error: EngineDownError | None) -> _Result:
+    """The result of a request; an AbandonedError in its place if it was given up."""
+    if isinstance(result, _Result):
+        return result
+    if isinstance(result, Exception):
+        raise result
+    return _Result(reply=_stopped() if error is None else AbandonedError(str(error), cause=error))
 
-    def _require_any_reply(self, results: Sequence[_Result]) -> None:
-        if any(endpoint.has_described for endpoint in self._endpoints.all):
-            return
-        refused = [result.reply for result in results if isinstance(result.reply, EngineError)]
-        self._num_refused += len(refused)
-        if self._num_refused >= _MAX_REFUSALS:
-            raise EngineDownError(
-                f"the servers refused each of the first {self._num_refused} requests: {refused[-1]}",
-                hint=refused[-1].hint,
-            )
+
+def _stopped() -> AbandonedError:
+    return AbandonedError("the request was given up, because the run stops")

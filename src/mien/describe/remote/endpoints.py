@@ -13,13 +13,16 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
-from mien.describe.backoff import Backoff
-from mien.describe.remote.protocol import ChatError
+from mien.describe.remote.errors import ChatError
+from mien.describe.retry import Backoff
 
 __all__ = ["Endpoint", "Endpoints", "NoEndpointError"]
 
 _log = logging.getLogger(__name__)
+# Until any server has described, this many requests at once show whether one can.
+_MAX_TRIAL: Final = 8
 
 
 class NoEndpointError(Exception):
@@ -64,6 +67,7 @@ class Endpoints:
     def __init__(self, urls: Sequence[str], *, concurrency: int, retries: int, backoff: Backoff) -> None:
         self.all = [Endpoint(url, concurrency) for url in urls]
         self.answered_at = 0.0  # when any server last answered
+        self.have_described = False  # any of them
         self._concurrency = concurrency
         self._retries = retries
         self._backoff = backoff
@@ -87,7 +91,7 @@ class Endpoints:
             self._record_failure(endpoint, error, began)
             raise
         else:
-            endpoint.has_described = True
+            endpoint.has_described = self.have_described = True
             self._record_answer(endpoint, began)
         finally:
             endpoint.in_flight -= 1
@@ -115,7 +119,8 @@ class Endpoints:
             raise NoEndpointError(url, error)
 
     def _next(self, avoid: Endpoint | None, now: float) -> Endpoint | None:
-        if sum(endpoint.in_flight for endpoint in self.all) >= self._concurrency:
+        limit = self._concurrency if self.have_described else min(self._concurrency, _MAX_TRIAL)
+        if sum(endpoint.in_flight for endpoint in self.all) >= limit:
             return None
         ready = [endpoint for endpoint in self.all if endpoint.is_ready(now)]
         return min(ready, key=lambda one: (one is avoid, one.in_flight, one.num_sent), default=None)
@@ -146,6 +151,13 @@ class Endpoints:
             self._record_answer(endpoint, began)
             return
         now = time.monotonic()
+        asked = self._backoff.asks_too_much(error.retry_after)
+        if asked is not None and error.kind != "rejected":
+            error = ChatError(
+                "rejected",
+                f"{error} (it asks to wait {_duration(asked)}, too long to wait for)",
+                hint="run again later; descriptions so far are kept",
+            )
         retry_after = self._backoff.retry_after(error.retry_after)
         if retry_after is not None:
             endpoint.paused_until = max(endpoint.paused_until, now + retry_after)
@@ -153,14 +165,14 @@ class Endpoints:
             return  # the same failure, seen by another request
         endpoint.failed_at = now
         endpoint.num_failures += 1
-        if retry_after is None:
+        if not retry_after:  # also if it asks for 0 seconds, which would make a flood
             endpoint.paused_until = now + self._pause(endpoint, error)
         self._restrict(endpoint, error)
 
     def _pause(self, endpoint: Endpoint, error: ChatError) -> float:
         if error.kind == "rejected":
             return self._backoff.cap
-        if error.kind == "server":
+        if error.kind in ("server", "slow"):
             # The item may have caused the first failure, so it does not stop other requests.
             num_failures = endpoint.num_failures - 1
             return self._backoff.pause(num_failures) if num_failures else 0.0
@@ -177,3 +189,9 @@ class Endpoints:
         if is_down and endpoint.down_error is None:
             _log.warning("endpoint %s is down: %s", endpoint.url, error)
         endpoint.down_error = error if is_down else None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 7200:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 3600:.0f} hours" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-import os
+import re
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue
 
 from mien.describe.background_loop import BackgroundLoop
-from mien.describe.backoff import Backoff
 from mien.describe.engine import Engine, Reply, Request
+from mien.describe.reasoning import thinking_switches
+from mien.describe.remote.api_key import read_api_key
 from mien.describe.remote.client import ChatClient
 from mien.describe.remote.dispatcher import Dispatcher
-from mien.describe.remote.protocol import ChatProtocol, ImageEncoding
-from mien.errors import ConfigError, EngineError
+from mien.describe.remote.protocol import ChatProtocol, ImageEncoding, RequestFields
+from mien.describe.retry import Backoff
+from mien.errors import ConfigError, EngineError, nearest_hint
 from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["RemoteEngine", "RemoteOptions"]
@@ -40,6 +42,7 @@ _LOCALHOST: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _RESERVED: Final = frozenset(
     {"model", "messages", "stream", "n", "temperature", "seed", "max_tokens", "max_completion_tokens"}
 )
+_SET: Final = ("model", "stream", "temperature", "seed")  # and the limit
 
 
 class RemoteOptions(Options):
@@ -53,6 +56,12 @@ class RemoteOptions(Options):
         seed: seed in the body of each request.
         limit: the server's name for the largest number of tokens to write.
         extra: more fields of the body, such as top_k.
+        omit: fields to leave out because the server refuses them, such as temperature or seed. The server's
+            own value then holds, and the text may differ from run to run.
+        rename: other names for fields, such as { seed = "random_seed" }.
+        thinking: turn the model's reasoning on or off in its chat template, through the field
+            chat_template_kwargs, which vLLM, SGLang and llama.cpp know. For others, use `extra`.
+        image_detail: the field `detail` of images, for servers that know it.
         revision: which weights the server has, as far as you know.
         aliases: other names under which the server may report the model.
     """
@@ -63,6 +72,10 @@ class RemoteOptions(Options):
     seed: int = 0
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     extra: dict[str, JsonValue] = Field(default_factory=dict)
+    omit: tuple[str, ...] = ()
+    rename: dict[str, str] = Field(default_factory=dict)
+    thinking: bool | None = None
+    image_detail: Literal["auto", "low", "high"] | None = None
     revision: str | None = None
     aliases: tuple[str, ...] = ()
 
@@ -97,11 +110,7 @@ class RemoteEngine(Engine):
         self._max_new_tokens = max_new_tokens
         self._backoff = backoff or Backoff()
         self._lock = threading.Lock()
-        if reserved := sorted(_RESERVED & self._options.extra.keys()):
-            raise ConfigError(
-                f"[describe.options] extra may not set {reserved[0]!r}",
-                hint="set describe.model, describe.max_new_tokens or describe.options.seed instead",
-            )
+        _check_fields(self._options)
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -121,7 +130,7 @@ class RemoteEngine(Engine):
             "version": _VERSION,
             "model": self._model,
             **({} if revision is None else {"revision": revision}),
-            "decoding": self._decoding,
+            "decoding": self._fields.identity(),
             "images": dict(self._encoding.identity()),
         }
 
@@ -141,19 +150,33 @@ class RemoteEngine(Engine):
             loop, dispatcher = self._connection
         return loop.run(dispatcher.describe(requests))
 
+    def stop(self) -> None:
+        with self._lock:
+            if "_connection" not in self.__dict__:
+                return
+            loop, dispatcher = self._connection
+        loop.call(dispatcher.stop)
+
     @property
-    def _decoding(self) -> dict[str, JsonValue]:
+    def _fields(self) -> RequestFields:
         options = self._options
-        return {
-            "temperature": 0,
-            "seed": options.seed,
-            options.limit: self._max_new_tokens,
-            **options.extra,
-        }
+        switches = thinking_switches(options.thinking)
+        return RequestFields(
+            limit=(options.limit, self._max_new_tokens),
+            decoding={"temperature": 0, "seed": options.seed},
+            extra=options.extra,
+            thinking={"chat_template_kwargs": switches} if switches else {},
+            omit=options.omit,
+            rename=options.rename,
+        )
 
     @property
     def _encoding(self) -> ImageEncoding:
-        return ImageEncoding(format=self._options.image_format, quality=self._options.jpeg_quality)
+        return ImageEncoding(
+            format=self._options.image_format,
+            quality=self._options.jpeg_quality,
+            detail=self._options.image_detail,
+        )
 
     @cached_property
     def _connection(self) -> tuple[BackgroundLoop, Dispatcher]:
@@ -163,18 +186,24 @@ class RemoteEngine(Engine):
                 "engine 'remote' has no server: run.endpoints is empty",
                 hint="set run.endpoints to base addresses such as http://localhost:8000/v1",
             )
-        key = _read_key()
+        key = read_api_key()
         if key:
             _warn_if_unencrypted(self._endpoints)
         protocol = ChatProtocol(
             model=self._model,
-            decoding=self._decoding,
+            fields=self._fields,
             encoding=self._encoding,
             max_new_tokens=self._max_new_tokens,
             aliases=self._options.aliases,
             key=key,
         )
-        client = ChatClient(timeout=self._run.timeout, key=key)
+        client = ChatClient(
+            self._endpoints,
+            timeout=self._run.timeout,
+            key=key,
+            ca_file=self._run.ca_file,
+            use_proxies=self._run.use_proxies,
+        )
         dispatcher = Dispatcher(
             protocol,
             client,
@@ -182,20 +211,33 @@ class RemoteEngine(Engine):
             concurrency=self._run.concurrency,
             retries=self._run.retries,
             backoff=self._backoff,
+            timeout=self._run.timeout,
         )
         loop = BackgroundLoop("remote")
         weakref.finalize(self, loop.close, client.close)
         return loop, dispatcher
 
 
-def _read_key() -> str | None:
-    key = (os.environ.get("MIEN_API_KEY") or os.environ.get("OPENAI_API_KEY") or "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise EngineError(  # without the key itself
-            "the API key in the environment contains characters that are not allowed in a key",
-            hint="set MIEN_API_KEY again, without quotes or line breaks",
+def _check_fields(options: RemoteOptions) -> None:
+    """ConfigError if options contradict each other or set a field that belongs to the engine."""
+    if reserved := sorted(_RESERVED & options.extra.keys()):
+        raise ConfigError(
+            f"[describe.options] extra may not set {reserved[0]!r}",
+            hint="set describe.model, describe.max_new_tokens or describe.options.seed instead",
         )
-    return key or None
+    thinking = () if options.thinking is None else ("chat_template_kwargs",)
+    names = (*_SET, options.limit, *options.extra, *thinking)
+    for where, fields in (("omit", options.omit), ("rename", tuple(options.rename))):
+        if unknown := [name for name in fields if name not in names]:
+            raise ConfigError(
+                f"[describe.options] {where} names {unknown[0]!r}, which is not sent",
+                hint=nearest_hint(unknown[0], names, kind="fields"),
+            )
+    renamed = [options.rename.get(name, name) for name in ("messages", *names) if name not in options.omit]
+    if twice := [name for name in renamed if renamed.count(name) > 1 or not name]:
+        raise ConfigError(
+            f"[describe.options] rename gives two fields the name {twice[0]!r}", hint="give each its own name"
+        )
 
 
 def _warn_if_unencrypted(urls: Sequence[str]) -> None:
@@ -205,6 +247,7 @@ def _warn_if_unencrypted(urls: Sequence[str]) -> None:
 
 
 def _check_url(url: str) -> str:
+    url = url.strip()
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -216,11 +259,14 @@ def _check_url(url: str) -> str:
             f"an endpoint at {parts.hostname!r} contains more than an address",
             hint="set the key in the environment as MIEN_API_KEY, and remove ?, # and user:password",
         )
-    if not is_address:
+    if not is_address or not url.isprintable() or " " in url:
         raise _invalid_url(url)
-    return url.rstrip("/")
+    return url.rstrip("/").removesuffix("/chat/completions").rstrip("/")
 
 
 def _invalid_url(url: str) -> ConfigError:
     shown = url.rpartition("@")[2]  # what comes before it may be a secret
-    return ConfigError(f"endpoint {shown!r} is not an address", hint="write it as http://localhost:8000/v1")
+    example = "http://localhost:8000/v1"
+    if re.fullmatch(r"[\w.-]+(:\d{1,5})?(/[\w./-]*)?", shown) and not shown.startswith("/"):
+        example = f"http://{shown.rstrip('/')}" + ("" if "/" in shown.rstrip("/") else "/v1")
+    return ConfigError(f"endpoint {shown!r} is not an address", hint=f"write it as {example}")

@@ -1,8 +1,4 @@
-"""What is sent to a chat-completions server, and what its response means.
-
-A response may be anything. What a server says about an error is quoted in part, in one line, and without the
-API key, in case the server repeats it.
-"""
+"""What is sent to a chat-completions server, and what its response means."""
 
 from __future__ import annotations
 
@@ -12,55 +8,94 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from PIL import Image
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import JsonValue
 
 from mien.describe.engine import Reply, Request
+from mien.describe.reasoning import THINKING_HINT, remove_reasoning
+from mien.describe.remote.api_key import ApiKey
+from mien.describe.remote.completion import (
+    Completion,
+    NotACompletionError,
+    decode_json,
+    name_content,
+    read_completion,
+)
+from mien.describe.remote.errors import (
+    ChatError,
+    SentFields,
+    ServerError,
+    error_kind,
+    find_error,
+    hint_for,
+    is_refusal,
+    quote,
+)
+from mien.errors import EngineError
 
-__all__ = ["ChatError", "ChatProtocol", "ErrorKind", "ImageEncoding", "is_same_model"]
+__all__ = ["ChatProtocol", "ImageEncoding", "RequestFields", "is_same_model"]
 
-# item: concerns this item, and a retry cannot help. server: a retry may help. busy: the same, but later.
-# unreachable: no connection. rejected: the server accepts nothing with this key, model or address.
-ErrorKind = Literal["item", "server", "busy", "unreachable", "rejected"]
-
-_KINDS: Final[Mapping[int, ErrorKind]] = {
-    **dict.fromkeys((408, 409, 425), "server"),
-    **dict.fromkeys((429, 503, 529), "busy"),
-    **dict.fromkeys((401, 402, 403, 404, 405, 410), "rejected"),
-}
-_HINTS: Final[Mapping[int, str]] = {
-    400: "the server refuses such requests: check [describe.options] and the model's context length",
-    413: "set describe.options.image_size, or image_format to jpeg",
-    401: "set MIEN_API_KEY (or OPENAI_API_KEY) in the environment to a key that the server accepts",
-    402: "add credit to the account",
-    403: "set MIEN_API_KEY (or OPENAI_API_KEY) in the environment to a key that may use this model",
-    404: "check that run.endpoints ends as the server's manual says (often /v1), and that the server has "
-    "describe.model under exactly this name",
-}
-_LENGTH_REASONS: Final = frozenset({"length", "max_tokens"})
-_REFUSAL_REASONS: Final = frozenset({"content_filter", "refusal", "safety"})
-_STOP_REASONS: Final = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
-_MAX_QUOTED: Final = 200  # characters of a server's message
+_NOT_AN_API: Final = (
+    "check that run.endpoints name an OpenAI-compatible server (often ending in /v1), and that no proxy or "
+    "login page answers in its place"
+)
 
 
-class ChatError(Exception):
-    """A request that gave no description.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFields:
+    """The fields of a request besides its messages, and the options that determine them.
 
     Attributes:
-        kind: what caused it, and whether a retry may help.
-        hint: what the user can do.
-        retry_after: the `Retry-After` header of the response, if any.
+        limit: the field with the largest number of tokens, and that number.
+        decoding: other fields that the engine sets, with the model and the field that turns streaming off.
+        extra: fields that the user adds.
+        thinking: fields that turn reasoning on or off.
+        omit: fields to leave out.
+        rename: other names for fields.
     """
 
-    def __init__(
-        self, kind: ErrorKind, message: str, *, hint: str = "", retry_after: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.hint = hint
-        self.retry_after = retry_after
+    limit: tuple[str, int]
+    decoding: Mapping[str, JsonValue]
+    extra: Mapping[str, JsonValue]
+    thinking: Mapping[str, JsonValue]
+    omit: tuple[str, ...] = ()
+    rename: Mapping[str, str]
+
+    def body(self, model: str) -> dict[str, JsonValue]:
+        """All fields of a request to a model except for its messages."""
+        return self._named({"model": model, "stream": False, **self._decoding()})
+
+    def identity(self) -> dict[str, JsonValue]:
+        """The fields that may change the text."""
+        return self._named(self._decoding())
+
+    def sent(self) -> SentFields:
+        """Their names by option, for hints."""
+        fields = self.body("")
+        name, _ = self.limit
+        limit = self.rename.get(name, name)
+        return SentFields(
+            limit=limit if limit in fields else "",
+            extra=tuple(name for name in self.extra if name in fields),
+            thinking=next((self.rename.get(name, name) for name in self.thinking), ""),
+            others=tuple(
+                name for name in fields if name not in (limit, "model", *self.extra, *self.thinking)
+            ),
+        )
+
+    def _decoding(self) -> dict[str, JsonValue]:
+        name, number = self.limit
+        fields = {**self.decoding, name: number, **self.extra}
+        for name, value in self.thinking.items():
+            own = self.extra.get(name)  # what the user adds wins
+            both = isinstance(own, dict) and isinstance(value, dict)
+            fields[name] = {**value, **own} if both else fields.get(name, value)  # type: ignore[dict-item]
+        return fields
+
+    def _named(self, fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        return {self.rename.get(name, name): value for name, value in fields.items() if name not in self.omit}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +104,21 @@ class ImageEncoding:
 
     format: Literal["png", "jpeg"] = "png"
     quality: int = 95
+    detail: Literal["auto", "low", "high"] | None = None
 
     def identity(self) -> Mapping[str, JsonValue]:
         """The settings that change the pixels that arrive."""
-        return {"format": "png"} if self.format == "png" else {"format": "jpeg", "quality": self.quality}
+        detail: Mapping[str, JsonValue] = {} if self.detail is None else {"detail": self.detail}
+        if self.format == "png":
+            return {"format": "png", **detail}
+        return {"format": "jpeg", "quality": self.quality, **detail}
+
+    def part(self, image: Image.Image) -> dict[str, JsonValue]:
+        """The part of a message that shows the image; ChatError if it cannot be encoded."""
+        shown: dict[str, JsonValue] = {"url": self.data_url(image)}
+        if self.detail is not None:
+            shown["detail"] = self.detail
+        return {"type": "image_url", "image_url": shown}
 
     def data_url(self, image: Image.Image) -> str:
         """The image as a data URL; ChatError if it cannot be encoded."""
@@ -95,25 +141,26 @@ class ChatProtocol:
 
     Args:
         model: name of the model, as the server knows it.
-        decoding: fields of the body that control decoding.
+        fields: the other fields of a request.
         encoding: how images are sent.
         max_new_tokens: length at which a text counts as cut off, if the server does not say.
         aliases: other names under which the server may report the model.
-        key: API key, used only to remove it from quoted messages.
+        key: API key, for which every response is searched.
     """
 
     def __init__(
         self,
         *,
         model: str,
-        decoding: Mapping[str, JsonValue],
+        fields: RequestFields,
         encoding: ImageEncoding,
         max_new_tokens: int,
         aliases: tuple[str, ...] = (),
-        key: str | None = None,
+        key: ApiKey | None = None,
     ) -> None:
         self._model = model
-        self._decoding = dict(decoding)
+        self._fields = fields.body(model)
+        self._sent = fields.sent()
         self._encoding = encoding
         self._max_new_tokens = max_new_tokens
         self._aliases = aliases
@@ -121,14 +168,10 @@ class ChatProtocol:
 
     def body(self, request: Request) -> bytes:
         """The body to post: first the images, then the prompt, as LLaVA and similar models were trained."""
-        content: list[JsonValue] = [
-            {"type": "image_url", "image_url": {"url": self._encoding.data_url(image)}}
-            for image in request.images
-        ]
+        content: list[JsonValue] = [self._encoding.part(image) for image in request.images]
         content.append({"type": "text", "text": request.prompt})
         message: JsonValue = {"role": "user", "content": content}
-        body = {"model": self._model, "messages": [message], "stream": False, **self._decoding}
-        return json.dumps(body).encode()
+        return json.dumps({**self._fields, "messages": [message]}).encode()
 
     def reply(
         self, status: int, content: bytes, *, retry_after: str | None = None, has_access: bool = False
@@ -145,109 +188,140 @@ class ChatProtocol:
         Raises:
             ChatError: the response holds no description.
         """
-        if status == 403 and has_access:
-            raise ChatError("item", f"status {status}: {self._error_message(content)}")
         if not 200 <= status < 300:
-            raise self._status_error(status, content, retry_after)
-        completion = self._parse(content)
+            raise self._status_error(status, content, retry_after, has_access)
+        try:
+            value = decode_json(content)
+        except NotACompletionError as error:
+            raise self._not_a_completion(str(error), content, status) from None
+        try:
+            completion = read_completion(value)
+        except NotACompletionError as error:
+            found = find_error(value)
+            if found is None:
+                raise self._not_a_completion(str(error), content, status) from None
+            raise self._server_error(found, None, retry_after, has_access) from None
+        return self._reply(
+            completion, find_error({"error": completion.error or _outer_error(value)}), has_access
+        )
+
+    def _reply(self, completion: Completion, error: ServerError | None, has_access: bool) -> Reply:
+        """The text of a completion; ChatError if it is not an answer of this model."""
+        if error is not None:
+            raise self._server_error(error, None, None, has_access)
         if completion.model and not is_same_model(self._model, completion.model, self._aliases):
             raise ChatError(
                 "server",
                 f"model {self._quote(completion.model)!r} answered instead of {self._model!r}",
                 hint="if this is another name of the model, add it to describe.options.aliases",
             )
-        [choice, *_] = completion.choices
-        if choice.message.refusal or choice.finish_reason in _REFUSAL_REASONS:
-            reason = choice.message.refusal or choice.finish_reason or ""
-            raise ChatError("item", f"the server withheld its answer: {self._quote(reason)}")
-        return Reply(text=choice.message.text.strip(), finish=self._finish(choice, completion.usage))
-
-    def _finish(self, choice: _Choice, usage: _Usage | None) -> Literal["stop", "length"]:
-        reason = choice.finish_reason
-        if not reason:  # the number of tokens tells
-            is_cut = usage is not None and usage.completion_tokens >= self._max_new_tokens
-            return "length" if is_cut else "stop"
-        if reason in _LENGTH_REASONS:
-            return "length"
-        if reason in _STOP_REASONS:
-            return "stop"
-        raise ChatError("server", f"the answer ended for an unknown reason: {self._quote(reason)}")
-
-    def _parse(self, content: bytes) -> _Completion:
-        try:
-            return _Completion.model_validate_json(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"])) or "top level"
+        if completion.refusal or completion.end == "refusal":
+            reason = self._quote(completion.refusal or completion.reason)
+            raise ChatError("item", f"the server withheld its answer: {reason}", is_refusal=True)
+        if completion.end == "other":
             raise ChatError(
-                "server",
-                f"the response is not a chat completion ({place}: {first['msg']}): "
-                f"{self._error_message(content)}",
-                hint="check that run.endpoints name an OpenAI-compatible server",
-            ) from error
+                "server", f"the answer ended for an unknown reason: {self._quote(completion.reason)}"
+            )
+        if not completion.text.strip():
+            raise self._empty_error(completion)
+        if self._key is not None and self._key.is_in(completion.text):
+            raise ChatError(
+                "item",
+                "the answer repeats the API key, or a part of it, and is thrown away",
+                hint="do not use this server; revoke the key if others can read what it says",
+            )
+        reply = remove_reasoning(Reply(text=completion.text.strip(), finish=self._finish(completion)))
+        if isinstance(reply, EngineError):
+            raise ChatError("item", str(reply), hint=reply.hint)
+        return reply
 
-    def _status_error(self, status: int, content: bytes, retry_after: str | None) -> ChatError:
-        kind = _KINDS.get(status)
-        if kind is None:
-            kind = "server" if status >= 500 else "item" if status >= 400 else "rejected"
+    def _finish(self, completion: Completion) -> Literal["stop", "length"]:
+        if completion.end == "unknown":  # the number of tokens tells
+            is_cut = completion.num_tokens is not None and completion.num_tokens >= self._max_new_tokens
+            return "length" if is_cut else "stop"
+        return "length" if completion.end == "length" else "stop"
+
+    def _empty_error(self, completion: Completion) -> ChatError:
+        if completion.end == "tool":
+            return ChatError(
+                "item", "the model called a tool instead of answering", hint="try another prompt"
+            )
+        if completion.reasoning_field:
+            ended = ", and ended at the limit of tokens" if self._finish(completion) == "length" else ""
+            return ChatError(
+                "item",
+                f"the answer is empty: the model wrote only reasoning ({completion.reasoning_field}){ended}",
+                hint=THINKING_HINT,
+            )
+        if self._finish(completion) == "length":
+            return ChatError(
+                "item", "the answer is empty, and ended at the limit of tokens", hint=THINKING_HINT
+            )
+        return ChatError("item", "the answer is empty", hint="try another prompt or model")
+
+    # --- Errors ---
+
+    def _status_error(
+        self, status: int, content: bytes, retry_after: str | None, has_access: bool
+    ) -> ChatError:
+        try:
+            value = decode_json(content)
+        except NotACompletionError:
+            value = None
+        found = find_error(value)
+        if found is None:
+            words = value if isinstance(value, str) else self._excerpt(content)
+            found = ServerError(words=words)
+        return self._server_error(found, status, retry_after, has_access)
+
+    def _server_error(
+        self, error: ServerError, status: int | None, retry_after: str | None, has_access: bool
+    ) -> ChatError:
+        """An error in the server's words; without a status if it came with status 200."""
+        kind, code = error_kind(status, error)
+        hint, is_general = hint_for(code, error, self._sent)
+        refused = is_refusal(error)
+        if refused or (status == 403 and has_access):
+            kind, hint = "item", ""
+        elif is_general and kind == "item" and not has_access:
+            kind = "rejected"  # a field that every request has
+        shown = status or error.status
         return ChatError(
             kind,
-            f"status {status}: {self._error_message(content)}",
-            hint=_HINTS.get(
-                status, "" if status >= 400 else "set run.endpoints to the target of the redirect"
-            ),
+            f"{f'status {shown}' if shown else 'the server reports an error'}: {self._quote(error.words)}",
+            hint=hint,
             retry_after=retry_after,
+            is_refusal=refused,
         )
 
-    def _error_message(self, content: bytes) -> str:
-        """The reason in the body of an error, wherever a server puts it; otherwise the start of the body."""
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError):
-            value = content.decode(errors="replace")
-        for name in ("error", "detail", "message"):
-            if isinstance(value, dict):
-                value = value.get(name) or value
-        return self._quote(value if isinstance(value, str) else json.dumps(value))
+    def _not_a_completion(self, what: str, content: bytes, status: int) -> ChatError:
+        excerpt = f": {self._excerpt(content)}" if content.strip() else f" (status {status})"
+        hint = _NOT_AN_API
+        if "stream" in what:
+            hint = (
+                "make the server answer in one piece, as the field 'stream' of the request says; it may be a "
+                "gateway that streams always"
+            )
+        return ChatError(
+            "server", f"the response is not a chat completion: {self._quote(what)}{excerpt}", hint=hint
+        )
+
+    def _excerpt(self, content: bytes) -> str:
+        """The beginning of a body, or what a web page says."""
+        text = content[:16_000].decode(errors="replace")
+        if name_content(content).startswith("a web page"):
+            text = re.sub(
+                r"<(script|style)\b.*?(</\1>|\Z)|<[^>]{0,1000}>", " ", text, flags=re.DOTALL | re.IGNORECASE
+            )
+        return self._quote(text)
 
     def _quote(self, text: str) -> str:
-        line = " ".join(text.split())
-        if self._key:  # before truncation, which might leave half a key
-            line = line.replace(self._key, "***")
-        return f"{line[:_MAX_QUOTED]}..." if len(line) > _MAX_QUOTED else line or "nothing"
+        return quote(text, self._key)
 
 
-# --- The response ---
-
-
-class _TextPart(BaseModel):
-    text: str = ""
-
-
-class _Message(BaseModel):
-    content: str | list[_TextPart] | None = None
-    refusal: str | None = None
-
-    @property
-    def text(self) -> str:
-        if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
-        return self.content or ""
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(BaseModel):
-    completion_tokens: int = 0
-
-
-class _Completion(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    model: str | None = None
-    usage: _Usage | None = None
+def _outer_error(value: Any) -> Any:
+    """An error next to the choices."""
+    return value.get("error") if isinstance(value, dict) else None
 
 
 # --- Model names ---
