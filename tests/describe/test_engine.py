@@ -14,7 +14,7 @@ class UnusualEngine(Engine):
     """Differs from the defaults of `Engine` in every member."""
 
     def __init__(self) -> None:
-        self.is_closed = False
+        self.is_stopped = self.is_closed = False
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -39,6 +39,9 @@ class UnusualEngine(Engine):
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         return [Reply(text=request.subject_id) for request in requests]
 
+    def stop(self) -> None:
+        self.is_stopped = True
+
     def close(self) -> None:
         self.is_closed = True
 
@@ -54,7 +57,9 @@ def test_a_wrapper_forwards_everything() -> None:
     assert (wrapper.name, wrapper.signature) == ("unusual", {"engine": "unusual"})
     assert (wrapper.image_size, wrapper.calls_at_once) == (123, 7)
     assert wrapper.describe(requests) == [Reply(text="a"), Reply(text="b")]
+    wrapper.stop()
     wrapper.close()
+    assert inner.is_stopped
     assert inner.is_closed
 
 

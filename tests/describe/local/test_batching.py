@@ -79,11 +79,11 @@ class _SmallMemory:
     def __init__(self, model: Any, max_size: int) -> None:
         self.model, self.max_size, self.sizes = model, max_size, list[int]()
 
-    def describe(self, requests: Any, max_new_tokens: int) -> Any:
+    def describe(self, requests: Any, max_new_tokens: int, **options: Any) -> Any:
         self.sizes.append(len(requests))
         if len(requests) > self.max_size:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return self.model.describe(requests, max_new_tokens)
+        return self.model.describe(requests, max_new_tokens, **options)
 
     def free_memory(self) -> None: ...
 

@@ -180,7 +180,7 @@ def test_forbidden_is_about_the_image_if_the_server_has_described_before() -> No
 
 
 def test_the_retry_after_header_is_kept() -> None:
-    assert error_of(429, b"", retry_after="7").retry_after == "7"
+    assert error_of(429, b"", headers={"retry-after": "7"}).retry_after == "7"
 
 
 @pytest.mark.parametrize(

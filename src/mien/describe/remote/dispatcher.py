@@ -164,9 +164,7 @@ class Dispatcher:
         finally:
             notice.cancel()
             self._in_flight.discard(task)
-        return self._protocol.reply(
-            status, content, retry_after=headers.get("retry-after"), has_access=endpoint.has_described
-        )
+        return self._protocol.reply(status, content, headers, has_access=endpoint.has_described)
 
     def _say_waiting(self, url: str) -> None:
         if not self._trouble.has_worked and self._timeout > 2 * _SECONDS_UNTIL_NOTICE:
@@ -174,6 +172,8 @@ class Dispatcher:
 
     def _record(self, endpoint: Endpoint, request: Request, error: ChatError, sent: float) -> None:
         """Counts a failure, and ends all calls if there were too many."""
+        if endpoint.down_error is not None:  # it gets no more requests, and that is said
+            error = endpoint.down_error
         pause = max(0.0, endpoint.paused_until - time.monotonic())
         self._trouble.record(endpoint.url, request.subject_id, error, began=sent, pause=pause)
         verdict = self._trouble.verdict(endpoint.url, error)

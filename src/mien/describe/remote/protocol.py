@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from PIL import Image
@@ -174,14 +175,19 @@ class ChatProtocol:
         return json.dumps({**self._fields, "messages": [message]}).encode()
 
     def reply(
-        self, status: int, content: bytes, *, retry_after: str | None = None, has_access: bool = False
+        self,
+        status: int,
+        content: bytes,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        has_access: bool = False,
     ) -> Reply:
         """Reads a response.
 
         Args:
             status: HTTP status.
             content: body of the response.
-            retry_after: `Retry-After` header.
+            headers: of the response, by lowercase name.
             has_access: whether the server has described before; "forbidden" is then about this image, as
                 with moderation.
 
@@ -189,7 +195,7 @@ class ChatProtocol:
             ChatError: the response holds no description.
         """
         if not 200 <= status < 300:
-            raise self._status_error(status, content, retry_after, has_access)
+            raise self._status_error(status, content, headers, has_access)
         try:
             value = decode_json(content)
         except NotACompletionError as error:
@@ -200,7 +206,7 @@ class ChatProtocol:
             found = find_error(value)
             if found is None:
                 raise self._not_a_completion(str(error), content, status) from None
-            raise self._server_error(found, None, retry_after, has_access) from None
+            raise self._server_error(found, None, headers.get("retry-after"), has_access) from None
         return self._reply(
             completion, find_error({"error": completion.error or _outer_error(value)}), has_access
         )
@@ -262,7 +268,7 @@ class ChatProtocol:
     # --- Errors ---
 
     def _status_error(
-        self, status: int, content: bytes, retry_after: str | None, has_access: bool
+        self, status: int, content: bytes, headers: Mapping[str, str], has_access: bool
     ) -> ChatError:
         try:
             value = decode_json(content)
@@ -271,8 +277,10 @@ class ChatProtocol:
         found = find_error(value)
         if found is None:
             words = value if isinstance(value, str) else self._excerpt(content)
+            if 300 <= status < 400 and "location" in headers:
+                words = f"a redirect to {headers['location']}"
             found = ServerError(words=words)
-        return self._server_error(found, status, retry_after, has_access)
+        return self._server_error(found, status, headers.get("retry-after"), has_access)
 
     def _server_error(
         self, error: ServerError, status: int | None, retry_after: str | None, has_access: bool
@@ -295,7 +303,8 @@ class ChatProtocol:
         )
 
     def _not_a_completion(self, what: str, content: bytes, status: int) -> ChatError:
-        excerpt = f": {self._excerpt(content)}" if content.strip() else f" (status {status})"
+        is_binary = name_content(content) == "binary data"
+        excerpt = f" (status {status})" if is_binary or not content.strip() else f": {self._excerpt(content)}"
         hint = _NOT_AN_API
         if "stream" in what:
             hint = (

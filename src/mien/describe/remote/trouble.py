@@ -24,9 +24,10 @@ _MAX_USELESS_LATER: Final = 48
 # In a row, after the servers described others: a quota or a permission is gone.
 _MAX_FORBIDDEN: Final = 16
 # Before there was any description: rounds of requests that a busy server sends away, seconds spent on pauses
-# for it, and rounds of requests that it does not complete in time.
+# for it and for a failing one, and rounds of requests that it does not complete in time.
 _MAX_BUSY_ROUNDS: Final = 6
-_MAX_PAUSES: Final = 120.0
+_MAX_BUSY_PAUSES: Final = 120.0
+_MAX_PAUSES: Final = 30.0
 _MAX_SLOW_ROUNDS: Final = 2
 _MIN_SUBJECTS: Final = 2
 # Of messages: at once if they are new, but not more often than this, and again after this time.
@@ -50,7 +51,7 @@ class Trouble:
 
     def reset(self) -> None:
         """Begins to count anew."""
-        self._num_useless = self._num_alike = self._num_forbidden = 0
+        self._num_failures = self._num_useless = self._num_alike = self._num_forbidden = 0
         self._num_busy_rounds = self._num_slow_rounds = 0
         self._round_began = -1.0
         self._pauses = 0.0
@@ -76,12 +77,13 @@ class Trouble:
         if error.kind in ("unreachable", "rejected"):
             return  # no reply; or one after which the server gets no more requests
         self._subject_ids.add(subject_id)
+        self._num_failures += 1
         is_new_round = began >= self._round_began
         if is_new_round:
             self._round_began = time.monotonic()
+        self._pauses += pause if is_new_round else 0.0
         if error.kind == "busy":
             self._num_busy_rounds += is_new_round
-            self._pauses += pause if is_new_round else 0.0
         elif error.kind == "slow":
             self._num_slow_rounds += is_new_round
         # Of busy servers, rounds count, because one that loads its model may answer soon.
@@ -90,7 +92,6 @@ class Trouble:
         likeness = re.sub(r"\d+", "0", str(error))[:80]
         is_alike = likeness == self._alike and not error.is_refusal
         self._num_alike, self._alike = self._num_alike * is_alike + 1, likeness
-        self._only_items = error.kind == "item"
 
     def verdict(self, url: str, error: ChatError) -> EngineDownError | None:
         """The error that ends the run, or None if the servers deserve more requests."""
@@ -101,19 +102,20 @@ class Trouble:
             )
         if not self._is_enough(error):
             return None
-        count = max(self._num_useless, self._num_busy_rounds)
         what = (
             "the servers gave no description"
             if not self.has_worked
             else "the servers stopped describing: none"
         )
         return EngineDownError(
-            f"{what} for {count} requests in a row; the last: {url}: {error}",
+            f"{what} for {self._num_failures} requests in a row; the last: {url}: {error}",
             hint=f"{error.hint or 'check the server'}; {_KEPT}",
             retryable=error.kind != "item",
         )
 
     def _is_enough(self, error: ChatError) -> bool:
+        if error.kind == "busy" and not self.has_worked:  # no item's fault, so one is enough
+            return self._num_busy_rounds >= _MAX_BUSY_ROUNDS or self._pauses >= _MAX_BUSY_PAUSES
         if len(self._subject_ids) < _MIN_SUBJECTS:
             return False
         if self.has_worked:
@@ -121,7 +123,6 @@ class Trouble:
             return count >= _MAX_USELESS_LATER
         return (
             self._num_useless >= MAX_USELESS
-            or self._num_busy_rounds >= _MAX_BUSY_ROUNDS
             or self._pauses >= _MAX_PAUSES
             or self._num_slow_rounds >= _MAX_SLOW_ROUNDS
         )
