@@ -46,7 +46,7 @@ def test_open_or_create_accepts_only_the_same_recipe(run: Run, tmp_path: Path) -
         (None, "is not a run"),
         ("{", "cannot be read"),
         ("[]", "schema None"),
-        ('{"schema": 2}', "schema 2, not 1"),
+        ('{"schema": 3}', "schema 3, not 2"),
         ('{"schema": 1, "color": 3}', "is not a manifest"),
     ],
 )

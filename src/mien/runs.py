@@ -1,6 +1,6 @@
 """The run directory: its manifest and its events.
 
-`manifest.json` is written once and says what the run is. `events.jsonl` grows by one line per event; a crash
+`manifest.json` says what the run is. `events.jsonl` grows by one line per event; a crash
 can leave its last line incomplete, which the reader reports and skips.
 """
 
@@ -10,7 +10,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +21,7 @@ from mien.errors import RunError
 from mien.files import atomic_write_json, make_folder, map_write_errors
 
 __all__ = [
+    "MANIFEST",
     "Events",
     "Run",
     "RunManifest",
@@ -28,9 +29,11 @@ __all__ = [
     "read_events",
 ]
 
-_SCHEMA: Final = 1
+# From schema 2 on, places inside of a run are relative to it.
+_SCHEMA: Final = 2
+_SCHEMAS: Final = (1, _SCHEMA)
+MANIFEST: Final = "manifest.json"
 _RESTORE: Final = "restore the file, or run again"
-_MANIFEST: Final = "manifest.json"
 _EVENTS: Final = "events.jsonl"
 
 # Libraries that a result can depend on.
@@ -85,11 +88,11 @@ class Run:
     @classmethod
     def create(cls, path: Path, *, command: str, recipe: Mapping[str, Any], digest: str) -> Run:
         """Creates a run in a new or empty directory; RunError if it already holds one."""
-        if (path / _MANIFEST).exists():
+        if (path / MANIFEST).exists():
             raise RunError(f"{path} already holds a run", hint="name another directory, or remove that one")
         make_folder(path)
         manifest = RunManifest(command=command, recipe=dict(recipe), digest=digest)
-        atomic_write_json(path / _MANIFEST, asdict(manifest))
+        atomic_write_json(path / MANIFEST, asdict(manifest))
         return cls(path, manifest)
 
     @classmethod
@@ -100,7 +103,7 @@ class Run:
     @classmethod
     def open_or_create(cls, path: Path, *, command: str, recipe: Mapping[str, Any], digest: str) -> Run:
         """Opens the run of this recipe digest, or creates it; RunError if the directory holds another run."""
-        if not (path / _MANIFEST).exists():
+        if not (path / MANIFEST).exists():
             return cls.create(path, command=command, recipe=recipe, digest=digest)
         run = cls.open(path)
         if run.manifest.digest != digest:
@@ -109,6 +112,13 @@ class Run:
                 hint="name another directory, or undo the change to the recipe",
             )
         return run
+
+    def record_moved(self, recipe: Mapping[str, Any], digest: str) -> Run:
+        """Replaces the recorded recipe with one that differs only in where data and models lie."""
+        manifest = replace(self.manifest, recipe=dict(recipe), digest=digest, schema=_SCHEMA)
+        atomic_write_json(self.path / MANIFEST, asdict(manifest))
+        self.append("moved", digest=digest)
+        return Run(self.path, manifest)
 
     def append(self, event: str, **fields: Any) -> None:
         """Appends an event: a name, the time and JSON values."""
@@ -159,15 +169,15 @@ def read_events(path: Path) -> Events:
 
 
 def _read_manifest(path: Path) -> RunManifest:
-    file = path / _MANIFEST
+    file = path / MANIFEST
     try:
         fields = read_json(file)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(f"{path} is not a run", hint=f"name a directory with a {_MANIFEST}") from error
+        raise RunError(f"{path} is not a run", hint=f"name a directory with a {MANIFEST}") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {error}", hint=_RESTORE) from error
     schema = fields.get("schema") if isinstance(fields, dict) else None
-    if schema != _SCHEMA:
+    if schema not in _SCHEMAS:
         raise RunError(
             f"{file} has schema {schema!r}, not {_SCHEMA}",
             hint="read it with the version of mien that wrote it",

@@ -19,6 +19,7 @@ from mien.errors import ConfigError, DataError, MienError, UnknownNameError, Wei
 from mien.evaluate.results.split_accesses import read_split_accesses
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.model.checkpoint import load_trained
+from mien.train.loop import open_run
 
 ROOT = Path(__file__).parent.parent.parent
 # Grids of the embedded models; the others need downloaded weights.
@@ -181,7 +182,7 @@ def test_variants_with_equal_settings_share_results(write: WriteGrid, tmp_path: 
 
 def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Path) -> None:
     (job, _) = _jobs(load_grid(write(MODALITY)), tmp_path)
-    job.run.mkdir(parents=True)
+    open_run(job.open().resolved_recipe, job.run)
     for name in ("model.safetensors", "scores-test.npz"):
         (job.run / name).touch()
     assert not job.is_finished

@@ -17,6 +17,7 @@ from mien.evaluate.scores import scores_file
 from mien.files import atomic_write_json
 from mien.model.checkpoint import MODEL_FILE
 from mien.recipe import Recipe
+from mien.recipe.places import recorded_recipe
 from mien.workflow import steps
 from mien.workflow.experiment import Experiment, open_experiment
 
@@ -55,7 +56,19 @@ class TrainingJob:
         except (OSError, ValueError):
             return False
         files = (self.run / MODEL_FILE, scores_file(self.run, self.split))
-        return bool(recorded == self._identity()) and all(file.exists() for file in files)
+        # mien 0.1.0 recorded the store here, as an absolute path; the manifest knows where it is now.
+        if not isinstance(recorded, dict) or not all(file.exists() for file in files):
+            return False
+        recorded.pop("store", None)
+        return recorded == self._identity() and self._has_same_store()
+
+    def _has_same_store(self) -> bool:
+        try:
+            held = recorded_recipe(self.run).run.store
+        except MienError:
+            return False
+        ours = self.recipe.run.store
+        return held is not None and ours is not None and held.resolve() == ours.absolute().resolve()
 
     def mark_finished(self) -> None:
         """Record in the run directory that the job is finished."""
@@ -65,7 +78,6 @@ class TrainingJob:
         return {
             **self.variant.to_json(),
             "recipe": self.recipe.digest(),
-            "store": str(self.recipe.run.store),
             "split": self.split,
         }
 

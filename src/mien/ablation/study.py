@@ -29,7 +29,7 @@ from mien.evaluate.scores import SplitScores, scores_file
 from mien.locks import lock_run
 from mien.recipe import Recipe
 from mien.report.run.page import write_report
-from mien.runs import Run
+from mien.train.loop import open_run
 from mien.workflow.experiment import find_texts
 
 __all__ = ["Ablation", "ablate", "default_folder"]
@@ -130,7 +130,7 @@ def _check_common_metric(grid: Grid, variants: Sequence[OpenedVariant]) -> None:
 def _open_run(out: Path, recipe: Recipe, command: str) -> None:
     """Open or create the ablation's run directory; raises RunError if it belongs to another reference."""
     try:
-        Run.open_or_create(out, command=command, recipe=recipe.to_json(), digest=recipe.digest())
+        open_run(recipe, out, command=command)
     except RunError as error:
         raise RunError(str(error), hint=f"delete {out}, or choose another directory with --out") from error
 

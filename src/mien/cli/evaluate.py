@@ -8,21 +8,26 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import AsJson, RunFolder, Splits, cache_directory, make_console
+from mien.cli.shared import AsJson, NewPlaces, RunFolder, Splits, cache_directory, make_console
 
 __all__ = ["compare", "evaluate"]
 
 
-def evaluate(run: RunFolder, splits: Splits = None, as_json: AsJson = False) -> None:
+def evaluate(
+    run: RunFolder, splits: Splits = None, places: NewPlaces = None, as_json: AsJson = False
+) -> None:
     """Score a trained model.
 
     Every score comes with a 95 % interval and its chance level.
     """
     from mien.cli.render.results import render_results
+    from mien.recipe.places import outside_note, recorded_recipe
     from mien.workflow import steps
 
-    results = steps.evaluate(run, cache=cache_directory(), splits=splits)
-    make_console(as_json).print_result(asdict(results), render_results(results))
+    console = make_console(as_json)
+    console.note(outside_note(recorded_recipe(run, places or ()), run, but=("model.init",)))
+    results = steps.evaluate(run, cache=cache_directory(), splits=splits, overrides=places or ())
+    console.print_result(asdict(results), render_results(results))
 
 
 def compare(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import AsJson, make_console
+from mien.cli.shared import AsJson, NewPlaces, make_console
 from mien.errors import ItemsFailedError, UsageError
 from mien.types import Box
 
@@ -27,6 +27,7 @@ def predict(
         str | None,
         typer.Option("--box", metavar="L,T,R,B", help="Box of the person, in pixels; for a single image."),
     ] = None,
+    places: NewPlaces = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Number of labels to print.")] = 5,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +36,8 @@ def predict(
     Without a box, the whole image is the subject.
     """
     from mien.cli.render.results import render_predictions
-    from mien.predict.predictor import Predictor
+    from mien.predict.predictor import Predictor, unread_places
+    from mien.recipe.places import outside_note
     from mien.workflow.experiment import embedded_model_warning, recorded_recipe
     from mien.workflow.steps import limit_threads
 
@@ -43,10 +45,12 @@ def predict(
         raise UsageError(f"one box for {len(images)} images", hint="give --box with a single image")
     boxes = () if box is None else (_parse_box(box),)
     console = make_console(as_json)
-    recipe = recorded_recipe(run)
+    recipe = recorded_recipe(run, places or ())
     console.note(embedded_model_warning(recipe, photographs=True))
     limit_threads(recipe)
-    predictor = Predictor.from_pretrained(run, device=recipe.run.device)
+    predictor = Predictor.from_pretrained(run, device=recipe.run.device, overrides=places or ())
+    trained = predictor.trained
+    console.note(outside_note(trained.recipe, run, but=unread_places(trained.classifier.fusion)))
     found = list(predictor.stream((image, boxes) for image in images))
     errors = [error for results in found for error in results.errors]
     if len(found) == len(errors) == 1:

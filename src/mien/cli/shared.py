@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsJson",
+    "NewPlaces",
     "Out",
     "Overrides",
     "RecipeFile",
@@ -37,6 +38,10 @@ RunFolder = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a key; repeatable.")
+]
+NewPlaces = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=PATH", help="New place of moved data or models; repeatable."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Run directory.", show_default="runs/NAME-OF-RECIPE")]
 Splits = Annotated[list[str] | None, typer.Option("--split", help="Use only this split; repeatable.")]

@@ -25,12 +25,16 @@ def train(
     To train on N processes: torchrun --nproc-per-node N -m mien train RECIPE
     """
     from mien.cli.render.training import render_plan
+    from mien.recipe.places import DATA_PLACES, MODEL_PLACES, outside_note
     from mien.workflow import steps
     from mien.workflow.experiment import embedded_model_warning
 
     console = make_console(as_json)
     experiment = open_experiment(recipe, overrides, out)
     console.note(embedded_model_warning(experiment.recipe))
+    # The recipe names data and models; the store and the features of another run are easily overlooked.
+    outside = outside_note(experiment.resolved_recipe, experiment.out, but=(*DATA_PLACES, *MODEL_PLACES))
+    console.note(outside)
     if dry_run:
         plan = steps.plan_training(experiment)
         console.print_result(plan.to_json(), render_plan(plan))

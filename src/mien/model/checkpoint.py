@@ -32,6 +32,7 @@ from mien.model.classifier import Classifier
 from mien.model.encoder import build_encoder, resolve_vision_encoder, trains_encoder
 from mien.model.fusion import build_fusion
 from mien.recipe import Recipe
+from mien.recipe.places import differing_keys, is_same_recipe, relative_to_run, resolve_in_run
 
 __all__ = [
     "BEST_FILE",
@@ -41,7 +42,6 @@ __all__ = [
     "RESUME_FILE",
     "TrainResult",
     "TrainedModel",
-    "differing_keys",
     "load_trained",
     "model_digest",
     "read_tensors",
@@ -125,28 +125,14 @@ class TrainedModel:
                 )
 
     def check_recipe(self, recipe: Recipe) -> None:
-        """Raises RunError unless the model was trained by this recipe; `[run]` may differ."""
-        ours, theirs = self.recipe.digest(), recipe.digest()
-        if ours != theirs:
+        """Raises RunError unless the model was trained by this recipe; `[run]` and places may differ."""
+        if not is_same_recipe(self.recipe, recipe):
+            ours, theirs = self.recipe.digest(), recipe.digest()
             keys = ", ".join(differing_keys(self.recipe, recipe))
             raise RunError(
                 f"the model was trained by recipe {ours[:12]}, and this run has recipe {theirs[:12]}: {keys}",
                 hint="restore this run's model, or train again",
             )
-
-
-def differing_keys(one: Recipe, other: Recipe) -> list[str]:
-    """The keys in which two recipes differ, with both values, such as "train.lr (0.1, 0.2)"; not `[run]`."""
-    differing = []
-    theirs = other.to_json()
-    for section, table in one.to_json().items():
-        if section == "run" or table == theirs[section]:
-            continue
-        pairs = {section: (table, theirs[section])}
-        if isinstance(table, dict) and isinstance(values := theirs[section], dict):
-            pairs = {f"{section}.{key}": (table[key], values[key]) for key in table}
-        differing += [f"{key} ({a!r}, {b!r})" for key, (a, b) in pairs.items() if a != b]
-    return differing
 
 
 def _different_labels(split: str, got: LabelSet, needed: LabelSet) -> RunError:
@@ -168,7 +154,7 @@ def _different_labels(split: str, got: LabelSet, needed: LabelSet) -> RunError:
 def save_trained(folder: Path, trained: TrainedModel, name: str = MODEL_FILE) -> None:
     """Writes a trained model into a run directory as `model.safetensors`, or under another name."""
     about = {
-        "recipe": trained.recipe.to_json(),
+        "recipe": relative_to_run(_without_folders(trained.recipe).to_json(), folder),
         "label_set": asdict(trained.label_set),
         "dimensions": trained.classifier.dimensions is not None,
         "image_dim": trained.image_dim,
@@ -183,13 +169,22 @@ def save_trained(folder: Path, trained: TrainedModel, name: str = MODEL_FILE) ->
     write_tensors(folder / name, trained.classifier.state_dict(), about)
 
 
-def load_trained(folder: Path, device: str = "cpu", name: str = MODEL_FILE) -> TrainedModel:
+def _without_folders(recipe: Recipe) -> Recipe:
+    """The recipe without the folders of the run, which the weights do not need; the manifest has them."""
+    folders = {"out": None, "store": None, "cache": None}
+    return recipe.model_copy(update={"run": recipe.run.model_copy(update=folders)})
+
+
+def load_trained(
+    folder: Path, device: str = "cpu", name: str = MODEL_FILE, *, places: Recipe | None = None
+) -> TrainedModel:
     """Loads the model of a finished training, in evaluation mode and without gradients.
 
     Args:
         folder: The run directory.
         device: The device to load it to.
         name: The file in the run directory.
+        places: The run's recipe with its data and models where they are now; by default where they were.
 
     Raises:
         RunError: If there is no trained model, or the file does not hold what its header says.
@@ -208,7 +203,7 @@ def load_trained(folder: Path, device: str = "cpu", name: str = MODEL_FILE) -> T
     target = open_device(device)
     weights, about = read_tensors(file)
     try:
-        trained = _rebuild(about, file)
+        trained = _rebuild(about, file, places)
         trained.classifier.load_state_dict(dict(weights))
     except WeightsError:
         raise  # about the encoder's own files: this file is intact
@@ -240,9 +235,11 @@ def model_digest(folder: Path) -> str:
         ) from error
 
 
-def _rebuild(about: Mapping[str, Any], file: Path) -> TrainedModel:
+def _rebuild(about: Mapping[str, Any], file: Path, places: Recipe | None) -> TrainedModel:
     """The model that a header describes, with random weights."""
-    recipe = Recipe.parse(about["recipe"], where=str(file))
+    recipe = Recipe.parse(resolve_in_run(about["recipe"], file.parent), where=str(file))
+    if places is not None and is_same_recipe(recipe, places):
+        recipe = places
     labels = about["label_set"]
     label_set = LabelSet(name=labels["name"], labels=tuple(labels["labels"]), exclusive=labels["exclusive"])
     # Building draws random weights; the caller's random state must not change.

@@ -35,11 +35,14 @@ from mien.media.images import Marking
 from mien.model.checkpoint import TrainedModel, load_trained, model_digest
 from mien.model.classifier import ClassifierOutput, scores_from_logits
 from mien.model.encoder import resolve_vision_encoder
+from mien.model.fusion import Fusion
 from mien.predict.results import Person, Results
 from mien.predict.sources import BoxLike, ImageLike, Source, open_source, open_sources
+from mien.recipe.places import DATA_PLACES, RUN_PLACES, recorded_recipe, require_places
+from mien.runs import MANIFEST
 from mien.types import DIMENSIONS, Description, Prediction, Subject
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "unread_places"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,12 @@ class Predictor:
 
     @classmethod
     def from_pretrained(
-        cls, run: str | os.PathLike[str], *, device: str = "auto", engine: Engine | None = None
+        cls,
+        run: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        engine: Engine | None = None,
+        overrides: Sequence[str] = (),
     ) -> Predictor:
         """Loads the model of a run, with its encoder, tokenizer and describing engine.
 
@@ -113,6 +121,7 @@ class Predictor:
             run: The run directory of a trained model.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest that is available.
             engine: Replaces the describing engine that the recipe names.
+            overrides: New places of models that have moved, such as "features.vision=/models/clip".
 
         Raises:
             RunError: The run is not trained, or its encoder or tokenizer has changed since.
@@ -121,8 +130,10 @@ class Predictor:
         """
         run = Path(run)
         device = resolve_device(device)
-        trained = load_trained(run, device)
+        places = recorded_recipe(run, overrides) if overrides or (run / MANIFEST).exists() else None
+        trained = load_trained(run, device, places=places)
         recipe, fusion = trained.recipe, trained.classifier.fusion
+        require_places(recipe, run, but=unread_places(fusion, engine))
         features, place = recipe.features, recipe.run.model_copy(update={"device": device, "cluster": None})
         tokenizer = vision = None
         if fusion.uses_text:
@@ -362,6 +373,16 @@ def _load_calibration(run: Path) -> Calibration | None:
             hint=f"run mien evaluate {run} again, or delete the file to get uncalibrated scores",
         )
     return found
+
+
+def unread_places(fusion: Fusion, engine: Engine | None = None) -> set[str]:
+    """The keys of places that a prediction does not read: no data, and only the models that are used."""
+    unread = {*DATA_PLACES, *RUN_PLACES, "model.init"}
+    if not fusion.uses_text:
+        unread |= {"describe.model", "features.tokenizer"}
+    if engine is not None:
+        unread.add("describe.model")
+    return unread if fusion.uses_image else {*unread, "features.vision"}
 
 
 def _add_description(item: _Inputs, outcome: Outcome, text_stage: _TextStage) -> _Inputs | MienError:

@@ -21,12 +21,12 @@ from mien.model.checkpoint import (
     PREVIOUS_FILE,
     RESUME_FILE,
     TrainResult,
-    differing_keys,
     load_trained,
     save_trained,
 )
 from mien.recipe import Recipe
-from mien.runs import Run
+from mien.recipe.places import differing_keys, is_same_recipe, recorded_recipe, relative_to_run
+from mien.runs import MANIFEST, Run
 from mien.train.distributed import SINGLE_PROCESS, World
 from mien.train.losses import LabelCounts
 from mien.train.trackers import Trackers
@@ -88,7 +88,7 @@ def train(
         run = open_run(recipe, out)
     fingerprint = f"{data.fingerprint()} {val.fingerprint()}"
     if (out / MODEL_FILE).exists():
-        finished = load_trained(out)
+        finished = load_trained(out, places=recipe)
         finished.check_recipe(recipe)
         if finished.data != fingerprint:
             raise different_data(out / MODEL_FILE)
@@ -116,16 +116,25 @@ def train(
             trackers.close()
 
 
-def open_run(recipe: Recipe, out: Path) -> Run:
-    """Open or create the run in a directory; the RunError for another recipe's run names the settings."""
+def open_run(recipe: Recipe, out: Path, *, command: str = "train") -> Run:
+    """Open or create the run in a directory; the RunError for another recipe's run names the settings.
+
+    Data and models may have moved since: what a training reads of them is compared later.
+    """
+    table, digest = relative_to_run(recipe.to_json(), out), recipe.digest()
+    if (out / MANIFEST).exists():
+        run, held = Run.open(out), recorded_recipe(out)
+        if run.manifest.digest == digest:
+            return run
+        if is_same_recipe(held, recipe):
+            return run.record_moved(table, digest)
     try:
-        return Run.open_or_create(out, command="train", recipe=recipe.to_json(), digest=recipe.digest())
+        return Run.open_or_create(out, command=command, recipe=table, digest=digest)
     except RunError as error:
-        if not (out / "manifest.json").exists():
+        if not (out / MANIFEST).exists():
             raise
-        held = Run.open(out).manifest.recipe
-        knobs = differing_keys(Recipe.parse(held, where=str(out)), recipe)
-        raise RunError(f"{error}: {', '.join(knobs)}" if knobs else str(error), hint=error.hint) from error
+        keys = differing_keys(recorded_recipe(out), recipe)
+        raise RunError(f"{error}: {', '.join(keys)}" if keys else str(error), hint=error.hint) from error
 
 
 def _close_run(run: Run, result: TrainResult) -> None:

@@ -154,6 +154,7 @@ def evaluate(
     run: str | os.PathLike[str],
     *,
     splits: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
     cache: str | Path | None = None,
 ) -> Evaluation:
     """Scores a trained run, with 95 % intervals and chance levels, and fits its calibration.
@@ -161,13 +162,14 @@ def evaluate(
     Args:
         run: A run directory, or what `train` returned.
         splits: The splits to score; by default those of the recipe.
+        overrides: New places of what lies outside of the run, such as "data.root=/data/EMOTIC".
         cache: The cache directory.
 
     Raises:
         RunError: The directory holds no trained model.
         DataError: The split has no labels.
     """
-    return steps.evaluate(Path(run), cache=_cache(cache), splits=splits)
+    return steps.evaluate(Path(run), cache=_cache(cache), splits=splits, overrides=overrides)
 
 
 def compare(

@@ -18,7 +18,7 @@ from mien.errors import ConfigError
 from mien.media.images import Marking
 from mien.names import plain_name
 from mien.recipe import Recipe, load_recipe
-from mien.runs import Run
+from mien.recipe.places import recorded_recipe, require_places
 from mien.types import Sample
 
 if TYPE_CHECKING:
@@ -141,14 +141,22 @@ def _default_folder(recipe: Recipe) -> Path:
     return Path("runs") / plain_name(recipe.name, "the recipe's name", error=ConfigError)
 
 
-def load_experiment(run: Path, *, cache: Path) -> Experiment:
-    """The experiment that a run directory records; RunError if it is not a run."""
-    return open_experiment(recorded_recipe(run), cache=cache, out=run)
+def load_experiment(run: Path, *, cache: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment that a run directory records.
 
+    Args:
+        run: The run directory; it may have been moved or copied.
+        cache: The folder for what can be computed again, shared by all runs.
+        overrides: New places of what lies outside of the run, such as "data.root=/data/EMOTIC".
 
-def recorded_recipe(run: Path) -> Recipe:
-    """The recipe that a run directory records; RunError if it is not a run."""
-    return Recipe.parse(Run.open(run).manifest.recipe, where=str(run))
+    Raises:
+        RunError: The directory is not a run.
+        DataError: The data, the store or the cache of the run is not where it was.
+        WeightsError: A model's folder is not where it was.
+    """
+    recipe = _absolute_paths(recorded_recipe(run, overrides))
+    require_places(recipe, run, but=("model.init",))  # trained already
+    return open_experiment(recipe, cache=cache, out=run)
 
 
 def open_recipe_dataset(recipe: Recipe, *, cache: Path) -> Dataset:
@@ -167,7 +175,12 @@ def _absolute_paths(recipe: Recipe) -> Recipe:
         "vision": _absolute_if_path(features.vision),
         "tokenizer": _absolute_if_path(features.tokenizer),
     }
+    folders = {
+        "store": None if recipe.run.store is None else recipe.run.store.absolute(),
+        "cache": None if recipe.run.cache is None else recipe.run.cache.absolute(),
+    }
     sections = {
+        "run": recipe.run.model_copy(update=folders),
         "data": data.model_copy(update=data_paths),
         "describe": describe.model_copy(update={"model": _absolute_if_path(describe.model)}),
         "features": features.model_copy(update=feature_paths),

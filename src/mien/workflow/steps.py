@@ -269,7 +269,7 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     from mien.model.checkpoint import load_trained, model_digest
 
     limit_threads(experiment.recipe)
-    trained = load_trained(experiment.out, experiment.recipe.run.device)
+    trained = load_trained(experiment.out, experiment.recipe.run.device, places=experiment.recipe)
     trained.check_recipe(experiment.recipe)
     image, text = _fusion_inputs(experiment)
     with lock_run(experiment.out):
@@ -284,7 +284,9 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     return scores
 
 
-def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> Evaluation:
+def evaluate(
+    run: Path, *, cache: Path, splits: Sequence[str] | None = None, overrides: Sequence[str] = ()
+) -> Evaluation:
     """Scores a trained run, and writes `evaluation.json` into it.
 
     A calibration is fitted on the split that stops training, unless the run has one for its weights.
@@ -293,6 +295,7 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
         run: A run directory.
         cache: The folder for what can be computed again, shared by all runs.
         splits: The splits to score; by default those of the recipe.
+        overrides: New places of what lies outside of the run, such as "data.root=/data/EMOTIC".
 
     Returns:
         Every metric with its 95 % interval and its chance level.
@@ -308,7 +311,7 @@ def evaluate(run: Path, *, cache: Path, splits: Sequence[str] | None = None) -> 
     from mien.evaluate.shared_images import find_shared_images
     from mien.model.checkpoint import model_digest
 
-    experiment = load_experiment(run, cache=cache)
+    experiment = load_experiment(run, cache=cache, overrides=overrides)
     recipe = experiment.recipe
     for name in () if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
         resolve_metric(name, experiment.dataset.label_set)  # an error before anything is scored

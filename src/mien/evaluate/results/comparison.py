@@ -20,6 +20,7 @@ from mien.evaluate.results.published import Published
 from mien.evaluate.results.results import Evaluation, ResultRow, SplitAccess
 from mien.evaluate.results.split_accesses import read_split_accesses
 from mien.evaluate.scores import SplitScores, scores_file
+from mien.recipe.places import DATA_PLACES
 from mien.runs import Run
 
 __all__ = ["Comparison", "compare_runs"]
@@ -70,13 +71,16 @@ class _ScoredRun:
 
     @property
     def model_settings(self) -> dict[str, Any]:
-        """The settings that change the model: not the seed, the place, or how it is evaluated."""
+        """The settings that change the model: not the seed, how it is evaluated, or where things lie.
+
+        That the data are the same is checked by their samples.
+        """
         return {
             f"{section}.{key}": value
             for section, settings in self.recipe.items()
             if isinstance(settings, dict) and section not in ("run", "evaluate")
             for key, value in settings.items()
-            if (section, key) != ("train", "seed")
+            if f"{section}.{key}" not in ("train.seed", *DATA_PLACES)
         }
 
 
