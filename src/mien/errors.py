@@ -17,7 +17,8 @@ An error has a message (what happened, with which value), a hint (what to do), a
     |   |   |-- RunLockedError    another process writes to the run (retryable)
     |   |   `-- DamagedError      a file of a run has changed or is damaged
     |   `-- StoreError         a store of descriptions cannot be used
-    |       `-- StoreLockedError   another process writes to the store (retryable)
+    |       |-- StoreLockedError   another process writes to the store (retryable)
+    |       `-- DamagedStoreError  bits of a store have changed, or a part of it is lost
     |-- WeightsError        5  weights are not available
     |-- EngineError         6  an engine or a device failed (some are retryable)
     |   `-- EngineDownError    an engine cannot handle any request
@@ -36,6 +37,7 @@ __all__ = [
     "ClusterError",
     "ConfigError",
     "DamagedError",
+    "DamagedStoreError",
     "DataError",
     "DivergedError",
     "EngineDownError",
@@ -148,6 +150,10 @@ class StoreLockedError(StoreError):
     """Another process writes to the store."""
 
     retryable = True
+
+
+class DamagedStoreError(StoreError):
+    """Bits of a store have changed, or a part of it is lost."""
 
 
 class WeightsError(MienError):

@@ -36,6 +36,7 @@ DIMENSIONS: Final = ("valence", "arousal", "dominance")
 
 # Why a description ended: on its own, or because it reached the maximum length.
 Finish = Literal["stop", "length"]
+_FINISHES: Final = get_args(Finish)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,7 @@ class Description:
     finish: Finish
 
     def __post_init__(self) -> None:
-        if self.finish not in get_args(Finish):
+        if self.finish not in _FINISHES:
             raise DataError(
                 f"description of {self.subject_id!r} has finish {self.finish!r}, not stop or length"
             )

@@ -131,6 +131,7 @@ def test_status_counts_per_split(ask: Ask) -> None:
         "described": 5,
         "missing": 0,
         "failed": {"subject ... was refused": 1},
+        "damaged": 0,
     }
     assert found["splits"]["test"]["missing"] == 4
     _, one = ask("status", "recipe.toml", "--split", "test")

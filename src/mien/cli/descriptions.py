@@ -1,8 +1,8 @@
-"""The commands of `mien describe` on existing descriptions: status, audit, export, import, merge."""
+"""The commands of `mien describe` on existing descriptions: status, check, audit, export, import, merge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -12,9 +12,10 @@ import typer
 
 from mien.cli.console import render_table
 from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, Splits, make_console, open_experiment
-from mien.errors import ItemsFailedError, StoreError, UsageError
+from mien.errors import DamagedStoreError, ItemsFailedError, StoreError, UsageError
 
 if TYPE_CHECKING:
+    from mien.describe.store.rows import DamagedRow
     from mien.evaluate.descriptions.description_audit import DescriptionAudit
 
 __all__ = ["commands"]
@@ -50,6 +51,8 @@ def status(
         "to_describe": sum(count.missing for count in counts.values()),
         "to_retry": sum(count.num_failed for count in counts.values()),
     }
+    if num_damaged := sum(count.damaged for count in counts.values()):
+        facts["damaged"] = num_damaged
     make_console(as_json).print_result(
         facts | {"splits": {split: asdict(count) for split, count in counts.items()}},
         f"{render_table(facts)}\n\n{render_status(counts)}",
@@ -76,7 +79,54 @@ def export(
     path = open_experiment(what, overrides, None).store if what.suffix == ".toml" else what
     with Store(path, writable=False) as store:
         table = {"descriptions": write_export(target, store), "store": str(path), "file": str(target)}
-    make_console(as_json).print_table(table)
+        damaged = tuple(store.damaged_rows.values())
+    if damaged:
+        table["damaged"] = len(damaged)
+    make_console(as_json).print_result(table | {"left_out": _listed(damaged)}, render_table(table))
+    if damaged:
+        raise ItemsFailedError(
+            f"{len(damaged)} damaged rows of {path} were left out; the first: {damaged[0].subject_id!r}: "
+            f"{damaged[0].reason}",
+            hint=f"describe them again with mien describe RECIPE; list them with: mien describe check {path}",
+        )
+
+
+def _listed(rows: Sequence[DamagedRow]) -> list[dict[str, str]]:
+    return [{"key": row.key, "id": row.subject_id, "reason": row.reason} for row in rows[:_MAX_IDS]]
+
+
+def check(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="File of a store.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Check a store for damage.
+
+    Reads every row and changes nothing. Ends with exit code 4 if the store is damaged.
+    """
+    from mien.describe.store.check import check_store
+
+    console = make_console(as_json)
+    found = check_store(store)
+    table = {
+        "descriptions": found.descriptions,
+        "failures": found.failures,
+        "damaged": len(found.damaged),
+        "without_digest": found.unverified,
+        "file": found.problems[0] if found.problems else "ok",
+        "store": str(store),
+    }
+    document = table | {
+        "problems": list(found.problems),
+        "listed": _listed(found.damaged),
+        "repair": found.repair,
+    }
+    console.print_result(document, render_table(table))
+    if found.unverified:
+        console.note("note: rows get digests when the store is written next, as by mien describe RECIPE")
+    for row in found.damaged[:_MAX_IDS]:
+        console.note(f"damaged: {row.subject_id} (key {row.key[:12]}): {row.reason}")
+    if found.is_damaged:
+        raise DamagedStoreError(f"store {store} is damaged", hint=found.how_to_repair)
 
 
 def import_(
@@ -132,18 +182,26 @@ def merge(
 
     console = make_console(as_json)
     found = merge_stores(stores, target, prefer_first=prefer is Prefer.FIRST)
-    table = {
+    table: dict[str, Any] = {
         "descriptions": found.descriptions,
         "failures": found.failures,
         "conflicts": found.num_conflicts,
         "store": str(target),
     }
+    if found.num_damaged:
+        table["damaged"] = found.num_damaged
+    if found.recovered:
+        table["recovered"] = sum(found.recovered.values())
+    damaged = {str(path): _listed(rows) for path, rows in found.damaged.items()}
+    recovered = {str(path): number for path, number in found.recovered.items()}
     listed = [
         {"key": one.key, "id": one.subject_id, "stores": [str(one.first), str(one.second)]}
         for one in found.conflicts
     ]
     console.print_result(
-        table | {"written": found.written, "listed": listed}, render_table(table) if found.written else None
+        table
+        | {"written": found.written, "listed": listed, "left_out": damaged, "recovered_from": recovered},
+        render_table(table) if found.written else None,
     )
     for one in found.conflicts:
         console.note(f"differs: {one.subject_id} in {one.first} and {one.second} (key {one.key[:12]})")
@@ -151,6 +209,14 @@ def merge(
         raise StoreError(
             f"{found.num_conflicts} descriptions differ between stores; nothing was written",
             hint="find out why (another library or GPU?), or keep the first store's with --prefer first",
+        )
+    if found.num_damaged or found.recovered:
+        damaged_stores = list(dict.fromkeys([*found.recovered, *found.damaged]))
+        first = damaged_stores[0]
+        raise ItemsFailedError(
+            f"stores are damaged: {', '.join(map(str, damaged_stores))}; what is intact in them was merged",
+            hint="describe what is missing now with mien describe RECIPE; see also: mien describe check "
+            f"{first}",
         )
 
 
@@ -223,4 +289,13 @@ def _audit(
     return descriptions.audit_file(answers, labels)
 
 
-commands: Final[tuple[Callable[..., Any], ...]] = (status, export, import_, merge, models, prompts, audit)
+commands: Final[tuple[Callable[..., Any], ...]] = (
+    status,
+    check,
+    export,
+    import_,
+    merge,
+    models,
+    prompts,
+    audit,
+)

@@ -138,7 +138,7 @@ def _survey(
     num_looked_up = num_open = 0
     for _, status in iterate_status(chosen, request_builder, store):
         num_looked_up += 1
-        num_open += status is False or (retry_failed and isinstance(status, Failure))
+        num_open += status is not True and (retry_failed or not isinstance(status, Failure))
     return _Survey(
         total=num_looked_up if total is None else total, num_looked_up=num_looked_up, num_open=num_open
     )

@@ -8,9 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.factories.descriptions import description
+from tests.factories.descriptions import description, failure
+from tests.factories.old_stores import write_old_store
 
-from mien.describe.store import store as store_module
+from mien.describe.store import layout
 from mien.describe.store.store import Store
 from mien.errors import StoreError, StoreLockedError
 
@@ -35,7 +36,7 @@ def test_a_schema_that_is_not_text_is_a_store_error(path: Path, writable: bool) 
     # SQLite's message about a statement that it cannot parse quotes the place.
     assert b"TABLE failures (" in content
     path.write_bytes(content.replace(b"TABLE failures (", b"TABLE failures \xff"))
-    with pytest.raises(StoreError, match="it is damaged"):
+    with pytest.raises(StoreError, match="is damaged"):
         Store(path, writable=writable)
 
 
@@ -109,7 +110,7 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
 def test_a_newer_layout_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = ("languages", ("alter table descriptions add column language text",))
     with monkeypatch.context() as newer:
-        newer.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, step))
+        newer.setattr(layout, "MIGRATIONS", (*layout.MIGRATIONS, step))
         with Store(path):
             pass
     for writable in (True, False):
@@ -121,7 +122,7 @@ def test_a_new_step_keeps_existing_rows(path: Path, monkeypatch: pytest.MonkeyPa
     with Store(path) as store:
         store.put([description("a")])
     step = ("notes", ("create table notes (text text)",))
-    monkeypatch.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, step))
+    monkeypatch.setattr(layout, "MIGRATIONS", (*layout.MIGRATIONS, step))
     with pytest.raises(StoreError, match="older layout"):
         Store(path, writable=False)
     with Store(path) as store:
@@ -131,27 +132,39 @@ def test_a_new_step_keeps_existing_rows(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_names_of_released_steps_are_frozen() -> None:
-    assert [name for name, _ in store_module.MIGRATIONS] == ["descriptions and failures", "index of keys"]
+    assert [name for name, _ in layout.MIGRATIONS] == [
+        "descriptions and failures",
+        "index of keys",
+        "digests",
+    ]
 
 
-def test_an_older_store_is_read_unchanged_and_migrated_by_a_writer(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as older:
-        older.setattr(store_module, "MIGRATIONS", store_module.MIGRATIONS[:1])
-        with Store(path) as store:
-            store.put([description("a")])
+@pytest.mark.parametrize("num_steps", [1, 2], ids=["without an index", "of version 0.1.0"])
+def test_an_older_store_is_read_unchanged_and_migrated_by_a_writer(path: Path, num_steps: int) -> None:
+    write_old_store(path, [description("a", "ruhig \U0001f600"), description("c")], [failure("b")], num_steps)
     before = path.read_bytes()
     with Store(path, writable=False) as store:
+        assert not store.has_digests
         assert store.described_keys(["a", "b"]) == {"a"}
-        assert list(store.keys()) == ["a"]
+        assert [*store, *store.failures()] == [
+            description("a", "ruhig \U0001f600"),
+            description("c"),
+            failure("b"),
+        ]
     assert path.read_bytes() == before
     with Store(path) as store:
+        assert store.has_digests
         assert store.described_keys(["a", "b"]) == {"a"}
         plan = store._connection.execute(
             f"explain query plan {store._select_keys} where key = 'a'"
         ).fetchall()
         assert "USING COVERING INDEX" in str(plan)
+        store.put([description("d")])
+    with Store(path, writable=False) as store:
+        assert store.has_digests
+        assert list(store.keys()) == ["a", "c", "d"]
+        assert store.failures() == [failure("b")]
+        assert store.damaged_rows == {}
 
 
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:

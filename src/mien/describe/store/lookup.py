@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mien.describe.requests import RequestBuilder
+from mien.describe.store.rows import DamagedRow
 from mien.describe.store.store import Store
 from mien.prefetch import batched
 from mien.types import Description, Failure, Subject
@@ -68,12 +69,16 @@ def lookup_descriptions(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
-    """How many subjects there are, are described, failed (by reason), and were not described yet."""
+    """How many subjects there are, are described, failed (by reason), and were not described yet.
+
+    Those whose description is damaged are missing, and are counted in `damaged` as well.
+    """
 
     subjects: int
     described: int
     missing: int
     failed: Mapping[str, int] = field(default_factory=dict)
+    damaged: int = 0
 
     @property
     def num_failed(self) -> int:
@@ -85,33 +90,39 @@ def count_by_status(
     subjects: Iterable[Subject], request_builder: RequestBuilder, store: Store | None
 ) -> StoreStatus:
     """Counts subjects by what the store holds about them; `store` is None if it does not exist yet."""
-    total = described = missing = 0
+    total = described = missing = damaged = 0
     reasons: Counter[str] = Counter()
     for _, status in iterate_status(subjects, request_builder, store):
         total += 1
         if isinstance(status, Failure):
             reasons[_reason(status.error)] += 1
         described += status is True
-        missing += status is False
+        missing += status is False or isinstance(status, DamagedRow)
+        damaged += isinstance(status, DamagedRow)
     return StoreStatus(
-        subjects=total, described=described, missing=missing, failed=dict(reasons.most_common())
+        subjects=total,
+        described=described,
+        missing=missing,
+        failed=dict(reasons.most_common()),
+        damaged=damaged,
     )
 
 
 def iterate_status(
     subjects: Iterable[Subject], request_builder: RequestBuilder, store: Store | None
-) -> Iterator[tuple[Subject, bool | Failure]]:
-    """Each subject in order, with whether it is described, or with the failure stored in its place.
+) -> Iterator[tuple[Subject, bool | Failure | DamagedRow]]:
+    """Each subject in order, with whether it is described, or with what is stored in place of a description.
 
-    Texts are not read, and only a few subjects are held at a time.
+    Only a few subjects are held at a time.
     """
     for batch in batched(subjects, _BATCH):
         keys = [request_builder.key(subject) for subject in batch]
         described = store.described_keys(keys) if store is not None else set()
         found = store.failures(keys) if store is not None else []
-        failures = {failure.key: failure for failure in found}
+        damaged = store.damaged_rows if store is not None else {}
+        others = damaged | {failure.key: failure for failure in found}
         for subject, key in zip(batch, keys, strict=True):
-            yield subject, True if key in described else failures.get(key, False)
+            yield subject, True if key in described else others.get(key, False)
 
 
 def _reason(error: str) -> str:

@@ -1,20 +1,24 @@
 """Merges several stores into one, such as those of the shards of one dataset.
 
 Two different descriptions under one key are a conflict. Nothing is written while a conflict is undecided.
+Damaged rows are left out. Of a store that is damaged beyond single rows, the intact descriptions are merged.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import groupby, repeat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby, repeat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
+from mien.describe.store.rows import DamagedRow
+from mien.describe.store.salvage import salvage
 from mien.describe.store.store import Store
-from mien.errors import UsageError
+from mien.errors import DamagedStoreError, UsageError
 from mien.prefetch import batched
 from mien.types import Description, Failure
 
@@ -45,6 +49,9 @@ class MergeSummary:
         conflicts: The first conflicts, for messages.
         num_conflicts: How many there are in all.
         written: Whether the stores were merged.
+        damaged: The rows of each store, `out` among them, that were left out, because they have changed.
+        recovered: Sources that are damaged beyond single rows, and how many descriptions were found in each;
+            their failures are left out.
     """
 
     descriptions: int
@@ -52,6 +59,13 @@ class MergeSummary:
     conflicts: tuple[Conflict, ...]
     num_conflicts: int
     written: bool
+    damaged: Mapping[Path, tuple[DamagedRow, ...]] = field(default_factory=dict)
+    recovered: Mapping[Path, int] = field(default_factory=dict)
+
+    @property
+    def num_damaged(self) -> int:
+        """Damaged rows of all sources together."""
+        return sum(map(len, self.damaged.values()))
 
 
 def merge_stores(sources: Sequence[Path], out: Path, *, prefer_first: bool = False) -> MergeSummary:
@@ -69,26 +83,94 @@ def merge_stores(sources: Sequence[Path], out: Path, *, prefer_first: bool = Fal
         UsageError: There is no source other than `out`.
         StoreError: A store cannot be opened.
     """
-    others = [path for path in dict.fromkeys(sources) if path.resolve() != out.resolve()]
+    others = [path for path in dict.fromkeys(sources) if not _is_same_file(path, out)]
     if not others:
         raise UsageError("there is nothing to merge", hint="name at least one store besides --out")
     with ExitStack() as stack:
-        stores = [stack.enter_context(Store(path, writable=False)) for path in others]
         existing = [stack.enter_context(Store(out))] if out.exists() else []
-        conflicts, num_conflicts = _find_conflicts([*existing, *stores])
-        if conflicts and not prefer_first:
-            return MergeSummary(
-                descriptions=0, failures=0, conflicts=conflicts, num_conflicts=num_conflicts, written=False
-            )
-        target = existing[0] if existing else stack.enter_context(Store(out))
-        _write(target, stores)
+        found = _Sources(others, stack)
+        found.recover_damaged()
+        conflicts, num_conflicts = _find_conflicts([*existing, *found.stores])
+        written = prefer_first or not conflicts
+        if written:
+            target = existing[0] if existing else stack.enter_context(Store(out))
+            _write(target, found.stores)
+        damaged = found.damaged_rows()
+        damaged |= {
+            store.path: tuple(store.damaged_rows.values()) for store in existing if store.damaged_rows
+        }
         return MergeSummary(
-            descriptions=len(target),
-            failures=sum(1 for _ in target.iterate_failures()),
-            conflicts=conflicts,
+            descriptions=len(target) if written else 0,
+            failures=sum(1 for _ in target.iterate_failures()) if written else 0,
+            conflicts=tuple(map(found.with_given_paths, conflicts)),
             num_conflicts=num_conflicts,
-            written=True,
+            written=written,
+            damaged=damaged,
+            recovered=found.recovered,
         )
+
+
+def _is_same_file(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except (OSError, ValueError):  # what is wrong with it is said when it is opened
+        return first == second
+
+
+class _Sources:
+    """The open stores that are merged, in order; a damaged one is replaced with what is intact in it."""
+
+    def __init__(self, paths: Sequence[Path], stack: ExitStack) -> None:
+        self._paths, self._stack = paths, stack
+        self.recovered: dict[Path, int] = {}
+        self.stores = [self._open(path) for path in paths]
+
+    def recover_damaged(self) -> None:
+        """Replaces the stores that cannot be read to their end."""
+        for number, (path, store) in enumerate(zip(self._paths, self.stores, strict=True)):
+            if path not in self.recovered and not _is_readable(store):
+                self.stores[number] = self._recover(path)
+
+    def damaged_rows(self) -> dict[Path, tuple[DamagedRow, ...]]:
+        """The damaged rows of each source that has some."""
+        pairs = zip(self._paths, self.stores, strict=True)
+        return {path: tuple(store.damaged_rows.values()) for path, store in pairs if store.damaged_rows}
+
+    def with_given_paths(self, conflict: Conflict) -> Conflict:
+        """A conflict that names the given stores, and not what was recovered from them."""
+        given = {store.path: path for path, store in zip(self._paths, self.stores, strict=True)}
+        first, second = (given.get(path, path) for path in (conflict.first, conflict.second))
+        return replace(conflict, first=first, second=second)
+
+    def _open(self, path: Path) -> Store:
+        try:
+            return self._stack.enter_context(Store(path, writable=False))
+        except DamagedStoreError:
+            return self._recover(path)
+
+    def _recover(self, path: Path) -> Store:
+        folder = self._stack.enter_context(TemporaryDirectory(prefix="mien-merge-"))
+        recovered = self._stack.enter_context(Store(Path(folder) / path.name))
+        for batch in batched(chain(salvage(path), _readable(path)), _BATCH):
+            recovered.put(batch)
+        self.recovered[path] = len(recovered)
+        return recovered
+
+
+def _is_readable(store: Store) -> bool:
+    try:
+        for _ in chain[Description | Failure](store, store.iterate_failures()):
+            pass
+    except DamagedStoreError:
+        return False
+    return True
+
+
+def _readable(path: Path) -> Iterator[Description]:
+    """Descriptions up to the first damage, from both ends, for stores without digests."""
+    for is_reversed in (False, True):
+        with suppress(DamagedStoreError), Store(path, writable=False) as store:
+            yield from reversed(store) if is_reversed else store
 
 
 def _write(target: Store, stores: Sequence[Store]) -> None:

@@ -1,89 +1,109 @@
 """The store of descriptions: one SQLite file that many processes may read while one writes.
 
 Guarantees: a group that `put` has returned from survives `kill -9` and a power cut. A group is written as a
-whole or not at all. A description is never replaced.
+whole or not at all. A description is never replaced. A row whose bits have changed since is never returned:
+it counts as missing, and is in `damaged_rows`.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from mien.errors import StoreError, StoreLockedError
-from mien.locks import FileLock, LockHolder, lacks_locks, try_lock
+from mien.describe.store.layout import (
+    COUNTED_TABLES,
+    DIGESTS,
+    INDEX_OF_KEYS,
+    INSERT,
+    KEY_INDEX,
+    rebuild_table,
+    steps_taken,
+    transaction,
+)
+from mien.describe.store.opening import (
+    OF_ROWS,
+    acquire_lock,
+    check_structure,
+    open_for_reading,
+    open_for_writing,
+    release_lock,
+)
+from mien.describe.store.rows import (
+    NUM_COLUMNS,
+    SELECT,
+    DamagedRow,
+    check_columns,
+    check_digest,
+    description_row,
+    failure_row,
+    parse_description,
+    parse_failure,
+)
+from mien.describe.store.store_errors import damaged_store, sqlite_errors
 from mien.types import Description, Failure
 
-__all__ = ["MIGRATIONS", "Store"]
+__all__ = ["Store"]
 
-# --- The layout of the file ----------------------------------------------------------------------------
+_log = logging.getLogger(__name__)
+_Row = Sequence[Any]
 
-# Marks the file as a store of mien: the letters "mien".
-_APPLICATION_ID: Final = 0x6D69656E
-_KEY_INDEX: Final = "described"
-
-# To change the layout, add a step at the end. Never edit a step that was released.
-MIGRATIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
-    (
-        "descriptions and failures",
-        (
-            """create table descriptions (
-                key text primary key, subject_id text not null, text text not null, prompt_id text not null,
-                engine text not null, finish text not null
-            ) strict, without rowid""",
-            """create table failures (
-                key text primary key, subject_id text not null, error text not null,
-                retryable integer not null, attempts integer not null
-            ) strict, without rowid""",
-        ),
-    ),
-    (
-        # The table's own tree carries the texts. It holds so few rows per page that finding a key in it
-        # takes three times as long.
-        "index of keys",
-        (f"create index {_KEY_INDEX} on descriptions (key)",),
-    ),
-)
-# A file that lacks these steps can still be read, only more slowly.
-_OPTIONAL_STEPS: Final = {"index of keys"}
-
-_SELECT_DESCRIPTIONS: Final = "select key, subject_id, text, prompt_id, engine, finish from descriptions"
-_SELECT_KEYS: Final = "select key from descriptions"
-_SELECT_INDEXED_KEYS: Final = f"{_SELECT_KEYS} indexed by {_KEY_INDEX}"
-_SELECT_FAILURES: Final = "select key, subject_id, error, retryable, attempts from failures"
-_INSERT_DESCRIPTION: Final = "insert into descriptions values (?, ?, ?, ?, ?, ?) on conflict (key) do nothing"
+_INSERT_DESCRIPTION: Final = f"{INSERT['descriptions']} on conflict (key) do nothing"
 _DELETE_FAILURE: Final = "delete from failures where key = ?"
-_INSERT_FAILURE: Final = """insert or replace into failures select ?, ?, ?, ?, ?
-    where not exists (select 1 from descriptions where key = ?)"""
+_IF_NOT_DESCRIBED: Final = (
+    "select ?, ?, ?, ?, ?, ? where not exists (select 1 from descriptions where key = ?)"
+)
+_INSERT_FAILURE: Final = INSERT["failures"].replace("values (?, ?, ?, ?, ?, ?)", _IF_NOT_DESCRIBED)
+_COUNT: Final = "update row_counts set num_rows = num_rows + ? where name = ?"
 _KEYS_PER_QUERY: Final = 500  # SQLite's oldest limit on parameters is 999
+_AS_WRITTEN: Final[dict[str, Callable[[_Row], _Row]]] = {
+    "descriptions": lambda row: description_row(parse_description(row)),
+    "failures": lambda row: failure_row(parse_failure(row)),
+}
+_KEY_SHOWN: Final = 12  # characters of a key
+_MISSING: Final = "it counts as missing"
+_REMOVED: Final = "it is removed and counts as missing"
+_MAX_NAMED: Final = 5  # damaged rows that are named one by one; all are counted
 
 
 class Store:
     """An open store; also a context manager.
 
     Args:
-        path: The SQLite file. A lock file and SQLite's journal lie next to it.
+        path: The SQLite file. A lock file, and SQLite's journal while it is written, lie next to it.
         writable: Whether to lock the store and to create the file where there is none. A store that is
-            opened for reading must exist.
+            opened for reading must exist. A writer checks all rows and removes damaged ones.
+
+    Attributes:
+        damaged_rows: Rows that were met so far and are not what was written, by key.
+        has_digests: Whether rows are verified. A store of version 0.1.0 is not until it is written again.
 
     Raises:
-        StoreError: The file is missing, damaged, not a store, or written by a newer mien.
+        StoreError: The file is missing, not a store, or written by a newer mien.
+        DamagedStoreError: The file is damaged beyond single rows.
         StoreLockedError: Another process has the store open for writing.
     """
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         self.path = path
-        self._lock = _acquire_lock(path) if writable else None
+        self.damaged_rows: dict[str, DamagedRow] = {}
+        self.has_digests = True
+        self._num_met = 0  # damaged rows, each time that one is met
+        self._damaged_keys: frozenset[str] | None = None  # of descriptions; None before all were read
+        self._lock = acquire_lock(path) if writable else None
         try:
-            self._connection = _open_for_writing(path) if writable else _open_for_reading(path)
-            with _sqlite_errors(path):
-                # SQLite does not choose the index by itself: it would walk the tree that carries the texts.
-                self._select_keys = _SELECT_INDEXED_KEYS if _has_index(self._connection) else _SELECT_KEYS
+            self._connection = open_for_writing(path) if writable else open_for_reading(path)
+            try:
+                self._read_layout()
+                if writable:
+                    self._remove_damaged_rows()
+            except BaseException:
+                self._connection.close()
+                raise
         except BaseException:
             self._release_lock()
             raise
@@ -119,13 +139,16 @@ class Store:
             failures: Rows to add, or to replace. They are ignored for keys that have a description.
             resolved: Keys of other failures to remove.
         """
-        description_rows = [_description_row(item) for item in descriptions]
-        failure_rows = [_failure_row(item) for item in failures]
-        outdated = [(key,) for key in resolved] + [(row[0],) for row in description_rows]
-        with _sqlite_errors(self.path), _transaction(self._connection):
-            self._connection.executemany(_INSERT_DESCRIPTION, description_rows)
-            self._connection.executemany(_DELETE_FAILURE, outdated)
-            self._connection.executemany(_INSERT_FAILURE, [(*row, row[0]) for row in failure_rows])
+        description_rows = [description_row(item) for item in descriptions]
+        # The last one of each key.
+        failure_rows = list({item.key: failure_row(item) for item in failures}.values())
+        outdated = [(key,) for key in resolved] + [(row[0],) for row in (*description_rows, *failure_rows)]
+        with sqlite_errors(self.path), transaction(self._connection):
+            num_added = self._execute_many(_INSERT_DESCRIPTION, description_rows)
+            num_removed = self._execute_many(_DELETE_FAILURE, outdated)
+            num_failures = self._execute_many(_INSERT_FAILURE, [(*row, row[0]) for row in failure_rows])
+            changes = [(num_added, "descriptions"), (num_failures - num_removed, "failures")]
+            self._execute_many(_COUNT, [change for change in changes if change[0]])
 
     def get(self, key: str) -> Description | None:
         """The description under a key, or None."""
@@ -133,20 +156,25 @@ class Store:
 
     def keys(self) -> Iterator[str]:
         """The keys of all descriptions, in alphabetical order."""
-        return (key for (key,) in self._rows(f"{_SELECT_KEYS} order by key"))
+        return (row[0].decode() for row in self._all_rows("descriptions"))
 
     def described_keys(self, keys: Iterable[str]) -> set[str]:
-        """The subset of the keys that have a description; no text is read."""
+        """The subset of the keys that have a description; texts are read at most once per store."""
+        if self._damaged_keys is None:
+            for _ in self._all_rows("descriptions"):
+                pass
+            self._damaged_keys = frozenset(self.damaged_rows)
         remaining, found = iter(keys), set[str]()
         while group := tuple(islice(remaining, _KEYS_PER_QUERY)):
             query = f"{self._select_keys} where key in ({_placeholders(group)})"
-            with _sqlite_errors(self.path):
-                found.update(key for (key,) in self._connection.execute(query, group).fetchall())
-        return found
+            with sqlite_errors(self.path):
+                found.update(key.decode() for (key,) in self._connection.execute(query, group).fetchall())
+        return found - self._damaged_keys if self._damaged_keys else found
 
     def descriptions(self, keys: Iterable[str]) -> dict[str, Description]:
         """The descriptions under these keys, by key; keys without one are left out."""
-        return {row[0]: _to_description(row) for row in self._select(_SELECT_DESCRIPTIONS, keys)}
+        items = map(parse_description, self._select("descriptions", keys))
+        return {item.key: item for item in items}
 
     def failures(self, keys: Iterable[str] | None = None) -> list[Failure]:
         """The failures under these keys, or all failures, in the order of keys."""
@@ -155,14 +183,14 @@ class Store:
         # A store mostly has none, and a resumed run asks for every subject.
         if not next(self._rows("select exists (select 1 from failures)"))[0]:
             return []
-        return sorted(map(_to_failure, self._select(_SELECT_FAILURES, keys)), key=lambda item: item.key)
+        return sorted(map(parse_failure, self._select("failures", keys)), key=lambda item: item.key)
 
     def iterate_failures(self) -> Iterator[Failure]:
-        """All failures in the order of keys, read one at a time."""
-        return map(_to_failure, self._rows(f"{_SELECT_FAILURES} order by key"))
+        """All failures in the order of keys, read one at a time; DamagedStoreError if some are lost."""
+        return map(parse_failure, self._all_rows("failures"))
 
     def __len__(self) -> int:
-        """The number of descriptions."""
+        """The number of descriptions, damaged ones included."""
         return int(next(self._rows("select count(*) from descriptions"))[0])
 
     def __bool__(self) -> bool:
@@ -170,236 +198,143 @@ class Store:
         return True
 
     def __iter__(self) -> Iterator[Description]:
-        """All descriptions in the order of keys, read one at a time."""
-        return map(_to_description, self._rows(f"{_SELECT_DESCRIPTIONS} order by key"))
+        """All descriptions in the order of keys, read one at a time; DamagedStoreError if some are lost."""
+        return map(parse_description, self._all_rows("descriptions"))
 
-    def _select(self, query: str, keys: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    def __reversed__(self) -> Iterator[Description]:
+        """All descriptions in the opposite order; rows that are lost are not noticed."""
+        rows = self._rows(f"{SELECT['descriptions']}, {self._digest} from descriptions order by key desc")
+        return map(parse_description, self._intact("descriptions", rows))
+
+    def structure_problems(self) -> list[str]:
+        """What SQLite finds wrong with the file, apart from what digests say of single rows."""
+        with sqlite_errors(self.path):
+            return [text for text in check_structure(self._connection) if not OF_ROWS.match(text)]
+
+    # --- Reading ---
+
+    def _read_layout(self) -> None:
+        with sqlite_errors(self.path):
+            steps = steps_taken(self._connection, self.path)
+        self.has_digests = DIGESTS in steps
+        # SQLite does not choose the index by itself: it would walk the tree that carries the texts.
+        index = f" indexed by {KEY_INDEX}" if INDEX_OF_KEYS in steps else ""
+        self._select_keys = f"select key from descriptions{index}"  # noqa: S608  our own name
+        self._digest = "digest" if self.has_digests else "null"
+        self._checks: dict[str, Callable[[_Row], DamagedRow | None]] = (
+            {table: partial(check_digest, number) for table, number in NUM_COLUMNS.items()}
+            if self.has_digests
+            else {
+                "descriptions": partial(check_columns, parse_description),
+                "failures": partial(check_columns, parse_failure),
+            }
+        )
+
+    def _all_rows(
+        self, table: str, *, source: str | None = None, consequence: str = _MISSING
+    ) -> Iterator[_Row]:
+        """All intact rows in the order of keys; DamagedStoreError if there are fewer than were written.
+
+        Intact rows in strict order, as many as were written, are all that were written, because a description
+        never changes.
+        """
+        check, source = self._checks[table], source or table
+        num_written, num_read, last = self._num_written(table), 0, b""
+        query = f"{SELECT[table]}, {self._digest} from {source} order by key"
+        with sqlite_errors(self.path):
+            for row in self._connection.execute(query):
+                num_read += 1
+                if damage := check(row):
+                    self._record_damaged(damage, consequence)
+                    continue
+                if row[0] <= last and num_read > 1:
+                    raise damaged_store(self.path, f"its {table} are out of order")
+                last = row[0]
+                yield row
+        if num_read < num_written and self._is_short(table, source):
+            raise damaged_store(self.path, f"{num_read} of {num_written} {table} are left")
+
+    def _num_written(self, table: str) -> int:
+        """How many rows a table must have; 0 where version 0.1.0 did not record it."""
+        if not self.has_digests:
+            return 0
+        found = list(self._rows("select num_rows from row_counts where name = ?", (table,)))
+        if len(found) != 1 or not isinstance(found[0][0], int):
+            raise damaged_store(self.path, f"its number of {table} is lost")
+        return found[0][0]
+
+    def _is_short(self, table: str, source: str) -> bool:
+        """Whether rows are lost, at one moment: a writer may remove failures while they are read."""
+        num_rows = "select num_rows from row_counts where name = ?"
+        query = f"select count(subject_id) < ({num_rows}) from {source}"  # noqa: S608  our own names
+        return bool(next(self._rows(query, (table,)))[0])
+
+    def _intact(self, table: str, rows: Iterable[_Row]) -> Iterator[_Row]:
+        """The rows without damaged ones, which are recorded."""
+        check = self._checks[table]
+        for row in rows:
+            if damage := check(row):
+                self._record_damaged(damage, _MISSING)
+            else:
+                yield row
+
+    def _record_damaged(self, row: DamagedRow, consequence: str) -> None:
+        self._num_met += 1
+        if row.key in self.damaged_rows:
+            return
+        self.damaged_rows[row.key] = row
+        if len(self.damaged_rows) <= _MAX_NAMED:
+            _log.warning(
+                "store %s: the row of %r (key %s) is damaged (%s); %s",
+                self.path,
+                row.subject_id,
+                row.key[:_KEY_SHOWN],
+                row.reason,
+                consequence,
+            )
+        elif len(self.damaged_rows) == _MAX_NAMED + 1:
+            _log.warning(
+                "store %s: more rows are damaged; list them with: mien describe check %s",
+                self.path,
+                self.path,
+            )
+
+    def _select(self, table: str, keys: Iterable[str]) -> Iterator[_Row]:
         remaining = iter(keys)
+        query = f"{SELECT[table]}, {self._digest} from {table} where key in"
         while group := tuple(islice(remaining, _KEYS_PER_QUERY)):
-            yield from self._rows(f"{query} where key in ({_placeholders(group)})", group)
+            yield from self._intact(table, self._rows(f"{query} ({_placeholders(group)})", group))
 
-    def _rows(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
-        with _sqlite_errors(self.path):
-            yield from self._connection.execute(query, values)
+    def _rows(self, query: str, values: Sequence[str] = ()) -> Iterator[_Row]:
+        with sqlite_errors(self.path):
+            # "yield from" would close the cursor, which fails once the store is closed.
+            for row in self._connection.execute(query, values):  # noqa: UP028
+                yield row
+
+    # --- Writing ---
+
+    def _remove_damaged_rows(self) -> None:
+        """Removes the rows that are not what was written, so that they can be written again."""
+        for table in COUNTED_TABLES:
+            num_met = self._num_met
+            num_intact = sum(1 for _ in self._all_rows(table, consequence=_REMOVED))
+            if self._num_met > num_met or num_intact != self._num_written(table):
+                with sqlite_errors(self.path), transaction(self._connection):
+                    rows = map(_AS_WRITTEN[table], self._all_rows(table, source=f"damaged_{table}"))
+                    rebuild_table(self._connection, table, rows)
+        self._damaged_keys = frozenset()
+
+    def _execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Executes a statement for each row; returns how many rows it changed."""
+        before = self._connection.total_changes
+        self._connection.executemany(statement, rows)
+        return self._connection.total_changes - before
 
     def _release_lock(self) -> None:
         if self._lock is not None:
-            self._lock.release()
-
-
-# --- Rows ----------------------------------------------------------------------------------------------
+            release_lock(self.path, self._lock)
+            self._lock = None
 
 
 def _placeholders(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _description_row(item: Description) -> tuple[str, ...]:
-    return (
-        item.key,
-        _to_utf8(item.subject_id),
-        _to_utf8(item.text),
-        item.prompt_id,
-        item.engine,
-        item.finish,
-    )
-
-
-def _to_description(row: tuple[str, ...]) -> Description:
-    key, subject_id, text, prompt_id, engine, finish = row
-    return Description(
-        key=key,
-        subject_id=subject_id,
-        text=text,
-        prompt_id=prompt_id,
-        engine=engine,
-        finish=finish,  # type: ignore[arg-type]  # checked by Description itself
-    )
-
-
-def _failure_row(item: Failure) -> tuple[str | int, ...]:
-    return (item.key, _to_utf8(item.subject_id), _to_utf8(item.error), int(item.retryable), item.attempts)
-
-
-def _to_failure(row: Sequence[str]) -> Failure:
-    key, subject_id, error, retryable, attempts = row
-    return Failure(
-        key=key, subject_id=subject_id, error=error, retryable=bool(retryable), attempts=int(attempts)
-    )
-
-
-def _to_utf8(text: str) -> str:
-    """The text with lone surrogates, which file names may contain, escaped."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-# --- Opening -------------------------------------------------------------------------------------------
-
-
-def _open_for_writing(path: Path) -> sqlite3.Connection:
-    with _sqlite_errors(path):
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:
-            # With a write-ahead log, others can read while a group is written. "Full" syncs each group,
-            # about 4 ms, which is negligible next to a model.
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = full")
-            _check_integrity(connection, path)
-            _migrate(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _open_for_reading(path: Path) -> sqlite3.Connection:
-    if not path.is_file():
-        raise StoreError(f"no store at {path}", hint="make one with mien describe")
-    with _sqlite_errors(path):
-        address = f"{path.resolve().as_uri()}?{_read_mode(path)}"
-        connection = sqlite3.connect(address, uri=True, isolation_level=None)
-        try:
-            connection.execute("pragma query_only = true")
-            if _is_empty(connection):
-                connection.close()
-                return _open_empty(path)
-            _require_readable(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _read_mode(path: Path) -> str:
-    if not os.access(path.parent, os.W_OK):
-        # The log's index cannot be created in a read-only folder. Without a log, no index is needed.
-        return "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
-    # The last one to close a file removes its log, but not if it could only read.
-    return "mode=rw" if os.access(path, os.W_OK) else "mode=ro"
-
-
-def _open_empty(path: Path) -> sqlite3.Connection:
-    """A store without rows, for readers of a file whose creation has only begun."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    _migrate(connection, path)
-    connection.execute("pragma query_only = true")
-    return connection
-
-
-def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
-    """StoreError for a damaged file, which a write would damage more; 0.3 s for 100,000 descriptions."""
-    result = connection.execute("pragma quick_check(1)").fetchone()[0]
-    if result != "ok":
-        raise StoreError(f"store {path} is damaged: {result}", hint="restore a copy, or move it away")
-
-
-def _acquire_lock(path: Path) -> FileLock:
-    """Locks the store for this process; the operating system releases the lock when the process ends."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Next to the file itself, so that a link to it has the same lock.
-        lock = try_lock(Path(f"{path.resolve()}.lock"))
-    except OSError as error:
-        if lacks_locks(error):  # such as some network file systems
-            raise StoreError(
-                f"store {path} cannot be locked: {error.strerror}",
-                hint="keep it on a file system that can lock files, such as a local disk",
-            ) from error
-        raise StoreError(
-            f"store {path} cannot be written: {error.strerror}", hint="make its folder writable"
-        ) from error
-    if isinstance(lock, LockHolder):
-        raise StoreLockedError(
-            f"store {path} is being written by {lock}", hint="wait for it to end, or name another store"
-        )
-    return lock
-
-
-# --- Migrations ----------------------------------------------------------------------------------------
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Brings a file to the newest layout; an empty one becomes a store."""
-    with _transaction(connection):
-        if _is_empty(connection):
-            connection.execute(f"pragma application_id = {_APPLICATION_ID}")
-            connection.execute("create table meta (step integer primary key, name text not null) strict")
-        done = _num_steps_taken(connection, path)
-        for step, (name, statements) in enumerate(MIGRATIONS[done:], start=done + 1):
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute("insert into meta values (?, ?)", (step, name))
-
-
-def _require_readable(connection: sqlite3.Connection, path: Path) -> None:
-    """StoreError if a file lacks a step that reading needs; a reader cannot add it."""
-    if not {name for name, _ in MIGRATIONS[_num_steps_taken(connection, path) :]} <= _OPTIONAL_STEPS:
-        raise StoreError(f"store {path} has an older layout", hint="run mien describe, which updates it")
-
-
-def _num_steps_taken(connection: sqlite3.Connection, path: Path) -> int:
-    """How many migrations a file has taken; StoreError if it is not a store, or is of a newer mien."""
-    if connection.execute("pragma application_id").fetchone()[0] != _APPLICATION_ID:
-        raise StoreError(f"{path} is not a store of descriptions", hint="name another file")
-    taken = [name for (name,) in connection.execute("select name from meta order by step")]
-    known = [name for name, _ in MIGRATIONS]
-    if taken != known[: len(taken)]:
-        unknown = next(name for name in taken if name not in known[: len(taken)])
-        raise StoreError(
-            f"store {path} was written by a newer mien (it has the step {unknown!r})",
-            hint="update mien, or name another store",
-        )
-    return len(taken)
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    """Whether a file has no tables yet: its creation was interrupted, or is about to begin."""
-    empty: bool = connection.execute("select count(*) = 0 from sqlite_master").fetchone()[0]
-    return empty
-
-
-def _has_index(connection: sqlite3.Connection) -> bool:
-    """Whether the file has the index of keys, which an older file lacks until it is opened for writing."""
-    query = "select count(*) from sqlite_master where name = ?"
-    found: bool = connection.execute(query, (_KEY_INDEX,)).fetchone()[0]
-    return found
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commits everything at the end of the block, or nothing if it raises."""
-    connection.execute("begin immediate")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        # After some errors, such as a full disk, SQLite has rolled back already.
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
-
-
-# --- Errors --------------------------------------------------------------------------------------------
-
-_REASONS: Final = {
-    sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run again; what was written is kept"),
-    sqlite3.SQLITE_READONLY: ("it cannot be written", "make the file and its folder writable"),
-    sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "check that the folder exists and is readable"),
-    sqlite3.SQLITE_BUSY: ("another process holds it", "wait for that process to end"),
-    sqlite3.SQLITE_IOERR: ("the disk failed", "check the disk and run again; what was written is kept"),
-    sqlite3.SQLITE_CORRUPT: ("it is damaged", "restore a copy, or move it away and describe again"),
-    sqlite3.SQLITE_NOTADB: ("it is not a store", "name another file, or move this one away"),
-}
-
-
-@contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors about this file into a StoreError."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the message itself can quote damaged bytes
-        # The low byte is the primary error code; the rest is its extension.
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        other = "it is damaged" if isinstance(error, UnicodeDecodeError) else str(error)
-        reason, hint = _REASONS.get(code, (other, "restore a copy, or move it away and describe again"))
-        raise StoreError(f"store {path}: {reason}", hint=hint) from error
