@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIMENSIONS",
+    "MAX_EDGE",
     "Box",
     "Description",
     "Failure",
@@ -33,6 +34,9 @@ __all__ = [
 
 # Continuous emotion, on a 0..1 scale: an annotator's 7 of 10 is 0.7.
 DIMENSIONS: Final = ("valence", "arousal", "dominance")
+
+# Pixels; larger than any image. Arithmetic with larger coordinates would overflow.
+MAX_EDGE: Final = 1e9
 
 # Why a description ended: on its own, or because it reached the maximum length.
 Finish = Literal["stop", "length"]
@@ -52,6 +56,11 @@ class Box:
         if not all(map(math.isfinite, self.as_tuple())):
             raise BoxError(
                 f"box {self.as_tuple()} is not finite", hint="give left,top,right,bottom in pixels"
+            )
+        if max(map(abs, self.as_tuple())) > MAX_EDGE:
+            raise BoxError(
+                f"box {self.as_tuple()} is outside any image",
+                hint="give left,top,right,bottom in pixels of the upright image",
             )
         if self.right <= self.left or self.bottom <= self.top:
             raise BoxError(
@@ -109,11 +118,14 @@ class Subject:
         id: Unique within a dataset.
         images: The image, or the frames of the clip.
         boxes: One box per image; None if the position is unknown.
+        stated_size: (width, height) in pixels of the image that the boxes were drawn on, as the annotation
+            file states it. It is compared with the image when that is opened.
     """
 
     id: str
     images: tuple[ImageRef, ...]
     boxes: tuple[Box | None, ...]
+    stated_size: tuple[int, int] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.id:

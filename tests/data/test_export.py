@@ -18,7 +18,7 @@ from mien.errors import DataError
 from mien.recipe import DataOptions
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
-_KEYS = ["id", "images", "frames", "boxes", "labels", "dimensions", "split"]
+_KEYS = ["id", "images", "frames", "boxes", "labels", "dimensions", "split", "size"]
 
 
 def _read(path: Path) -> list[Sample]:
@@ -33,7 +33,7 @@ def _sample(row: dict[str, object]) -> Sample:
     assert isinstance(images, list)
     assert isinstance(frames, list)
     assert isinstance(boxes, list)
-    assert isinstance(labels, dict)
+    assert labels is None or isinstance(labels, dict)
     assert dimensions is None or isinstance(dimensions, dict)
     subject = Subject(
         id=str(row["id"]),
@@ -41,7 +41,9 @@ def _sample(row: dict[str, object]) -> Sample:
         boxes=tuple(None if box is None else Box.from_tuple(tuple(box)) for box in boxes),
     )
     return Sample(
-        subject=subject, target=Target(labels=labels, dimensions=dimensions), split=str(row["split"])
+        subject=subject,
+        target=None if labels is None else Target(labels=labels, dimensions=dimensions),
+        split=str(row["split"]),
     )
 
 
@@ -104,9 +106,10 @@ def test_a_person_without_annotations_has_no_labels(tmp_path: Path) -> None:
         "images": [str(tmp_path / "a.png")],
         "frames": [None],
         "boxes": [None],
-        "labels": {},
+        "labels": None,
         "dimensions": None,
         "split": "test",
+        "size": None,
     }
 
 

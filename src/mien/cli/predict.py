@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.shared import AsJson, NewPlaces, make_console
-from mien.errors import ItemsFailedError, UsageError
+from mien.errors import BoxError, DataError, ItemsFailedError, UsageError
 from mien.types import Box
 
 if TYPE_CHECKING:
@@ -76,10 +76,13 @@ def _to_json(results: Results) -> dict[str, Any]:
 
 
 def _parse_box(text: str) -> Box:
+    from mien.media.boxes import parse_box
+
     try:
-        left, top, right, bottom = (float(edge) for edge in text.split(","))
-    except ValueError as error:
+        return parse_box(text)
+    except BoxError:
+        raise
+    except DataError as error:
         raise UsageError(
             f"box {text!r} is not four numbers", hint="write it as left,top,right,bottom"
         ) from error
-    return Box(left=left, top=top, right=right, bottom=bottom)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mien.errors import DataError, nearest_hint
 from mien.labels import LabelSet
 from mien.recipe import DataOptions
+from mien.recipe.split_names import resolve_split
 from mien.types import Problem, Sample, Target
 
 __all__ = ["Component", "Dataset", "DatasetCard", "Record"]
@@ -68,6 +69,13 @@ class Record:
     attributes: Mapping[str, str] = field(default_factory=dict)
     size: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        subject = self.sample.subject
+        if self.size is not None and subject.stated_size is None:
+            # Where the image is opened, only the subject is known.
+            subject = replace(subject, stated_size=self.size)
+            object.__setattr__(self, "sample", replace(self.sample, subject=subject))
+
 
 class Dataset(ABC):
     """Samples by split, always in the same order. Iteration keeps one sample in memory, not the dataset.
@@ -117,8 +125,7 @@ class Dataset(ABC):
         Raises:
             DataError: There is no such split.
         """
-        self._check_split(split)
-        return self._records(split)
+        return self._records(self.resolve_split(split))
 
     def samples(self, split: str) -> Iterator[Sample]:
         """The samples of one split.
@@ -127,7 +134,7 @@ class Dataset(ABC):
             DataError: There is no such split, or it has unusable rows and `data.skip_broken` is false. Raised
                 immediately, not at the first sample.
         """
-        self._check_split(split)
+        split = self.resolve_split(split)
         unusable = self.unusable_rows(split)
         if unusable and not self.options.skip_broken:
             first = unusable[0]
@@ -150,6 +157,17 @@ class Dataset(ABC):
                 hint=f"set it to a copy of {title}, or {self.card.access}",
             )
         return self.options.root
+
+    def resolve_split(self, name: str) -> str:
+        """The split that a user means: another spelling, such as "validation" for "val", is understood.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        split = resolve_split(name, self.splits)
+        if split is None:
+            self._check_split(name)
+        return split or name
 
     def _check_split(self, split: str) -> None:
         if split not in self.splits:

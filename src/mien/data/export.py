@@ -36,7 +36,8 @@ def export_split(dataset: Dataset, split: str, path: Path) -> int:
 def _sample_to_json(sample: Sample, label_set: LabelSet) -> dict[str, Any]:
     """A sample as JSON values.
 
-    Labels are in the set's order, and {} if the sample is not annotated. Boxes are in pixels of the upright
+    Labels are in the set's order, and null if the sample is not annotated. The size is that of the image
+    according to the annotations. Boxes are in pixels of the upright
     image; right and bottom are exclusive. Paths are absolute, so that the file can be read from anywhere.
     """
     subject, target = sample.subject, sample.target
@@ -45,11 +46,12 @@ def _sample_to_json(sample: Sample, label_set: LabelSet) -> dict[str, Any]:
         "images": [os.path.abspath(image.path) for image in subject.images],  # noqa: PTH100  keeps links
         "frames": [image.frame for image in subject.images],
         "boxes": [None if box is None else list(box.as_tuple()) for box in subject.boxes],
-        "labels": {} if target is None else _in_order(target.labels, label_set.labels),
+        "labels": None if target is None else _in_order(target.labels, label_set.labels),
         "dimensions": (
             None if target is None or target.dimensions is None else _in_order(target.dimensions, DIMENSIONS)
         ),
         "split": sample.split,
+        "size": None if subject.stated_size is None else list(subject.stated_size),
     }
 
 

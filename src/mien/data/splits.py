@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mien.data.dataset import Dataset, Record
+from mien.data.json_text import parse_json
+from mien.data.text_files import read_lines
 from mien.errors import DataError, nearest_hint
 from mien.files import atomic_write_text
 from mien.labels import LabelSet
@@ -88,20 +90,21 @@ def read_splits(path: Path) -> dict[str, str | None]:
     """
     splits: dict[str, str | None] = {}
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                subject_id, split = _parse_line(line, f"{path}, line {number}")
-                if subject_id in splits:
-                    raise DataError(f"{path}, line {number}: {subject_id!r} is listed twice", hint=_HINT)
-                splits[subject_id] = split
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint=_HINT) from error
+        for number, line in read_lines(path):
+            if line is None:
+                raise DataError(f"{path}, line {number} is too long")
+            subject_id, split = _parse_line(line, f"{path}, line {number}")
+            if subject_id in splits:
+                raise DataError(f"{path}, line {number}: {subject_id!r} is listed twice", hint=_HINT)
+            splits[subject_id] = split
+    except DataError as error:
+        raise DataError(str(error), hint=_HINT) from error
     return splits
 
 
 def _parse_line(line: str, where: str) -> tuple[str, str | None]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
         subject_id, split = row["id"], row["split"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{where}: {error!r}", hint=_HINT) from error

@@ -178,8 +178,9 @@ def _problem_table(problems: Sequence[RowProblem]) -> pyarrow.Table:
             "split": item.split,
             "unusable": item.unusable,
             "kind": item.problem.kind,
-            "file": item.problem.file,
-            "message": item.problem.message,
+            # File names may hold bytes that are not UTF-8, which Arrow refuses.
+            "file": item.problem.file.encode("utf-8", "backslashreplace").decode(),
+            "message": item.problem.message.encode("utf-8", "backslashreplace").decode(),
         }
         for item in problems
     ]

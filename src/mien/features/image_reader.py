@@ -20,7 +20,7 @@ from mien.errors import DataError
 from mien.features.feature_views import feature_key, image_digests, variation_name
 from mien.media.augment import Variation, draw_variation
 from mien.media.images import Marking
-from mien.media.views import load_frames, prepare_frames
+from mien.media.views import check_stated_size, load_frames, prepare_frames
 from mien.recipe.features import AugmentKind
 from mien.types import ImageRef, Subject
 
@@ -171,8 +171,9 @@ def _subject_keys(
     sizes: Sequence[tuple[int, int]],
 ) -> Keys | DataError:
     try:
-        for box, size in zip(subject.boxes, sizes, strict=True):
+        for image, box, size in zip(subject.images, subject.boxes, sizes, strict=True):
             if box is not None:
+                check_stated_size(subject, image, size)
                 box.clip(*size)  # an error if no part of it is inside
     except DataError as error:
         return error

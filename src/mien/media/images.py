@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
 
 from mien.digests import digest
 from mien.errors import DataError, ImageError, unknown_name
+from mien.media.boxes import are_shares, parse_box
 from mien.media.files import require_file
 from mien.recipe.describe import MarkStyle
 from mien.recipe.features import FitMode
@@ -35,6 +36,7 @@ __all__ = [
     "mark_subject",
     "open_image",
     "pixel_digest",
+    "stored_size",
     "upright_rgb",
 ]
 
@@ -89,6 +91,15 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         f"{path} has {width} x {height} pixels, more than the {max_pixels:,} allowed",
         hint="downscale the image first",
     )
+
+
+def stored_size(path: Path) -> tuple[int, int] | None:
+    """(width, height) of an image before its EXIF orientation is applied; None if it cannot be opened."""
+    try:
+        with _open_header(path) as header:
+            return header.size
+    except Exception:  # noqa: BLE001  hostile bytes make decoders raise nearly anything
+        return None
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -169,10 +180,13 @@ def mark_subject(image: Image.Image, box: Box | None, marking: Marking) -> Image
     """Marks the box in the image. Without a box, or with the style "none", returns the image itself.
 
     Raises:
-        BoxError: The box lies outside the image. A box that is partly outside is clipped.
+        BoxError: The box lies outside the image, or looks like shares of it. A box that is partly outside is
+            clipped.
     """
     if box is None:
         return image
+    if min(image.size) > 2 and are_shares(box.as_tuple()):
+        parse_box(box)  # raises the error that says so
     inside = box.clip(*image.size)
     match marking.style:
         case "red_box":

@@ -6,23 +6,26 @@ middle frame, or a contact sheet of all frames.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final, get_args
 
 from PIL import Image
 
-from mien.errors import unknown_name
+from mien.errors import BoxError, unknown_name
 from mien.media.augment import Variation, vary
 from mien.media.clips import read_frames
-from mien.media.images import Marking, fit_to_square, mark_subject, open_image, upright_rgb
+from mien.media.images import Marking, fit_to_square, mark_subject, open_image, stored_size, upright_rgb
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, ImageRef, Subject
 
 __all__ = [
     "CLIP_VIEWS",
+    "check_stated_size",
     "load_frames",
     "load_image",
     "prepare_frames",
@@ -30,6 +33,8 @@ __all__ = [
     "prepare_images",
     "select_frames",
 ]
+
+log = logging.getLogger(__name__)
 
 CLIP_VIEWS: Final[tuple[ClipView, ...]] = get_args(ClipView)
 _SHEET: Final = 1344  # pixels per side of a contact sheet if the model has no fixed size
@@ -80,6 +85,46 @@ def load_image(image: ImageRef) -> Image.Image:
     return open_image(image.path)
 
 
+def check_stated_size(subject: Subject, image: ImageRef, size: tuple[int, int]) -> None:
+    """Compares the size of an opened image with the one that the annotations state.
+
+    Args:
+        subject: Who.
+        image: One of the subject's images.
+        size: Its (width, height), upright.
+
+    Raises:
+        BoxError: The annotations state the size before the image's EXIF orientation is applied, so the box
+            would mark another region. Any other size is a warning.
+    """
+    stated = subject.stated_size
+    if stated is None or stated == size:
+        return
+    said, actual = (f"{width} x {height} pixels" for width, height in (stated, size))
+    if stated == size[::-1] and (image.frame is not None or stored_size(image.path) == stated):
+        raise BoxError(
+            f"the box of {subject.id!r} was drawn on {image.path} as stored, {said}, but upright "
+            f"the image has {actual}",
+            hint="turn the box as the EXIF orientation says, and state the upright size",
+        )
+    _warn_of_size(image.path, said, actual)
+
+
+@lru_cache(maxsize=1)
+def _warn_of_size(path: object, said: str, actual: str) -> None:
+    """Said of one image after another only once."""
+    log.warning(
+        "%s has %s, but its annotations state %s; the box may mark another region", path, actual, said
+    )
+
+
+def _frames_with_boxes(subject: Subject) -> Iterator[tuple[Image.Image, Box | None]]:
+    for image, frame, box in zip(subject.images, load_frames(subject), subject.boxes, strict=True):
+        if box is not None:
+            check_stated_size(subject, image, frame.size)
+        yield frame, box
+
+
 def prepare_frames(
     subject: Subject,
     *,
@@ -89,7 +134,7 @@ def prepare_frames(
     size: int | None = None,
 ) -> tuple[Image.Image, ...]:
     """Every image of a subject: varied, marked, and fitted to a square if a size is given."""
-    frames: Iterable[tuple[Image.Image, Box | None]] = zip(load_frames(subject), subject.boxes, strict=True)
+    frames: Iterable[tuple[Image.Image, Box | None]] = _frames_with_boxes(subject)
     if variation is not None:
         frames = vary(list(frames), variation)
     marked = (mark_subject(image, box, marking) for image, box in frames)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import DataError, ImageError, MienError
+from mien.media.boxes import parse_box
 from mien.types import Box, ImageRef
 
 __all__ = ["BoxLike", "ImageLike", "Source", "open_source", "open_sources"]
@@ -53,7 +54,7 @@ def open_source(image: ImageLike, boxes: Iterable[BoxLike] | None = None, *, nam
 
     Raises:
         ImageError: The array has another shape or dtype.
-        BoxError: A box is empty or not finite.
+        BoxError: A box is empty, not finite, or given as shares of the image.
         DataError: A box does not have four numbers.
     """
     if isinstance(image, str | Path):
@@ -66,7 +67,7 @@ def open_source(image: ImageLike, boxes: Iterable[BoxLike] | None = None, *, nam
                 hint="give a path, a PIL image or a NumPy array",
             )
         reference = ImageRef(path=Path(name), pixels=pixels)
-    return Source(image=reference, boxes=tuple(_to_box(box) for box in boxes or ()))
+    return Source(image=reference, boxes=tuple(map(parse_box, () if boxes is None else boxes)))
 
 
 def open_sources(sources: ImageLike | Iterable[object]) -> Iterator[Source]:
@@ -138,19 +139,3 @@ def _from_array(array: np.ndarray) -> Image.Image:
             hint="give uint8 values from 0 to 255 in shape (height, width, 3), RGB",
         )
     return Image.fromarray(array)
-
-
-def _to_box(box: BoxLike) -> Box:
-    if isinstance(box, Box):
-        return box
-    try:
-        edges = [float(edge) for edge in box]
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"box {box!r} is not four numbers",
-            hint="give a list of boxes, as in boxes=[(left, top, right, bottom)]",
-        ) from error
-    if len(edges) != 4:
-        raise DataError(f"box {tuple(edges)} has {len(edges)} numbers", hint="give left, top, right, bottom")
-    left, top, right, bottom = edges
-    return Box(left=left, top=top, right=right, bottom=bottom)

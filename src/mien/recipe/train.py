@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from mien.errors import nearest_hint
 from mien.recipe.options import Options
+from mien.recipe.split_names import fold_split
 from mien.registry import registered_names
 
 __all__ = ["EncoderTraining", "Heads", "LoraPart", "TrainOptions"]
@@ -120,6 +121,6 @@ class TrainOptions(Options):
 
     @model_validator(mode="after")
     def _never_select_on_test(self) -> Self:
-        if self.select_on in ("train", "test"):
+        if fold_split(self.select_on) in ("train", "test"):
             raise ValueError(f"train.select_on {self.select_on!r} would choose the model by the wrong split")
         return self

@@ -41,7 +41,8 @@ def _list(root: Path, *lines: str, name: str = "list.txt") -> str:
     return name
 
 
-edges = st.floats(-500, 5000, allow_nan=False).map(lambda edge: round(edge, 3))
+# Not within the first pixels of the corner, where a box is taken for shares.
+edges = st.floats(2, 5000, allow_nan=False).map(lambda edge: round(edge, 3))
 boxes = st.builds(
     lambda left, top, width, height: Box(left=left, top=top, right=left + width, bottom=top + height),
     *(edges, edges, st.floats(0.5, 900), st.floats(0.5, 900)),

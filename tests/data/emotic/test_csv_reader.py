@@ -144,7 +144,7 @@ def test_a_faulty_line_is_reported(root: Path, line: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b"", "has no column 'Folder'", id="empty"),
+        pytest.param(b"", "has no rows", id="empty"),
         pytest.param(
             ",".join(CSV_HEADER).replace("BBox", "Box").encode(), "has no column 'BBox'", id="header"
         ),

@@ -76,8 +76,8 @@ def test_crowds_and_other_categories_are_left_out_with_a_warning(
         caplog.clear()
         with caplog.at_level(logging.WARNING, logger="mien"):
             assert len(list(_open(path).samples("train"))) == 1
-        assert "1 annotations are left out: crowd" in caplog.text
-        assert "2 annotations are left out: other category" in caplog.text
+        assert "1 person left out: crowd" in caplog.text
+        assert "2 annotations left out: other category" in caplog.text
 
 
 def test_categories_can_be_chosen_and_all_count_if_none_are_listed(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_categories_can_be_chosen_and_all_count_if_none_are_listed(tmp_path: Pat
         (_person(id=1, image_id=[5]), "bad_row", "annotation 2"),
         (_person(id=1, bbox=[1, 2, 3]), "bad_row", "annotation 2"),
         (_person(id=1, bbox=None), "bad_row", "annotation 2"),
-        (_person(id=1, bbox=[10**400, 2, 3, 4]), "bad_row", "annotation 2"),
+        (_person(id=1, bbox=[10**400, 2, 3, 4]), "box_not_finite", "1.jpg"),
         (_person(id=1, bbox=[1, 2, 0, 4]), "box_degenerate", "1.jpg"),
         (_person(id=1, bbox=[1, 2, float("nan"), 4]), "box_not_finite", "1.jpg"),
         (_person(id=1, labels=["Piece"]), "unknown_label", "annotation 2"),

@@ -64,17 +64,32 @@ def check_file(
     if found.mode not in PLAIN_MODES:
         message = f"its mode is {found.mode}, not 8-bit RGB or grayscale"
         yield Problem(kind="color_mode", file=str(path), message=message)
-    # The size before the EXIF orientation was applied is not a mistake either.
-    for subject in subjects:
-        if subject.stated_size not in (None, found.size, found.stored_size):
-            stated, actual = (
-                f"{size[0]} x {size[1]}" for size in (subject.stated_size or (0, 0), found.size)
-            )
-            message = (
-                f"the annotation of {subject.subject_id} says {stated} pixels, but the image has {actual}"
-            )
-            yield Problem(kind="image_size", file=str(path), message=message)
-            return
+    wrong = [subject for subject in subjects if subject.stated_size not in (None, found.size)]
+    stored = [subject for subject in wrong if _is_stored(subject.stated_size, found)]
+    # Without a box, the size before the image was turned is not a mistake.
+    for subject in [subject for subject in stored if any(box for _, box in subject.frame_boxes)][:1]:
+        message = (
+            f"the box of {subject.subject_id} was drawn on the image as stored, "
+            f"{_pixels(subject.stated_size)}, but upright it has {_pixels(found.size)}"
+        )
+        yield Problem(kind="stored_orientation", file=str(path), message=message)
+    for subject in [subject for subject in wrong if subject not in stored][:1]:
+        message = (
+            f"the annotation of {subject.subject_id} says {_pixels(subject.stated_size)}, but the image has "
+            f"{_pixels(found.size)}"
+        )
+        yield Problem(kind="image_size", file=str(path), message=message)
+
+
+def _pixels(size: tuple[int, int] | None) -> str:
+    width, height = size or (0, 0)
+    return f"{width} x {height} pixels"
+
+
+def _is_stored(stated: tuple[int, int] | None, found: ImageInfo) -> bool:
+    """Whether annotations state the size before the image, or the frames of the clip, are turned upright."""
+    stored = found.stored_size if found.num_frames is None else found.size[::-1]
+    return stated == stored
 
 
 def check_boxes(

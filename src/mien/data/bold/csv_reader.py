@@ -7,13 +7,13 @@ stay on the annotators' scale of 1 to 10. No clip and no joints file is opened h
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.data.csv_files import read_csv_rows
 from mien.data.table_cache import ParsedTables, RowProblem
 from mien.errors import DataError
 from mien.labels import BOLD
@@ -97,17 +97,17 @@ class _Reader:
 def _read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """(row number, cells in the order of `columns`). Rows count from 1, including a header."""
     order: list[int] | None = None
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            for number, cells in enumerate(csv.reader(lines), start=1):
-                if number == 1 and cells and cells[0].strip().casefold() == _SUBJECT_COLUMNS[0]:
-                    order = _column_order(path, cells, columns)
-                elif order is not None and len(cells) > max(order):
-                    yield number, [cells[place] for place in order]
-                elif cells:
-                    yield number, cells
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint=_HINT) from error
+    num_cells = 0
+    for row in read_csv_rows(path):
+        if row.error:
+            raise DataError(f"{path}: {row.error}", hint=_HINT)
+        number, cells = row.first_line, row.cells
+        if number == 1 and cells[0].strip().casefold() == _SUBJECT_COLUMNS[0]:
+            order, num_cells = _column_order(path, cells, columns), len(cells)
+        elif order is not None and len(cells) == num_cells:
+            yield number, [cells[place] for place in order]
+        else:
+            yield number, cells
 
 
 def _column_order(path: Path, header: Sequence[str], columns: Sequence[str]) -> list[int]:

@@ -13,7 +13,6 @@ A list has lines `relative/path.png,label,x1,y1,x2,y2` and no header.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +26,10 @@ from mien.data.caers.folders import (
     class_from_name,
     image_names,
 )
+from mien.data.text_files import read_lines
 from mien.errors import DataError
 from mien.labels import CAERS
+from mien.media.boxes import box_problem
 from mien.types import Box, Problem
 
 __all__ = ["FaceBoxes", "find_face_lists", "read_face_boxes"]
@@ -123,12 +124,13 @@ class _ImageIndex:
 
 def _read_lines(path: Path) -> Iterator[_FaceLine]:
     try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, text in enumerate(lines, start=1):
-                if text.strip():
-                    where = f"{path}, row {number}"
-                    yield _FaceLine(where=where, list_name=path.stem.lower(), text=text.strip())
-    except (OSError, UnicodeDecodeError) as error:
+        for number, text in read_lines(path):
+            if text is None:
+                raise DataError(f"{path}, line {number} is too long")
+            if text.strip():
+                where = f"{path}, row {number}"
+                yield _FaceLine(where=where, list_name=path.stem.lower(), text=text.strip())
+    except DataError as error:
         raise DataError(
             f"the face-box list {path} cannot be read: {error}",
             hint="give the path of a UTF-8 text file, relative to the root",
@@ -155,12 +157,11 @@ def _parse_line(line: _FaceLine, faces: FaceBoxes, images: _ImageIndex) -> None:
 
 
 def _add_box(line: _FaceLine, faces: FaceBoxes, path: Path, image: _FoundImage, edges: Edges) -> None:
-    left, top, right, bottom = edges
     subject_id = image.subject_id
-    if not all(math.isfinite(edge) for edge in edges):
-        _report(faces, "box_not_finite", str(path), f"{line.where}: box {edges} is not finite", image)
-    elif right <= left or bottom <= top:
-        _report(faces, "box_degenerate", str(path), f"{line.where}: box {edges} is empty", image)
+    problem = box_problem(edges)
+    if problem is not None:
+        kind, what = problem
+        _report(faces, kind, str(path), f"{line.where}: box {edges} {what}", image)
     elif subject_id in faces.boxes:
         message = f"{path} already has a line; the largest of its boxes is used"
         _report(faces, "repeated_id", line.where, message, image, unusable=False)

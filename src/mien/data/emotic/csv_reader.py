@@ -8,7 +8,6 @@ swapped for `emodb_small`. An image's people are numbered in the order of its ro
 from __future__ import annotations
 
 import ast
-import csv
 import math
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from mien.data.csv_files import read_csv_rows, read_header
 from mien.data.emotic.person_table import NO_DIMENSIONS, Annotation, PersonTable, is_relative_image_path
 from mien.errors import DataError
 
@@ -24,6 +24,7 @@ __all__ = ["read_csv"]
 _REQUIRED: Final = ("Folder", "Filename", "BBox", "Categorical_Labels", "Continuous_Labels")
 _COMPARED: Final = frozenset({*_REQUIRED, "Gender", "Age"})
 _HINT: Final = f"the header must name at least {', '.join(_REQUIRED)}"
+_MAX_CELL: Final = 100_000  # characters; Python's parser takes about a hundred bytes for each
 # How Python prints a missing number, which is not a literal that Python can parse.
 _NAN: Final = re.compile(r"\bnan\b", re.IGNORECASE)
 Row = Mapping[str, str]
@@ -45,21 +46,18 @@ def read_csv(path: Path, *, split: str, image_root: Path) -> PersonTable:
 
 def _rows(path: Path, table: PersonTable) -> Iterator[tuple[int, Row]]:
     """Rows with as many cells as the header, numbered like lines in an editor if no cell has two lines."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            absent = [name for name in _REQUIRED if name not in header]
-            if absent:
-                raise DataError(f"{path} has no column {absent[0]!r}", hint=_HINT)
-            for number, cells in enumerate(reader, start=2):
-                if len(cells) == len(header):
-                    yield number, dict(zip(header, cells, strict=True))
-                elif cells:
-                    message = f"{len(cells)} cells, but the header has {len(header)}"
-                    table.report("bad_row", f"{path.name}, row {number}", message)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="save it as CSV in UTF-8") from error
+    header, delimiter = read_header(path, _REQUIRED)
+    header = [name.strip() for name in header]
+    absent = [name for name in _REQUIRED if name not in header]
+    if absent:
+        raise DataError(f"{path} has no column {absent[0]!r}", hint=_HINT)
+    rows = read_csv_rows(path, delimiter=delimiter, num_cells=len(header))
+    next(rows, None)  # the header
+    for row in rows:
+        if row.error:
+            table.report("bad_row", f"{path.name}, row {row.first_line}", row.error)
+        else:
+            yield row.first_line, dict(zip(header, row.cells, strict=True))
 
 
 def _read_row(
@@ -103,6 +101,8 @@ def _read_row(
 
 
 def _parse_list(cell: str) -> list[Any]:
+    if len(cell) > _MAX_CELL:
+        raise ValueError(f"it has {len(cell):,} characters")
     value = ast.literal_eval(cell.strip())
     if not isinstance(value, list | tuple):
         raise ValueError(f"{cell!r} is not a list")

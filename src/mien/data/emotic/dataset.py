@@ -20,7 +20,7 @@ from mien.data.table_cache import CachedTables
 from mien.errors import ConfigError
 from mien.labels import EMOTIC, LabelSet
 from mien.recipe import DataOptions, Options
-from mien.types import Box, Problem, Sample, Subject, Target
+from mien.types import Box, ImageRef, Problem, Sample, Subject, Target
 
 __all__ = ["Emotic", "EmoticOptions"]
 
@@ -128,10 +128,11 @@ class Emotic(Dataset):
             annotations = decode_annotations(row)
             targets = self._annotator_targets(split, annotations)
             attributes = {name: row[name] for name in ("gender", "age") if row[name]}
-            size = None if row["width"] is None else (row["width"], row["height"])
             for annotator, sample in self._samples_of_row(row, split, path, annotations):
                 own = targets if annotator is None else targets[annotator : annotator + 1]
-                yield Record(sample=sample, annotations=own, attributes=attributes, size=size)
+                yield Record(
+                    sample=sample, annotations=own, attributes=attributes, size=sample.subject.stated_size
+                )
 
     def _samples(self, split: str) -> Iterator[Sample]:
         """Skips each annotator's target, which would double the time."""
@@ -154,6 +155,7 @@ class Emotic(Dataset):
     ) -> Iterator[tuple[int | None, Sample]]:
         """One sample, or one per annotator together with the annotator's number."""
         box = _unclipped_box(row)
+        size = None if row["width"] is None else (row["width"], row["height"])
         subject_id = f"{split}/{row['folder']}/{row['name']}#{row['number']}"
         if self._files.form == "npy":
             subject_id = f"{split}/{path.stem}"
@@ -161,7 +163,7 @@ class Emotic(Dataset):
             if target.dimensions is None and self._options.drop_without_vad:
                 continue
             sample_id = subject_id if annotator is None else f"{subject_id}@annotator-{annotator}"
-            subject = Subject.still(sample_id, path, box)
+            subject = Subject(id=sample_id, images=(ImageRef(path=path),), boxes=(box,), stated_size=size)
             yield annotator, Sample(subject=subject, target=target, split=split)
 
     def _targets(self, annotations: Sequence[EncodedAnnotation]) -> Iterator[tuple[int | None, Target]]:

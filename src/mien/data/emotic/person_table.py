@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mien.data.table_cache import ParsedTables, RowProblem
 from mien.labels import EMOTIC
+from mien.media.boxes import box_problem
 from mien.names import is_path_below
 from mien.types import DIMENSIONS, Problem
 
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 # Increase when the same files produce another table.
-PERSON_TABLE_VERSION: Final = 2
+PERSON_TABLE_VERSION: Final = 3
 
 NO_DIMENSIONS: Final = (math.nan, math.nan, math.nan)
 _LOWEST, _HIGHEST = 1.0, 10.0
@@ -117,12 +118,10 @@ class PersonTable:
 
     def _check_box(self, folder: str, name: str, edges: Sequence[float]) -> bool:
         left, top, right, bottom = edges
-        if not all(map(math.isfinite, edges)):
-            kind, what = "box_not_finite", "is not finite"
-        elif right <= left or bottom <= top:
-            kind, what = "box_degenerate", "is empty"
-        else:
+        problem = box_problem((left, top, right, bottom))
+        if problem is None:
             return True
+        kind, what = problem
         self.report(kind, str(self.image_root / folder / name), f"{self.split}: box {list(edges)} {what}")
         return False
 

@@ -2,8 +2,8 @@
 
 An annotation's `bbox` is [left, top, width, height]. It may also have `labels`, `dimensions` or `valence`,
 `arousal`, `dominance`, and `split` (which its image may have instead); other keys are ignored. Crowds
-(`iscrowd`) and other categories than the requested ones are left out and counted. A subject's id is the
-annotation's id if that is text, else `file_name#id`.
+(`iscrowd`) and other categories than the requested ones are left out and counted. Ids may be numbers or the
+same as text. A subject's id is the annotation's id if that is text, else `file_name#id`.
 
 The document is read into memory once; its rows are then cached on disk, keyed by its content.
 """
@@ -16,14 +16,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from mien.data.manifest.cells import RowError, is_empty, parse_id, shown
 from mien.data.manifest.readers import ManifestRow, read_json
 from mien.data.table_cache import CachedTables, ParsedTables
-from mien.errors import ManifestError, nearest_hint
+from mien.errors import DataError, ManifestError, nearest_hint
+from mien.media.boxes import parse_edges
 from mien.types import DIMENSIONS
 
-__all__ = ["CocoReader"]
+__all__ = ["CocoReader", "describe_left_out"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_HINT: Final = "set data.options.categories to the categories of people; crowds have no box of their own"
+_MAX_DIGITS: Final = 18
+_FLAGS: Final = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 # Keys that an annotation may have in addition to the box.
 _OPTIONAL_KEYS: Final = ("labels", "dimensions", "split", *DIMENSIONS)
 
@@ -50,6 +55,10 @@ class CocoReader:
             parse=lambda: _parse(path, categories),
         )
         self.left_out = {row["reason"]: row["count"] for row in self._tables.rows("left_out")}
+        if self.left_out and next(self._tables.rows("rows"), None) is None:
+            raise ManifestError(
+                f"{path} has no person to use: {describe_left_out(self.left_out)}", hint=_HINT
+            )
 
     def rows(self) -> Iterator[ManifestRow]:
         """The rows, in the document's order."""
@@ -58,6 +67,15 @@ class CocoReader:
             yield ManifestRow(
                 file=self._path, location=stored["place"], number=number, cells=cells, error=stored["fault"]
             )
+
+
+def describe_left_out(left_out: Mapping[str, int]) -> str:
+    """Such as "1 person left out: crowd"."""
+    nouns = {"crowd": ("person", "people")}
+    return "; ".join(
+        f"{count:,} {nouns.get(reason, ('annotation', 'annotations'))[count != 1]} left out: {reason}"
+        for reason, count in left_out.items()
+    )
 
 
 def _parse(path: Path, categories: Sequence[str]) -> ParsedTables:
@@ -69,7 +87,8 @@ def _parse(path: Path, categories: Sequence[str]) -> ParsedTables:
     ):
         raise ManifestError(
             f"{path} is not a COCO document: it has no lists images and annotations",
-            hint="use a COCO document, an array of rows, or a .jsonl file",
+            hint="use a COCO document, an array of rows, or a .jsonl file; pandas writes an array with "
+            "to_json(path, orient='records')",
         )
     left_out: Counter[str] = Counter()
     parsed = list(_parse_people(document, _category_ids(path, document, categories), left_out))
@@ -79,7 +98,7 @@ def _parse(path: Path, categories: Sequence[str]) -> ParsedTables:
         "row": pa.array(
             [None if row.cells is None else json.dumps(row.cells) for row in parsed], pa.string()
         ),
-        "fault": pa.array([row.error for row in parsed], pa.string()),
+        "fault": pa.array([_encodable(row.error) for row in parsed], pa.string()),
     }
     reasons = {
         "reason": pa.array(list(left_out), pa.string()),
@@ -88,24 +107,31 @@ def _parse(path: Path, categories: Sequence[str]) -> ParsedTables:
     return ParsedTables({"rows": pa.table(rows), "left_out": pa.table(reasons)})
 
 
-def _category_ids(path: Path, document: Mapping[str, Any], names: Sequence[str]) -> frozenset[Any] | None:
-    """The ids of the requested categories; None, meaning all, if the document lists no categories."""
+def _encodable(text: str) -> str:
+    """JSON can contain lone surrogates, which Arrow refuses."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _category_ids(path: Path, document: Mapping[str, Any], names: Sequence[str]) -> Mapping[Any, bool] | None:
+    """Whether each category is requested, by id; None, meaning all, if the document lists no categories."""
     listed = [item for item in document.get("categories") or [] if isinstance(item, dict)]
     if not listed:
         return None
     folded = {name.casefold() for name in names}
-    ids = [item.get("id") for item in listed if str(item.get("name", "")).casefold() in folded]
-    if not ids:
+    requested = {
+        _key(item.get("id")): str(item.get("name", "")).strip().casefold() in folded for item in listed
+    }
+    if not any(requested.values()):
         raise ManifestError(
             f"{path} has no category {' or '.join(names)}",
             hint=f"{nearest_hint(names[0], [str(item.get('name')) for item in listed])}; "
             "set data.options.categories",
         )
-    return frozenset(item for item in ids if isinstance(item, int | str))
+    return requested
 
 
 def _parse_people(
-    document: Mapping[str, Any], category_ids: frozenset[Any] | None, left_out: Counter[str]
+    document: Mapping[str, Any], categories: Mapping[Any, bool] | None, left_out: Counter[str]
 ) -> Iterator[_ParsedRow]:
     images: dict[Any, dict[str, Any]] = {}
     for number, image in enumerate(document["images"], start=1):
@@ -113,54 +139,97 @@ def _parse_people(
         if error:
             yield _ParsedRow(f"image {number}", None, error)
         else:
-            images[image["id"]] = image
+            images[_key(image["id"])] = image
     for number, annotation in enumerate(document["annotations"], start=1):
         location = f"annotation {number}"
         if not isinstance(annotation, dict):
             yield _ParsedRow(location, None, "not a JSON object")
-        elif annotation.get("iscrowd"):
-            left_out["crowd"] += 1
-        elif category_ids is not None and not _contains(category_ids, annotation.get("category_id")):
-            left_out["other category"] += 1
-        else:
-            yield _parse_person(location, number, annotation, images)
+            continue
+        try:
+            if _is_crowd(annotation.get("iscrowd")):
+                left_out["crowd"] += 1
+            elif categories is not None and not _is_person(annotation.get("category_id"), categories):
+                left_out["other category"] += 1
+            else:
+                yield _ParsedRow(location, _person_cells(number, annotation, images))
+        except ValueError as error:
+            yield _ParsedRow(location, None, str(error))
+
+
+def _key(value: object) -> int | str | None:
+    """An id: a whole number, also as text or as 1.0, or text; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else text or None
+    return value if isinstance(value, int) else None
 
 
 def _image_error(image: object, images: Mapping[Any, object]) -> str:
     if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
         return "not an image with a file_name"
-    if not isinstance(image.get("id"), int | str):
-        return f"the id of {image['file_name']} is neither a number nor text"
-    return f"the image id {image['id']!r} is used twice" if image["id"] in images else ""
+    key = _key(image.get("id"))
+    if key is None:
+        return f"the id of {shown(image['file_name'])} is neither a number nor text"
+    return f"the image id {shown(image['id'])} is used twice" if key in images else ""
 
 
-def _contains(keys: Mapping[Any, object] | frozenset[Any], key: object) -> bool:
-    """Membership, False for keys of other types, which may not be hashable."""
-    return isinstance(key, int | str) and key in keys
+def _is_crowd(value: object) -> bool:
+    """ValueError if it is neither true nor false."""
+    if is_empty(value):
+        return False
+    if isinstance(value, str):
+        value = _FLAGS.get(value.strip().lower().removesuffix(".0"), value)
+    if value not in (0, 1):
+        raise ValueError(f"iscrowd is {shown(value)}, neither 0 nor 1")
+    return bool(value)
 
 
-def _parse_person(
-    location: str, number: int, annotation: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]
-) -> _ParsedRow:
-    key = annotation.get("image_id")
-    if not _contains(images, key):
-        return _ParsedRow(location, None, f"image_id is {key!r}, but no image has that id")
+def _is_person(value: object, categories: Mapping[Any, bool]) -> bool:
+    """ValueError if the document lists no such category."""
+    key = _key(value)
+    if key is None or key not in categories:
+        raise ValueError(f"category_id is {shown(value)}, but no category has that id")
+    return categories[key]
+
+
+def _person_cells(
+    number: int, annotation: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The manifest cells of one annotation; ValueError if its image or box is missing."""
+    key = _key(annotation.get("image_id"))
+    if key is None or key not in images:
+        raise ValueError(f"image_id is {shown(annotation.get('image_id'))}, but no image has that id")
     image = images[key]
+    given = annotation.get("id")
     try:
-        left, top, width, height = (float(edge) for edge in annotation.get("bbox") or ())
-    except (TypeError, ValueError, OverflowError):
-        return _ParsedRow(
-            location, None, f"bbox is {annotation.get('bbox')!r}, not [left, top, width, height]"
-        )
-    person_id = annotation.get("id", number)
-    is_text = isinstance(person_id, str) and person_id
+        person_id = str(number) if is_empty(given) else parse_id(given)
+    except RowError as error:
+        raise ValueError(error.message) from error
+    is_text = isinstance(given, str) and not is_empty(given)
     cells: dict[str, Any] = {
         "id": person_id if is_text else f"{image['file_name']}#{person_id}",
         "image": image["file_name"],
-        "box": [left, top, left + width, top + height],
+        "box": _edges(annotation),
         "split": image.get("split"),
     }
-    cells.update({name: annotation[name] for name in _OPTIONAL_KEYS if annotation.get(name) is not None})
-    if image.get("width") and image.get("height"):
+    cells.update({name: annotation[name] for name in _OPTIONAL_KEYS if not is_empty(annotation.get(name))})
+    if not is_empty(image.get("width")) and not is_empty(image.get("height")):
         cells["size"] = [image["width"], image["height"]]
-    return _ParsedRow(location, cells)
+    return cells
+
+
+def _edges(annotation: Mapping[str, Any]) -> list[float]:
+    """Left, top, right, bottom; ValueError without a box."""
+    given = annotation.get("bbox")
+    if is_empty(given) or given == []:
+        more = ", only a segmentation; give the box around it" if annotation.get("segmentation") else ""
+        raise ValueError(f"the annotation has no bbox{more}")
+    try:
+        left, top, width, height = parse_edges(given)
+    except DataError as error:
+        raise ValueError(f"bbox is {shown(given)}, not [left, top, width, height]") from error
+    return [left, top, left + width, top + height]

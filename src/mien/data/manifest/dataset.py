@@ -24,7 +24,7 @@ skipped or an error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -34,7 +34,9 @@ from typing import Final
 from pydantic import Field
 
 from mien.data.dataset import Dataset, DatasetCard, Record
-from mien.data.manifest.coco import CocoReader
+from mien.data.manifest.cells import RowError
+from mien.data.manifest.coco import CocoReader, describe_left_out
+from mien.data.manifest.columns import COLUMNS, EXPORT_COLUMNS, column_names
 from mien.data.manifest.embedded_images import EmbeddedImages
 from mien.data.manifest.hf_folder import HfFolderReader
 from mien.data.manifest.readers import (
@@ -42,16 +44,16 @@ from mien.data.manifest.readers import (
     READERS,
     Cells,
     ManifestRow,
-    is_json_array,
-    map_read_errors,
+    json_form,
     read_json_array,
 )
-from mien.data.manifest.row_parser import RowParser, image_name
+from mien.data.manifest.row_parser import RowParser, image_name, split_spelling
+from mien.data.text_files import require_regular_file
 from mien.digests import digest
 from mien.errors import ManifestError
 from mien.labels import LABEL_SETS, LabelSet, label_set
-from mien.names import plain_name_fault
 from mien.recipe import DataOptions, Options
+from mien.recipe.split_names import fold_split, fold_splits
 from mien.types import Problem
 
 __all__ = ["Manifest", "ManifestOptions"]
@@ -59,7 +61,9 @@ __all__ = ["Manifest", "ManifestOptions"]
 log = logging.getLogger(__name__)
 
 _DEFAULT_SPLIT: Final = "all"
-_FORMATS: Final = "a .jsonl, .csv, .parquet or .json file, or a Hugging Face datasets folder"
+_TRAIN: Final = "train"
+_FORMATS: Final = "a .jsonl, .csv, .tsv, .parquet or .json file, or a Hugging Face datasets folder"
+_KNOWN_NAMES: Final = COLUMNS | EXPORT_COLUMNS
 
 
 class ManifestOptions(Options):
@@ -117,6 +121,7 @@ class Manifest(Dataset):
             raise ManifestError("no manifest is named", hint=f"set data.root to {_FORMATS}")
         self._path = options.root
         self._label_set = _resolve_label_set(options.label_set, self._options)
+        self._ignore = frozenset(self._options.ignore)
         self._read = _select_reader(self._path, self._options, cache)
         folder = self._path if self._path.is_dir() else self._path.parent
         self._parser = RowParser(
@@ -124,8 +129,9 @@ class Manifest(Dataset):
             folder=folder / self._options.images,
             embedded=EmbeddedImages(cache / "pictures"),
             num_frames=self._options.num_frames,
-            ignore=frozenset(self._options.ignore),
+            ignore=self._ignore,
         )
+        self._names: dict[str, str] = {}
         self._val_share, self._splits = self._find_splits()
 
     @property
@@ -148,7 +154,7 @@ class Manifest(Dataset):
         records = (
             result
             for row in self._rows()
-            if row.cells is not None and self._split(row.cells) == split
+            if self._split(row) == split
             for location, result in self._parser.parse(row, split)
             if isinstance(result, Record) and (row.number, location) not in repeated
         )
@@ -159,16 +165,27 @@ class Manifest(Dataset):
         share, is_empty = self._options.val_share, True
         in_file: dict[str, None] = {}
         with_holdout: dict[str, None] = {}
+        exported: set[str] = set()
         for row in self._rows():
             is_empty = False
-            if row.cells is not None:
-                in_file[_split_in_file(row.cells)] = None
-                with_holdout[_assign_split(row.cells, share)] = None
+            spelling = _spelling(row)
+            if row.cells is None or spelling is None:
+                continue
+            in_file[spelling] = None
+            if "images" in row.cells:
+                exported.add(spelling)
+            held_out = share and fold_split(spelling) == _TRAIN and _is_held_out(row.cells, share)
+            with_holdout["val" if held_out else spelling] = None
         if is_empty:
             raise ManifestError(f"{self._path} has no rows", hint=EXAMPLE)
-        if share and "val" not in in_file:
-            return share, tuple(with_holdout)
-        return 0.0, tuple(in_file) or (_DEFAULT_SPLIT,)
+        # Names that mien itself wrote are exact.
+        self._names = fold_splits(name for name in in_file if name not in exported)
+        _say_folded(self._path, self._names)
+        self._names |= {name: name.strip() for name in exported}
+        splits = tuple(dict.fromkeys(self._names[spelling] for spelling in in_file))
+        if share and "val" not in splits:
+            return share, tuple(dict.fromkeys(self._names.get(name, name) for name in with_holdout))
+        return 0.0, splits or (_DEFAULT_SPLIT,)
 
     @cached_property
     def _row_problems(self) -> _RowProblems:
@@ -176,7 +193,7 @@ class Manifest(Dataset):
         first_locations: dict[str, str] = {}
         repeated = set()
         for row in self._rows():
-            split = None if row.cells is None else self._split(row.cells)
+            split = self._split(row)
             for location, result in self._parser.parse(row, split or _DEFAULT_SPLIT):
                 if isinstance(result, Problem):
                     problems.append((split, result))
@@ -191,10 +208,20 @@ class Manifest(Dataset):
         return _RowProblems(tuple(problems), frozenset(repeated))
 
     def _rows(self) -> Iterator[ManifestRow]:
-        return map(_require_plain_split, map_read_errors(self._path, self._read()))
+        """The rows, with column names as in `COLUMNS` where they are spelled differently."""
+        for row in self._read():
+            if row.cells is None or row.cells.keys() <= _KNOWN_NAMES:
+                yield row
+            else:
+                yield _rename_columns(row, self._ignore)
 
-    def _split(self, cells: Cells) -> str:
-        return _assign_split(cells, self._val_share)
+    def _split(self, row: ManifestRow) -> str | None:
+        """The split of a row; None if it cannot be known."""
+        spelling = _spelling(row)
+        if row.cells is None or spelling is None:
+            return None
+        split = self._names[spelling]
+        return "val" if split == _TRAIN and _is_held_out(row.cells, self._val_share) else split
 
 
 def _resolve_label_set(name: str, options: ManifestOptions) -> LabelSet:
@@ -207,41 +234,58 @@ def _resolve_label_set(name: str, options: ManifestOptions) -> LabelSet:
 
 def _select_reader(path: Path, options: ManifestOptions, cache: Path) -> Callable[[], Iterator[ManifestRow]]:
     """A function that reads the rows from the start each time it is called."""
+    ignore = frozenset(options.ignore)
     if path.is_dir():
-        return HfFolderReader(path).rows
-    if not path.is_file():
+        return HfFolderReader(path, ignore).rows
+    if not path.exists():
         raise ManifestError(f"no manifest at {path}", hint=f"set data.root to {_FORMATS}")
+    require_regular_file(path)
     suffix = path.suffix.lower()
-    if suffix == ".json" and not is_json_array(path):
+    form = json_form(path) if suffix == ".json" else None
+    if form == "document":
         coco = CocoReader(path, categories=options.categories, cache=cache)
-        for reason, count in coco.left_out.items():
-            log.warning("%s: %d annotations are left out: %s", path, count, reason)
+        if coco.left_out:
+            log.warning("%s: %s", path, describe_left_out(coco.left_out))
         return coco.rows
-    readers = {**READERS, ".json": read_json_array}
+    readers = {**READERS, ".json": read_json_array if form == "array" else READERS[".jsonl"]}
     if suffix not in readers:
         raise ManifestError(
             f"{path} is not a manifest: its suffix is {suffix!r}", hint=f"use one of {', '.join(readers)}"
         )
     read = readers[suffix]
-    return lambda: read(path)
+    return lambda: read(path, ignore)
 
 
-def _require_plain_split(row: ManifestRow) -> ManifestRow:
-    """The row, or one that cannot be parsed if its split cannot be the name of a file."""
+def _rename_columns(row: ManifestRow, ignore: frozenset[str]) -> ManifestRow:
+    cells = row.cells or {}
+    try:
+        names = column_names(map(str, cells), ignore)
+    except ValueError as error:
+        return replace(row, cells=None, error=str(error))
+    return replace(row, cells={names[name]: value for name, value in cells.items() if name in names})
+
+
+def _spelling(row: ManifestRow) -> str | None:
+    """The split as the row spells it; None if the row or the cell cannot be read."""
     if row.cells is None:
-        return row
-    split = _split_in_file(row.cells)
-    fault = plain_name_fault(split)
-    return replace(row, cells=None, error=f"the split {split[:100]!a} {fault}") if fault else row
+        return None
+    try:
+        return split_spelling(row.cells) or _DEFAULT_SPLIT
+    except RowError:
+        return None
 
 
-def _split_in_file(cells: Cells) -> str:
-    return str(cells.get("split") or _DEFAULT_SPLIT)
+def _say_folded(path: Path, names: Mapping[str, str]) -> None:
+    """One line about all splits that are not spelled as their names."""
+    folded: dict[str, list[str]] = {}
+    for spelling, name in names.items():
+        if spelling != name:
+            folded.setdefault(name, []).append(repr(spelling))
+    if folded:
+        said = "; ".join(f"{', '.join(spellings)} as {name}" for name, spellings in folded.items())
+        log.warning("%s: splits are read by their usual names: %s", path, said)
 
 
-def _assign_split(cells: Cells, val_share: float) -> str:
-    split = _split_in_file(cells)
-    if split != "train" or not val_share:
-        return split
-    rank = int(digest(image_name(cells))[:8], 16) / 16**8
-    return "val" if rank < val_share else split
+def _is_held_out(cells: Cells, share: float) -> bool:
+    """Whether a training image is among the share that is held out for validation."""
+    return bool(share) and int(digest(image_name(cells))[:8], 16) / 16**8 < share

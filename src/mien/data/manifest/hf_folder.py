@@ -2,21 +2,29 @@
 
 Two layouts are supported: what `save_to_disk` writes (`dataset_dict.json` or `state.json`, and Arrow
 streams), and Parquet files named after their split (`data/train-00000-of-00002.parquet`). The column `label`
-is read as `labels`; class numbers become class names where the features define them; the splits
-`validation`, `valid` and `dev` become "val".
+is read as `labels`; class numbers become class names where the features define them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.data.manifest.readers import BATCH_SIZE, Cells, ManifestRow, read_json, read_parquet
-from mien.errors import ManifestError
+from mien.data.json_text import parse_json
+from mien.data.manifest.readers import (
+    BATCH_SIZE,
+    Cells,
+    ManifestRow,
+    arrow_columns,
+    batch_rows,
+    read_json,
+    read_parquet,
+)
+from mien.data.text_files import require_regular_file
+from mien.errors import ManifestError, first_line
 from mien.names import is_path_below, plain_name
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HfFolderReader"]
 
-_VAL_NAMES: Final = ("validation", "valid", "dev")
+_LABEL: Final = frozenset({"label"})
 _SHARD: Final = re.compile(r"(?P<split>.+?)-(?P<number>\d{5})-of-(?P<total>\d{5})")
 _LAYOUTS: Final = "dataset_dict.json, state.json, or data/train-00000-of-00001.parquet"
 
@@ -39,9 +47,10 @@ class _Shard:
 
 
 class HfFolderReader:
-    """The rows of such a folder, in the order of splits and files."""
+    """The rows of such a folder, in the order of splits and files; `ignore`: columns not to read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ignore: frozenset[str] = frozenset()) -> None:
+        self._ignore = ignore
         shards = list(_saved_shards(folder)) or list(_parquet_shards(folder))
         if not shards:
             raise ManifestError(f"{folder} contains no dataset", hint=f"it should contain {_LAYOUTS}")
@@ -52,7 +61,7 @@ class HfFolderReader:
         number = 0
         for shard in self._shards:
             read = read_parquet if shard.path.suffix == ".parquet" else _read_arrow
-            for row in read(shard.path):
+            for row in read(shard.path, self._ignore, extra=_LABEL):
                 number += 1
                 cells = _manifest_cells(row.cells or {}, shard)
                 error = _image_path_error(cells)
@@ -85,7 +94,7 @@ def _saved_split(folder: Path, split: str) -> Iterator[_Shard]:
         if not path.is_file():
             raise ManifestError(f"no {path}, which {state} lists", hint="copy the folder again")
         class_names = _class_names(features) or _class_names_in_schema(path)
-        yield _Shard(path=path, split=_split_name(split), class_names=class_names)
+        yield _Shard(path=path, split=split, class_names=class_names)
 
 
 def _read_list(path: Path, key: str) -> list[Any]:
@@ -109,7 +118,7 @@ def _parquet_shards(folder: Path) -> Iterator[_Shard]:
             key = (match["split"], int(match["total"]))
             numbers_by_split.setdefault(key, set()).add(int(match["number"]))
         split = match["split"] if match else path.stem
-        yield _Shard(path=path, split=_split_name(split), class_names=_class_names_in_schema(path))
+        yield _Shard(path=path, split=split, class_names=_class_names_in_schema(path))
     for (split, total), numbers in numbers_by_split.items():
         missing = sorted(set(range(total)) - numbers)
         if missing:
@@ -119,40 +128,42 @@ def _parquet_shards(folder: Path) -> Iterator[_Shard]:
             )
 
 
-def _split_name(name: str) -> str:
-    return "val" if name in _VAL_NAMES else name
-
-
 # --- Rows --------------------------------------------------------------------------------------------
 
 
-def _read_arrow(path: Path) -> Iterator[ManifestRow]:
+def _read_arrow(path: Path, ignore: frozenset[str], *, extra: frozenset[str]) -> Iterator[ManifestRow]:
     import pyarrow
 
-    number = 0
+    require_regular_file(path)
     try:
         with pyarrow.memory_map(str(path)) as source:
-            for batch in _arrow_batches(source):
-                for first in range(0, batch.num_rows, BATCH_SIZE):
-                    for cells in batch.slice(first, BATCH_SIZE).to_pylist():
-                        number += 1
-                        yield ManifestRow(file=path, location=f"row {number}", number=number, cells=cells)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ManifestError(f"{path} cannot be read as Arrow: {error}", hint="copy the file again") from error
+            schema, batches = _arrow_batches(source)
+            names = arrow_columns(path, schema, ignore, extra)
+            slices = (
+                batch.select(list(names)).slice(first, BATCH_SIZE)
+                for batch in batches
+                for first in range(0, batch.num_rows, BATCH_SIZE)
+            )
+            yield from batch_rows(path, slices, names)
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise ManifestError(
+            f"{path} cannot be read as Arrow: {first_line(error)}", hint="copy the file again"
+        ) from error
 
 
-def _arrow_batches(source: pyarrow.MemoryMappedFile) -> Iterator[pyarrow.RecordBatch]:
+def _arrow_batches(
+    source: pyarrow.MemoryMappedFile,
+) -> tuple[pyarrow.Schema, Iterator[pyarrow.RecordBatch]]:
     """`datasets` writes the stream format; the file format starts with its name."""
     from pyarrow import ipc
 
     is_file_format = source.read(6) == b"ARROW1"
     source.seek(0)
     if not is_file_format:
-        yield from ipc.open_stream(source)
-        return
+        stream = ipc.open_stream(source)
+        return stream.schema, iter(stream)
     reader = ipc.open_file(source)
-    for index in range(reader.num_record_batches):
-        yield reader.get_batch(index)
+    return reader.schema, (reader.get_batch(index) for index in range(reader.num_record_batches))
 
 
 def _manifest_cells(cells: Cells, shard: _Shard) -> dict[str, Any]:
@@ -196,16 +207,18 @@ def _class_names_in_schema(path: Path) -> dict[str, Sequence[str]]:
     import pyarrow
     from pyarrow import parquet
 
+    require_regular_file(path)
     try:
         if path.suffix == ".parquet":
             metadata = parquet.read_schema(path).metadata
         else:
             with pyarrow.memory_map(str(path)) as source:
-                batch = next(_arrow_batches(source), None)
-                metadata = None if batch is None else batch.schema.metadata
-        document = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+                metadata = _arrow_batches(source)[0].metadata
+        document = parse_json((metadata or {}).get(b"huggingface", b"{}"))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}", hint="copy the file again") from error
+        raise ManifestError(
+            f"{path} cannot be read: {first_line(error)}", hint="copy the file again"
+        ) from error
     return _class_names(_features(document))
 
 

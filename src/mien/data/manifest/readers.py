@@ -1,4 +1,4 @@
-"""Reads a manifest file row by row: JSON Lines, CSV, Parquet, or a JSON array.
+"""Reads a manifest file row by row: JSON Lines, CSV with any common separator, Parquet, or a JSON array.
 
 A row that cannot be parsed becomes a `ManifestRow` with an `error`, so that the other rows are still read. A
 file that cannot be read at all raises ManifestError. What the cells mean is up to `row_parser`.
@@ -6,15 +6,21 @@ file that cannot be read at all raises ManifestError. What the cells mean is up 
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from mien.errors import ManifestError
+from mien.data.csv_files import read_csv_rows, read_header
+from mien.data.json_text import parse_json
+from mien.data.manifest.cells import MISSING, shown
+from mien.data.manifest.columns import COLUMNS, EXPORT_COLUMNS, column_names, require_columns
+from mien.data.text_files import MAX_LINE, open_text, read_lines, require_regular_file
+from mien.errors import ManifestError, first_line
+
+if TYPE_CHECKING:
+    import pyarrow
 
 __all__ = [
     "BATCH_SIZE",
@@ -22,8 +28,9 @@ __all__ = [
     "READERS",
     "Cells",
     "ManifestRow",
-    "is_json_array",
-    "map_read_errors",
+    "arrow_columns",
+    "batch_rows",
+    "json_form",
     "read_json",
     "read_json_array",
     "read_parquet",
@@ -33,6 +40,7 @@ EXAMPLE: Final = (
     'a row looks like {"image": "photo.jpg", "box": [10, 20, 90, 200], "labels": ["Peace"], "split": "test"}'
 )
 BATCH_SIZE: Final = 64  # rows in memory at once: they may embed whole images
+_HEAD: Final = 1 << 16  # characters
 
 Cells = Mapping[str, Any]
 
@@ -61,73 +69,152 @@ class ManifestRow:
         return f"{self.file}, {self.location}"
 
 
-def map_read_errors(path: Path, rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
-    """Yields the rows; raises errors of the file system, the encoding and the CSV reader as ManifestError."""
-    try:
-        yield from rows
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not UTF-8: {error}", hint="save it as UTF-8") from error
-    except (csv.Error, OSError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}", hint="write the file again") from error
-
-
-def _read_jsonl(path: Path) -> Iterator[ManifestRow]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, text in enumerate(lines, start=1):
-            if not text.strip():
-                continue
+def _read_jsonl(path: Path, ignore: frozenset[str]) -> Iterator[ManifestRow]:
+    for number, text in read_lines(path):
+        if text is None:
+            yield _row(path, number, error=f"the line has more than {MAX_LINE:,} characters")
+        elif not text.isspace():
             try:
-                yield _json_row(path, number, json.loads(text))
-            except (ValueError, RecursionError) as error:
+                yield _json_row(path, number, parse_json(text))
+            except ValueError as error:
+                if number == 1 and text.strip() == "[":
+                    raise ManifestError(
+                        f"{path} is a JSON array, not JSON Lines", hint="end its name with .json"
+                    ) from error
                 yield _row(path, number, error=f"not JSON: {error}")
 
 
-def _read_csv(path: Path) -> Iterator[ManifestRow]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines)
-        for cells in reader:
-            if None in cells:
-                error = "more cells than the header; quote cells that contain commas"
-                yield _row(path, reader.line_num, error=error)
-            else:
-                yield _row(path, reader.line_num, cells)
+def _read_csv(path: Path, ignore: frozenset[str]) -> Iterator[ManifestRow]:
+    header, delimiter = read_header(path, COLUMNS | EXPORT_COLUMNS)
+    names = _column_names(path, header, ignore)
+    # The first column without a name holds the index; others must be empty.
+    columns = [
+        names.get(name) or ("" if index and not name.strip() else None) for index, name in enumerate(header)
+    ]
+    rows = read_csv_rows(path, delimiter=delimiter, num_cells=len(header))
+    next(rows, None)  # the header
+    for row in rows:
+        if row.error:
+            yield _row(path, row.last_line, error=row.error)
+            continue
+        cells: dict[str, Any] = {}
+        for name, cell in zip(columns, row.cells, strict=True):
+            if name and cell not in MISSING:
+                cells[name] = cell
+            elif name == "" and cell.strip():
+                yield _row(path, row.last_line, error=f"{shown(cell)} is in a column without a name")
+                break
+        else:
+            yield _row(path, row.last_line, cells)
 
 
-def read_parquet(path: Path) -> Iterator[ManifestRow]:
-    """The rows of a Parquet file, `BATCH_SIZE` at a time."""
+def read_parquet(
+    path: Path, ignore: frozenset[str] = frozenset(), *, extra: frozenset[str] = frozenset()
+) -> Iterator[ManifestRow]:
+    """The rows of a Parquet file, `BATCH_SIZE` at a time. Ignored columns are not read.
+
+    Args:
+        path: The file.
+        ignore: Columns not to read.
+        extra: Columns that are known in addition to those of manifests.
+    """
     import pyarrow
     from pyarrow import parquet
 
+    require_regular_file(path)
     try:
-        number = 0
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=BATCH_SIZE):
-            for cells in batch.to_pylist():
-                number += 1
-                yield _row(path, number, cells)
-    except (pyarrow.ArrowException, OSError) as error:
+        file = parquet.ParquetFile(path)
+        names = arrow_columns(path, file.schema_arrow, ignore, extra)
+        yield from batch_rows(path, file.iter_batches(batch_size=BATCH_SIZE, columns=list(names)), names)
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise ManifestError(
-            f"{path} cannot be read as Parquet: {error}", hint="write the file again"
+            f"{path} cannot be read as Parquet: {first_line(error)}", hint="write the file again"
         ) from error
+
+
+def arrow_columns(
+    path: Path, schema: pyarrow.Schema, ignore: frozenset[str], extra: frozenset[str]
+) -> dict[str, str]:
+    """The columns to read from Arrow data, each with its name in a manifest.
+
+    Raises:
+        ManifestError: A column is unknown or named twice, or holds times, which manifests have no use for.
+    """
+    twice = [name for name in schema.names if schema.names.count(name) > 1]
+    if twice:
+        raise ManifestError(f"{path}: two columns are named {twice[0]!r}", hint="rename one of them")
+    names = _column_names(path, schema.names, ignore, extra)
+    for name in names:
+        kind = schema.field(name).type
+        if _holds_times(kind):
+            raise ManifestError(
+                f"{path}: the column {name!r} holds {kind}, not text, numbers or lists",
+                hint=f'leave it out: data.options.ignore = ["{name}"], or save it as text',
+            )
+    return names
+
+
+def batch_rows(
+    path: Path, batches: Iterable[pyarrow.RecordBatch], names: Mapping[str, str]
+) -> Iterator[ManifestRow]:
+    """The rows of Arrow batches, by the manifest's column names."""
+    number = 0
+    for batch in batches:
+        columns = [names[name] for name in batch.schema.names]
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            number += 1
+            yield _row(path, number, dict(zip(columns, values, strict=True)))
+
+
+def _column_names(
+    path: Path, header: Sequence[str], ignore: frozenset[str], extra: frozenset[str] = frozenset()
+) -> dict[str, str]:
+    try:
+        names = column_names(header, ignore)
+    except ValueError as error:
+        raise ManifestError(f"{path}: {error}", hint="rename or remove one of them") from error
+    require_columns(str(path), set(names.values()) - extra, EXAMPLE)
+    return names
+
+
+def _holds_times(kind: pyarrow.DataType) -> bool:
+    """Whether a type is a point in time or a duration, or contains one. Python has no nanoseconds."""
+    import pyarrow
+    from pyarrow import types
+
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        return _holds_times(kind.storage_type)
+    if types.is_dictionary(kind):
+        return _holds_times(kind.value_type)
+    return types.is_temporal(kind) or any(
+        _holds_times(kind.field(index).type) for index in range(kind.num_fields)
+    )
 
 
 def read_json(path: Path) -> Any:
     """A whole JSON document, in memory."""
+    require_regular_file(path)
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError, OSError) as error:
+        return parse_json(path.read_bytes())
+    except (ValueError, OSError) as error:
         raise ManifestError(f"{path} cannot be read as JSON: {error}", hint="write the file again") from error
 
 
-def is_json_array(path: Path) -> bool:
-    """Whether a JSON document is an array, judged by its first character."""
+def json_form(path: Path) -> Literal["array", "lines", "document"]:
+    """What a JSON file is, judged by its beginning: an array, objects line by line, or one object."""
+    with open_text(path) as file:
+        head = file.read(_HEAD).lstrip()
+        if head.startswith("["):
+            return "array"
+        first, _, rest = head.partition("\n")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            return next((text for line in file if (text := line.strip())), "").startswith("[")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} cannot be read as JSON: {error}", hint="write the file again") from error
+        is_row = isinstance(parse_json(first), dict) and bool(rest.strip())
+    except ValueError:
+        is_row = False
+    return "lines" if is_row else "document"
 
 
-def read_json_array(path: Path) -> Iterator[ManifestRow]:
+def read_json_array(path: Path, ignore: frozenset[str] = frozenset()) -> Iterator[ManifestRow]:
     """The rows of a JSON array, which is read into memory."""
     for number, value in enumerate(read_json(path), start=1):
         yield _json_row(path, number, value)
@@ -146,6 +233,7 @@ def _row(path: Path, number: int, cells: Cells | None = None, *, error: str = ""
 
 
 # By file suffix.
-READERS: Final[Mapping[str, Callable[[Path], Iterator[ManifestRow]]]] = MappingProxyType(
-    {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": read_parquet}
+READERS: Final[Mapping[str, Callable[[Path, frozenset[str]], Iterator[ManifestRow]]]] = MappingProxyType(
+    {".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".parquet": read_parquet}
+    | dict.fromkeys((".csv", ".tsv", ".txt"), _read_csv)
 )

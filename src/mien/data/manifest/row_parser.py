@@ -5,48 +5,55 @@ Images are not opened. A clip is opened to learn its length, if the row does not
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from mien.data.dataset import Record
+from mien.data.manifest.cells import (
+    MAX_TEXT,
+    MISSING,
+    RowError,
+    decode,
+    is_empty,
+    parse_box,
+    parse_dimensions,
+    parse_frame,
+    parse_frames,
+    parse_id,
+    parse_labels,
+    parse_size,
+    shown,
+    to_python,
+)
+from mien.data.manifest.columns import COLUMNS, PERSON_COLUMNS, column_names
 from mien.data.manifest.embedded_images import EmbeddedImages, content_name
+from mien.data.manifest.image_paths import find_image, require_encodable
 from mien.data.manifest.readers import EXAMPLE, Cells, ManifestRow
 from mien.errors import ImageError, MienError
 from mien.labels import LabelSet
 from mien.media.clips import probe_clip, spread_frames
+from mien.names import plain_name_fault
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
-__all__ = ["RowParser", "image_name"]
+__all__ = ["RowParser", "image_name", "split_spelling"]
 
-_PERSON_COLUMNS: Final = frozenset(
-    {"id", "box", "boxes", "frames", "first_frame", "last_frame", "labels", "dimensions", *DIMENSIONS}
-)
-_COLUMNS: Final = _PERSON_COLUMNS | {"image", "clip", "people", "size", "split"}
+_TEXT_COLUMNS: Final = ("id", "image", "clip")  # where a word such as "NA" can be meant
 _CLIP_COLUMNS: Final = ("frames", "first_frame", "last_frame", "boxes")
 _CLIP_SUFFIXES: Final = (".mp4", ".avi", ".mkv", ".webm", ".mov")
 _SUM_TOLERANCE: Final = 1e-3  # of scores that should sum to one; the same as in training
 
 
-class _RowError(Exception):
-    """Why a cell or row cannot be used. `kind` is a kind of `mien.types.Problem`, which this becomes."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Person:
-    """One person of a row. `cells` include those of the whole row, `own` are only the person's."""
+    """One person of a row. `cells` are the row's; `own` is the person's object if the row has several."""
 
     row: ManifestRow
     cells: Cells
-    own: Cells
+    own: Cells | None = None
+    default_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +96,7 @@ class RowParser:
         """The location of each person in the row, with their record or what is wrong with them or the row."""
         try:
             people = list(self._people(row))
-        except _RowError as error:
+        except RowError as error:
             yield row.location, Problem(kind=error.kind, file=row.source, message=error.message)
             return
         for person in people:
@@ -97,42 +104,56 @@ class RowParser:
 
     def _people(self, row: ManifestRow) -> Iterator[_Person]:
         if row.cells is None:
-            raise _RowError("bad_row", row.error)
-        cells = {name: value for name, value in row.cells.items() if name not in self._ignore}
-        cells = _from_export(cells) if "images" in cells else cells
-        _require_known_columns(cells, _COLUMNS)
-        people = _cell(cells, "people")
-        cells.pop("people", None)
+            raise RowError("bad_row", row.error)
+        given = _from_export(row.cells) if "images" in row.cells else row.cells
+        cells = self._filled(given, COLUMNS)
+        split_spelling(cells)  # only to check it
+        people = decode(cells.pop("people", None))
         cells["id"] = _id(cells, f"{image_name(cells)}#{row.number}")
         if people is None:
-            yield _Person(row=row, cells=cells, own={})
+            yield _Person(row=row, cells=cells)
             return
         if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
-            raise _RowError("bad_row", "people is not a list of objects")
+            raise RowError("bad_row", "people is not a list of objects")
         for name in ("box", "boxes", "labels", "dimensions", *DIMENSIONS):
-            if cells.get(name) not in (None, ""):
-                raise _RowError("bad_row", f"the row has both people and {name}; give each person a {name}")
+            if name in cells:
+                raise RowError("bad_row", f"the row has both people and {name}; give each person a {name}")
         for index, person in enumerate(people):
-            own = {name: value for name, value in person.items() if value is not None}
-            own["id"] = _id(own, f"{cells['id']}.{index}")
             place = replace(row, location=f"{row.location}, person {index + 1}")
-            yield _Person(row=place, cells={**cells, **own}, own=own)
+            yield _Person(row=place, cells=cells, own=person, default_id=f"{cells['id']}.{index}")
+
+    def _filled(self, given: Cells, columns: frozenset[str]) -> dict[str, Any]:
+        """The cells that are not empty, by column."""
+        cells = {name: value for name, value in given.items() if not is_empty(value)}
+        if not cells.keys() <= columns or cells.keys() & self._ignore:
+            names = _known_columns(cells, columns, self._ignore)
+            cells = {names[name]: value for name, value in cells.items() if name in names}
+        missing = [name for name, value in cells.items() if self._is_missing(name, value)]
+        return {name: value for name, value in cells.items() if name not in missing} if missing else cells
+
+    def _is_missing(self, name: str, value: Any) -> bool:
+        """Whether a cell holds a word for a missing value. A label may be called "None"."""
+        if not isinstance(value, str) or value not in MISSING or name in _TEXT_COLUMNS:
+            return False
+        return name != "labels" or value not in self._label_set.labels
 
     def _record(self, person: _Person, split: str) -> Record | Problem:
         cells, source = person.cells, person.row.source
         try:
-            _require_known_columns(person.own, _PERSON_COLUMNS)
-            _require_encodable(cells["id"])
+            if person.own is not None:
+                own = self._filled(person.own, PERSON_COLUMNS)
+                cells = {**cells, **own, "id": _id(own, person.default_id)}
+            require_encodable(cells["id"])
             path, is_clip = self._image_path(cells)
             try:
                 subject = self._subject(cells, path, is_clip=is_clip)
-            except _RowError as error:
+            except RowError as error:
                 if not error.kind.startswith("box"):
                     raise
                 return Problem(kind=error.kind, file=str(path), message=f"{source}: {error.message}")
             sample = Sample(subject=subject, target=self._target(cells), split=split)
-            return Record(sample=sample, size=_parse_size(_cell(cells, "size")))
-        except _RowError as error:
+            return Record(sample=sample, size=subject.stated_size)
+        except RowError as error:
             return Problem(kind=error.kind, file=source, message=error.message)
         except (MienError, TypeError, ValueError, OverflowError) as error:
             return Problem(kind="bad_row", file=source, message=str(error))
@@ -141,44 +162,41 @@ class RowParser:
 
     def _image_path(self, cells: Cells) -> tuple[Path, bool]:
         """The path of the image or clip, and whether it is a clip; embedded bytes become a cached file."""
-        image, clip = cells.get("image"), cells.get("clip")
+        image, clip = to_python(cells.get("image")), to_python(cells.get("clip"))
         if image and clip:
-            raise _RowError("bad_row", "the row has both image and clip; give one of them")
-        if isinstance(image, dict):
-            if isinstance(image.get("bytes"), bytes):
-                return self._embedded.path(image["bytes"]), False
-            image = image.get("path")
-        name = clip or image
-        if not isinstance(name, str) or not name:
-            raise _RowError("bad_row", f"the row names no image; {EXAMPLE}")
-        _require_encodable(name)
-        return self._folder / name, bool(clip) or name.lower().endswith(_CLIP_SUFFIXES)
+            raise RowError("bad_row", "the row has both image and clip; give one of them")
+        data = image.get("bytes") if isinstance(image, dict) else image
+        if isinstance(data, bytes):
+            return self._embedded.path(data), False
+        name = clip or (image.get("path") if isinstance(image, dict) else image)
+        if not name:
+            raise RowError("bad_row", f"the row names no image; {EXAMPLE}")
+        path = find_image(self._folder, name)
+        return path, bool(clip) or path.name.lower().endswith(_CLIP_SUFFIXES)
 
     def _subject(self, cells: Cells, path: Path, *, is_clip: bool) -> Subject:
-        box = _parse_box(cells.get("box"))
-        clip_columns = [name for name in _CLIP_COLUMNS if _cell(cells, name) is not None]
+        size, box = parse_size(cells.get("size")), parse_box(cells.get("box"))
         if not is_clip:
+            clip_columns = [name for name in _CLIP_COLUMNS if name in cells]
             if clip_columns:
-                raise _RowError("bad_row", f"{clip_columns[0]} is for clips, but {path.name} is an image")
-            return Subject.still(cells["id"], path, box)
+                raise RowError("bad_row", f"{clip_columns[0]} is for clips, but {path.name} is an image")
+            images: tuple[ImageRef, ...] = (ImageRef(path=path),)
+            return Subject(id=cells["id"], images=images, boxes=(box,), stated_size=size)
         chosen = self._frame_range(cells, path)
-        return Subject(
-            id=cells["id"],
-            images=tuple(ImageRef(path=path, frame=frame) for frame in chosen.frames),
-            boxes=_parse_frame_boxes(_cell(cells, "boxes"), box, chosen),
-        )
+        images = tuple(ImageRef(path=path, frame=frame) for frame in chosen.frames)
+        boxes = _parse_frame_boxes(decode(cells.get("boxes")), box, chosen)
+        return Subject(id=cells["id"], images=images, boxes=boxes, stated_size=size)
 
     def _frame_range(self, cells: Cells, path: Path) -> _FrameRange:
-        frames = _parse_frames(_cell(cells, "frames"))
-        first, last = (_parse_frames([_cell(cells, name)]) for name in ("first_frame", "last_frame"))
+        frames = parse_frames(cells.get("frames"))
         if frames is not None:
-            if first or last:
-                raise _RowError("bad_row", "the row has both frames and a range of frames; give one of them")
+            if "first_frame" in cells or "last_frame" in cells:
+                raise RowError("bad_row", "the row has both frames and a range of frames; give one of them")
             return _FrameRange(frames=frames)
-        start = first[0] if first else 0
-        end = last[0] if last else self._clip_length(path) - 1
+        start = parse_frame(cells["first_frame"]) if "first_frame" in cells else 0
+        end = parse_frame(cells["last_frame"]) if "last_frame" in cells else self._clip_length(path) - 1
         if end < start:
-            raise _RowError("frame_range", f"frames go from {start} to {end}")
+            raise RowError("frame_range", f"frames go from {start} to {end}")
         chosen = spread_frames(start, end, self._num_frames)
         return _FrameRange(frames=chosen, first=start, span=end - start + 1)
 
@@ -188,34 +206,39 @@ class RowParser:
                 self._clip_lengths[path] = probe_clip(path).num_frames
             except ImageError as error:
                 kind = "clip_unreadable" if path.is_file() else "missing"
-                raise _RowError(kind, str(error)) from error
+                raise RowError(kind, str(error)) from error
         return self._clip_lengths[path]
 
     # --- Targets
 
     def _target(self, cells: Cells) -> Target | None:
         """None if the row has no labels: such a row is for prediction only."""
-        labels, dimensions = _parse_labels(cells.get("labels")), _parse_dimensions(cells)
-        if labels is None:
+        dimensions = parse_dimensions(cells.get("dimensions"), cells)
+        given = cells.get("labels")
+        if isinstance(given, str) and given in self._label_set.labels:
+            given = [given]  # a name may begin with a bracket, or contain "|"
+        if given is None:
             if dimensions is not None:
-                raise _RowError(
+                raise RowError(
                     "no_label", "the row has dimensions but no labels; labels may be an empty list"
                 )
             return None
+        labels = parse_labels(given)
         for name in labels:
             if name not in self._label_set.labels:
                 self._raise_unknown_label(name)
         total = sum(labels.values())
         if self._label_set.exclusive and not abs(total - 1) <= _SUM_TOLERANCE:
             kind = "bad_row" if labels else "no_label"
-            raise _RowError(kind, f"labels sum to {total:g}, but exactly one label of this set holds")
+            raise RowError(kind, f"labels sum to {total:g}, but exactly one label of this set holds")
         return Target(labels=labels, dimensions=dimensions)
 
     def _raise_unknown_label(self, name: str) -> None:
         try:
             self._label_set.index(name)
         except MienError as error:
-            raise _RowError("unknown_label", f"{error}; {error.hint}") from error
+            several = "; separate labels by |" if "," in name or ";" in name else ""
+            raise RowError("unknown_label", f"{error}; {error.hint}{several}") from error
 
 
 def image_name(cells: Cells) -> str:
@@ -224,21 +247,46 @@ def image_name(cells: Cells) -> str:
     if isinstance(image, dict):
         data = image.get("bytes")
         image = content_name(data) if isinstance(data, bytes) else image.get("path")
+    elif isinstance(image, bytes):
+        image = to_python(image)
+        image = content_name(image) if isinstance(image, bytes) else image
     return str(image).encode("utf-8", "backslashreplace").decode()
+
+
+def split_spelling(cells: Cells) -> str | None:
+    """The split that a row names, in the row's spelling; None for an empty cell.
+
+    Raises:
+        RowError: The cell is not a name.
+    """
+    split = to_python(cells.get("split"))
+    if is_empty(split) or (isinstance(split, str) and split.strip() in MISSING):
+        return None
+    if isinstance(split, bool) or not isinstance(split, str | int | float) or split in (math.inf, -math.inf):
+        raise RowError("bad_row", f"the split {shown(split)} is not a name")
+    try:
+        name = str(split)
+    except ValueError:  # a whole number of thousands of digits
+        name = "0" * MAX_TEXT
+    fault = plain_name_fault(name.strip())
+    if fault:
+        raise RowError("bad_row", f"the split {ascii(name)[:100]} {fault}")
+    return name
 
 
 # --- Rows --------------------------------------------------------------------------------------------
 
 
-def _from_export(cells: dict[str, Any]) -> dict[str, Any]:
+def _from_export(cells: Cells) -> dict[str, Any]:
     """Converts a line that `mien data export` wrote, with lists of images and frames, to manifest cells."""
-    images, frames, boxes = (cells.pop(name, None) for name in ("images", "frames", "boxes"))
+    cells = dict(cells)
+    images, frames, boxes = (decode(cells.pop(name, None)) for name in ("images", "frames", "boxes"))
     if not isinstance(images, list) or len(set(map(str, images))) != 1:
-        raise _RowError("bad_row", "images must name one image, or the same clip for each frame")
-    if "image" in cells or "clip" in cells:
-        raise _RowError("bad_row", "the row has images and also image or clip; give one of them")
-    if not cells.get("labels") and cells.get("dimensions") is None:
-        cells["labels"] = None  # an export writes {} for subjects without annotations
+        raise RowError("bad_row", "images must name one image, or the same clip for each frame")
+    if not is_empty(cells.get("image")) or not is_empty(cells.get("clip")):
+        raise RowError("bad_row", "the row has images and also image or clip; give one of them")
+    if "size" not in cells and not cells.get("labels") and cells.get("dimensions") is None:
+        cells["labels"] = None  # version 0.1.0 wrote {} for subjects without annotations
     if frames is None or frames == [None]:
         box = boxes[0] if isinstance(boxes, list) and boxes else None
         return {**cells, "image": images[0], "box": cells.get("box", box)}
@@ -246,48 +294,19 @@ def _from_export(cells: dict[str, Any]) -> dict[str, Any]:
 
 
 def _id(cells: Cells, default: str) -> str:
-    given = cells.get("id")
-    return default if given is None or given == "" else str(given)
+    return parse_id(cells["id"]) if "id" in cells else default
 
 
-def _require_known_columns(cells: Cells, columns: frozenset[str]) -> None:
-    unknown = sorted(str(name) for name in set(cells) - columns)
-    if unknown:
-        raise _RowError("bad_row", f"unknown column {unknown[0]!r}; columns are {', '.join(sorted(columns))}")
-
-
-def _require_encodable(name: str) -> None:
-    """JSON can contain lone surrogates, which no file name can."""
+def _known_columns(given: Cells, columns: frozenset[str], ignore: frozenset[str]) -> dict[str, str]:
+    """The column of each name; RowError for an unknown one. An index is left out."""
     try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise _RowError("bad_row", f"{name!a} is not valid text: {error.reason}") from error
-
-
-# --- Cells -------------------------------------------------------------------------------------------
-
-
-def _cell(cells: Cells, name: str) -> Any:
-    """A cell, decoded if it holds JSON as text, as in a CSV file; None if it is empty."""
-    value = _decode_json(cells.get(name))
-    return None if value == "" else value
-
-
-def _parse_box(value: Any) -> Box | None:
-    """[left, top, right, bottom], or the same as comma-separated text."""
-    value = _decode_json(value)
-    if value is None or value == "":
-        return None
-    edges = value.split(",") if isinstance(value, str) else value
-    if len(edges) != len(("left", "top", "right", "bottom")):
-        raise _RowError("bad_row", f"a box has 4 edges, this one has {len(edges)}")
-    left, top, right, bottom = (float(edge) for edge in edges)
-    box = (left, top, right, bottom)
-    if not all(math.isfinite(edge) for edge in box):
-        raise _RowError("box_not_finite", f"box {box} is not finite")
-    if right <= left or bottom <= top:
-        raise _RowError("box_degenerate", f"box {box} is empty; give left, top, right, bottom")
-    return Box.from_tuple(box)
+        names = column_names(map(str, given), ignore)
+    except ValueError as error:
+        raise RowError("bad_row", str(error)) from error
+    unknown = sorted(set(names.values()) - columns)
+    if unknown:
+        raise RowError("bad_row", f"unknown column {unknown[0]!r}; columns are {', '.join(sorted(columns))}")
+    return names
 
 
 def _parse_frame_boxes(given: Any, box: Box | None, chosen: _FrameRange) -> tuple[Box | None, ...]:
@@ -295,80 +314,10 @@ def _parse_frame_boxes(given: Any, box: Box | None, chosen: _FrameRange) -> tupl
     if given is None:
         return (box,) * len(chosen.frames)
     if box is not None:
-        raise _RowError("bad_row", "the row has both box and boxes; give one of them")
+        raise RowError("bad_row", "the row has both box and boxes; give one of them")
     expected = chosen.span or len(chosen.frames)
     if not isinstance(given, list) or len(given) != expected:
         actual = f"{len(given)} boxes" if isinstance(given, list) else "boxes that are not a list"
-        raise _RowError("bad_row", f"the row has {actual}; it needs {expected}, one per frame")
+        raise RowError("bad_row", f"the row has {actual}; it needs {expected}, one per frame")
     picked = [given[frame - chosen.first] for frame in chosen.frames] if chosen.span else given
-    return tuple(_parse_box(value) for value in picked)
-
-
-def _parse_labels(value: Any) -> dict[str, float] | None:
-    """Scores by label; a list of names, or "A|B", gives each a score of 1."""
-    value = _decode_json(value)
-    if value is None or value == "":
-        return None
-    if isinstance(value, Mapping):
-        return {str(name): float(score) for name, score in value.items() if score is not None}
-    names = value.split("|") if isinstance(value, str) else value
-    return {str(name).strip(): 1.0 for name in cast("Iterable[object]", names)}
-
-
-def _parse_dimensions(cells: Cells) -> dict[str, float] | None:
-    """All three dimensions or none, each from 0 to 1."""
-    table = _decode_json(cells.get("dimensions")) or {name: cells.get(name) for name in DIMENSIONS}
-    if not isinstance(table, Mapping):
-        raise _RowError("bad_row", f"dimensions are {table!r}, not an object of {', '.join(DIMENSIONS)}")
-    given = {name: float(value) for name, value in table.items() if value not in (None, "")}
-    if not given:
-        return None
-    if set(given) != set(DIMENSIONS):
-        raise _RowError(
-            "dimension_range", f"dimensions are {sorted(given)}; give all of {', '.join(DIMENSIONS)}"
-        )
-    for name, value in given.items():
-        if not 0 <= value <= 1:  # also excludes NaN
-            raise _RowError("dimension_range", f"{name} is {value}; dimensions go from 0 to 1")
-    return given
-
-
-def _parse_frames(values: Any) -> tuple[int, ...] | None:
-    """Frame numbers from 0; None for no list, or for one whose only cell is empty."""
-    if values is None or values == [None]:
-        return None
-    if not isinstance(values, list) or not values:
-        raise _RowError("bad_row", f"frames are {values!r}, not a list of numbers")
-    frames = tuple(_parse_frame(value) for value in values)
-    if min(frames) < 0:
-        raise _RowError("frame_range", f"frame {min(frames)} is before the first frame, which is 0")
-    return frames
-
-
-def _parse_frame(value: Any) -> int:
-    number = int(value)  # ValueError for other text
-    if isinstance(value, bool) or (isinstance(value, float) and number != value):
-        raise _RowError("bad_row", f"frame {value!r} is not a whole number")
-    return number
-
-
-def _parse_size(value: Any) -> tuple[int, int] | None:
-    """[width, height] in pixels."""
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != 2:
-        raise _RowError("bad_row", f"size is {value!r}, not [width, height]")
-    width, height = value
-    return int(width), int(height)
-
-
-def _decode_json(value: Any) -> Any:
-    """Decodes text that holds a JSON list or object; returns anything else unchanged."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except RecursionError as error:
-            raise _RowError("bad_row", "a cell is nested too deeply") from error
-        except ValueError as error:
-            raise _RowError("bad_row", f"a cell is not JSON: {error}") from error
-    return value
+    return tuple(parse_box(value) for value in picked)

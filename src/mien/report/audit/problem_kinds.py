@@ -121,6 +121,21 @@ _KINDS: Final = (
         remedy="Fix the box; make sure that it is in pixels of the upright image.",
     ),
     ProblemKind(
+        name="box_normalized",
+        severity="unusable",
+        title="boxes in shares of the image",
+        meaning="The edges of the box are shares of the image's width and height, from 0 to 1, not pixels.",
+        remedy="Multiply left and right by the image's width, top and bottom by its height.",
+    ),
+    ProblemKind(
+        name="stored_orientation",
+        severity="unusable",
+        title="boxes on images that are not upright",
+        meaning="The box was drawn before the image was turned as its EXIF orientation says, so it marks "
+        "another region.",
+        remedy="Turn the box as the EXIF orientation says, and state the size of the upright image.",
+    ),
+    ProblemKind(
         name="joints_missing",
         severity="unusable",
         title="missing or broken joint files",

@@ -1,0 +1,80 @@
+"""Finds the file that a row names, also where its name was written on another system.
+
+Windows separates folders by backslashes, and macOS decomposes accented letters. Such a name is used only
+where no file has exactly the given name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from mien.data.manifest.cells import MAX_TEXT, RowError, shown
+
+__all__ = ["find_image", "require_encodable"]
+
+_DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_WEB: Final = re.compile(r"(https?|ftp|s3|gs|data):", re.IGNORECASE)
+
+
+def find_image(folder: Path, given: Any) -> Path:
+    """The path of the image of this name, relative to the folder. The file need not exist.
+
+    Raises:
+        RowError: The name is not that of a file on this machine.
+    """
+    name = _file_name(given)
+    path = folder / name
+    if (name.isascii() and "\\" not in name) or os.path.lexists(path):
+        return path
+    for candidate in _other_forms(name):
+        if os.path.lexists(folder / candidate):
+            return folder / candidate
+    if os.name != "nt" and _DRIVE.match(name):
+        raise RowError(
+            "missing", f"{shown(name)} is a path of Windows; give the path on this machine, or a relative one"
+        )
+    return path
+
+
+def _file_name(given: Any) -> str:
+    """A name that a file can have."""
+    if not isinstance(given, str):
+        raise RowError("bad_row", f"the image is {shown(given)}, not a file name")
+    name: str = given
+    if len(name) > MAX_TEXT:
+        raise RowError("bad_row", f"the image's name has {len(name):,} characters; give at most {MAX_TEXT:,}")
+    if "\0" in name:
+        raise RowError("bad_row", f"the image's name {shown(name)} has a NUL character")
+    if ":" in name and _WEB.match(name):
+        raise RowError("bad_row", f"{shown(name)} is not a file; download the image and name the file")
+    if name.lower().startswith("file:"):
+        name = str(unquote(urlsplit(name).path))
+    _require_file_name(name)
+    return name
+
+
+def require_encodable(name: str) -> None:
+    """JSON can contain lone surrogates, which no text has."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise RowError("bad_row", f"{ascii(name)[:100]} is not valid text: {error.reason}") from error
+
+
+def _require_file_name(name: str) -> None:
+    """Surrogates can stand for the bytes of a file name that is not UTF-8; others stand for nothing."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        require_encodable(name)
+
+
+def _other_forms(name: str) -> list[str]:
+    slashed = name.replace("\\", "/")
+    forms = (slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")))
+    return [form for form in dict.fromkeys(forms) if form != name]
