@@ -73,7 +73,7 @@ def test_a_subject_needs_an_id_an_image_and_a_box_per_image() -> None:
 
 
 def test_a_subject_has_no_field_for_a_label() -> None:
-    assert [field.name for field in dataclasses.fields(Subject)] == ["id", "images", "boxes"]
+    assert [field.name for field in dataclasses.fields(Subject)] == ["id", "images", "boxes", "stated_size"]
     with pytest.raises((AttributeError, TypeError)):
         object.__setattr__(Subject.still("a", Path("a.png")), "label", "Joy")
 

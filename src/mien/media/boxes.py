@@ -62,7 +62,7 @@ def parse_edges(value: object) -> Edges:
     else:
         parts = _to_list(value)
     if len(parts) != 4:
-        raise DataError(f"a box has 4 edges, {_shown(value)} has {len(parts)}", hint=_FORM)
+        raise DataError(f"box {_shown(value)} has {len(parts)} numbers, not 4", hint=_FORM)
     try:
         left, top, right, bottom = (_to_number(part) for part in parts)
     except (TypeError, ValueError) as error:
@@ -77,7 +77,7 @@ def box_problem(edges: Edges) -> tuple[str, str] | None:
     left, top, right, bottom = edges
     if not all(map(math.isfinite, edges)):
         return "box_not_finite", "is not finite"
-    if max(map(abs, edges)) > MAX_EDGE:
+    if max(edges) > MAX_EDGE or min(edges) < -MAX_EDGE:
         return "box_outside", "is outside any image"
     if are_shares(edges):
         return "box_normalized", "looks like shares of the image; multiply by width and height"
@@ -92,7 +92,7 @@ def are_shares(edges: Edges) -> bool:
     They are within the first pixels of the image's corner. Four zeros stand for no box in some tables, so an
     empty box of whole numbers does not count.
     """
-    if not all(_LOWEST_SHARE <= edge <= _HIGHEST_SHARE for edge in edges):
+    if max(edges) > _HIGHEST_SHARE or min(edges) < _LOWEST_SHARE:
         return False
     left, top, right, bottom = edges
     return (right > left and bottom > top) or not all(edge.is_integer() for edge in edges)
@@ -117,8 +117,10 @@ def _split_text(text: str) -> list[str]:
     return inner.strip().removesuffix(",").split(",") if "," in inner else inner.split()
 
 
-def _to_list(value: object) -> list[Any]:
+def _to_list(value: object) -> Sequence[Any]:
     """The items of a sequence or of an array."""
+    if type(value) is list:
+        return value
     items = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(items, Sequence) or isinstance(items, bytes):
         raise DataError(f"box {_shown(value)} is not four numbers", hint=_FORM)
@@ -126,6 +128,8 @@ def _to_list(value: object) -> list[Any]:
 
 
 def _to_number(part: Any) -> float:
+    if type(part) is float:
+        return part
     if part is None or isinstance(part, bool) or (isinstance(part, str) and "_" in part):
         raise ValueError(f"{part!r} is not a number")
     try:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from mien.errors import DataError, ImageError, MienError
+from mien.errors import BoxError, DataError, ImageError, MienError
 from mien.media.boxes import parse_box
 from mien.types import Box, ImageRef
 
@@ -67,7 +67,7 @@ def open_source(image: ImageLike, boxes: Iterable[BoxLike] | None = None, *, nam
                 hint="give a path, a PIL image or a NumPy array",
             )
         reference = ImageRef(path=Path(name), pixels=pixels)
-    return Source(image=reference, boxes=tuple(map(parse_box, () if boxes is None else boxes)))
+    return Source(image=reference, boxes=tuple(map(_to_box, () if boxes is None else boxes)))
 
 
 def open_sources(sources: ImageLike | Iterable[object]) -> Iterator[Source]:
@@ -139,3 +139,14 @@ def _from_array(array: np.ndarray) -> Image.Image:
             hint="give uint8 values from 0 to 255 in shape (height, width, 3), RGB",
         )
     return Image.fromarray(array)
+
+
+def _to_box(box: BoxLike) -> Box:
+    try:
+        return parse_box(box)
+    except BoxError:
+        raise
+    except DataError as error:
+        raise DataError(
+            str(error), hint="give a list of boxes, as in boxes=[(left, top, right, bottom)]"
+        ) from error

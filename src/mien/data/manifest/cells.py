@@ -45,14 +45,22 @@ MISSING: Final = frozenset(
 )
 _MAX_LITERAL: Final = 100_000  # characters; Python's parser takes about a hundred bytes for each
 _MAX_FRAME: Final = 2**31
+_DIMENSIONS: Final = frozenset(DIMENSIONS)
 _PYTHON_NAN: Final = re.compile(r"(?<![\w'\"])nan(?![\w'\"])")
 _NUMPY_CALL: Final = re.compile(r"\b(?:np\.\w+|array|tensor|set|frozenset)\(([^()]*)\)")
 _DTYPE: Final = re.compile(r",\s*dtype=[\w.<>'|]+")
 # NumPy separates texts by spaces. Python joins such texts into one.
 _ADJACENT: Final = re.compile(r"(?<=['\"])\s+(?=['\"])")
 _SPACED: Final = re.compile(r"(?<=[\d.\]])\s+(?=[-\d.\[])")
-_LITERALS: Final = ("[", "{", "(")
-_CALLS: Final = ("array(", "np.", "tensor(", "set(", "frozenset(")
+# How text begins that holds a list or an object.
+_LITERALS: Final = ("[", "{", "(", "array(", "np.", "tensor(", "set(", "frozenset(")
+# Millions of cells are looked at, and `int | float` would be a new object each time.
+_FULL: Final = frozenset({int, bool, list, dict})  # types whose values are never an empty cell
+_PLAIN: Final = frozenset({*_FULL, str, float, type(None)})
+_SEQUENCES: Final = (tuple, set, frozenset)
+_INEXACT: Final = (float, Decimal)
+_NUMBERS: Final = (int, *_INEXACT)
+_ID_TYPES: Final = (str, *_NUMBERS, date, time, timedelta)
 
 
 class RowError(Exception):
@@ -66,13 +74,14 @@ class RowError(Exception):
 
 def is_empty(value: Any) -> bool:
     """Whether a cell is empty: None, blank text, NaN, or what pandas has for a missing value."""
+    kind = type(value)
+    if kind is str:
+        return not value or value.isspace()
+    if kind in _FULL:
+        return False
     if value is None:
         return True
-    if isinstance(value, str):
-        return not value or value.isspace()
-    if isinstance(value, int | list | dict):
-        return False
-    if type(value).__name__ in ("NAType", "NaTType"):
+    if kind.__name__ in ("NAType", "NaTType"):
         return True
     try:
         return bool(value != value)  # noqa: PLR0124  only NaN
@@ -82,6 +91,8 @@ def is_empty(value: Any) -> bool:
 
 def to_python(value: Any) -> Any:
     """A cell as plain Python: NumPy's numbers and arrays become numbers and lists, bytes become text."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, bytes):
         try:
             return value.decode()
@@ -89,7 +100,7 @@ def to_python(value: Any) -> Any:
             return value
     if hasattr(value, "tolist"):
         return value.tolist()
-    return list(value) if isinstance(value, tuple | set | frozenset) else value
+    return list(value) if isinstance(value, _SEQUENCES) else value
 
 
 def decode(value: Any) -> Any:
@@ -98,7 +109,7 @@ def decode(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = value.strip()
-    if not text.startswith((*_LITERALS, *_CALLS)):
+    if not text.startswith(_LITERALS):
         return value
     try:
         return parse_json(text)
@@ -119,7 +130,7 @@ def _python_literal(text: str) -> Any:
         value = ast.literal_eval(plain)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise RowError("bad_row", f"{shown(text)} is neither JSON nor a Python list") from error
-    return list(value) if isinstance(value, tuple | set | frozenset) else value
+    return list(value) if isinstance(value, _SEQUENCES) else value
 
 
 def shown(value: Any) -> str:
@@ -134,7 +145,7 @@ def shown(value: Any) -> str:
 def _number(value: Any, what: str) -> float:
     """A number, or text that holds one."""
     try:
-        if isinstance(value, int | float | Decimal):
+        if isinstance(value, _NUMBERS):
             return float(value)
         if isinstance(value, str) and "_" not in value:
             return float(value)
@@ -197,11 +208,9 @@ def parse_size(value: Any) -> tuple[int, int] | None:
 def parse_id(value: Any) -> str:
     """An id: text or a finite number."""
     value = to_python(value)
-    if isinstance(value, bool) or not isinstance(
-        value, str | int | float | Decimal | date | time | timedelta
-    ):
+    if isinstance(value, bool) or not isinstance(value, _ID_TYPES):
         raise RowError("bad_row", f"the id {shown(value)} is {_kind(value)}; give text or a number")
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
+    if isinstance(value, _INEXACT) and not math.isfinite(value):
         raise RowError("bad_row", f"the id {value} is not finite; give text or a number")
     try:
         text = str(value)
@@ -269,13 +278,13 @@ def parse_dimensions(table: Any, cells: Mapping[str, Any]) -> dict[str, float] |
     if not isinstance(table, Mapping):
         raise RowError("bad_row", f"dimensions are {shown(table)}, not an object of {', '.join(DIMENSIONS)}")
     given = {
-        str(name): _number(to_python(value), str(name))
+        str(name): value if type(value) is float else _number(to_python(value), str(name))
         for name, value in table.items()
         if not _is_missing(value)
     }
     if not given:
         return None
-    if set(given) != set(DIMENSIONS):
+    if given.keys() != _DIMENSIONS:
         raise RowError(
             "dimension_range", f"dimensions are {sorted(given)}; give all of {', '.join(DIMENSIONS)}"
         )

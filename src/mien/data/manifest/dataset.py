@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -36,7 +36,6 @@ from pydantic import Field
 from mien.data.dataset import Dataset, DatasetCard, Record
 from mien.data.manifest.cells import RowError
 from mien.data.manifest.coco import CocoReader, describe_left_out
-from mien.data.manifest.columns import COLUMNS, EXPORT_COLUMNS, column_names
 from mien.data.manifest.embedded_images import EmbeddedImages
 from mien.data.manifest.hf_folder import HfFolderReader
 from mien.data.manifest.readers import (
@@ -63,7 +62,6 @@ log = logging.getLogger(__name__)
 _DEFAULT_SPLIT: Final = "all"
 _TRAIN: Final = "train"
 _FORMATS: Final = "a .jsonl, .csv, .tsv, .parquet or .json file, or a Hugging Face datasets folder"
-_KNOWN_NAMES: Final = COLUMNS | EXPORT_COLUMNS
 
 
 class ManifestOptions(Options):
@@ -121,7 +119,6 @@ class Manifest(Dataset):
             raise ManifestError("no manifest is named", hint=f"set data.root to {_FORMATS}")
         self._path = options.root
         self._label_set = _resolve_label_set(options.label_set, self._options)
-        self._ignore = frozenset(self._options.ignore)
         self._read = _select_reader(self._path, self._options, cache)
         folder = self._path if self._path.is_dir() else self._path.parent
         self._parser = RowParser(
@@ -129,7 +126,7 @@ class Manifest(Dataset):
             folder=folder / self._options.images,
             embedded=EmbeddedImages(cache / "pictures"),
             num_frames=self._options.num_frames,
-            ignore=self._ignore,
+            ignore=frozenset(self._options.ignore),
         )
         self._names: dict[str, str] = {}
         self._val_share, self._splits = self._find_splits()
@@ -153,7 +150,7 @@ class Manifest(Dataset):
         repeated = self._row_problems.repeated
         records = (
             result
-            for row in self._rows()
+            for row in self._read()
             if self._split(row) == split
             for location, result in self._parser.parse(row, split)
             if isinstance(result, Record) and (row.number, location) not in repeated
@@ -166,7 +163,7 @@ class Manifest(Dataset):
         in_file: dict[str, None] = {}
         with_holdout: dict[str, None] = {}
         exported: set[str] = set()
-        for row in self._rows():
+        for row in self._read():
             is_empty = False
             spelling = _spelling(row)
             if row.cells is None or spelling is None:
@@ -192,7 +189,7 @@ class Manifest(Dataset):
         problems: list[tuple[str | None, Problem]] = []
         first_locations: dict[str, str] = {}
         repeated = set()
-        for row in self._rows():
+        for row in self._read():
             split = self._split(row)
             for location, result in self._parser.parse(row, split or _DEFAULT_SPLIT):
                 if isinstance(result, Problem):
@@ -206,14 +203,6 @@ class Manifest(Dataset):
                     repeated.add((row.number, location))
                 first_locations.setdefault(subject_id, location)
         return _RowProblems(tuple(problems), frozenset(repeated))
-
-    def _rows(self) -> Iterator[ManifestRow]:
-        """The rows, with column names as in `COLUMNS` where they are spelled differently."""
-        for row in self._read():
-            if row.cells is None or row.cells.keys() <= _KNOWN_NAMES:
-                yield row
-            else:
-                yield _rename_columns(row, self._ignore)
 
     def _split(self, row: ManifestRow) -> str | None:
         """The split of a row; None if it cannot be known."""
@@ -254,15 +243,6 @@ def _select_reader(path: Path, options: ManifestOptions, cache: Path) -> Callabl
         )
     read = readers[suffix]
     return lambda: read(path, ignore)
-
-
-def _rename_columns(row: ManifestRow, ignore: frozenset[str]) -> ManifestRow:
-    cells = row.cells or {}
-    try:
-        names = column_names(map(str, cells), ignore)
-    except ValueError as error:
-        return replace(row, cells=None, error=str(error))
-    return replace(row, cells={names[name]: value for name, value in cells.items() if name in names})
 
 
 def _spelling(row: ManifestRow) -> str | None:

@@ -18,6 +18,7 @@ from mien.data.manifest.cells import MAX_TEXT, RowError, shown
 __all__ = ["find_image", "require_encodable"]
 
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_SPECIAL: Final = frozenset("\\:\0")
 _WEB: Final = re.compile(r"(https?|ftp|s3|gs|data):", re.IGNORECASE)
 
 
@@ -27,9 +28,11 @@ def find_image(folder: Path, given: Any) -> Path:
     Raises:
         RowError: The name is not that of a file on this machine.
     """
+    if type(given) is str and given.isascii() and len(given) <= MAX_TEXT and _SPECIAL.isdisjoint(given):
+        return folder / given
     name = _file_name(given)
     path = folder / name
-    if (name.isascii() and "\\" not in name) or os.path.lexists(path):
+    if os.path.lexists(path):
         return path
     for candidate in _other_forms(name):
         if os.path.lexists(folder / candidate):

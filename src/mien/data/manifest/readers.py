@@ -41,11 +41,12 @@ EXAMPLE: Final = (
 )
 BATCH_SIZE: Final = 64  # rows in memory at once: they may embed whole images
 _HEAD: Final = 1 << 16  # characters
+_KNOWN_NAMES: Final = COLUMNS | EXPORT_COLUMNS
 
 Cells = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which would take twice as long to create
 class ManifestRow:
     """One row of a manifest.
 
@@ -75,7 +76,7 @@ def _read_jsonl(path: Path, ignore: frozenset[str]) -> Iterator[ManifestRow]:
             yield _row(path, number, error=f"the line has more than {MAX_LINE:,} characters")
         elif not text.isspace():
             try:
-                yield _json_row(path, number, parse_json(text))
+                yield _json_row(path, number, parse_json(text), ignore)
             except ValueError as error:
                 if number == 1 and text.strip() == "[":
                     raise ManifestError(
@@ -85,7 +86,7 @@ def _read_jsonl(path: Path, ignore: frozenset[str]) -> Iterator[ManifestRow]:
 
 
 def _read_csv(path: Path, ignore: frozenset[str]) -> Iterator[ManifestRow]:
-    header, delimiter = read_header(path, COLUMNS | EXPORT_COLUMNS)
+    header, delimiter = read_header(path, _KNOWN_NAMES)
     names = _column_names(path, header, ignore)
     # The first column without a name holds the index; others must be empty.
     columns = [
@@ -217,15 +218,20 @@ def json_form(path: Path) -> Literal["array", "lines", "document"]:
 def read_json_array(path: Path, ignore: frozenset[str] = frozenset()) -> Iterator[ManifestRow]:
     """The rows of a JSON array, which is read into memory."""
     for number, value in enumerate(read_json(path), start=1):
-        yield _json_row(path, number, value)
+        yield _json_row(path, number, value, ignore)
 
 
-def _json_row(path: Path, number: int, value: object) -> ManifestRow:
-    return (
-        _row(path, number, value)
-        if isinstance(value, dict)
-        else _row(path, number, error="not a JSON object")
-    )
+def _json_row(path: Path, number: int, value: object, ignore: frozenset[str]) -> ManifestRow:
+    """A row, with column names as in `COLUMNS` where they are spelled differently."""
+    if not isinstance(value, dict):
+        return _row(path, number, error="not a JSON object")
+    if value.keys() <= _KNOWN_NAMES:
+        return _row(path, number, value)
+    try:
+        names = column_names(value, ignore)
+    except ValueError as error:
+        return _row(path, number, error=str(error))
+    return _row(path, number, {names[name]: cell for name, cell in value.items() if name in names})
 
 
 def _row(path: Path, number: int, cells: Cells | None = None, *, error: str = "") -> ManifestRow:

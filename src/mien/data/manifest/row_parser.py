@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from mien.data.dataset import Record
 from mien.data.manifest.cells import (
-    MAX_TEXT,
     MISSING,
     RowError,
     decode,
@@ -43,6 +43,8 @@ __all__ = ["RowParser", "image_name", "split_spelling"]
 _TEXT_COLUMNS: Final = ("id", "image", "clip")  # where a word such as "NA" can be meant
 _CLIP_COLUMNS: Final = ("frames", "first_frame", "last_frame", "boxes")
 _CLIP_SUFFIXES: Final = (".mp4", ".avi", ".mkv", ".webm", ".mov")
+_SPLIT_TYPES: Final = (str, int, float)
+_INFINITE: Final = (math.inf, -math.inf)
 _SUM_TOLERANCE: Final = 1e-3  # of scores that should sum to one; the same as in training
 
 
@@ -125,17 +127,15 @@ class RowParser:
     def _filled(self, given: Cells, columns: frozenset[str]) -> dict[str, Any]:
         """The cells that are not empty, by column."""
         cells = {name: value for name, value in given.items() if not is_empty(value)}
-        if not cells.keys() <= columns or cells.keys() & self._ignore:
+        if not cells.keys() <= columns or not cells.keys().isdisjoint(self._ignore):
             names = _known_columns(cells, columns, self._ignore)
             cells = {names[name]: value for name, value in cells.items() if name in names}
-        missing = [name for name, value in cells.items() if self._is_missing(name, value)]
-        return {name: value for name, value in cells.items() if name not in missing} if missing else cells
-
-    def _is_missing(self, name: str, value: Any) -> bool:
-        """Whether a cell holds a word for a missing value. A label may be called "None"."""
-        if not isinstance(value, str) or value not in MISSING or name in _TEXT_COLUMNS:
-            return False
-        return name != "labels" or value not in self._label_set.labels
+        words = [name for name, value in cells.items() if type(value) is str and value in MISSING]
+        for name in words:
+            # A label may be called "None".
+            if name not in _TEXT_COLUMNS and (name != "labels" or cells[name] not in self._label_set.labels):
+                del cells[name]
+        return cells
 
     def _record(self, person: _Person, split: str) -> Record | Problem:
         cells, source = person.cells, person.row.source
@@ -172,7 +172,7 @@ class RowParser:
         if not name:
             raise RowError("bad_row", f"the row names no image; {EXAMPLE}")
         path = find_image(self._folder, name)
-        return path, bool(clip) or path.name.lower().endswith(_CLIP_SUFFIXES)
+        return path, bool(clip) or name.lower().endswith(_CLIP_SUFFIXES)
 
     def _subject(self, cells: Cells, path: Path, *, is_clip: bool) -> Subject:
         size, box = parse_size(cells.get("size")), parse_box(cells.get("box"))
@@ -259,15 +259,24 @@ def split_spelling(cells: Cells) -> str | None:
     Raises:
         RowError: The cell is not a name.
     """
-    split = to_python(cells.get("split"))
-    if is_empty(split) or (isinstance(split, str) and split.strip() in MISSING):
+    split = cells.get("split")
+    if type(split) is str:
+        return _checked_split(split)
+    split = to_python(split)
+    if is_empty(split):
         return None
-    if isinstance(split, bool) or not isinstance(split, str | int | float) or split in (math.inf, -math.inf):
+    if isinstance(split, bool) or not isinstance(split, _SPLIT_TYPES) or split in _INFINITE:
         raise RowError("bad_row", f"the split {shown(split)} is not a name")
     try:
-        name = str(split)
-    except ValueError:  # a whole number of thousands of digits
-        name = "0" * MAX_TEXT
+        return _checked_split(str(split))
+    except ValueError as error:  # a whole number of thousands of digits
+        raise RowError("bad_row", "the split is a number of thousands of digits") from error
+
+
+@lru_cache(maxsize=256)
+def _checked_split(name: str) -> str | None:
+    if name.strip() in MISSING:
+        return None
     fault = plain_name_fault(name.strip())
     if fault:
         raise RowError("bad_row", f"the split {ascii(name)[:100]} {fault}")
