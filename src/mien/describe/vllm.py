@@ -194,7 +194,10 @@ class VllmEngine(Engine):
         message = first_line(error, with_type=True)
         if is_dead:
             raise EngineDownError(
-                f"vLLM stopped: {message}", hint="run again; finished descriptions are kept", retryable=True
+                f"vLLM stopped: {message}",
+                hint="run again; finished descriptions are kept. If its process was killed, memory may have run "
+                "out: lower run.batch_size or describe.options.max_model_len",
+                retryable=True,
             ) from error
         return EngineError(
             f"vLLM failed on {request.subject_id!r}: {message}",

@@ -34,6 +34,10 @@ _LOSSES_WITHOUT_PAUSE: Final = 3  # in a row; isolating one poison item costs th
 _CAPACITY_INTERVAL: Final = 5.0  # seconds between checks for more capacity
 _IDLE: Final = 2.0  # seconds after which a worker is checked before its next batch: it may have died
 _CLOSE_TIMEOUT: Final = 20.0  # seconds
+# The system kills a process for which the memory does not suffice, and says so only in its own log.
+_MEMORY: Final = (
+    "a worker that is killed may have run out of memory: lower run.batch_size, or reserve more per worker"
+)
 _HINT: Final = "check the logs of the cluster and run again; finished descriptions are kept"
 
 # A batch is given up soon, because its halves are tried again. A single item gets more attempts, because
@@ -66,7 +70,9 @@ class Job:
         """The error of a batch that is given up after this last loss."""
         return EngineError(
             f"{self.num_losses} workers were lost on it; the last one {lost}",
-            hint="check the logs of the cluster; if the model is slow, raise run.cluster_timeout",
+            hint="if the model is slow, raise run.cluster_timeout"
+            if lost.hung
+            else f"check the logs of the cluster; {_MEMORY}",
         )
 
 
@@ -331,6 +337,8 @@ class WorkerPool:
 
 def _cluster_error(message: str, error: Exception) -> ClusterError:
     hint = f"check that the cluster has run.cpus_per_actor and run.gpus_per_actor per worker, {_HINT}"
+    if isinstance(error, WorkerLostError) and not error.hung:
+        hint = f"{hint}; {_MEMORY}"
     return ClusterError(f"{message}; the last one {error}", hint=hint)
 
 

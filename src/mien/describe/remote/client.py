@@ -13,7 +13,13 @@ from urllib.parse import urlsplit
 
 from mien.describe.remote.api_key import ApiKey
 from mien.describe.remote.errors import ChatError, quote
-from mien.describe.remote.network import certificate_hint, connection_hint, find_proxy, tls_context
+from mien.describe.remote.network import (
+    certificate_hint,
+    connection_hint,
+    find_proxy,
+    system_error,
+    tls_context,
+)
 from mien.errors import EngineDownError, first_line
 
 __all__ = ["ChatClient"]
@@ -127,23 +133,24 @@ class ChatClient:
     # --- Errors ---
 
     def _connect_error(self, url: str, error: Exception) -> ChatError:
+        error = system_error(error)
         message, proxy = self._message(error), self._proxies.get(url)
-        hint = certificate_hint(str(error))
+        hint = certificate_hint(message)
         if hint is not None:  # trying again cannot help
             return ChatError("rejected", f"its certificate cannot be verified: {message}", hint=hint)
         through = "" if proxy is None else f" through the proxy {proxy.shown}"
         return ChatError(
             "unreachable",
             f"cannot be reached{through}: {message}",
-            hint=connection_hint(url, str(error), proxy),
+            hint=connection_hint(url, message, proxy),
         )
 
     def _broken_error(self, url: str, error: Exception) -> ChatError:
         hint = ""
-        if urlsplit(url).scheme == "http" and "Remote" in type(error).__name__:
+        if urlsplit(url).scheme == "http" and isinstance(error, _http_library().TransportError):
             # A TLS server answers plain HTTP with bytes that are not a response, or closes the connection.
             hint = f"if the server needs TLS, set run.endpoints to https{url.removeprefix('http')}"
-        return ChatError("server", f"the connection broke: {self._message(error)}", hint=hint)
+        return ChatError("server", f"the connection broke: {self._message(system_error(error))}", hint=hint)
 
     def _message(self, error: Exception) -> str:
         """The first line of a foreign message, which may quote what the server sent."""

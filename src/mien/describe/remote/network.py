@@ -18,7 +18,7 @@ from urllib.request import getproxies_environment
 
 from mien.errors import ConfigError, EngineDownError, first_line
 
-__all__ = ["Proxy", "certificate_hint", "connection_hint", "find_proxy", "tls_context"]
+__all__ = ["Proxy", "certificate_hint", "connection_hint", "find_proxy", "system_error", "tls_context"]
 
 _SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
@@ -128,6 +128,18 @@ def tls_context(ca_file: Path | None, default: Any) -> Any:
 
 
 # --- Why a connection fails ---
+
+
+def system_error(error: Exception) -> Exception:
+    """The operating system's error beneath a failed connection; the error itself if there is none."""
+    found, below = error, error.__cause__ or error.__context__
+    while below is not None:
+        if isinstance(below, ExceptionGroup):  # one per address of the host
+            below = below.exceptions[0]
+        if isinstance(below, OSError) and below.errno is not None:
+            found = below
+        below = below.__cause__ or below.__context__
+    return found
 
 
 def certificate_hint(message: str) -> str | None:
