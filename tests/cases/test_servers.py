@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.factories.odd_server import TEXT, OddHandler, answering, completion, describe_people, odd_server
 
+Capture = pytest.CaptureFixture[str]
 Logs = pytest.LogCaptureFixture
 
 
@@ -43,13 +44,13 @@ def test_thinking(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["<think>\nShe looks", "[THINK]She", "<|channel|>analysis<|message|>She"])
-def test_thinking_that_is_cut_off(text: str, caplog: Logs) -> None:
+def test_thinking_that_is_cut_off(text: str, capsys: Capture) -> None:
     code, texts, errors = described(completion(text, finish="length"))
     assert (code, texts) == (3, [])
     assert "within its reasoning" in errors[0]
-    shown = caplog.text
-    assert "describe.max_new_tokens" in shown
-    assert "describe.options.thinking = false" in shown
+    assert "describe.max_new_tokens" in errors[0]
+    assert "describe.options.thinking = false" in errors[0]
+    assert "describe.options.thinking = false" in capsys.readouterr().err
 
 
 def test_thinking_can_be_turned_off() -> None:
@@ -60,14 +61,13 @@ def test_thinking_can_be_turned_off() -> None:
 
 @pytest.mark.parametrize("content", ["", None, [], [{"type": "thinking", "thinking": "She looks sad..."}]])
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
-def test_reasoning_only(content: object, field: str, caplog: Logs) -> None:
+def test_reasoning_only(content: object, field: str) -> None:
     message = {field: "She looks sad..."}
     code, texts, [error, _] = described(completion(content, finish="length", message=message))
     assert (code, texts) == (3, [])
     assert f"only reasoning ({field})" in error
-    shown = caplog.text
-    assert "describe.max_new_tokens" in shown
-    assert "thinking" in shown
+    assert "describe.max_new_tokens" in error
+    assert "describe.options.thinking = false" in error
 
 
 # --- Odd fields ---
@@ -184,19 +184,19 @@ def refusing(field: str, message: str) -> Callable[[OddHandler, dict[str, Any]],
         ),
     ],
 )
-def test_no_temperature(field: str, message: str, hint: str, option: str, caplog: Logs) -> None:
+def test_no_temperature(field: str, message: str, hint: str, option: str, capsys: Capture) -> None:
     with odd_server(refusing(field, message)) as server:
         code, texts, errors = describe_people(server.url)
         assert (code, texts, errors) == (6, [], [])
-        assert hint in caplog.text
+        assert hint in capsys.readouterr().err
         assert describe_people(server.url, option) == (0, [TEXT, TEXT], [])
     if "rename" in option:
         assert server.bodies[-1]["random_seed"] == 0
 
 
-def test_no_top_p(caplog: Logs) -> None:
+def test_no_top_p(capsys: Capture) -> None:
     extra = "describe.options.extra={top_p=1.0}"
     with odd_server(refusing("top_p", "top_p is not allowed")) as server:
         assert describe_people(server.url, extra)[0] == 6
-        assert "remove top_p from describe.options.extra" in caplog.text
+        assert "remove top_p from describe.options.extra" in capsys.readouterr().err
         assert describe_people(server.url, extra, "describe.options.omit=['top_p']")[0] == 0

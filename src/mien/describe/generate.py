@@ -269,9 +269,9 @@ class _DescribeRun:
 
 
 def _failure(key: str, subject: Subject, error: MienError, attempts: int = 1) -> Failure:
-    return Failure(
-        key=key, subject_id=subject.id, error=str(error), retryable=error.retryable, attempts=attempts
-    )
+    """The failure to store; with the hint, because the error itself is gone when someone reads it."""
+    text = f"{error} ({error.hint})" if error.hint else str(error)
+    return Failure(key=key, subject_id=subject.id, error=text, retryable=error.retryable, attempts=attempts)
 
 
 def _broken_engine_error(engine: Engine, failures: Sequence[Failure]) -> EngineError:

@@ -195,8 +195,8 @@ class VllmEngine(Engine):
         if is_dead:
             raise EngineDownError(
                 f"vLLM stopped: {message}",
-                hint="run again; finished descriptions are kept. If its process was killed, memory may have run "
-                "out: lower run.batch_size or describe.options.max_model_len",
+                hint="run again; finished descriptions are kept. If its process was killed, memory may have "
+                "run out: lower run.batch_size or describe.options.max_model_len",
                 retryable=True,
             ) from error
         return EngineError(
