@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Final
 from urllib.parse import unquote
 
-from mien.errors import EngineError
+from mien.errors import EngineDownError
 
 __all__ = ["ApiKey", "read_api_key"]
 
@@ -155,14 +155,14 @@ def read_api_key() -> ApiKey | None:
     """The key in MIEN_API_KEY, else in OPENAI_API_KEY; None if neither is set.
 
     Raises:
-        EngineError: It cannot be a key. The message does not show it.
+        EngineDownError: It cannot be a key. The message does not show it.
     """
     for name in ("MIEN_API_KEY", "OPENAI_API_KEY"):
         value = os.environ.get(name, "").strip()
         if value:
             problem = _problem(value)
             if problem:
-                raise EngineError(
+                raise EngineDownError(
                     f"the API key in the environment ({name}) {problem}",
                     hint=f"set {name} again, to the key alone: without quotes, spaces or line breaks",
                 )
