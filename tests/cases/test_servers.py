@@ -73,18 +73,22 @@ def test_reasoning_only(content: object, field: str) -> None:
 # --- Odd fields ---
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"usage": dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"))},
-        *({"usage": usage} for usage in (None, [], "12", {"completion_tokens": 12.5}, {"tokens": "many"})),
-        {"usage": {"completion_tokens": "12", "prompt_tokens_details": {"cached_tokens": None}}},
-        *({name: None} for name in ("id", "object", "created", "system_fingerprint", "error", "model")),
-        {"created": 1.5, "id": 7, "service_tier": {}, "x_groq": [None]},
-        {"message": {"refusal": None, "tool_calls": None, "annotations": [], "audio": None}},
-        {"choice": {"logprobs": None, "index": None, "stop_reason": 2, "content_filter_results": {}}},
-    ],
-)
+_CHANGES: list[dict[str, Any]] = [
+    {"usage": dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"))},
+    {"usage": None},
+    {"usage": []},
+    {"usage": "12"},
+    {"usage": {"completion_tokens": 12.5}},
+    {"usage": {"tokens": "many"}},
+    {"usage": {"completion_tokens": "12", "prompt_tokens_details": {"cached_tokens": None}}},
+    *({name: None} for name in ("id", "object", "created", "system_fingerprint", "error", "model")),
+    {"created": 1.5, "id": 7, "service_tier": {}, "x_groq": [None]},
+    {"message": {"refusal": None, "tool_calls": None, "annotations": [], "audio": None}},
+    {"choice": {"logprobs": None, "index": None, "stop_reason": 2, "content_filter_results": {}}},
+]
+
+
+@pytest.mark.parametrize("changes", _CHANGES)
 def test_usage_null(changes: dict[str, Any]) -> None:
     assert described(completion(**changes)) == (0, [TEXT, TEXT], [])
 
