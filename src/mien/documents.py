@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ __all__ = [
     "read_json",
     "read_text",
     "require_file",
+    "require_files",
 ]
 
 MAX_BYTES: Final = 256 * 2**20  # of a document that is read into memory
@@ -47,6 +49,15 @@ def require_file(path: Path) -> None:
         _require_regular(path.stat().st_mode, path)
     except ValueError as error:  # a NUL
         raise _invalid(path) from error
+
+
+def require_files(folder: Path, patterns: Iterable[str]) -> None:
+    """`require_file` of everything in a folder whose name matches a pattern; only weights may be huge."""
+    for pattern in patterns:
+        for path in sorted(folder.glob(pattern)):
+            require_file(path)
+            if path.suffix != ".safetensors":
+                _require_length(path.stat().st_size, MAX_BYTES, path)
 
 
 def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:

@@ -3,18 +3,29 @@
 Each is named in an error with a hint. None blocks, fills the memory, or is called a defect of mien.
 """
 
+import json
 import os
 import re
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.attacks.odd_files import NO_DOCUMENTS, NO_FILES, replace
+from torch import nn
 
 from mien.cli import main
+from mien.describe.local.build_limits import OversizedError, check_size
+from mien.describe.local.model_folder import find_model
+from mien.describe.local.processor import load_processor
 from mien.documents import parse_json, read_bytes, read_json, require_file
+from mien.errors import RunError, WeightsError
+from mien.features.vision_encoder import find_vision_encoder
+from mien.features.vision_tower import load_tower
+from mien.model.checkpoint import MODEL_FILE, load_trained, read_tensors, write_tensors
+from mien.playhouse.embedded_models import embedded_model_folder
 
 RECIPE = """
 name = "tiny"
@@ -92,6 +103,105 @@ def test_each_file_of_a_run_may_be_anything(
     assert name in error
     assert hint.startswith("hint: ")
     assert "defect" not in hint
+
+
+HEADERS: list[tuple[str, Any]] = [
+    *(("layers", value) for value in (10**6, 10**12, 10**400)),
+    *((key, 10**9) for key in ("width", "num_queries", "image_dim", "vocab_size", "num_frames")),
+    ("vocab_size", -1),
+    ("vocab_size", "many"),
+    ("vocab_size", 10**400),
+    ("recipe", {}),
+    ("label_set", {"name": "a", "labels": 3, "exclusive": 1}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), HEADERS, ids=lambda value: str(value)[:20])
+def test_a_header_may_ask_for_anything(key: str, value: Any, copies: Path) -> None:
+    file = copies / "run" / MODEL_FILE
+    tensors, about = read_tensors(file)
+    (about["recipe"]["model"] if key in about["recipe"]["model"] else about)[key] = value
+    write_tensors(file, tensors, about)  # with the right digest
+    with pytest.raises(RunError, match="does not hold what its header says"):
+        load_trained(copies / "run")
+
+
+def test_a_header_of_safetensors_may_say_anything(copies: Path) -> None:
+    file = copies / "run" / MODEL_FILE
+    headers: tuple[object, ...] = (
+        {"a": {"dtype": "F32", "shape": [1 << 40, 1 << 40], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1 << 38], "data_offsets": [0, 1 << 40]}},
+        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+         "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}},
+        {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}},
+        {f"a{number}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for number in range(20_000)},
+        [[]],
+    )  # fmt: skip
+    for header in headers:
+        text = json.dumps(header).encode()
+        file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(12))
+        with pytest.raises(RunError, match=re.escape(str(file))):
+            load_trained(copies / "run")
+    file.write_bytes((1 << 62).to_bytes(8, "little") + b"{}")
+    with pytest.raises(RunError, match=re.escape(str(file))):
+        load_trained(copies / "run")
+
+
+MODEL_FILES = ["config.json", "tokenizer.json", "model.safetensors", "preprocessor_config.json"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "socket"])
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_each_file_of_a_model_may_be_no_file(name: str, kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(embedded_model_folder("llava"), folder)
+    (folder / name).touch()
+    replace(folder / name, NO_FILES[kind])
+    with pytest.raises(WeightsError, match=re.escape(name)):
+        find_model(str(folder))
+    with pytest.raises(WeightsError, match=re.escape(name)):
+        find_vision_encoder(folder)
+
+
+@pytest.mark.parametrize("kind", NO_DOCUMENTS)
+@pytest.mark.parametrize("name", MODEL_FILES[:2])
+def test_each_file_of_a_model_may_hold_anything(name: str, kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(embedded_model_folder("llava"), folder)
+    replace(folder / name, NO_DOCUMENTS[kind])
+    with pytest.raises(WeightsError, match=re.escape(str(folder))):
+        load_processor(find_model(str(folder)))
+    if name == "config.json":
+        with pytest.raises(WeightsError, match=re.escape(str(folder))):
+            load_tower(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("num_hidden_layers", 10**12), ("intermediate_size", 10**12), ("image_size", 10**6), ("patch_size", 0)],
+)
+def test_a_config_may_ask_for_anything(key: str, value: int, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(embedded_model_folder("llava"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"][key] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=re.escape(str(folder))):
+        load_tower(folder)
+
+
+def test_a_model_is_built_in_part_to_know_that_it_is_too_large() -> None:
+    def build() -> None:
+        for _ in range(10**9):
+            built.append(nn.Linear(10, 10))
+
+    built: list[nn.Module] = []
+    with pytest.raises(OversizedError, match="more than 110 tensors"):
+        check_size(build, [100] * 5)
+    assert len(built) < 100
+    with pytest.raises(OversizedError, match="values"):
+        check_size(lambda: nn.Linear(10**9, 10**9), [100] * 5)
+    check_size(lambda: nn.Linear(10, 10), [100, 10])
 
 
 @pytest.mark.parametrize("kind", NO_FILES)

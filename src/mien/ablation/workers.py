@@ -7,16 +7,23 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from threading import Thread
+
+from mien.errors import EngineError
 
 __all__ = ["end_with_parent", "worker_pool"]
 
 
 @contextmanager
 def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes. After an error, running jobs are finished; after an interrupt, they are killed."""
+    """A pool of processes. After an error, running jobs are finished; after an interrupt, they are killed.
+
+    Raises:
+        EngineError: Someone else killed a process, as the kernel does when the memory runs out.
+    """
     # Spawn, because forking a process that has used torch may hang.
     last = logging.lastResort
     pool = ProcessPoolExecutor(
@@ -27,6 +34,12 @@ def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
     )
     try:
         yield pool
+    except BrokenProcessPool as error:
+        pool.shutdown(cancel_futures=True)
+        raise EngineError(
+            "a worker process was killed, perhaps because the memory ran out",
+            hint="run again: what is finished is kept; lower train.batch_size if it happens again",
+        ) from error
     except Exception:
         pool.shutdown(cancel_futures=True)
         raise

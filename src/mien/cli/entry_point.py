@@ -22,7 +22,7 @@ from mien.cli.predict import predict
 from mien.cli.render.text import escape_logs, escape_text
 from mien.cli.report import report
 from mien.cli.train import train
-from mien.errors import DataError, MienError, UsageError
+from mien.errors import DataError, EngineError, MienError, UsageError
 from mien.version import __version__
 
 __all__ = ["app", "run_command_line"]
@@ -103,7 +103,7 @@ def _report_unexpected(error: Exception) -> int:
         return _report(DataError(str(error), hint=hint), cause=error)
     if isinstance(error, MemoryError):
         hint = "close other programs, or lower run.batch_size and run.workers"
-        return _report(MienError("out of memory", hint=hint), cause=error)
+        return _report(EngineError("out of memory", hint=hint), cause=error)
     hint = "this is a defect of mien; run again with MIEN_DEBUG=1 and report the output"
     return _report(MienError(f"unexpected {type(error).__name__}: {error}", hint=hint), cause=error)
 

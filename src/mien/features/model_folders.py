@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mien.documents import read_json as read_document
+from mien.documents import require_files
 from mien.errors import WeightsError, first_line
 from mien.playhouse.embedded_models import embedded_model_folder
 
 __all__ = ["EMBEDDED", "find_model_folder", "quiet_transformers", "read_json"]
 
 EMBEDDED: Final = "playhouse"  # the name of the embedded models in recipes
+_KINDS: Final = ("*.json", "*.safetensors", "*.txt")  # what is read; libraries would wait for a pipe
 
 
 def find_model_folder(
@@ -34,6 +36,10 @@ def find_model_folder(
         return embedded_model_folder(embedded_as)
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
+        try:
+            require_files(folder, _KINDS)
+        except OSError as error:
+            raise WeightsError(f"{error.filename} {error.strerror}", hint="copy the model again") from error
         return folder
     return _fetch(name_or_path, patterns)
 

@@ -3,6 +3,7 @@
 A tower is loaded with every weight that it uses, or not at all; no part stays random.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from mien.describe.local.build_limits import check_size
 from mien.documents import require_file
 from mien.errors import WeightsError, first_line
 from mien.features.model_folders import quiet_transformers, read_json
@@ -93,7 +95,7 @@ def _read_config(folder: Path) -> Any:
 
     try:
         return AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # as below
         raise WeightsError(
             f"{folder / 'config.json'} is not understood: {first_line(error)}",
             hint="check the file, or install a newer transformers",
@@ -123,12 +125,14 @@ def _build(config: Any, folder: Path) -> nn.Module:
     with _open_weights(folder) as tensors:
         weights = dict(tensors)
     try:
+        sizes = [tensor.numel() for tensor in weights.values()]
+        check_size(lambda: model_class(copy.deepcopy(config)), sizes)
         with quiet_transformers(), torch.random.fork_rng(devices=[]):  # unused parts are drawn at random
             # Through the library, because it knows the names that older versions saved.
             model, info = model_class.from_pretrained(
                 None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
             )
-    except (RuntimeError, ValueError, ImportError) as error:
+    except Exception as error:  # a config may hold anything, and then raises nearly anything in the library
         raise WeightsError(
             f"the weights in {folder} do not fit its config.json: {first_line(error)}",
             hint="copy the model again",

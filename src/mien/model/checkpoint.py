@@ -10,8 +10,9 @@ training, and `resume.previous.safetensors` the state saved before it, in case t
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mien.describe.local.build_limits import check_size
 from mien.documents import parse_json, require_file
-from mien.errors import DamagedError, MienError, RunError, RunLockedError, WeightsError, first_line
+from mien.errors import DamagedError, RunError, RunLockedError, WeightsError, first_line
 from mien.features.device import open_device
 from mien.files import atomic_write_bytes
 from mien.labels import LabelSet
@@ -203,11 +205,11 @@ def load_trained(
     target = open_device(device)
     weights, about = read_tensors(file)
     try:
-        trained = _rebuild(about, file, places)
+        trained = _rebuild(about, file, places, [tensor.numel() for tensor in weights.values()])
         trained.classifier.load_state_dict(dict(weights))
     except WeightsError:
         raise  # about the encoder's own files: this file is intact
-    except (MienError, KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # a header may hold anything
         raise RunError(
             f"{file} does not hold what its header says: {first_line(error)}",
             hint="read it with the version of mien that wrote it, or train again",
@@ -235,25 +237,21 @@ def model_digest(folder: Path) -> str:
         ) from error
 
 
-def _rebuild(about: Mapping[str, Any], file: Path, places: Recipe | None) -> TrainedModel:
-    """The model that a header describes, with random weights."""
+def _rebuild(
+    about: Mapping[str, Any], file: Path, places: Recipe | None, sizes: Sequence[int]
+) -> TrainedModel:
+    """The model that a header describes, with random weights; ValueError if it is much larger than saved."""
     recipe = Recipe.parse(resolve_in_run(about["recipe"], file.parent), where=str(file))
     if places is not None and is_same_recipe(recipe, places):
         recipe = places
     labels = about["label_set"]
     label_set = LabelSet(name=labels["name"], labels=tuple(labels["labels"]), exclusive=labels["exclusive"])
     # Building draws random weights; the caller's random state must not change.
+    build = partial(_build, about, recipe, len(label_set))
+    check_size(build, sizes)
     with torch.random.fork_rng(devices=[]):
-        fusion = build_fusion(
-            recipe.model,
-            image_dim=about["image_dim"],
-            vocab_size=about["vocab_size"],
-            num_frames=about.get("num_frames", 1),
-            num_views=about.get("num_views", 1),
-        )
+        classifier = build()
         _require_same_encoder(recipe, about["vision_signature"], file)
-        labels = recipe.train.heads != "dimensions"
-        classifier = Classifier(fusion, len(label_set), dimensions=about["dimensions"], labels=labels)
         classifier.encoder = build_encoder(recipe)
     return TrainedModel(
         classifier=classifier,
@@ -268,6 +266,19 @@ def _rebuild(about: Mapping[str, Any], file: Path, places: Recipe | None) -> Tra
         data=about["data"],
         result=TrainResult(**about["result"]),
     )
+
+
+def _build(about: Mapping[str, Any], recipe: Recipe, num_labels: int) -> Classifier:
+    """The classifier that a header describes, without its encoder."""
+    fusion = build_fusion(
+        recipe.model,
+        image_dim=about["image_dim"],
+        vocab_size=about["vocab_size"],
+        num_frames=about.get("num_frames", 1),
+        num_views=about.get("num_views", 1),
+    )
+    labels = recipe.train.heads != "dimensions"
+    return Classifier(fusion, num_labels, dimensions=about["dimensions"], labels=labels)
 
 
 def _require_same_encoder(recipe: Recipe, trained_with: str, file: Path) -> None:
@@ -310,7 +321,7 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         schema = about["schema"]
         if schema in (1, _SCHEMA) and header["digest"] != _digest(tensors, text):
             raise ValueError("its digest differs")
-    except (SafetensorError, OSError, MemoryError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, MemoryError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise DamagedError(
             f"{file} is damaged: {first_line(error)}", hint="delete it and run mien train again"
         ) from error

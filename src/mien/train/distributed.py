@@ -18,7 +18,7 @@ import torch.distributed as dist
 from jaxtyping import Int
 from torch import nn
 
-from mien.errors import RunError, RunLockedError
+from mien.errors import EngineError, RunError, RunLockedError
 from mien.features.device import open_device
 from mien.locks import lock_run
 
@@ -133,7 +133,11 @@ SINGLE_PROCESS = World()
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """Join the processes that `torchrun` started with this one; `SINGLE_PROCESS` without `torchrun`."""
+    """Join the processes that `torchrun` started with this one; `SINGLE_PROCESS` without `torchrun`.
+
+    Raises:
+        EngineError: Another of these processes has ended within the block.
+    """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield SINGLE_PROCESS
         return
@@ -146,5 +150,14 @@ def join_world(device: str) -> Iterator[World]:
         )
         log.info("process %d of %d", world.rank + 1, world.size)
         yield world
+    except RuntimeError as error:
+        # Gloo's own errors have no type, but name its files.
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise EngineError(
+            "another process of this training has ended",
+            hint="see its error; if it has none, it was killed, perhaps because the memory ran out. "
+            "Run again to resume the training",
+        ) from error
     finally:
         dist.destroy_process_group()

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import gc
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from mien.data.emotic.mat_reader import read_mat
 from mien.data.emotic.person_table import PersonTable
 from mien.data.table_cache import RowProblem
-from mien.errors import DataError, MienError
+from mien.errors import DataError, EngineError, MienError
 from mien.types import Problem
 
 __all__ = ["read_mat_in_subprocess"]
+
+# Signals of a process that damaged bytes lead astray.
+_CRASHES: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
 
 def read_mat_in_subprocess(path: Path, *, image_root: Path) -> Iterator[PersonTable]:
@@ -27,16 +32,23 @@ def read_mat_in_subprocess(path: Path, *, image_root: Path) -> Iterator[PersonTa
 
     Raises:
         DataError: As `read_mat`, or SciPy's reader crashed.
+        EngineError: The process was killed.
     """
     command = [sys.executable, "-m", "mien.data.emotic.mat_subprocess", str(path), str(image_root)]
     done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode < 0:  # ended by a signal, such as a segmentation fault
+    if -done.returncode in _CRASHES:
         raise DataError(
             f"{path} cannot be read as a MATLAB file: it is damaged so that the reader crashed",
             hint="copy the file again",
         )
+    if done.returncode < 0:
+        raise EngineError(
+            f"the process that reads {path} was killed, perhaps because the memory ran out",
+            hint="run again, with more memory",
+        )
     if done.returncode:
-        raise MienError(f"the child process that reads {path} failed: {done.stderr.decode()[-500:]}")
+        end = done.stderr.decode(errors="replace")[-500:]
+        raise MienError(f"the child process that reads {path} failed: {end}")
     answer = json.loads(done.stdout)
     if "error" in answer:
         raise DataError(answer["error"], hint=answer["hint"])

@@ -56,7 +56,8 @@ def _mentions_memory(error: BaseException) -> bool:
 
 def load_error(folder: ModelFolder, error: Exception) -> WeightsError:
     """The error of a model that exists but cannot be loaded."""
+    reason = "a JSON file is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
     return WeightsError(
-        f"model {folder.name} cannot be loaded from {folder.path}: {first_line(error)}",
+        f"model {folder.name} cannot be loaded from {folder.path}: {reason}",
         hint="give the folder of an image-text-to-text model with its processor, as safetensors",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,18 +136,18 @@ class LocalModel:
 
 
 def _load_weights(folder: ModelFolder, options: LoadOptions) -> Any:
-    from safetensors import SafetensorError
-
+    quantization = _quantization(folder, options)
     try:
+        _check_size(folder)
         with _no_progress_bar():
             model, report = transformers_library().AutoModelForImageTextToText.from_pretrained(
                 folder.path,
                 dtype=options.dtype,
                 use_safetensors=True,
                 output_loading_info=True,
-                **_quantization(folder, options),
+                **quantization,
             )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a folder may hold anything, and then raises nearly anything in the library
         raise load_error(folder, error) from error
     missing = sorted(report["missing_keys"])
     if missing:
@@ -156,6 +157,21 @@ def _load_weights(folder: ModelFolder, options: LoadOptions) -> Any:
             hint="download the model again, or save it with save_pretrained",
         )
     return model.eval()
+
+
+def _check_size(folder: ModelFolder) -> None:
+    """Raises OversizedError if the config describes a much larger model than the files hold."""
+    from safetensors import safe_open
+
+    from mien.describe.local.build_limits import check_size
+
+    library = transformers_library()
+    config = library.AutoConfig.from_pretrained(folder.path)
+    sizes = []
+    for file in folder.path.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as opened:
+            sizes += [math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()]  # noqa: SIM118
+    check_size(lambda: library.AutoModelForImageTextToText.from_config(config), sizes, factor=16)
 
 
 def _quantization(folder: ModelFolder, options: LoadOptions) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from mien.digests import digest, file_version
+from mien.documents import require_files
 from mien.errors import WeightsError, first_line
 from mien.playhouse.embedded_models import embedded_model_folder
 
@@ -80,6 +81,10 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
 
 
 def _require_files(model: ModelFolder) -> ModelFolder:
+    try:
+        require_files(model.path, _FILES)  # libraries would wait for a pipe
+    except OSError as error:
+        raise WeightsError(f"{error.filename} {error.strerror}", hint="copy the model again") from error
     for pattern in ("config.json", "*.safetensors"):
         if not any(model.path.glob(pattern)):
             raise WeightsError(
