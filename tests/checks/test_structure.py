@@ -20,7 +20,7 @@ MAX_MODULES = 14
 MAX_DEPTH = 2
 
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".cff", ".yaml", ".yml", ".json", ".jsonl", ".html", ""}
-SKIPPED = {".git", ".venv", ".hypothesis", "runs", "build", "dist", "LICENSE", "__pycache__"}
+SKIPPED = {".git", ".hypothesis", "runs", "build", "dist", "LICENSE", "__pycache__"}
 
 # Paths of one machine, and unfinished work. In pieces, so that this file does not match itself.
 FORBIDDEN = [
@@ -165,7 +165,8 @@ def test_no_path_of_a_machine_and_no_unfinished_work_is_in_the_tree() -> None:
         if path.suffix in TEXT_SUFFIXES
         and path.is_file()
         and not any(
-            part in SKIPPED or part.endswith(("_cache", ".egg-info")) for part in path.relative_to(ROOT).parts
+            part in SKIPPED or part.startswith(".venv") or part.endswith(("_cache", ".egg-info"))
+            for part in path.relative_to(ROOT).parts
         )
     ]
     found = [

@@ -18,6 +18,7 @@ from mien.media.images import Marking
 from mien.types import Box, Subject
 
 # Opens one image in a separate process, with limits on memory and processor time.
+# VmHWM and not ru_maxrss: a process inherits the latter from its parent, which has loaded whole libraries.
 ALONE = """
 import resource, sys
 from pathlib import Path
@@ -27,7 +28,7 @@ try:
     mien.media.images.open_image(Path(sys.argv[1])).load()
 except mien.errors.DataError:
     pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 

@@ -196,8 +196,9 @@ def test_a_store_whose_creation_has_only_begun_reads_as_empty(path: Path, conten
 
 
 # Prints what a reader and a writer get, as a user without write access to the file and its folder.
+# Path.as_uri imports urllib late, and that user may not read the folder of the interpreter.
 OTHER_USER = """
-import os, sys
+import os, sys, urllib.parse
 from pathlib import Path
 from mien.describe.store.store import Store
 from mien.errors import StoreError
