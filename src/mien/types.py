@@ -53,6 +53,11 @@ class Box:
     bottom: float
 
     def __post_init__(self) -> None:
+        if (
+            -MAX_EDGE <= self.left < self.right <= MAX_EDGE
+            and -MAX_EDGE <= self.top < self.bottom <= MAX_EDGE
+        ):
+            return
         if not all(map(math.isfinite, self.as_tuple())):
             raise BoxError(
                 f"box {self.as_tuple()} is not finite", hint="give left,top,right,bottom in pixels"
@@ -62,11 +67,10 @@ class Box:
                 f"box {self.as_tuple()} is outside any image",
                 hint="give left,top,right,bottom in pixels of the upright image",
             )
-        if self.right <= self.left or self.bottom <= self.top:
-            raise BoxError(
-                f"box {self.as_tuple()} is empty",
-                hint="give left,top,right,bottom in pixels, with right > left and bottom > top",
-            )
+        raise BoxError(
+            f"box {self.as_tuple()} is empty",
+            hint="give left,top,right,bottom in pixels, with right > left and bottom > top",
+        )
 
     @classmethod
     def from_tuple(cls, edges: tuple[float, float, float, float]) -> Box:

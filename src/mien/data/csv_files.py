@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from mien.data.text_files import MAX_LINE, read_lines
+from mien.data.text_files import MAX_LINE, open_text, read_lines
 from mien.errors import ManifestError
 
 __all__ = ["CsvRow", "read_csv_rows", "read_header"]
 
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _QUOTES: Final = 'close its quote; write a quote within a cell twice, as in ""'
 
 
@@ -35,7 +36,6 @@ class CsvRow(NamedTuple):
 class _Progress:
     """What the lines that the csv module has asked for so far have told."""
 
-    line: int = 0
     length: int = 0
     has_nul: bool = False
 
@@ -81,7 +81,7 @@ def read_csv_rows(path: Path, *, delimiter: str = ",", num_cells: int | None = N
     progress = _Progress()
     reader = csv.reader(_checked_lines(path, progress), delimiter=delimiter, strict=True)
     while True:
-        first = progress.line + 1
+        first = reader.line_num + 1
         progress.length, progress.has_nul = 0, False
         try:
             cells = next(reader)
@@ -93,48 +93,57 @@ def read_csv_rows(path: Path, *, delimiter: str = ",", num_cells: int | None = N
                     f"{path}, line {first}: a cell's quote is not closed before the end of the file",
                     hint=_QUOTES,
                 ) from error
-            yield CsvRow(first, progress.line, [], f"{_span(first, progress.line)}{error}; {_QUOTES}")
+            last = reader.line_num
+            yield CsvRow(first, last, [], f"{_span(first, last)}{error}; {_QUOTES}")
             continue
         if not any(cells) or (first == 1 and _SEPARATOR_LINE.fullmatch(delimiter.join(cells).strip())):
             continue
-        yield CsvRow(first, progress.line, cells, _row_error(cells, first, delimiter, num_cells, progress))
+        row = CsvRow(first, reader.line_num, cells)
+        if row.last_line > first or progress.has_nul or num_cells not in (None, len(cells)):
+            row = row._replace(error=_row_error(row, delimiter, num_cells, has_nul=progress.has_nul))
+        yield row
 
 
 def _checked_lines(path: Path, progress: _Progress) -> Iterator[str]:
-    for number, text in read_lines(path, newline=""):
-        progress.line = number
-        progress.length += MAX_LINE + 1 if text is None else len(text)
-        if text is None or progress.length > MAX_LINE:
-            raise ManifestError(
-                f"{path}, line {number}: a row has more than {MAX_LINE:,} characters", hint=_QUOTES
-            )
-        if "\0" in text:
-            progress.has_nul = True
-        yield text
+    number = 0
+    with open_text(path, newline="") as file:
+        while text := file.readline(MAX_LINE + 1):
+            number += 1
+            progress.length += len(text)
+            if progress.length > MAX_LINE:
+                raise ManifestError(
+                    f"{path}, line {number}: a row has more than {MAX_LINE:,} characters", hint=_QUOTES
+                )
+            if "\0" in text:
+                progress.has_nul = True
+            yield text
 
 
-def _row_error(
-    cells: list[str], first: int, delimiter: str, num_cells: int | None, progress: _Progress
-) -> str:
-    if progress.has_nul:
-        return f"{_span(first, progress.line)}a cell has a NUL character; save the file again"
+def _row_error(row: CsvRow, delimiter: str, num_cells: int | None, *, has_nul: bool) -> str:
+    first, last, cells, _ = row
+    if has_nul:
+        return f"{_span(first, last)}a cell has a NUL character; save the file again"
     if num_cells is not None and len(cells) != num_cells:
         more = "; quote cells that contain the separator" if len(cells) > num_cells else ""
         amount = "more" if len(cells) > num_cells else "fewer"
         return f"{amount} cells than the header: {len(cells)}, not {num_cells}{more}"
-    if progress.line > first and any(_looks_merged(cell, delimiter) for cell in cells):
-        return f"{_span(first, progress.line)}a quoted cell holds what looks like another row; {_QUOTES}"
+    if any(_looks_merged(cell, index, len(cells), delimiter) for index, cell in enumerate(cells)):
+        return f"{_span(first, last)}a quoted cell holds what looks like another row; {_QUOTES}"
     return ""
 
 
-def _looks_merged(cell: str, delimiter: str) -> bool:
-    """Whether the cell has several lines and separators, as if its quote was closed too late.
+def _looks_merged(cell: str, index: int, num_cells: int, delimiter: str) -> bool:
+    """Whether the quote of a cell was closed in a later row.
 
-    JSON may have several lines.
+    Then its first line has the rest of the cells of its row, and its last line as many as are before it. JSON
+    may have several lines.
     """
     if cell.lstrip().startswith(("{", "[")):
         return False
-    return delimiter in cell and ("\n" in cell or "\r" in cell)
+    lines = _LINE_END.split(cell)
+    if len(lines) < 2:
+        return False
+    return lines[0].count(delimiter) == num_cells - 1 - index and lines[-1].count(delimiter) == index
 
 
 def _first_line(path: Path) -> tuple[int, str, str | None] | None:

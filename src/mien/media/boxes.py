@@ -64,7 +64,7 @@ def parse_edges(value: object) -> Edges:
     if len(parts) != 4:
         raise DataError(f"box {_shown(value)} has {len(parts)} numbers, not 4", hint=_FORM)
     try:
-        left, top, right, bottom = (_to_number(part) for part in parts)
+        left, top, right, bottom = (part if type(part) is float else _to_number(part) for part in parts)
     except (TypeError, ValueError) as error:
         comma = isinstance(value, str) and any("," in str(part) for part in parts)
         hint = "write a point as the decimal mark" if comma else _FORM
@@ -75,7 +75,11 @@ def parse_edges(value: object) -> Edges:
 def box_problem(edges: Edges) -> tuple[str, str] | None:
     """The kind of `mien.types.Problem` and what it is, such as "is empty"; None if there is none."""
     left, top, right, bottom = edges
-    if not all(map(math.isfinite, edges)):
+    if -MAX_EDGE <= left < right <= MAX_EDGE and -MAX_EDGE <= top < bottom <= MAX_EDGE:
+        # Nearly every box ends here.
+        if right > _HIGHEST_SHARE or not are_shares(edges):
+            return None
+    elif not all(map(math.isfinite, edges)):
         return "box_not_finite", "is not finite"
     if max(edges) > MAX_EDGE or min(edges) < -MAX_EDGE:
         return "box_outside", "is outside any image"
@@ -128,8 +132,6 @@ def _to_list(value: object) -> Sequence[Any]:
 
 
 def _to_number(part: Any) -> float:
-    if type(part) is float:
-        return part
     if part is None or isinstance(part, bool) or (isinstance(part, str) and "_" in part):
         raise ValueError(f"{part!r} is not a number")
     try:

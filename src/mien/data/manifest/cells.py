@@ -105,9 +105,10 @@ def to_python(value: Any) -> Any:
 
 def decode(value: Any) -> Any:
     """The value of text that holds JSON or a Python literal; anything else as `to_python`."""
-    value = to_python(value)
-    if not isinstance(value, str):
-        return value
+    if type(value) is not str:
+        value = to_python(value)
+        if not isinstance(value, str):
+            return value
     text = value.strip()
     if not text.startswith(_LITERALS):
         return value
@@ -207,6 +208,8 @@ def parse_size(value: Any) -> tuple[int, int] | None:
 
 def parse_id(value: Any) -> str:
     """An id: text or a finite number."""
+    if type(value) is str and len(value) <= MAX_TEXT:
+        return value
     value = to_python(value)
     if isinstance(value, bool) or not isinstance(value, _ID_TYPES):
         raise RowError("bad_row", f"the id {shown(value)} is {_kind(value)}; give text or a number")
@@ -229,7 +232,7 @@ def _kind(value: Any) -> str:
 def parse_box(value: Any) -> Box | None:
     """A box in pixels; None for an empty cell."""
     value = to_python(value)
-    if is_empty(value) or (isinstance(value, str) and value.strip() in MISSING):
+    if _is_missing(value):
         return None
     if isinstance(value, str) and value.strip().startswith("{"):
         value = decode(value)
@@ -247,12 +250,8 @@ def parse_box(value: Any) -> Box | None:
 def parse_labels(value: Any) -> dict[str, float]:
     """Scores by label; a list of names, or "A|B", gives each a score of 1."""
     value = decode(value)
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(item, tuple) and len(item) == 2 for item in value)
-    ):
-        value = dict(value)  # an Arrow map
+    if isinstance(value, list) and value and isinstance(value[0], tuple):
+        value = _from_arrow_map(value)
     if isinstance(value, Mapping):
         given = {str(name): score for name, score in value.items() if not is_empty(score)}
         return {name: _number(score, f"the score of {name!r}") for name, score in given.items()}
@@ -265,22 +264,29 @@ def parse_labels(value: Any) -> dict[str, float]:
     return {name.strip(): 1.0 for name in names}
 
 
+def _from_arrow_map(items: list[Any]) -> dict[Any, Any]:
+    if not all(isinstance(item, tuple) and len(item) == 2 for item in items):
+        raise RowError("bad_row", f"labels are {shown(items)}, not names or scores by name")
+    return dict(items)
+
+
 def parse_dimensions(table: Any, cells: Mapping[str, Any]) -> dict[str, float] | None:
     """All three dimensions or none, each from 0 to 1.
 
     Args:
         table: An object of all three, or an empty cell.
-        cells: A row with a cell for each, read where `table` is empty.
+        cells: A row with a cell for each, read where `table` is empty. None of its cells is empty.
     """
     table = decode(table)
     if is_empty(table):
-        table = {name: cells.get(name) for name in DIMENSIONS}
-    if not isinstance(table, Mapping):
+        table = {name: cells[name] for name in DIMENSIONS if name in cells}
+    elif isinstance(table, Mapping):
+        table = {str(name): value for name, value in table.items() if not _is_missing(value)}
+    else:
         raise RowError("bad_row", f"dimensions are {shown(table)}, not an object of {', '.join(DIMENSIONS)}")
     given = {
-        str(name): value if type(value) is float else _number(to_python(value), str(name))
+        name: value if type(value) is float else _number(to_python(value), name)
         for name, value in table.items()
-        if not _is_missing(value)
     }
     if not given:
         return None
@@ -295,4 +301,4 @@ def parse_dimensions(table: Any, cells: Mapping[str, Any]) -> dict[str, float] |
 
 
 def _is_missing(value: Any) -> bool:
-    return is_empty(value) or (isinstance(value, str) and value.strip() in MISSING)
+    return value.strip() in MISSING if isinstance(value, str) else is_empty(value)

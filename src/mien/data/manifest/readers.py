@@ -88,25 +88,21 @@ def _read_jsonl(path: Path, ignore: frozenset[str]) -> Iterator[ManifestRow]:
 def _read_csv(path: Path, ignore: frozenset[str]) -> Iterator[ManifestRow]:
     header, delimiter = read_header(path, _KNOWN_NAMES)
     names = _column_names(path, header, ignore)
+    columns = [names.get(name, "") for name in header]
     # The first column without a name holds the index; others must be empty.
-    columns = [
-        names.get(name) or ("" if index and not name.strip() else None) for index, name in enumerate(header)
-    ]
+    unnamed = [index for index, name in enumerate(header) if index and not name.strip()]
     rows = read_csv_rows(path, delimiter=delimiter, num_cells=len(header))
     next(rows, None)  # the header
     for row in rows:
         if row.error:
             yield _row(path, row.last_line, error=row.error)
             continue
-        cells: dict[str, Any] = {}
-        for name, cell in zip(columns, row.cells, strict=True):
-            if name and cell not in MISSING:
-                cells[name] = cell
-            elif name == "" and cell.strip():
-                yield _row(path, row.last_line, error=f"{shown(cell)} is in a column without a name")
-                break
-        else:
-            yield _row(path, row.last_line, cells)
+        stray = [row.cells[index] for index in unnamed if row.cells[index].strip()]
+        if stray:
+            yield _row(path, row.last_line, error=f"{shown(stray[0])} is in a column without a name")
+            continue
+        named = zip(columns, row.cells, strict=True)
+        yield _row(path, row.last_line, {name: cell for name, cell in named if name and cell not in MISSING})
 
 
 def read_parquet(

@@ -111,7 +111,7 @@ class RowParser:
         cells = self._filled(given, COLUMNS)
         split_spelling(cells)  # only to check it
         people = decode(cells.pop("people", None))
-        cells["id"] = _id(cells, f"{image_name(cells)}#{row.number}")
+        cells["id"] = parse_id(cells["id"]) if "id" in cells else f"{image_name(cells)}#{row.number}"
         if people is None:
             yield _Person(row=row, cells=cells)
             return
@@ -126,24 +126,34 @@ class RowParser:
 
     def _filled(self, given: Cells, columns: frozenset[str]) -> dict[str, Any]:
         """The cells that are not empty, by column."""
-        cells = {name: value for name, value in given.items() if not is_empty(value)}
+        cells = {}
+        for name, value in given.items():
+            kind = type(value)
+            if kind is str:
+                if value not in MISSING or not self._is_missing(name, value):
+                    cells[name] = value
+            elif kind is list or kind is dict or not is_empty(value):
+                cells[name] = value
         if not cells.keys() <= columns or not cells.keys().isdisjoint(self._ignore):
             names = _known_columns(cells, columns, self._ignore)
             cells = {names[name]: value for name, value in cells.items() if name in names}
-        words = [name for name, value in cells.items() if type(value) is str and value in MISSING]
-        for name in words:
-            # A label may be called "None".
-            if name not in _TEXT_COLUMNS and (name != "labels" or cells[name] not in self._label_set.labels):
-                del cells[name]
         return cells
+
+    def _is_missing(self, name: str, value: str) -> bool:
+        """Whether a word of pandas for a missing value is meant as such. A label may be called "None"."""
+        if name == "labels":
+            return value not in self._label_set.labels
+        return not value or name not in _TEXT_COLUMNS
 
     def _record(self, person: _Person, split: str) -> Record | Problem:
         cells, source = person.cells, person.row.source
         try:
             if person.own is not None:
                 own = self._filled(person.own, PERSON_COLUMNS)
-                cells = {**cells, **own, "id": _id(own, person.default_id)}
-            require_encodable(cells["id"])
+                own["id"] = parse_id(own["id"]) if "id" in own else person.default_id
+                cells = {**cells, **own}
+            if not cells["id"].isascii():
+                require_encodable(cells["id"])
             path, is_clip = self._image_path(cells)
             try:
                 subject = self._subject(cells, path, is_clip=is_clip)
@@ -300,10 +310,6 @@ def _from_export(cells: Cells) -> dict[str, Any]:
         box = boxes[0] if isinstance(boxes, list) and boxes else None
         return {**cells, "image": images[0], "box": cells.get("box", box)}
     return {**cells, "clip": images[0], "frames": frames, "boxes": boxes}
-
-
-def _id(cells: Cells, default: str) -> str:
-    return parse_id(cells["id"]) if "id" in cells else default
 
 
 def _known_columns(given: Cells, columns: frozenset[str], ignore: frozenset[str]) -> dict[str, str]:
