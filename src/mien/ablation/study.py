@@ -23,7 +23,12 @@ from mien.errors import ConfigError, RunError
 from mien.evaluate.evaluation import save_split
 from mien.evaluate.metrics.metric_inputs import select_metrics
 from mien.evaluate.metrics.table import default_metrics, resolve_metric
-from mien.evaluate.results.build import build_difference, build_label_rows, build_score_rows
+from mien.evaluate.results.build import (
+    build_difference,
+    build_label_rows,
+    build_score_rows,
+    interval_notes,
+)
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.locks import lock_run
@@ -158,7 +163,8 @@ def _summarize(
         for variant in grid.variants
     }
     options = grid.reference_recipe.evaluate
-    metric_name = _comparison_metric(grid, [run for runs in scores.values() for run in runs])
+    every_run = [run for runs in scores.values() for run in runs]
+    metric_name = _comparison_metric(grid, every_run)
     reference_scores = scores[grid.reference]
     rows = [
         build_score_rows(
@@ -175,6 +181,7 @@ def _summarize(
         build_label_rows(scores[name], name=name, resamples=options.bootstrap)
         for name in sorted(scores, key=lambda name: name != grid.reference)
     ]
+    compared = {row.name for variant_rows in rows for row in variant_rows if row.metric == metric_name}
     results = Evaluation(
         rows=tuple(row for variant_rows in rows for row in variant_rows),
         differences=tuple(
@@ -185,9 +192,10 @@ def _summarize(
                 resamples=options.bootstrap,
             )
             for name, runs in scores.items()
-            if name != grid.reference
+            if name != grid.reference and {name, grid.reference} <= compared  # the others do not define it
         ),
         labels=tuple(row for variant_rows in labels for row in variant_rows),
+        notes=interval_notes(every_run[0]),
     )
     write_results(out / RESULTS, results)
     reference_job = next(job for job in jobs if job.variant == grid.reference_variant)

@@ -22,7 +22,6 @@ from typing import Final
 
 import numpy as np
 
-from mien.errors import DataError
 from mien.evaluate.metrics.metric import Metric, PerResample, SampleWeight, unit_weight
 from mien.evaluate.metrics.metric_inputs import MetricInput
 from mien.evaluate.metrics.ranking import ranking_values, share_rankings
@@ -37,7 +36,7 @@ _MAX_WEIGHTS: Final = 500_000  # a block of resamples fits the caches of a core
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A value, and the bounds of its 95 % interval."""
+    """A value, and the bounds of its 95 % interval; NaN if resampling the images says nothing about it."""
 
     value: float
     low: float
@@ -47,7 +46,7 @@ class Interval:
 def interval(
     item: MetricInput, *, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """The metric, averaged over seeds, with its interval.
+    """The metric, averaged over seeds, with its interval; one image gives none.
 
     Args:
         item: The metric, the targets, and the scores of each seed.
@@ -56,7 +55,7 @@ def interval(
         seed: Seed of the resampling.
 
     Raises:
-        DataError: There are no scores, fewer than two images, or the metric is not defined.
+        DataError: There are no scores, or the metric is not defined.
     """
     return intervals([item], groups=groups, resamples=resamples, seed=seed)[0]
 
@@ -72,7 +71,7 @@ def intervals(
             for item, block in zip(items, blocks, strict=True):
                 block.append(_mean_over_seeds(item, weight))
     return tuple(
-        _score_interval(item.metric, value, np.concatenate(block))
+        _score_interval(item.metric, value, _joined(block))
         for item, value, block in zip(items, values, blocks, strict=True)
     )
 
@@ -88,7 +87,7 @@ def difference(
     """First minus second in the same metric and on the same resamples, each averaged over its seeds."""
     with share_rankings():
         value = first.value() - second.value()
-        drawn = np.concatenate(
+        drawn = _joined(
             [
                 _mean_over_seeds(first, weight) - _mean_over_seeds(second, weight)
                 for weight in _sample_weights(groups, resamples, seed)
@@ -117,7 +116,7 @@ def label_intervals(
             _mean_average_precisions(targets, scores, weight)
             for weight in _sample_weights(groups, resamples, seed)
         ]
-    drawn = np.concatenate(blocks, axis=1)  # label resample
+    drawn = np.concatenate([np.empty((len(values), 0)), *blocks], axis=1)  # label resample
     return tuple(
         None if np.isnan(value) else _basic(float(value), of_label)
         for value, of_label in zip(values, drawn, strict=True)
@@ -153,6 +152,8 @@ def _score_interval(metric: Metric, value: float, drawn: PerResample) -> Interva
 def _basic(value: float, drawn: PerResample, *, lowest: float = 0.0, highest: float = 1.0) -> Interval:
     """The tails mirrored at the value, within the metric's bounds, and always around the value."""
     low, high = _tails(drawn)
+    if np.isnan(low):
+        return Interval(value=value, low=low, high=high)
     mirrored_low, mirrored_high = 2 * value - high, 2 * value - low
     return Interval(
         value=value,
@@ -166,23 +167,28 @@ def _percentile(value: float, drawn: PerResample) -> Interval:
     return Interval(value=value, low=low, high=high)
 
 
+def _joined(blocks: Sequence[PerResample]) -> PerResample:
+    """The values of all resamples; of one image there are none."""
+    return np.concatenate([np.empty(0), *blocks])
+
+
 def _tails(drawn: PerResample) -> tuple[float, float]:
-    if np.isnan(drawn).all():
-        raise DataError("the metric is not defined in any resample", hint="evaluate on more samples")
+    if np.isnan(drawn).all():  # also if there are no resamples
+        return np.nan, np.nan
     tail = 100 * (1 - _LEVEL) / 2
     low, high = np.nanpercentile(drawn, (tail, 100 - tail))
     return float(low), float(high)
 
 
 def _sample_weights(groups: Sequence[str], resamples: int, seed: int) -> Iterator[SampleWeight]:
-    """How often each sample occurs in each resample, in blocks; the same for any size of a block."""
+    """How often each sample occurs in each resample, in blocks; the same for any size of a block.
+
+    None at all for one image: every resample of it is the same.
+    """
     _, group_of = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     count = int(group_of.max()) + 1 if len(group_of) else 0
     if count < 2:
-        raise DataError(
-            f"no interval from {count} image{'' if count == 1 else 's'}",
-            hint="evaluate on a split with at least two images",
-        )
+        return
     rng = np.random.default_rng(seed)
     block = max(1, _MAX_WEIGHTS // len(group_of))
     for start in range(0, resamples, block):

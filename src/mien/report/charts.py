@@ -67,9 +67,9 @@ class Scale:
 UNIT_SCALE = Scale(low=0.0, high=1.0, step=0.2)
 
 
-def scale_over(values: Iterable[float]) -> Scale:
-    """A scale in round numbers that contains zero and every value."""
-    known = [0.0, *values]
+def scale_over(values: Iterable[float | None]) -> Scale:
+    """A scale in round numbers that contains zero and every value; None counts as nothing."""
+    known = [0.0, *(value for value in values if value is not None)]
     span = max(known) - min(known) or 1.0
     step = _round_step(span / (_MAX_TICKS - 1))
     low = step * math.floor(min(known) / step + 1e-9)

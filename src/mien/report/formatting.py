@@ -14,8 +14,10 @@ def format_number(value: float, digits: int = 3, *, signed: bool = False) -> str
     return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def format_interval(low: float, high: float, *, signed: bool = False) -> str:
-    """Both bounds with three decimals."""
+def format_interval(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """Both bounds with three decimals, or "none"."""
+    if low is None or high is None:
+        return "none"
     return f"{format_number(low, signed=signed)} to {format_number(high, signed=signed)}"
 
 

@@ -194,7 +194,9 @@ def test_its_effect_is_measured_on_another_split() -> None:
     for name in ("ECE", "Brier"):
         row = rows[name]
         assert row.after < row.before
-        assert row.high < 0  # clearly
+        assert row.low is not None
+        assert row.high is not None
+        assert row.high < 0
         assert row.low <= row.after - row.before <= row.high
         assert (row.fitted_on, row.split, row.n) == ("val", "test", 400)
     assert rows["macro_f1"].after > rows["macro_f1"].before

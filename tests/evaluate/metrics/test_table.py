@@ -171,16 +171,22 @@ def test_a_metric_takes_one_file_and_one_line_of_the_registry(
         for run in runs
     ]
     assert row.value == pytest.approx(np.mean(by_hand))
+    assert row.low is not None
+    assert row.high is not None
     assert accuracy.value < row.low < row.value < row.high < 1
     assert (row.chance, row.labels, row.n, row.seeds) == (0.25, len(CAERS), 90, (1, 2))
     difference = build_difference(("a", [runs[0]]), ("b", [runs[1]]), metric="top_two", resamples=100)
     assert difference.value == pytest.approx(by_hand[0] - by_hand[1])
+    assert difference.low is not None
+    assert difference.high is not None
     assert difference.low < difference.value < difference.high
 
 
 def test_a_recipe_names_a_metric_by_module_and_attribute(own_metric: str) -> None:
     (row,) = build_score_rows("fused", [scored(1)], seeds=(1,), metrics=(own_metric,), resamples=50)
     assert row.metric == own_metric
+    assert row.low is not None
+    assert row.high is not None
     assert row.low < row.value < row.high
     found = find_metric(row.metric)
     assert found is not None

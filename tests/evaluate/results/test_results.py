@@ -59,6 +59,8 @@ def test_rows_of_a_multi_label_set() -> None:
         (1, 2),
         25,
     )
+    assert row.low is not None
+    assert row.high is not None
     assert row.low < row.value < row.high
     assert row.value > row.chance
     assert vad.metric == "vad_mae"
@@ -82,6 +84,8 @@ def test_metrics_can_be_chosen() -> None:
 def test_the_tail_counts_its_own_labels() -> None:
     rows = build_score_rows("fused", [_scores(1)], seeds=(1,), metrics=("mAP", "mAP_tail"), resamples=50)
     assert [row.labels for row in rows] == [25, 9]
+    assert rows[1].low is not None
+    assert rows[1].high is not None
     assert rows[1].low <= rows[1].value <= rows[1].high
     assert rows[1].chance < rows[0].chance
 

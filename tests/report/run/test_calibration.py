@@ -48,6 +48,8 @@ def test_the_section_describes_the_fit_and_its_effect() -> None:
         assert len({point.left for point in diagram.points}) == len(diagram.points)
     (ece, *_) = rows
     assert found.changes[0].before == f"{ece.before:.3f}"
+    assert ece.low is not None
+    assert ece.high is not None
     assert found.changes[0].is_clear == (ece.low > 0 or ece.high < 0)
 
 

@@ -11,7 +11,7 @@ from mien.cli.render.text import join_lines
 if TYPE_CHECKING:
     from mien.ablation.study import Ablation
     from mien.evaluate.results.comparison import Comparison
-    from mien.evaluate.results.results import Evaluation
+    from mien.evaluate.results.results import CalibrationRow, Difference, Evaluation, ResultRow
     from mien.predict.results import Person, Results
     from mien.types import Prediction
 
@@ -34,7 +34,7 @@ def render_results(results: Evaluation) -> str:
     lines = [f"{'':{width}}{head}"]
     lines += [
         f"{row.name:{width}}{row.metric:14}{row.split:7}{row.value:7.3f}  "
-        f"{f'{row.low:.3f} to {row.high:.3f}':17}{row.chance:7.3f}{row.n:7d}{len(row.seeds):7d}"
+        f"{_interval(row):17}{row.chance:7.3f}{row.n:7d}{len(row.seeds):7d}"
         for row in results.rows
     ]
     if results.differences:
@@ -43,8 +43,7 @@ def render_results(results: Evaluation) -> str:
         lines += ["", f"{'difference (paired)':{width}}{'metric':14}{'score':>7}  {'95 % interval':19}"]
         lines += [
             f"{pairs[id(item)]:{width}}{item.metric:14}{item.value:+7.3f}  "
-            f"{f'{item.low:+.3f} to {item.high:+.3f}':19}"
-            f"{'' if item.low > 0 or item.high < 0 else ' (includes zero)'}".rstrip()
+            f"{_interval(item, '+'):19}{_zero(item)}".rstrip()
             for item in results.differences
         ]
     if results.calibration:
@@ -54,21 +53,31 @@ def render_results(results: Evaluation) -> str:
         ]
         lines += [
             f"{f'{row.metric}, by {row.fitted_on}':30}{row.split:7}{row.before:7.3f}{row.after:7.3f}  "
-            f"{row.low:+.3f} to {row.high:+.3f}"
+            f"{_interval(row, '+')}"
             for row in results.calibration
         ]
     return join_lines([*lines, *_notes(results)])
 
 
+def _interval(row: ResultRow | Difference | CalibrationRow, sign: str = "") -> str:
+    if row.low is None or row.high is None:
+        return "none"
+    return f"{row.low:{sign}.3f} to {row.high:{sign}.3f}"
+
+
+def _zero(item: Difference) -> str:
+    return "" if item.low is None or item.excludes_zero else " (includes zero)"
+
+
 def _notes(results: Evaluation) -> list[str]:
-    """Notes on splits that were scored more than once, or that share images with those of training."""
+    """Notes on splits that have no intervals, were scored more than once, or share images with training."""
     repeated = [access for access in results.split_accesses if access.times > 1]
     notes = [
         f"note: {access.split} was scored {access.times} times by this run, with {access.weights} different "
         f"{'model' if access.weights == 1 else 'models'}"
         for access in repeated
     ]
-    notes += [f"note: {shared}" for shared in results.shared_images]
+    notes += [f"note: {note}" for note in (*results.notes, *results.shared_images)]
     return ["", *notes] if notes else []
 
 
@@ -139,13 +148,12 @@ def render_ablation(ablation: Ablation) -> str:
         lines += [f"{f'{metric}, {ablation.split}':{width}}{head}{note}"]
         for row in rows:
             item = differences.get((row.name, metric))
-            zero = "" if item is None or item.excludes_zero else " (includes zero)"
-            delta = "" if item is None else f"  {item.value:+.3f}, {item.low:+.3f} to {item.high:+.3f}{zero}"
-            interval = f"{row.low:.3f} to {row.high:.3f}"
+            delta = "" if item is None else f"  {item.value:+.3f}, {_interval(item, '+')}{_zero(item)}"
             lines += [
-                f"{row.name:{width}}{row.value:7.3f}  {interval:17}{row.chance:7.3f}"
+                f"{row.name:{width}}{row.value:7.3f}  {_interval(row):17}{row.chance:7.3f}"
                 f"{row.n:7d}{len(row.seeds):7d}{delta}"
             ]
         lines += [""]
+    lines += [f"note: {note}" for note in ablation.results.notes]
     reused = ", ".join(f"{count} {kind}" for kind, count in ablation.reused.items())
     return join_lines([*lines, f"reused: {reused}", f"report: {ablation.report}"])

@@ -89,6 +89,8 @@ def run_probe(label_set: LabelSet, texts: Sequence[str], truth: _Truth, *, seed:
     ids = [str(row) for row in range(len(texts))]
     item = MetricInput(metric=metric, targets=targets, scores=[scores])
     found = interval(item, groups=ids, resamples=_RESAMPLES, seed=seed)
+    if np.isnan(found.low):
+        return None
     return Probe(
         metric=metric.name,
         n=len(texts),

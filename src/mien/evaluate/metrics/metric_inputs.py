@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from mien.errors import DataError
-from mien.evaluate.metrics.metric import Metric
+from mien.evaluate.metrics.metric import Metric, unit_weight
 from mien.evaluate.metrics.table import default_metrics, resolve_metric
 from mien.evaluate.metrics.targets import Columns
 from mien.evaluate.scores import SplitScores
@@ -40,6 +40,12 @@ class MetricInput:
         if len(scores) < len(runs) or targets is None:
             raise _not_predicted(metric, "valence, arousal and dominance")
         return cls(metric=metric, targets=_columns(metric, runs[0].targets, targets), scores=scores)
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether these samples determine the metric; DataError for invalid columns."""
+        weight = unit_weight(len(self.targets))
+        return not any(np.isnan(self.metric.values(self.targets, one, weight)).any() for one in self.scores)
 
     def value(self) -> float:
         """The metric, averaged over seeds; DataError if it is not defined."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,7 +36,10 @@ __all__ = [
     "build_dimension_rows",
     "build_label_rows",
     "build_score_rows",
+    "interval_notes",
 ]
+
+log = logging.getLogger(__name__)
 
 
 def build_score_rows(
@@ -46,10 +50,15 @@ def build_score_rows(
     metrics: Literal["auto"] | Sequence[str] = "auto",
     resamples: int = RESAMPLES,
 ) -> tuple[ResultRow, ...]:
-    """One row per metric for the model `name`; `runs` are its scores on one split, one per training seed."""
+    """One row per metric for the model `name`; `runs` are its scores on one split, one per training seed.
+
+    Metrics that these samples do not determine are omitted, with a warning in the log; DataError if all are.
+    """
     first = _require_same_samples(runs)
     names = select_metrics("auto", runs) if metrics == "auto" else metrics
-    items = [MetricInput.from_runs(resolve_metric(one, first.label_set), runs) for one in names]
+    items = _defined(
+        [MetricInput.from_runs(resolve_metric(one, first.label_set), runs) for one in names], first.split
+    )
     found = intervals(items, groups=first.groups, resamples=resamples)
     return tuple(
         ResultRow(
@@ -63,6 +72,15 @@ def build_score_rows(
             labels=len(item.metric.rated_labels(first.targets)) if item.metric.reads_labels else None,
         )
         for item, one in zip(items, found, strict=True)
+    )
+
+
+def interval_notes(scores: SplitScores) -> tuple[str, ...]:
+    """Why nothing on a split has an interval; empty if something may have one."""
+    if len(set(scores.groups)) > 1:
+        return ()
+    return (
+        f"no intervals on {scores.split}: it has one image, and an interval comes from resampling images",
     )
 
 
@@ -109,8 +127,8 @@ def build_label_rows(
             label=label,
             split=first.split,
             value=one.value,
-            low=None if counts[index] < MIN_POSITIVES else one.low,
-            high=None if counts[index] < MIN_POSITIVES else one.high,
+            low=None if counts[index] < MIN_POSITIVES else _number_or_none(one.low),
+            high=None if counts[index] < MIN_POSITIVES else _number_or_none(one.high),
             prevalence=float(counts[index] / len(first)),
             positives=int(counts[index]),
             name=name,
@@ -167,6 +185,8 @@ def build_calibration_rows(
             MetricInput(metric=metric, targets=scores.targets, scores=[one])
             for one in (scores.scores, changed)
         )
+        if not (before_item.is_defined and after_item.is_defined):
+            continue
         found = difference(after_item, before_item, groups=scores.groups, resamples=resamples)
         rows.append(
             CalibrationRow(
@@ -175,8 +195,8 @@ def build_calibration_rows(
                 split=scores.split,
                 before=before_item.value(),
                 after=after_item.value(),
-                low=found.low,
-                high=found.high,
+                low=_number_or_none(found.low),
+                high=_number_or_none(found.high),
                 fitted_on=calibration.split,
                 n=len(scores),
             )
@@ -205,6 +225,19 @@ def _label_values(
     return {field: np.mean(values, axis=0)[:, 0].tolist() for field, values in found.items()}
 
 
+def _defined(items: Sequence[MetricInput], split: str) -> list[MetricInput]:
+    """The metrics that these samples determine; logs the others. DataError if there are only others."""
+    defined = [item for item in items if item.is_defined]
+    if items and not defined:
+        items[0].value()  # raises
+    for item in items:
+        if item not in defined:
+            log.warning(
+                "omitted on %r: %s is not defined, %s", split, item.metric.name, item.metric.undefined
+            )
+    return defined
+
+
 def _require_same_samples(runs: Sequence[SplitScores]) -> SplitScores:
     """The first of the runs."""
     if not runs:
@@ -220,8 +253,12 @@ def _require_same_samples(runs: Sequence[SplitScores]) -> SplitScores:
     return first
 
 
-def _bounds(found: Interval) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high}
+def _bounds(found: Interval) -> dict[str, Any]:
+    return {
+        "value": found.value,
+        "low": _number_or_none(found.low),
+        "high": _number_or_none(found.high),
+    }
 
 
 def _number_or_none(value: float) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any
 from mien.digests import digest
 from mien.errors import DataError, UsageError
 from mien.evaluate.bootstrap import RESAMPLES
-from mien.evaluate.results.build import build_difference, build_score_rows
+from mien.evaluate.results.build import build_difference, build_score_rows, interval_notes
 from mien.evaluate.results.published import Published
 from mien.evaluate.results.results import Evaluation, ResultRow, SplitAccess
 from mien.evaluate.results.split_accesses import read_split_accesses
@@ -120,13 +120,18 @@ def compare_runs(
         for name, group in groups.items()
     ]
     reference, *others = [(name, [run.scores for run in group]) for name, group in groups.items()]
+    common = _common_metrics(rows)
     differences = tuple(
         build_difference(reference, other, metric=metric, resamples=resamples)
-        for metric in metrics or [_common_metric(rows)]
+        for metric in (common if metrics else common[:1])
         for other in others
     )
     return Comparison(
-        results=Evaluation(rows=tuple(row for found in rows for row in found), differences=differences),
+        results=Evaluation(
+            rows=tuple(row for found in rows for row in found),
+            differences=differences,
+            notes=interval_notes(scored[0].scores),
+        ),
         split=split,
         settings=_differing_settings(groups),
         split_accesses={
@@ -138,12 +143,11 @@ def compare_runs(
     )
 
 
-def _common_metric(rows: Sequence[Sequence[ResultRow]]) -> str:
-    """The first metric that all models have."""
+def _common_metrics(rows: Sequence[Sequence[ResultRow]]) -> list[str]:
+    """The metrics that all models have."""
     names = [[row.metric for row in found] for found in rows]
-    for name in names[0]:
-        if all(name in others for others in names):
-            return name
+    if common := [name for name in names[0] if all(name in others for others in names)]:
+        return common
     raise DataError(
         f"the runs have no metric in common: {', '.join(names[0])} of the first",
         hint="compare models that predict the same: labels, or valence, arousal and dominance",

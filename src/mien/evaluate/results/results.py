@@ -44,8 +44,8 @@ class ResultRow:
         metric: The metric's name, as in a recipe.
         split: The split.
         value: The metric, averaged over `seeds`.
-        low: Lower bound of the 95 % interval.
-        high: Upper bound of the 95 % interval.
+        low: Lower bound of the 95 % interval; None if the split's images are too few to resample.
+        high: Upper bound, likewise.
         chance: What a model that sees neither image nor text reaches.
         n: How many samples the split has.
         seeds: The training seeds.
@@ -57,8 +57,8 @@ class ResultRow:
     metric: str
     split: str
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     chance: float
     n: int
     seeds: tuple[int, ...]
@@ -67,20 +67,23 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Score of model `a` minus score of model `b` on the same samples, with its paired 95 % interval."""
+    """Score of model `a` minus score of model `b` on the same samples, with its paired 95 % interval.
+
+    `low` and `high` are None if the split's images are too few to resample.
+    """
 
     a: str
     b: str
     metric: str
     split: str
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @property
     def excludes_zero(self) -> bool:
         """True if the whole interval lies on one side of zero: the models differ."""
-        return self.low > 0 or self.high < 0
+        return _excludes_zero(self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +136,8 @@ class DimensionRow:
     dimension: str
     split: str
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     chance: float
     r2: float | None
     n: int
@@ -152,10 +155,15 @@ class CalibrationRow:
     split: str
     before: float
     after: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     fitted_on: str
     n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True if the whole interval lies on one side of zero: the calibration changes something."""
+        return _excludes_zero(self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +215,7 @@ class Evaluation:
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
         shared_images: What scored splits share with those of training.
+        notes: What the numbers do not say, such as why they have no interval.
     """
 
     rows: tuple[ResultRow, ...] = ()
@@ -216,11 +225,16 @@ class Evaluation:
     calibration: tuple[CalibrationRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
     shared_images: tuple[SharedImages, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __add__(self, other: Evaluation) -> Evaluation:
         return Evaluation(
             **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
         )
+
+
+def _excludes_zero(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 # --- The file ----------------------------------------------------------------------------------------
@@ -248,6 +262,7 @@ def read_results(path: Path) -> Evaluation:
             calibration=_rows(CalibrationRow, found.get("calibration", ())),
             split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
             shared_images=_rows(SharedImages, found.get("shared_images", ())),
+            notes=tuple(str(note) for note in found.get("notes", ())),
         )
     except FileNotFoundError as error:
         raise RunError(f"no results at {path}", hint="create them with mien evaluate") from error

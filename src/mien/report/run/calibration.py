@@ -147,5 +147,5 @@ def _change(row: CalibrationRow) -> MetricChange:
         before=format_number(row.before),
         after=format_number(row.after),
         interval=format_interval(row.low, row.high, signed=True),
-        is_clear=row.low > 0 or row.high < 0,
+        is_clear=row.excludes_zero,
     )

@@ -94,6 +94,7 @@ def _load_results(run: Path) -> Evaluation:
         calibration=compared.calibration or own.calibration,
         split_accesses=compared.split_accesses or own.split_accesses,
         shared_images=compared.shared_images or own.shared_images,
+        notes=compared.notes or own.notes,
     )
 
 

@@ -74,6 +74,7 @@ def _page_values(contents: RunContents) -> dict[str, object]:
         "headline": headline(tables[0]) if tables else "",
         "tables": tables,
         "repeated_evaluations": repeated_evaluations(contents.results.split_accesses),
+        "notes": contents.results.notes,
         "shared_images": [str(found) for found in contents.results.shared_images],
         "differences": difference_tables(contents.results.differences),
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,

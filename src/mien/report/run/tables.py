@@ -43,6 +43,7 @@ _MEANINGS: Final = {
     "concat": "image and description concatenated",
 }
 _NO_INTERVAL: Final = "too few subjects"
+_NO_HEADLINE_INTERVAL: Final = "no 95% interval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +145,8 @@ def headline(table: ScoreTable) -> str:
     verb = "is best with" if len(table.lines) > 1 else "reaches"
     return (
         f"On {best.subjects} subjects of split {table.split}, {best.name} {verb} {table.metric} {best.value} "
-        f"(95% interval {best.interval}). Chance is {best.chance}."
+        f"({_NO_HEADLINE_INTERVAL if best.whisker.low is None else f'95% interval {best.interval}'}). "
+        f"Chance is {best.chance}."
     )
 
 
@@ -224,6 +226,8 @@ def _difference_line(item: Difference, scale: Scale) -> DifferenceLine:
 
 
 def _verdict(item: Difference) -> str:
+    if item.low is None:
+        return "Unknown: there is no interval."
     if not item.excludes_zero:
         return "No clear difference: the interval includes zero."
     metric = find_metric(item.metric)
