@@ -146,3 +146,15 @@ def test_without_json_the_output_is_text(emotic: Path, capsys: Capture) -> None:
     assert "no problems" in capsys.readouterr().out
     main(["doctor", "emotic", "--root", str(emotic)])
     assert "License" in capsys.readouterr().out
+
+
+def test_a_path_in_place_of_a_name_gets_the_right_command(emotic: Path, capsys: Capture) -> None:
+    assert main(["data", "summary", str(emotic)]) == 2
+    error = capsys.readouterr().err
+    assert f"'{emotic}' is a path, not the name of a dataset" in error
+    assert f"manifest --root {emotic}" in error
+
+
+def test_a_folder_with_the_name_of_a_dataset_does_not_hide_it(emotic: Path, capsys: Capture) -> None:
+    assert Path("emotic").is_dir()  # the working directory holds one
+    run(capsys, "data", "summary", "emotic", "--root", emotic)

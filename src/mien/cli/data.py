@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from mien.cli.shared import AsJson, Overrides, cache_directory, make_console, read_recipe
-from mien.errors import DataError, unknown_name
+from mien.errors import DataError, UsageError, unknown_name
 from mien.names import plain_name_fault
+from mien.registry import registered_names
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -75,6 +78,7 @@ def verify(
     Opens every image and clip, and writes a report.
     """
     from mien.cli.render.data import render_verification
+    from mien.cli.render.text import format_count
     from mien.data.audit.agreement import measure_agreement
     from mien.data.audit.summary import summarize
     from mien.data.audit.verify import verify as check
@@ -109,7 +113,9 @@ def verify(
         render_verification(verified, page),
     )
     if problems:
-        raise DataError(f"{len(problems)} problems in {recipe.name}", hint=f"they are listed in {page}")
+        raise DataError(
+            f"{format_count(len(problems), 'problem')} in {recipe.name}", hint=f"see the list in {page}"
+        )
 
 
 @data.command()
@@ -228,9 +234,14 @@ def _recipe_of(
     given = [f"data.options.{option}" for option in options or ()]
     if what.endswith(".toml"):
         recipe = read_recipe(Path(what), [*(overrides or ()), *given])
+    elif what not in registered_names("dataset") and os.path.lexists(what):
+        raise UsageError(
+            f"{what!r} is a path, not the name of a dataset",
+            hint=f"give it with --root, after the name of its layout: manifest --root {shlex.quote(what)}",
+        )
     else:
         name = what.replace(":", "-")
-        # A name that no dataset has, such as a path, is refused when the dataset is opened.
+        # A name that no dataset has is refused when the dataset is opened.
         table = {"name": "dataset" if plain_name_fault(name) else name, "data": {"name": what}}
         recipe = parse_recipe(table, [*(overrides or ()), *given], where="the command line")
     if root is None:
