@@ -50,7 +50,7 @@ def test_export_writes_stable_rows(emotic: Path, tmp_path: Path, capsys: Capture
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(rows) == count
     for row in rows:
-        assert list(row) == ["id", "images", "frames", "boxes", "labels", "dimensions", "split"]
+        assert list(row) == ["id", "images", "frames", "boxes", "labels", "dimensions", "split", "size"]
         assert all(Path(image).is_file() for image in row["images"])
         assert (row["frames"], row["split"]) == ([None], "val")
         ((left, top, right, bottom),) = row["boxes"]
