@@ -127,6 +127,7 @@ def test_a_batch_that_lost_its_worker_runs_alone_on_the_next(make: Make) -> None
         futures = [executor.submit(pool.describe, batch) for batch in batches]
     errors = [error for future in futures if (error := future.exception())]
     assert [str(error) for error in errors] == ["6 workers were lost on it; the last one died"]
+    assert "run out of memory" in getattr(errors[0], "hint", "")
     # At most the batches that ran next to it the first time died with it.
     others = [ids for ids in backend.calls if "poison0" not in ids]
     assert len(others) <= len(batches) - 1 + 3
@@ -175,8 +176,10 @@ def test_every_caller_gets_the_error_if_no_worker_can_start(
 
 def test_an_engine_that_kills_every_worker_ends_the_run_and_no_item_is_blamed(make: Make) -> None:
     pool, _ = make(size=2, deadly={f"s{number}" for number in range(64)})
-    with pytest.raises(ClusterError, match="workers in a row were lost without a reply; the last one died"):
+    lost = "workers in a row were lost without a reply; the last one died"
+    with pytest.raises(ClusterError, match=lost) as caught:
         describe_with_retries(pool, requests(64))  # type: ignore[arg-type]
+    assert "run out of memory" in caught.value.hint
 
 
 def test_the_engines_own_failure_is_raised_and_the_worker_stays(make: Make) -> None:

@@ -26,7 +26,7 @@ __all__ = ["ChatClient"]
 
 _log = logging.getLogger(__name__)
 
-_MAX_BYTES: Final = 16 * 2**20  # of a response; a description has a few thousand
+_MAX_BYTES: Final = 4 * 2**20  # of a response; a description has a few thousand
 _MAX_CONNECT_TIMEOUT: Final = 10.0  # seconds; a server that takes longer to accept is unreachable
 # Servers close an idle connection after 5 s or later (uvicorn: 5), and a request must not meet that.
 _KEEPALIVE: Final = 4.0

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 __all__ = ["Completion", "End", "NotACompletionError", "decode_json", "name_content", "read_completion"]
 
-_MAX_BYTES: Final = 16 * 2**20
+_MAX_BYTES: Final = 4 * 2**20
 # How a text ended. Other: for no reason that allows to use it.
 End = Literal["stop", "length", "refusal", "tool", "unknown", "other"]
 

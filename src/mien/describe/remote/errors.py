@@ -89,6 +89,10 @@ class ServerError:
     names: tuple[str, ...] = ()
     field: str | None = None
 
+    def __post_init__(self) -> None:
+        # Patterns are searched for in them; that time may grow with the square of their length.
+        object.__setattr__(self, "words", self.words[:_MAX_READ])
+
 
 _WORDS: Final = (
     "message",
@@ -331,7 +335,7 @@ def _named_field(error: ServerError, names: tuple[str, ...]) -> str | None:
     if error.field is not None:
         last = re.split(r"[.\[\]/]", error.field)
         return next((name for name in known if name in last), None)
-    words = error.words[:_MAX_READ]
+    words = error.words
     # A name that is also a plain word counts only if it looks like a name.
     return next(
         (

@@ -38,6 +38,7 @@ from mien.errors import EngineError
 
 __all__ = ["ChatProtocol", "ImageEncoding", "RequestFields", "is_same_model"]
 
+_MAX_TEXT: Final = 200_000  # characters, reasoning included
 _NOT_AN_API: Final = (
     "check that run.endpoints name an OpenAI-compatible server (often ending in /v1), and that no proxy or "
     "login page answers in its place"
@@ -230,6 +231,12 @@ class ChatProtocol:
             )
         if not completion.text.strip():
             raise self._empty_error(completion)
+        if len(completion.text) > _MAX_TEXT:
+            raise ChatError(
+                "item",
+                f"the answer has {len(completion.text)} characters, which no description has",
+                hint="lower describe.max_new_tokens, or try another model",
+            )
         if self._key is not None and self._key.is_in(completion.text):
             raise ChatError(
                 "item",
