@@ -48,10 +48,13 @@ def write_store(path: Path, rows: Iterable[Description], failed: Iterable[Failur
         store.put(rows, failed)
 
 
-def kill_while_writing(path: Path, groups: Sequence[Sequence[Description]]) -> None:
-    """A store as a killed writer leaves it: some rows are only in the journal."""
+def kill_while_writing(
+    path: Path, groups: Iterable[Sequence[Description]], closed: Iterable[Description] = ()
+) -> None:
+    """A store as a killed writer leaves it: but for the closed rows, all are only in the journal."""
     source = path.with_name("open")
     source.mkdir(parents=True)
+    write_store(source / path.name, closed)
     with Store(source / path.name) as store:
         for group in groups:
             store.put(group)

@@ -6,6 +6,7 @@ within a group is normal: its writer was killed.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from pathlib import Path
 from typing import Final
@@ -19,29 +20,31 @@ _ID: Final = slice(60, 64)  # user_version in the first page: the store's own nu
 
 
 def journal_path(store: Path) -> Path:
-    """SQLite's write-ahead log of a store."""
-    return store.with_name(f"{store.name}-wal")
+    """SQLite's write-ahead log of a store; a store that is a link has it next to what it links to."""
+    place = store.resolve()
+    return place.with_name(f"{place.name}-wal")
 
 
 def find_journal_problem(store: Path) -> str | None:
     """What is wrong with the log of a store that no one writes, or None. A missing log is not wrong."""
     try:
-        data = journal_path(store).read_bytes()
         with store.open("rb") as file:
             store_id = file.read(100)[_ID]
-    except OSError:
+        with (
+            journal_path(store).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            if len(data) < _HEADER.size:
+                return None  # a writer was killed as it began
+            return _Journal(data, store_id).find_problem()
+    except (OSError, ValueError):  # ValueError: it is empty
         return None
-    if not data:
-        return None
-    if len(data) < _HEADER.size:
-        return None  # a writer was killed as it began
-    return _Journal(data, store_id).find_problem()
 
 
 class _Journal:
     """The content of a log; https://www.sqlite.org/fileformat2.html#walformat."""
 
-    def __init__(self, data: bytes, store_id: bytes) -> None:
+    def __init__(self, data: mmap.mmap, store_id: bytes) -> None:
         self._data, self._store_id = data, store_id
         magic, _, self._page_size, _, *self._salts, sum_1, sum_2 = _HEADER.unpack_from(data)
         self._order = _MAGICS.get(magic)

@@ -23,6 +23,7 @@ __all__ = [
     "MIGRATIONS",
     "is_empty",
     "migrate",
+    "num_steps_taken",
     "rebuild_table",
     "steps_taken",
     "transaction",
@@ -97,7 +98,9 @@ def migrate(connection: sqlite3.Connection, path: Path) -> int:
         if is_empty(connection):
             connection.execute(f"pragma application_id = {_APPLICATION_ID}")
             connection.execute("create table meta (step integer primary key, name text not null) strict")
-        done = _num_steps_taken(connection, path)
+            done = 0
+        else:
+            done = num_steps_taken(connection, path)
         for step, (name, statements) in enumerate(MIGRATIONS[done:], start=done + 1):
             for statement in statements:
                 connection.execute(statement)
@@ -115,7 +118,7 @@ def steps_taken(connection: sqlite3.Connection, path: Path) -> frozenset[str]:
         StoreError: The file is not a store, has an older layout that cannot be read, or is of a newer mien.
         DamagedStoreError: Its layout is not what the steps make of it.
     """
-    number = _num_steps_taken(connection, path)
+    number = num_steps_taken(connection, path)
     if not {name for name, _ in MIGRATIONS[number:]} <= _OPTIONAL_STEPS:  # a reader cannot add it
         raise StoreError(f"store {path} has an older layout", hint="run mien describe, which updates it")
     return frozenset(name for name, _ in MIGRATIONS[:number])
@@ -166,7 +169,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 # --- The steps of a file -------------------------------------------------------------------------------
 
 
-def _num_steps_taken(connection: sqlite3.Connection, path: Path) -> int:
+def num_steps_taken(connection: sqlite3.Connection, path: Path) -> int:
     """How many migrations a file has taken; StoreError if it is not a store, or is of a newer mien."""
     mark = connection.execute("pragma application_id").fetchone()[0]
     if mark != _APPLICATION_ID:
@@ -176,6 +179,8 @@ def _num_steps_taken(connection: sqlite3.Connection, path: Path) -> int:
     query = "select cast(name as blob) from meta order by step"
     taken = [bytes(name).decode(errors="replace") for (name,) in connection.execute(query)]
     known = [name for name, _ in MIGRATIONS]
+    if not taken:
+        raise damaged_store(path, "its list of layout steps is empty")
     if taken != known[: len(taken)]:
         number = next(number for number, name in enumerate(taken) if [name] != known[number : number + 1])
         if number < len(known):  # steps are only ever added at the end

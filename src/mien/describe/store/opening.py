@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.describe.store.journal import find_journal_problem, journal_path
-from mien.describe.store.layout import KEY_INDEX, is_empty, migrate, steps_taken
+from mien.describe.store.layout import KEY_INDEX, is_empty, migrate, num_steps_taken, steps_taken
 from mien.describe.store.store_errors import damaged_store, sqlite_errors
 from mien.errors import StoreError, StoreLockedError
 from mien.locks import FileLock, LockHolder, lacks_locks, try_lock
@@ -49,11 +49,16 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     Raises:
         StoreError: The file is not a store, is damaged beyond single rows, or is of a newer mien.
     """
+    _require_own_files(path)
+    if path.exists() and path.stat().st_nlink > 1:
+        _log.warning("store %s has a second name (a hard link); write to it under one name only", path)
     if problem := find_journal_problem(path):
         _log.warning("store %s: %s; what is lost counts as missing", path, problem)
     with sqlite_errors(path):
         connection = _connect(path, "rwc")
         try:
+            if not is_empty(connection):
+                num_steps_taken(connection, path)  # refuses other files before anything is changed
             # With a write-ahead log, others can read while a group is written. "Full" syncs each group,
             # about 4 ms, which is negligible next to a model.
             connection.execute("pragma journal_mode = wal")
@@ -81,6 +86,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """
     if not _require_file(path):
         raise StoreError(f"no store at {path}", hint="make one with mien describe")
+    _require_own_files(path)
     _warn_about_missing_journal(path)
     # A writer may be between two pages.
     if find_journal_problem(path) and not _is_locked(path) and (problem := find_journal_problem(path)):
@@ -150,6 +156,13 @@ def _require_file(path: Path) -> bool:
     return True
 
 
+def _require_own_files(path: Path) -> None:
+    """StoreError unless the files that SQLite has next to a store are files, or do not exist."""
+    journal = journal_path(path)
+    _require_file(journal)
+    _require_file(journal.with_name(f"{journal.name.removesuffix('wal')}shm"))
+
+
 # --- The lock of the writer ----------------------------------------------------------------------------
 
 
@@ -193,10 +206,15 @@ def _lock_path(path: Path) -> Path:
     return Path(f"{path.resolve()}.lock")
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """An opener that does not wait for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _is_locked(path: Path) -> bool:
     """Whether a writer has the store open."""
     try:
-        with _lock_path(path).open("rb") as file:
+        with open(_lock_path(path), "rb", opener=_open_at_once) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -209,7 +227,8 @@ def _warn_about_missing_journal(path: Path) -> None:
     """Says that rows may be lost: the last writer was killed, and its journal was removed since."""
     try:
         # Version 0.1.0 leaves a number in the file of every store.
-        was_killed = _lock_path(path).read_bytes().startswith(b"{") and path.stat().st_size > 0
+        with open(_lock_path(path), "rb", opener=_open_at_once) as file:
+            was_killed = file.read(1) == b"{" and path.stat().st_size > 0
     except OSError:
         return
     if was_killed and not journal_path(path).exists() and not _is_locked(path):
