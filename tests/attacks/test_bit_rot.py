@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from PIL import Image
 from tests.attacks.flipped_bits import descriptions, failures, flip, kill_while_writing, write_store
 
 from mien.cli import descriptions as commands
+from mien.cli import main
 from mien.describe.store.check import check_store
 from mien.describe.store.export import read_export
 from mien.describe.store.merge import merge_stores
@@ -107,3 +109,67 @@ def test_changed_bits_in_a_journal_lose_no_row_silently(folder: Path, capsys: Ca
     kill_while_writing(source, [ROWS[start : start + 8] for start in range(0, len(ROWS), 8)])
     outcomes = try_flips("store.sqlite-wal", source, folder, capsys)
     assert outcomes["refused"] > 10
+
+
+# --- The whole way
+
+RECIPE = """
+name = "people"
+data = { name = "manifest", root = "people.jsonl", label_set = "caers" }
+describe = { engine = "fake", model = "none" }
+run = { store = "store.sqlite" }
+"""
+
+
+def ask(capsys: Capture, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    code = main([*arguments, "--json"])
+    shown = capsys.readouterr()
+    return code, json.loads(shown.out) if shown.out else {}, shown.err
+
+
+def test_exactly_the_damaged_rows_are_described_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.toml").write_text(RECIPE)
+    with Path("people.jsonl").open("w") as file:
+        for number in range(9):
+            Image.new("RGB", (9, 9), (number, 0, 0)).save(f"{number}.png")
+            split = "train" if number < 5 else "val"
+            row = {"id": f"person-{number}", "image": f"{number}.png", "labels": ["Sad"], "split": split}
+            file.write(f"{json.dumps(row)}\n")
+    assert ask(capsys, "describe", "recipe.toml")[0] == 0
+    path = Path("store.sqlite")
+    with Store(path, writable=False) as store:
+        before = list(store)
+    changed = [item for item in before if item.subject_id in {"person-3", "person-7"}]
+    content = path.read_bytes()
+    for item in changed:
+        at = content.index(item.text.encode()) + 5
+        content = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    path.write_bytes(content)
+
+    code, found, _ = ask(capsys, "describe", "status", "recipe.toml")
+    assert (code, found["to_describe"], found["damaged"]) == (0, 2, 2)
+    assert "the row of 'person-3' (key " in caplog.text
+    code, found, _ = ask(capsys, "describe", "check", "store.sqlite")
+    assert (code, found["descriptions"], found["damaged"]) == (4, 7, 2)
+    assert {row["id"] for row in found["listed"]} == {"person-3", "person-7"}
+    assert {row["key"] for row in found["listed"]} == {item.key for item in changed}
+    code, found, errors = ask(capsys, "describe", "export", "store.sqlite", "--out", "out.csv")
+    assert (code, found["descriptions"], found["damaged"]) == (3, 7, 2)
+    assert "2 damaged rows of store.sqlite were left out" in errors
+    # Nothing was changed so far; training needs descriptions of all.
+    assert path.read_bytes() == content
+    caplog.clear()
+    code, _, errors = ask(capsys, "train", "recipe.toml")
+    assert code != 0
+    assert "mien describe" in errors
+    assert "the row of 'person-3'" in caplog.text
+
+    code, found, _ = ask(capsys, "describe", "recipe.toml")
+    assert (code, found["described"], found["skipped"]) == (0, 2, 7)
+    assert "it is removed and counts as missing" in caplog.text
+    with Store(path, writable=False) as store:
+        assert list(store) == before
+    assert ask(capsys, "describe", "check", "store.sqlite")[:1] == (0,)

@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "store.sqlite"
 
 
-def beside(path: Path, suffix: str) -> Path:
+def sibling(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}{suffix}")
 
 
@@ -57,7 +57,7 @@ def test_a_deleted_journal_is_said_and_its_rows_are_described_again(
 ) -> None:
     kill_while_writing(path, GROUPS[1:], closed=GROUPS[0])
     assert read(path) == ROWS
-    beside(path, "-wal").unlink()
+    sibling(path, "-wal").unlink()
     assert read(path) == GROUPS[0]
     assert "its last writer was killed, and its journal store.sqlite-wal is gone" in caplog.text
     with Store(path) as store:
@@ -72,9 +72,9 @@ def test_a_deleted_journal_is_said_and_its_rows_are_described_again(
 def test_the_index_of_the_journal_is_not_needed(path: Path, content: bytes | None) -> None:
     kill_while_writing(path, GROUPS)
     if content is None:
-        beside(path, "-shm").unlink()
+        sibling(path, "-shm").unlink()
     else:
-        beside(path, "-shm").write_bytes(content)
+        sibling(path, "-shm").write_bytes(content)
     assert read(path) == ROWS
     with Store(path) as store:
         assert list(store) == ROWS
@@ -93,7 +93,7 @@ def test_a_read_only_journal_is_read_or_refused(suffix: str) -> None:
         Path(name).chmod(0o777)
         for file in Path(name).iterdir():
             file.chmod(0o666)
-        beside(path, suffix).chmod(0o444)
+        sibling(path, suffix).chmod(0o444)
         command = [sys.executable, "-c", code, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == f"{len(ROWS)}\n" or "StoreError" in done.stderr, done.stderr
@@ -105,7 +105,7 @@ def test_the_journal_of_another_store_is_refused(path: Path) -> None:
     kill_while_writing(other, GROUPS[::-1])
     with Store(path) as store:  # now all of it is in the file
         store.put()
-    shutil.copy(beside(other, "-wal"), beside(path, "-wal"))
+    shutil.copy(sibling(other, "-wal"), sibling(path, "-wal"))
     with pytest.raises(DamagedStoreError, match="journal") as caught:
         read(path)
     assert "mien describe merge" in caught.value.hint
@@ -117,7 +117,7 @@ def test_a_store_that_is_a_link_has_its_journal_where_its_file_is(path: Path, tm
     link.parent.mkdir()
     link.symlink_to(path)
     assert read(link) == ROWS
-    beside(path, "-wal").write_bytes(beside(path, "-wal").read_bytes()[:-1] + b"!")
+    sibling(path, "-wal").write_bytes(sibling(path, "-wal").read_bytes()[:-1] + b"!")
     with pytest.raises(DamagedStoreError, match="journal"):
         read(link)
 
@@ -159,7 +159,7 @@ def test_a_reader_while_failures_are_removed_finds_no_damage(path: Path) -> None
         rows = reader.iterate_failures()
         assert next(rows) == FAILURES[0]
         writer.put(resolved=[FAILURES[1].key, FAILURES[2].key])
-        assert list(rows) == FAILURES[1:]  # as they were when reading began
+        assert list(rows) == FAILURES[1:]  # unchanged since reading began
         assert reader.failures() == FAILURES[:1]
 
 
@@ -198,7 +198,7 @@ def test_an_answer_of_another_subject_is_not_handed_out(path: Path, columns: str
         assert store.get(FIRST.key) is None
         assert store.described_keys([FIRST.key, SECOND.key, ROWS[2].key]) == {ROWS[2].key}
         assert list(store) == ROWS[2:]
-        assert set(store.damaged_rows) == {FIRST.key, SECOND.key}
+        assert {row.key for row in store.damaged_rows} == {FIRST.key, SECOND.key}
     with Store(path) as store:
         store.put([FIRST, SECOND])
     assert read(path) == [*ROWS, *FAILURES]
@@ -257,7 +257,28 @@ def test_a_lost_part_is_refused_and_the_rest_recovered(path: Path, statement: st
         assert "not a store" in str(caught.value)
 
 
-# --- Files that are no stores
+def test_a_damaged_index_of_keys_is_said_and_built_again(path: Path) -> None:
+    write_store(path, ROWS)
+    content = path.read_bytes()
+    key = ROWS[5].key.encode()  # first in the table's row, then in the index, or the other way round
+    places = [at for at in range(len(content)) if content.startswith(key, at)]
+    damaged_keys = 0
+    for at in places:
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        report = check_store(path)
+        assert report.is_damaged
+        assert report.repair == "mien describe RECIPE"
+        damaged_keys += report.has_damaged_index
+        with Store(path, writable=False) as store:
+            assert ROWS[5].key not in store.described_keys([ROWS[5].key])
+        with Store(path) as store:
+            store.put(ROWS)
+        assert read(path) == ROWS
+        assert not check_store(path).is_damaged
+    assert (len(places), damaged_keys) == (2, 1)
+
+
+# --- Files that are not stores
 
 
 def make_database(path: Path) -> None:
@@ -282,7 +303,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_what_is_no_store_is_refused_and_kept(
+def test_other_files_are_refused_and_kept(
     path: Path,
     make: object,
     monkeypatch: pytest.MonkeyPatch,
@@ -308,10 +329,12 @@ def test_what_is_no_store_is_refused_and_kept(
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", ".lock"])
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
-def test_a_file_beside_a_store_that_is_no_file_is_refused(path: Path, suffix: str, make: object) -> None:
+def test_a_folder_or_pipe_in_place_of_a_file_of_sqlite_is_refused(
+    path: Path, suffix: str, make: object
+) -> None:
     write_store(path, ROWS)
-    beside(path, suffix).unlink(missing_ok=True)
-    make(beside(path, suffix))  # type: ignore[operator]
+    sibling(path, suffix).unlink(missing_ok=True)
+    make(sibling(path, suffix))  # type: ignore[operator]
     for writable in (False, True):
         if suffix == ".lock" and (not writable or make is os.mkfifo):  # a pipe can be locked, too
             assert read(path) == ROWS

@@ -117,26 +117,26 @@ def test_recipes(tmp_path: Path) -> None:
 # --- Stores and EMOTIC's arrays
 
 
+DESCRIPTIONS = [
+    Description(
+        key=f"{n:064x}", subject_id=f"s{n}", text="calm " * 9, prompt_id="p", engine="e", finish="stop"
+    )
+    for n in range(40)
+]
+
+
 def read_store(path: Path) -> None:
     with Store(path, writable=False) as store:
-        list(store)
+        rows = list(store)
         store.failures()
+    assert set(rows) <= set(DESCRIPTIONS)
+    assert len(rows) + len(store.damaged_rows) >= len(DESCRIPTIONS)
 
 
 def test_stores(tmp_path: Path) -> None:
     path = tmp_path / "descriptions.db"
     with Store(path) as store:
-        store.put(
-            Description(
-                key=f"{n:064x}",
-                subject_id=f"s{n}",
-                text="calm " * 9,
-                prompt_id="p",
-                engine="e",
-                finish="stop",
-            )
-            for n in range(40)
-        )
+        store.put(DESCRIPTIONS)
     check([path.read_bytes()], read_store, ".db")
 
 

@@ -79,7 +79,7 @@ def export(
     path = open_experiment(what, overrides, None).store if what.suffix == ".toml" else what
     with Store(path, writable=False) as store:
         table = {"descriptions": write_export(target, store), "store": str(path), "file": str(target)}
-        damaged = tuple(store.damaged_rows.values())
+        damaged = store.damaged_rows
     if damaged:
         table["damaged"] = len(damaged)
     make_console(as_json).print_result(table | {"left_out": _listed(damaged)}, render_table(table))
@@ -112,7 +112,11 @@ def check(
         "failures": found.failures,
         "damaged": len(found.damaged),
         "without_digest": found.unverified,
-        "file": found.problems[0] if found.problems else "ok",
+        "file": found.problems[0]
+        if found.problems
+        else "the index of keys is damaged"
+        if found.has_damaged_index
+        else "ok",
         "store": str(store),
     }
     document = table | {

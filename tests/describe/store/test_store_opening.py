@@ -164,7 +164,7 @@ def test_an_older_store_is_read_unchanged_and_migrated_by_a_writer(path: Path, n
         assert store.has_digests
         assert list(store.keys()) == ["a", "c", "d"]
         assert store.failures() == [failure("b")]
-        assert store.damaged_rows == {}
+        assert store.damaged_rows == ()
 
 
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def num_steps_taken(connection: sqlite3.Connection, path: Path) -> int:
             raise damaged_store(path, "the mark of a store in its header has changed")
         raise StoreError(f"{path} is not a store of descriptions", hint="name another file")
     query = "select cast(name as blob) from meta order by step"
-    taken = [bytes(name).decode(errors="replace") for (name,) in connection.execute(query)]
+    taken = [_decoded(name) for (name,) in connection.execute(query)]
     known = [name for name, _ in MIGRATIONS]
     if not taken:
         raise damaged_store(path, "its list of layout steps is empty")
@@ -220,10 +220,10 @@ def _schema_of(steps: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, tupl
 def _read_schema(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
     query = """select cast(name as blob), cast(tbl_name as blob), cast(sql as blob) from sqlite_master
         where sql is not null"""
-    return {
-        name: (table, definition)
-        for name, table, definition in (
-            tuple(bytes(value or b"").decode(errors="replace") for value in row)
-            for row in connection.execute(query)
-        )
-    }
+    rows = connection.execute(query).fetchall()
+    return {_decoded(name): (_decoded(table), _decoded(definition)) for name, table, definition in rows}
+
+
+def _decoded(value: bytes | None) -> str:
+    """A text of a file that may be damaged."""
+    return "" if value is None else value.decode(errors="replace")

@@ -119,10 +119,10 @@ def iterate_status(
         keys = [request_builder.key(subject) for subject in batch]
         described = store.described_keys(keys) if store is not None else set()
         found = store.failures(keys) if store is not None else []
-        damaged = store.damaged_rows if store is not None else {}
-        others = damaged | {failure.key: failure for failure in found}
+        failures = {failure.key: failure for failure in found}
         for subject, key in zip(batch, keys, strict=True):
-            yield subject, True if key in described else others.get(key, False)
+            damaged = store.find_damaged(key) if store is not None else None
+            yield subject, key in described or failures.get(key) or damaged or False
 
 
 def _reason(error: str) -> str:

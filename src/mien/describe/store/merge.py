@@ -96,9 +96,7 @@ def merge_stores(sources: Sequence[Path], out: Path, *, prefer_first: bool = Fal
             target = existing[0] if existing else stack.enter_context(Store(out))
             _write(target, found.stores)
         damaged = found.damaged_rows()
-        damaged |= {
-            store.path: tuple(store.damaged_rows.values()) for store in existing if store.damaged_rows
-        }
+        damaged |= {store.path: store.damaged_rows for store in existing if store.damaged_rows}
         return MergeSummary(
             descriptions=len(target) if written else 0,
             failures=sum(1 for _ in target.iterate_failures()) if written else 0,
@@ -134,7 +132,7 @@ class _Sources:
     def damaged_rows(self) -> dict[Path, tuple[DamagedRow, ...]]:
         """The damaged rows of each source that has some."""
         pairs = zip(self._paths, self.stores, strict=True)
-        return {path: tuple(store.damaged_rows.values()) for path, store in pairs if store.damaged_rows}
+        return {path: store.damaged_rows for path, store in pairs if store.damaged_rows}
 
     def with_given_paths(self, conflict: Conflict) -> Conflict:
         """A conflict that names the given stores, and not what was recovered from them."""

@@ -8,6 +8,7 @@ it counts as missing, and is in `damaged_rows`.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -26,7 +27,6 @@ from mien.describe.store.layout import (
     transaction,
 )
 from mien.describe.store.opening import (
-    OF_ROWS,
     acquire_lock,
     check_structure,
     open_for_reading,
@@ -79,7 +79,6 @@ class Store:
             opened for reading must exist. A writer checks all rows and removes damaged ones.
 
     Attributes:
-        damaged_rows: Rows that were met so far and are not what was written, by key.
         has_digests: Whether rows are verified. A store of version 0.1.0 is not until it is written again.
 
     Raises:
@@ -90,10 +89,12 @@ class Store:
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         self.path = path
-        self.damaged_rows: dict[str, DamagedRow] = {}
+        # By table, key and number, because the keys of some rows may have become equal.
+        self._damaged: dict[tuple[str, str, int], DamagedRow] = {}
         self.has_digests = True
         self._num_met = 0  # damaged rows, each time that one is met
-        self._damaged_keys: frozenset[str] | None = None  # of descriptions; None before all were read
+        self._is_verified = False  # whether all descriptions were read
+        self._intact_keys: frozenset[bytes] | None = None  # if others are damaged
         self._lock = acquire_lock(path) if writable else None
         try:
             self._connection = open_for_writing(path) if writable else open_for_reading(path)
@@ -160,16 +161,13 @@ class Store:
 
     def described_keys(self, keys: Iterable[str]) -> set[str]:
         """The subset of the keys that have a description; texts are read at most once per store."""
-        if self._damaged_keys is None:
-            for _ in self._all_rows("descriptions"):
-                pass
-            self._damaged_keys = frozenset(self.damaged_rows)
-        remaining, found = iter(keys), set[str]()
+        self._verify()
+        remaining, found = iter(keys), set[bytes]()
         while group := tuple(islice(remaining, _KEYS_PER_QUERY)):
             query = f"{self._select_keys} where key in ({_placeholders(group)})"
             with sqlite_errors(self.path):
-                found.update(key.decode() for (key,) in self._connection.execute(query, group).fetchall())
-        return found - self._damaged_keys if self._damaged_keys else found
+                found.update(key for (key,) in self._connection.execute(query, group).fetchall())
+        return {key.decode() for key in (found if self._intact_keys is None else found & self._intact_keys)}
 
     def descriptions(self, keys: Iterable[str]) -> dict[str, Description]:
         """The descriptions under these keys, by key; keys without one are left out."""
@@ -206,10 +204,19 @@ class Store:
         rows = self._rows(f"{SELECT['descriptions']}, {self._digest} from descriptions order by key desc")
         return map(parse_description, self._intact("descriptions", rows))
 
+    @property
+    def damaged_rows(self) -> tuple[DamagedRow, ...]:
+        """The rows that were met so far and are not what was written."""
+        return tuple(self._damaged.values())
+
+    def find_damaged(self, key: str) -> DamagedRow | None:
+        """The damaged row with this key, if one was met."""
+        return next((row for table in COUNTED_TABLES if (row := self._damaged.get((table, key, 1)))), None)
+
     def structure_problems(self) -> list[str]:
-        """What SQLite finds wrong with the file, apart from what digests say of single rows."""
+        """What SQLite finds wrong with the file."""
         with sqlite_errors(self.path):
-            return [text for text in check_structure(self._connection) if not OF_ROWS.match(text)]
+            return check_structure(self._connection)
 
     # --- Reading ---
 
@@ -230,6 +237,17 @@ class Store:
             }
         )
 
+    def _verify(self) -> None:
+        """Reads all descriptions, unless that was done; the index of keys does not know of damage."""
+        if self._is_verified:
+            return
+        num_met = self._num_met
+        for _ in self._all_rows("descriptions"):
+            pass
+        if self._num_met > num_met:
+            self._intact_keys = frozenset(row[0] for row in self._all_rows("descriptions"))
+        self._is_verified = True
+
     def _all_rows(
         self, table: str, *, source: str | None = None, consequence: str = _MISSING
     ) -> Iterator[_Row]:
@@ -240,12 +258,14 @@ class Store:
         """
         check, source = self._checks[table], source or table
         num_written, num_read, last = self._num_written(table), 0, b""
+        num_damaged: Counter[str] = Counter()  # by key
         query = f"{SELECT[table]}, {self._digest} from {source} order by key"
         with sqlite_errors(self.path):
             for row in self._connection.execute(query):
                 num_read += 1
                 if damage := check(row):
-                    self._record_damaged(damage, consequence)
+                    num_damaged[damage.key] += 1
+                    self._record_damaged((table, damage.key, num_damaged[damage.key]), damage, consequence)
                     continue
                 if row[0] <= last and num_read > 1:
                     raise damaged_store(self.path, f"its {table} are out of order")
@@ -274,16 +294,16 @@ class Store:
         check = self._checks[table]
         for row in rows:
             if damage := check(row):
-                self._record_damaged(damage, _MISSING)
+                self._record_damaged((table, damage.key, 1), damage, _MISSING)
             else:
                 yield row
 
-    def _record_damaged(self, row: DamagedRow, consequence: str) -> None:
+    def _record_damaged(self, name: tuple[str, str, int], row: DamagedRow, consequence: str) -> None:
         self._num_met += 1
-        if row.key in self.damaged_rows:
+        if name in self._damaged:
             return
-        self.damaged_rows[row.key] = row
-        if len(self.damaged_rows) <= _MAX_NAMED:
+        self._damaged[name] = row
+        if len(self._damaged) <= _MAX_NAMED:
             _log.warning(
                 "store %s: the row of %r (key %s) is damaged (%s); %s",
                 self.path,
@@ -292,7 +312,7 @@ class Store:
                 row.reason,
                 consequence,
             )
-        elif len(self.damaged_rows) == _MAX_NAMED + 1:
+        elif len(self._damaged) == _MAX_NAMED + 1:
             _log.warning(
                 "store %s: more rows are damaged; list them with: mien describe check %s",
                 self.path,
@@ -322,7 +342,7 @@ class Store:
                 with sqlite_errors(self.path), transaction(self._connection):
                     rows = map(_AS_WRITTEN[table], self._all_rows(table, source=f"damaged_{table}"))
                     rebuild_table(self._connection, table, rows)
-        self._damaged_keys = frozenset()
+        self._is_verified = True
 
     def _execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Executes a statement for each row; returns how many rows it changed."""
