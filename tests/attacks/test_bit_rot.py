@@ -168,7 +168,7 @@ def test_exactly_the_damaged_rows_are_described_again(
     assert "the row of 'person-3'" in caplog.text
 
     code, found, _ = ask(capsys, "describe", "recipe.toml")
-    assert (code, found["described"], found["skipped"]) == (0, 2, 7)
+    assert (code, found["described"], found["already_described"]) == (0, 2, 7)
     assert "it is removed and counts as missing" in caplog.text
     with Store(path, writable=False) as store:
         assert list(store) == before

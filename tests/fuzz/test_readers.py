@@ -130,7 +130,8 @@ def read_store(path: Path) -> None:
         rows = list(store)
         store.failures()
     assert set(rows) <= set(DESCRIPTIONS)
-    assert len(rows) + len(store.damaged_rows) >= len(DESCRIPTIONS)
+    # An empty file is a store whose creation has only begun.
+    assert len(rows) + len(store.damaged_rows) >= len(DESCRIPTIONS) or not path.stat().st_size
 
 
 def test_stores(tmp_path: Path) -> None:

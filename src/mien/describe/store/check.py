@@ -25,7 +25,7 @@ class StoreCheck:
         damaged: Rows that are not what was written. Their keys and ids may be wrong, too.
         unverified: Rows without a digest: all of those in a store that only version 0.1.0 has written.
         problems: What is wrong with the file beyond single rows.
-        has_damaged_index: Whether SQLite's index of keys is wrong, which makes descriptions seem to be missing.
+        has_damaged_index: Whether the index of keys is wrong, so that descriptions seem to be missing.
         repair: The command that repairs it; empty if it is not damaged.
     """
 

@@ -126,8 +126,9 @@ def steps_taken(connection: sqlite3.Connection, path: Path) -> frozenset[str]:
 
 def is_empty(connection: sqlite3.Connection) -> bool:
     """Whether a file has no tables yet: its creation was interrupted, or is about to begin."""
-    empty: bool = connection.execute("select count(*) = 0 from sqlite_master").fetchone()[0]
-    return empty
+    num_tables: int = connection.execute("select count(*) from sqlite_master").fetchone()[0]
+    num_pages: int = connection.execute("pragma page_count").fetchone()[0]
+    return num_tables == 0 and num_pages <= 1  # with more, its list of tables was lost
 
 
 def rebuild_table(connection: sqlite3.Connection, table: str, rows: Iterator[Sequence[object]]) -> None:
