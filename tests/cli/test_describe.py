@@ -155,7 +155,7 @@ def test_merged_shards_equal_a_whole_run(ask: Ask, capsys: Capture) -> None:
     assert described == whole["described"] == 10
     main(["describe", "recipe.toml", "--shard", "3/3"])
     hint = capsys.readouterr().err
-    assert f"mien describe merge {' '.join(stores)} --out store.sqlite" in hint
+    assert f"mien describe merge {' '.join(stores)} --out {Path.cwd() / 'store.sqlite'}" in hint
     code, merged = ask("merge", *stores, "--out", "store.sqlite")
     assert (code, merged["descriptions"], merged["conflicts"], merged["written"]) == (0, 10, 0, True)
     ask("export", "store.sqlite", "--out", "merged.jsonl")

@@ -19,7 +19,7 @@ from mien.digests import digest
 from mien.errors import DataError
 from mien.labels import BOLD, CAERS, EMOTIC
 from mien.media.images import Marking, image_digest
-from mien.types import Box, ImageRef, Subject
+from mien.types import MAX_EDGE, Box, ImageRef, Subject
 
 BOX = Box(left=1, top=2, right=9, bottom=8)
 PARTS: dict[str, Any] = {
@@ -215,7 +215,7 @@ def test_a_file_is_read_once_for_all_people_in_it_and_again_after_a_change(
     assert read == [photo, photo]
 
 
-EDGES = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
+EDGES = st.floats(-MAX_EDGE, MAX_EDGE) | st.integers(-(10**6), 10**6)
 
 
 @given(
