@@ -212,7 +212,8 @@ class Prediction:
         subject_id: Id of the subject.
         label_set: Name of the label set.
         scores: Score in 0..1 per label.
-        dimensions: Valence, arousal and dominance on a 0..1 scale; None if the model does not predict them.
+        dimensions: Valence, arousal and dominance in 0..1; None if the model does not predict them.
+        bounded: The dimensions for which the model's own value was outside of the scale.
         description: The description that the model read, if any.
         status: "ok", or a word for what is missing.
         thresholds: Score per label from which on the label holds; None if the model has none. See `above`.
@@ -225,13 +226,13 @@ class Prediction:
     description: Description | None = None
     status: str = "ok"
     thresholds: Mapping[str, float] | None = None
+    bounded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", _unit_scores(self.scores, "label"))
         if self.dimensions is not None:
             _check_dimension_names(self.dimensions)
-            # A regressor can exceed 0..1 slightly; values are not clipped.
-            object.__setattr__(self, "dimensions", dict(self.dimensions))
+            object.__setattr__(self, "dimensions", _unit_scores(self.dimensions, "dimension"))
 
     def top(self, k: int) -> tuple[tuple[str, float], ...]:
         """The k highest (label, score), best first; equal scores keep the order of the labels."""
@@ -246,10 +247,21 @@ class Prediction:
             raise DataError(f"no threshold for label {missing[0]!r}", hint="give one threshold per label")
         return tuple(name for name, score in self.top(len(self.scores)) if score >= thresholds[name])
 
+    def dimensions_text(self) -> str:
+        """The dimensions out of 10, as in "valence 7.0/10, arousal 10.0/10 (bounded)"; "" without any."""
+        return ", ".join(
+            f"{name} {10 * value:.1f}/10{' (bounded)' if name in self.bounded else ''}"
+            for name, value in (self.dimensions or {}).items()
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; labels keep their order. "above" lists those that reach their thresholds."""
+        """Plain JSON values; labels keep their order.
+
+        "above" lists the labels that reach their thresholds, "bounded" the dimensions that were bounded.
+        """
         text = None if self.description is None else self.description.text
         above = {} if self.thresholds is None else {"above": list(self.above(self.thresholds))}
+        bounded = {"bounded": list(self.bounded)} if self.bounded else {}
         return {
             "subject_id": self.subject_id,
             "label_set": self.label_set,
@@ -258,6 +270,7 @@ class Prediction:
             "description": text,
             "status": self.status,
             **above,
+            **bounded,
         }
 
 

@@ -39,8 +39,9 @@ class SplitScores:
             images.
         scores: Scores in 0..1, [sample, label].
         targets: What annotators chose, 0..1, [sample, label]; from 0.5 on a label holds.
-        dimensions: Predicted valence, arousal and dominance in 0..1, [sample, 3]; None if the model does not
-            predict them.
+        dimensions: Valence, arousal and dominance as the model predicts them, [sample, 3]; None if it does
+            not. The scale is 0..1, which a linear head may leave; pages and predictions bound them, metrics
+            do not.
         dimension_targets: What annotators chose, 0..1, [sample, 3]; NaN where they did not.
         has_labels: Whether the model predicts labels. If not, the scores are base rates, the same for all
             samples.

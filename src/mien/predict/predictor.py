@@ -7,6 +7,7 @@ scores are calibrated and come with thresholds.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from mien.batches.batch import TextInputs
 from mien.batches.builder import view_markings
@@ -38,11 +39,14 @@ from mien.model.encoder import resolve_vision_encoder
 from mien.model.fusion import Fusion
 from mien.predict.results import Person, Results
 from mien.predict.sources import BoxLike, ImageLike, Source, open_source, open_sources
+from mien.recipe.data import lowest_dimension
 from mien.recipe.places import DATA_PLACES, RUN_PLACES, recorded_recipe, require_places
 from mien.runs import MANIFEST
 from mien.types import DIMENSIONS, Description, Prediction, Subject
 
 __all__ = ["Predictor", "unread_places"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,7 @@ class Predictor:
         calibration: Calibration | None = None,
     ) -> None:
         self.trained = trained
+        self._has_warned = False
         self._calibration = calibration
         self._recipe = trained.recipe
         self._classifier = trained.classifier.eval()
@@ -284,7 +289,7 @@ class Predictor:
             for before, after in zip(inputs, found, strict=True)
         ]
 
-    def _predict_batch(self, inputs: Sequence[_Inputs]) -> list[Prediction]:
+    def _predict_batch(self, inputs: Sequence[_Inputs]) -> list[Prediction | MienError]:
         if not inputs:
             return []
         output = self._classify(inputs)
@@ -295,21 +300,47 @@ class Predictor:
         if self._calibration is not None:
             scores, thresholds = self._calibration.apply(scores), self._calibration.by_label()
         dimensions = None if output.dimensions is None else output.dimensions.float().cpu().numpy()
-        return [
-            Prediction(
-                subject_id=item.subject.id,
-                label_set=label_set.name,
-                # Rounding may lift a softmax slightly above 1.
-                scores=label_set.decode(np.minimum(scores[row], 1.0).tolist()) if has_labels else {},
-                dimensions=None
-                if dimensions is None
-                else dict(zip(DIMENSIONS, dimensions[row].tolist(), strict=True)),
-                description=item.description,
-                status="no description" if self._text_stage and item.description is None else "ok",
-                thresholds=thresholds,
+        found: list[Prediction | MienError] = []
+        for row, item in enumerate(inputs):
+            values = None if dimensions is None else dimensions[row]
+            if not (np.isfinite(scores[row]).all() and (values is None or np.isfinite(values).all())):
+                found.append(_not_finite(item.subject))
+                continue
+            inside, bounded = (None, ()) if values is None else self._bound(values, item.subject)
+            found.append(
+                Prediction(
+                    subject_id=item.subject.id,
+                    label_set=label_set.name,
+                    # Rounding may lift a softmax slightly above 1.
+                    scores=label_set.decode(np.minimum(scores[row], 1.0).tolist()) if has_labels else {},
+                    dimensions=inside,
+                    bounded=bounded,
+                    description=item.description,
+                    status="no description" if self._text_stage and item.description is None else "ok",
+                    thresholds=thresholds,
+                )
             )
-            for row, item in enumerate(inputs)
-        ]
+        return found
+
+    def _bound(
+        self, values: Float[np.ndarray, " dimension"], subject: Subject
+    ) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Valence, arousal and dominance within the scale, and which were outside; the first is logged."""
+        lowest = lowest_dimension(self._recipe.data.name)
+        named = dict(zip(DIMENSIONS, values.tolist(), strict=True))
+        inside = {name: min(1.0, max(lowest, value)) for name, value in named.items()}
+        bounded = tuple(name for name in named if inside[name] != named[name])
+        if bounded and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "the model's %s of %a is %.1f/10; values outside of the scale of %.0f to 10 are bounded, "
+                "here and later",
+                bounded[0],
+                subject.id,
+                10 * named[bounded[0]],
+                10 * lowest,
+            )
+        return inside, bounded
 
     @torch.inference_mode()
     def _classify(self, inputs: Sequence[_Inputs]) -> ClassifierOutput:
@@ -373,6 +404,13 @@ def _load_calibration(run: Path) -> Calibration | None:
             hint=f"run mien evaluate {run} again, or delete the file to get uncalibrated scores",
         )
     return found
+
+
+def _not_finite(subject: Subject) -> RunError:
+    return RunError(
+        f"the model's scores of {subject.id!r} are not finite",
+        hint="the weights contain NaN or infinite numbers; train again",
+    )
 
 
 def unread_places(fusion: Fusion, engine: Engine | None = None) -> set[str]:

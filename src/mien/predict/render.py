@@ -128,8 +128,8 @@ def _person_bars(person: Person, parts: list[str], y: int, top: int) -> int:
                 f'stroke-width="2"><title>threshold {thresholds[label]:.2f}</title></line>'
             )
         y += _ROW
-    if person.dimensions is not None:
-        values = ", ".join(f"{name} {10 * value:.1f}/10" for name, value in person.dimensions.items())
+    if person.prediction is not None and person.dimensions is not None:
+        values = person.prediction.dimensions_text()
         # Too wide to begin where the bars do.
         parts.append(f'<text x="8" y="{y + 15}" fill="#4a4a4a">{escape(values)}</text>')
         y += _ROW

@@ -66,6 +66,11 @@ class Person:
         return None if self.prediction is None else self.prediction.dimensions
 
     @property
+    def bounded(self) -> tuple[str, ...]:
+        """The dimensions for which the model's own value was outside of the scale."""
+        return () if self.prediction is None else self.prediction.bounded
+
+    @property
     def description(self) -> Description | None:
         """What the vision-language model wrote; None if the model reads no text or the description failed."""
         return None if self.prediction is None else self.prediction.description
@@ -95,6 +100,7 @@ class Person:
             "scores": dict(self.scores),
             "above": None if self.above is None else list(self.above),
             **{name: dimensions.get(name) for name in DIMENSIONS},
+            "bounded": list(self.bounded),
             "description": None if self.description is None else self.description.text,
         }
 

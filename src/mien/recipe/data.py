@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field, JsonValue
 
 from mien.recipe.options import Options
 
-__all__ = ["DataOptions"]
+__all__ = ["DataOptions", "lowest_dimension"]
+
+_RATED_FROM_ONE: Final = ("bold", "emotic", "playhouse")  # annotators rated from 1 to 10
+
+
+def lowest_dimension(dataset: object) -> float:
+    """The lowest valence, arousal or dominance that a dataset, by its name, can have; the highest is 1."""
+    return 0.1 if dataset in _RATED_FROM_ONE else 0.0
 
 
 class DataOptions(Options):

@@ -101,7 +101,7 @@ def test_a_card_shows_labels_scores_and_dimensions(image_path: Path) -> None:
     assert [(line.predicted, line.annotated) for line in card.dimensions] == [
         ("0.25", "0.20"),
         ("0.50", ""),
-        ("1.02", "0.90"),
+        ("1.00, bounded", "0.90"),
     ]
 
 

@@ -126,9 +126,7 @@ def render_prediction(prediction: Prediction, top: int) -> str:
     if above is not None:
         lines.append(f"  above threshold: {', '.join(above) or 'none'}")
     if prediction.dimensions is not None:
-        lines.append(
-            "  " + ", ".join(f"{name} {10 * value:.1f}/10" for name, value in prediction.dimensions.items())
-        )
+        lines.append(f"  {prediction.dimensions_text()}")
     if prediction.description is not None:
         lines += ["", *(f"  {line}" for line in prediction.description.text.split("\n"))]
     if prediction.status != "ok":

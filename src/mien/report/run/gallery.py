@@ -44,7 +44,7 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DimensionScore:
-    """The prediction and the annotators' mean for one dimension ("" if not annotated)."""
+    """The prediction, within the scale, and the annotators' mean for one dimension ("" if not annotated)."""
 
     name: str
     predicted: str
@@ -74,11 +74,12 @@ class ExampleCard:
 
 
 def best_and_worst(
-    scores: SplitScores, examples: Mapping[str, Example], count: int
+    scores: SplitScores, examples: Mapping[str, Example], count: int, *, lowest: float = 0.0
 ) -> tuple[tuple[ExampleCard, ...], tuple[ExampleCard, ...]]:
     """Up to `count` cards of the best samples, best first, and of the worst, worst first, without overlap.
 
-    Samples without a true label or without a stored example are not shown.
+    Samples without a true label or without a stored example are not shown. Predicted dimensions are bounded
+    to `lowest` and 1.
     """
     if not scores.has_labels:
         return (), ()  # the rating needs labels
@@ -89,7 +90,9 @@ def best_and_worst(
     worst = ranked[len(ranked) - count :][::-1] if len(ranked) > 1 else []
 
     def cards(chosen: Sequence[int]) -> tuple[ExampleCard, ...]:
-        return tuple(_card(scores, row, float(ratings[row]), examples[scores.ids[row]]) for row in chosen)
+        return tuple(
+            _card(scores, row, float(ratings[row]), examples[scores.ids[row]], lowest) for row in chosen
+        )
 
     return cards(ranked[:count]), cards(worst)
 
@@ -112,7 +115,7 @@ def rate_samples(
     return ratings, margins
 
 
-def _card(scores: SplitScores, row: int, rating: float, example: Example) -> ExampleCard:
+def _card(scores: SplitScores, row: int, rating: float, example: Example, lowest: float) -> ExampleCard:
     ranking = _ranking(scores, row)
     image, error = _render_image(example)
     return ExampleCard(
@@ -124,7 +127,7 @@ def _card(scores: SplitScores, row: int, rating: float, example: Example) -> Exa
         true_labels=tuple(item.label for item in ranking if item.is_true),
         top_scores=tuple(ranking[:_NUM_SCORES]),
         missed=tuple(item for item in ranking[_NUM_SCORES:] if item.is_true),
-        dimensions=_dimensions(scores, row),
+        dimensions=_dimensions(scores, row, lowest),
     )
 
 
@@ -144,7 +147,7 @@ def _ranking(scores: SplitScores, row: int) -> list[LabelScore]:
     ]
 
 
-def _dimensions(scores: SplitScores, row: int) -> tuple[DimensionScore, ...]:
+def _dimensions(scores: SplitScores, row: int, lowest: float) -> tuple[DimensionScore, ...]:
     if scores.dimensions is None:
         return ()
     annotated = np.full(len(DIMENSIONS), np.nan)
@@ -153,11 +156,17 @@ def _dimensions(scores: SplitScores, row: int) -> tuple[DimensionScore, ...]:
     return tuple(
         DimensionScore(
             name=name,
-            predicted=format_number(float(value), 2),
+            predicted=_bounded(float(value), lowest),
             annotated="" if np.isnan(truth) else format_number(float(truth), 2),
         )
         for name, value, truth in zip(DIMENSIONS, scores.dimensions[row], annotated, strict=True)
     )
+
+
+def _bounded(value: float, lowest: float) -> str:
+    """Within the scale; metrics use the model's own value."""
+    inside = min(1.0, max(lowest, value))
+    return format_number(inside, 2) + (", bounded" if inside != value else "")
 
 
 def _render_image(example: Example) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from mien.evaluate.metrics.targets import POSITIVE
 from mien.files import atomic_write_bytes
 from mien.locks import lock_run
+from mien.recipe.data import lowest_dimension
 from mien.report.run.calibration import CalibrationSection, calibration_section
 from mien.report.run.contents import RunContents, load_contents
 from mien.report.run.descriptions import description_section
@@ -64,7 +65,12 @@ def _write_report(run: Path) -> Path:
 def _page_values(contents: RunContents) -> dict[str, object]:
     scores, labels = contents.scores, contents.labels
     tables = score_tables(contents.results.rows)
-    best, worst = ((), ()) if scores is None else best_and_worst(scores, contents.examples, _NUM_EXAMPLES)
+    lowest = lowest_dimension(contents.recipe_section("data").get("name"))
+    best, worst = (
+        ((), ())
+        if scores is None
+        else best_and_worst(scores, contents.examples, _NUM_EXAMPLES, lowest=lowest)
+    )
     return {
         "version": __version__,
         "manifest": contents.manifest,
