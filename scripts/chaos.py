@@ -80,7 +80,7 @@ class Result:
 # --- The child -----------------------------------------------------------------------------------------
 
 
-def _child(line: Sequence[str], folder: Path, at_event: int | None, output: Path) -> None:
+def _child(line: Sequence[str], folder: Path, at_event: int | None, output: Path, events: Path) -> None:
     """Runs a command line, and ends the process; `at_event`: dies before this access to a file."""
     os.setsid()
     signal.alarm(_TIMEOUT)
@@ -112,7 +112,7 @@ def _child(line: Sequence[str], folder: Path, at_event: int | None, output: Path
         traceback.print_exc()
         code = 99
     if at_event is None:
-        (folder.parent / "events.txt").write_text(str(count))
+        events.write_text(str(count))
     os._exit(code)
 
 
@@ -137,7 +137,9 @@ class KillTest:
 
     def __init__(self, root: Path, rng: random.Random) -> None:
         self._work, self._stages, self._rng = root / "work", root / "stages", rng
-        self._output = root / "output.txt"
+        # Not in the root, which may be a full disk.
+        self._output, self._events = Path(f"{root}.output"), Path(f"{root}.events")
+        root.mkdir(exist_ok=True)
         self._server = serve()
 
     def prepare(self, last: str) -> None:
@@ -172,7 +174,7 @@ class KillTest:
         start = time.monotonic()
         code, _ = self._run(line)
         result.seconds = time.monotonic() - start
-        num_events = int((self._work.parent / "events.txt").read_text())
+        num_events = int(self._events.read_text())
         if code not in command.codes:
             result.add("broken", f"it ends with {code} without a kill: {self._output.read_text()[-900:]}")
             return result
@@ -199,7 +201,7 @@ class KillTest:
         """The exit code (negative: a signal), and whether it was killed."""
         child = os.fork()
         if child == 0:
-            _child(line, self._work, at_event, self._output)
+            _child(line, self._work, at_event, self._output, self._events)
         victim = child
         if seconds is not None:
             time.sleep(seconds)
@@ -315,7 +317,7 @@ def main() -> int:
         state = json.loads(arguments.state.read_text())
     memory = Path("/dev/shm")  # noqa: S108  faster, and only the order of the calls matters
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        test = KillTest(Path(name).resolve(), random.Random(arguments.seed))
+        test = KillTest(Path(name).resolve() / "test", random.Random(arguments.seed))
         test.prepare(max((one.stage for one in chosen), key=list(STAGES).index))
         for command_name, kills in _quota(chosen, arguments.kills).items():
             if command_name not in state:

@@ -177,7 +177,7 @@ def _is_write_error(error: OSError, path: Path) -> bool:
     """Whether an error is about writing `path`, and not about another file that was read meanwhile."""
     if error.filename is None:
         return error.errno in _WRITE_ERRORS
-    name = Path(os.fsdecode(error.filename))
+    name = Path(os.fsdecode(error.filename).removeprefix("file:"))  # FFmpeg names a URL
     return name == path or name in path.parents or any(map(_is_temporary_name, name.parts))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ _REASONS: Final = {
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_TOOBIG}
 # Also what it says of a file with a damaged header.
 _HEADER_CODES: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
+_LITTLE: Final = 2**20  # bytes
 # In the header of every store: SQLite's application_id, and its version numbers (1 or 2).
 _MARK: Final = slice(68, 72)
 _VERSIONS: Final = slice(18, 20)
@@ -57,6 +59,8 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         if code in _DAMAGED or (code in _HEADER_CODES and _has_damaged_header(path)):
             raise damaged_store(path, str(error)) from error
+        if code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < _LITTLE:
+            code = sqlite3.SQLITE_FULL  # SQLite does not say so of the memory that processes share
         reason, hint = _REASONS.get(code, (str(error), _DESCRIBE_AGAIN))
         raise StoreError(f"store {path}: {reason}", hint=hint) from error
 

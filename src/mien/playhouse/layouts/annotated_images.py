@@ -4,11 +4,16 @@ An image depends on the seed, the split and its index alone: a larger number of 
 ones.
 """
 
+import io
 import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mien.playhouse.draw import SIZE, draw_scene
@@ -16,7 +21,15 @@ from mien.playhouse.rules import SimulatedAnnotation, annotate, is_absent_from_t
 from mien.playhouse.scene import Scene, sample_scene
 from mien.types import Box
 
-__all__ = ["AGES", "ETHNICITIES", "GENDERS", "AnnotatedImage", "AnnotatedPerson", "sample_images"]
+__all__ = [
+    "AGES",
+    "ETHNICITIES",
+    "GENDERS",
+    "AnnotatedImage",
+    "AnnotatedPerson",
+    "sample_images",
+    "save_array",
+]
 
 GENDERS = ("Male", "Female")
 AGES = ("Kid", "Teenager", "Adult")
@@ -101,3 +114,10 @@ def _whole_pixels(box: Box) -> Box:
         right=min(SIZE, math.ceil(box.right)),
         bottom=min(SIZE, math.ceil(box.bottom)),
     )
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Writes an array as `np.save`, whose own error on a full disk has no code."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    path.write_bytes(buffer.getvalue())

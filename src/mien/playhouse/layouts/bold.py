@@ -23,7 +23,12 @@ from PIL import Image, ImageDraw
 from mien.labels import BOLD
 from mien.playhouse.draw import SIZE, draw_scene, person_boxes
 from mien.playhouse.figure import Figure
-from mien.playhouse.layouts.annotated_images import AnnotatedImage, AnnotatedPerson, sample_images
+from mien.playhouse.layouts.annotated_images import (
+    AnnotatedImage,
+    AnnotatedPerson,
+    sample_images,
+    save_array,
+)
 from mien.playhouse.scene import Scene
 
 __all__ = [
@@ -272,7 +277,7 @@ def _save_joints(path: Path, clip: Clip) -> None:
         if not np.isnan(person.joints[frame]).all()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.array(rows, dtype=np.float64).reshape(len(rows), -1))
+    save_array(path, np.array(rows, dtype=np.float64).reshape(len(rows), -1))
 
 
 def _encode(path: Path, frames: Sequence[Image.Image]) -> None:

@@ -23,7 +23,12 @@ import numpy as np
 from PIL import Image
 
 from mien.labels import EMOTIC
-from mien.playhouse.layouts.annotated_images import AnnotatedImage, AnnotatedPerson, sample_images
+from mien.playhouse.layouts.annotated_images import (
+    AnnotatedImage,
+    AnnotatedPerson,
+    sample_images,
+    save_array,
+)
 from mien.playhouse.rules import DIMENSIONS, SimulatedAnnotation
 from mien.types import Box
 
@@ -300,7 +305,7 @@ def _write_npy(root: Path, split: str, entries: Sequence[ImageEntry], pixels: _P
         "cont": np.array([_mean_dimensions(annotations) for annotations in people]).reshape(-1, 3),
     }
     for name, array in arrays.items():
-        np.save(root / f"{split}_{name}_arr.npy", array)
+        save_array(root / f"{split}_{name}_arr.npy", array)
 
 
 def _stack(images: Sequence[Any], side: int) -> Any:
