@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 from mien.errors import DataError
 from mien.features.image_reader import ImageReader, load_pixels
-from mien.media.images import Marking, fit_to_square, open_image
+from mien.media.images import LoadedImage, Marking, fit_to_square, load_image_file
 from mien.media.views import prepare_frames
 from mien.recipe.features import AugmentKind
 from mien.types import Box, ImageRef, Subject
@@ -125,11 +126,11 @@ def test_people_in_one_image_share_only_its_decoding(tmp_path: Path, monkeypatch
     people = [here[0], here[1], Subject.still("also in 0", tmp_path / "0.png", box)]
     opened: list[Path] = []
 
-    def counted(path: Path) -> Image.Image:
+    def counted(path: Path, **options: Any) -> LoadedImage:
         opened.append(path)
-        return open_image(path)
+        return load_image_file(path, **options)
 
-    monkeypatch.setattr("mien.media.views.open_image", counted)
+    monkeypatch.setattr("mien.media.views.load_image_file", counted)
     found = reader(people)
     assert sorted(opened) == [tmp_path / "0.png", tmp_path / "1.png"]
     separate = [reader([person]).read(np.array([0]))[0] for person in people]

@@ -132,11 +132,16 @@ def test_special_files_are_refused_without_blocking(tmp_path: Path) -> None:
             assert caught.value.hint
 
 
-@pytest.mark.parametrize("save_as", ["BMP", "TIFF", "GIF", "PPM", "ICO"])
-def test_other_formats_are_refused_even_with_a_valid_suffix(paint: Paint, save_as: str) -> None:
-    with pytest.raises(ImageError, match="unknown format") as caught:
+@pytest.mark.parametrize("save_as", ["BMP", "TIFF", "GIF"])
+def test_a_format_is_known_by_content_under_any_name(paint: Paint, save_as: str) -> None:
+    assert open_image(paint("a.jpg", color="white", format=save_as)).getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("save_as", "name"), [("PPM", "a Netpbm image"), ("ICO", "an icon")])
+def test_other_formats_are_named_even_with_a_valid_suffix(paint: Paint, save_as: str, name: str) -> None:
+    with pytest.raises(ImageError, match=f"a.png cannot be read as an image: it is {name}") as caught:
         open_image(paint("a.png", format=save_as))
-    assert "JPEG, PNG or WebP" in caught.value.hint
+    assert "convert" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
@@ -146,7 +151,7 @@ def test_a_truncated_file_is_an_image_error(tmp_path: Path, name: str) -> None:
     whole = path.read_bytes()
     for end in (1, 10, 20, 40, len(whole) // 2, int(len(whole) * 0.9)):
         path.write_bytes(whole[:end])
-        with pytest.raises(ImageError, match="cannot be read as an image"):
+        with pytest.raises(ImageError, match=r"cannot be read as an image|cut short"):
             open_image(path)
 
 

@@ -60,7 +60,7 @@ def test_every_frame_is_marked_with_its_own_box(paint: Paint) -> None:
     album = _album(paint, boxes)
     frames = prepare_frames(album, marking=Marking(color=(255, 255, 255)))
     for frame, plain, box in zip(frames, load_frames(album), boxes, strict=True):
-        assert frame.tobytes() == mark_subject(plain, box, Marking(color=(255, 255, 255))).tobytes()
+        assert frame.tobytes() == mark_subject(plain.image, box, Marking(color=(255, 255, 255))).tobytes()
 
 
 def test_an_unknown_view_is_refused(paint: Paint) -> None:

@@ -20,7 +20,8 @@ __all__ = ["predict"]
 
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE", help="JPEG, PNG or WebP files.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="IMAGE", help="Images, folders of images, or patterns.", show_default=False),
     ],
     run: Annotated[Path, typer.Option("--run", help="Run directory of a trained model.", show_default=False)],
     box: Annotated[
@@ -43,7 +44,7 @@ def predict(
 
     if box is not None and len(images) > 1:
         raise UsageError(f"one box for {len(images)} images", hint="give --box with a single image")
-    boxes = () if box is None else (_parse_box(box),)
+    sources = images if box is None else [(images[0], [_parse_box(box)])]
     console = make_console(as_json)
     recipe = recorded_recipe(run, places or ())
     console.note(embedded_model_warning(recipe, photographs=True))
@@ -51,7 +52,7 @@ def predict(
     predictor = Predictor.from_pretrained(run, device=recipe.run.device, overrides=places or ())
     trained = predictor.trained
     console.note(outside_note(trained.recipe, run, but=unread_places(trained.classifier.fusion)))
-    found = list(predictor.stream((image, boxes) for image in images))
+    found = list(predictor.stream(sources))
     errors = [error for results in found for error in results.errors]
     if len(found) == len(errors) == 1:
         raise errors[0]
@@ -69,7 +70,7 @@ def _to_json(results: Results) -> dict[str, Any]:
     """The prediction of the one person in an image, or why there is none."""
     (error, *_) = (*results.errors, None)
     if error is not None:
-        return {"subject_id": results.source, "status": "failed", "error": str(error)}
+        return {"subject_id": results.source, "status": "failed", "error": str(error), "hint": error.hint}
     prediction = results[0].prediction
     assert prediction is not None, "a person without an error has a prediction"
     return replace(prediction, subject_id=results.source).to_json()

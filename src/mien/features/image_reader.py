@@ -20,7 +20,8 @@ from mien.errors import DataError
 from mien.features.feature_views import feature_key, image_digests, variation_name
 from mien.media.augment import Variation, draw_variation
 from mien.media.images import Marking
-from mien.media.views import check_stated_size, load_frames, prepare_frames
+from mien.media.memory import Reservation
+from mien.media.views import check_stated_size, load_frames, mark_frames
 from mien.recipe.features import AugmentKind
 from mien.types import ImageRef, Subject
 
@@ -49,8 +50,11 @@ def load_pixels(
     Raises:
         DataError: If an image cannot be read, or a box is outside of it.
     """
-    views = (prepare_frames(subject, marking=marking, variation=variation) for marking in markings)
-    return np.stack([np.asarray(fit(frame)) for frames in views for frame in frames])
+    with Reservation() as memory:
+        views = (
+            mark_frames(subject, marking=marking, variation=variation, memory=memory) for marking in markings
+        )
+        return np.stack([np.asarray(fit(frame)) for frames in views for frame in frames])
 
 
 class ImageReader:
@@ -157,7 +161,7 @@ def _check_group(
     """The keys of the people in one image, or in the same frames, or the error of each."""
     try:
         digests = image_digests(group[0])
-        sizes = [frame.size for frame in load_frames(group[0])]
+        sizes = [(loaded.full_size, loaded.is_turned) for loaded in load_frames(group[0])]
     except DataError as error:
         return [error] * len(group)
     return [_subject_keys(subject, markings, signature, digests, sizes) for subject in group]
@@ -168,12 +172,12 @@ def _subject_keys(
     markings: Sequence[Marking],
     signature: str,
     digests: Mapping[Path, str],
-    sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[tuple[int, int], bool]],
 ) -> Keys | DataError:
     try:
-        for image, box, size in zip(subject.images, subject.boxes, sizes, strict=True):
+        for image, box, (size, is_turned) in zip(subject.images, subject.boxes, sizes, strict=True):
             if box is not None:
-                check_stated_size(subject, image, size)
+                check_stated_size(subject, image, size, is_turned=is_turned)
                 box.clip(*size)  # an error if no part of it is inside
     except DataError as error:
         return error

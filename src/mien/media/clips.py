@@ -18,7 +18,9 @@ from PIL import Image
 
 from mien.errors import ClipError, MienError
 from mien.media.files import require_file
+from mien.media.formats import sniff_file
 from mien.media.frame_index import FrameIndex, Packet, index_packets
+from mien.media.memory import MAX_BYTES, Reservation, image_bytes
 
 __all__ = [
     "MAX_PACKETS",
@@ -37,6 +39,7 @@ MAX_PACKETS: Final = 2_000_000  # nine hours at 60 frames per second
 Frame = Any
 
 _HINT: Final = "give an MP4, MOV, MKV, WebM, AVI or MPEG-TS file with a video stream"
+_CONVERT: Final = "copy the clip again, or convert it, for example: ffmpeg -i clip -c:v libx264 clip.mp4"
 _BROKEN: Final = "copy or download the clip again"
 # Playlists name other files, and rarely used decoders are rarely hardened.
 _LIMITS: Final = {
@@ -102,10 +105,23 @@ def probe_clip(path: Path) -> ClipInfo:
         return clip.info(first, len(clip.index.times) if clip.index else 1 + sum(1 for _ in frames))
 
 
-def read_frames(path: Path, frames: Sequence[int]) -> list[Image.Image]:
-    """Reads these frames, in this order, upright and RGB; a repeated number is decoded once."""
+def read_frames(path: Path, frames: Sequence[int], memory: Reservation | None = None) -> list[Image.Image]:
+    """Reads these frames, in this order, upright and RGB; a repeated number is decoded once.
+
+    Args:
+        path: The clip.
+        frames: Numbers of frames, from 0.
+        memory: Gets what all of these frames take; by default only while they are decoded.
+
+    Raises:
+        ClipError: The clip cannot be read, lacks a frame, or the frames take too much memory.
+    """
+    if memory is None:
+        with Reservation() as own:
+            return read_frames(path, frames, own)
     numbers = sorted(set(frames))
     with _opened(path) as clip:
+        memory.hold(clip.require_memory(len(numbers)))
         images = _read_timed(clip, clip.index, numbers) if clip.index else _read_counted(clip, numbers)
     return [images[number] for number in frames]
 
@@ -203,6 +219,19 @@ class _Clip:
                 hint=_BROKEN if self.is_cut else f"give numbers from 0 to {count - 1}",
             )
 
+    def require_memory(self, num_frames: int) -> int:
+        """The memory that so many frames take, in bytes; ClipError if that is too much."""
+        width, height = self._codec.width, self._codec.height
+        # One more, because each is turned and marked.
+        taken = (num_frames + 1) * image_bytes("RGB", width, height)
+        if taken > MAX_BYTES:
+            raise ClipError(
+                f"{num_frames} frames of {width} x {height} pixels of {self.path} take {taken / 1e9:.1f} GB, "
+                f"more than the {MAX_BYTES / 1e9:.1f} GB allowed",
+                hint="use fewer frames, or downscale the clip first",
+            )
+        return taken
+
     def decode(self) -> Iterator[Frame]:
         """All frames from the start, in display order."""
         self._container.seek(self._start, stream=self._stream)
@@ -268,8 +297,11 @@ def _opened(path: Path, *, strict: bool = False) -> Iterator[_Clip]:
     except MienError:
         raise
     except Exception as error:  # hostile bytes make decoders raise nearly anything
+        kind = sniff_file(path)
         reason = getattr(error, "strerror", None) or error
-        raise ClipError(f"{path} cannot be read as a clip: {reason}", hint=_HINT) from error
+        reason = f"it is {kind.name}" if kind.name and kind.role != "clip" else reason
+        hint = _CONVERT if kind.role == "clip" else _HINT
+        raise ClipError(f"{path} cannot be read as a clip: {reason}", hint=hint) from error
 
 
 def _video_stream(path: Path, container: Any) -> Any:
@@ -278,7 +310,7 @@ def _video_stream(path: Path, container: Any) -> Any:
         raise ClipError(f"{path} has no video stream", hint=_HINT)
     codec = stream.codec_context
     if codec.name not in _CODECS:
-        raise ClipError(f"{path} uses the codec {codec.name}, which is not supported", hint=_HINT)
+        raise ClipError(f"{path} uses the codec {codec.name}, which is not supported", hint=_CONVERT)
     _require_size(path, codec.width, codec.height)
     return stream
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, get_args
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from mien.digests import digest
 from mien.errors import DataError, ImageError, unknown_name
 from mien.media.boxes import are_shares, parse_box
+from mien.media.decode import MAX_PIXELS, decode_image, warn_once
 from mien.media.files import require_file
+from mien.media.formats import IMAGE_HINT
+from mien.media.memory import Reservation
 from mien.recipe.describe import MarkStyle
 from mien.recipe.features import FitMode
 from mien.types import Box
@@ -30,25 +31,19 @@ __all__ = [
     "FIT_MODES",
     "MARK_STYLES",
     "MAX_PIXELS",
+    "LoadedImage",
     "Marking",
     "fit_to_square",
     "image_digest",
+    "load_image_file",
     "mark_subject",
     "open_image",
     "pixel_digest",
-    "stored_size",
     "upright_rgb",
 ]
 
 MARK_STYLES: Final[tuple[MarkStyle, ...]] = get_args(MarkStyle)
 FIT_MODES: Final[tuple[FitMode, ...]] = get_args(FitMode)
-
-# More than the largest cameras in common use, less than Pillow's own limit; 240 MB as RGB.
-MAX_PIXELS: Final = 80_000_000
-
-# Pillow's other decoders are rarely used and rarely hardened.
-_FORMATS: Final = ("JPEG", "PNG", "WEBP")
-_HINT: Final = "give a JPEG, PNG or WebP file"
 
 # Padding: ImageNet's mean color, which is close to zero after the normalization of most encoders.
 _NEUTRAL: Final = (124, 116, 104)
@@ -59,47 +54,94 @@ _MIN_LINE: Final = 2  # pixels; a thinner line vanishes when the image is downsc
 _CROP_MARGIN: Final = 0.1  # of the box's longer side
 _BLUR_RADIUS: Final = 0.02  # of the image's longer side
 
-# `warnings.catch_warnings` replaces a global list, so two threads must not enter it at once.
-_WARNINGS_LOCK: Final = threading.Lock()
+_BAND: Final = 1 << 22  # pixels that are converted at once, because the steps between take memory
+_FIRST_SIDEWAYS: Final = 5  # EXIF orientations from here on swap width and height
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 # --- Opening -----------------------------------------------------------------------------------------
 
 
-def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Opens a JPEG, PNG or WebP file as an upright RGB image.
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """An upright RGB image, and what it is in its file.
 
-    Of an animation only the first frame is read; transparent pixels become white. The number of pixels is
-    checked in the header, before anything is decoded.
+    Attributes:
+        image: The image.
+        full_size: (width, height) of the upright image in the file.
+        scale: Pixels of the file per pixel of the image, more than 1 if the file has too many.
+        is_turned: Whether its width is the height in the file, before the EXIF orientation is applied.
+    """
+
+    image: Image.Image
+    full_size: tuple[int, int]
+    scale: int = 1
+    is_turned: bool = False
+
+    def place(self, box: Box | None) -> Box | None:
+        """The box, which is in pixels of the file, in pixels of the image."""
+        if box is None or self.scale == 1:
+            return box
+        left, top, right, bottom = (edge / self.scale for edge in box.as_tuple())
+        return Box(left=left, top=top, right=right, bottom=bottom)
+
+
+def load_image_file(
+    path: Path, *, memory: Reservation | None = None, max_pixels: int = MAX_PIXELS
+) -> LoadedImage:
+    """Reads a JPEG, PNG, WebP, GIF, BMP or TIFF file.
+
+    Of an animation only the first frame is read; transparent pixels become white. The number of pixels and
+    the memory they will take are checked in the header, before anything is decoded. A JPEG with too many is
+    decoded at 1/2, 1/4 or 1/8 of its size. What the user should know about the file is logged as a warning.
+
+    Args:
+        path: The file.
+        memory: Gets what the image takes, with a copy of it; by default only while it is decoded.
+        max_pixels: The most pixels of the image.
 
     Raises:
         ImageError: The file is missing, too large, or cannot be decoded.
     """
-    require_file(path, noun="image", error=ImageError, hint=_HINT)
+    if memory is None:
+        with Reservation() as own:
+            return load_image_file(path, memory=own, max_pixels=max_pixels)
+    require_file(path, noun="image", error=ImageError, hint=IMAGE_HINT)
     try:
-        with _open_header(path) as header:
-            width, height = header.size
-            if width * height <= max_pixels:
-                header.load()
-                return upright_rgb(header)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} is too large: {error}", hint="downscale the image first") from error
-    except Exception as error:  # hostile bytes make decoders raise nearly anything
-        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
-        raise ImageError(f"{path} cannot be read as an image: {reason}", hint=_HINT) from error
-    raise ImageError(
-        f"{path} has {width} x {height} pixels, more than the {max_pixels:,} allowed",
-        hint="downscale the image first",
+        with path.open("rb") as file:
+            stored = decode_image(path, file, memory=memory, max_pixels=max_pixels)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}", hint=IMAGE_HINT) from error
+    for note in stored.notes:
+        warn_once(path, note)
+    pixels, orientation, scale, size = stored.pixels, stored.orientation, stored.scale, stored.size
+    profile = pixels.info.get("icc_profile")
+    del stored  # it would keep the pixels
+    image = _to_rgb(pixels)
+    image = image.copy() if image is pixels else image
+    del pixels
+    image.info = {} if profile is None else {"icc_profile": profile}
+    turn = _TURNS.get(orientation)
+    is_turned = orientation >= _FIRST_SIDEWAYS
+    return LoadedImage(
+        image if turn is None else image.transpose(turn),
+        full_size=size[::-1] if is_turned else size,
+        scale=scale,
+        is_turned=is_turned,
     )
 
 
-def stored_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of an image before its EXIF orientation is applied; None if it cannot be opened."""
-    try:
-        with _open_header(path) as header:
-            return header.size
-    except Exception:  # noqa: BLE001  hostile bytes make decoders raise nearly anything
-        return None
+def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The image of `load_image_file`; boxes fit it only if the file does not have too many pixels."""
+    return load_image_file(path, max_pixels=max_pixels).image
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -116,24 +158,29 @@ def pixel_digest(image: Image.Image) -> str:
 
 def image_digest(path: Path) -> str:
     """SHA-256 of the file's bytes, as 64 hex digits: identifies an image regardless of its path."""
-    require_file(path, noun="image", error=ImageError, hint=_HINT)
+    require_file(path, noun="image", error=ImageError, hint=IMAGE_HINT)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from error
-
-
-def _open_header(path: Path) -> Image.Image:
-    with _WARNINGS_LOCK, warnings.catch_warnings():
-        # Pillow warns of large images here; `open_image` has its own limit.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path, formats=_FORMATS)
+        raise ImageError(f"{path} cannot be read: {error.strerror}", hint=IMAGE_HINT) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """The image itself if it is RGB without transparency."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    width, height = image.size
+    rows = max(1, _BAND // max(1, width))
+    if rows >= height:
+        return _convert(image)
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, height, rows):
+        rgb.paste(_convert(image.crop((0, top, width, min(height, top + rows)))), (0, top))
+    return rgb
+
+
+def _convert(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # 16-bit gray; Pillow's own conversion clips at 255, which makes the image white.
         gray = np.asarray(image).astype(np.float64) / 257.0

@@ -18,7 +18,8 @@ from PIL import Image
 from mien.errors import BoxError, unknown_name
 from mien.media.augment import Variation, vary
 from mien.media.clips import read_frames
-from mien.media.images import Marking, fit_to_square, mark_subject, open_image, stored_size, upright_rgb
+from mien.media.images import LoadedImage, Marking, fit_to_square, load_image_file, mark_subject, upright_rgb
+from mien.media.memory import Reservation
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, ImageRef, Subject
@@ -28,6 +29,7 @@ __all__ = [
     "check_stated_size",
     "load_frames",
     "load_image",
+    "mark_frames",
     "prepare_frames",
     "prepare_image",
     "prepare_images",
@@ -55,8 +57,13 @@ def select_frames(subject: Subject, clip: ClipView) -> Subject:
     return replace(subject, images=(subject.images[index],), boxes=(subject.boxes[index],))
 
 
-def load_frames(subject: Subject) -> Iterator[Image.Image]:
-    """The images of a subject, in order, upright and RGB; each clip is opened once."""
+def load_frames(subject: Subject, memory: Reservation | None = None) -> Iterator[LoadedImage]:
+    """The images of a subject, in order, upright and RGB; each clip is opened once.
+
+    Args:
+        subject: Who.
+        memory: Gets what the next image takes, with a copy of it.
+    """
     by_file: dict[object, list[int]] = {}
     for image in subject.images:
         if image.frame is not None:
@@ -64,14 +71,15 @@ def load_frames(subject: Subject) -> Iterator[Image.Image]:
     pending: dict[object, Iterator[Image.Image]] = {}
     for image in subject.images:
         if image.frame is None:
-            yield load_image(image)
+            yield load_image(image, memory)
             continue
         if image.path not in pending:
-            pending[image.path] = iter(read_frames(image.path, by_file[image.path]))
-        yield next(pending[image.path])
+            pending[image.path] = iter(read_frames(image.path, by_file[image.path], memory))
+        frame = next(pending[image.path])
+        yield LoadedImage(frame, frame.size)
 
 
-def load_image(image: ImageRef) -> Image.Image:
+def load_image(image: ImageRef, memory: Reservation | None = None) -> LoadedImage:
     """The image of a reference, upright and RGB.
 
     Raises:
@@ -79,19 +87,38 @@ def load_image(image: ImageRef) -> Image.Image:
         ClipError: The frame cannot be read.
     """
     if image.pixels is not None:
-        return upright_rgb(image.pixels)
+        pixels = upright_rgb(image.pixels)
+        return LoadedImage(pixels, pixels.size)
     if image.frame is not None:
-        return next(iter(read_frames(image.path, [image.frame])))
-    return open_image(image.path)
+        (frame,) = read_frames(image.path, [image.frame], memory)
+        return LoadedImage(frame, frame.size)
+    return load_image_file(image.path, memory=memory)
 
 
-def check_stated_size(subject: Subject, image: ImageRef, size: tuple[int, int]) -> None:
+def mark_frames(
+    subject: Subject,
+    *,
+    marking: Marking,
+    variation: Variation | None = None,
+    memory: Reservation | None = None,
+) -> Iterator[Image.Image]:
+    """Every image of a subject in turn: varied and marked."""
+    frames: Iterable[tuple[Image.Image, Box | None]] = _frames_with_boxes(subject, memory)
+    if variation is not None:
+        frames = vary(list(frames), variation)
+    return (mark_subject(image, box, marking) for image, box in frames)
+
+
+def check_stated_size(
+    subject: Subject, image: ImageRef, size: tuple[int, int], *, is_turned: bool = False
+) -> None:
     """Compares the size of an opened image with the one that the annotations state.
 
     Args:
         subject: Who.
         image: One of the subject's images.
         size: Its (width, height), upright.
+        is_turned: Whether width and height are exchanged in its file.
 
     Raises:
         BoxError: The annotations state the size before the image's EXIF orientation is applied, so the box
@@ -101,7 +128,7 @@ def check_stated_size(subject: Subject, image: ImageRef, size: tuple[int, int]) 
     if stated is None or stated == size:
         return
     said, actual = (f"{width} x {height} pixels" for width, height in (stated, size))
-    if stated == size[::-1] and (image.frame is not None or stored_size(image.path) == stated):
+    if stated == size[::-1] and (image.frame is not None or is_turned):
         raise BoxError(
             f"the box of {subject.id!r} was drawn on {image.path} as stored, {said}, but upright "
             f"the image has {actual}",
@@ -118,11 +145,13 @@ def _warn_of_size(path: object, said: str, actual: str) -> None:
     )
 
 
-def _frames_with_boxes(subject: Subject) -> Iterator[tuple[Image.Image, Box | None]]:
-    for image, frame, box in zip(subject.images, load_frames(subject), subject.boxes, strict=True):
+def _frames_with_boxes(
+    subject: Subject, memory: Reservation | None
+) -> Iterator[tuple[Image.Image, Box | None]]:
+    for image, loaded, box in zip(subject.images, load_frames(subject, memory), subject.boxes, strict=True):
         if box is not None:
-            check_stated_size(subject, image, frame.size)
-        yield frame, box
+            check_stated_size(subject, image, loaded.full_size, is_turned=loaded.is_turned)
+        yield loaded.image, loaded.place(box)
 
 
 def prepare_frames(
@@ -134,11 +163,9 @@ def prepare_frames(
     size: int | None = None,
 ) -> tuple[Image.Image, ...]:
     """Every image of a subject: varied, marked, and fitted to a square if a size is given."""
-    frames: Iterable[tuple[Image.Image, Box | None]] = _frames_with_boxes(subject)
-    if variation is not None:
-        frames = vary(list(frames), variation)
-    marked = (mark_subject(image, box, marking) for image, box in frames)
-    return tuple(image if size is None else fit_to_square(image, size, fit_mode) for image in marked)
+    with Reservation() as memory:
+        marked = mark_frames(subject, marking=marking, variation=variation, memory=memory)
+        return tuple(image if size is None else fit_to_square(image, size, fit_mode) for image in marked)
 
 
 def prepare_image(

@@ -12,8 +12,8 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from mien.features.image_reader import load_pixels
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision_encoder import VisionEncoderSpec
 from mien.media.images import Marking
+from mien.media.memory import image_bytes
 from mien.model.checkpoint import TrainedModel, load_trained, model_digest
 from mien.model.classifier import ClassifierOutput, scores_from_logits
 from mien.model.encoder import resolve_vision_encoder
@@ -47,6 +48,7 @@ from mien.types import DIMENSIONS, Description, Prediction, Subject
 __all__ = ["Predictor", "unread_places"]
 
 log = logging.getLogger(__name__)
+_MAX_BATCH_BYTES: Final = 200_000_000  # of images at their full size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,12 @@ class _Inputs:
     request: DescriptionRequest | None = None
     prepared: Request | None = None
     description: Description | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """The memory of the images that the describing engine gets."""
+        images = self.prepared.images if self.prepared else ()
+        return sum(image_bytes(image.mode, *image.size) for image in images)
 
 
 class Predictor:
@@ -222,9 +230,8 @@ class Predictor:
             subjects: Subjects, from any iterable.
             batch_size: Subjects per batch; by default that of the run's recipe.
         """
-        waiting = iter(subjects)
-        while batch := list(islice(waiting, batch_size or self._recipe.run.batch_size)):
-            inputs = self._describe([self._load_inputs(subject) for subject in batch])
+        for batch in self._load_batches(subjects, batch_size or self._recipe.run.batch_size):
+            inputs = self._describe(batch)
             found = iter(self._predict_batch([item for item in inputs if isinstance(item, _Inputs)]))
             for item in inputs:
                 yield next(found) if isinstance(item, _Inputs) else item
@@ -241,6 +248,22 @@ class Predictor:
         return _TextStage(engine=engine, tokenizer=tokenizer, request_builder=request_builder)
 
     # --- Load, describe, classify ---
+
+    def _load_batches(
+        self, subjects: Iterable[Subject], batch_size: int
+    ) -> Iterator[list[_Inputs | DataError]]:
+        """Batches of inputs, smaller where their images are large."""
+        batch: list[_Inputs | DataError] = []
+        num_bytes = 0
+        for subject in subjects:
+            inputs = self._load_inputs(subject)
+            batch.append(inputs)
+            num_bytes += inputs.num_bytes if isinstance(inputs, _Inputs) else 0
+            if len(batch) == batch_size or num_bytes > _MAX_BATCH_BYTES:
+                yield batch
+                batch, num_bytes = [], 0
+        if batch:
+            yield batch
 
     def _load_inputs(self, subject: Subject) -> _Inputs | DataError:
         """The images for both stages, or the error of this subject."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from mien.errors import MienError, UsageError
@@ -202,7 +202,9 @@ class Results(Sequence[Person]):
         """A copy of the image with the box, number and highest label of each person drawn on it."""
         from mien.predict.render import annotate
 
-        return annotate(load_image(self.image), self.people)
+        loaded = load_image(self.image)
+        people = [replace(person, box=loaded.place(person.box)) for person in self.people]
+        return annotate(loaded.image, people)
 
     def plot(self, *, top: int = 8) -> Chart:
         """A bar chart of the `top` labels of each person, as SVG."""

@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from mien.errors import BoxError, DataError, ImageError, MienError
+from mien.errors import BoxError, DataError, ImageError, MienError, first_line
 from mien.media.boxes import parse_box
+from mien.media.formats import CLIP_SUFFIXES, FOLDER_SUFFIXES, sniff_file
 from mien.types import Box, ImageRef
 
 __all__ = ["BoxLike", "ImageLike", "Source", "open_source", "open_sources"]
@@ -21,8 +22,6 @@ __all__ = ["BoxLike", "ImageLike", "Source", "open_source", "open_sources"]
 BoxLike = Box | Sequence[float]
 ImageLike = str | Path | Image.Image | np.ndarray
 
-# Files that a folder contributes; other files in it are not images.
-_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 _GLOB_CHARACTERS: Final = frozenset("*?[")
 
 
@@ -66,6 +65,12 @@ def open_source(image: ImageLike, boxes: Iterable[BoxLike] | None = None, *, nam
                 f"cannot read an image from {type(image).__name__}",
                 hint="give a path, a PIL image or a NumPy array",
             )
+        try:
+            pixels.load()  # an image of a file that was only opened so far
+        except Exception as error:  # hostile bytes make decoders raise nearly anything
+            raise ImageError(
+                f"{name} cannot be read: {first_line(error)}", hint="give an image that is complete"
+            ) from error
         reference = ImageRef(path=Path(name), pixels=pixels)
     return Source(image=reference, boxes=tuple(map(_to_box, () if boxes is None else boxes)))
 
@@ -74,8 +79,8 @@ def open_sources(sources: ImageLike | Iterable[object]) -> Iterator[Source]:
     """The images of a path, folder, glob pattern, PIL image, array, or an iterable of these, in order.
 
     The images of a folder and of a pattern come in the order of their names; a folder is not searched
-    recursively. An item of an iterable may be a pair (image, boxes). An item that cannot be used is returned
-    in its place with its error.
+    recursively. An item of an iterable may be a pair (image, boxes). An item that cannot be used, such as a
+    clip in a folder, is returned in its place with its error.
 
     Raises:
         DataError: The folder holds no image, or the pattern matches nothing.
@@ -118,17 +123,36 @@ def _open_item(item: object, name: str) -> Iterator[Source]:
 def _expand(place: str | Path) -> list[Path]:
     """The files of a folder or pattern; a path that exists is never taken for a pattern."""
     path = Path(place)
-    if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
-        if not found:
-            raise DataError(f"no image in {path}", hint=f"files must end with {', '.join(_SUFFIXES)}")
-        return found
-    if not path.exists() and _GLOB_CHARACTERS & set(str(place)):
-        found = sorted(Path(match) for match in glob.glob(str(place), recursive=True))  # noqa: PTH207  the pattern may be absolute
-        if not found:
-            raise DataError(f"no file matches {place}", hint="check the pattern")
-        return [file for file in found if not file.is_dir()]
+    try:
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if _is_listed(file))
+            if not found:
+                raise DataError(f"no image in {path}", hint="name the images, or the folder that they are in")
+            return found
+        if not path.exists() and _GLOB_CHARACTERS & set(str(place)):
+            matches = sorted(Path(match) for match in glob.glob(str(place), recursive=True))  # noqa: PTH207  the pattern may be absolute
+            found = [match for match in matches if not match.is_dir()]
+            if not found:
+                raise DataError(f"no file matches {place}", hint="check the pattern")
+            return found
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}", hint="check its name and rights"
+        ) from error
     return [path]
+
+
+def _is_listed(file: Path) -> bool:
+    """Whether a file of a folder is an image or clip, by its ending, or else by its content.
+
+    Clips and images of other formats are listed, too: they fail by name, rather than be passed over.
+    """
+    suffix = file.suffix.lower()
+    if file.name.startswith("._"):  # companions that macOS writes
+        return False
+    if suffix in FOLDER_SUFFIXES or suffix in CLIP_SUFFIXES:
+        return True
+    return file.is_file() and sniff_file(file).role != "other"
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -35,6 +35,7 @@ from mien.data.manifest.readers import EXAMPLE, Cells, ManifestRow
 from mien.errors import ImageError, MienError
 from mien.labels import LabelSet
 from mien.media.clips import probe_clip, spread_frames
+from mien.media.formats import is_clip
 from mien.names import plain_name_fault
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Sample, Subject, Target
 
@@ -42,7 +43,6 @@ __all__ = ["RowParser", "image_name", "split_spelling"]
 
 _TEXT_COLUMNS: Final = ("id", "image", "clip")  # where a word such as "NA" can be meant
 _CLIP_COLUMNS: Final = ("frames", "first_frame", "last_frame", "boxes")
-_CLIP_SUFFIXES: Final = (".mp4", ".avi", ".mkv", ".webm", ".mov")
 _SPLIT_TYPES: Final = (str, int, float)
 _INFINITE: Final = (math.inf, -math.inf)
 _SUM_TOLERANCE: Final = 1e-3  # of scores that should sum to one; the same as in training
@@ -182,7 +182,7 @@ class RowParser:
         if not name:
             raise RowError("bad_row", f"the row names no image; {EXAMPLE}")
         path = find_image(self._folder, name)
-        return path, bool(clip) or name.lower().endswith(_CLIP_SUFFIXES)
+        return path, bool(clip) or is_clip(path)
 
     def _subject(self, cells: Cells, path: Path, *, is_clip: bool) -> Subject:
         size, box = parse_size(cells.get("size")), parse_box(cells.get("box"))

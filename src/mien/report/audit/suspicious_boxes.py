@@ -79,7 +79,8 @@ def _card(subject: Subject, box: Box, reason: str) -> BoxCard:
 def _render(subject: Subject, box: Box) -> tuple[str, str]:
     """A data URI, or "" and the reason."""
     try:
-        return data_uri(draw_box(next(iter(load_frames(subject))), box)), ""
+        loaded = next(iter(load_frames(subject)))
+        return data_uri(draw_box(loaded.image, loaded.place(box) or box)), ""
     except MienError as error:
         # In ASCII, because ids may contain control characters and lone surrogates.
         log.warning("the box of %a is shown without its image: %a", subject.id, str(error))
