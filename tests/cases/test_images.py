@@ -178,7 +178,7 @@ def test_a_cut_progressive_or_other_image_is_an_error(tmp_path: Path) -> None:
 
 def test_200_megapixels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "large.jpg"
-    Image.new("RGB", (16_320, 12_240), "gray").save(path, quality=30)
+    Image.new("L", (16_320, 12_240), "gray").save(path, quality=30)
     loaded = load_image_file(path)
     assert (loaded.image.size, loaded.scale, loaded.full_size) == ((8160, 6120), 2, (16_320, 12_240))
     assert [record.getMessage() for record in caplog.records] == [

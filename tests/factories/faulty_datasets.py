@@ -94,6 +94,10 @@ def _too_large(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
 
 
+def _no_end_marker(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2])
+
+
 def _smaller(path: Path) -> None:
     """A smaller image that still contains all boxes."""
     noise(f"smaller {path.name}", (80, 70)).save(path)
@@ -106,6 +110,7 @@ SPOIL_FILE: dict[str, Callable[[Path], None]] = {
     "unreadable": _unreadable,
     "color_mode": _other_mode,
     "too_large": _too_large,
+    "image_note": _no_end_marker,
     "image_size": _smaller,
 }
 

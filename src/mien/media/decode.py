@@ -61,6 +61,7 @@ _TIFF_COMPRESSIONS: Final = (
 _NEW_SUBFILE_TYPE: Final = 254
 _DNG_VERSION: Final = 0xC612
 _TIFF_MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B")
+_DRAFTED_MODES: Final = ("RGB", "L")
 _ORIENTATIONS: Final = range(1, 9)
 _ORIENTATION_SOURCES: Final = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
@@ -75,6 +76,7 @@ class StoredImage:
     Attributes:
         pixels: The image, which may be smaller than in the file.
         size: (width, height) in the file.
+        mode: Pillow's color mode of the file; a smaller image that was asked for may have another.
         scale: Pixels of the file per pixel of the image: 1, 2, 4 or 8.
         content: The part of the image that is not padding, in pixels, if a smaller one was asked for.
         orientation: EXIF orientation, 1 to 8.
@@ -83,6 +85,7 @@ class StoredImage:
 
     pixels: Image.Image
     size: tuple[int, int]
+    mode: str
     scale: int = 1
     content: tuple[float, float, float, float] | None = None
     orientation: int = 1
@@ -189,7 +192,7 @@ class _Decoder:
 
     def _decode(self, source: BinaryIO, has_lost_orientation: bool) -> StoredImage:
         header, has_more_frames = self._open(source)
-        size = header.size
+        size, mode = header.size, header.mode
         if self._kind.pillow == "TIFF":
             self._require_plain_tiff(header)
         scale, content = self._shrink(header)
@@ -198,7 +201,7 @@ class _Decoder:
             header._decoder = header.fp = None  # they hold three copies of the pixels
         orientation, is_known = _orientation(header)
         notes = []
-        if scale > 1 and self._draft is None:
+        if scale > 1 and size[0] * size[1] > self._max_pixels:
             notes.append(f"it has {size[0]} x {size[1]} pixels and is read at 1/{scale} of its size")
         if has_lost_orientation or not is_known:
             notes.append("its metadata are damaged, so its orientation is unknown: it is not turned")
@@ -207,6 +210,7 @@ class _Decoder:
         return StoredImage(
             pixels=header,
             size=size,
+            mode=mode,
             scale=scale,
             content=content,
             orientation=orientation,
@@ -234,13 +238,14 @@ class _Decoder:
         if self._kind.pillow != "JPEG":
             self._require_memory(header.size, header.mode, header.size)
             return 1, None
-        mode, side = self._draft or (None, None)
+        draft = self._draft if header.mode in _DRAFTED_MODES else None
+        mode, side = draft or (None, None)
         enough = 1 if side is None else min(width // side, height // side)
         scale = next((scale for scale in (8, 4, 2) if scale <= enough), 1)
         while scale < 8 and self._excess((width, height), header.mode, _scaled(header.size, scale)):
             scale *= 2
         self._require_memory(header.size, header.mode, _scaled(header.size, scale))
-        if self._draft is None and scale == 1:
+        if draft is None and scale == 1:
             return 1, None
         drafted = header.draft(mode, (max(1, width // scale), max(1, height // scale)))
         if drafted is None:

@@ -85,7 +85,11 @@ def without_metadata(file: BinaryIO, pillow: str, *, keep_orientation: bool) -> 
 
 def with_end_marker(file: BinaryIO, filler: bytes = b"") -> BinaryIO:
     """The JPEG file with an end marker, and before that other bytes where its data end."""
-    return _splice(file, [(0, _length(file)), filler + b"\xff\xd9"])
+    end = _length(file)
+    file.seek(max(0, end - 1))
+    if file.read(1) == b"\xff":  # the first half of a marker
+        end -= 1
+    return _splice(file, [(0, end), filler + b"\xff\xd9"])
 
 
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

@@ -39,6 +39,8 @@ __all__ = [
     "mark_subject",
     "open_image",
     "pixel_digest",
+    "to_rgb",
+    "turn_upright",
     "upright_rgb",
 ]
 
@@ -125,14 +127,13 @@ def load_image_file(
     pixels, orientation, scale, size = stored.pixels, stored.orientation, stored.scale, stored.size
     profile = pixels.info.get("icc_profile")
     del stored  # it would keep the pixels
-    image = _to_rgb(pixels)
+    image = to_rgb(pixels)
     image = image.copy() if image is pixels else image
     del pixels
     image.info = {} if profile is None else {"icc_profile": profile}
-    turn = _TURNS.get(orientation)
     is_turned = orientation >= _FIRST_SIDEWAYS
     return LoadedImage(
-        image if turn is None else image.transpose(turn),
+        turn_upright(image, orientation),
         full_size=size[::-1] if is_turned else size,
         scale=scale,
         is_turned=is_turned,
@@ -146,7 +147,13 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says, as RGB, with white behind transparent pixels."""
-    return _to_rgb(ImageOps.exif_transpose(image))
+    return to_rgb(ImageOps.exif_transpose(image))
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The image turned and mirrored as an EXIF orientation from 1 to 8 says; itself if that is 1."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def pixel_digest(image: Image.Image) -> str:
@@ -166,8 +173,8 @@ def image_digest(path: Path) -> str:
         raise ImageError(f"{path} cannot be read: {error.strerror}", hint=IMAGE_HINT) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """The image itself if it is RGB without transparency."""
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image as RGB, with white behind transparent pixels; itself if it is RGB without transparency."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     width, height = image.size

@@ -38,10 +38,10 @@ def _open(name: str, root: Path) -> Dataset:
     return open_dataset(DataOptions(name=name, root=root), cache=root.parent / "cache")
 
 
-def test_a_thousand_faults_of_twenty_kinds() -> None:
+def test_a_thousand_faults_of_all_kinds() -> None:
     kinds = [kind for _, of_layout in LAYOUTS.values() for kind in of_layout]
-    assert len(set(kinds)) == len(kinds) == 20
-    assert EACH * len(kinds) == 1000
+    assert len(set(kinds)) == len(kinds) == 21
+    assert EACH * len(kinds) >= 1000
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

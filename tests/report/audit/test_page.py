@@ -39,7 +39,7 @@ KINDS = (
     *("repeated_id", "bad_row", "name_collision", "unknown_folder", "joints_missing", "no_person"),
     *("joints_gap", "frame_range", "empty", "truncated", "unreadable", "color_mode", "too_large"),
     *("box_outside", "box_clipped", "image_size", "clip_unreadable", "clip_truncated", "duplicate"),
-    *("near_duplicate", "split_overlap"),
+    *("near_duplicate", "split_overlap", "image_note"),
 )
 
 

@@ -64,6 +64,8 @@ def check_file(
     if found.mode not in PLAIN_MODES:
         message = f"its mode is {found.mode}, not 8-bit RGB or grayscale"
         yield Problem(kind="color_mode", file=str(path), message=message)
+    if found.notes:
+        yield Problem(kind="image_note", file=str(path), message="; ".join(found.notes))
     wrong = [subject for subject in subjects if subject.stated_size not in (None, found.size)]
     stored = [subject for subject in wrong if _is_stored(subject.stated_size, found)]
     # Without a box, the size before the image was turned is not a mistake.

@@ -13,20 +13,20 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL import Image
 
 from mien.data.audit.fingerprints import SQUARE_SIDE, Fingerprint, compute_fingerprint, gray_square
-from mien.errors import MienError
-from mien.media.images import MAX_PIXELS, open_image
+from mien.errors import ImageError, MienError
+from mien.media.decode import MAX_PIXELS, StoredImage, decode_image
+from mien.media.images import to_rgb, turn_upright
+from mien.media.memory import Reservation
 
 __all__ = ["ImageInfo", "ImageProblem", "inspect_clip", "inspect_image"]
 
 _MIN_DECODED_SIDE: Final = 3 * SQUARE_SIDE // 2  # pixels, of a JPEG
-# The same as in `mien.media.images`: other decoders are rarely used and rarely hardened.
-_FORMATS: Final = ("JPEG", "PNG", "WEBP")
 _MAX_BYTES_IN_MEMORY: Final = 1 << 26  # a larger file is read in parts
-_EXIF_ORIENTATION: Final = 0x0112
+# Words of an error, and the kind of problem that it is.
+_KINDS: Final = (("cut short", "truncated"), ("allowed", "too_large"), ("more memory", "too_large"))
 _SIDEWAYS: Final = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -40,6 +40,7 @@ class ImageInfo:
         mode: Pillow's color mode.
         fingerprint: Of a clip, that of its middle frame.
         num_frames: None for an image.
+        notes: What the user should know about the file, such as that its orientation is unknown.
     """
 
     size: tuple[int, int]
@@ -47,6 +48,7 @@ class ImageInfo:
     mode: str
     fingerprint: Fingerprint
     num_frames: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +65,19 @@ def inspect_image(path: Path) -> ImageInfo | ImageProblem:
     if isinstance(length, ImageProblem):
         return length
     try:
-        with path.open("rb") as opened:
+        with path.open("rb") as opened, Reservation() as memory:
             # One large read makes threads wait less for each other than many small ones.
             file = BytesIO(opened.read()) if length <= _MAX_BYTES_IN_MEMORY else opened
             digest = hashlib.file_digest(file, "sha256").digest()
             if _is_truncated_webp(file):
                 return ImageProblem("truncated", "it is shorter than its header says")
-            file.seek(0)
-            return _decode_image(path, file, digest)
-    except Image.DecompressionBombError as error:
-        return ImageProblem("too_large", str(error))
-    except UnidentifiedImageError:
-        return ImageProblem("unreadable", "it is not a JPEG, PNG or WebP image")
-    except Exception as error:  # noqa: BLE001 - hostile bytes raise nearly anything in a decoder
-        kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        return ImageProblem(kind, f"it cannot be decoded: {error}")
+            return _decode_image(path, file, digest, memory)
+    except ImageError as error:
+        message = f"it {str(error).removeprefix(f'{path} ')}"
+        kind = next((kind for words, kind in _KINDS if words in message), "unreadable")
+        return ImageProblem(kind, message)
+    except OSError as error:
+        return ImageProblem("unreadable", f"it cannot be read: {error.strerror}")
 
 
 def inspect_clip(path: Path) -> ImageInfo | ImageProblem:
@@ -115,34 +115,26 @@ def _file_length(path: Path) -> int | ImageProblem:
 # --- Images ------------------------------------------------------------------------------------------
 
 
-def _decode_image(path: Path, file: BinaryIO, digest: bytes) -> ImageInfo | ImageProblem:
-    with Image.open(file, formats=_FORMATS) as header:
-        stored_size, mode = header.size, _mode(header)
-        if stored_size[0] * stored_size[1] > MAX_PIXELS:
-            pixels = f"{stored_size[0]} x {stored_size[1]} pixels"
-            return ImageProblem("too_large", f"it has {pixels}, more than the {MAX_PIXELS:,} allowed")
-        is_sideways = header.getexif().get(_EXIF_ORIENTATION, 1) in _SIDEWAYS
-        size = (stored_size[1], stored_size[0]) if is_sideways else stored_size
-        fingerprint = compute_fingerprint(_upright_gray_square(path, header, mode), digest)
-        return ImageInfo(size, stored_size, mode, fingerprint)
+def _decode_image(path: Path, file: BinaryIO, digest: bytes, memory: Reservation) -> ImageInfo:
+    stored = decode_image(path, file, memory=memory, draft=("L", _MIN_DECODED_SIDE), max_pixels=MAX_PIXELS)
+    is_sideways = stored.orientation in _SIDEWAYS
+    # RGB and grayscale do not mention a transparent color.
+    transparency = " with transparency" if "transparency" in stored.pixels.info else ""
+    return ImageInfo(
+        size=stored.size[::-1] if is_sideways else stored.size,
+        stored_size=stored.size,
+        mode=stored.mode + transparency,
+        fingerprint=compute_fingerprint(_upright_gray_square(stored), digest),
+        notes=stored.notes,
+    )
 
 
-def _mode(header: Image.Image) -> str:
-    """Pillow's mode, which for RGB and grayscale does not mention a transparent color."""
-    return f"{header.mode} with transparency" if "transparency" in header.info else header.mode
-
-
-def _upright_gray_square(path: Path, header: Image.Image, mode: str) -> Image.Image:
-    if mode not in ("RGB", "L"):
+def _upright_gray_square(stored: StoredImage) -> Image.Image:
+    if stored.mode not in ("RGB", "L"):
         # Rare and reported as a problem. Converted as it is for models, with white behind transparency.
-        header.load()
-        return gray_square(open_image(path))
-    box = None
-    if isinstance(header, JpegImageFile):
-        # The returned box excludes padding, which is visible at reduced scales.
-        drafted = header.draft("L", (_MIN_DECODED_SIDE, _MIN_DECODED_SIDE))
-        box = None if drafted is None else drafted[1]
-    return ImageOps.exif_transpose(gray_square(header, box))
+        return gray_square(turn_upright(to_rgb(stored.pixels), stored.orientation))
+    # The part without padding, which is visible at reduced scales.
+    return turn_upright(gray_square(stored.pixels, stored.content), stored.orientation)
 
 
 def _is_truncated_webp(file: BinaryIO) -> bool:

@@ -236,6 +236,13 @@ _KINDS: Final = (
         remedy="Nothing, unless colors look wrong.",
     ),
     ProblemKind(
+        name="image_note",
+        severity="minor",
+        title="images that are read with a warning",
+        meaning="The file is damaged where that costs no pixels, has too many pixels, or has several frames.",
+        remedy="Turn images whose orientation is unknown upright; for the others, nothing.",
+    ),
+    ProblemKind(
         name="image_size",
         severity="minor",
         title="wrong sizes in the annotations",
