@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
+from PIL import Image
 from pydantic import Field, JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
@@ -16,6 +17,7 @@ from mien.recipe import DescribeOptions, Options, RunOptions
 
 __all__ = ["FakeEngine", "FakeOptions"]
 
+_BAND: Final = 1024  # rows of pixels
 _VOCABULARY: Final = (
     *("calm", "tense", "bright", "weary", "eager", "alone", "among", "friends", "smiling", "watching"),
     *("the", "person", "seems", "near", "far", "and", "while", "others", "look", "away"),
@@ -68,7 +70,7 @@ class FakeEngine(Engine):
     def _reply(self, request: Request) -> Reply | EngineError:
         if request.subject_id in self.options.refuse:
             return self._error(f"subject {request.subject_id!r} was refused")
-        pixels = [[*image.size, hashlib.sha256(image.tobytes()).hexdigest()] for image in request.images]
+        pixels = [[*image.size, _digest(image)] for image in request.images]
         seed = bytes.fromhex(digest({"prompt": request.prompt, "images": pixels}))
         words = (_VOCABULARY[seed[i % len(seed)] % len(_VOCABULARY)] for i in range(self.options.num_words))
         # The first bytes make two texts differ even if their words happen to agree.
@@ -80,3 +82,11 @@ class FakeEngine(Engine):
             hint="remove the subject from refuse or poison in [describe.options]",
             retryable=self.options.retryable,
         )
+
+
+def _digest(image: Image.Image) -> str:
+    """SHA-256 of the pixels, band by band, because a copy of a large image takes much memory."""
+    sha = hashlib.sha256()
+    for top in range(0, image.height, _BAND):
+        sha.update(image.crop((0, top, image.width, min(image.height, top + _BAND))).tobytes())
+    return sha.hexdigest()

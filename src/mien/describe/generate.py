@@ -26,6 +26,7 @@ from mien.types import Description, Failure, Subject
 __all__ = ["describe"]
 
 _STOP_INTERVAL: Final = 0.1  # seconds between two looks at `stop`
+_MAX_GROUP_BYTES: Final = 330_000_000  # one image of 80 megapixels
 # The fewest subjects that are looked up in the store at once.
 _MIN_LOOKUP: Final = 64
 # So many consecutive items that each made the engine fail are not bad items: the engine is broken.
@@ -78,13 +79,17 @@ def describe(
     ):
         remaining = takewhile(lambda _: not stop(), subjects)
         requests = run.open_requests(remaining, chunk=max(_MIN_LOOKUP, 4 * batch_size), pool=pool)
-        prepared = prefetch(run.prepare, requests, pool=pool, window=2 * batch_size)
-        if engine.image_size is None:
-            prepared = _sort_by_size(prepared, 2 * batch_size)
-        # After a stop no batch is begun, but calls in flight are awaited: they may have cost money.
-        batches = takewhile(lambda _: not stop(), batched(prepared, batch_size))
-        for batch, outcomes in prefetch(run.call_engine, batches, pool=callers, window=num_calls):
-            run.write_outcomes(batch, outcomes)
+        for group in _groups_in_memory(requests, request_builder.num_bytes):
+            prepared = prefetch(run.prepare, group, pool=pool, window=2 * batch_size)
+            if engine.image_size is None:
+                prepared = _sort_by_size(prepared, 2 * batch_size)
+            # After a stop no batch is begun, but calls in flight are awaited: they may have cost money.
+            batches = takewhile(lambda _: not stop(), batched(prepared, batch_size))
+            for batch, outcomes in prefetch(run.call_engine, batches, pool=callers, window=num_calls):
+                run.write_outcomes(batch, outcomes)
+                del batch, outcomes  # their images, before those of the next group are decoded
+            if stop():
+                break
     if not stop():
         run.finish()
     return progress.summary()
@@ -108,6 +113,30 @@ def _passing_on(stop: Callable[[], bool], engine: Engine) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def _groups_in_memory(
+    requests: Iterator[DescriptionRequest], num_bytes: Callable[[DescriptionRequest], int]
+) -> Iterator[Iterator[DescriptionRequest]]:
+    """Groups that are finished one after another, because the images of two would take too much memory.
+
+    Small images, or those of an engine that takes squares, are all one group.
+    """
+    waiting = next(requests, None)
+
+    def group() -> Iterator[DescriptionRequest]:
+        nonlocal waiting
+        total = 0
+        while waiting is not None:
+            count = num_bytes(waiting)
+            if total and count and total + count > _MAX_GROUP_BYTES:
+                return
+            total += count
+            yield waiting
+            waiting = next(requests, None)
+
+    while waiting is not None:
+        yield group()
 
 
 # A request with its prepared form, or with the reason why it has none.

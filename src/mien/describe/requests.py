@@ -16,7 +16,7 @@ from mien.digests import digest, file_version
 from mien.errors import DataError, EngineError
 from mien.labels import LabelSet
 from mien.media.images import Marking, image_digest, pixel_digest
-from mien.media.views import prepare_images, select_frames
+from mien.media.views import loaded_bytes, prepare_images, select_frames
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, Description, Subject
@@ -123,6 +123,12 @@ class RequestBuilder:
             request.subject, marking=self._marking, clip=self._clip, fit_mode=self._fit, size=self._size
         )
         return Request(subject_id=request.subject.id, images=images, prompt=request.prompt)
+
+    def num_bytes(self, request: DescriptionRequest) -> int:
+        """About how much memory the prepared images take; 0 if the engine takes small squares."""
+        if self._size is not None:
+            return 0
+        return loaded_bytes(select_frames(request.subject, self._clip))
 
     def check(self, result: Reply | EngineError) -> Reply | EngineError:
         """The reply without its reasoning, or an error if it is not what the prompt asks for.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ __all__ = [
     "MAX_PACKETS",
     "MAX_PIXELS",
     "ClipInfo",
+    "frame_pixels",
     "probe_clip",
     "read_frames",
     "spread_frames",
@@ -103,6 +105,19 @@ def probe_clip(path: Path) -> ClipInfo:
         if first is None:
             raise ClipError(f"{path} has no frame that can be decoded", hint=_BROKEN)
         return clip.info(first, len(clip.index.times) if clip.index else 1 + sum(1 for _ in frames))
+
+
+@lru_cache(maxsize=256)
+def frame_pixels(path: Path) -> int:
+    """How many pixels the frames of a clip have, by its header; 0 if it cannot be read."""
+    import av
+
+    try:
+        with av.open(f"file:{path}", options=_LIMITS, metadata_errors="replace") as container:
+            codec = _video_stream(path, container).codec_context
+            return int(codec.width * codec.height)
+    except Exception:  # noqa: BLE001  reading it will say what is wrong
+        return 0
 
 
 def read_frames(path: Path, frames: Sequence[int], memory: Reservation | None = None) -> list[Image.Image]:

@@ -32,7 +32,7 @@ from mien.media.formats import HEAD_BYTES, RAW_HINT, FileKind, sniff, stated_siz
 from mien.media.jpeg_layout import has_end_marker, is_refined, jpeg_layout
 from mien.media.memory import MAX_BYTES, Reservation, image_bytes
 
-__all__ = ["MAX_PIXELS", "StoredImage", "decode_image", "warn_once"]
+__all__ = ["MAX_PIXELS", "StoredImage", "decode_image", "decoded_pixels", "warn_once"]
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +121,22 @@ def decode_image(
     decoder = _Decoder(path, file, kind, memory=memory, max_pixels=max_pixels, draft=draft)
     decoder.require_size(stated_size(head, kind))
     return decoder.decode()
+
+
+def decoded_pixels(path: Path) -> int:
+    """About how many pixels a file will have when it is decoded, by its header; 0 if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            kind = sniff(head)
+            size = stated_size(head, kind)
+            if size is None:
+                file.seek(0)
+                with _quiet():
+                    size = _PLUGINS[kind.pillow](file).size
+    except Exception:  # noqa: BLE001  reading it will say what is wrong
+        return 0
+    return min(MAX_PIXELS, size[0] * size[1])
 
 
 def warn_once(path: Path, note: str) -> None:

@@ -214,9 +214,11 @@ def sniff(head: bytes) -> FileKind:
 
 
 def stated_size(head: bytes, kind: FileKind) -> tuple[int, int] | None:
-    """(width, height) of a GIF or WebP image, by its first bytes: their decoders take memory at once."""
+    """(width, height) of a PNG, GIF or WebP image, by its first bytes; None for other formats."""
     if kind.pillow == "GIF":
         return _little(head[6:8]), _little(head[8:10])
+    if kind.pillow == "PNG":
+        return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
     if kind.pillow != "WEBP":
         return None
     if head[12:16] == b"VP8X":

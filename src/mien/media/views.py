@@ -17,9 +17,10 @@ from PIL import Image
 
 from mien.errors import BoxError, unknown_name
 from mien.media.augment import Variation, vary
-from mien.media.clips import read_frames
+from mien.media.clips import frame_pixels, read_frames
+from mien.media.decode import decoded_pixels
 from mien.media.images import LoadedImage, Marking, fit_to_square, load_image_file, mark_subject, upright_rgb
-from mien.media.memory import Reservation
+from mien.media.memory import Reservation, image_bytes
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, ImageRef, Subject
@@ -29,6 +30,7 @@ __all__ = [
     "check_stated_size",
     "load_frames",
     "load_image",
+    "loaded_bytes",
     "mark_frames",
     "prepare_frames",
     "prepare_image",
@@ -93,6 +95,19 @@ def load_image(image: ImageRef, memory: Reservation | None = None) -> LoadedImag
         (frame,) = read_frames(image.path, [image.frame], memory)
         return LoadedImage(frame, frame.size)
     return load_image_file(image.path, memory=memory)
+
+
+def loaded_bytes(subject: Subject) -> int:
+    """About how much memory the images of a subject will take, by their headers."""
+    pixels = 0
+    for image in subject.images:
+        if image.pixels is not None:
+            pixels += image.pixels.width * image.pixels.height
+        elif image.frame is not None:
+            pixels += frame_pixels(image.path)
+        else:
+            pixels += decoded_pixels(image.path)
+    return image_bytes("RGB", pixels, 1)
 
 
 def mark_frames(
