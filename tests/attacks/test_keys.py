@@ -114,7 +114,7 @@ def test_an_echoed_key_reaches_nothing(
         code, texts, _ = describe_people(server.url, "run.retries=0")
     assert code in (3, 6)
     assert texts == []
-    main(["describe", "export", "store.sqlite", "--to", "export.jsonl"])
+    assert main(["describe", "export", "store.sqlite", "--out", "export.jsonl"]) == 0
     captured = capsys.readouterr()
     written = [file.read_bytes().decode(errors="replace") for file in tmp_path.rglob("*") if file.is_file()]
     for text in (captured.out, captured.err, *records, *written):

@@ -133,8 +133,8 @@ def test_such_an_item_is_found_if_it_is_alone_in_its_batch(
         engine = remote(proxy.url, retries=2)
         summary = describe(subjects(5), RequestBuilder(engine=engine, **request_options), store, batch_size=1)
     assert (summary.done, summary.failed) == (4, 1)
-    # The engine's own tries, then one per further attempt.
-    assert 3 <= max(proxy.num_requests.values()) <= 3 + 2
+    # Three attempts of the engine's own tries at most; fewer tries unless another reply comes in between.
+    assert 3 <= max(proxy.num_requests.values()) <= 3 * 3
 
 
 def test_all_faults_at_once(

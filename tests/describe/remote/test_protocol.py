@@ -238,3 +238,16 @@ def test_names_that_mean_the_same_model(requested: str, reported: str) -> None:
 def test_names_that_mean_different_models(requested: str, reported: str) -> None:
     assert not is_same_model(requested, reported)
     assert is_same_model(requested, reported, aliases=(reported,))
+
+
+def test_a_text_that_is_too_long_for_a_description_is_an_error() -> None:
+    error = error_of(200, answer("Calm. " * 50_000))
+    assert error.kind == "item"
+    assert "300000 characters" in str(error)
+    assert "max_new_tokens" in error.hint
+
+
+def test_only_the_beginning_of_a_servers_message_is_searched() -> None:
+    # Some patterns take time that grows with the square of the length: minutes, for a message of this size.
+    error = error_of(400, json.dumps({"error": {"message": "image " * 50_000}}).encode())
+    assert len(str(error)) < 300
