@@ -253,6 +253,7 @@ def test_a_lost_part_is_refused_and_the_rest_recovered(path: Path, statement: st
         assert check_store(path).problems
         merge_stores([path], out)
         assert set(read(out)) <= set(ROWS)
+        assert not list(path.parent.glob(".*"))  # what was recovered on the way
     else:
         assert "not a store" in str(caught.value)
 

@@ -140,7 +140,13 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.csv", b"name,age\nx,1\n"), ("a.jsonl", b"{"), ("a.jsonl", b'{"key": "k"}'), ("a.parquet", b"PAR1")],
+    [
+        ("a.csv", b"name,age\nx,1\n"),
+        ("a.jsonl", b"{"),
+        ("a.jsonl", b"[" * 100_000),
+        ("a.jsonl", b'{"key": "k"}'),
+        ("a.parquet", b"PAR1"),
+    ],
 )
 def test_a_file_that_is_not_an_export_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

@@ -52,7 +52,7 @@ def read_export(path: Path) -> Iterator[Description]:
     try:
         for row in rows:
             yield Description(**row)
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+    except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
         raise DataError(f"{path} is not an export of descriptions: {error}", hint="export again") from error
 
 

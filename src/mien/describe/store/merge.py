@@ -12,13 +12,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby, repeat
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 from mien.describe.store.rows import DamagedRow
 from mien.describe.store.salvage import salvage
 from mien.describe.store.store import Store
 from mien.errors import DamagedStoreError, UsageError
+from mien.files import make_folder, temporary_folder
 from mien.prefetch import batched
 from mien.types import Description, Failure
 
@@ -88,7 +88,7 @@ def merge_stores(sources: Sequence[Path], out: Path, *, prefer_first: bool = Fal
         raise UsageError("there is nothing to merge", hint="name at least one store besides --out")
     with ExitStack() as stack:
         existing = [stack.enter_context(Store(out))] if out.exists() else []
-        found = _Sources(others, stack)
+        found = _Sources(others, out.parent, stack)
         found.recover_damaged()
         conflicts, num_conflicts = _find_conflicts([*existing, *found.stores])
         written = prefer_first or not conflicts
@@ -118,8 +118,8 @@ def _is_same_file(first: Path, second: Path) -> bool:
 class _Sources:
     """The open stores that are merged, in order; a damaged one is replaced with what is intact in it."""
 
-    def __init__(self, paths: Sequence[Path], stack: ExitStack) -> None:
-        self._paths, self._stack = paths, stack
+    def __init__(self, paths: Sequence[Path], place: Path, stack: ExitStack) -> None:
+        self._paths, self._place, self._stack = paths, place, stack
         self.recovered: dict[Path, int] = {}
         self.stores = [self._open(path) for path in paths]
 
@@ -147,8 +147,9 @@ class _Sources:
             return self._recover(path)
 
     def _recover(self, path: Path) -> Store:
-        folder = self._stack.enter_context(TemporaryDirectory(prefix="mien-merge-"))
-        recovered = self._stack.enter_context(Store(Path(folder) / path.name))
+        make_folder(self._place)
+        folder = self._stack.enter_context(temporary_folder(self._place, path.name))
+        recovered = self._stack.enter_context(Store(folder / "recovered.sqlite"))
         for batch in batched(chain(salvage(path), _readable(path)), _BATCH):
             recovered.put(batch)
         self.recovered[path] = len(recovered)
