@@ -78,8 +78,10 @@ def _with_digest(*columns: str) -> tuple[str | bytes, ...]:
 
 def check_digest(num_columns: int, row: _Row) -> DamagedRow | None:
     """What is wrong with a row of bytes, in which the digest is behind this number of columns."""
+    state = _EMPTY_HASH.copy()  # as `_digest`; a call costs a tenth of it
     try:
-        if _digest(row[:num_columns]) == row[num_columns]:
+        state.update(b"\0".join(row[:num_columns]))
+        if state.digest() == row[num_columns]:
             return None
     except TypeError:  # a column that is a number or null now
         pass
