@@ -81,7 +81,9 @@ def test_subjects_are_counted_by_status(
     found = count_by_status(people, RequestBuilder(engine=engine, **request_options), store)
     assert (found.subjects, found.described, found.num_failed, found.missing) == (12, 5, 3, 4)
     # Failures that differ only in the subject share a reason.
-    assert found.failed["subject ... was refused"] == 2
+    reason, number = max(found.failed.items(), key=lambda pair: pair[1])
+    assert reason.startswith("subject ... was refused")
+    assert number == 2
     assert sorted(found.failed.values()) == [1, 2]
 
 
