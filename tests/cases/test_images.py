@@ -278,3 +278,11 @@ def test_warnings_do_not_reach_the_terminal_with_control_characters(
     open_image(save(tmp_path, EXIF["png"], "a\x1b[2J.png"))
     assert caplog.records[0].levelno == logging.WARNING
     assert "\x1b" not in caplog.records[0].getMessage()
+
+
+def test_a_palette_without_colors_is_an_error(tmp_path: Path) -> None:
+    content = encode(PHOTO.convert("P"), "PNG")
+    start = content.index(b"PLTE") - 4
+    end = content.index(b"IDAT") - 4
+    with pytest.raises(ImageError, match="its colors are missing"):
+        open_image(save(tmp_path, content[:start] + content[end:]))

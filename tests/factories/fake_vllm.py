@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
-CUT, REFUSED, FATAL = 5, 13, 14  # red values of the first pixel
+CUT, NARROW, REFUSED, FATAL = 5, 12, 13, 14  # red values of the first pixel
 
 
 class FakeVllm:
@@ -30,6 +30,11 @@ class FakeVllm:
         # The first request finishes last.
         await asyncio.sleep(max(0.0, 0.002 * (20 - red)))
         self.num_running -= 1
+        if red == NARROW:
+            try:
+                raise ValueError("absolute aspect ratio must be smaller than 200, got 227.5")
+            except ValueError as error:
+                raise ValueError(f"Failed to apply Processor on data={'x' * 5000}") from error
         if red == REFUSED:
             raise ValueError("this image is refused\nand a page of stack")
         if red == FATAL:

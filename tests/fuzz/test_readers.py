@@ -54,7 +54,7 @@ def images(folder: Path, suffix: str) -> list[bytes]:
     return contents
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".bmp", ".tif"])
 def test_images(tmp_path: Path, suffix: str) -> None:
     check(images(tmp_path, suffix), open_image, suffix)
 
@@ -64,7 +64,7 @@ def read_clip(path: Path) -> None:
     read_frames(path, [0, info.num_frames - 1])
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".ts"])
 def test_clips(tmp_path: Path, suffix: str) -> None:
     seeds = [
         encode(tmp_path / f"{number}{suffix}", times=range(8), codec=codec).read_bytes()

@@ -35,6 +35,8 @@ __all__ = ["VllmEngine", "VllmOptions"]
 # Raise this when the same model is prompted, or its output read, in another way.
 _VERSION: Final = 1
 _CALLS_AT_ONCE: Final = 4
+_MAX_CAUSES: Final = 20
+_MAX_REASON: Final = 300  # characters; vLLM's messages show the input
 _HINT: Final = "install it with: pip install 'mien[vllm]', on a machine with a GPU"
 
 
@@ -191,7 +193,7 @@ class VllmEngine(Engine):
         return SamplingParams(**settings, output_kind=RequestOutputKind.FINAL_ONLY)
 
     def _failure(self, request: Request, error: Exception, *, is_dead: bool) -> EngineError:
-        message = first_line(error, with_type=True)
+        message = _reason(error)
         if is_dead:
             raise EngineDownError(
                 f"vLLM stopped: {message}",
@@ -203,6 +205,17 @@ class VllmEngine(Engine):
             f"vLLM failed on {request.subject_id!r}: {message}",
             hint="check that the model takes such images and prompts",
         )
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error, and that of its first cause: vLLM says only that a processor failed."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < _MAX_CAUSES:
+        causes.append(cause)
+    lines = dict.fromkeys(
+        first_line(cause, with_type=True)[:_MAX_REASON] for cause in (causes[0], causes[-1])
+    )
+    return ", because of ".join(lines)
 
 
 def _start_vllm(path: Path, dtype: str, options: VllmOptions) -> Any:

@@ -10,7 +10,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -212,7 +212,10 @@ class _Decoder:
         if self._kind.pillow == "TIFF":
             self._require_plain_tiff(header)
         scale, content = self._shrink(header)
-        header.load()
+        with _quiet() if self._kind.pillow == "TIFF" else nullcontext():
+            header.load()
+        if header.mode in ("P", "PA") and header.palette is None:
+            raise ValueError("its colors are missing")
         if self._kind.pillow == "WEBP":
             header._decoder = header.fp = None  # they hold three copies of the pixels
         orientation, is_known = _orientation(header)
