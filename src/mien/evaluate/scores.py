@@ -21,6 +21,7 @@ from mien.types import DIMENSIONS
 __all__ = ["SplitScores", "scores_file"]
 
 _SCHEMA: Final = 1
+_TOLERANCE: Final = 1e-3
 # (sample, label) or (sample, dimension). No axis names, so that our own error names a wrong shape in a file.
 Array = Float32[np.ndarray, "_ _"]
 
@@ -47,8 +48,8 @@ class SplitScores:
             samples.
 
     Raises:
-        DataError: The split's name is not plain, shapes do not fit the ids and the label set, or scores are
-            not finite.
+        DataError: The split's name is not plain, shapes do not fit the ids and the label set, or scores or
+            targets are not finite or not in 0..1.
     """
 
     split: str
@@ -74,11 +75,29 @@ class SplitScores:
                     f"{name} of split {self.split!r} have the shape {values.shape}, not {(rows, columns)}",
                     hint="give one row per sample, in the order of the ids",
                 )
-        if not np.isfinite(self.scores).all():
-            raise DataError(
-                f"scores of split {self.split!r} are not finite",
-                hint="the weights contain NaN; check the loss in events.jsonl",
-            )
+        self._check_values("scores", self.scores, "the weights contain NaN; check the loss in events.jsonl")
+        self._check_values("targets", self.targets, "check the annotations of the split")
+        for name in ("dimensions", "dimension_targets"):
+            values = getattr(self, name)
+            # Not annotated is NaN, and a model may leave the scale.
+            if values is not None and (np.isinf(values) | (np.isnan(values) & (name == "dimensions"))).any():
+                raise DataError(
+                    f"{name} of split {self.split!r} are not finite",
+                    hint="the weights or the annotations contain NaN or infinite numbers",
+                )
+
+    def _check_values(self, name: str, values: Array, hint: str) -> None:
+        """DataError, with the first sample, for values that are not finite or not in 0..1."""
+        for what, wrong in (
+            ("not finite", ~np.isfinite(values)),
+            # Rounding may lift a softmax slightly above 1.
+            ("not from 0 to 1", (values < -_TOLERANCE) | (values > 1 + _TOLERANCE)),
+        ):
+            if wrong.any():
+                first = self.ids[int(wrong.any(axis=1).argmax())]
+                raise DataError(
+                    f"{name} of split {self.split!r} are {what}, for example of {first!r}", hint=hint
+                )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -118,7 +137,7 @@ class SplitScores:
         """Reads what `save` wrote; RunError if the file is missing, damaged or of another schema."""
         try:
             require_file(path)
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 meta = json.loads(bytes(file["meta"]))
                 arrays = {name: file[name] for name in _ARRAYS if name in file}
         except FileNotFoundError as error:

@@ -9,7 +9,8 @@ import io
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -39,6 +40,8 @@ class FeatureReader:
         array: All rows of the file, shape (row, token, dim).
         rows: The row of each subject, variant and view. The tokens of a subject's views are concatenated.
         digest: Identifies the features; changes with any key and with the order of keys.
+        checksums: Of each row of the file, checked when it is first read; None where it is not known.
+        path: The file, for messages.
     """
 
     def __init__(
@@ -46,9 +49,13 @@ class FeatureReader:
         array: Float[np.ndarray, "row token dim"],
         rows: Int[np.ndarray, "subject variant view"],
         digest: str = "",
+        checksums: Sequence[int | None] = (),
+        path: Path | None = None,
     ) -> None:
         self._array = array
         self._rows = rows
+        self._unchecked = {row: value for row, value in enumerate(checksums) if value is not None}
+        self._path = path
         self.digest = digest
 
     def __len__(self) -> int:
@@ -77,10 +84,26 @@ class FeatureReader:
     def read(
         self, indices: Int[np.ndarray, " batch"], variants: Int[np.ndarray, " batch"] | None = None
     ) -> Float[np.ndarray, "batch token dim"]:
-        """The features (float16) of some subjects, by index; `variants`: which of each, 0 by default."""
+        """The features (float16) of some subjects, by index; `variants`: which of each, 0 by default.
+
+        Raises:
+            DataError: The file has changed since the features were encoded.
+        """
         rows = self._rows[indices, 0 if variants is None else variants]
         taken: np.ndarray = np.take(self._array, rows, axis=0)  # (batch, view, token, dim)
+        if self._unchecked:
+            self._check(rows.ravel(), taken.reshape(-1, *taken.shape[-2:]))
         return taken.reshape(len(indices), self.num_tokens, self.dim)
+
+    def _check(self, rows: Int[np.ndarray, " row"], features: Float[np.ndarray, "row token dim"]) -> None:
+        for row, one in zip(rows.tolist(), features, strict=True):
+            expected = self._unchecked.pop(row, None)
+            if expected is not None and expected != _checksum(one):
+                raise DataError(f"the features at {self._path} have changed, in row {row}", hint=_DELETE)
+
+
+def _checksum(row: Float[np.ndarray, "token dim"]) -> int:
+    return zlib.crc32(np.ascontiguousarray(row).view(np.uint8).data)
 
 
 class FeatureWriter:
@@ -89,7 +112,7 @@ class FeatureWriter:
     def __init__(self, index: "_Index", array: _Map | None) -> None:
         self._index = index
         self._array = array
-        self._pending: list[str] = []
+        self._pending: dict[str, int] = {}  # with checksums
 
     def write(self, keys: Sequence[str], features: Float[np.ndarray, "batch token dim"]) -> None:
         """Writes one row per key; DataError if a number does not fit float16, or is not finite."""
@@ -102,7 +125,7 @@ class FeatureWriter:
                 hint="choose another features.layer",
             )
         self._array[[self._index.rows[key] for key in keys]] = rows
-        self._pending += keys
+        self._pending.update(zip(keys, map(_checksum, rows), strict=True))
 
     def flush(self) -> None:
         """Flushes the rows to disk, then marks them as done in the sidecar."""
@@ -111,7 +134,7 @@ class FeatureWriter:
         self._array.flush()
         self._index.mark_done(self._pending)
         self._index.save()
-        self._pending = []
+        self._pending = {}
 
 
 class FeatureFile:
@@ -160,7 +183,7 @@ class FeatureFile:
         rows = np.array([self._index.rows[key] for key in keys], dtype=np.int64)
         shaped = rows.reshape(-1, num_variants, num_views)
         name = list(keys) if num_variants * num_views == 1 else [num_variants, num_views, *keys]
-        return FeatureReader(self._map("r"), shaped, digest(name))
+        return FeatureReader(self._map("r"), shaped, digest(name), self._index.checksums, self.path)
 
     @contextmanager
     def writing(self, keys: Iterable[str], shape: tuple[int, int]) -> Iterator[FeatureWriter]:
@@ -277,6 +300,7 @@ class _Index:
         self.shape: tuple[int, int] | None = None  # (token, dim), once there are rows
         self.rows: dict[str, int] = {}
         self._done = np.zeros(0, dtype=np.bool_)
+        self.checksums: list[int | None] = []  # mien 0.1.0 wrote none
 
     def is_done(self, key: str) -> bool:
         row = self.rows.get(key)
@@ -285,10 +309,13 @@ class _Index:
     def add(self, keys: Sequence[str]) -> None:
         for key in keys:
             self.rows[key] = len(self.rows)
+        self.checksums += [None] * len(keys)
         self._done = np.concatenate((self._done, np.zeros(len(keys), dtype=np.bool_)))
 
-    def mark_done(self, keys: Sequence[str]) -> None:
-        self._done[[self.rows[key] for key in keys]] = True
+    def mark_done(self, checksums: Mapping[str, int]) -> None:
+        self._done[[self.rows[key] for key in checksums]] = True
+        for key, value in checksums.items():
+            self.checksums[self.rows[key]] = value
 
     def load(self) -> None:
         """Reads the file, if there is one; ValueError, KeyError or TypeError if it is damaged."""
@@ -308,6 +335,9 @@ class _Index:
         self.rows = {key: row for row, key in enumerate(state["keys"])}
         bits = np.frombuffer(bytes.fromhex(state["done"]), dtype=np.uint8)
         self._done = np.unpackbits(bits)[: len(self.rows)].astype(np.bool_)
+        self.checksums = list(state.get("checksums") or [None] * len(self.rows))
+        if len(self.checksums) != len(self.rows):
+            raise ValueError(f"{len(self.rows)} keys, {len(self.checksums)} checksums")
         if len(self._done) != len(state["keys"]):
             raise ValueError(f"{len(state['keys'])} keys, {len(self._done)} marks")
 
@@ -321,4 +351,5 @@ class _Index:
             "shape": self.shape,
             "done": np.packbits(self._done).tobytes().hex(),
             "keys": list(self.rows),
+            "checksums": self.checksums,
         }

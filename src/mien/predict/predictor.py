@@ -145,6 +145,8 @@ class Predictor:
         device = resolve_device(device)
         places = recorded_recipe(run, overrides) if overrides or (run / MANIFEST).exists() else None
         trained = load_trained(run, device, places=places)
+        if places is not None:
+            trained.check_recipe(places)
         recipe, fusion = trained.recipe, trained.classifier.fusion
         require_places(recipe, run, but=unread_places(fusion, engine))
         features, place = recipe.features, recipe.run.model_copy(update={"device": device, "cluster": None})
@@ -155,7 +157,11 @@ class Predictor:
         if fusion.uses_image:
             vision = resolve_vision_encoder(features, device)
         return cls(
-            trained, engine=engine, tokenizer=tokenizer, vision=vision, calibration=_load_calibration(run)
+            trained,
+            engine=engine,
+            tokenizer=tokenizer,
+            vision=vision,
+            calibration=_load_calibration(run, trained),
         )
 
     def __call__(self, image: ImageLike, *, boxes: Iterable[BoxLike] | None = None) -> Results:
@@ -418,9 +424,14 @@ def _results(source: Source, answers: Sequence[Prediction | MienError]) -> Resul
     return Results(source=source.name, image=source.image, people=people)
 
 
-def _load_calibration(run: Path) -> Calibration | None:
-    """The calibration of the run, if it was evaluated; RunError if it belongs to other weights."""
+def _load_calibration(run: Path, trained: TrainedModel) -> Calibration | None:
+    """The calibration of the run, if it was evaluated; RunError if it belongs to other weights or labels."""
     found = read_calibration(run)
+    if found is not None and found.labels != trained.label_set.labels:
+        raise RunError(
+            f"{run / CALIBRATION} has other labels, or in another order, than the model",
+            hint=f"run mien evaluate {run} again, or delete the file to get uncalibrated scores",
+        )
     if found is not None and found.model != model_digest(run):
         raise RunError(
             f"{run / CALIBRATION} was fitted to other weights than those of this run",

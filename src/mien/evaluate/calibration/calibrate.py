@@ -124,7 +124,9 @@ class Calibration:
         except KeyError as error:
             raise RunError(f"a calibration lacks {error}", hint="run mien evaluate again") from error
         lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        return cls(**{**known, **lists})
+        found = cls(**{**known, **lists})
+        _check_numbers(found)
+        return found
 
     def save(self, run: Path) -> None:
         """Writes `calibration.json` into a run directory."""
@@ -193,6 +195,21 @@ def read_calibration(run: Path) -> Calibration | None:
         return Calibration.from_json(read_json(path))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read: {error}", hint="run mien evaluate again") from error
+
+
+def _check_numbers(calibration: Calibration) -> None:
+    """ValueError or TypeError unless there is one finite number per label, and thresholds are in 0..1."""
+    count = len(calibration.labels)
+    thresholds = calibration.thresholds
+    columns = {"slopes": calibration.slopes, "offsets": calibration.offsets, "thresholds": thresholds}
+    for name, values in columns.items():
+        if values is None and name == "thresholds":
+            continue
+        numbers = np.array(values, dtype=np.float64)
+        if numbers.shape != (count,) or not np.isfinite(numbers).all():
+            raise ValueError(f"{name} are not one finite number for each of {count} labels")
+    if thresholds is not None and not all(0 <= value <= 1 for value in thresholds):
+        raise ValueError("thresholds are not from 0 to 1")
 
 
 # --- The fit -----------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ The same format serves one run (`evaluation.json`) and the comparison of many (`
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -239,6 +241,13 @@ def _excludes_zero(low: float | None, high: float | None) -> bool:
 
 # --- The file ----------------------------------------------------------------------------------------
 
+_TYPES: Final[Mapping[str, Any]] = {
+    "float": (int, float),
+    "int": int,
+    "str": str,
+    "tuple[int, ...]": tuple,
+    "None": type(None),
+}
 Row = TypeVar("Row", ResultRow, Difference, LabelRow, DimensionRow, CalibrationRow, SplitAccess, SharedImages)
 
 
@@ -271,9 +280,18 @@ def read_results(path: Path) -> Evaluation:
 
 
 def _rows(kind: type[Row], items: Any) -> tuple[Row, ...]:
-    names = [field.name for field in fields(kind)]
-    return tuple(kind(**{name: _value(item[name]) for name in names if name in item}) for item in items)
+    types = {field.name: str(field.type).split(" | ") for field in fields(kind)}
+    return tuple(
+        kind(**{name: _value(item[name], name, types[name]) for name in types if name in item})
+        for item in items
+    )
 
 
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _value(value: Any, name: str, types: Sequence[str]) -> Any:
+    """The value of a field; ValueError if it is of another type, or a number that is not finite."""
+    value = tuple(value) if isinstance(value, list) else value
+    if not any(isinstance(value, _TYPES[one]) for one in types):
+        raise ValueError(f"{name} is {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}, which is not a finite number")
+    return value

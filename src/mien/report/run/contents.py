@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mien.errors import RunError
-from mien.evaluate.calibration.calibrate import Calibration, read_calibration
+from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.evaluate.descriptions.description_audit import DescriptionAudit, read_audit
 from mien.evaluate.results.build import build_label_rows
 from mien.evaluate.results.examples import Example, examples_file, read_examples
@@ -17,6 +17,8 @@ from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run, RunManifest
 
 __all__ = ["RunContents", "load_contents"]
+
+_MODEL_FILE: Final = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +74,23 @@ def load_contents(run: Path) -> RunContents:
         scores=scores,
         examples={} if split is None else _load_examples(examples_file(run, split)),
         descriptions=descriptions,
-        calibration=read_calibration(run),
+        calibration=_load_calibration(run),
     )
+
+
+def _load_calibration(run: Path) -> Calibration | None:
+    """The calibration; RunError if it was fitted to other weights than those of the run."""
+    found = read_calibration(run)
+    if found is None or not (run / _MODEL_FILE).exists():
+        return found
+    from mien.model.checkpoint import model_digest  # imports torch
+
+    if found.model != model_digest(run):
+        raise RunError(
+            f"{run / CALIBRATION} was fitted to other weights than those of this run",
+            hint=f"run mien evaluate {run} again",
+        )
+    return found
 
 
 def _of_first_model(rows: Sequence[LabelRow]) -> tuple[LabelRow, ...]:
