@@ -6,6 +6,7 @@ numbers. So vectors are encoded and decoded only here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -27,9 +28,9 @@ class LabelSet:
     def __post_init__(self) -> None:
         if not self.labels:
             raise DataError(f"label set {self.name!r} has no labels", hint="name at least one label")
-        twice = [label for label in self.labels if self.labels.count(label) > 1]
-        if twice:
-            raise DataError(f"label set {self.name!r} names {twice[0]!r} twice", hint="name each label once")
+        label, count = Counter(self.labels).most_common(1)[0]
+        if count > 1:
+            raise DataError(f"label set {self.name!r} names {label!r} twice", hint="name each label once")
 
     def __len__(self) -> int:
         return len(self.labels)

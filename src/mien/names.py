@@ -51,7 +51,12 @@ def plain_name(name: object, what: str, *, error: type[MienError] = DataError) -
 
 def plain_name_fault(name: object) -> str:
     """Why a name is not plain, to follow it in a sentence; empty if it is plain."""
-    fault = _fault(name) if isinstance(name, str) else "it is not text"
+    if not isinstance(name, str):
+        fault = "it is not text"
+    elif len(name) <= _MAX_CHARACTERS:
+        fault = _fault(name)
+    else:
+        fault = _fault.__wrapped__(name)  # a long name is not kept
     return fault and f"cannot be the name of a file: {fault}"
 
 

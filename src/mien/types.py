@@ -35,6 +35,8 @@ __all__ = [
 # Continuous emotion, on a 0..1 scale: an annotator's 7 of 10 is 0.7.
 DIMENSIONS: Final = ("valence", "arousal", "dominance")
 
+_DIMENSIONS: Final = frozenset(DIMENSIONS)
+
 # Pixels; larger than any image. Arithmetic with larger coordinates would overflow.
 MAX_EDGE: Final = 1e9
 
@@ -292,5 +294,5 @@ def _unit_scores(scores: Mapping[str, float], kind: str) -> dict[str, float]:
 
 
 def _check_dimension_names(dimensions: Mapping[str, float]) -> None:
-    if set(dimensions) != set(DIMENSIONS):
+    if dimensions.keys() != _DIMENSIONS:
         raise DataError(f"dimensions are {sorted(dimensions)}", hint=f"give exactly {', '.join(DIMENSIONS)}")

@@ -127,6 +127,15 @@ class Dataset(ABC):
         """
         return self._records(self.resolve_split(split))
 
+    def all_records(self) -> Iterator[tuple[str, Record]]:
+        """The split and record of everyone; those of one split are in its order.
+
+        Override where the splits are in one file that is slow to read.
+        """
+        for split in self.splits:
+            for record in self._records(split):
+                yield split, record
+
     def samples(self, split: str) -> Iterator[Sample]:
         """The samples of one split.
 

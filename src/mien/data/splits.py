@@ -56,6 +56,13 @@ class ResplitDataset(Dataset):
     def sidecar_problems(self) -> Iterator[Problem]:
         return self._inner.sidecar_problems()
 
+    def all_records(self) -> Iterator[tuple[str, Record]]:
+        """In the order of the wrapped dataset, which is read once."""
+        for _, record in self._inner.all_records():
+            split = self._assigned_split(record)
+            if split is not None:
+                yield split, replace(record, sample=replace(record.sample, split=split))
+
     def _records(self, split: str) -> Iterator[Record]:
         for inner in self._inner.splits:
             for record in self._inner.records(inner):

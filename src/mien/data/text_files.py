@@ -13,7 +13,7 @@ from mien.errors import ManifestError
 
 __all__ = ["MAX_LINE", "open_text", "read_lines", "require_regular_file"]
 
-MAX_LINE: Final = 1 << 26  # characters; a row with 100,000 people has about 10 million
+MAX_LINE: Final = 1 << 24  # characters; a row with 100,000 people has about 10 million
 
 # The longer marks first: UTF-32's begins with UTF-16's.
 _MARKS: Final = (

@@ -110,7 +110,7 @@ def show_edges(edges: Edges) -> str:
 def _split_text(text: str) -> list[str]:
     if len(text) > _MAX_TEXT:
         raise DataError(f"box {_shown(text)} has {len(text):,} characters", hint=_FORM)
-    inner = _ARRAY.sub(r"\1", _NUMPY_NUMBER.sub(r"\1", text)).strip()
+    inner = (_ARRAY.sub(r"\1", _NUMPY_NUMBER.sub(r"\1", text)) if "(" in text else text).strip()
     closing = _BRACKETS.get(inner[:1])
     if closing is not None:
         if not inner.endswith(closing):

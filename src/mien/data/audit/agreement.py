@@ -74,34 +74,46 @@ class Agreement:
 
 def measure_agreement(dataset: Dataset) -> tuple[Agreement, ...]:
     """The agreement in every split that has a subject with two annotators or more."""
-    measured = (
-        split_agreement(split, (record.annotations for record in dataset.records(split)), dataset.label_set)
-        for split in dataset.splits
-    )
-    return tuple(item for item in measured if item.num_subjects)
+    sums = {split: _SplitSums(dataset.label_set) for split in dataset.splits}
+    for split, record in dataset.all_records():
+        sums[split].add(record.annotations)
+    return tuple(item.result(split) for split, item in sums.items() if item.num_subjects)
 
 
 def split_agreement(split: str, subjects: Iterator[Sequence[Target]], label_set: LabelSet) -> Agreement:
     """The agreement in one split; `subjects` yields the annotations of each subject."""
-    labels = {label: _LabelSums() for label in label_set.labels}
-    dimensions = {name: _DimensionSums() for name in DIMENSIONS}
-    num_subjects = 0
+    sums = _SplitSums(label_set)
     for targets in subjects:
+        sums.add(targets)
+    return sums.result(split)
+
+
+class _SplitSums:
+    """Sums of one split over the subjects with two annotators or more."""
+
+    def __init__(self, label_set: LabelSet) -> None:
+        self.num_subjects = 0
+        self._labels = {label: _LabelSums() for label in label_set.labels}
+        self._dimensions = {name: _DimensionSums() for name in DIMENSIONS}
+
+    def add(self, targets: Sequence[Target]) -> None:
         if len(targets) < 2:
-            continue
-        num_subjects += 1
+            return
+        self.num_subjects += 1
         for label, yes in _count_yes(targets).items():
-            labels[label].add(yes, len(targets))
+            self._labels[label].add(yes, len(targets))
         rated = [target.dimensions for target in targets if target.dimensions is not None]
         if len(rated) > 1:
-            for name, sums in dimensions.items():
+            for name, sums in self._dimensions.items():
                 sums.add([values[name] for values in rated])
-    return Agreement(
-        split=split,
-        num_subjects=num_subjects,
-        kappa={label: sums.kappa(num_subjects) for label, sums in labels.items()},
-        dimensions={name: sums.result() for name, sums in dimensions.items() if sums.num_subjects},
-    )
+
+    def result(self, split: str) -> Agreement:
+        return Agreement(
+            split=split,
+            num_subjects=self.num_subjects,
+            kappa={label: sums.kappa(self.num_subjects) for label, sums in self._labels.items()},
+            dimensions={name: sums.result() for name, sums in self._dimensions.items() if sums.num_subjects},
+        )
 
 
 def _count_yes(targets: Sequence[Target]) -> Counter[str]:

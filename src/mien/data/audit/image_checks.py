@@ -66,21 +66,37 @@ def check_file(
         yield Problem(kind="color_mode", file=str(path), message=message)
     if found.notes:
         yield Problem(kind="image_note", file=str(path), message="; ".join(found.notes))
-    wrong = [subject for subject in subjects if subject.stated_size not in (None, found.size)]
-    stored = [subject for subject in wrong if _is_stored(subject.stated_size, found)]
-    # Without a box, the size before the image was turned is not a mistake.
-    for subject in [subject for subject in stored if any(box for _, box in subject.frame_boxes)][:1]:
+    stored, wrong = _first_wrong_sizes(subjects, found)
+    for subject in stored:
         message = (
             f"the box of {subject.subject_id} was drawn on the image as stored, "
             f"{_pixels(subject.stated_size)}, but upright it has {_pixels(found.size)}"
         )
         yield Problem(kind="stored_orientation", file=str(path), message=message)
-    for subject in [subject for subject in wrong if subject not in stored][:1]:
+    for subject in wrong:
         message = (
             f"the annotation of {subject.subject_id} says {_pixels(subject.stated_size)}, but the image has "
             f"{_pixels(found.size)}"
         )
         yield Problem(kind="image_size", file=str(path), message=message)
+
+
+def _first_wrong_sizes(
+    subjects: Sequence[FileSubject], found: ImageInfo
+) -> tuple[list[FileSubject], list[FileSubject]]:
+    """At most one subject with a box on the image as stored, and one with a size that is neither."""
+    stored: list[FileSubject] = []
+    wrong: list[FileSubject] = []
+    for subject in subjects:
+        if subject.stated_size in (None, found.size):
+            continue
+        is_stored = _is_stored(subject.stated_size, found)
+        # Without a box, the size before the image was turned is not a mistake.
+        if not is_stored or any(box for _, box in subject.frame_boxes):
+            (stored if is_stored else wrong).append(subject)
+        if stored and wrong:
+            break
+    return stored[:1], wrong[:1]
 
 
 def _pixels(size: tuple[int, int] | None) -> str:

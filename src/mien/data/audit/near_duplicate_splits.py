@@ -81,9 +81,7 @@ def write_split_file(
     verification = verify(dataset, workers=workers, on_progress=on_progress)
     splits = assign_splits(dataset, verification.near_duplicates, drop_copies=drop_copies)
     write_splits(out, splits)
-    before = {
-        record.sample.subject.id: split for split in dataset.splits for record in dataset.records(split)
-    }
+    before = {record.sample.subject.id: split for split, record in dataset.all_records()}
     moved = Counter(
         f"{before[name]} to {split}" for name, split in splits.items() if split not in (None, before[name])
     )
@@ -110,30 +108,27 @@ def assign_splits(
     groups = _FileGroups()
     for group in near_duplicates:
         groups.join(file.path for file in group)
-    for split in dataset.splits:
-        for record in dataset.records(split):
-            groups.join(ref.path for ref in record.sample.subject.images)
+    for _, record in dataset.all_records():
+        groups.join(ref.path for ref in record.sample.subject.images)
     group_splits = _group_splits(dataset, groups)
     dropped_files = _redundant_copies(near_duplicates) if drop_copies else frozenset()
-    assigned: dict[str, str | None] = {}
-    for split in dataset.splits:
-        for record in dataset.records(split):
-            subject = record.sample.subject
-            new_split = group_splits[groups.root(subject.images[0].path)]
-            is_unlabeled_move = record.sample.target is None and new_split != split
-            is_dropped = any(ref.path in dropped_files for ref in subject.images)
-            assigned[subject.id] = None if is_unlabeled_move or is_dropped else new_split
-    return assigned
+    assigned: dict[str, dict[str, str | None]] = {split: {} for split in dataset.splits}
+    for split, record in dataset.all_records():
+        subject = record.sample.subject
+        new_split = group_splits[groups.root(subject.images[0].path)]
+        is_unlabeled_move = record.sample.target is None and new_split != split
+        is_dropped = any(ref.path in dropped_files for ref in subject.images)
+        assigned[split][subject.id] = None if is_unlabeled_move or is_dropped else new_split
+    return {name: split for of_split in assigned.values() for name, split in of_split.items()}
 
 
 def _group_splits(dataset: Dataset, groups: _FileGroups) -> Mapping[Path, str]:
     """The split of each group, by its root."""
     order = (*(split for split in _PRIORITY if split in dataset.splits), *dataset.splits)
     splits: dict[Path, str] = {}
-    for split in dataset.splits:
-        for record in dataset.records(split):
-            root = groups.root(record.sample.subject.images[0].path)
-            splits[root] = min(splits.get(root, split), split, key=order.index)
+    for split, record in dataset.all_records():
+        root = groups.root(record.sample.subject.images[0].path)
+        splits[root] = min(splits.get(root, split), split, key=order.index)
     return splits
 
 

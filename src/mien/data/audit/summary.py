@@ -7,10 +7,10 @@ grows by one hash per image and by the names in those listings.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -63,7 +63,8 @@ class DimensionStatistics:
     def add(self, value: float) -> None:
         self.count += 1
         self.total += value
-        self.low, self.high = min(self.low, value), max(self.high, value)
+        self.low = min(self.low, value)
+        self.high = max(self.high, value)
         self.histogram[int(value * 10 + 0.5 + 1e-9)] += 1
 
     def to_json(self) -> dict[str, Any]:
@@ -85,10 +86,11 @@ class BoxSizeHistogram:
     histogram: list[int] = field(default_factory=lambda: [0] * len(BOX_SIDES))
 
     def add(self, box: Box) -> None:
-        side = (box.width * box.height) ** 0.5
+        side = ((box.right - box.left) * (box.bottom - box.top)) ** 0.5
         self.count += 1
-        self.low, self.high = min(self.low, side), max(self.high, side)
-        self.histogram[sum(side >= edge for edge in BOX_SIDES[1:])] += 1
+        self.low = min(self.low, side)
+        self.high = max(self.high, side)
+        self.histogram[bisect_right(BOX_SIDES, side) - 1] += 1
 
     @property
     def bin_names(self) -> tuple[str, ...]:
@@ -226,10 +228,14 @@ class Summary:
 def summarize(dataset: Dataset) -> Summary:
     """Counts the records of a dataset. Unusable rows count only as problems."""
     listing = DirectoryListing()
-    splits = tuple(_summarize_split(dataset, split, listing) for split in dataset.splits)
+    counters = {split: _SplitCounter(dataset.label_set, listing) for split in dataset.splits}
+    for split, record in dataset.all_records():
+        counters[split].add(record)
+    splits = tuple(counter.result(split) for split, counter in counters.items())
     problems = dataset.problems()
     reported = {problem.file for problem in problems if problem.kind == "missing"}
-    missing = tuple(path for path in listing.missing if path not in reported)
+    not_found = dict.fromkeys(path for counter in counters.values() for path in counter.missing)
+    missing = tuple(path for path in not_found if path not in reported)
     kinds = Counter(problem.kind for problem in problems)
     kinds["missing"] += len(missing)
     label_set = dataset.label_set
@@ -244,21 +250,14 @@ def summarize(dataset: Dataset) -> Summary:
     )
 
 
-def _summarize_split(dataset: Dataset, split: str, listing: DirectoryListing) -> SplitSummary:
-    counter = _SplitCounter(dataset.label_set)
-    for record in dataset.records(split):
-        for path in {image.path for image in record.sample.subject.images}:
-            if counter.add_file(path):
-                listing.has_file(path)
-        counter.add(record)
-    return counter.result(split)
-
-
 class _SplitCounter:
-    """Counts the records of one split without keeping any."""
+    """Counts the records of one split without keeping any. `missing` are the files that do not exist."""
 
-    def __init__(self, label_set: LabelSet) -> None:
+    def __init__(self, label_set: LabelSet, listing: DirectoryListing) -> None:
         num_labels = len(label_set)
+        self.missing: list[str] = []
+        self._listing = listing
+        self._last_path: Path | None = None
         self._index = {label: index for index, label in enumerate(label_set.labels)}
         self._file_hashes: set[int] = set()
         self._cooccurrence = [array("q", bytes(8 * num_labels)) for _ in range(num_labels)]
@@ -270,16 +269,22 @@ class _SplitCounter:
         self._annotators: Counter[int] = Counter()
         self._boxes = BoxSizeHistogram()
 
-    def add_file(self, path: Path) -> bool:
-        """Whether this file is new. Keeps 8 bytes per file."""
-        key = int.from_bytes(blake2b(str(path).encode("utf-8", "surrogatepass"), digest_size=8).digest())
-        is_new = key not in self._file_hashes
-        self._file_hashes.add(key)
-        return is_new
+    def _add_file(self, path: Path) -> None:
+        """Looks for a new file. Keeps only its hash, of 64 bits."""
+        if path is self._last_path:
+            return
+        self._last_path = path
+        key = hash(str(path))
+        if key not in self._file_hashes:
+            self._file_hashes.add(key)
+            if not self._listing.has_file(path):
+                self.missing.append(str(path))
 
     def add(self, record: Record) -> None:
         subject = record.sample.subject
         self._num_subjects += 1
+        for image in subject.images:
+            self._add_file(image.path)
         self._num_clips += subject.images[0].frame is not None
         self._num_without_box += not any(subject.boxes)
         for box in subject.boxes:
@@ -296,16 +301,13 @@ class _SplitCounter:
         positive = [self._index[name] for name, score in target.labels.items() if score >= POSITIVE]
         for row in positive:
             self._positives[row] += 1
-            self._add_cooccurrence(row, positive)
+            counts = self._cooccurrence[row]
+            for column in positive:
+                counts[column] += 1
         if target.dimensions is not None:
             self._num_with_dimensions += 1
             for name, value in target.dimensions.items():
                 self._dimensions[name].add(value)
-
-    def _add_cooccurrence(self, row: int, positive: Sequence[int]) -> None:
-        counts = self._cooccurrence[row]
-        for column in positive:
-            counts[column] += 1
 
     def _add_attributes(self, attributes: Mapping[str, str]) -> None:
         for name, value in attributes.items():

@@ -107,8 +107,8 @@ def verify(
         on_progress: Called after each file.
     """
     start = time.perf_counter()
-    annotation_problems = [*dataset.problems(), *dataset.sidecar_problems()]
     files, num_subjects = _collect_files(dataset)
+    annotation_problems = [*dataset.problems(), *dataset.sidecar_problems()]
     reported = {(problem.kind, problem.file) for problem in annotation_problems}
     fingerprints: list[Fingerprint | None] = []
     outside_boxes: list[OutsideBox] = []
@@ -142,23 +142,29 @@ def verify(
 
 def _collect_files(dataset: Dataset) -> tuple[list[_File], int]:
     """The files in order of first use, and the number of subjects; also reports repeated ids."""
+    found: dict[str, list[Mapping[str, FileSubject]]] = {split: [] for split in dataset.splits}
+    for split, record in dataset.all_records():
+        found[split].append(_subject_by_file(record))
     files: dict[str, _File] = {}
     first_splits: dict[str, str] = {}
     num_subjects = 0
-    for split in dataset.splits:
-        for record in dataset.records(split):
-            num_subjects += 1
-            subject = record.sample.subject
-            for path, file_subject in _subject_by_file(record).items():
-                file = files.setdefault(path, _File(path))
-                if split not in file.splits:
+    for split, people in found.items():
+        num_subjects += len(people)
+        for by_file in people:
+            for path, file_subject in by_file.items():
+                if path not in files:
+                    files[path] = _File(path)
+                file = files[path]
+                if file.splits[-1:] != [split]:
                     file.splits.append(split)
                 file.subjects.append(file_subject)
-            if subject.id in first_splits:
-                message = f"the id {subject.id!r} is in {first_splits[subject.id]} and again in {split}"
-                first = files[str(subject.images[0].path)]
-                first.problems.append(Problem(kind="repeated_id", file=first.path, message=message))
-            first_splits.setdefault(subject.id, split)
+            path, subject = next(iter(by_file.items()))
+            if subject.subject_id in first_splits:
+                first_split = first_splits[subject.subject_id]
+                message = f"the id {subject.subject_id!r} is in {first_split} and again in {split}"
+                files[path].problems.append(Problem(kind="repeated_id", file=path, message=message))
+            else:
+                first_splits[subject.subject_id] = split
     for file in files.values():
         if len(file.splits) > 1:
             message = f"it is used in {' and '.join(file.splits)}"

@@ -60,6 +60,7 @@ _PLAIN: Final = frozenset({*_FULL, str, float, type(None)})
 _SEQUENCES: Final = (tuple, set, frozenset)
 _INEXACT: Final = (float, Decimal)
 _NUMBERS: Final = (int, *_INEXACT)
+_PLAIN_NUMBERS: Final = frozenset({int, float})
 _ID_TYPES: Final = (str, *_NUMBERS, date, time, timedelta)
 
 
@@ -277,6 +278,12 @@ def parse_dimensions(table: Any, cells: Mapping[str, Any]) -> dict[str, float] |
         table: An object of all three, or an empty cell.
         cells: A row with a cell for each, read where `table` is empty. None of its cells is empty.
     """
+    if table is None:
+        if cells.keys().isdisjoint(DIMENSIONS):
+            return None
+        plain = _plain_dimensions(cells)
+        if plain is not None:
+            return plain
     table = decode(table)
     if is_empty(table):
         table = {name: cells[name] for name in DIMENSIONS if name in cells}
@@ -297,6 +304,22 @@ def parse_dimensions(table: Any, cells: Mapping[str, Any]) -> dict[str, float] |
     for name, number in given.items():
         if not 0 <= number <= 1:  # also excludes NaN
             raise RowError("dimension_range", f"{name} is {number}; dimensions go from 0 to 1")
+    return given
+
+
+def _plain_dimensions(cells: Mapping[str, Any]) -> dict[str, float] | None:
+    """All three, from 0 to 1, as almost all rows have them; None for anything else."""
+    given: dict[str, float] = {}
+    for name in DIMENSIONS:
+        value: Any = cells.get(name)
+        if type(value) is str and "_" not in value:
+            try:
+                value = float(value)
+            except ValueError:
+                return None
+        if type(value) not in _PLAIN_NUMBERS or not 0 <= value <= 1:
+            return None
+        given[name] = float(value)
     return given
 
 

@@ -64,9 +64,7 @@ class CocoReader:
         """The rows, in the document's order."""
         for number, stored in enumerate(self._tables.rows("rows"), start=1):
             cells = None if stored["row"] is None else json.loads(stored["row"])
-            yield ManifestRow(
-                file=self._path, location=stored["place"], number=number, cells=cells, error=stored["fault"]
-            )
+            yield ManifestRow(self._path, number, cells, stored["fault"], stored["place"])
 
 
 def describe_left_out(left_out: Mapping[str, int]) -> str:

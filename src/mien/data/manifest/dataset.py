@@ -24,9 +24,9 @@ skipped or an error.
 from __future__ import annotations
 
 import logging
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 
 _DEFAULT_SPLIT: Final = "all"
 _TRAIN: Final = "train"
+_MAX_SPLITS: Final = 1_000  # each is counted, shown and resolved on its own
 _FORMATS: Final = "a .jsonl, .csv, .tsv, .parquet or .json file, or a Hugging Face datasets folder"
 
 
@@ -129,6 +130,7 @@ class Manifest(Dataset):
             ignore=frozenset(self._options.ignore),
         )
         self._names: dict[str, str] = {}
+        self._found: _RowProblems | None = None
         self._val_share, self._splits = self._find_splits()
 
     @property
@@ -145,6 +147,18 @@ class Manifest(Dataset):
     def unusable_rows(self, split: str) -> Sequence[Problem]:
         """Includes rows that cannot be parsed, because they may belong to any split."""
         return [problem for own, problem in self._row_problems.problems if own in (split, None)]
+
+    def all_records(self) -> Iterator[tuple[str, Record]]:
+        """In the file's order; reads the file once, and finds its problems on the way."""
+        counts: Counter[str] = Counter()
+        limit = self._options.limit
+        for record in self._scan():
+            split = record.sample.split
+            if limit is not None:
+                counts[split] += 1
+                if counts[split] > limit:
+                    continue
+            yield split, record
 
     def _records(self, split: str) -> Iterator[Record]:
         repeated = self._row_problems.repeated
@@ -169,6 +183,11 @@ class Manifest(Dataset):
             if row.cells is None or spelling is None:
                 continue
             in_file[spelling] = None
+            if len(in_file) > _MAX_SPLITS:
+                raise ManifestError(
+                    f"{self._path} names more than {_MAX_SPLITS:,} splits, such as {spelling!a}",
+                    hint="a split has many people; check what the column split holds",
+                )
             if "images" in row.cells:
                 exported.add(spelling)
             held_out = share and fold_split(spelling) == _TRAIN and _is_held_out(row.cells, share)
@@ -184,25 +203,34 @@ class Manifest(Dataset):
             return share, tuple(dict.fromkeys(self._names.get(name, name) for name in with_holdout))
         return 0.0, splits or (_DEFAULT_SPLIT,)
 
-    @cached_property
+    @property
     def _row_problems(self) -> _RowProblems:
+        if self._found is None:
+            deque(self._scan(), maxlen=0)
+        assert self._found is not None
+        return self._found
+
+    def _scan(self) -> Iterator[Record]:
+        """The usable records of all splits; at the end, the problems are known."""
         problems: list[tuple[str | None, Problem]] = []
         first_locations: dict[str, str] = {}
         repeated = set()
         for row in self._read():
             split = self._split(row)
-            for location, result in self._parser.parse(row, split or _DEFAULT_SPLIT):
+            for location, result in self._parser.parse(row, split):
                 if isinstance(result, Problem):
                     problems.append((split, result))
                     continue
                 subject_id = result.sample.subject.id
-                if subject_id in first_locations:
-                    message = f"the id {subject_id!r} is already used in {first_locations[subject_id]}"
-                    problem = Problem(kind="repeated_id", file=f"{row.file}, {location}", message=message)
-                    problems.append((split, problem))
-                    repeated.add((row.number, location))
-                first_locations.setdefault(subject_id, location)
-        return _RowProblems(tuple(problems), frozenset(repeated))
+                first = first_locations.setdefault(subject_id, location)
+                if first is location:
+                    yield result
+                    continue
+                message = f"the id {subject_id!r} is already used in {first}"
+                problem = Problem(kind="repeated_id", file=f"{row.file}, {location}", message=message)
+                problems.append((split, problem))
+                repeated.add((row.number, location))
+        self._found = _RowProblems(tuple(problems), frozenset(repeated))
 
     def _split(self, row: ManifestRow) -> str | None:
         """The split of a row; None if it cannot be known."""

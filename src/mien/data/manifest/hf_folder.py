@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,7 +65,7 @@ class HfFolderReader:
                 number += 1
                 cells = _manifest_cells(row.cells or {}, shard)
                 error = _image_path_error(cells)
-                yield replace(row, number=number, cells=None if error else cells, error=error)
+                yield ManifestRow(row.file, number, None if error else cells, error, row.location)
 
 
 # --- Files -------------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ def _file_name(given: Any) -> str:
 
 def require_encodable(name: str) -> None:
     """JSON can contain lone surrogates, which no text has."""
+    if name.isascii():
+        return
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -71,6 +73,8 @@ def require_encodable(name: str) -> None:
 
 def _require_file_name(name: str) -> None:
     """Surrogates can stand for the bytes of a file name that is not UTF-8; others stand for nothing."""
+    if name.isascii():
+        return
     try:
         os.fsencode(name)
     except UnicodeEncodeError:

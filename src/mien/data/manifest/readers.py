@@ -7,10 +7,9 @@ file that cannot be read at all raises ManifestError. What the cells mean is up 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from mien.data.csv_files import read_csv_rows, read_header
 from mien.data.json_text import parse_json
@@ -46,23 +45,27 @@ _KNOWN_NAMES: Final = COLUMNS | EXPORT_COLUMNS
 Cells = Mapping[str, Any]
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen, which would take twice as long to create
-class ManifestRow:
+class ManifestRow(NamedTuple):  # a dataclass takes five times as long to build
     """One row of a manifest.
 
     Attributes:
         file: The file that holds the row.
-        location: The place in that file, such as "row 3". Rows are numbered as editors number lines.
         number: Differs for every row of a manifest, also where the manifest is several files.
         cells: Values by column, None if the row cannot be parsed.
         error: Why the row cannot be parsed.
+        place: The place in the file, if that is not the row's number.
     """
 
     file: Path
-    location: str
     number: int
     cells: Cells | None = None
     error: str = ""
+    place: str = ""
+
+    @property
+    def location(self) -> str:
+        """The place in the file, such as "row 3". Rows are numbered as editors number lines."""
+        return self.place or f"row {self.number}"
 
     @property
     def source(self) -> str:
@@ -231,7 +234,7 @@ def _json_row(path: Path, number: int, value: object, ignore: frozenset[str]) ->
 
 
 def _row(path: Path, number: int, cells: Cells | None = None, *, error: str = "") -> ManifestRow:
-    return ManifestRow(file=path, location=f"row {number}", number=number, cells=cells, error=error)
+    return ManifestRow(path, number, cells, error)
 
 
 # By file suffix.

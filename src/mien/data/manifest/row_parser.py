@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +32,7 @@ from mien.data.manifest.columns import COLUMNS, PERSON_COLUMNS, column_names
 from mien.data.manifest.embedded_images import EmbeddedImages, content_name
 from mien.data.manifest.image_paths import find_image, require_encodable
 from mien.data.manifest.readers import EXAMPLE, Cells, ManifestRow
-from mien.errors import ImageError, MienError
+from mien.errors import ImageError, MienError, nearest_hint
 from mien.labels import LabelSet
 from mien.media.clips import probe_clip, spread_frames
 from mien.media.formats import is_clip
@@ -45,17 +45,9 @@ _TEXT_COLUMNS: Final = ("id", "image", "clip")  # where a word such as "NA" can 
 _CLIP_COLUMNS: Final = ("frames", "first_frame", "last_frame", "boxes")
 _SPLIT_TYPES: Final = (str, int, float)
 _INFINITE: Final = (math.inf, -math.inf)
+_MAX_KEPT: Final = 1_000  # characters of a text whose meaning is remembered
+_MAX_LABEL_FAULTS: Final = 1_000  # unknown names for which the nearest label is shown
 _SUM_TOLERANCE: Final = 1e-3  # of scores that should sum to one; the same as in training
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Person:
-    """One person of a row. `cells` are the row's; `own` is the person's object if the row has several."""
-
-    row: ManifestRow
-    cells: Cells
-    own: Cells | None = None
-    default_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,37 +84,48 @@ class RowParser:
         self._embedded = embedded
         self._num_frames = num_frames
         self._ignore = ignore
+        self._labels = frozenset(label_set.labels)
+        self._label_faults: dict[str, str] = {}
+        self._last_path: tuple[Any, Any, tuple[Path, bool] | None] = (None, None, None)
         self._clip_lengths: dict[Path, int] = {}
 
-    def parse(self, row: ManifestRow, split: str) -> Iterator[tuple[str, Record | Problem]]:
-        """The location of each person in the row, with their record or what is wrong with them or the row."""
+    def parse(self, row: ManifestRow, split: str | None) -> Iterator[tuple[str, Record | Problem]]:
+        """The location of each person in the row, with their record or what is wrong with them or the row.
+
+        Args:
+            row: The row.
+            split: Its split; None if the row names one that cannot be used.
+        """
         try:
-            people = list(self._people(row))
+            cells, people = self._people(row, is_split_known=split is not None)
         except RowError as error:
             yield row.location, Problem(kind=error.kind, file=row.source, message=error.message)
             return
-        for person in people:
-            yield person.row.location, self._record(person, split)
+        if people is None:
+            yield row.location, self._record(row, cells, split or "")
+            return
+        for index, person in enumerate(people):
+            place = row._replace(place=f"{row.location}, person {index + 1}")
+            yield place.location, self._record(place, cells, split or "", person, f"{cells['id']}.{index}")
 
-    def _people(self, row: ManifestRow) -> Iterator[_Person]:
+    def _people(self, row: ManifestRow, *, is_split_known: bool) -> tuple[dict[str, Any], list[Cells] | None]:
+        """The row's cells that are not empty, and its people, None if the row itself is one."""
         if row.cells is None:
             raise RowError("bad_row", row.error)
         given = _from_export(row.cells) if "images" in row.cells else row.cells
         cells = self._filled(given, COLUMNS)
-        split_spelling(cells)  # only to check it
+        if not is_split_known:
+            split_spelling(cells)  # to say why
         people = decode(cells.pop("people", None))
         cells["id"] = parse_id(cells["id"]) if "id" in cells else f"{image_name(cells)}#{row.number}"
         if people is None:
-            yield _Person(row=row, cells=cells)
-            return
+            return cells, None
         if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
             raise RowError("bad_row", "people is not a list of objects")
         for name in ("box", "boxes", "labels", "dimensions", *DIMENSIONS):
             if name in cells:
                 raise RowError("bad_row", f"the row has both people and {name}; give each person a {name}")
-        for index, person in enumerate(people):
-            place = replace(row, location=f"{row.location}, person {index + 1}")
-            yield _Person(row=place, cells=cells, own=person, default_id=f"{cells['id']}.{index}")
+        return cells, people
 
     def _filled(self, given: Cells, columns: frozenset[str]) -> dict[str, Any]:
         """The cells that are not empty, by column."""
@@ -142,37 +145,49 @@ class RowParser:
     def _is_missing(self, name: str, value: str) -> bool:
         """Whether a word of pandas for a missing value is meant as such. A label may be called "None"."""
         if name == "labels":
-            return value not in self._label_set.labels
+            return value not in self._labels
         return not value or name not in _TEXT_COLUMNS
 
-    def _record(self, person: _Person, split: str) -> Record | Problem:
-        cells, source = person.cells, person.row.source
+    def _record(
+        self, row: ManifestRow, cells: Cells, split: str, person: Cells | None = None, default_id: str = ""
+    ) -> Record | Problem:
+        """One person: the row's only one, or one of its `people`, whose cells come first."""
         try:
-            if person.own is not None:
-                own = self._filled(person.own, PERSON_COLUMNS)
-                own["id"] = parse_id(own["id"]) if "id" in own else person.default_id
-                cells = {**cells, **own}
+            if person is not None:
+                own = self._filled(person, PERSON_COLUMNS)
+                cells = {**cells, **own, "id": parse_id(own["id"]) if "id" in own else default_id}
             if not cells["id"].isascii():
                 require_encodable(cells["id"])
-            path, is_clip = self._image_path(cells)
+            path, is_clip = self._image_path(cells.get("image"), cells.get("clip"))
             try:
                 subject = self._subject(cells, path, is_clip=is_clip)
             except RowError as error:
                 if not error.kind.startswith("box"):
                     raise
-                return Problem(kind=error.kind, file=str(path), message=f"{source}: {error.message}")
+                return Problem(kind=error.kind, file=str(path), message=f"{row.source}: {error.message}")
             sample = Sample(subject=subject, target=self._target(cells), split=split)
             return Record(sample=sample, size=subject.stated_size)
         except RowError as error:
-            return Problem(kind=error.kind, file=source, message=error.message)
+            return Problem(kind=error.kind, file=row.source, message=error.message)
         except (MienError, TypeError, ValueError, OverflowError) as error:
-            return Problem(kind="bad_row", file=source, message=str(error))
+            return Problem(kind="bad_row", file=row.source, message=str(error))
 
     # --- Images and clips
 
-    def _image_path(self, cells: Cells) -> tuple[Path, bool]:
-        """The path of the image or clip, and whether it is a clip; embedded bytes become a cached file."""
-        image, clip = to_python(cells.get("image")), to_python(cells.get("clip"))
+    def _image_path(self, image: Any, clip: Any) -> tuple[Path, bool]:
+        """The path of the image or clip, and whether it is a clip; the last one is kept.
+
+        The people of a row share its cells, which may embed a whole image.
+        """
+        last_image, last_clip, found = self._last_path
+        if found is None or not (_is_same(image, last_image) and _is_same(clip, last_clip)):
+            found = self._find_path(image, clip)
+            self._last_path = image, clip, found
+        return found
+
+    def _find_path(self, image: Any, clip: Any) -> tuple[Path, bool]:
+        """Embedded bytes become a cached file."""
+        image, clip = to_python(image), to_python(clip)
         if image and clip:
             raise RowError("bad_row", "the row has both image and clip; give one of them")
         data = image.get("bytes") if isinstance(image, dict) else image
@@ -187,8 +202,8 @@ class RowParser:
     def _subject(self, cells: Cells, path: Path, *, is_clip: bool) -> Subject:
         size, box = parse_size(cells.get("size")), parse_box(cells.get("box"))
         if not is_clip:
-            clip_columns = [name for name in _CLIP_COLUMNS if name in cells]
-            if clip_columns:
+            if not cells.keys().isdisjoint(_CLIP_COLUMNS):
+                clip_columns = [name for name in _CLIP_COLUMNS if name in cells]
                 raise RowError("bad_row", f"{clip_columns[0]} is for clips, but {path.name} is an image")
             images: tuple[ImageRef, ...] = (ImageRef(path=path),)
             return Subject(id=cells["id"], images=images, boxes=(box,), stated_size=size)
@@ -225,7 +240,7 @@ class RowParser:
         """None if the row has no labels: such a row is for prediction only."""
         dimensions = parse_dimensions(cells.get("dimensions"), cells)
         given = cells.get("labels")
-        if isinstance(given, str) and given in self._label_set.labels:
+        if type(given) is str and given in self._labels:
             given = [given]  # a name may begin with a bracket, or contain "|"
         if given is None:
             if dimensions is not None:
@@ -233,22 +248,47 @@ class RowParser:
                     "no_label", "the row has dimensions but no labels; labels may be an empty list"
                 )
             return None
-        labels = parse_labels(given)
-        for name in labels:
-            if name not in self._label_set.labels:
-                self._raise_unknown_label(name)
-        total = sum(labels.values())
-        if self._label_set.exclusive and not abs(total - 1) <= _SUM_TOLERANCE:
-            kind = "bad_row" if labels else "no_label"
-            raise RowError(kind, f"labels sum to {total:g}, but exactly one label of this set holds")
+        if type(given) is str and len(given) <= _MAX_KEPT:
+            labels = _text_labels(given)
+        elif type(given) is list and self._are_known(given):
+            labels = dict.fromkeys(given, 1.0)
+        else:
+            labels = parse_labels(given)
+        if not self._labels.issuperset(labels):
+            self._raise_unknown_label(next(name for name in labels if name not in self._labels))
+        if self._label_set.exclusive:
+            total = sum(labels.values())
+            if not abs(total - 1) <= _SUM_TOLERANCE:
+                kind = "bad_row" if labels else "no_label"
+                raise RowError(kind, f"labels sum to {total:g}, but exactly one label of this set holds")
         return Target(labels=labels, dimensions=dimensions)
 
-    def _raise_unknown_label(self, name: str) -> None:
+    def _are_known(self, names: list[Any]) -> bool:
         try:
-            self._label_set.index(name)
-        except MienError as error:
-            several = "; separate labels by |" if "," in name or ";" in name else ""
-            raise RowError("unknown_label", f"{error}; {error.hint}{several}") from error
+            return self._labels.issuperset(names)
+        except TypeError:  # a list or an object among them
+            return False
+
+    def _raise_unknown_label(self, name: str) -> None:
+        message = self._label_faults.get(name)
+        if message is None:
+            message = f"unknown label of set {self._label_set.name!r}: {name!r}"
+            # Looking for a label that is near takes longer than all else in a row.
+            if len(self._label_faults) < _MAX_LABEL_FAULTS and len(name) <= _MAX_KEPT:
+                several = "; separate labels by |" if "," in name or ";" in name else ""
+                message += f"; {nearest_hint(name, self._label_set.labels)}{several}"
+                self._label_faults[name] = message
+        raise RowError("unknown_label", message)
+
+
+@lru_cache(maxsize=4096)
+def _text_labels(text: str) -> dict[str, float]:
+    """The caller does not change it."""
+    return parse_labels(text)
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    return value is other or (type(value) is str and type(other) is str and value == other)
 
 
 def image_name(cells: Cells) -> str:
@@ -271,7 +311,7 @@ def split_spelling(cells: Cells) -> str | None:
     """
     split = cells.get("split")
     if type(split) is str:
-        return _checked_split(split)
+        return _checked_split(split) if len(split) <= _MAX_KEPT else _checked_split.__wrapped__(split)
     split = to_python(split)
     if is_empty(split):
         return None

@@ -53,11 +53,10 @@ def suspicious_boxes(dataset: Dataset, outside: Sequence[OutsideBox]) -> tuple[B
 
 def _subjects_with_box(dataset: Dataset) -> Iterator[tuple[Subject, Box]]:
     """All subjects with a box; of a clip, the middle frame."""
-    for split in dataset.splits:
-        for record in dataset.records(split):
-            subject = select_frames(record.sample.subject, "middle_frame")
-            if subject.boxes[0] is not None:
-                yield subject, subject.boxes[0]
+    for _, record in dataset.all_records():
+        subject = select_frames(record.sample.subject, "middle_frame")
+        if subject.boxes[0] is not None:
+            yield subject, subject.boxes[0]
 
 
 def _subject(box: OutsideBox) -> Subject:
