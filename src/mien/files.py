@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
+from mien.documents import require_file
 from mien.errors import DataError
 
 __all__ = [
@@ -90,6 +91,8 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     Raises:
         DataError: The file cannot be written.
     """
+    with map_write_errors(path), suppress(FileNotFoundError):
+        require_file(path)  # root would replace a device
     with map_write_errors(path), _claimed(path) as (temporary, descriptor):
         with os.fdopen(os.dup(descriptor), "wb") as file:
             yield file
@@ -212,6 +215,8 @@ def _claimed(path: Path, folder_mode: int | None = None) -> Iterator[tuple[Path,
 
     It is removed then, unless it was renamed.
     """
+    if not path.name:  # such as "."
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     _sweep(path.parent)
     temporary, descriptor = _claim(path, folder_mode)
     try:

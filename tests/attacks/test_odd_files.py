@@ -21,9 +21,10 @@ from mien.describe.local.build_limits import OversizedError, check_size
 from mien.describe.local.model_folder import find_model
 from mien.describe.local.processor import load_processor
 from mien.documents import parse_json, read_bytes, read_json, require_file
-from mien.errors import RunError, WeightsError
+from mien.errors import DataError, RunError, WeightsError
 from mien.features.vision_encoder import find_vision_encoder
 from mien.features.vision_tower import load_tower
+from mien.files import atomic_write_text
 from mien.model.checkpoint import MODEL_FILE, load_trained, read_tensors, write_tensors
 from mien.playhouse.embedded_models import embedded_model_folder
 
@@ -259,6 +260,51 @@ def test_a_recipe_nested_too_deeply_or_with_a_nul_is_refused(
     for override in ("train.lr=" + "[" * 100_000, "train.lr=" + "1" * 5000, 'data.root="a\\u0000b"'):
         assert main(["train", str(recipe), "--set", override]) == 2
         assert "defect" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "key", ["model.width", "model.layers", "model.num_queries", "run.threads", "train.seed"]
+)
+def test_a_number_that_no_library_takes_is_refused(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECIPE)
+    for value in ("1e308", "inf", str(10**18 if key != "train.seed" else 10**19), str(10**30)):
+        assert main(["train", str(recipe), "--dry-run", "--set", f"{key}={value}"]) == 2
+        assert key.rpartition(".")[2] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_not_a_file_is_never_replaced(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "place"
+    NO_FILES[kind](path)
+    before = path.lstat()
+    with pytest.raises(DataError, match="cannot be written: is a"):
+        atomic_write_text(path, "text")
+    assert path.lstat().st_mode == before.st_mode
+    assert [one.name for one in tmp_path.iterdir()] == ["place"]
+
+
+def test_a_link_to_itself_and_a_path_without_a_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("loop").symlink_to("loop")
+    Path("r.toml").write_text(RECIPE)
+    for line in (
+        "compare loop loop",
+        "report loop",
+        "train loop",
+        "describe r.toml --out loop",
+        "data dedup r.toml --out .",
+        "data export r.toml --split test --out .",
+        "doctor caers --root loop",
+        "data summary manifest --root loop",
+    ):
+        assert main(line.split()) in (2, 4), line
+        assert "defect" not in capsys.readouterr().err, line
 
 
 def test_a_nul_in_an_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,6 +101,8 @@ def _report_unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno is not None:
         hint = _DISK_HINT if error.errno in _DISK else "check the file or folder that is named here"
         return _report(DataError(str(error), hint=hint), cause=error)
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Python before 3.13
+        return _report(DataError(str(error), hint="name a place without such links"), cause=error)
     if isinstance(error, MemoryError):
         hint = "close other programs, or lower run.batch_size and run.workers"
         return _report(EngineError("out of memory", hint=hint), cause=error)

@@ -20,16 +20,16 @@ class ModelOptions(Options):
     init: str = "random"
     """Initial weights of the Q-Former: `random`, or a BERT, BLIP-2 or InstructBLIP by name or folder."""
 
-    width: int = Field(default=128, gt=0)
+    width: int = Field(default=128, gt=0, le=65_536)
     """Size of a token; a multiple of `heads`."""
 
-    layers: int = Field(default=2, gt=0)
+    layers: int = Field(default=2, gt=0, le=1000)
     """Number of layers."""
 
     heads: int = Field(default=4, gt=0)
     """Number of attention heads."""
 
-    num_queries: int = Field(default=8, gt=0)
+    num_queries: int = Field(default=8, gt=0, le=65_536)
     """Number of query tokens."""
 
     cross_every: int = Field(default=2, gt=0)

@@ -35,8 +35,8 @@ class Options(BaseModel):
         Raises:
             ConfigError: A key is unknown or missing, or a value has the wrong type.
         """
-        if key := _find_nul(table):
-            raise ConfigError(f"{where}: {key} contains a NUL character", hint="remove it")
+        if fault := _find_fault(table):
+            raise ConfigError(f"{where}: {fault}", hint="correct it")
         try:
             # Through JSON: pydantic then refuses "3" for 3, but accepts text for a path and an array for a
             # tuple, which TOML does not distinguish.
@@ -49,16 +49,18 @@ class Options(BaseModel):
             ) from error
 
 
-def _find_nul(value: object, key: str = "") -> str:
-    """The dotted key of a text with a NUL, which no path or name may hold; "" if there is none."""
+def _find_fault(value: object, key: str = "a value") -> str:
+    """What no setting may hold: a NUL, or a number that no library takes; "" if there is nothing."""
     if isinstance(value, str):
-        return (key or "a value") if "\0" in value else ""
-    parts = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    )
-    return next(
-        (found for name, part in parts if (found := _find_nul(part, f"{key}.{name}".lstrip(".")))), ""
-    )
+        return f"{key} contains a NUL character" if "\0" in value else ""
+    if isinstance(value, int):
+        return f"{key} is too large" if abs(value) >= 2**63 else ""
+    if isinstance(value, Mapping):
+        prefix = "" if key == "a value" else f"{key}."
+        faults = (_find_fault(part, f"{prefix}{name}") for name, part in value.items())
+    else:
+        faults = (_find_fault(part, key) for part in (value if isinstance(value, list) else ()))
+    return next(filter(None, faults), "")
 
 
 def _config_error(cls: type[BaseModel], error: ValidationError, where: str) -> ConfigError:

@@ -18,10 +18,10 @@ class RunOptions(Options):
     device: str = "cpu"
     """Device: `cpu`, `cuda`, `cuda:1`, `mps`."""
 
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=4096)
     """Threads that prepare images."""
 
-    threads: int | None = Field(default=None, gt=0)
+    threads: int | None = Field(default=None, gt=0, le=4096)
     """Threads of computation; of each worker, on a cluster."""
 
     batch_size: int = Field(default=8, gt=0)
