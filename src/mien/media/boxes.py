@@ -37,9 +37,7 @@ def parse_box(value: object) -> Box:
     edges = value.as_tuple() if isinstance(value, Box) else parse_edges(value)
     problem = box_problem(edges)
     if problem is not None:
-        kind, what = problem
-        hint = "multiply by width and height of the image" if kind == "box_normalized" else _FORM
-        raise BoxError(f"box {show_edges(edges)} {what}", hint=hint)
+        raise BoxError(f"box {show_edges(edges)} {problem[1]}", hint=_FORM)
     return Box.from_tuple(edges)
 
 
