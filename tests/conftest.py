@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 # A shell starts its background jobs with SIGINT ignored, and mien leaves ignored signals alone.
@@ -16,8 +16,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Tiny models are many times slower on several threads; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# No deadline: a busy machine is not a failure.
-settings.register_profile("mien", deadline=None, max_examples=50)
+# No deadline and no limit on the time to make examples: a busy machine is not a failure.
+settings.register_profile(
+    "mien", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("mien")
 
 
