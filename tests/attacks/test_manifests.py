@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import decimal
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,75 @@ def test_an_export_is_read_back_equal(  # noqa: PLR0917  drawn by Hypothesis
     assert dataset.problems() == []
     assert list(dataset.samples(split)) == [sample]
     assert next(iter(dataset.samples(split))).subject.stated_size == size
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "folder", "json", "one line"])
+def test_an_export_in_another_format_is_read_back_equal(tmp_path: Path, form: str) -> None:
+    boxes = (Box(left=1, top=2, right=30.5, bottom=40), None)
+    samples = [
+        Sample(
+            subject=Subject(
+                id=f'{name}, "{name}"',
+                images=(ImageRef(path=tmp_path / f"photos/{name}; \u00e9.jpg"),),
+                boxes=(box,),
+                stated_size=(64, 48),
+            ),
+            target=None if box is None else Target(labels={"calm": 0.25}),
+            split="dev",
+        )
+        for name, box in zip("ab", boxes, strict=True)
+    ][: 1 if form == "one line" else 2]
+    records = []
+    for sample in samples:
+        record = image_record("x", tmp_path)
+        object.__setattr__(record, "sample", sample)
+        records.append(record)
+    path = tmp_path / "export.json"
+    export_split(InMemoryDataset({"dev": records}), "dev", path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    if form == "csv":
+        path = tmp_path / "export.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(
+                {
+                    name: json.dumps(value) if isinstance(value, list | dict) else value
+                    for name, value in row.items()
+                }
+                for row in rows
+            )
+    elif form in ("parquet", "folder"):
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        for row in rows if form == "folder" else ():
+            row["images"] = [str(Path(image).relative_to(tmp_path)) for image in row["images"]]
+        path = tmp_path / "export.parquet" if form == "parquet" else folder / "dev-00000-of-00001.parquet"
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+        path = path if form == "parquet" else folder
+    elif form == "json":
+        path.write_text(json.dumps(rows))
+    dataset = _open(path, labels=list(MOODS.labels), **({"images": ".."} if form == "folder" else {}))
+    assert dataset.problems() == []
+    read = list(dataset.samples("dev"))
+    expected = [(s.subject.id, s.subject.boxes, s.subject.stated_size, s.target, s.split) for s in samples]
+    assert [
+        (s.subject.id, s.subject.boxes, s.subject.stated_size, s.target, s.split) for s in read
+    ] == expected
+    assert [s.subject.images[0].path.resolve() for s in read] == [s.subject.images[0].path for s in samples]
+
+
+@pytest.mark.parametrize("name", ["people.csv", "people.parquet", "people.tsv", "people"])
+def test_an_export_under_the_name_of_another_format_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="JSON lines"):
+        export_split(InMemoryDataset({"test": [image_record("x", tmp_path)]}), "test", tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_cell_of_several_lines_is_not_taken_for_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text('note,image,labels,id\n"a, b,\nc, d",1.jpg,Peace,x\n')
+    assert _ids(_open(path, ignore=["note"])) == ["x"]
 
 
 # --- Numbers, nesting, types -------------------------------------------------------------------------
@@ -239,6 +310,52 @@ def test_a_pipe_in_a_dataset_folder_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "train.parquet")
     with pytest.raises(ManifestError, match="not an ordinary file"):
         _open(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json", ".parquet"])
+def test_a_socket_or_device_as_manifest_does_not_hang(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"people{suffix}"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        with pytest.raises(ManifestError, match="not an ordinary file"):
+            _open(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(ManifestError, match="not an ordinary file"):
+        _open(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ManifestError, match="contains no dataset"):
+        _open(path)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\xfa", b"\xff\xfe\0\xd8", b'{"image": "\xe9.jpg"}\n'])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+def test_bytes_that_are_not_text_are_one_error(tmp_path: Path, data: bytes, suffix: str) -> None:
+    path = tmp_path / f"people{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(ManifestError):
+        _open(path)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"images": ["/etc/hosts"], "frames": [None], "boxes": [None]},
+        {"images": ["../x.jpg"]},
+        {"image": "file:///etc/hosts"},
+        {"image": b"/etc/hosts"},
+        {"image": {"bytes": None, "path": "..\\..\\x.jpg"}},
+    ],
+    ids=str,
+)
+def test_an_image_outside_of_a_dataset_folder_is_refused(tmp_path: Path, cells: dict[str, Any]) -> None:
+    parquet.write_table(pa.Table.from_pylist([cells | {"id": "x"}]), tmp_path / "train.parquet")
+    (tmp_path.parent / "x.jpg").touch()
+    dataset = _open(tmp_path)
+    assert _ids(dataset) == []
+    (problem,) = dataset.problems()
+    assert "not a path below the folder" in problem.message
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])

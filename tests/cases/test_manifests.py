@@ -83,6 +83,19 @@ def test_stored_box_is_a_problem_and_never_marks_another_region(tmp_path: Path) 
         prepare_frames(sample.subject, marking=Marking())
 
 
+def test_stored_box_without_a_size_is_named_where_only_the_stored_image_contains_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _photo(tmp_path / "phone.jpg", turned=True)
+    dataset = _open(_write(tmp_path, ROW | {"image": "phone.jpg", "box": [48, 224, 470, 630]}))
+    (problem,) = verify(dataset).problems
+    assert problem.kind == "stored_orientation"
+    (sample,) = dataset.samples("test")
+    prepare_frames(sample.subject, marking=Marking())
+    assert "fits" in caplog.text
+    assert "only as stored" in caplog.text
+
+
 def test_a_box_on_the_upright_image_is_used(tmp_path: Path) -> None:
     _photo(tmp_path / "phone.jpg", turned=True)
     dataset = _open(_write(tmp_path, ROW | {"image": "phone.jpg", "box": BOX, "size": [640, 480]}))
@@ -96,9 +109,10 @@ def test_a_box_on_the_upright_image_is_used(tmp_path: Path) -> None:
 NAN = float("nan")
 
 
+@pytest.mark.parametrize("empty", [NAN, None, "", " "], ids=repr)
 @pytest.mark.parametrize("name", ["id", "box", "labels", "dimensions", "valence", "size", "people", "split"])
-def test_nan_is_an_empty_cell(tmp_path: Path, name: str) -> None:
-    dataset = _open(_write(tmp_path, ROW | {name: NAN}))
+def test_nan_is_an_empty_cell(tmp_path: Path, name: str, empty: object) -> None:
+    dataset = _open(_write(tmp_path, ROW | {name: empty}))
     assert dataset.problems() == []
     assert dataset.splits == (("all",) if name == "split" else ("test",))
     (sample,) = dataset.samples(dataset.splits[0])
@@ -106,7 +120,28 @@ def test_nan_is_an_empty_cell(tmp_path: Path, name: str) -> None:
     assert sample.subject.boxes == (None,)
 
 
-@pytest.mark.parametrize("word", ["nan", "NaN", "NA", "None", "null", "<NA>", "NaT"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"box": [NAN] * 4},
+        {"box": [None] * 4},
+        {"labels": ["Peace", NAN, None]},
+        {"labels": {"Peace": 1, "Fear": NAN}},
+        {"dimensions": {"valence": NAN, "arousal": None, "dominance": "nan"}},
+        {"size": [NAN, NAN]},
+    ],
+    ids=str,
+)
+def test_nan_within_a_cell_is_empty(tmp_path: Path, cells: dict[str, Any]) -> None:
+    dataset = _open(_write(tmp_path, ROW | cells))
+    assert dataset.problems() == []
+    (sample,) = dataset.samples("test")
+    assert sample.subject.boxes == (None,)
+    assert sample.target is not None
+    assert dict(sample.target.labels) == {"Peace": 1.0}
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "NA", "None", "null", "<NA>", "NaT", "", "  "])
 def test_words_of_pandas_for_missing_are_empty_cells_in_csv(tmp_path: Path, word: str) -> None:
     path = tmp_path / "people.csv"
     path.write_text(
@@ -157,6 +192,9 @@ COMMA = 'image,box,labels,split\r\nok.jpg,"224,48,416,470",Peace,test\r\n'
         ("a.txt", b"image|box|labels|split\nok.jpg|224 48 416 470|Peace|test\n"),
         ("a.csv", b"\xef\xbb\xbf" + COMMA.encode()),
         ("a.csv", COMMA.encode("utf-16")),
+        ("a.csv", COMMA.replace("test\r", "test,\r").encode()),
+        ("a.csv", COMMA.replace("\r\n", "\r").encode()),
+        ("a.csv", COMMA.replace("\r\n", ",\r\n").encode()),
         ("a.csv", COMMA.replace("image", " Image ").replace("split", "SPLIT").encode()),
     ],
 )
@@ -244,6 +282,15 @@ def test_windows_path_and_other_unicode_forms_are_found(tmp_path: Path, spell: C
     assert sample.subject.images[0].path == photo
 
 
+def test_forms_that_differ_from_part_to_part_are_found(tmp_path: Path) -> None:
+    photo = _photo(tmp_path / unicodedata.normalize("NFD", "\u00e9t\u00e9") / "caf\u00e9.jpg")
+    (sample,) = _open(_write(tmp_path, ROW | {"image": "\u00e9t\u00e9\\cafe\u0301.jpg"})).samples("test")
+    assert sample.subject.images[0].path == photo
+    absolute = str(photo.parent.parent / "\u00e9t\u00e9" / "caf\u00e9.jpg")
+    (sample,) = _open(_write(tmp_path, ROW | {"image": absolute})).samples("test")
+    assert sample.subject.images[0].path == photo
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -307,6 +354,7 @@ def test_coco_all_crowds_is_an_error_that_says_so(tmp_path: Path) -> None:
     [
         ({"bbox": [0.35, 0.1, 0.3, 0.88]}, "box_normalized", "shares"),
         ({"bbox": None, "segmentation": [[1, 2, 3, 4]]}, "bad_row", "only a segmentation"),
+        ({"bbox": [NAN] * 4}, "bad_row", "no bbox"),
         ({"category_id": 9}, "bad_row", "no category has that id"),
         ({"iscrowd": "maybe"}, "bad_row", "neither 0 nor 1"),
         ({"id": [7]}, "bad_row", "a list"),

@@ -69,3 +69,24 @@ def test_a_box_is_for_a_single_image(
     arguments = ["predict", str(images["one"]), str(images["two"]), "--run", str(run), "--box", "1,1,9,9"]
     assert main(arguments) == 2
     assert "one box for 2 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ("0.35,0.10,0.65,0.98", (4, "looks like shares of the image; multiply by width and height")),
+        ("1,1,1e308,5", (4, "is outside any image")),
+        ("1,1,nan,5", (4, "is not finite")),
+        ("1,2,3", (2, "write it as left,top,right,bottom")),
+    ],
+)
+def test_normalized_box_of_predict_is_refused(
+    run: Path,
+    images: dict[str, Path],
+    box: str,
+    expected: tuple[int, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, said = expected
+    assert main(["predict", str(images["one"]), "--run", str(run), "--box", box]) == code
+    assert said in capsys.readouterr().err

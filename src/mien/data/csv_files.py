@@ -98,6 +98,8 @@ def read_csv_rows(path: Path, *, delimiter: str = ",", num_cells: int | None = N
             continue
         if not any(cells) or (first == 1 and _SEPARATOR_LINE.fullmatch(delimiter.join(cells).strip())):
             continue
+        if num_cells is not None and len(cells) > num_cells and not any(cells[num_cells:]):
+            del cells[num_cells:]  # each row ends with a separator
         row = CsvRow(first, reader.line_num, cells)
         if row.last_line > first or progress.has_nul or num_cells not in (None, len(cells)):
             row = row._replace(error=_row_error(row, delimiter, num_cells, has_nul=progress.has_nul))

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from mien.data.dataset import Dataset
 from mien.errors import DataError
@@ -16,6 +16,8 @@ from mien.types import DIMENSIONS, Sample
 
 __all__ = ["export_split"]
 
+_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
+
 
 def export_split(dataset: Dataset, split: str, path: Path) -> int:
     """Writes the subjects of a split in the dataset's order, holding one at a time. The file is atomic.
@@ -24,9 +26,15 @@ def export_split(dataset: Dataset, split: str, path: Path) -> int:
         The number of subjects.
 
     Raises:
-        DataError: The split does not exist or has unusable rows, or the file cannot be written.
+        DataError: The split does not exist or has unusable rows, or the file cannot be written, or its suffix
+            is that of another format.
     """
     samples = dataset.samples(split)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise DataError(
+            f"{path} would be read as another format: an export is JSON lines",
+            hint="end its name with .jsonl",
+        )
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not an ordinary file", hint="name a file, such as people.jsonl")
     with atomic_file(path) as file:
@@ -37,8 +45,8 @@ def _sample_to_json(sample: Sample, label_set: LabelSet) -> dict[str, Any]:
     """A sample as JSON values.
 
     Labels are in the set's order, and null if the sample is not annotated. The size is that of the image
-    according to the annotations. Boxes are in pixels of the upright
-    image; right and bottom are exclusive. Paths are absolute, so that the file can be read from anywhere.
+    according to the annotations. Boxes are in pixels of the upright image; right and bottom are exclusive.
+    Paths are absolute, so that the file can be read from anywhere.
     """
     subject, target = sample.subject, sample.target
     return {

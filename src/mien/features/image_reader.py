@@ -21,7 +21,7 @@ from mien.features.feature_views import feature_key, image_digests, variation_na
 from mien.media.augment import Variation, draw_variation
 from mien.media.images import Marking
 from mien.media.memory import Reservation
-from mien.media.views import check_stated_size, load_frames, mark_frames
+from mien.media.views import check_box_orientation, load_frames, mark_frames
 from mien.recipe.features import AugmentKind
 from mien.types import ImageRef, Subject
 
@@ -177,7 +177,7 @@ def _subject_keys(
     try:
         for image, box, (size, is_turned) in zip(subject.images, subject.boxes, sizes, strict=True):
             if box is not None:
-                check_stated_size(subject, image, size, is_turned=is_turned)
+                check_box_orientation(subject, image, box, size, is_turned=is_turned)
                 box.clip(*size)  # an error if no part of it is inside
     except DataError as error:
         return error

@@ -10,7 +10,15 @@ from typing import Any, Final
 from mien.errors import BoxError, DataError
 from mien.types import MAX_EDGE, Box
 
-__all__ = ["Edges", "are_shares", "box_problem", "parse_box", "parse_edges", "show_edges"]
+__all__ = [
+    "Edges",
+    "are_shares",
+    "box_problem",
+    "fits_only_turned",
+    "parse_box",
+    "parse_edges",
+    "show_edges",
+]
 
 Edges = tuple[float, float, float, float]
 
@@ -98,6 +106,12 @@ def are_shares(edges: Edges) -> bool:
         return False
     left, top, right, bottom = edges
     return (right > left and bottom > top) or not all(edge.is_integer() for edge in edges)
+
+
+def fits_only_turned(box: Box, size: tuple[int, int]) -> bool:
+    """Whether a box reaches beyond an image of this (width, height), but not beyond (height, width)."""
+    width, height = size
+    return (box.right > width + 1 or box.bottom > height + 1) and box.right <= height and box.bottom <= width
 
 
 def show_edges(edges: Edges) -> str:

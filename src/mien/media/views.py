@@ -17,6 +17,7 @@ from PIL import Image
 
 from mien.errors import BoxError, unknown_name
 from mien.media.augment import Variation, vary
+from mien.media.boxes import fits_only_turned
 from mien.media.clips import frame_pixels, read_frames
 from mien.media.decode import decoded_pixels
 from mien.media.images import LoadedImage, Marking, fit_to_square, load_image_file, mark_subject, upright_rgb
@@ -27,7 +28,7 @@ from mien.types import Box, ImageRef, Subject
 
 __all__ = [
     "CLIP_VIEWS",
-    "check_stated_size",
+    "check_box_orientation",
     "load_frames",
     "load_image",
     "loaded_bytes",
@@ -41,6 +42,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CLIP_VIEWS: Final[tuple[ClipView, ...]] = get_args(ClipView)
+_MAY: Final = "it may mark another region"
 _SHEET: Final = 1344  # pixels per side of a contact sheet if the model has no fixed size
 _GAP: Final = (255, 255, 255)
 
@@ -90,7 +92,7 @@ def load_image(image: ImageRef, memory: Reservation | None = None) -> LoadedImag
     """
     if image.pixels is not None:
         pixels = upright_rgb(image.pixels)
-        return LoadedImage(pixels, pixels.size)
+        return LoadedImage(pixels, pixels.size, is_turned=pixels.size != image.pixels.size)
     if image.frame is not None:
         (frame,) = read_frames(image.path, [image.frame], memory)
         return LoadedImage(frame, frame.size)
@@ -124,23 +126,31 @@ def mark_frames(
     return (mark_subject(image, box, marking) for image, box in frames)
 
 
-def check_stated_size(
-    subject: Subject, image: ImageRef, size: tuple[int, int], *, is_turned: bool = False
+def check_box_orientation(
+    subject: Subject, image: ImageRef, box: Box, size: tuple[int, int], *, is_turned: bool = False
 ) -> None:
-    """Compares the size of an opened image with the one that the annotations state.
+    """Checks that a box was drawn on the upright image, as far as one can know when the image is opened.
+
+    A size that the annotations state and the image does not have is a warning. So is a box that the upright
+    image does not contain, but the image as stored does.
 
     Args:
         subject: Who.
         image: One of the subject's images.
+        box: The subject's box in it.
         size: Its (width, height), upright.
         is_turned: Whether width and height are exchanged in its file.
 
     Raises:
         BoxError: The annotations state the size before the image's EXIF orientation is applied, so the box
-            would mark another region. Any other size is a warning.
+            would mark another region.
     """
     stated = subject.stated_size
-    if stated is None or stated == size:
+    if stated is None:
+        if fits_only_turned(box, size) and (image.frame is not None or is_turned):
+            _warn(f"the box of {subject.id!r} fits {image.path} only as stored, not upright; {_MAY}")
+        return
+    if stated == size:
         return
     said, actual = (f"{width} x {height} pixels" for width, height in (stated, size))
     if stated == size[::-1] and (image.frame is not None or is_turned):
@@ -149,15 +159,13 @@ def check_stated_size(
             f"the image has {actual}",
             hint="turn the box as the EXIF orientation says, and state the upright size",
         )
-    _warn_of_size(image.path, said, actual)
+    _warn(f"{image.path} has {actual}, but its annotations state {said}; {_MAY}")
 
 
 @lru_cache(maxsize=1)
-def _warn_of_size(path: object, said: str, actual: str) -> None:
-    """Said of one image after another only once."""
-    log.warning(
-        "%s has %s, but its annotations state %s; the box may mark another region", path, actual, said
-    )
+def _warn(message: str) -> None:
+    """Only once for one image after another."""
+    log.warning("%s", message)
 
 
 def _frames_with_boxes(
@@ -165,7 +173,7 @@ def _frames_with_boxes(
 ) -> Iterator[tuple[Image.Image, Box | None]]:
     for image, loaded, box in zip(subject.images, load_frames(subject, memory), subject.boxes, strict=True):
         if box is not None:
-            check_stated_size(subject, image, loaded.full_size, is_turned=loaded.is_turned)
+            check_box_orientation(subject, image, box, loaded.full_size, is_turned=loaded.is_turned)
         yield loaded.image, loaded.place(box)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from mien.data.audit.image_info import ImageInfo, ImageProblem
 from mien.errors import BoxError
+from mien.media.boxes import fits_only_turned
 from mien.types import Box, Problem
 
 __all__ = ["PLAIN_MODES", "FileSubject", "OutsideBox", "check_boxes", "check_file"]
@@ -131,8 +132,13 @@ def check_boxes(
     if not outside_boxes:
         return problems, None
     worst = max(outside_boxes, key=lambda item: item.outside)
-    kind = "box_outside" if worst.outside == 1 else "box_clipped"
     message = _box_message(worst, len(outside_boxes), len(subject.frame_boxes))
+    is_stored = found.stored_size == found.size[::-1] and fits_only_turned(worst.box, found.size)
+    if is_stored and subject.stated_size is None:
+        message += ", but not the image as stored; it may have been drawn before the image was turned"
+        problems.append(Problem(kind="stored_orientation", file=str(path), message=message))
+        return problems, worst
+    kind = "box_outside" if worst.outside == 1 else "box_clipped"
     problems.append(Problem(kind=kind, file=str(path), message=message))
     return problems, worst
 

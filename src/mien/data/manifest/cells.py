@@ -137,7 +137,10 @@ def _python_literal(text: str) -> Any:
 
 def shown(value: Any) -> str:
     """A value in a message, not longer than a line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
@@ -233,7 +236,7 @@ def _kind(value: Any) -> str:
 def parse_box(value: Any) -> Box | None:
     """A box in pixels; None for an empty cell."""
     value = to_python(value)
-    if _is_missing(value):
+    if _is_missing(value) or (isinstance(value, list) and value and all(map(_is_missing, value))):
         return None
     if isinstance(value, str) and value.strip().startswith("{"):
         value = decode(value)
@@ -259,6 +262,7 @@ def parse_labels(value: Any) -> dict[str, float]:
     names = value.split("|") if isinstance(value, str) else value
     if not isinstance(names, list):
         raise RowError("bad_row", f"labels are {shown(value)}, not names or scores by name")
+    names = [name for name in names if not is_empty(name)]
     for name in names:
         if not isinstance(name, str) or len(name) > MAX_TEXT:
             raise RowError("bad_row", f"the label {shown(name)} is not a name")

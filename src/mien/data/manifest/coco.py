@@ -223,7 +223,7 @@ def _person_cells(
 def _edges(annotation: Mapping[str, Any]) -> list[float]:
     """Left, top, right, bottom; ValueError without a box."""
     given = annotation.get("bbox")
-    if is_empty(given) or given == []:
+    if is_empty(given) or (isinstance(given, list) and all(map(is_empty, given))):
         more = ", only a segmentation; give the box around it" if annotation.get("segmentation") else ""
         raise ValueError(f"the annotation has no bbox{more}")
     try:

@@ -128,6 +128,8 @@ class Manifest(Dataset):
             embedded=EmbeddedImages(cache / "pictures"),
             num_frames=self._options.num_frames,
             ignore=frozenset(self._options.ignore),
+            # Unlike a list of your own, such a folder comes from others, and is complete.
+            only_below=self._path.is_dir(),
         )
         self._names: dict[str, str] = {}
         self._found: _RowProblems | None = None

@@ -25,7 +25,7 @@ from mien.data.manifest.readers import (
 )
 from mien.data.text_files import require_regular_file
 from mien.errors import ManifestError, first_line
-from mien.names import is_path_below, plain_name
+from mien.names import plain_name
 
 if TYPE_CHECKING:
     import pyarrow
@@ -64,8 +64,7 @@ class HfFolderReader:
             for row in read(shard.path, self._ignore, extra=_LABEL):
                 number += 1
                 cells = _manifest_cells(row.cells or {}, shard)
-                error = _image_path_error(cells)
-                yield ManifestRow(row.file, number, None if error else cells, error, row.location)
+                yield ManifestRow(row.file, number, cells, "", row.location)
 
 
 # --- Files -------------------------------------------------------------------------------------------
@@ -175,17 +174,6 @@ def _manifest_cells(cells: Cells, shard: _Shard) -> dict[str, Any]:
     if shard.split:
         converted.setdefault("split", shard.split)
     return converted
-
-
-def _image_path_error(cells: Cells) -> str:
-    """Why an image cannot be read: unlike a manifest, such a folder comes from others and is complete."""
-    for name in ("image", "clip"):
-        value = cells.get(name)
-        if isinstance(value, dict) and value.get("bytes") is None:
-            value = value.get("path")
-        if isinstance(value, str) and value and not is_path_below(value):
-            return f"{name} {value!a} is not a path below the folder"
-    return ""
 
 
 def _with_class_names(value: Any, names: Sequence[str] | None) -> Any:

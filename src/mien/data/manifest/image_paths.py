@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from mien.data.manifest.cells import MAX_TEXT, RowError, shown
+from mien.names import is_path_below
 
 __all__ = ["find_image", "require_encodable"]
 
@@ -22,21 +23,40 @@ _SPECIAL: Final = frozenset("\\:\0")
 _WEB: Final = re.compile(r"(https?|ftp|s3|gs|data):", re.IGNORECASE)
 
 
-def find_image(folder: Path, given: Any) -> Path:
+def find_image(folder: Path, given: Any, *, only_below: bool = False) -> Path:
     """The path of the image of this name, relative to the folder. The file need not exist.
 
+    Args:
+        folder: The folder.
+        given: The name.
+        only_below: Whether the image must lie in the folder.
+
     Raises:
-        RowError: The name is not that of a file on this machine.
+        RowError: The name is not that of a file on this machine, or is outside the folder.
     """
+    if only_below and isinstance(given, str) and not is_path_below(given):
+        raise _outside(given)
+    path = _find(folder, given)
+    # A URL is a path only now.
+    if only_below and not (path.is_relative_to(folder) and is_path_below(str(path.relative_to(folder)))):
+        raise _outside(given)
+    return path
+
+
+def _outside(given: Any) -> RowError:
+    return RowError("bad_row", f"the image {ascii(given)[:100]} is not a path below the folder")
+
+
+def _find(folder: Path, given: Any) -> Path:
     if type(given) is str and given.isascii() and len(given) <= MAX_TEXT and _SPECIAL.isdisjoint(given):
         return folder / given
     name = _file_name(given)
     path = folder / name
     if os.path.lexists(path):
         return path
-    for candidate in _other_forms(name):
-        if os.path.lexists(folder / candidate):
-            return folder / candidate
+    other = _in_other_form(folder, name.replace("\\", "/"))
+    if os.path.lexists(other):
+        return other
     if os.name != "nt" and _DRIVE.match(name):
         raise RowError(
             "missing", f"{shown(name)} is a path of Windows; give the path on this machine, or a relative one"
@@ -81,7 +101,11 @@ def _require_file_name(name: str) -> None:
         require_encodable(name)
 
 
-def _other_forms(name: str) -> list[str]:
-    slashed = name.replace("\\", "/")
-    forms = (slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")))
-    return [form for form in dict.fromkeys(forms) if form != name]
+def _in_other_form(folder: Path, name: str) -> Path:
+    """The path with each part in the form that exists, if one does."""
+    path = folder
+    for part in Path(name).parts:
+        forms = (unicodedata.normalize(form, part) for form in ("NFC", "NFD"))
+        existing = (form for form in (part, *forms) if os.path.lexists(path / form))
+        path /= next(existing, part)
+    return path

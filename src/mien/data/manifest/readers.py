@@ -208,10 +208,19 @@ def json_form(path: Path) -> Literal["array", "lines", "document"]:
             return "array"
         first, _, rest = head.partition("\n")
     try:
-        is_row = isinstance(parse_json(first), dict) and bool(rest.strip())
+        row = parse_json(first)
     except ValueError:
-        is_row = False
+        return "document"
+    is_row = isinstance(row, dict) and (bool(rest.strip()) or _names_an_image(row))
     return "lines" if is_row else "document"
+
+
+def _names_an_image(row: Mapping[str, Any]) -> bool:
+    """Whether an object is a row and not a COCO document, whose `images` are objects."""
+    images = row.get("images")
+    return isinstance(row.get("image", row.get("clip")), str) or (
+        isinstance(images, list) and bool(images) and isinstance(images[0], str)
+    )
 
 
 def read_json_array(path: Path, ignore: frozenset[str] = frozenset()) -> Iterator[ManifestRow]:

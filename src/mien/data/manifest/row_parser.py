@@ -68,6 +68,7 @@ class RowParser:
         embedded: Where images that are embedded in rows are written.
         num_frames: How many frames to take of a clip.
         ignore: Columns to ignore.
+        only_below: Whether images must lie in the folder.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class RowParser:
         embedded: EmbeddedImages,
         num_frames: int,
         ignore: frozenset[str] = frozenset(),
+        only_below: bool = False,
     ) -> None:
         self._label_set = label_set
         self._folder = folder
@@ -87,6 +89,7 @@ class RowParser:
         self._labels = frozenset(label_set.labels)
         self._label_faults: dict[str, str] = {}
         self._last_path: tuple[Any, Any, tuple[Path, bool] | None] = (None, None, None)
+        self._only_below = only_below
         self._clip_lengths: dict[Path, int] = {}
 
     def parse(self, row: ManifestRow, split: str | None) -> Iterator[tuple[str, Record | Problem]]:
@@ -133,7 +136,7 @@ class RowParser:
         for name, value in given.items():
             kind = type(value)
             if kind is str:
-                if value not in MISSING or not self._is_missing(name, value):
+                if not (value.isspace() or (value in MISSING and self._is_missing(name, value))):
                     cells[name] = value
             elif kind is list or kind is dict or not is_empty(value):
                 cells[name] = value
@@ -196,7 +199,7 @@ class RowParser:
         name = clip or (image.get("path") if isinstance(image, dict) else image)
         if not name:
             raise RowError("bad_row", f"the row names no image; {EXAMPLE}")
-        path = find_image(self._folder, name)
+        path = find_image(self._folder, name, only_below=self._only_below)
         return path, bool(clip) or is_clip(path)
 
     def _subject(self, cells: Cells, path: Path, *, is_clip: bool) -> Subject:
