@@ -82,6 +82,20 @@ def test_a_repeated_key_of_json_is_an_error(tmp_path: Path) -> None:
     assert "the key 'image' occurs twice" in problem.message
 
 
+@pytest.mark.parametrize("depth", [90, 150, 940, 985, 990, 995, 5000])
+@pytest.mark.parametrize("field", ["labels", "box", "id", "people", "split", "image", "size", "note"])
+def test_lists_nested_deeply_are_one_problem(tmp_path: Path, field: str, depth: int) -> None:
+    row = {"image": "1.jpg", "id": "nested", field: 0}
+    nested = json.dumps(row).replace(f'"{field}": 0', f'"{field}": {"[" * depth}{"]" * depth}')
+    path = tmp_path / "people.jsonl"
+    path.write_text(nested + '\n{"image": "2.jpg", "id": "good"}\n')
+    dataset = _open(path)
+    (problem,) = dataset.problems()
+    assert problem.kind == "bad_row"
+    assert len(problem.message) < 1000
+    assert _ids(dataset) == ["good"]
+
+
 # --- Own exports -------------------------------------------------------------------------------------
 
 NO_FRAME: tuple[int | None, ...] = (None,)

@@ -187,10 +187,12 @@ def test_an_edited_cache_of_tables_is_parsed_again(tmp_path: Path) -> None:
 def test_the_name_of_a_recipe_is_plain(name: str, tmp_path: Path) -> None:
     file = tmp_path / "r.toml"
     file.write_text(f"name = {json.dumps(name)}\n")
-    with pytest.raises(ConfigError, match=r"r.toml: the name .* cannot be the name of a file"):
+    with pytest.raises(
+        ConfigError, match=r"r.toml: (the name .* cannot be the name of a file|name contains a NUL)"
+    ):
         load_recipe(file)
     file.write_text('name = "fine"\n')
-    with pytest.raises(ConfigError, match="cannot be the name of a file"):
+    with pytest.raises(ConfigError, match=r"cannot be the name of a file|contains a NUL"):
         load_recipe(file, [f"name={json.dumps(name)}"])
     with pytest.raises(ConfigError, match="cannot be the name of a file"):
         open_experiment(Recipe(name=name), cache=tmp_path)

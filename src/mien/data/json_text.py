@@ -9,6 +9,8 @@ from typing import Any, Final, cast
 
 __all__ = ["parse_json"]
 
+_MAX_DEPTH: Final = 100
+
 
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON document; NaN and Infinity are numbers.
@@ -18,12 +20,13 @@ def parse_json(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode(json.detect_encoding(text), "surrogatepass")
-    if len(text) <= _MAX_PLAIN and text.startswith("{") and text.count("{") == 1:
+    is_flat = text.count("[") + text.count("{") <= _MAX_DEPTH
+    if is_flat and len(text) <= _MAX_PLAIN and text.startswith("{") and text.count("{") == 1:
         value = _parse_plain(text)
         if value is not None:
             return value
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except json.JSONDecodeError:
@@ -32,6 +35,10 @@ def parse_json(text: str | bytes) -> Any:
         if isinstance(error, _RepeatedKeyError):
             raise
         raise ValueError("a number has too many digits") from error
+    if not is_flat and _is_deeper(value, _MAX_DEPTH):
+        # What reads or prints it would exceed Python's stack later.
+        raise ValueError("it is nested too deeply")
+    return value
 
 
 def _parse_plain(text: str) -> dict[str, Any] | None:
@@ -45,6 +52,22 @@ def _parse_plain(text: str) -> dict[str, Any] | None:
         return None
     is_whole = text[end:] in ("", "\n") and text.count(":") == len(value)
     return cast("dict[str, Any]", value) if is_whole else None
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Whether lists and objects are nested more than `depth` times."""
+    level = [value]
+    for _ in range(depth + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, list | dict)
+        ]
+        if not level:
+            return False
+    return True
 
 
 class _RepeatedKeyError(ValueError):
