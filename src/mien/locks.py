@@ -207,7 +207,7 @@ def run_writer(run: Path) -> LockHolder | None:
         return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -224,7 +224,7 @@ def _is_held(path: Path) -> bool:
     """Whether this context holds the lock of this file."""
     try:
         return _identity(path) in _held.get()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

@@ -32,7 +32,7 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
-@pytest.mark.parametrize("box", [None, Box(left=0, top=0, right=1, bottom=1)], ids=["whole", "boxed"])
+@pytest.mark.parametrize("box", [None, Box(left=0, top=0, right=2, bottom=2)], ids=["whole", "boxed"])
 def test_every_file_is_described_or_a_failure(tmp_path: Path, box: Box | None) -> None:
     assert len(ODD) + len(BROKEN) >= 60
     paths = {name: make(tmp_path) for name, make in {**ODD, **BROKEN}.items()}

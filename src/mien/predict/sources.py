@@ -139,6 +139,8 @@ def _expand(place: str | Path) -> list[Path]:
         raise DataError(
             f"{path} cannot be read: {error.strerror}", hint="check its name and rights"
         ) from error
+    except ValueError as error:  # a NUL in a pattern
+        raise DataError(f"{path} cannot be read: {error}", hint="check its name") from error
     return [path]
 
 

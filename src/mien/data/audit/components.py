@@ -68,7 +68,7 @@ def _matches(root: Path, pattern: str) -> bool:
 def _glob(root: Path, pattern: str) -> Iterator[Path]:
     try:
         yield from root.glob(pattern)
-    except OSError:
+    except (OSError, ValueError):  # from Python 3.13 on, a NUL is a ValueError
         return
 
 
