@@ -13,7 +13,8 @@ Capture = pytest.CaptureFixture[str]
 
 
 def all_below(cls: type[MienError]) -> list[type[MienError]]:
-    return [below for child in cls.__subclasses__() for below in (child, *all_below(child))]
+    children = [child for child in cls.__subclasses__() if child.__module__ == MienError.__module__]
+    return [below for child in children for below in (child, *all_below(child))]
 
 
 def lines_of(capture: Capture) -> list[str]:
