@@ -126,7 +126,7 @@ def _jobs(grid: Grid, folder: Path) -> list[Any]:
         ("model.options={ pooling = 'best' }", ConfigError, "pooling"),
         ("train.loss=cross_entropy", ConfigError, "needs exactly one label"),
         ("describe.prompt=papr", MienError, "papr"),
-        ("train.select_on=dev", DataError, "dev"),
+        ("train.select_on=holdout", DataError, "holdout"),
         ("data.options={ train = 16, val = 8, test = 9, seed = 3 }", DataError, "other subjects of 'test'"),
     ],
 )

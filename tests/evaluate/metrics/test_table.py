@@ -146,7 +146,7 @@ def own_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def scored(seed: int) -> SplitScores:
     rng = np.random.default_rng(seed)
     targets = one_hot(np.random.default_rng(0).integers(0, len(CAERS), 90).tolist(), len(CAERS))
-    scores = rng.random(targets.shape).astype(np.float32) + np.float32(0.2) * targets
+    scores = (rng.random(targets.shape).astype(np.float32) + np.float32(0.2) * targets) / np.float32(1.2)
     ids = tuple(str(row) for row in range(len(targets)))
     return SplitScores(split="test", label_set=CAERS, ids=ids, groups=ids, scores=scores, targets=targets)
 

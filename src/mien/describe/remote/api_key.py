@@ -172,7 +172,7 @@ def read_api_key() -> ApiKey | None:
 
 def _problem(key: str) -> str | None:
     if re.match(r"['\"]?(bearer|authorization)\b[\s:]", key, re.IGNORECASE):
-        return "begins with 'Bearer', which mien adds itself"
+        return "begins with 'Bearer', which is added automatically"
     if key[0] in "'\"`" or key[-1] in "'\"`":
         return "has quotes around it"
     if any(character.isspace() for character in key):
