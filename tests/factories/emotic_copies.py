@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,19 @@ def tamper(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
     variables = {name: value for name, value in loadmat(root / MAT).items() if not name.startswith("_")}
     change(variables)
     savemat(root / MAT, variables, do_compression=True)
+
+
+def compress_elements(content: bytes) -> bytes:
+    """The content of a MATLAB file with each element compressed, hence with a valid checksum.
+
+    Whatever follows the last whole element is left out.
+    """
+    packed, place = content[:128], 128
+    while place + 8 <= len(content):
+        end = place + 8 + int.from_bytes(content[place + 4 : place + 8], "little")
+        if end > len(content):
+            break
+        data = zlib.compress(content[place:end])
+        packed += (15).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
+        place = end
+    return packed

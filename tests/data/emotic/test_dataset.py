@@ -19,7 +19,7 @@ from tests.factories.emotic_copies import (
     ticked,
 )
 
-from mien.data.emotic.mat_reader import read_mat
+from mien.data.emotic.mat_subprocess import read_mat_in_subprocess
 from mien.errors import ConfigError, DataError
 from mien.playhouse.layouts.emotic import Missing, folder_of, write, write_emotic
 from mien.types import Box
@@ -219,9 +219,9 @@ def test_the_file_is_parsed_once_and_again_when_it_changes(
 
     def count(path: Path, *, image_root: Path) -> object:
         parsed.append(path)
-        return read_mat(path, image_root=image_root)
+        return read_mat_in_subprocess(path, image_root=image_root)
 
-    monkeypatch.setattr("mien.data.emotic.annotation_files.read_mat", count)
+    monkeypatch.setattr("mien.data.emotic.annotation_files.read_mat_in_subprocess", count)
     root = tmp_path / "copy"
     write_emotic(root, {"train": [annotated_image("1.jpg", [ticked("Fear")])]})
     first = list(open_emotic(root).samples("train"))

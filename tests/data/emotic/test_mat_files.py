@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
-from tests.factories.emotic_copies import MAT, annotated_image, open_emotic, ticked
+from tests.factories.emotic_copies import MAT, annotated_image, compress_elements, open_emotic, ticked
 
-from mien.data.emotic import mat_subprocess
-from mien.data.emotic.mat_reader import has_checksums, load_variable
+from mien.data.emotic import mat_reader, mat_subprocess
+from mien.data.emotic.mat_reader import check_elements, load_variable
 from mien.errors import DataError, MienError
 from mien.playhouse.layouts.emotic import write_emotic
 
@@ -35,7 +35,7 @@ def test_compressed_variables_have_checksums(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3000, 1000))  # larger than one chunk
     for compressed in (True, False):
         savemat(path, {"noise": noise, "zeros": np.zeros((2000, 2000))}, do_compression=compressed)
-        assert has_checksums(path) is compressed
+        assert check_elements(path) is compressed
         assert np.array_equal(load_variable(path, "noise"), noise)
         assert load_variable(path, "other") is None
 
@@ -52,7 +52,7 @@ def test_a_changed_byte_is_detected(
     content[128 + int(place * (len(content) - 128))] ^= value
     path.write_bytes(bytes(content))
     try:
-        whole = has_checksums(path)
+        whole = check_elements(path)
     except DataError:
         return
     # Otherwise the element now claims not to be compressed, or the byte has no effect, such as a hint at the
@@ -63,9 +63,17 @@ def test_a_changed_byte_is_detected(
 def test_a_file_without_checksums_is_read_the_same(root: Path) -> None:
     (before,) = open_emotic(root).records("train")
     _unpack(root)
-    assert not has_checksums(root / MAT)
+    assert not check_elements(root / MAT)
     (after,) = open_emotic(root).records("train")
     assert after == before
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mat_reader, "_MAX_BYTES", 1 << 20)
+    savemat(root / MAT, {"train": np.zeros(1 << 20)}, do_compression=True)
+    assert (root / MAT).stat().st_size < 1 << 16
+    with pytest.raises(DataError, match="unpack to more than 1 MiB"):
+        open_emotic(root)
 
 
 def test_problems_are_passed_on_from_the_child_process(root: Path) -> None:
@@ -99,6 +107,16 @@ def test_damage_without_checksums_is_an_error(root: Path, damage: Callable[[byte
     with pytest.raises(DataError, match="cannot be read as a MATLAB file") as caught:
         open_emotic(root)
     assert caught.value.hint
+
+
+def test_a_valid_checksum_does_not_let_hostile_content_crash_the_program(root: Path) -> None:
+    _unpack(root)
+    content = (root / MAT).read_bytes()
+    (root / MAT).write_bytes(compress_elements(_crash(content)))
+    assert _crash(content) != content
+    assert check_elements(root / MAT)
+    with pytest.raises(DataError, match="the reader crashed"):
+        open_emotic(root)
 
 
 def test_a_failing_child_process_is_not_mistaken_for_damage(

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from mien.data.emotic.csv_reader import read_csv
-from mien.data.emotic.mat_reader import has_checksums, read_mat
+from mien.data.emotic.mat_reader import check_elements
 from mien.data.emotic.mat_subprocess import read_mat_in_subprocess
 from mien.data.emotic.npy_reader import array_path, image_array_version, read_npy
 from mien.data.emotic.person_table import PersonTable
@@ -76,8 +76,8 @@ class AnnotationFiles:
         match self.form:
             case "mat":
                 path = self.paths[""]
-                read = read_mat if has_checksums(path) else read_mat_in_subprocess
-                yield from read(path, image_root=image_root)
+                check_elements(path)
+                yield from read_mat_in_subprocess(path, image_root=image_root)
             case "csv":
                 for split, path in self.paths.items():
                     yield read_csv(path, split=split, image_root=image_root)

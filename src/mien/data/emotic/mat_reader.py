@@ -25,7 +25,7 @@ from mien.data.emotic.person_table import (
 from mien.errors import DataError
 from mien.types import DIMENSIONS
 
-__all__ = ["has_checksums", "load_variable", "read_mat"]
+__all__ = ["check_elements", "load_variable", "read_mat"]
 
 _SPLITS: Final = ("train", "val", "test")
 _IMAGE_FIELDS: Final = ("filename", "folder", "image_size", "person")
@@ -224,32 +224,37 @@ def _dimensions(value: Any) -> list[Sequence[float]]:
 
 # --- MATLAB files (v5 to v7) -------------------------------------------------------------------------
 #
-# SciPy's reader is fast, but damaged bytes can crash it, and the interpreter with it. Compressed variables
-# carry a checksum, which `has_checksums` verifies first. Read other files in a child process
-# (`mat_subprocess`).
+# SciPy's reader is fast, but damaged bytes can crash it, and the interpreter with it: read files in a child
+# process (`mat_subprocess`). Compressed variables carry a checksum, which `check_elements` verifies first.
 
 _HEADER_SIZE: Final = 128  # bytes: text, version and byte order
 _COMPRESSED: Final = 15  # the type miCOMPRESSED of an element, from the format's documentation
 _CHUNK_SIZE: Final = 1 << 20
+_MAX_BYTES: Final = 1 << 30  # of all variables, unpacked
 _COPY_HINT: Final = "copy the file again"
 
 
-def has_checksums(path: Path) -> bool:
-    """Whether every variable is compressed and therefore verified; False if any is not compressed.
+def check_elements(path: Path) -> bool:
+    """Verifies the length of each variable, and its checksum if it is compressed.
+
+    Returns:
+        Whether every variable has a checksum.
 
     Raises:
-        DataError: A checksum is wrong, the file is truncated, or it is not a MATLAB file of these versions.
+        DataError: A checksum is wrong, the file is truncated or unpacks to more than 1 GiB, or it is not a
+            MATLAB file of these versions.
     """
     try:
         with path.open("rb") as file:
             order = _byte_order(file.read(_HEADER_SIZE), path)
-            elements = iter(lambda: _skip_element(file, order, path), None)
-            compressed = [kind == _COMPRESSED for kind in elements]
+            elements = list(iter(lambda: _skip_element(file, order, path), None))
     except (OSError, zlib.error) as error:
         raise _unreadable(path, str(error)) from error
-    if not compressed:
+    if not elements:
         raise _unreadable(path, "it holds no variable")
-    return all(compressed)
+    if sum(size for _, size in elements) > _MAX_BYTES:
+        raise _too_large(path)
+    return all(kind == _COMPRESSED for kind, _ in elements)
 
 
 def load_variable(path: Path, name: str) -> Any:
@@ -277,21 +282,32 @@ def _byte_order(header: bytes, path: Path) -> Literal["little", "big"]:
     return order
 
 
-def _skip_element(file: BinaryIO, order: Literal["little", "big"], path: Path) -> int | None:
-    """Reads over one element, verifying its checksum. Returns its type; None at the end of the file."""
+def _skip_element(file: BinaryIO, order: Literal["little", "big"], path: Path) -> tuple[int, int] | None:
+    """Reads over one element, verifying its checksum.
+
+    Returns:
+        Its type and its size in bytes, unpacked; None at the end of the file.
+    """
     tag = file.read(8)
     if not tag:
         return None
     kind, remaining = int.from_bytes(tag[:4], order), int.from_bytes(tag[4:], order)
     decompressor = zlib.decompressobj() if kind == _COMPRESSED else None
+    size = 0 if decompressor is not None else remaining
     while remaining:
         chunk = file.read(min(remaining, _CHUNK_SIZE))
         if not chunk:
             raise _unreadable(path, "it is truncated")
         remaining -= len(chunk)
         while decompressor is not None and chunk:
-            decompressor.decompress(chunk, _CHUNK_SIZE)
+            size += len(decompressor.decompress(chunk, _CHUNK_SIZE))
             chunk = decompressor.unconsumed_tail
+            if size > _MAX_BYTES:
+                raise _too_large(path)
     if decompressor is not None and not decompressor.eof:
         raise _unreadable(path, "a variable is truncated")
-    return kind
+    return kind, size
+
+
+def _too_large(path: Path) -> DataError:
+    return _unreadable(path, f"its variables unpack to more than {_MAX_BYTES >> 20} MiB")

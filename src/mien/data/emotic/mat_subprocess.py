@@ -1,4 +1,4 @@
-"""Reads `Annotations.mat` in a child process, for files without checksums: SciPy may crash on damaged bytes.
+"""Reads `Annotations.mat` in a child process, because SciPy may crash on damaged or hostile bytes.
 
 Run as a module, this is the child process. It prints JSON.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from mien.types import Problem
 
 __all__ = ["read_mat_in_subprocess"]
 
+_MAX_MEMORY: Final = 8 << 30  # bytes of address space, most of them of libraries
 # Signals of a process that damaged bytes lead astray.
 _CRASHES: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
@@ -59,6 +61,7 @@ def read_mat_in_subprocess(path: Path, *, image_root: Path) -> Iterator[PersonTa
 
 def main(path: Path, image_root: Path) -> None:
     """Prints all tables, or the error, as one JSON document."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     gc.disable()  # a short-lived process that creates a million values
     try:
         tables = [_as_json(table) for table in read_mat(path, image_root=image_root)]
