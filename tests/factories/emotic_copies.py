@@ -135,7 +135,7 @@ def tamper(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def compress_elements(content: bytes) -> bytes:
     """The content of a MATLAB file with each element compressed, hence with a valid checksum.
 
-    Whatever follows the last whole element is left out.
+    Bytes behind the last whole element are left out.
     """
     packed, place = content[:128], 128
     while place + 8 <= len(content):
