@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mien.prefetch import batched, prefetch, thread_pool
+from mien.prefetch import batched, groups_in_memory, prefetch, thread_pool
 
 
 def run(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
@@ -50,3 +52,22 @@ def test_no_more_items_are_read_than_the_window_allows() -> None:
 
 def test_batches_keep_the_order_and_the_last_may_be_shorter() -> None:
     assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_small_items_are_one_group_however_many() -> None:
+    groups = [list(group) for group in groups_in_memory(iter(range(1_000)), lambda _: 10, 20, 200)]
+    assert groups == [list(range(1_000))]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 120), max_size=60), num_held=st.integers(1, 12), limit=st.integers(50, 300)
+)
+def test_items_that_are_held_together_fit_into_memory(sizes: list[int], num_held: int, limit: int) -> None:
+    items = list(enumerate(sizes))
+    groups = [list(group) for group in groups_in_memory(iter(items), lambda item: item[1], num_held, limit)]
+    assert [item for group in groups for item in group] == items
+    for group in groups:
+        assert group
+        for end in range(1, len(group) + 1):
+            held = [size for _, size in group[max(0, end - num_held) : end]]
+            assert sum(held) <= limit or held[-1] == 0 or sum(held[:-1]) == 0

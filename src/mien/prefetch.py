@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-__all__ = ["batched", "prefetch", "thread_pool"]
+__all__ = ["batched", "groups_in_memory", "prefetch", "thread_pool"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -33,6 +33,44 @@ def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
+
+
+def groups_in_memory(
+    items: Iterator[_Item],
+    num_bytes: Callable[[_Item], int],
+    num_held: int,
+    max_bytes: int,
+) -> Iterator[Iterator[_Item]]:
+    """Groups that are finished one after another, because the images of two would take too much memory.
+
+    As the engine waits between groups, a group ends only where `num_held` consecutive images take too much:
+    photos of the usual datasets are all in one group.
+
+    Args:
+        items: What has images.
+        num_bytes: How much memory the images of one take.
+        num_held: The most items whose images are in memory at once.
+        max_bytes: The most that they may take, unless a single one takes more.
+    """
+    waiting = next(items, None)
+
+    def group() -> Iterator[_Item]:
+        nonlocal waiting
+        held: deque[int] = deque()
+        total = 0
+        while waiting is not None:
+            count = num_bytes(waiting)
+            if len(held) == num_held:
+                total -= held.popleft()
+            if total and count and total + count > max_bytes:
+                return
+            held.append(count)
+            total += count
+            yield waiting
+            waiting = next(items, None)
+
+    while waiting is not None:
+        yield group()
 
 
 def prefetch(

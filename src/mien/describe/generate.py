@@ -20,7 +20,7 @@ from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
 from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, MienError
-from mien.prefetch import batched, prefetch, thread_pool
+from mien.prefetch import batched, groups_in_memory, prefetch, thread_pool
 from mien.types import Description, Failure, Subject
 
 __all__ = ["describe"]
@@ -79,7 +79,9 @@ def describe(
     ):
         remaining = takewhile(lambda _: not stop(), subjects)
         requests = run.open_requests(remaining, chunk=max(_MIN_LOOKUP, 4 * batch_size), pool=pool)
-        for group in _groups_in_memory(requests, request_builder.num_bytes):
+        # Those in preparation, being sorted, in calls, and in the batches before and after a call.
+        num_held = (num_calls + 6) * batch_size
+        for group in groups_in_memory(requests, request_builder.num_bytes, num_held, _MAX_GROUP_BYTES):
             prepared = prefetch(run.prepare, group, pool=pool, window=2 * batch_size)
             if engine.image_size is None:
                 prepared = _sort_by_size(prepared, 2 * batch_size)
@@ -113,30 +115,6 @@ def _passing_on(stop: Callable[[], bool], engine: Engine) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def _groups_in_memory(
-    requests: Iterator[DescriptionRequest], num_bytes: Callable[[DescriptionRequest], int]
-) -> Iterator[Iterator[DescriptionRequest]]:
-    """Groups that are finished one after another, because the images of two would take too much memory.
-
-    Small images, or those of an engine that takes squares, are all one group.
-    """
-    waiting = next(requests, None)
-
-    def group() -> Iterator[DescriptionRequest]:
-        nonlocal waiting
-        total = 0
-        while waiting is not None:
-            count = num_bytes(waiting)
-            if total and count and total + count > _MAX_GROUP_BYTES:
-                return
-            total += count
-            yield waiting
-            waiting = next(requests, None)
-
-    while waiting is not None:
-        yield group()
 
 
 # A request with its prepared form, or with the reason why it has none.
