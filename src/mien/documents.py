@@ -17,6 +17,7 @@ from typing import Any, Final
 __all__ = [
     "MAX_BYTES",
     "MAX_TABLE_BYTES",
+    "file_kind",
     "parse_json",
     "read_bytes",
     "read_json",
@@ -36,6 +37,11 @@ _KINDS: Final = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def file_kind(mode: int) -> str | None:
+    """What is at a path, such as "a pipe", by the mode that `Path.stat` gives; None for a regular file."""
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def require_file(path: Path) -> None:
@@ -101,8 +107,8 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _require_regular(mode: int, path: Path) -> None:
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+    kind = file_kind(mode)
+    if kind is not None:
         code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
         raise OSError(code, f"is {kind}, not a file", str(path))
 

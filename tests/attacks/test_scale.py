@@ -19,7 +19,7 @@ from mien.data.audit.image_info import ImageInfo
 from mien.data.audit.near_duplicate_splits import assign_splits
 from mien.data.audit.summary import summarize
 from mien.data.audit.verify import verify
-from mien.data.json_text import parse_json
+from mien.data.json_text import parse_strict_json
 from mien.data.manifest.embedded_images import EmbeddedImages
 from mien.data.manifest.row_parser import RowParser
 from mien.data.splits import write_splits
@@ -134,7 +134,7 @@ def test_unknown_labels_are_compared_with_the_known_ones_only_at_first(
 def test_keys_of_an_object_are_not_compared_in_pairs() -> None:
     keys = ", ".join(f'"{number}": 0' for number in range(20_000))
     with pytest.raises(ValueError, match="the key 'a' occurs twice"):
-        parse_json(f'{{{keys}, "a": 1, "a": 2}}')
+        parse_strict_json(f'{{{keys}, "a": 1, "a": 2}}')
 
 
 # --- Images

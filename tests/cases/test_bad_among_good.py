@@ -11,19 +11,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.factories.odd_media import OTHER_FILES, draw_photo, encode, write_clip
+from tests.factories.tiny_runs import train_tiny_run
 
 from mien.cli import main
 from mien.describe.store.store import Store
 from mien.errors import DataError, ImageError
 from mien.predict.predictor import Predictor
 
-RECIPE = """
-name = "tiny"
-data = { name = "playhouse", options = { train = 8, val = 4, test = 4, seed = 3 } }
-model = { fusion = "image_only", width = 8, heads = 2, layers = 1, num_queries = 2 }
-train = { epochs = 1, batch_size = 4 }
-run = { threads = 1 }
-"""
 JPEG = encode(draw_photo(64, 48), "JPEG")
 
 
@@ -55,12 +49,7 @@ if os.geteuid():  # the superuser can read everything
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("predict")
-    (folder / "tiny.toml").write_text(RECIPE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        assert main(["train", str(folder / "tiny.toml"), "--out", str(folder / "run")]) == 0
-    return folder / "run"
+    return train_tiny_run(tmp_path_factory.mktemp("predict"))
 
 
 @pytest.fixture(scope="module")

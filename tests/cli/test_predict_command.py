@@ -8,26 +8,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.factories.tiny_runs import train_tiny_run
 
 from mien.cli import main
-
-RECIPE = """
-name = "tiny"
-data = { name = "playhouse", options = { train = 8, val = 4, test = 4, seed = 3 } }
-model = { fusion = "image_only", width = 8, heads = 2, layers = 1, num_queries = 2 }
-train = { epochs = 1, batch_size = 4 }
-run = { threads = 1 }
-"""
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("predict")
-    (folder / "tiny.toml").write_text(RECIPE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        assert main(["train", str(folder / "tiny.toml"), "--out", str(folder / "run")]) == 0
-    return folder / "run"
+    return train_tiny_run(tmp_path_factory.mktemp("predict"))
 
 
 @pytest.fixture

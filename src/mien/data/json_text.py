@@ -7,12 +7,12 @@ from collections import Counter
 from json.scanner import make_scanner
 from typing import Any, Final, cast
 
-__all__ = ["parse_json"]
+__all__ = ["parse_strict_json"]
 
 _MAX_DEPTH: Final = 100
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_strict_json(text: str | bytes) -> Any:
     """The value of a JSON document; NaN and Infinity are numbers.
 
     Raises:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mien.data.dataset import Dataset, Record
-from mien.data.json_text import parse_json
+from mien.data.json_text import parse_strict_json
 from mien.data.text_files import read_lines
 from mien.errors import DataError, nearest_hint
 from mien.files import atomic_write_text
@@ -111,7 +111,7 @@ def read_splits(path: Path) -> dict[str, str | None]:
 
 def _parse_line(line: str, where: str) -> tuple[str, str | None]:
     try:
-        row = parse_json(line)
+        row = parse_strict_json(line)
         subject_id, split = row["id"], row["split"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{where}: {error!r}", hint=_HINT) from error

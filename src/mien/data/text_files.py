@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
+from mien.documents import file_kind
 from mien.errors import ManifestError
 
 __all__ = ["MAX_LINE", "open_text", "read_lines", "require_regular_file"]
@@ -45,10 +45,11 @@ def require_regular_file(path: Path) -> None:
         raise ManifestError(f"no file at {path}", hint="check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise ManifestError(f"{path} cannot be read: {error}", hint="check the path") from error
-    if stat.S_ISREG(mode):
-        return
-    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device, not an ordinary file"
-    raise ManifestError(f"{path} is {kind}", hint="name an ordinary file; it is read more than once")
+    kind = file_kind(mode)
+    if kind is not None:
+        raise ManifestError(
+            f"{path} is {kind}, not an ordinary file", hint="name an ordinary file; it is read more than once"
+        )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Reasoning models write their reasoning between markers that differ by family. A closing marker alone counts,
 because many chat templates open the reasoning themselves. An opening marker alone means that the text was cut
-off within the reasoning: then there is no answer.
+off within the reasoning, before any answer.
 """
 
 from __future__ import annotations

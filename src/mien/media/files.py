@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
+from mien.documents import file_kind
 from mien.errors import ImageError
 
 __all__ = ["require_file"]
@@ -21,8 +21,8 @@ def require_file(path: Path, *, noun: str, error: type[ImageError], hint: str) -
         raise error(f"no {noun} at {path}", hint="check the path") from cause
     except (OSError, ValueError) as cause:  # ValueError: a null byte in the name
         raise error(f"{path} cannot be read: {cause}", hint=hint) from cause
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise error(f"{path} is {kind}", hint=hint)
+    kind = file_kind(status.st_mode)
+    if kind is not None:
+        raise error(f"{path} is {kind}, not a regular file", hint=hint)
     if status.st_size == 0:
         raise error(f"{path} is empty (0 bytes)", hint=f"copy or download the {noun} again")

@@ -15,7 +15,7 @@ from decimal import Decimal
 from json import JSONDecodeError
 from typing import Any, Final
 
-from mien.data.json_text import parse_json
+from mien.data.json_text import parse_strict_json
 from mien.errors import DataError
 from mien.media.boxes import box_problem, parse_edges, show_edges
 from mien.types import DIMENSIONS, Box
@@ -114,7 +114,7 @@ def decode(value: Any) -> Any:
     if not text.startswith(_LITERALS):
         return value
     try:
-        return parse_json(text)
+        return parse_strict_json(text)
     except JSONDecodeError:
         return _python_literal(text)
     except ValueError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.data.json_text import parse_json
+from mien.data.json_text import parse_strict_json
 from mien.data.manifest.readers import (
     BATCH_SIZE,
     Cells,
@@ -202,7 +202,7 @@ def _class_names_in_schema(path: Path) -> dict[str, Sequence[str]]:
         else:
             with pyarrow.memory_map(str(path)) as source:
                 metadata = _arrow_batches(source)[0].metadata
-        document = parse_json((metadata or {}).get(b"huggingface", b"{}"))
+        document = parse_strict_json((metadata or {}).get(b"huggingface", b"{}"))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ManifestError(
             f"{path} cannot be read: {first_line(error)}", hint="copy the file again"

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from mien.data.csv_files import read_csv_rows, read_header
-from mien.data.json_text import parse_json
+from mien.data.json_text import parse_strict_json
 from mien.data.manifest.cells import MISSING, shown
 from mien.data.manifest.columns import COLUMNS, EXPORT_COLUMNS, column_names, require_columns
 from mien.data.text_files import MAX_LINE, open_text, read_lines, require_regular_file
@@ -79,7 +79,7 @@ def _read_jsonl(path: Path, ignore: frozenset[str]) -> Iterator[ManifestRow]:
             yield _row(path, number, error=f"the line has more than {MAX_LINE:,} characters")
         elif not text.isspace():
             try:
-                yield _json_row(path, number, parse_json(text), ignore)
+                yield _json_row(path, number, parse_strict_json(text), ignore)
             except ValueError as error:
                 if number == 1 and text.strip() == "[":
                     raise ManifestError(
@@ -195,7 +195,7 @@ def read_json(path: Path) -> Any:
     """A whole JSON document, in memory."""
     require_regular_file(path)
     try:
-        return parse_json(path.read_bytes())
+        return parse_strict_json(path.read_bytes())
     except (ValueError, OSError) as error:
         raise ManifestError(f"{path} cannot be read as JSON: {error}", hint="write the file again") from error
 
@@ -208,7 +208,7 @@ def json_form(path: Path) -> Literal["array", "lines", "document"]:
             return "array"
         first, _, rest = head.partition("\n")
     try:
-        row = parse_json(first)
+        row = parse_strict_json(first)
     except ValueError:
         return "document"
     is_row = isinstance(row, dict) and (bool(rest.strip()) or _names_an_image(row))

@@ -1,4 +1,4 @@
-"""The way to a server: through which proxy, with which certificates, and what it means if there is no way.
+"""Connections to servers: proxies, certificates, and hints for connections that fail.
 
 Proxies come from the environment. They are resolved here, so that the one that is named is the one that is
 used.
@@ -180,5 +180,5 @@ def connection_hint(url: str, message: str, proxy: Proxy | None) -> str:
     if reason == "refused":
         return f"start the server, or check the port in run.endpoints: nothing listens at {parts.netloc}"
     if reason == "route":
-        return f"check this machine's network: there is no way to {parts.hostname}"
+        return f"check this machine's network: it has no route to {parts.hostname}"
     return "check that the server runs and that run.endpoints name it"

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import sqlite3
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 from mien.describe.store.journal import find_journal_problem, journal_path
 from mien.describe.store.layout import KEY_INDEX, is_empty, migrate, num_steps_taken, steps_taken
 from mien.describe.store.store_errors import damaged_store, sqlite_errors
+from mien.documents import file_kind
 from mien.errors import StoreError, StoreLockedError
 from mien.locks import FileLock, LockHolder, lacks_locks, try_lock
 
@@ -28,13 +28,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-_KINDS: Final = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 # What SQLite's check says of single rows, which digests find as well, and of the index, which is rebuilt.
 OF_ROWS: Final = re.compile(
     r"row \d+ missing from index|row not in PRIMARY KEY order|wrong # of entries in index"
@@ -150,7 +143,7 @@ def _require_file(path: Path) -> bool:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise StoreError(f"store {str(path)!r} cannot be opened: {reason}", hint="check its path") from error
-    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), None)
+    kind = file_kind(mode)
     if kind is not None:
         raise StoreError(f"store {path} is {kind}", hint="name a file")
     return True
