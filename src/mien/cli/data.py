@@ -78,11 +78,11 @@ def verify(
     Opens every image and clip, and writes a report.
     """
     from mien.cli.render.data import render_verification
-    from mien.cli.render.text import format_count
     from mien.data.audit.agreement import measure_agreement
     from mien.data.audit.summary import summarize
     from mien.data.audit.verify import verify as check
     from mien.report.audit.page import write_audit_report
+    from mien.report.formatting import count_noun
 
     console = make_console(as_json)
     recipe = _recipe_of(what, root, options, overrides)
@@ -114,7 +114,7 @@ def verify(
     )
     if problems:
         raise DataError(
-            f"{format_count(len(problems), 'problem')} in {recipe.name}", hint=f"see the list in {page}"
+            f"{count_noun(len(problems), 'problem')} in {recipe.name}", hint=f"see the list in {page}"
         )
 
 

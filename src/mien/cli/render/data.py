@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mien.cli.render.text import format_count, format_number, join_lines
+from mien.cli.render.text import format_number, join_lines
+from mien.report.formatting import count_noun
 
 if TYPE_CHECKING:
     from mien.data.audit.summary import Summary
@@ -39,9 +40,9 @@ def render_summary(summary: Summary) -> str:
 def render_verification(verified: Verification, page: Path) -> str:
     """Number of problems per kind, the first few of each, and the path of the report."""
     lines = [
-        f"checked {format_count(verified.num_images, 'file')} and "
-        f"{format_count(verified.num_subjects, 'subject')} in {verified.seconds:.1f} s: "
-        f"{format_count(len(verified.problems), 'problem')}"
+        f"checked {count_noun(verified.num_images, 'file')} and "
+        f"{count_noun(verified.num_subjects, 'subject')} in {verified.seconds:.1f} s: "
+        f"{count_noun(len(verified.problems), 'problem')}"
     ]
     for kind, count in Counter(one.kind for one in verified.problems).most_common():
         lines.append(f"{kind} ({count})")

@@ -18,7 +18,6 @@ __all__ = [
     "LogFormatter",
     "escape_logs",
     "escape_text",
-    "format_count",
     "format_duration",
     "format_json",
     "format_large",
@@ -101,11 +100,6 @@ def escape_logs() -> Iterator[None]:
 
 
 # --- Numbers ---------------------------------------------------------------------------------------------
-
-
-def format_count(number: int, noun: str) -> str:
-    """A number with its noun: "no problems", "1 problem", "2 problems"."""
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def format_duration(seconds: float) -> str:

@@ -30,7 +30,7 @@ from mien.report.audit.tables import (
     prevalence_chart,
     split_lines,
 )
-from mien.report.formatting import format_count, format_number
+from mien.report.formatting import count_noun, format_count, format_number
 from mien.report.template import render_page
 from mien.types import Problem
 from mien.version import __version__
@@ -144,17 +144,15 @@ def _problem_group(kind: ProblemKind, count: int, problems: Iterable[Problem]) -
 
 def _verdict(groups: Sequence[ProblemGroup], verification: Verification) -> str:
     """The result in a sentence or two."""
-    files, people = format_count(verification.num_images), format_count(verification.num_subjects)
+    files = count_noun(verification.num_images, "file")
+    people = count_noun(verification.num_subjects, "person", "people")
     if not groups:
-        return f"No problems found in {files} files with {people} people."
+        return f"No problems found in {files} with {people}."
     total = len(verification.problems)
     listed = ", ".join(f"{group.kind.title} ({group.count})" for group in groups[:_MAX_KINDS_IN_VERDICT])
     rest = len(groups) - _MAX_KINDS_IN_VERDICT
     more = f", and {rest} more kind{'s' if rest > 1 else ''} below" if rest > 0 else ""
-    return (
-        f"{format_count(total)} problem{'' if total == 1 else 's'} in {files} files with {people} people: "
-        f"{listed}{more}."
-    )
+    return f"{count_noun(total, 'problem')} in {files} with {people}: {listed}{more}."
 
 
 def _facts(summary: Summary, verification: Verification) -> tuple[tuple[str, str], ...]:
