@@ -29,7 +29,6 @@ from PIL import Image
 from torch import Tensor
 
 from mien.features.encode import FeatureCache
-from mien.features.model_folders import quiet_transformers
 from mien.features.vision_encoder import VisionEncoderSpec, find_vision_encoder
 from mien.labels import EMOTIC
 from mien.media.images import Marking
@@ -40,6 +39,7 @@ from mien.recipe import ModelOptions, TrainOptions
 from mien.train.losses import build_loss
 from mien.train.optimizer import build_optimizer, clip_gradients
 from mien.types import Box, Subject
+from mien.weights.quiet import quiet_transformers
 
 SIZE, BATCH, WORDS = 144, 32, 400
 MARKING = Marking()

@@ -28,11 +28,11 @@ import transformers
 from PIL import Image
 
 from mien.batches.builder import InputBuilder
-from mien.features.model_folders import quiet_transformers
 from mien.labels import EMOTIC
 from mien.recipe import Recipe
 from mien.train.trainer import MicroBatch, Trainer
 from mien.types import Box, Sample, Subject, Target
+from mien.weights.quiet import quiet_transformers
 
 SHAPES: Final[dict[str, dict[str, Any]]] = {
     "vit_b16": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,

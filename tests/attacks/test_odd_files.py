@@ -17,8 +17,6 @@ from tests.attacks.odd_files import NO_DOCUMENTS, NO_FILES, replace
 from torch import nn
 
 from mien.cli import main
-from mien.describe.local.build_limits import OversizedError, check_size
-from mien.describe.local.model_folder import find_model
 from mien.describe.local.processor import load_processor
 from mien.documents import parse_json, read_bytes, read_json, require_file
 from mien.errors import DataError, RunError, WeightsError
@@ -27,6 +25,8 @@ from mien.features.vision_tower import load_tower
 from mien.files import atomic_write_text
 from mien.model.checkpoint import MODEL_FILE, load_trained, read_tensors, write_tensors
 from mien.playhouse.embedded_models import embedded_model_folder
+from mien.weights.build_limits import OversizedError, check_size
+from mien.weights.model_folder import find_model
 
 RECIPE = """
 name = "tiny"

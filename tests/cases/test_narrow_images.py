@@ -14,7 +14,6 @@ from mien.describe.engine import Engine, Reply, Request
 from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
 from mien.describe.local.library import map_model_errors
-from mien.describe.local.model_folder import find_model
 from mien.describe.prompts import get_prompt
 from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
@@ -23,6 +22,7 @@ from mien.errors import EngineError
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.types import Subject
+from mien.weights.model_folder import find_model
 
 RATIO = "absolute aspect ratio must be smaller than 200, got 227.5"
 

@@ -227,9 +227,9 @@ def test_models_that_do_not_exist_are_errors(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match=r"no config\.json"):
         load_encoder(tmp_path)
-    with pytest.raises(WeightsError, match="no folder at"):
+    with pytest.raises(WeightsError, match="no model at"):
         load_encoder("../no/such/folder")
-    with pytest.raises(WeightsError, match="cannot be fetched") as caught:
+    with pytest.raises(WeightsError, match="cache lacks files") as caught:
         load_encoder("no-such/model")
     assert "hf download no-such/model" in caught.value.hint
     with pytest.raises(WeightsError, match=r"layer 7 does not exist: .*3 layers"):

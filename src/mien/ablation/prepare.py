@@ -14,13 +14,13 @@ from mien.describe.progress import Progress
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, ItemsFailedError
 from mien.evaluate.metrics.table import resolve_metric
-from mien.features.model_folders import find_model_folder
 from mien.model.encoder import trains_encoder
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
 from mien.recipe import Recipe
 from mien.train.selection import TRAIN_SPLIT, check_targets
+from mien.weights.model_folder import find_encoder_folder
 from mien.workflow import steps
 from mien.workflow.experiment import Experiment
 
@@ -124,7 +124,7 @@ def _check_components(experiment: Experiment) -> None:
                 f"model.init {recipe.model.init!r} is for a Q-Former, and this fusion has none",
                 hint='set model.init to "random"',
             )
-        find_model_folder(recipe.model.init, embedded_as="llava", patterns=("config.json",))
+        find_encoder_folder(recipe.model.init, embedded_as="llava", patterns=("config.json",))
     if fusion.uses_text:
         _ = experiment.open_request_builder(), experiment.input_builder.tokenizer
     if fusion.uses_image:

@@ -18,7 +18,6 @@ from pydantic import Field, JsonValue
 
 from mien.describe.background_loop import BackgroundLoop
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.local.model_folder import find_model
 from mien.describe.local.processor import (
     decode_tokens,
     format_prompt,
@@ -29,6 +28,7 @@ from mien.describe.local.processor import (
 from mien.describe.reasoning import open_marker
 from mien.errors import EngineDownError, EngineError, first_line
 from mien.recipe import DescribeOptions, Options, RunOptions
+from mien.weights.model_folder import find_model
 
 __all__ = ["VllmEngine", "VllmOptions"]
 
@@ -139,6 +139,7 @@ class VllmEngine(Engine):
 
     @cached_property
     def _vllm(self) -> Any:
+        self._folder.fetch_weights()
         return self._start(self._folder.path, self._dtype, self._options)
 
     @cached_property

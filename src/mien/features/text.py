@@ -13,8 +13,8 @@ from torch import Tensor
 from mien.digests import digest
 from mien.documents import read_text
 from mien.errors import WeightsError
-from mien.features.model_folders import find_model_folder, read_json
 from mien.recipe.features import TruncateMode
+from mien.weights.model_folder import find_encoder_folder, read_json
 
 __all__ = ["TextTokenizer", "load_tokenizer"]
 
@@ -85,8 +85,8 @@ def load_tokenizer(
         config: dict[str, object] = {}
         tokenizer = _from_vocabulary(path, config)
     else:
-        folder = find_model_folder(str(name_or_path), embedded_as="words", patterns=_FILES)
-        tokenizer, config = _from_folder(folder)
+        folder = find_encoder_folder(str(name_or_path), embedded_as="words", patterns=_FILES)
+        tokenizer, config = _from_folder(folder.path)
     return TextTokenizer(
         tokenizer, pad_id=_pad_id(tokenizer, config, path), max_tokens=max_tokens, truncate=truncate
     )

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from mien.digests import digest
 from mien.errors import WeightsError
 from mien.features.device import open_device
-from mien.features.model_folders import find_model_folder, read_json
 from mien.features.vision_tower import Tower, identify_tower, load_tower
 from mien.media.images import fit_to_square
 from mien.recipe.features import FitMode, TokenChoice
+from mien.weights.model_folder import find_encoder_folder, read_json
 
 __all__ = [
     "Preprocessing",
@@ -273,8 +273,8 @@ def find_vision_encoder(
         EngineError: If the device cannot be used.
     """
     target = open_device(device)
-    folder = find_model_folder(str(name_or_path), embedded_as="llava", patterns=_FILES)
-    return VisionEncoderSpec(folder, layer=layer, fit=fit, device=target, tokens=tokens)
+    folder = find_encoder_folder(str(name_or_path), embedded_as="llava", patterns=_FILES)
+    return VisionEncoderSpec(folder.path, layer=layer, fit=fit, device=target, tokens=tokens)
 
 
 def _read_preprocessing(folder: Path, fit: FitMode) -> Preprocessing:

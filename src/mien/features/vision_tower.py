@@ -15,10 +15,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from mien.describe.local.build_limits import check_size
 from mien.documents import require_file
 from mien.errors import WeightsError, first_line
-from mien.features.model_folders import quiet_transformers, read_json
+from mien.weights.build_limits import check_size
+from mien.weights.model_folder import read_json
+from mien.weights.quiet import quiet_transformers
 
 __all__ = ["Tower", "identify_tower", "load_tower"]
 

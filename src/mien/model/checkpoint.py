@@ -22,7 +22,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mien.describe.local.build_limits import check_size
 from mien.documents import parse_json, require_file
 from mien.errors import DamagedError, RunError, RunLockedError, WeightsError, first_line
 from mien.features.device import open_device
@@ -35,6 +34,7 @@ from mien.model.encoder import build_encoder, resolve_vision_encoder, trains_enc
 from mien.model.fusion import build_fusion
 from mien.recipe import Recipe
 from mien.recipe.places import differing_keys, is_same_recipe, relative_to_run, resolve_in_run
+from mien.weights.build_limits import check_size
 
 __all__ = [
     "BEST_FILE",

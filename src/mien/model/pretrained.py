@@ -17,9 +17,9 @@ from torch import Tensor
 
 from mien.documents import require_file
 from mien.errors import ConfigError, WeightsError, first_line
-from mien.features.model_folders import find_model_folder, read_json
 from mien.model.fusion import Fusion
 from mien.model.qformer import QFormer
+from mien.weights.model_folder import find_encoder_folder, read_json
 
 __all__ = [
     "RANDOM",
@@ -120,7 +120,7 @@ def load_qformer(qformer: QFormer, name_or_path: str | Path) -> LoadReport:
         WeightsError: If the checkpoint is not available or not of a known kind, or no weight fits.
     """
     source = str(name_or_path)
-    folder = find_model_folder(source, embedded_as="llava", patterns=("config.json", _INDEX))
+    folder = find_encoder_folder(source, embedded_as="llava", patterns=("config.json", _INDEX)).path
     _check_config(folder, heads=qformer.config.heads)
     file_of = _files_of_tensors(folder, source)
     ours = dict(qformer.named_parameters())
@@ -361,7 +361,9 @@ def _files_of_tensors(folder: Path, source: str) -> dict[str, str]:
         return {str(name): Path(str(file)).name for name, file in table.items()}
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        folder = find_model_folder(source, embedded_as="llava", patterns=("config.json", "*.safetensors"))
+        folder = find_encoder_folder(
+            source, embedded_as="llava", patterns=("config.json", "*.safetensors")
+        ).path
         files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise WeightsError(
@@ -382,7 +384,8 @@ def _open_tensors(
     """Our names with their values, one at a time; opens only the files that hold them."""
     needed = sorted({file_of[name] for weight in sources.values() for name in weight.names})
     if any(not (folder / file).exists() for file in needed):
-        folder = find_model_folder(source, embedded_as="llava", patterns=("config.json", _INDEX, *needed))
+        patterns = ("config.json", _INDEX, *needed)
+        folder = find_encoder_folder(source, embedded_as="llava", patterns=patterns).path
     with ExitStack() as stack:
         readers = {}
         for file in needed:

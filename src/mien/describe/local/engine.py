@@ -20,10 +20,10 @@ from pydantic import JsonValue
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.local.library import is_out_of_memory, map_model_errors
 from mien.describe.local.model import LoadOptions, LocalModel
-from mien.describe.local.model_folder import find_model
 from mien.describe.local.processor import square_image_size
 from mien.errors import EngineError
 from mien.recipe import DescribeOptions, Options, RunOptions
+from mien.weights.model_folder import find_model
 
 __all__ = ["LocalEngine", "LocalOptions"]
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mien.describe.local.model_folder import ModelFolder
 from mien.errors import EngineError, MienError, WeightsError, first_line
+from mien.weights.model_folder import ModelFolder
 
 __all__ = ["is_out_of_memory", "load_error", "map_model_errors", "transformers_library"]
 

@@ -13,10 +13,10 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Reply, Request
 from mien.describe.local.library import load_error, transformers_library
-from mien.describe.local.model_folder import ModelFolder
 from mien.describe.local.processor import decode_tokens, format_prompt, load_processor
 from mien.describe.reasoning import open_marker
 from mien.errors import EngineDownError, EngineError, WeightsError, first_line
+from mien.weights.model_folder import ModelFolder
 
 __all__ = ["LoadOptions", "LocalModel"]
 
@@ -53,6 +53,7 @@ class LocalModel:
             WeightsError: files are missing or damaged.
             EngineDownError: the device or a library is not available.
         """
+        folder.fetch_weights()
         processor = load_processor(folder)
         model = _load_weights(folder, options)
         if options.quantize is None:  # bitsandbytes has already placed quantized weights
@@ -163,7 +164,7 @@ def _check_size(folder: ModelFolder) -> None:
     """Raises OversizedError if the config describes a much larger model than the files hold."""
     from safetensors import safe_open
 
-    from mien.describe.local.build_limits import check_size
+    from mien.weights.build_limits import check_size
 
     library = transformers_library()
     config = library.AutoConfig.from_pretrained(folder.path)

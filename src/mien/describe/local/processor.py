@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from mien.describe.engine import Request
 from mien.describe.local.library import load_error, transformers_library
-from mien.describe.local.model_folder import ModelFolder
 from mien.describe.reasoning import is_reasoning_marker, thinking_switches
 from mien.documents import read_json as read_document
 from mien.errors import EngineDownError, WeightsError, first_line
+from mien.weights.model_folder import ModelFolder
 
 __all__ = [
     "decode_tokens",

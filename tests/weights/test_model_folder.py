@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mien.describe.local.model_folder import find_model
 from mien.errors import WeightsError
 from mien.playhouse import embedded_models as playhouse
+from mien.weights.model_folder import find_model
 
 
 @pytest.fixture
