@@ -161,6 +161,10 @@ def remove_array(path: Path) -> None:
     path.unlink()
 
 
+def break_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"'shape': (", b"'shape': {", 1))
+
+
 def cut_sidecar(path: Path) -> None:
     path.with_suffix(".json").write_text('{"schema": 1, "signature')
 
@@ -181,7 +185,9 @@ def set_schema(path: Path) -> None:
     path.with_suffix(".json").write_text(json.dumps(state | {"schema": 2}))
 
 
-@pytest.mark.parametrize("damage", [cut_array, remove_array, cut_sidecar, drop_keys, drop_marks, set_schema])
+@pytest.mark.parametrize(
+    "damage", [cut_array, remove_array, break_header, cut_sidecar, drop_keys, drop_marks, set_schema]
+)
 def test_a_damaged_file_is_an_error(tmp_path: Path, damage: object) -> None:
     file = open_at(tmp_path)
     write(file, "abc", 1, 2, 3)

@@ -271,7 +271,12 @@ class FeatureFile:
             file.write(header.getvalue())
 
     def _map(self, mode: Literal["r", "r+"]) -> _Map:
-        mapped = np.lib.format.open_memmap(self.path, mode=mode)
+        try:
+            mapped = np.lib.format.open_memmap(self.path, mode=mode)
+        except OSError:
+            raise
+        except Exception as error:  # NumPy parses the header as Python, which raises almost anything
+            raise ValueError(f"its header cannot be read: {error}") from error
         if mapped.dtype != _TYPE or mapped.shape[1:] != self._index.shape:
             raise ValueError(f"{self.path.name} holds {mapped.dtype} of shape {mapped.shape}")
         return mapped
