@@ -61,6 +61,9 @@ __all__ = [
 # A longer list of valid names would hide the nearest one.
 _MAX_NAMES = 30
 
+# Characters of a foreign message: some list every model they know, or show their whole input.
+_MAX_LINE = 400
+
 
 class MienError(Exception):
     """Base class of all errors that mien raises on purpose.
@@ -183,7 +186,7 @@ class ClusterError(MienError):
 
 
 def first_line(error: BaseException, *, with_type: bool = False) -> str:
-    """The first line of a foreign exception's message; some libraries add pages.
+    """The first line of a foreign exception's message, cut if it is long; some libraries add pages.
 
     Args:
         error: The exception. The result is the name of its type if it has no message.
@@ -193,7 +196,8 @@ def first_line(error: BaseException, *, with_type: bool = False) -> str:
     name = type(error).__name__
     if not lines:
         return name
-    return f"{name}: {lines[0]}" if with_type else lines[0]
+    line = lines[0] if len(lines[0]) <= _MAX_LINE else f"{lines[0][:_MAX_LINE]} ..."
+    return f"{name}: {line}" if with_type else line
 
 
 def nearest_hint(name: str, known: Iterable[str], *, kind: str = "names") -> str:

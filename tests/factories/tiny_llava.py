@@ -1,5 +1,6 @@
 """A random LLaVA with a few thousand weights in the standard layout, for tests that need a real model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 transformers: Any = _transformers  # its annotations are wrong
 
 IMAGE_SIZE, PATCH = 32, 8
+SPECIAL = ("<pad>", "<s>", "</s>", "<image>")
 TEMPLATE = (
     "{% for message in messages %}USER: {% for part in message['content'] %}{% if part['type'] == 'image' %}"
     "<image>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %} {% endfor %}ASSISTANT:"
@@ -39,18 +41,15 @@ def build_tiny_llava(
     return folder
 
 
-def byte_tokenizer() -> Any:
-    special = ["<pad>", "<s>", "</s>", "<image>"]
-    pieces = special + sorted(pre_tokenizers.ByteLevel.alphabet())
+def byte_tokenizer(special: Sequence[str] = SPECIAL, **options: Any) -> Any:
+    """A tokenizer with the special tokens first, then one token for each byte."""
+    pieces = list(special) + sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        additional_special_tokens=["<image>"],
+        tokenizer_object=tokenizer, **{**names, "additional_special_tokens": ["<image>"], **options}
     )
 
 

@@ -156,19 +156,6 @@ def test_a_model_of_another_kind_is_a_weights_error(copied: Path) -> None:
         LocalEngine(copied).describe(requests(1))
 
 
-def test_a_processor_that_needs_torchvision_names_the_extra(copied: Path) -> None:
-    # Qwen's processor includes one for videos, which needs torchvision.
-    for name in ("processor_config.json", "tokenizer_config.json"):
-        settings = json.loads((copied / name).read_text())
-        (copied / name).write_text(json.dumps({**settings, "processor_class": "Qwen2VLProcessor"}))
-    (copied / "video_preprocessor_config.json").write_text(
-        json.dumps({"video_processor_type": "Qwen2VLVideoProcessor"})
-    )
-    with pytest.raises(EngineError, match="needs a library") as caught:
-        LocalEngine(copied).describe(requests(1))
-    assert "mien[vlm]" in caught.value.hint
-
-
 @pytest.mark.parametrize("device", ["cuda:7", "abacus"])
 def test_a_missing_device_is_an_error(llava: Path, device: str) -> None:
     with pytest.raises(EngineError, match="cannot be used") as caught:

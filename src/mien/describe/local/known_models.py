@@ -74,8 +74,8 @@ MODELS: Final = tuple(
                 frames=False,
                 note="LLaVA-NeXT; splits an image into tiles",
             ),
-            ModelCard(name="Qwen/Qwen2.5-VL-7B-Instruct", parameters=8.3, license="Apache-2.0", extra="vlm"),
-            ModelCard(name="Qwen/Qwen3-VL-8B-Instruct", parameters=8.8, license="Apache-2.0", extra="vlm"),
+            ModelCard(name="Qwen/Qwen2.5-VL-7B-Instruct", parameters=8.3, license="Apache-2.0"),
+            ModelCard(name="Qwen/Qwen3-VL-8B-Instruct", parameters=8.8, license="Apache-2.0"),
             ModelCard(
                 name="HuggingFaceTB/SmolVLM2-2.2B-Instruct",
                 parameters=2.2,
@@ -87,7 +87,6 @@ MODELS: Final = tuple(
                 name="OpenGVLab/InternVL3-8B-hf",
                 parameters=7.9,
                 license="MIT, with parts under Apache-2.0",
-                extra="vlm",
             ),
             ModelCard(
                 name="google/gemma-3-4b-it",
