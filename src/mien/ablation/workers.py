@@ -13,6 +13,7 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 
 from mien.errors import EngineError
+from mien.startup import pause_collector_during_imports
 
 __all__ = ["end_with_parent", "worker_pool"]
 
@@ -52,6 +53,7 @@ def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_worker(formatter: logging.Formatter | None) -> None:
+    pause_collector_during_imports()
     if logging.lastResort:
         logging.lastResort.setFormatter(formatter)  # logs look as those of the parent process
     # A terminal sends Ctrl-C to the workers as well; the parent process ends them.

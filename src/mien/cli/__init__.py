@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mien.cli.signals import End
+from mien.startup import pause_collector_during_imports
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, the one of this process by default, and returns the exit code."""
+    if arguments is None:
+        pause_collector_during_imports()
     end = End(exits=arguments is None)
     try:
         with end.at_signals():

@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 __all__ = ["OversizedError", "check_size"]
 
 # What a model may have beyond its saved weights: parts that are not used, tables that are computed.
 _MORE_TENSORS: Final = 100
 _MORE_VALUES: Final = 10_000_000
+_FILLS: Final = {Tensor.normal_, Tensor.uniform_}
 
 
 class OversizedError(ValueError):
@@ -55,7 +57,7 @@ def check_size(build: Callable[[], object], sizes: Iterable[int], *, factor: int
         register_module_buffer_registration_hook(count),
     )
     try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        with torch.device("meta"), _WithoutRandomValues(), torch.random.fork_rng(devices=[]):
             build()
     except OversizedError:
         raise
@@ -64,3 +66,15 @@ def check_size(build: Callable[[], object], sizes: Iterable[int], *, factor: int
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class _WithoutRandomValues(TorchFunctionMode):
+    """Does not fill tensors without memory with random values, for which torch imports its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _FILLS or getattr(func, "__module__", None) == nn.init.__name__:
+            tensor = kwargs["tensor"] if "tensor" in kwargs else args[0]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)

@@ -86,9 +86,6 @@ def _connected_components(
     hashes: UInt64[np.ndarray, " n"], thumbnails: UInt8[np.ndarray, "n pixel"]
 ) -> Int[np.ndarray, " n"]:
     """A component number for each image. Pairs that are already connected are not compared again."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     component = np.arange(len(hashes))
     for a, b in _candidate_pairs(hashes):
         is_separate = component[a] != component[b]
@@ -97,6 +94,9 @@ def _connected_components(
         edges = (component[left[is_match]], component[right[is_match]])
         if not len(edges[0]):
             continue
+        from scipy.sparse import coo_array  # late: most datasets have few pairs, and many none
+        from scipy.sparse.csgraph import connected_components
+
         graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(hashes), len(hashes)))
         component = connected_components(graph, directed=False)[1][component]
     return component

@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from mien.chance import random_average_precision
 from mien.data.audit.directory_listing import DirectoryListing
+from mien.data.chance import random_average_precision
 from mien.data.dataset import Dataset, Record
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Box, Target

@@ -71,7 +71,7 @@ class RayBackend(WorkerBackend):
                     scheduling_strategy="SPREAD",
                 )
             )
-            return actor.remote(self._open_engine, self._run.threads)
+            return actor.remote(self._open_engine, self._run.threads, is_process=True)
 
     def handshake(self, worker: Any, timeout: float) -> None:
         with map_ray_errors():

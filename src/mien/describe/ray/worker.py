@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.errors import ClusterError, EngineError, MienError
+from mien.startup import pause_collector_during_imports
 
 __all__ = ["PackedRequest", "Worker", "pack"]
 
@@ -30,10 +31,19 @@ class Worker:
     Args:
         open_engine: opens the engine in this process. It must be picklable.
         num_threads: threads for the model's library; None leaves its default.
+        is_process: whether the process is the worker's own, so that it may be set up for it.
     """
 
-    def __init__(self, open_engine: Callable[[], Engine], num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        open_engine: Callable[[], Engine],
+        num_threads: int | None = None,
+        *,
+        is_process: bool = False,
+    ) -> None:
         self._open_engine = open_engine
+        if is_process:
+            pause_collector_during_imports()
         if num_threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(num_threads)  # read when the model's library is imported
 

@@ -17,7 +17,6 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit, logsumexp, softmax
 
 from mien.documents import read_json
@@ -254,6 +253,8 @@ def _fit_slope(logits: Logits, truth: Logits, *, exclusive: bool) -> float:
     elif derivative(high) <= 0:
         slope = high
     else:
+        from scipy.optimize import brentq  # late: reading a calibration does not need it
+
         slope = float(brentq(derivative, low, high, xtol=1e-14))
     before = _loss(logits, truth, exclusive=exclusive)
     return slope if _loss(slope * logits, truth, exclusive=exclusive) <= before else 1.0
@@ -263,6 +264,7 @@ def _fit_line(
     logits: Float64[np.ndarray, " sample"], truth: Float64[np.ndarray, " sample"], *, start: float
 ) -> tuple[float, float]:
     """Slope (above 0) and offset of least loss for one label; (1, 0) if no other is better."""
+    from scipy.optimize import minimize
 
     def loss_and_gradient(line: np.ndarray) -> tuple[float, np.ndarray]:
         moved = line[0] * logits + line[1]

@@ -29,7 +29,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from mien.chance import random_average_precision
+from mien.data.chance import random_average_precision
 from mien.evaluate.metrics.metric import Metric, PerResample, SampleWeight, mean_over_rows, safe_divide
 from mien.evaluate.metrics.targets import Labels, labels_with_positives, positives
 
