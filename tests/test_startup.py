@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 MODULES = {
-    "outer.py": "import gc, inner\nduring = gc.isenabled(), *inner.during\nmade = [[] for _ in range(9**5)]\n",
-    "inner.py": "import gc\nduring = (gc.isenabled(),)\n",
+    "outer.py": "import gc, inner\nduring = gc.isenabled(), inner.during\nmade = [[] for _ in range(9**5)]\n",
+    "inner.py": "import gc\nduring = gc.isenabled()\n",
     "broken.py": "import gc, inner\nduring = gc.isenabled()\nraise OSError('broken')\n",
     "package/__init__.py": "",
     "package/part.py": "import gc\nduring = gc.isenabled()\n",
