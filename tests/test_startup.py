@@ -101,3 +101,14 @@ def test_a_command_pauses_the_collector_but_a_library_does_not(
     folder: Path, arguments: str, finders: str
 ) -> None:
     assert run(folder, COMMAND.format(arguments=arguments), paused=False)[-3:] == ["0", "True", finders]
+
+
+def test_checking_the_size_of_a_model_does_not_import_the_compiler_of_torch(folder: Path) -> None:
+    code = """
+import sys
+from torch import nn
+from mien.weights.build_limits import check_size
+check_size(lambda: (nn.Embedding(3, 4), nn.init.normal_(nn.Linear(4, 4).weight)), [12, 16])
+print("torch._dynamo" in sys.modules)
+"""
+    assert run(folder, code) == ["False"]

@@ -71,7 +71,7 @@ class _PausingFinder(MetaPathFinder):
                 continue
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
+                if spec.loader is not None and hasattr(spec.loader, "exec_module"):
                     spec.loader = _PausingLoader(spec.loader, self._pause)
                 return spec
         return None
