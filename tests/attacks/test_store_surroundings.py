@@ -83,8 +83,10 @@ def test_the_index_of_the_journal_is_not_needed(path: Path, content: bytes | Non
 @pytest.mark.skipif(os.getuid() != 0, reason="another user is needed, to whom files are read-only")
 @pytest.mark.parametrize("suffix", ["-shm", "-wal"])
 def test_a_read_only_journal_is_read_or_refused(suffix: str) -> None:
+    # What pathlib imports late, the other user may not be able to read.
     code = (
-        "import os, sys; from pathlib import Path; from mien.describe.store.check import check_store\n"
+        "import os, sys, urllib.parse; from pathlib import Path\n"
+        "from mien.describe.store.check import check_store\n"
         "os.setuid(65534); print(check_store(Path(sys.argv[1])).descriptions)"
     )
     with TemporaryDirectory() as name:  # pytest's folder is not accessible to other users
