@@ -67,7 +67,7 @@ class Setup:
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         spec = _source(folder / "encoder")
         self.encoder = spec.encoder
-        self.fit = spec.fit
+        self.fit = spec.square
         self.subjects = _subjects(folder, options.samples)
         self.images = [self.fit(prepare_image(subject, marking=MARKING)) for subject in self.subjects]
         cache = FeatureCache(folder=folder / "cache", spec=spec)

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from itertools import groupby, islice
 from typing import TypeVar
 
-__all__ = ["batched", "groups_in_memory", "prefetch", "thread_pool"]
+__all__ = ["batched", "groups_in_memory", "prefetch", "runs", "thread_pool"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -33,6 +33,12 @@ def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
+
+
+def runs(items: Iterable[_Item], key: Callable[[_Item], object], *, max_length: int) -> Iterator[list[_Item]]:
+    """Lists of consecutive items with an equal key, in order; a longer run is split."""
+    for _, run in groupby(items, key):
+        yield from batched(run, max_length)
 
 
 def groups_in_memory(
@@ -79,6 +85,7 @@ def prefetch(
     *,
     pool: ThreadPoolExecutor | None,
     window: int,
+    weight: Callable[[_Item], int] = lambda _: 1,
 ) -> Iterator[_Result]:
     """`map(function, items)` whose next results are computed while the consumer works on an earlier one.
 
@@ -89,14 +96,19 @@ def prefetch(
         items: Read by the thread that consumes the results, up to `window` ahead of them.
         pool: From `thread_pool`. With None, each item is computed when its result is requested.
         window: The most items in flight, the one that is returned next included.
+        weight: For how many an item counts; the last one in flight may exceed the window.
     """
     if pool is None:
         yield from map(function, items)
         return
-    in_flight: deque[Future[_Result]] = deque()
+    in_flight: deque[tuple[Future[_Result], int]] = deque()
+    total = 0
     for item in items:
-        in_flight.append(pool.submit(function, item))
-        if len(in_flight) >= window:
-            yield in_flight.popleft().result()
+        in_flight.append((pool.submit(function, item), weight(item)))
+        total += in_flight[-1][1]
+        while total >= window:
+            future, count = in_flight.popleft()
+            total -= count
+            yield future.result()
     while in_flight:
-        yield in_flight.popleft().result()
+        yield in_flight.popleft()[0].result()

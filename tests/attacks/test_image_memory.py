@@ -23,7 +23,7 @@ from mien.describe.store.store import Store
 from mien.errors import MienError
 from mien.features.image_reader import load_pixels
 from mien.labels import EMOTIC
-from mien.media.images import Marking, fit_to_square, open_image
+from mien.media.images import Marking, Square, open_image
 from mien.prefetch import prefetch, thread_pool
 from mien.types import Box, Subject
 
@@ -39,7 +39,7 @@ def load(path):
 def features(path):
     subject = Subject.still("a", path, Box(left=0, top=0, right=9, bottom=9))
     try:
-        return str(load_pixels(subject, [Marking()], lambda image: fit_to_square(image, 32)).shape)
+        return str(load_pixels(subject, [Marking()], Square(32)).shape)
     except MienError as error:
         return str(error)
 

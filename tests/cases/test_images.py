@@ -17,7 +17,7 @@ from tests.factories.odd_media import BAD_EXIF, OTHER_FILES, draw_photo, encode,
 from mien.errors import ImageError
 from mien.features.image_reader import load_pixels
 from mien.media import decode
-from mien.media.images import Marking, load_image_file, open_image
+from mien.media.images import Marking, Square, load_image_file, open_image
 from mien.media.views import prepare_image
 from mien.types import Box, Subject
 
@@ -204,7 +204,8 @@ def test_boxes_are_in_pixels_of_the_file(
     subject = Subject.still("a", path, Box(left=left, top=top, right=right, bottom=bottom))
     monkeypatch.setattr("mien.media.images.MAX_PIXELS", 60_000)
     monkeypatch.setattr(
-        "mien.media.images.load_image_file.__kwdefaults__", {"memory": None, "max_pixels": 60_000}
+        "mien.media.images.load_image_file.__kwdefaults__",
+        {"memory": None, "max_pixels": 60_000, "choose_scale": None},
     )
     small = prepare_image(subject, marking=Marking(style="crop"))
     assert max(small.size) < 80
@@ -215,7 +216,7 @@ def test_boxes_are_in_pixels_of_the_file(
     assert share.mean() == pytest.approx(
         1 / (1.2 * 1.25), abs=0.08
     )  # the margin is a tenth of the longer side
-    pixels = load_pixels(subject, [Marking(style="crop")], lambda image: image.resize((8, 8)))
+    pixels = load_pixels(subject, [Marking(style="crop")], Square(8, "squash"))
     assert pixels.shape == (1, 8, 8, 3)
 
 

@@ -42,7 +42,7 @@ class ImageEncoder:
 
     def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Tokens, shape (image, token, dim)."""
-        pixels = np.stack([np.asarray(self.spec.fit(image)) for image in images])
+        pixels = np.stack([np.asarray(self.spec.square(image)) for image in images])
         return self.spec.encoder.encode(pixels[:, None])
 
 

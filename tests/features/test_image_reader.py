@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien.errors import DataError
 from mien.features.image_reader import ImageReader, load_pixels
-from mien.media.images import LoadedImage, Marking, fit_to_square, load_image_file
+from mien.media.images import LoadedImage, Marking, Square, load_image_file
 from mien.media.views import prepare_frames
 from mien.recipe.features import AugmentKind
 from mien.types import Box, ImageRef, Subject
@@ -22,8 +22,7 @@ SIDE = 16
 MARKED, CROP = Marking(), Marking(style="crop")
 
 
-def square(image: Image.Image) -> Image.Image:
-    return fit_to_square(image, SIDE, "letterbox")
+square = Square(SIDE)
 
 
 def subjects(folder: Path, count: int = 4) -> list[Subject]:
@@ -141,18 +140,19 @@ def test_the_number_of_threads_is_limited_and_they_end_with_the_reader(tmp_path:
     people = subjects(tmp_path, 6)
     lock, now, most = threading.Lock(), 0, 0
 
-    def slow(image: Image.Image) -> Image.Image:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        time.sleep(0.02)  # long enough for other threads to start
-        with lock:
-            now -= 1
-        return square(image)
+    class Slow(Square):
+        def __call__(self, image: Image.Image) -> Image.Image:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.02)  # long enough for other threads to start
+            with lock:
+                now -= 1
+            return square(image)
 
     before = set(threading.enumerate())
-    found = ImageReader(people, (MARKED,), slow, signature="s", num_tokens=4, dim=3, workers=2)
+    found = ImageReader(people, (MARKED,), Slow(SIDE), signature="s", num_tokens=4, dim=3, workers=2)
     with ThreadPoolExecutor(3) as callers:  # as prefetched batches
         batches = list(callers.map(found.read, [np.arange(6)] * 3))
     assert most == 2

@@ -91,7 +91,7 @@ def test_the_tokens_of_an_image_do_not_depend_on_the_batch(model_folder: ModelFo
 def test_a_fitted_image_is_not_changed_by_fitting_again(model_folder: ModelFolder) -> None:
     encoder = load_encoder(model_folder("clip"))
     wide = noise(1, width=60, height=20)
-    fitted = encoder.spec.fit(wide)
+    fitted = encoder.spec.square(wide)
     assert fitted.size == (SIDE, SIDE)
     assert torch.equal(encoder.encode([wide]), encoder.encode([fitted]))
 

@@ -138,7 +138,7 @@ class InputBuilder:
             reader = ImageReader(
                 subjects,
                 markings,
-                self.vision_encoder.fit,
+                self.vision_encoder.square,
                 signature=self.vision_encoder.signature,
                 num_tokens=num_frames * num_views * num_tokens,
                 dim=dim,

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Final
 
 from mien.describe.engine import AbandonedError, Engine, Request
@@ -20,7 +20,9 @@ from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
 from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, MienError
-from mien.prefetch import batched, groups_in_memory, prefetch, thread_pool
+from mien.media.memory import Reservation
+from mien.media.views import OpenedPhoto
+from mien.prefetch import batched, groups_in_memory, prefetch, runs, thread_pool
 from mien.types import Description, Failure, Subject
 
 __all__ = ["describe"]
@@ -80,9 +82,12 @@ def describe(
         remaining = takewhile(lambda _: not stop(), subjects)
         requests = run.open_requests(remaining, chunk=max(_MIN_LOOKUP, 4 * batch_size), pool=pool)
         # Those in preparation, being sorted, in calls, and in the batches before and after a call.
-        num_held = (num_calls + 6) * batch_size
+        num_held = (num_calls + 7) * batch_size
         for group in groups_in_memory(requests, request_builder.num_bytes, num_held, _MAX_GROUP_BYTES):
-            prepared = prefetch(run.prepare, group, pool=pool, window=2 * batch_size)
+            of_one_photo = runs(group, lambda request: request.subject.images, max_length=batch_size)
+            prepared: Iterator[_Prepared] = chain.from_iterable(
+                prefetch(run.prepare, of_one_photo, pool=pool, window=2 * batch_size, weight=len)
+            )
             if engine.image_size is None:
                 prepared = _sort_by_size(prepared, 2 * batch_size)
             # After a stop no batch is begun, but calls in flight are awaited: they may have cost money.
@@ -204,10 +209,15 @@ class _DescribeRun:
 
     # --- Calling the engine ---
 
-    def prepare(self, request: DescriptionRequest) -> _Prepared:
-        """A request with its images, or with the reason why it has none."""
+    def prepare(self, requests: Sequence[DescriptionRequest]) -> list[_Prepared]:
+        """Requests about one photo, which is opened once: each with its images, or why it has none."""
+        with Reservation() as memory:
+            photo = OpenedPhoto(memory)
+            return [self._prepare_one(request, photo) for request in requests]
+
+    def _prepare_one(self, request: DescriptionRequest, photo: OpenedPhoto) -> _Prepared:
         try:
-            return request, self._request_builder.prepare(request)
+            return request, self._request_builder.prepare(request, photo)
         except DataError as error:
             return request, error
 

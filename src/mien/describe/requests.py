@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,12 @@ from mien.describe.structured_output import check_reply
 from mien.digests import digest, file_version
 from mien.errors import DataError, EngineError
 from mien.labels import LabelSet
-from mien.media.images import Marking, image_digest, pixel_digest
-from mien.media.views import loaded_bytes, prepare_images, select_frames
+from mien.media.images import ImageIdentity, Marking, Square, identify_image, pixel_digest
+from mien.media.shrink import View
+from mien.media.views import OpenedPhoto, loaded_bytes, prepare_images, select_frames
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
-from mien.types import Box, Description, Subject
+from mien.types import Box, Description, ImageRef, Subject
 
 __all__ = ["DescriptionRequest", "RequestBuilder"]
 
@@ -30,10 +32,19 @@ _ANY_BOX: Final = Box(left=0, top=0, right=1, bottom=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescriptionRequest:
-    """What to ask about a subject, and the key under which its description is stored."""
+    """What to ask about a subject, and the key under which its description is stored.
+
+    Attributes:
+        subject: Who.
+        key: The key.
+        full_size_key: The key that 0.1.0 gave, if a photo is now decoded at a smaller size.
+        prompt_id: The id of the prompt.
+        prompt: Its text.
+    """
 
     subject: Subject
     key: str
+    full_size_key: str | None = None
     prompt_id: str
     prompt: str
 
@@ -78,7 +89,10 @@ class RequestBuilder:
         self._fit = fit
         self._clip = clip
         self._size = engine.image_size
-        self._digest_file = lru_cache(maxsize=_FILES_REMEMBERED)(_digest_file)
+        self._view = View(
+            marking=marking, square=None if self._size is None else Square(self._size, self._fit)
+        )
+        self._identify_file = lru_cache(maxsize=_FILES_REMEMBERED)(_identify_file)
         # Read once: computing it may mean reading all weights.
         self._signature = dict(engine.signature)
         self.engine_id = f"{engine.name}@{digest(self._signature)[:12]}"
@@ -96,15 +110,25 @@ class RequestBuilder:
         shown = select_frames(subject, self._clip)
         boxes = self._marked_boxes(shown)
         prompt = self._rendered[any(box is not None for box in boxes)]
-        key = description_key(
+        images = [self._identify(image) for image in shown.images]
+        key_of = partial(
+            description_key,
             prompt.key_parts,
-            image_digests=self._image_digests(shown),
+            image_digests=[image.digest for image in images],
             frames=[image.frame for image in shown.images],
             boxes=boxes,
             # A single image is the same in every view.
             clip=self._clip if len(shown.images) > 1 else None,
         )
-        return DescriptionRequest(subject=subject, key=key, prompt_id=prompt.id, prompt=prompt.text)
+        scales = self._scales(shown, images)
+        is_shrunk = any(scale > 1 for scale in scales)
+        return DescriptionRequest(
+            subject=subject,
+            key=key_of(scales=scales),
+            full_size_key=key_of() if is_shrunk else None,
+            prompt_id=prompt.id,
+            prompt=prompt.text,
+        )
 
     def key(self, subject: Subject) -> str:
         """The key of a subject's description, or of its failure if its image cannot be read now."""
@@ -117,10 +141,18 @@ class RequestBuilder:
         """The key of the failure that is stored while a subject's image cannot be read."""
         return unreadable_key(subject.id, self._prompt.digest(), self._signature)
 
-    def prepare(self, request: DescriptionRequest) -> Request:
-        """The engine's request, with images as the model sees them; ImageError, BoxError or DataError."""
+    def prepare(self, request: DescriptionRequest, photo: OpenedPhoto | None = None) -> Request:
+        """The engine's request, with images as the model sees them; ImageError, BoxError or DataError.
+
+        With `photo`, the photo of the last request is decoded only once.
+        """
         images = prepare_images(
-            request.subject, marking=self._marking, clip=self._clip, fit_mode=self._fit, size=self._size
+            request.subject,
+            marking=self._marking,
+            clip=self._clip,
+            fit_mode=self._fit,
+            size=self._size,
+            photo=photo,
         )
         return Request(subject_id=request.subject.id, images=images, prompt=request.prompt)
 
@@ -170,15 +202,19 @@ class RequestBuilder:
             return (None,) * len(subject.boxes)
         return subject.boxes
 
-    def _image_digests(self, subject: Subject) -> list[str]:
-        """A digest per image; people in one photo and frames of one clip share a file, which is read once."""
-        return [
-            self._digest_file(image.path, *file_version(image.path))
-            if image.pixels is None
-            else pixel_digest(image.pixels)
-            for image in subject.images
-        ]
+    def _identify(self, image: ImageRef) -> ImageIdentity:
+        """People in one photo and frames of one clip share a file, which is read once."""
+        if image.pixels is not None:
+            return ImageIdentity(pixel_digest(image.pixels))
+        return self._identify_file(image.path, *file_version(image.path))
+
+    def _scales(self, shown: Subject, images: Sequence[ImageIdentity]) -> list[int]:
+        """The scale at which each image is decoded; those on a contact sheet are decoded whole."""
+        if len(images) > 1 and self._clip != "frames":
+            return [1] * len(images)
+        # As it is drawn: `_marked_boxes` leaves out what is not.
+        return [self._view.scale_of(image, box) for image, box in zip(images, shown.boxes, strict=True)]
 
 
-def _digest_file(path: Path, *version: int) -> str:  # the version is for the cache
-    return image_digest(path)
+def _identify_file(path: Path, *version: int) -> ImageIdentity:  # the version is for the cache
+    return identify_image(path)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from mien.features.feature_views import FeatureView, feature_views
 from mien.features.image_reader import load_pixels
 from mien.features.vision_encoder import VisionEncoderSpec
 from mien.media.images import Marking
+from mien.media.memory import Reservation
+from mien.media.views import OpenedPhoto
 from mien.names import plain_name
-from mien.prefetch import prefetch, thread_pool
+from mien.prefetch import prefetch, runs, thread_pool
 from mien.recipe.features import AugmentKind
 from mien.types import Subject
 
@@ -95,7 +98,9 @@ class FeatureCache:
         keys: list[str] = []
         for subject in subjects:
             try:
-                own = feature_views(subject, views, augment, num_variants, self.spec.signature)
+                own = feature_views(
+                    subject, views, augment, num_variants, self.spec.signature, square=self.spec.square
+                )
             except DataError as error:
                 failures[subject.id] = f"{subject.id}: {error}"
                 continue
@@ -134,7 +139,9 @@ class FeatureCache:
         unreadable = 0
         for subject in subjects:
             try:
-                own = feature_views(subject, views, augment, num_variants, self.spec.signature)
+                own = feature_views(
+                    subject, views, augment, num_variants, self.spec.signature, square=self.spec.square
+                )
                 keys |= {key for key, _ in own}
             except DataError:
                 unreadable += num_variants * len(views)
@@ -170,18 +177,29 @@ class FeatureCache:
     ) -> Iterator[tuple[list[str], list[Pixels]]]:
         """Batches of keys and pixels; adds the errors of unreadable views to `failures`."""
 
-        def load(view: FeatureView) -> Pixels | str:
+        def load(view: FeatureView, photo: OpenedPhoto) -> Pixels | str:
             try:
-                return load_pixels(view.subject, (view.marking,), self.spec.fit, view.variation)
+                return load_pixels(
+                    view.subject, (view.marking,), self.spec.square, view.variation, photo=photo
+                )
             except DataError as error:
                 return f"{view.subject.id}: {error}"
+
+        def load_all(views: Sequence[FeatureView]) -> list[Pixels | str]:
+            with Reservation() as memory:
+                photo = OpenedPhoto(memory)
+                return [load(view, photo) for view in views]
 
         keys: list[str] = []
         images: list[Pixels] = []
         window = 4 * max(self.workers, self.batch_size)
         with thread_pool(self.workers) as pool:
-            loaded = prefetch(load, missing.values(), pool=pool, window=window)
-            for key, image in zip(missing, loaded, strict=True):
+            # The people in one photo come one after another, and so do the views of each: it is opened once.
+            of_one_photo = runs(
+                missing.values(), lambda view: view.subject.images, max_length=self.batch_size
+            )
+            loaded = prefetch(load_all, of_one_photo, pool=pool, window=window, weight=len)
+            for key, image in zip(missing, chain.from_iterable(loaded), strict=True):
                 if isinstance(image, str):
                     failures[missing[key].subject.id] = image
                     continue

@@ -8,20 +8,19 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from PIL import Image
 
 from mien.digests import digest
 from mien.errors import DataError
-from mien.features.feature_views import feature_key, image_digests, variation_name
+from mien.features.feature_views import feature_key, identify_images, variation_name
 from mien.media.augment import Variation, draw_variation
-from mien.media.images import Marking
-from mien.media.memory import Reservation
-from mien.media.views import check_box_orientation, load_frames, mark_frames
+from mien.media.images import ImageIdentity, Marking, Square
+from mien.media.views import OpenedPhoto, check_box_orientation, load_frames, mark_frames, reserved
 from mien.recipe.features import AugmentKind
 from mien.types import ImageRef, Subject
 
@@ -31,30 +30,39 @@ log = logging.getLogger(__name__)
 
 _UNLIMITED: Final = 2**31 - 1
 
-Fit = Callable[[Image.Image], Image.Image]
 # The feature keys of a subject, one per marking, and the name that seeds its variations.
 Keys = tuple[list[str], str]
 
 
 def load_pixels(
-    subject: Subject, markings: Sequence[Marking], fit: Fit, variation: Variation | None = None
+    subject: Subject,
+    markings: Sequence[Marking],
+    square: Square,
+    variation: Variation | None = None,
+    *,
+    photo: OpenedPhoto | None = None,
 ) -> UInt8[np.ndarray, "image height width channel"]:
     """A subject as an encoder reads it: view after view, and in each view frame after frame.
 
     Args:
         subject: Who.
         markings: How the subject is marked in each view.
-        fit: Makes a square of an image, see `VisionEncoderSpec.fit`.
+        square: What the encoder takes, see `VisionEncoderSpec.square`.
         variation: How the images are varied, if at all.
+        photo: Keeps the last photo, for the next subject in it.
 
     Raises:
         DataError: If an image cannot be read, or a box is outside of it.
     """
-    with Reservation() as memory:
+    photo = photo or OpenedPhoto()
+    with reserved(photo) as memory:
         views = (
-            mark_frames(subject, marking=marking, variation=variation, memory=memory) for marking in markings
+            mark_frames(
+                subject, marking=marking, square=square, variation=variation, memory=memory, photo=photo
+            )
+            for marking in markings
         )
-        return np.stack([np.asarray(fit(frame)) for frames in views for frame in frames])
+        return np.stack([np.asarray(square(frame)) for frames in views for frame in frames])
 
 
 class ImageReader:
@@ -66,7 +74,7 @@ class ImageReader:
     Args:
         subjects: Who, in order.
         markings: How a subject is marked in each view.
-        fit: Makes a square of an image.
+        square: What the encoder takes.
         signature: The encoder's.
         num_tokens: Tokens that the encoder makes of one subject.
         dim: Width of these tokens.
@@ -81,7 +89,7 @@ class ImageReader:
         self,
         subjects: Sequence[Subject],
         markings: Sequence[Marking],
-        fit: Fit,
+        square: Square,
         *,
         signature: str,
         num_tokens: int,
@@ -89,7 +97,7 @@ class ImageReader:
         augment: Sequence[AugmentKind] = (),
         workers: int = 0,
     ) -> None:
-        self._subjects, self._markings, self._fit = subjects, markings, fit
+        self._subjects, self._markings, self._square = subjects, markings, square
         self._augment = augment
         # One pool for all calls, which may come from several threads. It starts threads when there is work.
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-images") if workers else None
@@ -98,7 +106,7 @@ class ImageReader:
         self.num_tokens, self.dim = num_tokens, dim
         self.num_views = len(markings)
         self.num_variants = _UNLIMITED if augment else 1
-        keys, self._names = _check_images(subjects, markings, signature, self._pool)
+        keys, self._names = _check_images(subjects, markings, square, signature, self._pool)
         self.digest = digest(["pictures", list(augment), *keys])
 
     def __len__(self) -> int:
@@ -116,7 +124,7 @@ class ImageReader:
         subject = self._subjects[index]
         variation = draw_variation(self._augment, name=self._names[index], number=number)
         try:
-            return load_pixels(subject, self._markings, self._fit, variation)
+            return load_pixels(subject, self._markings, self._square, variation)
         except DataError as error:
             raise DataError(f"subject {subject.id!r}: {error}", hint=error.hint) from error
 
@@ -124,6 +132,7 @@ class ImageReader:
 def _check_images(
     subjects: Sequence[Subject],
     markings: Sequence[Marking],
+    square: Square,
     signature: str,
     pool: ThreadPoolExecutor | None,
 ) -> tuple[list[str], list[str]]:
@@ -134,7 +143,7 @@ def _check_images(
     log.info("checking that %d images or clips can be read", len(indices_by_images))
     groups = [[subjects[index] for index in indices] for indices in indices_by_images.values()]
     map_ = map if pool is None else pool.map
-    results = map_(lambda group: _check_group(group, markings, signature), groups)
+    results = map_(lambda group: _check_group(group, markings, square, signature), groups)
     by_index = {
         index: result
         for indices, group in zip(indices_by_images.values(), results, strict=True)
@@ -156,23 +165,24 @@ def _check_images(
 
 
 def _check_group(
-    group: Sequence[Subject], markings: Sequence[Marking], signature: str
+    group: Sequence[Subject], markings: Sequence[Marking], square: Square, signature: str
 ) -> list[Keys | DataError]:
     """The keys of the people in one image, or in the same frames, or the error of each."""
     try:
-        digests = image_digests(group[0])
+        images = identify_images(group[0])
+        key_of = partial(feature_key, signature=signature, square=square)
         sizes = [(loaded.full_size, loaded.is_turned) for loaded in load_frames(group[0])]
     except DataError as error:
         return [error] * len(group)
-    return [_subject_keys(subject, markings, signature, digests, sizes) for subject in group]
+    return [_subject_keys(subject, images, sizes, key_of, markings) for subject in group]
 
 
 def _subject_keys(
     subject: Subject,
-    markings: Sequence[Marking],
-    signature: str,
-    digests: Mapping[Path, str],
+    images: Mapping[Path, ImageIdentity],
     sizes: Sequence[tuple[tuple[int, int], bool]],
+    key_of: Callable[..., str],
+    markings: Sequence[Marking],
 ) -> Keys | DataError:
     try:
         for image, box, (size, is_turned) in zip(subject.images, subject.boxes, sizes, strict=True):
@@ -181,5 +191,5 @@ def _subject_keys(
                 box.clip(*size)  # an error if no part of it is inside
     except DataError as error:
         return error
-    keys = [feature_key(subject, marking, signature, digests=digests) for marking in markings]
-    return keys, variation_name(subject, digests)
+    keys = [key_of(subject, marking, images=images) for marking in markings]
+    return keys, variation_name(subject, images)

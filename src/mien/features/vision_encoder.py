@@ -14,14 +14,13 @@ from typing import Any, Final
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor, nn
 
 from mien.digests import digest
 from mien.errors import WeightsError
 from mien.features.device import open_device
 from mien.features.vision_tower import Tower, identify_tower, load_tower
-from mien.media.images import fit_to_square
+from mien.media.images import Square
 from mien.recipe.features import FitMode, TokenChoice
 from mien.weights.model_folder import find_encoder_folder, read_json
 
@@ -188,7 +187,7 @@ class VisionEncoder:
         """The tokens of each subject's images, one image after another.
 
         Args:
-            pixels: Square images as `VisionEncoderSpec.fit` makes them, 0 to 255.
+            pixels: Square images as `VisionEncoderSpec.square` makes them, 0 to 255.
         """
         return self._vit.encode_subjects(torch.from_numpy(pixels).to(self._device))
 
@@ -244,9 +243,10 @@ class VisionEncoderSpec:
             load_tower(self.folder), self.preprocessing, layer=self.layer, tokens=self.tokens
         )
 
-    def fit(self, image: Image.Image) -> Image.Image:
-        """The square image that the encoder reads, of an image of any size."""
-        return fit_to_square(image, self.preprocessing.size, self.preprocessing.fit)
+    @property
+    def square(self) -> Square:
+        """The square that the encoder reads; called with an image of any size, it makes the square image."""
+        return Square(self.preprocessing.size, self.preprocessing.fit)
 
 
 def find_vision_encoder(

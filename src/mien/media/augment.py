@@ -17,10 +17,10 @@ from PIL import Image, ImageEnhance, ImageOps
 from mien.recipe.features import AugmentKind
 from mien.types import Box
 
-__all__ = ["Variation", "draw_variation", "vary"]
+__all__ = ["LARGEST_CUT", "Variation", "draw_variation", "vary"]
 
 _VERSION: Final = 1  # raise this when a variation gives other pixels
-_LARGEST_CUT: Final = 0.2  # of a side, at each end
+LARGEST_CUT: Final = 0.2  # of a side, at each end
 _LARGEST_CHANGE: Final = 0.3  # of brightness, contrast and color
 
 Frames = Sequence[tuple[Image.Image, Box | None]]
@@ -54,7 +54,7 @@ def draw_variation(kinds: Sequence[AugmentKind], *, name: str, number: int) -> V
     if number == 0:
         return None
     rng = random.Random(f"{name} {number}")
-    left, top, right, bottom = (rng.uniform(0, _LARGEST_CUT) for _ in range(4))
+    left, top, right, bottom = (rng.uniform(0, LARGEST_CUT) for _ in range(4))
     factors = [1 + rng.uniform(-_LARGEST_CHANGE, _LARGEST_CHANGE) for _ in range(3)]
     brightness, contrast, color = factors if "color" in kinds else (1.0, 1.0, 1.0)
     drawn = Variation(

@@ -32,7 +32,7 @@ from mien.media.formats import HEAD_BYTES, RAW_HINT, FileKind, sniff, stated_siz
 from mien.media.jpeg_layout import has_end_marker, is_refined, jpeg_layout
 from mien.media.memory import MAX_BYTES, Reservation, image_bytes
 
-__all__ = ["MAX_PIXELS", "StoredImage", "decode_image", "decoded_pixels", "warn_once"]
+__all__ = ["MAX_PIXELS", "StoredImage", "decode_image", "decoded_pixels", "shrinkable_size", "warn_once"]
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +62,12 @@ _NEW_SUBFILE_TYPE: Final = 254
 _DNG_VERSION: Final = 0xC612
 _TIFF_MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B")
 _DRAFTED_MODES: Final = ("RGB", "L")
+_DRAFTED_COMPONENTS: Final = (1, 3)  # of files with these modes
 _ORIENTATIONS: Final = range(1, 9)
 _ORIENTATION_SOURCES: Final = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+
+# The scale, such as 4 for a quarter, for a (width, height).
+ChooseScale = Callable[[tuple[int, int]], int]
 
 # `warnings.catch_warnings` replaces a global list, so two threads must not enter it at once.
 _WARNINGS_LOCK: Final = threading.Lock()
@@ -79,6 +83,7 @@ class StoredImage:
         mode: Pillow's color mode of the file; a smaller image that was asked for may have another.
         scale: Pixels of the file per pixel of the image: 1, 2, 4 or 8.
         content: The part of the image that is not padding, in pixels, if a smaller one was asked for.
+        is_shrinkable: Whether the file can be decoded at a smaller size.
         orientation: EXIF orientation, 1 to 8.
         notes: What the user should know, such as that the orientation is unknown.
     """
@@ -88,6 +93,7 @@ class StoredImage:
     mode: str
     scale: int = 1
     content: tuple[float, float, float, float] | None = None
+    is_shrinkable: bool = False
     orientation: int = 1
     notes: tuple[str, ...] = ()
 
@@ -99,6 +105,7 @@ def decode_image(
     memory: Reservation,
     max_pixels: int = MAX_PIXELS,
     draft: tuple[str, int] | None = None,
+    choose_scale: ChooseScale | None = None,
 ) -> StoredImage:
     """Decodes an open file; of an animation, the first frame.
 
@@ -108,6 +115,7 @@ def decode_image(
         memory: Gets what decoding takes, and what turning or marking the result takes after that.
         max_pixels: The most pixels of the result.
         draft: Pillow's mode, and a side in pixels that is enough, for JPEG files.
+        choose_scale: In place of `draft`: the scale for a (width, height) as stored, for JPEG files.
 
     Raises:
         ImageError: It is not an image that can be read, is damaged, or takes too much memory.
@@ -118,7 +126,9 @@ def decode_image(
     if kind.role != "image":
         reason = f"it is {kind.name}" if kind.name else "unknown format"
         raise ImageError(f"{path} cannot be read as an image: {reason}", hint=kind.hint)
-    decoder = _Decoder(path, file, kind, memory=memory, max_pixels=max_pixels, draft=draft)
+    decoder = _Decoder(
+        path, file, kind, memory=memory, max_pixels=max_pixels, draft=draft, choose_scale=choose_scale
+    )
     decoder.require_size(stated_size(head, kind))
     return decoder.decode()
 
@@ -137,6 +147,15 @@ def decoded_pixels(path: Path) -> int:
     except Exception:  # noqa: BLE001  reading it will say what is wrong
         return 0
     return min(MAX_PIXELS, size[0] * size[1])
+
+
+def shrinkable_size(file: BinaryIO) -> tuple[int, int] | None:
+    """(width, height) as stored of a JPEG that can be decoded at a smaller size; None for any other file."""
+    file.seek(0)
+    if sniff(file.read(HEAD_BYTES)).pillow != "JPEG":
+        return None
+    layout = jpeg_layout(file)
+    return layout.size if layout is not None and len(layout.components) in _DRAFTED_COMPONENTS else None
 
 
 def warn_once(path: Path, note: str) -> None:
@@ -161,9 +180,11 @@ class _Decoder:
         memory: Reservation,
         max_pixels: int,
         draft: tuple[str, int] | None,
+        choose_scale: ChooseScale | None,
     ) -> None:
         self._path, self._file, self._kind = path, file, kind
-        self._memory, self._max_pixels, self._draft = memory, max_pixels, draft
+        self._memory, self._max_pixels = memory, max_pixels
+        self._draft, self._choose_scale = draft, choose_scale
         self._layout = jpeg_layout(file) if kind.pillow == "JPEG" else None
 
     def require_size(self, size: tuple[int, int] | None) -> None:
@@ -232,6 +253,7 @@ class _Decoder:
             mode=mode,
             scale=scale,
             content=content,
+            is_shrinkable=self._kind.pillow == "JPEG" and mode in _DRAFTED_MODES,
             orientation=orientation,
             notes=tuple(notes),
         )
@@ -257,9 +279,14 @@ class _Decoder:
         if self._kind.pillow != "JPEG":
             self._require_memory(header.size, header.mode, header.size)
             return 1, None
-        draft = self._draft if header.mode in _DRAFTED_MODES else None
-        mode, side = draft or (None, None)
-        enough = 1 if side is None else min(width // side, height // side)
+        draft, enough = None, 1
+        if header.mode in _DRAFTED_MODES:
+            draft = self._draft
+            if draft is not None:
+                enough = min(width // draft[1], height // draft[1])
+            elif self._choose_scale is not None:
+                enough = self._choose_scale((width, height))
+        mode = None if draft is None else draft[0]
         scale = next((scale for scale in (8, 4, 2) if scale <= enough), 1)
         while scale < 8 and self._excess((width, height), header.mode, _scaled(header.size, scale)):
             scale *= 2

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from mien.digests import digest
 from mien.errors import DataError, ImageError, unknown_name
 from mien.media.boxes import are_shares, parse_box
-from mien.media.decode import MAX_PIXELS, decode_image, warn_once
+from mien.media.decode import MAX_PIXELS, ChooseScale, decode_image, shrinkable_size, warn_once
 from mien.media.files import require_file
 from mien.media.formats import IMAGE_HINT
 from mien.media.memory import Reservation
@@ -31,9 +31,14 @@ __all__ = [
     "FIT_MODES",
     "MARK_STYLES",
     "MAX_PIXELS",
+    "ImageIdentity",
     "LoadedImage",
     "Marking",
+    "Square",
+    "check_box",
+    "draw_mark",
     "fit_to_square",
+    "identify_image",
     "image_digest",
     "load_image_file",
     "mark_subject",
@@ -79,14 +84,16 @@ class LoadedImage:
     Attributes:
         image: The image.
         full_size: (width, height) of the upright image in the file.
-        scale: Pixels of the file per pixel of the image, more than 1 if the file has too many.
+        scale: Pixels of the file per pixel of the image; more than 1 if it was decoded at a smaller size.
         is_turned: Whether its width is the height in the file, before the EXIF orientation is applied.
+        is_shrinkable: Whether its file can be decoded at a smaller size.
     """
 
     image: Image.Image
     full_size: tuple[int, int]
     scale: int = 1
     is_turned: bool = False
+    is_shrinkable: bool = False
 
     def place(self, box: Box | None) -> Box | None:
         """The box, which is in pixels of the file, in pixels of the image."""
@@ -97,7 +104,11 @@ class LoadedImage:
 
 
 def load_image_file(
-    path: Path, *, memory: Reservation | None = None, max_pixels: int = MAX_PIXELS
+    path: Path,
+    *,
+    memory: Reservation | None = None,
+    max_pixels: int = MAX_PIXELS,
+    choose_scale: ChooseScale | None = None,
 ) -> LoadedImage:
     """Reads a JPEG, PNG, WebP, GIF, BMP or TIFF file.
 
@@ -109,23 +120,25 @@ def load_image_file(
         path: The file.
         memory: Gets what the image takes, with a copy of it; by default only while it is decoded.
         max_pixels: The most pixels of the image.
+        choose_scale: The scale at which a JPEG of a (width, height) is decoded, 1 by default.
 
     Raises:
         ImageError: The file is missing, too large, or cannot be decoded.
     """
     if memory is None:
         with Reservation() as own:
-            return load_image_file(path, memory=own, max_pixels=max_pixels)
+            return load_image_file(path, memory=own, max_pixels=max_pixels, choose_scale=choose_scale)
     require_file(path, noun="image", error=ImageError, hint=IMAGE_HINT)
     try:
         with path.open("rb") as file:
-            stored = decode_image(path, file, memory=memory, max_pixels=max_pixels)
+            stored = decode_image(path, file, memory=memory, max_pixels=max_pixels, choose_scale=choose_scale)
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}", hint=IMAGE_HINT) from error
     for note in stored.notes:
         warn_once(path, note)
     pixels, orientation, scale, size = stored.pixels, stored.orientation, stored.scale, stored.size
     profile = pixels.info.get("icc_profile")
+    is_shrinkable = stored.is_shrinkable
     del stored  # it would keep the pixels
     image = to_rgb(pixels)
     image = image.copy() if image is pixels else image
@@ -137,6 +150,7 @@ def load_image_file(
         full_size=size[::-1] if is_turned else size,
         scale=scale,
         is_turned=is_turned,
+        is_shrinkable=is_shrinkable,
     )
 
 
@@ -169,6 +183,32 @@ def image_digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}", hint=IMAGE_HINT) from error
+
+
+@dataclass(frozen=True, slots=True)
+class ImageIdentity:
+    """What the content of an image file says before it is decoded.
+
+    Attributes:
+        digest: That of `image_digest`.
+        shrinkable_size: (width, height) as stored of a JPEG that can be decoded at a smaller size; None for
+            other files, and for images that are not files.
+    """
+
+    digest: str
+    shrinkable_size: tuple[int, int] | None = None
+
+
+def identify_image(path: Path) -> ImageIdentity:
+    """The identity of a file, which is read once; ImageError if it cannot be read."""
+    require_file(path, noun="image", error=ImageError, hint=IMAGE_HINT)
+    try:
+        with path.open("rb") as file:
+            size = shrinkable_size(file)
+            file.seek(0)
+            return ImageIdentity(hashlib.file_digest(file, "sha256").hexdigest(), size)
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}", hint=IMAGE_HINT) from error
 
@@ -237,10 +277,22 @@ def mark_subject(image: Image.Image, box: Box | None, marking: Marking) -> Image
         BoxError: The box lies outside the image, or looks like shares of it. A box that is partly outside is
             clipped.
     """
+    if box is not None:
+        check_box(box, image.size)
+    return draw_mark(image, box, marking)
+
+
+def check_box(box: Box, size: tuple[int, int]) -> None:
+    """BoxError if no part of a box is inside an image of this (width, height), or it looks like shares."""
+    if min(size) > 2 and are_shares(box.as_tuple()):
+        parse_box(box)  # raises the error that says so
+    box.clip(*size)
+
+
+def draw_mark(image: Image.Image, box: Box | None, marking: Marking) -> Image.Image:
+    """`mark_subject` for a box that was checked, which may be tiny in an image of a smaller size."""
     if box is None:
         return image
-    if min(image.size) > 2 and are_shares(box.as_tuple()):
-        parse_box(box)  # raises the error that says so
     inside = box.clip(*image.size)
     match marking.style:
         case "red_box":
@@ -284,6 +336,17 @@ def _expand(box: Box, margin: int, size: tuple[int, int]) -> tuple[int, int, int
 
 
 # --- Fitting -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """The square that a model takes, and how images are fitted to it; call it with an image."""
+
+    side: int
+    mode: FitMode = "letterbox"
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return fit_to_square(image, self.side, self.mode)
 
 
 def fit_to_square(image: Image.Image, size: int, mode: FitMode = "letterbox") -> Image.Image:

@@ -25,12 +25,14 @@ class JpegLayout:
     """How a JPEG file is built.
 
     Attributes:
+        size: (width, height) as stored.
         components: Numbers of the components, such as one for gray.
         is_progressive: Whether each scan refines what came before.
         coefficient_bytes: What a decoder holds per pixel until the last scan; 0 if there is only one scan.
         scan: Offset of the first scan.
     """
 
+    size: tuple[int, int]
     components: tuple[int, ...]
     is_progressive: bool
     coefficient_bytes: float
@@ -52,6 +54,7 @@ def jpeg_layout(file: BinaryIO) -> JpegLayout | None:
             samples = sum(sampling) / max(1, max(sampling, default=1))
             has_several_scans = is_progressive or content[0] < frame[5]
             return JpegLayout(
+                size=(int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3])),
                 components=tuple(field[0] for field in fields if field),
                 is_progressive=is_progressive,
                 coefficient_bytes=2 * samples if has_several_scans else 0,

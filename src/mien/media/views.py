@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, get_args
 
 from PIL import Image
@@ -19,15 +20,26 @@ from mien.errors import BoxError, unknown_name
 from mien.media.augment import Variation, vary
 from mien.media.boxes import fits_only_turned
 from mien.media.clips import frame_pixels, read_frames
-from mien.media.decode import decoded_pixels
-from mien.media.images import LoadedImage, Marking, fit_to_square, load_image_file, mark_subject, upright_rgb
+from mien.media.decode import ChooseScale, decoded_pixels
+from mien.media.images import (
+    LoadedImage,
+    Marking,
+    Square,
+    check_box,
+    draw_mark,
+    fit_to_square,
+    load_image_file,
+    upright_rgb,
+)
 from mien.media.memory import Reservation, image_bytes
+from mien.media.shrink import View
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, ImageRef, Subject
 
 __all__ = [
     "CLIP_VIEWS",
+    "OpenedPhoto",
     "check_box_orientation",
     "load_frames",
     "load_image",
@@ -36,6 +48,7 @@ __all__ = [
     "prepare_frames",
     "prepare_image",
     "prepare_images",
+    "reserved",
     "select_frames",
 ]
 
@@ -61,21 +74,61 @@ def select_frames(subject: Subject, clip: ClipView) -> Subject:
     return replace(subject, images=(subject.images[index],), boxes=(subject.boxes[index],))
 
 
-def load_frames(subject: Subject, memory: Reservation | None = None) -> Iterator[LoadedImage]:
+class OpenedPhoto:
+    """The last photo that was decoded, for the people and models that see it next. Not for several threads.
+
+    Args:
+        memory: Gets what the photo takes, with a copy of it; by default each preparation reserves its own.
+    """
+
+    def __init__(self, memory: Reservation | None = None) -> None:
+        self.memory = memory
+        self._image: ImageRef | None = None
+        self._scale = 1
+        self._loaded: LoadedImage | None = None
+
+    def load(self, image: ImageRef, memory: Reservation | None, choose_scale: ChooseScale) -> LoadedImage:
+        """The image of `load_image`, which is a still."""
+        loaded = self._loaded
+        if loaded is not None and self._image == image and _scale(loaded, choose_scale) == self._scale:
+            if memory is not None:
+                memory.hold(2 * image_bytes("RGB", *loaded.image.size))
+            return loaded
+        loaded = self._loaded = None  # before another is decoded
+        self._loaded = loaded = load_image(image, memory, choose_scale)
+        self._image, self._scale = image, _scale(loaded, choose_scale)
+        return loaded
+
+
+def _scale(loaded: LoadedImage, choose_scale: ChooseScale) -> int:
+    return choose_scale(loaded.full_size) if loaded.is_shrinkable else 1
+
+
+def load_frames(
+    subject: Subject,
+    memory: Reservation | None = None,
+    *,
+    view: View | None = None,
+    photo: OpenedPhoto | None = None,
+) -> Iterator[LoadedImage]:
     """The images of a subject, in order, upright and RGB; each clip is opened once.
 
     Args:
         subject: Who.
         memory: Gets what the next image takes, with a copy of it.
+        view: How they will be shown; a JPEG may be decoded at a smaller size for it.
+        photo: Keeps the last one.
     """
+    photo = photo or OpenedPhoto()
+    shown = view or View(marking=Marking())
     by_file: dict[object, list[int]] = {}
     for image in subject.images:
         if image.frame is not None:
             by_file.setdefault(image.path, []).append(image.frame)
     pending: dict[object, Iterator[Image.Image]] = {}
-    for image in subject.images:
+    for image, box in zip(subject.images, subject.boxes, strict=True):
         if image.frame is None:
-            yield load_image(image, memory)
+            yield photo.load(image, memory, partial(shown.scale, box=box))
             continue
         if image.path not in pending:
             pending[image.path] = iter(read_frames(image.path, by_file[image.path], memory))
@@ -83,8 +136,10 @@ def load_frames(subject: Subject, memory: Reservation | None = None) -> Iterator
         yield LoadedImage(frame, frame.size)
 
 
-def load_image(image: ImageRef, memory: Reservation | None = None) -> LoadedImage:
-    """The image of a reference, upright and RGB.
+def load_image(
+    image: ImageRef, memory: Reservation | None = None, choose_scale: ChooseScale | None = None
+) -> LoadedImage:
+    """The image of a reference, upright and RGB, at the scale that is chosen for its size if it is a JPEG.
 
     Raises:
         ImageError: The file cannot be read as an image.
@@ -96,7 +151,7 @@ def load_image(image: ImageRef, memory: Reservation | None = None) -> LoadedImag
     if image.frame is not None:
         (frame,) = read_frames(image.path, [image.frame], memory)
         return LoadedImage(frame, frame.size)
-    return load_image_file(image.path, memory=memory)
+    return load_image_file(image.path, memory=memory, choose_scale=choose_scale)
 
 
 def loaded_bytes(subject: Subject) -> int:
@@ -116,14 +171,26 @@ def mark_frames(
     subject: Subject,
     *,
     marking: Marking,
+    square: Square | None = None,
     variation: Variation | None = None,
     memory: Reservation | None = None,
+    photo: OpenedPhoto | None = None,
 ) -> Iterator[Image.Image]:
-    """Every image of a subject in turn: varied and marked."""
-    frames: Iterable[tuple[Image.Image, Box | None]] = _frames_with_boxes(subject, memory)
+    """Every image of a subject in turn: varied and marked.
+
+    Args:
+        subject: Who.
+        marking: How the box is marked.
+        square: What the caller will fit the images to; large photos are then decoded at a smaller size.
+        variation: How the images are varied, if at all.
+        memory: Gets what the next image takes, with a copy of it.
+        photo: Keeps the last photo.
+    """
+    view = View(marking=marking, square=square, is_varied=variation is not None)
+    frames: Iterable[tuple[Image.Image, Box | None]] = _frames_with_boxes(subject, memory, view, photo)
     if variation is not None:
         frames = vary(list(frames), variation)
-    return (mark_subject(image, box, marking) for image, box in frames)
+    return (draw_mark(image, box, marking) for image, box in frames)
 
 
 def check_box_orientation(
@@ -169,11 +236,13 @@ def _warn(message: str) -> None:
 
 
 def _frames_with_boxes(
-    subject: Subject, memory: Reservation | None
+    subject: Subject, memory: Reservation | None, view: View, photo: OpenedPhoto | None
 ) -> Iterator[tuple[Image.Image, Box | None]]:
-    for image, loaded, box in zip(subject.images, load_frames(subject, memory), subject.boxes, strict=True):
+    frames = load_frames(subject, memory, view=view, photo=photo)
+    for image, loaded, box in zip(subject.images, frames, subject.boxes, strict=True):
         if box is not None:
             check_box_orientation(subject, image, box, loaded.full_size, is_turned=loaded.is_turned)
+            check_box(box, loaded.full_size)
         yield loaded.image, loaded.place(box)
 
 
@@ -184,11 +253,28 @@ def prepare_frames(
     variation: Variation | None = None,
     fit_mode: FitMode = "letterbox",
     size: int | None = None,
+    photo: OpenedPhoto | None = None,
 ) -> tuple[Image.Image, ...]:
-    """Every image of a subject: varied, marked, and fitted to a square if a size is given."""
+    """Every image of a subject: varied, marked, and fitted to a square if a size is given.
+
+    With `photo`, the photo of the last call is decoded only once.
+    """
+    square = None if size is None else Square(size, fit_mode)
+    with reserved(photo) as memory:
+        marked = mark_frames(
+            subject, marking=marking, square=square, variation=variation, memory=memory, photo=photo
+        )
+        return tuple(image if square is None else square(image) for image in marked)
+
+
+@contextmanager
+def reserved(photo: OpenedPhoto | None) -> Iterator[Reservation]:
+    """The reservation of an opened photo, or a new one."""
+    if photo is not None and photo.memory is not None:
+        yield photo.memory
+        return
     with Reservation() as memory:
-        marked = mark_frames(subject, marking=marking, variation=variation, memory=memory)
-        return tuple(image if size is None else fit_to_square(image, size, fit_mode) for image in marked)
+        yield memory
 
 
 def prepare_image(
@@ -198,12 +284,14 @@ def prepare_image(
     clip: ClipView = "middle_frame",
     fit_mode: FitMode = "letterbox",
     size: int | None = None,
+    photo: OpenedPhoto | None = None,
 ) -> Image.Image:
     """One image of a subject, or its clip in this view; marked, and fitted if a size is given."""
     selected = select_frames(subject, clip)
     if len(selected.images) == 1:
-        return prepare_frames(selected, marking=marking, fit_mode=fit_mode, size=size)[0]
-    return _draw_contact_sheet(prepare_frames(selected, marking=marking), size or _SHEET, fit_mode)
+        return prepare_frames(selected, marking=marking, fit_mode=fit_mode, size=size, photo=photo)[0]
+    frames = prepare_frames(selected, marking=marking, photo=photo)
+    return _draw_contact_sheet(frames, size or _SHEET, fit_mode)
 
 
 def prepare_images(
@@ -213,11 +301,13 @@ def prepare_images(
     clip: ClipView = "middle_frame",
     fit_mode: FitMode = "letterbox",
     size: int | None = None,
+    photo: OpenedPhoto | None = None,
 ) -> tuple[Image.Image, ...]:
     """The input of a describing model: every frame in the view "frames", else one image."""
     if clip == "frames":
-        return prepare_frames(subject, marking=marking, fit_mode=fit_mode, size=size)
-    return (prepare_image(subject, marking=marking, clip=clip, fit_mode=fit_mode, size=size),)
+        return prepare_frames(subject, marking=marking, fit_mode=fit_mode, size=size, photo=photo)
+    shown = prepare_image(subject, marking=marking, clip=clip, fit_mode=fit_mode, size=size, photo=photo)
+    return (shown,)
 
 
 def _draw_contact_sheet(frames: tuple[Image.Image, ...], size: int, fit_mode: FitMode) -> Image.Image:

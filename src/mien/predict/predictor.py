@@ -34,6 +34,7 @@ from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision_encoder import VisionEncoderSpec
 from mien.media.images import Marking
 from mien.media.memory import image_bytes
+from mien.media.views import OpenedPhoto
 from mien.model.checkpoint import TrainedModel, load_trained, model_digest
 from mien.model.classifier import ClassifierOutput, scores_from_logits
 from mien.model.encoder import resolve_vision_encoder
@@ -261,8 +262,9 @@ class Predictor:
         """Batches of inputs, smaller where their images are large."""
         batch: list[_Inputs | DataError] = []
         num_bytes = 0
+        photo = OpenedPhoto()  # for both stages, and for the next person in it
         for subject in subjects:
-            inputs = self._load_inputs(subject)
+            inputs = self._load_inputs(subject, photo)
             batch.append(inputs)
             num_bytes += inputs.num_bytes if isinstance(inputs, _Inputs) else 0
             if len(batch) == batch_size or num_bytes > _MAX_BATCH_BYTES:
@@ -271,22 +273,22 @@ class Predictor:
         if batch:
             yield batch
 
-    def _load_inputs(self, subject: Subject) -> _Inputs | DataError:
+    def _load_inputs(self, subject: Subject, photo: OpenedPhoto) -> _Inputs | DataError:
         """The images for both stages, or the error of this subject."""
         inputs = _Inputs(subject=subject)
         try:
             if self._text_stage is not None:
                 request = self._text_stage.request_builder.build(subject)
-                prepared = self._text_stage.request_builder.prepare(request)
+                prepared = self._text_stage.request_builder.prepare(request, photo)
                 inputs = replace(inputs, request=request, prepared=prepared)
             if self._vision is not None:
-                inputs = replace(inputs, pixels=self._load_pixels(subject, self._vision))
+                inputs = replace(inputs, pixels=self._load_pixels(subject, self._vision, photo))
         except DataError as error:
             return error
         return inputs
 
     def _load_pixels(
-        self, subject: Subject, vision: VisionEncoderSpec
+        self, subject: Subject, vision: VisionEncoderSpec, photo: OpenedPhoto
     ) -> UInt8[np.ndarray, "image row column channel"]:
         """The frames of each view in turn, as the encoder takes them."""
         num_frames = self.trained.num_frames
@@ -297,7 +299,8 @@ class Predictor:
                 hint=f"give {num_frames} frames per subject",
             )
         marking = Marking(style=self._recipe.feature_marking)
-        return load_pixels(subject, view_markings(self._recipe.features, marking), vision.fit)
+        markings = view_markings(self._recipe.features, marking)
+        return load_pixels(subject, markings, vision.square, photo=photo)
 
     def _describe(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
         """Adds a description to each item, or returns its error in its place."""

@@ -53,6 +53,7 @@ def description_key(
     frames: Sequence[int | None],
     boxes: Sequence[Box | None],
     clip: str | None = None,
+    scales: Sequence[int] = (),
 ) -> str:
     """The key of a description: SHA-256 of canonical JSON of all that determines its text.
 
@@ -61,6 +62,7 @@ def description_key(
     - the content of each image file, as a digest, and the frame that is read from it;
     - the box that is marked in each image, and the marking style;
     - how several frames become one image, and how an image is fitted to the model's square;
+    - the scale at which each image is decoded, if one is decoded at a smaller size;
     - the prompt's id and template, and its text as rendered with the label set;
     - the engine's signature: model revision, dtype, decoding parameters.
 
@@ -72,6 +74,7 @@ def description_key(
         frames: The frame of each image, None for a still.
         boxes: The box that is marked in each image, None for no mark.
         clip: How several frames become one image; None for a single image.
+        scales: The scale at which each image is decoded, such as 4 for a quarter; by default 1.
 
     Returns:
         64 hex digits.
@@ -85,10 +88,12 @@ def description_key(
     # several times as fast as the library.
     box_list = ",".join(map(_edges, boxes))
     clip_member = "" if clip is None else f',"clip":{canonical_json(clip)}'
+    # Absent at scale 1, so that photos of usual size keep the keys of 0.1.0.
+    draft_member = f',"draft":{canonical_json(list(scales))}' if any(scale > 1 for scale in scales) else ""
     frame_list = ",".join("null" if frame is None else str(int(frame)) for frame in frames)
     image_list = ",".join(f'"{image}"' for image in image_digests)
     text = (
-        f'{{"boxes":[{box_list}]{clip_member},{shared.engine_and_fit},"frames":[{frame_list}],'
+        f'{{"boxes":[{box_list}]{clip_member}{draft_member},{shared.engine_and_fit},"frames":[{frame_list}],'
         f'"images":[{image_list}],{shared.marking_to_version}}}'
     )
     return hashlib.sha256(text.encode()).hexdigest()
