@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.prefetch import batched, groups_in_memory, prefetch, thread_pool
+from mien.prefetch import batched, groups_in_memory, prefetch, runs, thread_pool
 
 
 def run(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
@@ -71,3 +71,28 @@ def test_items_that_are_held_together_fit_into_memory(sizes: list[int], num_held
         for end in range(1, len(group) + 1):
             held = [size for _, size in group[max(0, end - num_held) : end]]
             assert sum(held) <= limit or held[-1] == 0 or sum(held[:-1]) == 0
+
+
+def test_runs_are_consecutive_items_of_one_key() -> None:
+    assert list(runs("aabbbba", str, max_length=3)) == [["a", "a"], ["b", "b", "b"], ["b"], ["a"]]
+
+
+def test_a_window_counts_what_items_weigh() -> None:
+    started: list[int] = []
+
+    def start(weight: int) -> int:
+        started.append(weight)
+        return weight
+
+    def items() -> Iterator[int]:
+        for weight in (3, 1, 4, 1, 5, 9, 2):
+            taken.append(weight)
+            yield weight
+
+    taken: list[int] = []
+    with thread_pool(1) as pool:
+        results = prefetch(start, items(), pool=pool, window=5, weight=lambda weight: weight)
+        assert next(results) == 3
+        assert taken == [3, 1, 4]
+        assert list(results) == [1, 4, 1, 5, 9, 2]
+    assert started == [3, 1, 4, 1, 5, 9, 2]

@@ -23,7 +23,7 @@ from mien.describe.store.store import Store
 from mien.errors import BoxError, EngineError, ImageError, MienError, RunError, WeightsError
 from mien.evaluate.scorer import score_split
 from mien.labels import CAERS
-from mien.media.images import Marking
+from mien.media.images import LoadedImage, Marking, load_image_file
 from mien.model.checkpoint import load_trained, save_trained
 from mien.predict.predictor import Predictor
 from mien.types import Box, Description, Prediction, Subject
@@ -191,6 +191,34 @@ def test_a_folder_without_a_model_and_weights_that_are_gone(make_run: Make, tmp_
         Predictor.from_pretrained(tmp_path)
     with pytest.raises(EngineError, match="device"):
         Predictor.from_pretrained(made.run, device="no such device")
+
+
+def test_a_photo_is_opened_once_for_both_stages_and_all_people(
+    make_run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    boxes = [Box(left=20 * n + 1, top=10, right=20 * n + 90, bottom=300) for n in range(4)]
+    sources: list[object] = []
+    for name in ("a.jpg", "b.png"):
+        Image.fromarray(noise).resize((640, 480)).save(tmp_path / name)
+        sources.append((tmp_path / name, boxes))
+    read: list[tuple[str, int]] = []
+
+    def counted(path: Path, **options: Any) -> LoadedImage:
+        loaded = load_image_file(path, **options)
+        read.append((path.name, loaded.scale))
+        return loaded
+
+    monkeypatch.setattr("mien.media.views.load_image_file", counted)
+    predictor = Predictor.from_pretrained(make_run().run)
+    together = [person for results in predictor.stream(sources, batch_size=3) for person in results]
+    assert read == [("a.jpg", 4), ("b.png", 1)]
+    alone = [predictor(tmp_path / name, boxes=[box])[0] for name in ("a.jpg", "b.png") for box in boxes]
+    for first, second in zip(together, alone, strict=True):
+        assert list(first.scores.values()) == pytest.approx(list(second.scores.values()), abs=1e-5)
+        assert first.description is not None
+        assert second.description is not None
+        assert first.description.text == second.description.text
 
 
 def test_who_cannot_be_described_is_judged_by_the_image_alone_if_the_run_says_so(

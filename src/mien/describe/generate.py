@@ -6,6 +6,7 @@ continues with the subjects that the store lacks.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ from mien.prefetch import batched, groups_in_memory, prefetch, runs, thread_pool
 from mien.types import Description, Failure, Subject
 
 __all__ = ["describe"]
+
+_log = logging.getLogger(__name__)
 
 _STOP_INTERVAL: Final = 0.1  # seconds between two looks at `stop`
 _MAX_GROUP_BYTES: Final = 330_000_000  # one image of 80 megapixels
@@ -165,6 +168,7 @@ class _DescribeRun:
         # Failures held back until it is clear that the items cause them, and not a broken engine.
         self._suspects: list[Failure] = []
         self._engine_has_worked = False
+        self._has_told_of_full_size = False
 
     # --- Which requests are open ---
 
@@ -205,7 +209,18 @@ class _DescribeRun:
             else:
                 self._pending[request.key] = 1
                 selected.append(request)
+        self._tell_of_full_size(selected)
         return selected
+
+    def _tell_of_full_size(self, requests: Sequence[DescriptionRequest]) -> None:
+        """Says once that descriptions of large photos by an earlier version are made again."""
+        former = {request.full_size_key for request in requests if request.full_size_key is not None}
+        if not self._has_told_of_full_size and self._store.described_keys(former):
+            self._has_told_of_full_size = True
+            _log.warning(
+                "the store has descriptions of large photos that an earlier version decoded at full size; "
+                "they are decoded at a smaller size now, and described again"
+            )
 
     # --- Calling the engine ---
 

@@ -289,12 +289,21 @@ def check_box(box: Box, size: tuple[int, int]) -> None:
     box.clip(*size)
 
 
-def draw_mark(image: Image.Image, box: Box | None, marking: Marking) -> Image.Image:
-    """`mark_subject` for a box that was checked, which may be tiny in an image of a smaller size."""
+def draw_mark(image: Image.Image, box: Box | None, marking: Marking, scale: int = 1) -> Image.Image:
+    """`mark_subject` for a box that was checked, and for an image that was decoded at a smaller size.
+
+    Args:
+        image: The image.
+        box: The box, in pixels of this image.
+        marking: How to mark it.
+        scale: Pixels of the file per pixel of the image.
+    """
     if box is None:
         return image
     inside = box.clip(*image.size)
     match marking.style:
+        case "red_box" if scale > 1:
+            return _draw_shrunk_outline(image, inside, marking, scale)
         case "red_box":
             return _draw_outline(image, inside, marking)
         case "crop":
@@ -306,12 +315,42 @@ def draw_mark(image: Image.Image, box: Box | None, marking: Marking) -> Image.Im
 
 
 def _draw_outline(image: Image.Image, box: Box, marking: Marking) -> Image.Image:
-    line = max(_MIN_LINE, round(marking.width * max(image.size)))
-    # Just outside the box, so that it hides nothing; at an edge of the image the line moves inside.
-    left, top, right, bottom = _expand(box, line, image.size)
+    (left, top, right, bottom), line = _outline(box, marking, image.size)
     marked = image.copy()
     ImageDraw.Draw(marked).rectangle((left, top, right - 1, bottom - 1), outline=marking.color, width=line)
     return marked
+
+
+def _outline(box: Box, marking: Marking, size: tuple[int, int]) -> tuple[tuple[int, int, int, int], int]:
+    """The outer edges of the line, and its width."""
+    line = max(_MIN_LINE, round(marking.width * max(size)))
+    # Just outside the box, so that it hides nothing; at an edge of the image the line moves inside.
+    return _expand(box, line, size), line
+
+
+def _draw_shrunk_outline(image: Image.Image, box: Box, marking: Marking, scale: int) -> Image.Image:
+    """The line as it would be drawn on the whole image and shrunk with it: whole pixels would be too wide."""
+    whole = Box.from_tuple(tuple(scale * edge for edge in box.as_tuple()))
+    (left, top, right, bottom), line = _outline(whole, marking, (scale * image.width, scale * image.height))
+    columns, rows = np.arange(left // scale, -(-right // scale)), np.arange(top // scale, -(-bottom // scale))
+
+    def covered(margin: int) -> np.ndarray:
+        """How many pixels of the whole image, inside the edges without a margin, each pixel stands for."""
+        return np.outer(
+            _overlap(rows * scale, scale, top + margin, bottom - margin),
+            _overlap(columns * scale, scale, left + margin, right - margin),
+        )
+
+    opacity = [min(255, round(255 * count / scale**2)) for count in range(256)]
+    mask = Image.fromarray(covered(0) - covered(line)).point(opacity)
+    marked = image.copy()
+    marked.paste(marking.color, (int(columns[0]), int(rows[0])), mask)
+    return marked
+
+
+def _overlap(starts: np.ndarray, length: int, first: int, last: int) -> np.ndarray:
+    """How much of each stretch, from its start, is between two positions."""
+    return (np.minimum(last, starts + length) - np.maximum(first, starts)).clip(0, length).astype(np.uint8)
 
 
 def _crop(image: Image.Image, box: Box) -> Image.Image:

@@ -59,6 +59,9 @@ _MAY: Final = "it may mark another region"
 _SHEET: Final = 1344  # pixels per side of a contact sheet if the model has no fixed size
 _GAP: Final = (255, 255, 255)
 
+# An image, the box in it, and pixels of the file per pixel of the image.
+_Frame = tuple[Image.Image, Box | None, int]
+
 
 def select_frames(subject: Subject, clip: ClipView) -> Subject:
     """The subject with only the frames that this view shows.
@@ -187,10 +190,12 @@ def mark_frames(
         photo: Keeps the last photo.
     """
     view = View(marking=marking, square=square, is_varied=variation is not None)
-    frames: Iterable[tuple[Image.Image, Box | None]] = _frames_with_boxes(subject, memory, view, photo)
+    frames: Iterable[_Frame] = _frames_with_boxes(subject, memory, view, photo)
     if variation is not None:
-        frames = vary(list(frames), variation)
-    return (draw_mark(image, box, marking) for image, box in frames)
+        whole = list(frames)
+        varied = vary([(image, box) for image, box, _ in whole], variation)
+        frames = [(image, box, scale) for (image, box), (*_, scale) in zip(varied, whole, strict=True)]
+    return (draw_mark(image, box, marking, scale) for image, box, scale in frames)
 
 
 def check_box_orientation(
@@ -237,13 +242,13 @@ def _warn(message: str) -> None:
 
 def _frames_with_boxes(
     subject: Subject, memory: Reservation | None, view: View, photo: OpenedPhoto | None
-) -> Iterator[tuple[Image.Image, Box | None]]:
+) -> Iterator[_Frame]:
     frames = load_frames(subject, memory, view=view, photo=photo)
     for image, loaded, box in zip(subject.images, frames, subject.boxes, strict=True):
         if box is not None:
             check_box_orientation(subject, image, box, loaded.full_size, is_turned=loaded.is_turned)
             check_box(box, loaded.full_size)
-        yield loaded.image, loaded.place(box)
+        yield loaded.image, loaded.place(box), loaded.scale
 
 
 def prepare_frames(

@@ -18,7 +18,7 @@ from mien.describe.store.keys import SharedKeyParts, description_key, unreadable
 from mien.digests import digest
 from mien.errors import DataError
 from mien.labels import BOLD, CAERS, EMOTIC
-from mien.media.images import Marking, image_digest
+from mien.media.images import ImageIdentity, Marking, identify_image, image_digest
 from mien.types import MAX_EDGE, Box, ImageRef, Subject
 
 BOX = Box(left=1, top=2, right=9, bottom=8)
@@ -199,11 +199,11 @@ def test_a_file_is_read_once_for_all_people_in_it_and_again_after_a_change(
 ) -> None:
     photo, read = subject.images[0].path, []
 
-    def counted(path: Path) -> str:
+    def counted(path: Path) -> ImageIdentity:
         read.append(path)
-        return image_digest(path)
+        return identify_image(path)
 
-    monkeypatch.setattr(requests_module, "image_digest", counted)
+    monkeypatch.setattr(requests_module, "identify_image", counted)
     request_builder = RequestBuilder(
         engine=FakeEngine(), prompt=get_prompt("paper"), label_set=EMOTIC, marking=Marking()
     )
