@@ -1,8 +1,7 @@
 """How much of a photo is decoded: a JPEG decoder makes a half or a quarter of its size in less time.
 
 A model that takes a small square sees no more in the whole. The scale follows from the content of the file,
-the box and the view alone, so the key of whatever is made of the pixels can state it before anything is
-decoded.
+the box and the view alone, so keys of descriptions and features can state it before anything is decoded.
 """
 
 from __future__ import annotations
