@@ -66,7 +66,8 @@ def scale_of(path: Path, box: Box | None = BOX, marking: Marking | None = None) 
 
 def redness(image: Image.Image) -> np.ndarray:
     values = np.asarray(image).astype(int)
-    return np.clip(values[:, :, 0] - values[:, :, 1:].max(axis=2), 0, 255)
+    red: np.ndarray = values[:, :, 0] - values[:, :, 1:].max(axis=2)
+    return red.clip(0)
 
 
 @pytest.mark.parametrize(

@@ -330,15 +330,16 @@ def _outline(box: Box, marking: Marking, size: tuple[int, int]) -> tuple[tuple[i
 
 def _draw_shrunk_outline(image: Image.Image, box: Box, marking: Marking, scale: int) -> Image.Image:
     """The line as it would be drawn on the whole image and shrunk with it: whole pixels would be too wide."""
-    whole = Box.from_tuple(tuple(scale * edge for edge in box.as_tuple()))
-    (left, top, right, bottom), line = _outline(whole, marking, (scale * image.width, scale * image.height))
-    columns, rows = np.arange(left // scale, -(-right // scale)), np.arange(top // scale, -(-bottom // scale))
+    left, top, right, bottom = (scale * edge for edge in box.as_tuple())
+    whole = Box(left=left, top=top, right=right, bottom=bottom)
+    outer, line = _outline(whole, marking, (scale * image.width, scale * image.height))
+    columns, rows = (np.arange(outer[axis] // scale, -(-outer[axis + 2] // scale)) for axis in (0, 1))
 
     def covered(margin: int) -> np.ndarray:
         """How many pixels of the whole image, inside the edges without a margin, each pixel stands for."""
         return np.outer(
-            _overlap(rows * scale, scale, top + margin, bottom - margin),
-            _overlap(columns * scale, scale, left + margin, right - margin),
+            _overlap(rows * scale, scale, outer[1] + margin, outer[3] - margin),
+            _overlap(columns * scale, scale, outer[0] + margin, outer[2] - margin),
         )
 
     opacity = [min(255, round(255 * count / scale**2)) for count in range(256)]
@@ -350,7 +351,8 @@ def _draw_shrunk_outline(image: Image.Image, box: Box, marking: Marking, scale: 
 
 def _overlap(starts: np.ndarray, length: int, first: int, last: int) -> np.ndarray:
     """How much of each stretch, from its start, is between two positions."""
-    return (np.minimum(last, starts + length) - np.maximum(first, starts)).clip(0, length).astype(np.uint8)
+    overlap: np.ndarray = np.minimum(last, starts + length) - np.maximum(first, starts)
+    return overlap.clip(0, length).astype(np.uint8)
 
 
 def _crop(image: Image.Image, box: Box) -> Image.Image:
