@@ -11,11 +11,13 @@ import argparse
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
 from training_scenes import IMAGE_SIZE, MEAN, PATCH, STD, sample_batch
@@ -225,6 +227,23 @@ def save(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFas
     state = {name: weight.half() for name, weight in model.state_dict().items() if name != "lm_head.weight"}
     model.save_pretrained(out, state_dict=state)
     build_processor(tokenizer).save_pretrained(out)
+    _use_published_names(out)
+
+
+def _use_published_names(folder: Path) -> None:
+    """Gives files the names of published LLaVA models, which vLLM and transformers 4 read as well."""
+    weights, settings = folder / "model.safetensors", folder / "tokenizer_config.json"
+    published = {
+        re.sub(r"^vision_tower\.(?!vision_model\.)", "vision_tower.vision_model.", name): weight
+        for name, weight in load_file(weights).items()
+    }
+    save_file(published, weights, metadata={"format": "pt"})
+    tokenizer = json.loads(settings.read_text())
+    tokenizer |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    settings.write_text(json.dumps(tokenizer, indent=2, sort_keys=True) + "\n")
 
 
 def main() -> None:
