@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, takewhile
 from typing import Final
 
@@ -34,6 +34,7 @@ _STOP_INTERVAL: Final = 0.1  # seconds between two looks at `stop`
 _MAX_GROUP_BYTES: Final = 330_000_000  # one image of 80 megapixels
 # The fewest subjects that are looked up in the store at once.
 _MIN_LOOKUP: Final = 64
+_KEYED_AT_ONCE: Final = 8  # subjects whose files are read by one task of a thread
 # So many consecutive items that each made the engine fail are not bad items: the engine is broken.
 _BROKEN_AFTER: Final = 16
 # Fewer are enough if the engine has not worked for any item of the run.
@@ -125,6 +126,8 @@ def _passing_on(stop: Callable[[], bool], engine: Engine) -> Iterator[None]:
         thread.join()
 
 
+# A subject with its key, or with the reason why it has none.
+_Keyed = tuple[Subject, str | DataError]
 # A request with its prepared form, or with the reason why it has none.
 _Prepared = tuple[DescriptionRequest, Request | DataError]
 
@@ -176,46 +179,55 @@ class _DescribeRun:
         self, subjects: Iterable[Subject], *, chunk: int, pool: ThreadPoolExecutor | None
     ) -> Iterator[DescriptionRequest]:
         """The requests that are neither stored nor pending."""
-        built = prefetch(self._build, subjects, pool=pool, window=chunk)
-        for group in batched(built, chunk):
-            self._store_unreadable([item for item in group if isinstance(item, Failure)])
-            yield from self._select_open([item for item in group if isinstance(item, DescriptionRequest)])
+        parts = batched(subjects, _KEYED_AT_ONCE)
+        keyed = prefetch(self._find_keys, parts, pool=pool, window=chunk // _KEYED_AT_ONCE)
+        for group in batched(chain.from_iterable(keyed), chunk):
+            self._store_unreadable(group)
+            yield from self._select_open(group)
             self._progress.report()
 
-    def _build(self, subject: Subject) -> DescriptionRequest | Failure:
-        try:
-            return self._request_builder.build(subject)
-        except DataError as error:
-            return _failure(self._request_builder.unreadable_key(subject), subject, error)
+    def _find_keys(self, subjects: Sequence[Subject]) -> list[_Keyed]:
+        return list(zip(subjects, self._request_builder.keys(subjects), strict=True))
 
-    def _store_unreadable(self, failures: Sequence[Failure]) -> None:
+    def _store_unreadable(self, keyed: Sequence[_Keyed]) -> None:
+        failures = [
+            _failure(self._request_builder.unreadable_key(subject), subject, error)
+            for subject, error in keyed
+            if isinstance(error, DataError)
+        ]
         if failures:
             self._store.put(failures=failures)
             self._progress.failed += len(failures)
 
-    def _select_open(self, requests: Sequence[DescriptionRequest]) -> list[DescriptionRequest]:
+    def _select_open(self, keyed: Sequence[_Keyed]) -> list[DescriptionRequest]:
         # Decided for all of them at once, because the store changes while they are answered.
         selected = []
-        keys = {request.key for request in requests}
+        keys = {key for _, key in keyed if isinstance(key, str)}
         described = self._store.described_keys(keys)
         failed = set() if self._retry_failed else {failure.key for failure in self._store.failures(keys)}
-        for request in requests:
-            if request.key in self._pending:
-                self._pending[request.key] += 1
-            elif request.key in described:
+        for subject, key in keyed:
+            if isinstance(key, DataError):
+                continue
+            if key in self._pending:
+                self._pending[key] += 1
+            elif key in described:
                 self._progress.skipped += 1
-            elif request.key in failed:
+            elif key in failed:
                 self._progress.failed += 1
             else:
-                self._pending[request.key] = 1
-                selected.append(request)
+                self._pending[key] = 1
+                selected.append(self._request_builder.request(subject, key))
         self._tell_of_full_size(selected)
         return selected
 
     def _tell_of_full_size(self, requests: Sequence[DescriptionRequest]) -> None:
         """Says once that descriptions of large photos by an earlier version are made again."""
-        former = {request.full_size_key for request in requests if request.full_size_key is not None}
-        if not self._has_told_of_full_size and self._store.described_keys(former):
+        if self._has_told_of_full_size or not requests:
+            return
+        former = set[str]()
+        with suppress(DataError):  # a file that was removed meanwhile
+            former.update(self._request_builder.full_size_key(request.subject) for request in requests)
+        if self._store.described_keys(former - {request.key for request in requests}):
             self._has_told_of_full_size = True
             _log.warning(
                 "the store has descriptions of large photos that an earlier version decoded at full size; "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.prompts import Prompt, select_prompt
 from mien.describe.reasoning import remove_reasoning
-from mien.describe.store.keys import SharedKeyParts, description_key, unreadable_key
+from mien.describe.store.keys import SharedKeyParts, description_key, still_key, unreadable_key
 from mien.describe.structured_output import check_reply
 from mien.digests import digest, file_version
 from mien.errors import DataError, EngineError
@@ -32,19 +32,10 @@ _ANY_BOX: Final = Box(left=0, top=0, right=1, bottom=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescriptionRequest:
-    """What to ask about a subject, and the key under which its description is stored.
-
-    Attributes:
-        subject: Who.
-        key: The key.
-        full_size_key: The key that 0.1.0 gave, if a photo is now decoded at a smaller size.
-        prompt_id: The id of the prompt.
-        prompt: Its text.
-    """
+    """What to ask about a subject, and the key under which its description is stored."""
 
     subject: Subject
     key: str
-    full_size_key: str | None = None
     prompt_id: str
     prompt: str
 
@@ -107,35 +98,38 @@ class RequestBuilder:
 
     def build(self, subject: Subject) -> DescriptionRequest:
         """The request for a subject; ImageError if one of its files cannot be read."""
-        shown = select_frames(subject, self._clip)
-        boxes = self._marked_boxes(shown)
-        prompt = self._rendered[any(box is not None for box in boxes)]
-        images = [self._identify(image) for image in shown.images]
-        key_of = partial(
-            description_key,
-            prompt.key_parts,
-            image_digests=[image.digest for image in images],
-            frames=[image.frame for image in shown.images],
-            boxes=boxes,
-            # A single image is the same in every view.
-            clip=self._clip if len(shown.images) > 1 else None,
-        )
-        scales = self._scales(shown, images)
-        is_shrunk = any(scale > 1 for scale in scales)
-        return DescriptionRequest(
-            subject=subject,
-            key=key_of(scales=scales),
-            full_size_key=key_of() if is_shrunk else None,
-            prompt_id=prompt.id,
-            prompt=prompt.text,
-        )
+        return self.request(subject, self._key(subject, {}))
 
-    def key(self, subject: Subject) -> str:
-        """The key of a subject's description, or of its failure if its image cannot be read now."""
-        try:
-            return self.build(subject).key
-        except DataError:
-            return self.unreadable_key(subject)
+    def request(self, subject: Subject, key: str) -> DescriptionRequest:
+        """The request for a subject whose key is known."""
+        boxes = self._marked_boxes(select_frames(subject, self._clip))
+        prompt = self._rendered[any(box is not None for box in boxes)]
+        return DescriptionRequest(subject=subject, key=key, prompt_id=prompt.id, prompt=prompt.text)
+
+    def keys(self, subjects: Iterable[Subject]) -> list[str | DataError]:
+        """The key of each subject's description, or in its place why its image cannot be read.
+
+        A file that several of them share is looked at once.
+        """
+        files: dict[Path, ImageIdentity] = {}
+        keys: list[str | DataError] = []
+        for subject in subjects:
+            try:
+                keys.append(self._key(subject, files))
+            except DataError as error:
+                keys.append(error)
+        return keys
+
+    def stored_keys(self, subjects: Sequence[Subject]) -> list[str]:
+        """The key of each subject's description, or of its failure if its image cannot be read now."""
+        return [
+            self.unreadable_key(subject) if isinstance(key, DataError) else key
+            for subject, key in zip(subjects, self.keys(subjects), strict=True)
+        ]
+
+    def full_size_key(self, subject: Subject) -> str:
+        """The key that 0.1.0 gave, which decoded photos of any size whole; ImageError as `build`."""
+        return self._key(subject, {}, is_whole=True)
 
     def unreadable_key(self, subject: Subject) -> str:
         """The key of the failure that is stored while a subject's image cannot be read."""
@@ -196,17 +190,48 @@ class RequestBuilder:
         )
         return _RenderedPrompt(id=prompt.id, text=text, key_parts=key_parts)
 
+    def _key(
+        self, subject: Subject, files: dict[Path, ImageIdentity], *, is_whole: bool = False
+    ) -> str:
+        """The key of a subject's description.
+
+        Args:
+            subject: Who.
+            files: Remembers the files that were looked at.
+            is_whole: Whether to take photos as decoded whole.
+        """
+        if len(subject.images) == 1 and subject.images[0].pixels is subject.images[0].frame is None:
+            image = self._identify(subject.images[0], files)
+            if is_whole or self._view.scale_of(image, subject.boxes[0]) == 1:
+                (box,) = self._marked_boxes(subject)
+                return still_key(self._rendered[box is not None].key_parts, image.digest, box)
+        shown = select_frames(subject, self._clip)
+        boxes = self._marked_boxes(shown)
+        images = [self._identify(image, files) for image in shown.images]
+        return description_key(
+            self._rendered[any(box is not None for box in boxes)].key_parts,
+            image_digests=[image.digest for image in images],
+            frames=[image.frame for image in shown.images],
+            boxes=boxes,
+            # A single image is the same in every view.
+            clip=self._clip if len(shown.images) > 1 else None,
+            scales=() if is_whole else self._scales(shown, images),
+        )
+
     def _marked_boxes(self, subject: Subject) -> tuple[Box | None, ...]:
         """The boxes that are visible in the images."""
         if self._marking.style == "none":
             return (None,) * len(subject.boxes)
         return subject.boxes
 
-    def _identify(self, image: ImageRef) -> ImageIdentity:
+    def _identify(self, image: ImageRef, files: dict[Path, ImageIdentity]) -> ImageIdentity:
         """People in one photo and frames of one clip share a file, which is read once."""
         if image.pixels is not None:
             return ImageIdentity(pixel_digest(image.pixels))
-        return self._identify_file(image.path, *file_version(image.path))
+        found = files.get(image.path)
+        if found is None:
+            found = files[image.path] = self._identify_file(image.path, *file_version(image.path))
+        return found
 
     def _scales(self, shown: Subject, images: Sequence[ImageIdentity]) -> list[int]:
         """The scale at which each image is decoded; those on a contact sheet are decoded whole."""

@@ -207,11 +207,10 @@ def test_a_file_is_read_once_for_all_people_in_it_and_again_after_a_change(
     request_builder = RequestBuilder(
         engine=FakeEngine(), prompt=get_prompt("paper"), label_set=EMOTIC, marking=Marking()
     )
-    first = request_builder.key(Subject.still("a", photo, BOX))
-    request_builder.key(Subject.still("b", photo, None))
+    first, _ = request_builder.keys([Subject.still("a", photo, BOX), Subject.still("b", photo, None)])
     assert read == [photo]
     Image.new("RGB", (20, 20), "red").save(photo)
-    assert request_builder.key(Subject.still("a", photo, BOX)) != first
+    assert request_builder.keys([Subject.still("a", photo, BOX)]) != [first]
     assert read == [photo, photo]
 
 

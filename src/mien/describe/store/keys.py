@@ -11,7 +11,7 @@ from mien.digests import canonical_json, digest
 from mien.errors import DataError
 from mien.types import Box
 
-__all__ = ["SharedKeyParts", "description_key", "unreadable_key"]
+__all__ = ["SharedKeyParts", "description_key", "still_key", "unreadable_key"]
 
 # Increase this when the same parts come to mean another text.
 _VERSION = 1
@@ -84,17 +84,27 @@ def description_key(
     """
     if not len(image_digests) == len(frames) == len(boxes):
         raise DataError(f"{len(image_digests)} images, {len(frames)} frames and {len(boxes)} boxes")
-    # Canonical JSON, written by hand: a resumed run computes a key for every row that is done, and this is
-    # several times as fast as the library.
     box_list = ",".join(map(_edges, boxes))
     clip_member = "" if clip is None else f',"clip":{canonical_json(clip)}'
     # Absent at scale 1, so that photos of usual size keep the keys of 0.1.0.
-    draft_member = f',"draft":{canonical_json(list(scales))}' if any(scale > 1 for scale in scales) else ""
+    if any(scale > 1 for scale in scales):
+        clip_member += f',"draft":{canonical_json(list(scales))}'
     frame_list = ",".join("null" if frame is None else str(int(frame)) for frame in frames)
     image_list = ",".join(f'"{image}"' for image in image_digests)
+    return _key(shared, box_list, clip_member, frame_list, image_list)
+
+
+def still_key(shared: SharedKeyParts, image_digest: str, box: Box | None) -> str:
+    """The `description_key` of one whole image file, which most subjects have, in half the time."""
+    return _key(shared, _edges(box), "", "null", f'"{image_digest}"')
+
+
+def _key(shared: SharedKeyParts, boxes: str, clip_and_draft: str, frames: str, images: str) -> str:
+    # Canonical JSON, written by hand: a resumed run computes a key for every row that is done, and this is
+    # several times as fast as the library.
     text = (
-        f'{{"boxes":[{box_list}]{clip_member}{draft_member},{shared.engine_and_fit},"frames":[{frame_list}],'
-        f'"images":[{image_list}],{shared.marking_to_version}}}'
+        f'{{"boxes":[{boxes}]{clip_and_draft},{shared.engine_and_fit},"frames":[{frames}],'
+        f'"images":[{images}],{shared.marking_to_version}}}'
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -52,7 +52,7 @@ def lookup_descriptions(
     failures: dict[str, Failure] = {}
     missing: list[str] = []
     for batch in batched(subjects, _BATCH):
-        keys = [request_builder.key(subject) for subject in batch]
+        keys = request_builder.stored_keys(batch)
         described = store.descriptions(keys)
         failed = {failure.key: failure for failure in store.failures(keys)}
         for subject, key in zip(batch, keys, strict=True):
@@ -116,7 +116,7 @@ def iterate_status(
     Only a few subjects are held at a time.
     """
     for batch in batched(subjects, _BATCH):
-        keys = [request_builder.key(subject) for subject in batch]
+        keys = request_builder.stored_keys(batch)
         described = store.described_keys(keys) if store is not None else set()
         found = store.failures(keys) if store is not None else []
         failures = {failure.key: failure for failure in found}

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from mien.describe.store.known_keys import KnownKeys
 from mien.describe.store.layout import (
     COUNTED_TABLES,
     DIGESTS,
@@ -93,7 +94,7 @@ class Store:
         self._damaged: dict[tuple[str, str, int], DamagedRow] = {}
         self.has_digests = True
         self._num_met = 0  # damaged rows, each time that one is met
-        self._is_verified = False  # whether all descriptions were read
+        self._known_keys: KnownKeys | None = None  # once all descriptions were read
         self._intact_keys: frozenset[bytes] | None = None  # if others are damaged
         self._lock = acquire_lock(path) if writable else None
         try:
@@ -161,13 +162,16 @@ class Store:
 
     def described_keys(self, keys: Iterable[str]) -> set[str]:
         """The subset of the keys that have a description; texts are read at most once per store."""
-        self._verify()
-        remaining, found = iter(keys), set[bytes]()
+        wanted = set(keys)
+        known = self._verified_keys().find(wanted)
+        # Of the others, some may have been written since.
+        remaining, found = iter(wanted - known), set[bytes]()
         while group := tuple(islice(remaining, _KEYS_PER_QUERY)):
             query = f"{self._select_keys} where key in ({_placeholders(group)})"
             with sqlite_errors(self.path):
                 found.update(key for (key,) in self._connection.execute(query, group).fetchall())
-        return {key.decode() for key in (found if self._intact_keys is None else found & self._intact_keys)}
+        new = found if self._intact_keys is None else found & self._intact_keys
+        return known | {key.decode() for key in new}
 
     def descriptions(self, keys: Iterable[str]) -> dict[str, Description]:
         """The descriptions under these keys, by key; keys without one are left out."""
@@ -237,16 +241,15 @@ class Store:
             }
         )
 
-    def _verify(self) -> None:
-        """Reads all descriptions, unless that was done; the index of keys does not know of damage."""
-        if self._is_verified:
-            return
-        num_met = self._num_met
-        for _ in self._all_rows("descriptions"):
-            pass
-        if self._num_met > num_met:
-            self._intact_keys = frozenset(row[0] for row in self._all_rows("descriptions"))
-        self._is_verified = True
+    def _verified_keys(self) -> KnownKeys:
+        """The keys of all descriptions, which are read for it once: the index does not know of damage."""
+        if self._known_keys is None:
+            num_met = self._num_met
+            known = KnownKeys(row[0] for row in self._all_rows("descriptions"))
+            if self._num_met > num_met:
+                self._intact_keys = frozenset(row[0] for row in self._all_rows("descriptions"))
+            self._known_keys = known
+        return self._known_keys
 
     def _all_rows(
         self, table: str, *, source: str | None = None, consequence: str = _MISSING
@@ -337,12 +340,13 @@ class Store:
         """Removes the rows that are not what was written, so that they can be written again."""
         for table in COUNTED_TABLES:
             num_met = self._num_met
-            num_intact = sum(1 for _ in self._all_rows(table, consequence=_REMOVED))
-            if self._num_met > num_met or num_intact != self._num_written(table):
+            known = KnownKeys(row[0] for row in self._all_rows(table, consequence=_REMOVED))
+            if self._num_met > num_met or known.num_keys != self._num_written(table):
                 with sqlite_errors(self.path), transaction(self._connection):
                     rows = map(_AS_WRITTEN[table], self._all_rows(table, source=f"damaged_{table}"))
                     rebuild_table(self._connection, table, rows)
-        self._is_verified = True
+            if table == "descriptions":
+                self._known_keys = known
 
     def _execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Executes a statement for each row; returns how many rows it changed."""

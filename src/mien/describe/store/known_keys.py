@@ -1,0 +1,60 @@
+"""The keys of a store in memory, 16 bytes each, so that many are found without the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+from jaxtyping import UInt64
+
+from mien.prefetch import batched
+
+__all__ = ["KnownKeys"]
+
+_LENGTH: Final = 64  # hex digits of a key
+_GROUP: Final = 4_096  # keys that are packed at once
+
+
+class KnownKeys:
+    """Keys as `description_key` makes them: digests in hexadecimal. Other keys are counted, and not found.
+
+    128 bits of each are held, by which no two digests are equal.
+
+    Args:
+        keys: In ascending order; each is read once.
+
+    Attributes:
+        num_keys: How many there are.
+    """
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        self.num_keys = 0
+        first, rest = bytearray(), bytearray()
+        for group in batched(keys, _GROUP):
+            self.num_keys += len(group)
+            packed = _pack([key for key in group if _is_digest(key)])
+            first += packed[0].tobytes()
+            rest += packed[1].tobytes()
+        self._first, self._rest = np.frombuffer(first, np.uint64), np.frombuffer(rest, np.uint64)
+
+    def find(self, keys: Iterable[str]) -> set[str]:
+        """The subset of the keys that is held."""
+        digests = [key for key in keys if _is_digest(key.encode())]
+        if not digests or not len(self._first):
+            return set()
+        first, rest = _pack([key.encode() for key in digests])
+        # Of keys with the same first half, one is looked at; the others are not found.
+        place = np.minimum(np.searchsorted(self._first, first), len(self._first) - 1)
+        is_held = (self._first[place] == first) & (self._rest[place] == rest)
+        return {key for key, one in zip(digests, is_held.tolist(), strict=True) if one}
+
+
+def _is_digest(key: bytes) -> bool:
+    return len(key) == _LENGTH and not key.strip(b"0123456789abcdef")
+
+
+def _pack(keys: Sequence[bytes]) -> tuple[UInt64[np.ndarray, " key"], UInt64[np.ndarray, " key"]]:
+    """The first 64 bits of each key, which keep the order, and 64 bits of the others."""
+    words = np.frombuffer(bytes.fromhex(b"".join(keys).decode()), ">u8").astype(np.uint64).reshape(-1, 4)
+    return words[:, 0], words[:, 1] ^ words[:, 2] ^ words[:, 3]
