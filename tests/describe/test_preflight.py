@@ -1,7 +1,7 @@
 """What a describe run will take: subjects, tokens, time, cost, disk space."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +89,14 @@ def test_a_large_dataset_is_sampled_evenly(
     describe(people[:20], RequestBuilder(engine=FakeEngine(), **request_options), store)
     # The described subjects come first, as in a run that was stopped.
     many = [person for person in people for _ in range(50)]
-    key = RequestBuilder.key
+    stored_keys = RequestBuilder.stored_keys
 
-    def counted(self: RequestBuilder, subject: Subject) -> str:
+    def counted(self: RequestBuilder, subjects: Sequence[Subject]) -> list[str]:
         nonlocal looked_up
-        looked_up += 1
-        return key(self, subject)
+        looked_up += len(subjects)
+        return stored_keys(self, subjects)
 
-    monkeypatch.setattr(RequestBuilder, "key", counted)
+    monkeypatch.setattr(RequestBuilder, "stored_keys", counted)
     found = preflight(iter(many), request_builder, store, sample_size=400)
     assert looked_up == 400
     assert (found.total, found.exact) == (2000, False)

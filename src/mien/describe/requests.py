@@ -190,9 +190,7 @@ class RequestBuilder:
         )
         return _RenderedPrompt(id=prompt.id, text=text, key_parts=key_parts)
 
-    def _key(
-        self, subject: Subject, files: dict[Path, ImageIdentity], *, is_whole: bool = False
-    ) -> str:
+    def _key(self, subject: Subject, files: dict[Path, ImageIdentity], *, is_whole: bool = False) -> str:
         """The key of a subject's description.
 
         Args:
@@ -200,8 +198,9 @@ class RequestBuilder:
             files: Remembers the files that were looked at.
             is_whole: Whether to take photos as decoded whole.
         """
-        if len(subject.images) == 1 and subject.images[0].pixels is subject.images[0].frame is None:
-            image = self._identify(subject.images[0], files)
+        first = subject.images[0]
+        if len(subject.images) == 1 and first.pixels is None and first.frame is None:
+            image = self._identify(first, files)
             if is_whole or self._view.scale_of(image, subject.boxes[0]) == 1:
                 (box,) = self._marked_boxes(subject)
                 return still_key(self._rendered[box is not None].key_parts, image.digest, box)
