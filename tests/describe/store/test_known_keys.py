@@ -1,4 +1,4 @@
-"""Keys in memory: exactly those of a store are found, whatever keys look like."""
+"""Keys in memory: exactly those of a store are found, digests or not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_exactly_the_keys_are_found(monkeypatch: pytest.MonkeyPatch, count: int)
     assert held.find([]) == set()
 
 
-def test_similar_keys_and_keys_that_are_no_digests_are_not_taken_for_others() -> None:
+def test_similar_keys_are_not_confused() -> None:
     key = digest(0)
     similar = [
         f"{key[:place]}{'1' if digit == '0' else '0'}{key[place + 1 :]}" for place, digit in enumerate(key)
