@@ -64,7 +64,7 @@ $(LOWEST)/.ready: pyproject.toml | $(TOOLS)/.ready
 	UV_FIND_LINKS= $(TOOLS)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[dev]'
 	touch $@
 
-PYTEST := -m pytest -n 2 -m "not slow and not gpu and not network and not fuzz"
+PYTEST := -m pytest -n 2 -m "not slow and not gpu and not network and not fuzz and not vllm"
 
 demo: $(ENV)/.ready
 	$(BIN)/mien demo

@@ -1,12 +1,14 @@
-"""The vLLM engine around a replacement for vLLM itself, which needs a GPU and does not run here."""
+"""The vLLM engine around a replacement for vLLM itself; `tests/vllm` has those with a real one."""
 
+import gc
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from tests.factories.fake_vllm import CUT, FATAL, REFUSED, FakeVllm
+from tests.factories.fake_vllm import CUT, FATAL, MUTE, REFUSED, FakeVllm
 from tests.factories.tiny_llava import build_tiny_llava
 
 from mien.describe.engine import Reply, Request
@@ -52,6 +54,45 @@ def test_the_failure_of_an_item_is_returned_in_its_place_in_one_line(llava: Path
     assert "stack" not in str(bad)
 
 
+def test_an_error_without_a_message_gives_its_cause(llava: Path) -> None:
+    [error] = make_engine(llava, FakeVllm()).describe([request(MUTE)])
+    assert str(error).endswith("'s15': ValueError: absolute aspect ratio must be smaller than 200, got 227")
+
+
+def test_vllm_is_shut_down_once_in_its_event_loop(llava: Path) -> None:
+    vllm = FakeVllm()
+    engine = make_engine(llava, vllm)
+    engine.close()  # also before the first request
+    engine.describe([request(1)])
+    assert vllm.shutdowns == []
+    engine.close()
+    engine.close()
+    assert vllm.shutdowns == ["vllm"]
+
+
+def test_vllm_is_shut_down_with_the_last_reference_to_the_engine(llava: Path) -> None:
+    # As at the end of the process.
+    vllm = FakeVllm()
+    engine = make_engine(llava, vllm)
+    engine.describe([request(1)])
+    del engine
+    gc.collect()
+    assert vllm.shutdowns == ["vllm"]
+
+
+def test_signals_of_a_terminal_do_not_reach_the_processes_of_vllm(llava: Path) -> None:
+    inherited = set[signal.Signals]()
+
+    def start(*_: Any) -> FakeVllm:
+        inherited.update(signal.pthread_sigmask(signal.SIG_BLOCK, ()))  # type: ignore[arg-type]
+        return FakeVllm()
+
+    VllmEngine(str(llava), start=start).describe([request(1)])
+    assert inherited >= {signal.SIGINT, signal.SIGHUP}
+    assert signal.SIGTERM not in inherited  # with which vLLM ends them
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_dead_engine_is_down(llava: Path) -> None:
     with pytest.raises(EngineDownError, match="vLLM stopped") as caught:
         make_engine(llava, FakeVllm()).describe([request(FATAL)])
@@ -61,7 +102,12 @@ def test_a_dead_engine_is_down(llava: Path) -> None:
 def test_only_what_changes_the_text_changes_the_signature(llava: Path) -> None:
     plain = VllmEngine(str(llava))
     assert VllmEngine(str(llava), in_flight=9).signature == plain.signature
-    for other in ({"dtype": "float16"}, {"options": VllmOptions(quantization="awq")}, {"max_new_tokens": 9}):
+    for other in (
+        {"dtype": "float16"},
+        {"options": VllmOptions(quantization="awq")},
+        {"options": VllmOptions(enforce_eager=True)},
+        {"max_new_tokens": 9},
+    ):
         assert VllmEngine(str(llava), **other).signature != plain.signature
 
 

@@ -1,11 +1,16 @@
-"""A replacement for vLLM's asynchronous engine, which needs a GPU."""
+"""A replacement for vLLM's asynchronous engine, for tests in the project's own environment."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
-CUT, NARROW, REFUSED, FATAL = 5, 12, 13, 14  # red values of the first pixel
+CUT, NARROW, REFUSED, FATAL, MUTE = 5, 12, 13, 14, 15  # red values of the first pixel
+
+
+class EngineGenerateError(Exception):
+    """vLLM's, which has no message."""
 
 
 class FakeVllm:
@@ -15,12 +20,17 @@ class FakeVllm:
         prompts: what it was given.
         max_running: most requests that ran at the same time.
         errored: vLLM's flag for an engine that cannot continue.
+        shutdowns: names of the threads that ended it.
     """
 
     def __init__(self) -> None:
         self.prompts: list[dict[str, Any]] = []
         self.num_running = self.max_running = 0
         self.errored = False
+        self.shutdowns: list[str] = []
+
+    def shutdown(self) -> None:
+        self.shutdowns.append(threading.current_thread().name)
 
     async def generate(self, *, prompt: Any, sampling_params: Any, request_id: str) -> AsyncIterator[Any]:
         self.prompts.append(prompt)
@@ -35,6 +45,11 @@ class FakeVllm:
                 raise ValueError("absolute aspect ratio must be smaller than 200, got 227.5")
             except ValueError as error:
                 raise ValueError(f"Failed to apply Processor on data={'x' * 5000}") from error
+        if red == MUTE:
+            try:
+                raise ValueError("absolute aspect ratio must be smaller than 200, got 227")
+            except ValueError as error:
+                raise EngineGenerateError from error
         if red == REFUSED:
             raise ValueError("this image is refused\nand a page of stack")
         if red == FATAL:

@@ -33,9 +33,14 @@ class BackgroundLoop:
         """Calls a function in the loop's thread, soon."""
         self._loop.call_soon_threadsafe(function)
 
-    def close(self, cleanup: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Runs `cleanup()` and ends the thread. The garbage collector may call this, in any thread."""
+    def close(self, cleanup: Callable[[], Coroutine[Any, Any, None]], *, timeout: float = 1.0) -> None:
+        """Runs `cleanup()` and ends the thread. The garbage collector may call this, in any thread.
+
+        Args:
+            cleanup: the last coroutine to run.
+            timeout: most seconds to wait for it.
+        """
         done = asyncio.run_coroutine_threadsafe(cleanup(), self._loop)
         done.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=1)
+            self._thread.join(timeout)

@@ -1,4 +1,4 @@
-"""vLLM in this process: an optional engine for a GPU, imported with the first request.
+"""vLLM in this process: an optional engine, imported with the first request.
 
 All requests go to vLLM at once, up to a limit in flight, because it batches better than any caller can. Its
 cache of processed images is off: here every image is sent only once.
@@ -7,9 +7,13 @@ cache of processed images is off: here every image is sent only once.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import signal
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import uuid4
@@ -36,7 +40,7 @@ __all__ = ["VllmEngine", "VllmOptions"]
 _VERSION: Final = 1
 _CALLS_AT_ONCE: Final = 4
 _MAX_CAUSES: Final = 20
-_MAX_REASON: Final = 300  # characters; vLLM's messages show the input
+_SECONDS_TO_CLOSE: Final = 10.0  # vLLM gives its processes five
 _HINT: Final = "install it with: pip install 'mien[vllm]', on a machine with a GPU"
 
 
@@ -47,12 +51,14 @@ class VllmOptions(Options):
         revision: branch, tag or commit of a model that is given by its Hugging Face id.
         quantization: vLLM's setting of this name.
         max_model_len: vLLM's setting of this name, in tokens.
+        enforce_eager: vLLM's setting of this name: start without compiling, and describe more slowly.
         thinking: turn the model's reasoning on or off in its chat template; by default the template decides.
     """
 
     revision: str | None = None
     quantization: str | None = None
     max_model_len: int | None = Field(default=None, gt=0)
+    enforce_eager: bool = False
     thinking: bool | None = None
 
 
@@ -87,6 +93,7 @@ class VllmEngine(Engine):
         self._lock = threading.Lock()
         self._background: BackgroundLoop | None = None
         self._semaphore: asyncio.Semaphore | None = None
+        self._closing: Callable[[], object] | None = None
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -112,6 +119,7 @@ class VllmEngine(Engine):
             "dtype": self._dtype,
             "quantization": self._options.quantization,
             "max_model_len": self._options.max_model_len,
+            **({"enforce_eager": True} if self._options.enforce_eager else {}),
             **({} if self._options.thinking is None else {"thinking": self._options.thinking}),
             "decoding": "greedy",
             "max_new_tokens": self._max_new_tokens,
@@ -131,6 +139,14 @@ class VllmEngine(Engine):
             return []
         return self._loop.run(self._describe_all(requests))
 
+    def stop(self) -> None:
+        _silence()  # a signal may have ended vLLM's processes as well, which it reports over pages
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closing is not None:
+                self._closing()
+
     @property
     def _loop(self) -> BackgroundLoop:
         with self._lock:
@@ -140,7 +156,14 @@ class VllmEngine(Engine):
     @cached_property
     def _vllm(self) -> Any:
         self._folder.fetch_weights()
-        return self._start(self._folder.path, self._dtype, self._options)
+        # vLLM's processes inherit this: Ctrl-C in a terminal reaches them, too, but we end them in order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        engine = self._start(self._folder.path, self._dtype, self._options)
+        # Also at the end of this process: vLLM would be taken apart while its threads run.
+        self._closing = weakref.finalize(
+            self, self._loop.close, partial(_shut_down, engine), timeout=_SECONDS_TO_CLOSE
+        )
+        return engine
 
     @cached_property
     def _processor(self) -> Any:
@@ -209,22 +232,38 @@ class VllmEngine(Engine):
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of an error, and that of its first cause: vLLM says only that a processor failed."""
+    """What an error says, and its first cause: vLLM says only that a processor failed, or nothing at all."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < _MAX_CAUSES:
         causes.append(cause)
-    lines = dict.fromkeys(
-        first_line(cause, with_type=True)[:_MAX_REASON] for cause in (causes[0], causes[-1])
-    )
-    return ", because of ".join(lines)
+    told = [cause for cause in (causes[0], causes[-1]) if str(cause).strip()] or causes[:1]
+    return ", because of ".join(dict.fromkeys(first_line(cause, with_type=True) for cause in told))
+
+
+async def _shut_down(engine: Any) -> None:
+    """Ends vLLM's processes; here, in the event loop, so that nothing of vLLM runs while they end."""
+    _silence()
+    engine.shutdown()
+
+
+def _silence() -> None:
+    """Stops vLLM's log, for which the end of its processes is always an error."""
+    logging.getLogger("vllm").setLevel(logging.CRITICAL + 1)
 
 
 def _start_vllm(path: Path, dtype: str, options: VllmOptions) -> Any:
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for data
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     try:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
     except ImportError as error:
         raise EngineDownError(f"engine 'vllm' needs vLLM: {first_line(error)}", hint=_HINT) from error
+    except Exception as error:  # libraries with compiled parts fail in their own ways
+        raise EngineDownError(
+            f"vLLM cannot be imported: {first_line(error, with_type=True)}",
+            hint="install vLLM in an environment of its own",
+        ) from error
     try:
         return AsyncLLM.from_engine_args(
             AsyncEngineArgs(
@@ -232,6 +271,7 @@ def _start_vllm(path: Path, dtype: str, options: VllmOptions) -> Any:
                 dtype=dtype,
                 quantization=options.quantization,
                 max_model_len=options.max_model_len,
+                enforce_eager=options.enforce_eager,
                 seed=0,
                 mm_processor_cache_gb=0,
                 enable_prefix_caching=False,
