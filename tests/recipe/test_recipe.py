@@ -28,6 +28,7 @@ OTHER: dict[str, Any] = {
     "features.layer": -2,
     "features.tokens": "patches",
     "features.fit": "squash",
+    "features.dtype": "bfloat16",
     "features.marking": "crop",
     "features.tokenizer": "other",
     "features.max_text_tokens": 7,

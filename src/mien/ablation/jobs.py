@@ -19,6 +19,7 @@ from mien.model.checkpoint import MODEL_FILE
 from mien.recipe import Recipe
 from mien.recipe.places import recorded_recipe
 from mien.workflow import steps
+from mien.workflow.dtypes import resolve_dtypes
 from mien.workflow.experiment import Experiment, open_experiment
 
 __all__ = ["TrainingJob", "build_jobs", "name_variant_in_errors", "train_and_score"]
@@ -97,6 +98,7 @@ def build_jobs(grid: Grid, *, out: Path, cache: Path, split: str) -> list[Traini
                 "out": None,
             }
             recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update=paths)})
+            recipe, _ = resolve_dtypes(recipe, out)
             run = out / variant.name / f"seed-{seed}"
             jobs.append(
                 TrainingJob(variant=variant, seed=seed, recipe=recipe, run=run, cache=cache, split=split)

@@ -35,6 +35,7 @@ from mien.locks import lock_run
 from mien.recipe import Recipe
 from mien.report.run.page import write_report
 from mien.train.loop import open_run
+from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 from mien.workflow.experiment import find_texts
 
 __all__ = ["Ablation", "ablate", "default_folder"]
@@ -95,7 +96,7 @@ def ablate(
         RunLockedError: Another process writes to `out`.
     """
     out = out.absolute()
-    recipe = grid.reference_recipe
+    recipe, stated_dtypes = resolve_dtypes(grid.reference_recipe, out)
     split = grid.split or recipe.evaluate.splits[0]
     jobs = build_jobs(grid, out=out, cache=cache, split=split)
     variants = open_variants([job for job in jobs if job.seed == grid.seeds[0]])
@@ -103,6 +104,7 @@ def ablate(
     _check_common_metric(grid, variants)
     with lock_run(out):
         _open_run(out, recipe.model_copy(update={"name": grid.name}), command)
+        record_dtypes(out, stated_dtypes)
         reused = {
             "descriptions": describe_missing(variants, note=note, on_progress=on_describe),
             "features": encode_missing(variants, note=note),

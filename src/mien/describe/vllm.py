@@ -32,6 +32,7 @@ from mien.describe.local.processor import (
 from mien.describe.reasoning import open_marker
 from mien.errors import EngineDownError, EngineError, first_line
 from mien.recipe import DescribeOptions, Options, RunOptions
+from mien.weights.dtypes import resolve_dtype
 from mien.weights.model_folder import find_model
 
 __all__ = ["VllmEngine", "VllmOptions"]
@@ -100,7 +101,7 @@ class VllmEngine(Engine):
         own = VllmOptions.parse(options.options, where="[describe.options] of engine 'vllm'")
         return cls(
             options.model,
-            dtype=options.dtype,
+            dtype=resolve_dtype(options.dtype, run.device),
             max_new_tokens=options.max_new_tokens,
             in_flight=_CALLS_AT_ONCE * run.batch_size,
             options=own,

@@ -22,6 +22,7 @@ from mien.features.device import open_device
 from mien.features.vision_tower import Tower, identify_tower, load_tower
 from mien.media.images import Square
 from mien.recipe.features import FitMode, TokenChoice
+from mien.weights.dtypes import Dtype
 from mien.weights.model_folder import find_encoder_folder, read_json
 
 __all__ = [
@@ -173,11 +174,12 @@ class VisionTransformer(nn.Module):
 
 
 class VisionEncoder:
-    """A frozen vision encoder on a device."""
+    """A frozen vision encoder on a device. Its weights are float32, and its matrix products of `dtype`."""
 
-    def __init__(self, vit: VisionTransformer, *, device: torch.device) -> None:
+    def __init__(self, vit: VisionTransformer, *, device: torch.device, dtype: Dtype = "float32") -> None:
         self._vit = vit.requires_grad_(requires_grad=False).eval().to(device)
         self._device = device
+        self._dtype = getattr(torch, dtype)
         self.num_tokens, self.dim = vit.num_tokens, vit.dim
 
     @torch.inference_mode()
@@ -189,7 +191,10 @@ class VisionEncoder:
         Args:
             pixels: Square images as `VisionEncoderSpec.square` makes them, 0 to 255.
         """
-        return self._vit.encode_subjects(torch.from_numpy(pixels).to(self._device))
+        images = torch.from_numpy(pixels).to(self._device)
+        is_lower = self._dtype is not torch.float32
+        with torch.autocast(self._device.type, dtype=self._dtype, enabled=is_lower):
+            return self._vit.encode_subjects(images).float()
 
 
 class VisionEncoderSpec:
@@ -203,19 +208,23 @@ class VisionEncoderSpec:
         fit: FitMode,
         device: torch.device,
         tokens: TokenChoice = "all",
+        dtype: Dtype = "float32",
     ) -> None:
         if not (folder / "config.json").exists():
             raise WeightsError(f"{folder} has no config.json", hint="name the folder of a Hugging Face model")
         self.folder = folder
         self.layer = layer
         self.tokens = tokens
+        self.dtype = dtype
         self.device = device
         self.preprocessing = _read_preprocessing(folder, fit)
 
     @cached_property
     def signature(self) -> str:
         """A digest of everything that changes the tokens: weights, config, layer, size, normalization."""
-        options = {} if self.tokens == "all" else {"tokens": self.tokens}
+        options: dict[str, str] = {} if self.tokens == "all" else {"tokens": self.tokens}
+        if self.dtype != "float32":  # absent at its default, so that features and runs of 0.1.0 stay valid
+            options["dtype"] = self.dtype
         return digest(
             {
                 "version": _VERSION,
@@ -229,7 +238,7 @@ class VisionEncoderSpec:
     @cached_property
     def encoder(self) -> VisionEncoder:
         """The frozen encoder, built at the first access; WeightsError if its files do not fit together."""
-        return VisionEncoder(self.build(), device=self.device)
+        return VisionEncoder(self.build(), device=self.device, dtype=self.dtype)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -255,6 +264,7 @@ def find_vision_encoder(
     layer: int | None = None,
     fit: FitMode = "letterbox",
     tokens: TokenChoice = "all",
+    dtype: Dtype = "float32",
     device: str = "cpu",
 ) -> VisionEncoderSpec:
     """Finds a vision encoder: a ViT (CLIP, SigLIP, DINOv2, ...), or that of a LLaVA.
@@ -266,6 +276,7 @@ def find_vision_encoder(
         fit: How an image becomes a square.
         tokens: "all" includes class and register tokens, if the model has them; a LLaVA's are those that it
             was trained with. "patches" leaves them out.
+        dtype: Type of its matrix products.
         device: Where to build it.
 
     Raises:
@@ -274,7 +285,7 @@ def find_vision_encoder(
     """
     target = open_device(device)
     folder = find_encoder_folder(str(name_or_path), embedded_as="llava", patterns=_FILES)
-    return VisionEncoderSpec(folder.path, layer=layer, fit=fit, device=target, tokens=tokens)
+    return VisionEncoderSpec(folder.path, layer=layer, fit=fit, device=target, tokens=tokens, dtype=dtype)
 
 
 def _read_preprocessing(folder: Path, fit: FitMode) -> Preprocessing:

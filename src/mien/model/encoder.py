@@ -4,6 +4,7 @@ from mien.features.trainable_encoder import TrainableEncoder, build_trainable_en
 from mien.features.vision_encoder import VisionEncoderSpec, find_vision_encoder
 from mien.model.fusion import fusion_class
 from mien.recipe import FeatureOptions, Recipe
+from mien.weights.dtypes import resolve_dtype
 
 __all__ = ["build_encoder", "resolve_vision_encoder", "trains_encoder"]
 
@@ -11,7 +12,12 @@ __all__ = ["build_encoder", "resolve_vision_encoder", "trains_encoder"]
 def resolve_vision_encoder(options: FeatureOptions, device: str = "cpu") -> VisionEncoderSpec:
     """The encoder that `[features]` names, as its files have it."""
     return find_vision_encoder(
-        options.vision, layer=options.layer, fit=options.fit, tokens=options.tokens, device=device
+        options.vision,
+        layer=options.layer,
+        fit=options.fit,
+        tokens=options.tokens,
+        dtype=resolve_dtype(options.dtype, device),
+        device=device,
     )
 
 

@@ -41,8 +41,11 @@ class DescribeOptions(Options):
     max_new_tokens: int = Field(default=160, gt=0)
     """Longest description, in tokens."""
 
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Data type of the model's weights."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Data type of the model's weights.
+
+    `auto`: bfloat16 where `run.device` computes fast in it, else float32. The run keeps it on any machine.
+    """
 
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of this engine; its class declares and checks them."""

@@ -33,6 +33,9 @@ class FeatureOptions(Options):
     fit: FitMode = "letterbox"
     """How an image is brought to the encoder's square: padded, cropped to its center, or squashed."""
 
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Data type of a frozen encoder's matrix products. `auto`: as in `[describe]`."""
+
     marking: MarkStyle | None = None
     """How the subject is marked. By default as in `[describe]`, so that both stages see the same image."""
 

@@ -60,4 +60,6 @@ class Recipe(Options):
 
     def digest(self) -> str:
         """The digest of everything that changes the results, which is everything outside `[run]`."""
-        return digest(self.model_dump(mode="json", exclude={"run"}))
+        # Without keys that 0.1.0 did not have, where they change nothing, so that its digests stay valid.
+        new = {"dtype"} if self.features.dtype == "float32" else set()
+        return digest(self.model_dump(mode="json", exclude={"run": True, "features": new}))

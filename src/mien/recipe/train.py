@@ -78,8 +78,8 @@ class TrainOptions(Options):
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of an exponential moving average of the weights, which is then scored and kept."""
 
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Data type of matrix products; weights are always float32."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Data type of matrix products; weights are always float32. `auto`: as in `[describe]`."""
 
     lr_scale: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Factors of the learning rate per part, such as `queries`, `head`, `text_embeddings`; 0 freezes it."""

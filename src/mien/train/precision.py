@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mien.recipe import RunOptions
 from mien.train.divergence import divergence_error
+from mien.weights.dtypes import resolve_dtype
 
 __all__ = ["MixedPrecision", "prepare_forward"]
 
@@ -31,7 +32,7 @@ class MixedPrecision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        self._type = getattr(torch, name)
+        self._type = getattr(torch, resolve_dtype(name, device.type))
         self._device = device.type
         self._scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,7 @@ from mien.names import plain_name
 from mien.recipe import Recipe, load_recipe
 from mien.recipe.places import recorded_recipe, require_places
 from mien.types import Sample
+from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 
 if TYPE_CHECKING:
     from mien.batches.builder import InputBuilder
@@ -54,6 +55,7 @@ class Experiment:
         cache: The folder for what can be computed again, shared by all runs.
         sample_filter: Chooses from the samples of a split those that the experiment uses; it is called with
             the split's name and its samples. None uses all of them.
+        stated_dtypes: By key, the types that stand in the recipe in place of `auto`.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class Experiment:
     out: Path
     cache: Path
     sample_filter: Callable[[str, Sequence[Sample]], Sequence[Sample]] | None = None
+    stated_dtypes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
@@ -88,6 +91,10 @@ class Experiment:
         """The recipe with its folders filled in, so that a run directory finds them again."""
         folders = {"out": self.out, "store": self.store, "cache": self.features}
         return self.recipe.model_copy(update={"run": self.recipe.run.model_copy(update=folders)})
+
+    def record_dtypes(self) -> None:
+        """Records the types that `auto` became, before anything is made with them."""
+        record_dtypes(self.out, self.stated_dtypes)
 
     @cached_property
     def input_builder(self) -> InputBuilder:
@@ -132,8 +139,13 @@ def open_experiment(recipe: Recipe | Path | str, *, cache: Path, out: Path | Non
         recipe = load_recipe(Path(recipe))
     recipe = _absolute_paths(recipe)
     run_directory = (out or recipe.run.out or _default_folder(recipe)).absolute()
+    recipe, stated_dtypes = resolve_dtypes(recipe, run_directory)
     return Experiment(
-        recipe=recipe, dataset=open_recipe_dataset(recipe, cache=cache), out=run_directory, cache=cache
+        recipe=recipe,
+        dataset=open_recipe_dataset(recipe, cache=cache),
+        out=run_directory,
+        cache=cache,
+        stated_dtypes=stated_dtypes,
     )
 
 

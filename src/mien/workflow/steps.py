@@ -19,7 +19,7 @@ from mien.describe.preflight import Preflight
 from mien.describe.progress import DescribeSummary, Progress
 from mien.describe.shards import Shard
 from mien.describe.store.store import Store
-from mien.errors import RunError
+from mien.errors import ConfigError, RunError
 from mien.locks import lock_run
 from mien.recipe import Recipe
 from mien.types import Prediction, Sample, Subject
@@ -102,10 +102,16 @@ def describe(
         WeightsError: The engine's model is not available here.
     """
     limit_threads(experiment.recipe)
+    if shard is not None and "describe.dtype" in experiment.stated_dtypes:
+        raise ConfigError(
+            'describe.dtype is "auto", which may be another type on the machine of another shard',
+            hint="state one for all shards, such as describe.dtype=bfloat16",
+        )
     request_builder, path = experiment.open_request_builder(), store_path(experiment, shard)
     require_imported(experiment, splits)
     subjects = partial(iterate_subjects, experiment, splits, shard)
     with lock_for_describing(experiment), Store(path) as store, closing(request_builder.engine):
+        experiment.record_dtypes()
         preflight = estimate_run(
             experiment, subjects(), request_builder, store, shard, retry_failed=retry_failed
         )
@@ -156,6 +162,7 @@ def encode(
         WeightsError: The encoder is not available here.
     """
     limit_threads(experiment.recipe)
+    experiment.record_dtypes()
     for split in splits or experiment.dataset.splits:
         _load_split(experiment, split, text=False, on_progress=on_progress)
 
@@ -194,6 +201,8 @@ def train(
     splits = tuple(_training_samples(experiment))
     device = experiment.recipe.run.device
     with join_world(device) as world, world.lock_run(experiment.out, device):
+        if world.is_main:
+            experiment.record_dtypes()
         with world.main_process_first():  # it fills the cache that the others read
             data, val = (
                 _load_split(experiment, split, image=image, text=text, texts=texts) for split in splits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,8 @@ def _write_copy(root: Path, people: str = "a b", images: Sequence[str] = ("a", "
     return root
 
 
-def _diagnose(root: Path | None, cache: Path) -> Diagnosis:
-    diagnosis = diagnose(NAME, root, cache=cache)
+def _diagnose(root: Path | None, cache: Path, *, fast_bfloat16: str | None = None) -> Diagnosis:
+    diagnosis = replace(diagnose(NAME, root, cache=cache), fast_bfloat16=fast_bfloat16)  # on any machine
     document = json.loads(json.dumps(diagnosis.to_json(), allow_nan=False))
     assert document["schema"] == 1
     assert document["ready"] == diagnosis.is_ready
@@ -134,11 +135,19 @@ def test_the_document_lists_everything(tmp_path: Path) -> None:
         "problems": {},
         "error": None,
         "libraries_missing": {},
+        "machine": {"fast_bfloat16": None, "auto_dtype": "float32"},
         "advice": [INCOMPLETE],
         "license": "research only",
         "access": "write to its authors",
         "homepage": "https://example.org",
     }
+
+
+def test_what_the_processor_can_do_is_said(tmp_path: Path) -> None:
+    diagnosis = _diagnose(_write_copy(tmp_path / "set"), tmp_path, fast_bfloat16="AMX")
+    assert diagnosis.to_json()["machine"] == {"fast_bfloat16": "AMX", "auto_dtype": "bfloat16"}
+    last = render_diagnosis(diagnosis).splitlines()[-1]
+    assert last == 'Processor AMX, which makes bfloat16 fast; dtype "auto" is bfloat16'
 
 
 def test_the_terminal_shows_everything(tmp_path: Path) -> None:
@@ -161,6 +170,7 @@ def test_the_terminal_shows_everything(tmp_path: Path) -> None:
         "License   research only",
         "Access    write to its authors",
         "Homepage  https://example.org",
+        'Processor bfloat16 is not fast here; dtype "auto" is float32',
     ]
 
 

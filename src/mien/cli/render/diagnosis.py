@@ -26,9 +26,20 @@ def render_diagnosis(diagnosis: Diagnosis) -> str:
     if diagnosis.advice:
         lines += ["", "What to do"]
         lines += [f"  {number}. {text}" for number, text in enumerate(diagnosis.advice, start=1)]
-    facts = (("License", card.license), ("Access", card.access), ("Homepage", card.homepage))
+    facts = (
+        ("License", card.license),
+        ("Access", card.access),
+        ("Homepage", card.homepage),
+        ("Processor", _processor(diagnosis)),
+    )
     lines += ["", *(f"{name:<9} {text}" for name, text in facts if text)]
     return join_lines(lines)
+
+
+def _processor(diagnosis: Diagnosis) -> str:
+    if diagnosis.fast_bfloat16 is None:
+        return 'bfloat16 is not fast here; dtype "auto" is float32'
+    return f'{diagnosis.fast_bfloat16}, which makes bfloat16 fast; dtype "auto" is bfloat16'
 
 
 def _verdict(diagnosis: Diagnosis) -> str:

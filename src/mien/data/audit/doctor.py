@@ -20,6 +20,7 @@ from mien.data.dataset import DatasetCard
 from mien.data.open import dataset_class, open_dataset
 from mien.errors import DataError
 from mien.recipe import DataOptions
+from mien.weights.dtypes import fast_bfloat16
 
 __all__ = ["Diagnosis", "SubjectCount", "diagnose"]
 
@@ -52,6 +53,7 @@ class Diagnosis:
         summary: The statistics, None if the copy cannot be read.
         error: Why it cannot be read, with a `hint`.
         broken_libraries: Why a library cannot be imported, by its name.
+        fast_bfloat16: The instructions with which this machine's processor computes fast in bfloat16.
     """
 
     card: DatasetCard
@@ -63,12 +65,18 @@ class Diagnosis:
     error: str = ""
     hint: str = ""
     broken_libraries: Mapping[str, str] = field(default_factory=dict)
+    fast_bfloat16: str | None = None
 
     @property
     def is_ready(self) -> bool:
         """Whether the copy can be read and no problem was found."""
         is_clean = self.summary is not None and not self.summary.problems
         return is_clean and not self.missing_components and not self.broken_libraries
+
+    @property
+    def auto_dtype(self) -> str:
+        """The type that `auto` is on this machine's processor."""
+        return "float32" if self.fast_bfloat16 is None else "bfloat16"
 
     @property
     def missing_components(self) -> tuple[str, ...]:
@@ -117,6 +125,7 @@ class Diagnosis:
             "problems": {} if self.summary is None else dict(self.summary.problems),
             "error": self.error or None,
             "libraries_missing": dict(self.broken_libraries),
+            "machine": {"fast_bfloat16": self.fast_bfloat16, "auto_dtype": self.auto_dtype},
             "advice": list(self.advice),
             "license": self.card.license,
             "access": self.card.access,
@@ -150,6 +159,7 @@ def diagnose(
         error=error,
         hint=hint,
         broken_libraries=_broken_libraries(card.name),
+        fast_bfloat16=fast_bfloat16(),
     )
 
 

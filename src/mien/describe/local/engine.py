@@ -23,6 +23,7 @@ from mien.describe.local.model import LoadOptions, LocalModel
 from mien.describe.local.processor import square_image_size
 from mien.errors import EngineError
 from mien.recipe import DescribeOptions, Options, RunOptions
+from mien.weights.dtypes import resolve_dtype
 from mien.weights.model_folder import find_model
 
 __all__ = ["LocalEngine", "LocalOptions"]
@@ -92,7 +93,7 @@ class LocalEngine(Engine):
         own = LocalOptions.parse(options.options, where="[describe.options] of engine 'local'")
         return cls(
             options.model,
-            dtype=options.dtype,
+            dtype=resolve_dtype(options.dtype, run.device),
             device=run.device,
             max_new_tokens=options.max_new_tokens,
             revision=own.revision,
