@@ -1,12 +1,17 @@
 """Models are found by folder or name and identified by content; errors say what to do."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mien.errors import WeightsError
+from mien.errors import ConfigError, WeightsError
 from mien.playhouse import embedded_models as playhouse
-from mien.weights.model_folder import find_model
+from mien.weights import hub
+from mien.weights.model_folder import find_model, find_origin
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -70,17 +75,78 @@ def test_a_model_of_the_hub_is_identified_by_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The layout of the Hub's cache, as a download leaves it.
-    commit = "0123456789abcdef0123456789abcdef01234567"
     cached = tmp_path / "models--someone--llava"
     (cached / "refs").mkdir(parents=True)
-    (cached / "refs" / "main").write_text(commit)
-    snapshot = cached / "snapshots" / commit
+    (cached / "refs" / "main").write_text(COMMIT)
+    snapshot = cached / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
     (snapshot / "model.safetensors").write_bytes(b"weights")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert find_model("someone/llava").identity() == {"model": "someone/llava", "revision": commit}
+    assert find_model("someone/llava").identity() == {"model": "someone/llava", "revision": COMMIT}
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """cached({"config.json": b"{}"}, "main"): a snapshot in the cache, as another program left it; offline."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "_models", {})
+
+    def make(files: dict[str, bytes], *refs: str) -> Path:
+        storage = tmp_path / "models--some--model"
+        snapshot = storage / "snapshots" / COMMIT
+        snapshot.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (snapshot / name).write_bytes(content)
+        for ref in refs:
+            (storage / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
+            (storage / "refs" / ref).write_text(COMMIT)
+        return snapshot
+
+    return make
+
+
+def test_a_cache_of_another_program_is_used_offline(cached: Callable[..., Path]) -> None:
+    snapshot = cached({"config.json": b"{}", "model.safetensors": b"weights"}, "main", "refs/pr/1")
+    for name in ("some/model", f"some/model@{COMMIT}", "some/model@refs/pr/1"):
+        found = find_model(name)
+        assert (found.path, found.name, found.revision) == (snapshot, "some/model", COMMIT)
+        found.fetch_weights()
+    assert find_origin("some/model") == {"model": "some/model", "revision": COMMIT, "license": None}
+    assert find_origin("other/model") is None
+
+
+def test_a_cache_without_a_shard_is_not_a_model(cached: Callable[..., Path]) -> None:
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    files = {"config.json": b"{}", "model.safetensors.index.json": json.dumps(index).encode()}
+    snapshot = cached({**files, "model-1.safetensors": b"weights"}, "main")
+    with pytest.raises(WeightsError, match="the cache lacks files of some/model"):
+        find_model("some/model")
+    (snapshot / "model-2.safetensors").write_bytes(b"weights")
+    assert find_model("some/model").path == snapshot
+
+
+def test_a_cache_with_only_a_part_of_a_model_is_not_a_model_without_weights(
+    cached: Callable[..., Path],
+) -> None:
+    cached({"config.json": b"{}", "vocab.txt": b""}, "main")
+    with pytest.raises(WeightsError, match="the cache lacks files of some/model"):
+        find_model("some/model")
+
+
+def test_a_revision_cannot_lead_out_of_the_cache(cached: Callable[..., Path], tmp_path: Path) -> None:
+    cached({"config.json": b"{}", "model.safetensors": b"weights"}, "main")
+    (tmp_path / "elsewhere").write_text("not a commit")
+    with pytest.raises(WeightsError, match="the cache lacks files"):
+        find_model("some/model", "../../elsewhere")
+
+
+def test_two_revisions_of_one_model_are_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"the revision 'v1', and the option revision 'v2'"):
+        find_model("some/model@v1", "v2")
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])

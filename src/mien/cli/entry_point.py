@@ -19,7 +19,7 @@ from mien.cli.data import data, doctor
 from mien.cli.describe import describe
 from mien.cli.evaluate import compare, evaluate
 from mien.cli.predict import predict
-from mien.cli.render.text import escape_logs, escape_text
+from mien.cli.render.text import escape_logs, escape_text, show_downloads
 from mien.cli.report import report
 from mien.cli.train import train
 from mien.errors import DataError, EngineError, MienError, UsageError
@@ -72,7 +72,7 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         if any("\0" in argument for argument in given):
             raise UsageError("an argument contains a NUL character", hint="remove it")
         # Outside of standalone mode, Typer raises its errors and returns the code of `Exit`.
-        with escape_logs():
+        with escape_logs(), show_downloads():
             code = app(given, prog_name="mien", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MienError as error:

@@ -80,6 +80,11 @@ class Engine(ABC):
         """
 
     @property
+    def origin(self) -> Mapping[str, JsonValue] | None:
+        """Name, commit and license of a model from the Hugging Face Hub, for the record; None for others."""
+        return None
+
+    @property
     def image_size(self) -> int | None:
         """Side in pixels of the square that the model sees; None if it takes images of any shape.
 
@@ -136,6 +141,10 @@ class EngineWrapper(Engine):
     @property
     def signature(self) -> Mapping[str, JsonValue]:
         return self.inner.signature
+
+    @property
+    def origin(self) -> Mapping[str, JsonValue] | None:
+        return self.inner.origin
 
     @property
     def image_size(self) -> int | None:

@@ -126,6 +126,10 @@ class VllmEngine(Engine):
             "max_new_tokens": self._max_new_tokens,
         }
 
+    @property
+    def origin(self) -> Mapping[str, JsonValue] | None:
+        return self._folder.origin()
+
     @cached_property
     def image_size(self) -> int | None:
         return square_image_size(self._folder.path)

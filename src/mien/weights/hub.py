@@ -24,7 +24,7 @@ from mien.documents import read_json
 from mien.errors import MienError, WeightsError, first_line
 from mien.files import atomic_write_json, atomic_write_text, cache_directory, make_folder
 
-__all__ = ["Snapshot", "fetch"]
+__all__ = ["Snapshot", "fetch", "find_fetched"]
 
 _log = logging.getLogger(__name__)
 
@@ -108,12 +108,19 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], *, later: Se
         missing = model.missing(patterns)
         if missing and model.unreachable is not None:
             raise model.unreachable
+        _require_space(model, missing)
         now = [file for file in missing if not _matching([file], later)]
         if now:
             _download(model, now)
         if not model.missing(patterns):
             _record_revisions(model)
     return Snapshot(path=model.folder, commit=model.commit, license=model.license)
+
+
+def find_fetched(name: str, revision: str | None) -> Snapshot | None:
+    """A model from which this process has fetched files, or None; asks no one."""
+    model = _models.get((name, revision or _MAIN))
+    return None if model is None else Snapshot(path=model.folder, commit=model.commit, license=model.license)
 
 
 def _matching(files: Iterable[str], patterns: Iterable[str]) -> list[str]:
@@ -234,7 +241,10 @@ def _explain(name: str, revision: str, error: Exception) -> WeightsError:
             "this account has no access to it" if status == 403 else "the Hub gives it to known accounts only"
         )
         hint = f"ask for access at {page}" + ("" if status == 403 else ", then log in with: hf auth login")
-    elif isinstance(error, errors.RepositoryNotFoundError):
+    elif status == 401 and "Invalid credentials" in str(error):
+        message = f"{constants.ENDPOINT} does not accept the token of this machine"
+        hint = "log in again with: hf auth login; or unset HF_TOKEN"
+    elif status == 401 or isinstance(error, errors.RepositoryNotFoundError):
         message = f"the Hub has no model {name!r}, or it is private"
         hint = "check the name; if it is private, log in with: hf auth login"
     elif isinstance(error, errors.RevisionNotFoundError):
@@ -265,25 +275,22 @@ def _is_offline() -> bool:
 
 def _download(model: _HubModel, files: Sequence[str]) -> None:
     """Downloads files one by one: an interrupt ends it at once, and each file is complete or absent."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
-    size = sum(model.sizes[file] for file in files)
-    noun = "file" if len(files) == 1 else "files"
+    size, noun = sum(model.sizes[file] for file in files), "file" if len(files) == 1 else "files"
     _log.info("downloading %s: %s in %d %s", model, _format_bytes(size), len(files), noun)
-    _require_space(model, size)
     for file in sorted(files, key=lambda file: model.sizes[file]):
         try:
-            hf_hub_download(model.name, file, revision=model.commit)
+            hf_hub_download(model.name, file, revision=model.commit, endpoint=constants.ENDPOINT)
         except Exception as error:  # as in _look_up
             raise _explain(model.name, model.commit, error) from error
 
 
-def _require_space(model: _HubModel, size: int) -> None:
-    folder = _cache()
+def _require_space(model: _HubModel, files: Iterable[str]) -> None:
+    size, folder = sum(model.sizes[file] for file in files), _cache()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if size > free:
+    if size and size > (free := shutil.disk_usage(folder).free):
         raise WeightsError(
             f"{model.name} needs {_format_bytes(size)} on the disk of {_cache()}, which has "
             f"{_format_bytes(free)} free",

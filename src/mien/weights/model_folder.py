@@ -20,9 +20,9 @@ from mien.documents import read_json as read_document
 from mien.documents import require_files
 from mien.errors import ConfigError, WeightsError
 from mien.playhouse.embedded_models import embedded_model_folder
-from mien.weights.hub import fetch
+from mien.weights.hub import fetch, find_fetched
 
-__all__ = ["EMBEDDED", "ModelFolder", "find_encoder_folder", "find_model", "read_json"]
+__all__ = ["EMBEDDED", "ModelFolder", "find_encoder_folder", "find_model", "find_origin", "read_json"]
 
 EMBEDDED: Final = "playhouse"  # the name of the embedded models in recipes
 
@@ -124,6 +124,17 @@ def find_encoder_folder(
         WeightsError: If there is no such folder, and the Hub does not have it or cannot be reached.
     """
     return _find(name, None, embedded_as=embedded_as, patterns=patterns)
+
+
+def find_origin(name: str) -> Mapping[str, JsonValue] | None:
+    """`ModelFolder.origin` of a model that this process has found; None for any other and for a path."""
+    repository, _, revision = name.partition("@")
+    found = None if Path(name).expanduser().exists() else find_fetched(repository, revision or None)
+    if found is None:
+        return None
+    return ModelFolder(
+        name=repository, path=found.path, revision=found.commit, license=found.license
+    ).origin()
 
 
 def _find(

@@ -196,13 +196,14 @@ def require_imported(experiment: Experiment, splits: Sequence[str] | None = None
 
 
 def record_rate(store: Path, engine: Engine, summary: DescribeSummary) -> None:
-    """Records next to the store how fast an engine was, for the estimate of the next run."""
+    """Records next to the store how fast an engine was, for the estimate of the next run, and its model."""
     if not summary.done:
         return
     try:
         append_event(
             _events_file(store),
             _DESCRIBED,
+            **({} if engine.origin is None else {"model": engine.origin}),
             engine=engine.name,
             done=summary.done,
             seconds=round(summary.seconds, 3),

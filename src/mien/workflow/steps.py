@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mien.data.open import dataset_class
 from mien.describe.generate import describe as describe_subjects
@@ -22,7 +22,9 @@ from mien.describe.store.store import Store
 from mien.errors import ConfigError, RunError
 from mien.locks import lock_run
 from mien.recipe import Recipe
+from mien.runs import Run
 from mien.types import Prediction, Sample, Subject
+from mien.weights.model_folder import find_origin
 from mien.workflow.descriptions import (
     estimate_run,
     iterate_subjects,
@@ -63,6 +65,7 @@ __all__ = [
     "train",
 ]
 
+_MODELS: Final = "models"  # the event of a run
 # Changes which text belongs to which subject; texts are given and returned by subject id.
 TextTransform = Callable[[Mapping[str, str]], Mapping[str, str]]
 
@@ -212,6 +215,7 @@ def train(
         )
         if world.is_main:
             _record_images(experiment, splits)
+            _record_models(experiment)
         return result
 
 
@@ -224,6 +228,19 @@ def _record_images(experiment: Experiment, splits: Sequence[str]) -> None:
     if not has_training_images(experiment.out, model=model):
         samples = {split: experiment.samples(split) for split in splits}
         record_training_images(experiment.out, samples, model=model)
+
+
+def _record_models(experiment: Experiment) -> None:
+    """Records which models of the Hugging Face Hub the training started from, unless an earlier call has."""
+    features, run = experiment.recipe.features, Run.open(experiment.out)
+    names = {
+        "features.vision": features.vision,
+        "features.tokenizer": features.tokenizer,
+        "model.init": experiment.recipe.model.init,
+    }
+    models = {key: origin for key, name in names.items() if (origin := find_origin(name)) is not None}
+    if models and next(run.events().named(_MODELS), None) is None:
+        run.append(_MODELS, models=models)
 
 
 def plan_training(experiment: Experiment) -> Plan:

@@ -23,6 +23,7 @@ __all__ = [
     "format_large",
     "format_number",
     "join_lines",
+    "show_downloads",
 ]
 
 # C0 but tab and line feed, DEL, C1, marks that change the direction of text, separators of lines, and halves
@@ -77,6 +78,21 @@ class LogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The message, and its traceback if there is one."""
         return escape_text(super().format(record))
+
+
+@contextmanager
+def show_downloads() -> Iterator[None]:
+    """Until the block ends, what `mien.weights` logs, such as a download, is a note on stderr."""
+    handler, logger = logging.StreamHandler(), logging.getLogger("mien.weights")
+    handler.setFormatter(LogFormatter("note: %(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 @contextmanager

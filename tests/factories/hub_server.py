@@ -1,0 +1,261 @@
+"""A small server with the API of the Hugging Face Hub, as its client library uses it.
+
+It answers what a model is (its commit, files, sizes and license), and its files: small ones itself, weights
+by a redirect to a storage that takes ranges. Models may be gated or unknown, and the server may fail.
+"""
+
+import hashlib
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tests.factories.chat_server import Handler, Server
+
+GRANTED, DENIED, EXPIRED = "hf_granted", "hf_denied", "hf_expired"  # tokens
+_MODEL = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)(?:/revision/(?P<revision>.+))?")
+_FILE = re.compile(r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
+_HANGS = 20  # seconds; so that a client without a time limit gets an answer, too late
+
+
+@dataclass
+class Repository:
+    """A model: the files of each commit, and which commits its branches and tags are."""
+
+    license: str | None
+    gated: bool
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+    claimed: dict[str, int] = field(default_factory=dict)  # sizes that are not true
+
+    def commit(self, revision: str) -> str | None:
+        return revision if revision in self.commits else self.refs.get(revision)
+
+
+class HubServer(Server):
+    """Serves repositories and records its requests.
+
+    Attributes:
+        requests: method and path of each.
+        ranges: those that were asked for.
+        fault: What happens to the next requests: "503", "hang", "drop" (no answer) or "portal" (the page of a
+            network that wants a login); to weights only: "cut" (once, in the middle) or "reset".
+    """
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.ranges: list[str] = []
+        self.fault: str | None = None
+        super().__init__(_HubHandler)
+
+    @property
+    def url(self) -> str:
+        return super().url.removesuffix("/v1")
+
+    def add(
+        self,
+        name: str,
+        files: Mapping[str, bytes] | Path,
+        *,
+        refs: Sequence[str] = ("main",),
+        license: str | None = "mit",
+        gated: bool = False,
+    ) -> str:
+        """Adds a commit with these files, or those of a folder, to a model; returns its hash."""
+        if isinstance(files, Path):
+            files = {file.name: file.read_bytes() for file in files.iterdir()}
+        repository = self.repositories.setdefault(name, Repository(license, gated))
+        digest = hashlib.sha1(name.encode(), usedforsecurity=False)
+        for file, content in sorted(files.items()):
+            digest.update(file.encode() + b"\0" + content)
+        commit = digest.hexdigest()
+        repository.commits[commit] = dict(files)
+        repository.refs |= dict.fromkeys(refs, commit)
+        return commit
+
+    @property
+    def look_ups(self) -> list[str]:
+        """The paths of requests that ask what a model is."""
+        return [path for _, path in self.requests if path.startswith("/api/")]
+
+    @property
+    def downloads(self) -> list[str]:
+        """The names of the files that were sent, in order."""
+        paths = [path for method, path in self.requests if method == "GET" and not path.startswith("/api/")]
+        return [path.rpartition("/")[2] for path in paths]
+
+
+class _HubHandler(Handler):
+    server: HubServer
+
+    def do_HEAD(self) -> None:  # noqa: N802  # http.server goes by these names
+        self.do_GET()
+
+    def do_GET(self) -> None:  # noqa: N802
+        path = unquote(urlsplit(self.path).path)
+        self.server.requests.append((self.command, path))
+        if self.server.fault == "hang":
+            self.server.closing.wait(_HANGS)
+        if self.server.fault == "503":
+            self.answer(503, b"")
+        elif self.server.fault == "portal":
+            self.answer(200, b"<html>Log in</html>")
+        elif self.server.fault == "drop":
+            self.close_connection = True
+        elif self._token() == EXPIRED:
+            self.answer(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
+        elif model := _MODEL.fullmatch(path):
+            self._describe_model(model["name"], model["revision"] or "main")
+        elif file := _FILE.fullmatch(path):
+            self._send_file(file["name"], file["revision"], file["file"])
+        elif path.startswith("/storage/"):
+            self._send_stored(*path.removeprefix("/storage/").rsplit("/", 2))
+        else:
+            self.answer(404, b"")
+
+    def answer(self, status: int, value: object, headers: Mapping[str, str] | None = None) -> None:
+        if self.command == "HEAD":
+            assert isinstance(value, bytes)
+            self.send_response(status)
+            for name, text in {"Content-Length": str(len(value)), **(headers or {})}.items():
+                self.send_header(name, text)
+            self.end_headers()
+        else:
+            super().answer(status, value, headers)
+
+    def refuse(self, status: int, code: str, message: str) -> None:
+        self.answer(status, b"", {"X-Error-Code": code, "X-Error-Message": message})
+
+    def _token(self) -> str | None:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
+
+    def _find(self, name: str, revision: str) -> tuple[Repository, str] | None:
+        repository = self.server.repositories.get(name)
+        if repository is None:
+            if self._token() is None:  # the Hub does not say which private models exist
+                self.answer(401, b"", {"X-Error-Message": "Invalid username or password."})
+            else:
+                self.refuse(404, "RepoNotFound", "Repository not found")
+            return None
+        commit = repository.commit(revision)
+        if commit is None:
+            self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            return None
+        return repository, commit
+
+    def _describe_model(self, name: str, revision: str) -> None:
+        found = self._find(name, revision)
+        if found is None:
+            return
+        repository, commit = found
+        siblings: list[dict[str, Any]] = [{"rfilename": file} for file in repository.commits[commit]]
+        for sibling in siblings if "blobs=" in self.path else ():
+            file = sibling["rfilename"]
+            content = repository.commits[commit][file]
+            sibling |= {"size": repository.claimed.get(file, len(content)), "blobId": _etag(content)}
+        license = repository.license
+        self.answer(
+            200,
+            {
+                "_id": "0",
+                "id": name,
+                "modelId": name,
+                "sha": commit,
+                "private": False,
+                "gated": "manual" if repository.gated else False,
+                "disabled": False,
+                "tags": [f"license:{license}"] if license else [],
+                "downloads": 0,
+                "likes": 0,
+                "siblings": siblings,
+                "cardData": {"license": license} if license else None,
+            },
+        )
+
+    def _send_file(self, name: str, revision: str, file: str) -> None:
+        found = self._find(name, revision)
+        if found is None:
+            return
+        repository, commit = found
+        if repository.gated and self._token() != GRANTED:
+            status = 403 if self._token() else 401
+            self.refuse(status, "GatedRepo", f"Access to model {name} is restricted.")
+            return
+        content = repository.commits[commit].get(file)
+        headers = {"X-Repo-Commit": commit}
+        if content is None:
+            self.answer(404, b"", headers | {"X-Error-Code": "EntryNotFound"})
+        elif file.endswith((".safetensors", ".bin")):
+            linked = {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{_etag(content)}"'}
+            # Another origin, as on the Hub; the client must not send its token there.
+            storage = self.server.url.replace("127.0.0.1", "localhost")
+            place = {"Location": f"{storage}/storage/{name}/{commit}/{file}"}
+            self.answer(302, b"", headers | linked | place)
+        else:
+            self.answer(200, content, headers | {"ETag": f'"{_etag(content)}"'})
+
+    def _send_stored(self, name: str, commit: str, file: str) -> None:
+        content = self.server.repositories[name].commits[commit][file]
+        asked = self.headers.get("Range") or "bytes=0-"
+        start = int(asked.removeprefix("bytes=").rstrip("-"))
+        if start:
+            self.server.ranges.append(asked)
+        if self.server.fault in ("cut", "reset"):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            if self.server.fault == "reset":  # closing at once, without lingering, sends one
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                os.close(self.connection.detach())
+            else:
+                self.server.fault = None
+            self.close_connection = True
+        elif start:
+            size = len(content)
+            self.answer(206, content[start:], {"Content-Range": f"bytes {start}-{size - 1}/{size}"})
+        else:
+            self.answer(200, content)
+
+
+def _etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def hub_server() -> Iterator[HubServer]:
+    """A server that runs inside the block."""
+    server = HubServer()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def settings(server: HubServer, home: Path) -> dict[str, str]:
+    """The environment of a process that uses the server instead of the Hub."""
+    return {
+        "HF_ENDPOINT": server.url,
+        "HF_HOME": str(home / "hf"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
+    }
+
+
+def sham_files(weights: str = "weights") -> dict[str, bytes]:
+    """Files with the names of a model's, for commands that find a model but do not load it."""
+    return {
+        "config.json": b"{}",
+        "README.md": b"# A model",
+        "model.safetensors": weights.encode(),
+        "onnx/model.safetensors": b"the same for others",
+    }
