@@ -1,4 +1,4 @@
-"""Commands with models of the Hub, by name: what is downloaded, how often the Hub is asked, each error."""
+"""Commands with models of the Hub, by name: what is downloaded, how often the Hub is queried, each error."""
 
 import json
 import os
@@ -186,7 +186,7 @@ def test_a_download_that_failed_continues_with_the_files_that_are_missing(
     assert "org/reset cannot be downloaded" in error_of(mien(*words))
     hub.fault = None
     hub.requests.clear()
-    assert "no image processor" in error_of(mien(*words))  # it was found, and is no encoder
+    assert "no image processor" in error_of(mien(*words))  # it was found, but is not an encoder
     assert hub.downloads == ["model.safetensors"]
 
 
@@ -284,7 +284,7 @@ def test_a_hub_that_is_down_is_an_error_without_the_model(
         assert "timed out" in error
 
 
-def test_offline_the_cache_is_used_and_nothing_is_asked(
+def test_offline_the_cache_is_used_without_a_request(
     mien: WarmCommandLine, hub: HubServer, cached: str
 ) -> None:
     offline = {"HF_HUB_OFFLINE": True}

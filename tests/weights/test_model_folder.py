@@ -89,7 +89,7 @@ def test_a_model_of_the_hub_is_identified_by_its_commit(
 
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """cached({"config.json": b"{}"}, "main"): a snapshot in the cache, as another program left it; offline."""
+    """cached({"config.json": b"{}"}, "main"): a snapshot in the cache, as others left it; offline."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -21,7 +21,7 @@ class DescribeOptions(Options):
     """Engine that runs the model: see `mien.registry`, or your own as `package.module:Class`."""
 
     model: str = "playhouse"
-    """Vision-language model: a name on the Hugging Face Hub, or a folder."""
+    """Vision-language model: a name on the Hugging Face Hub, also as NAME@REVISION, or a folder."""
 
     prompt: str = "paper"
     """Id of a prompt (see `mien describe prompts`), or `own:NAME` with your wording in `prompt_text`."""

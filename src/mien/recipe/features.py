@@ -22,7 +22,7 @@ class FeatureOptions(Options):
     """`[features]`: the vision encoder and the tokenizer."""
 
     vision: str = "playhouse"
-    """Vision encoder: a name on the Hugging Face Hub, or a folder."""
+    """Vision encoder: a name on the Hugging Face Hub, also as NAME@REVISION, or a folder."""
 
     layer: int | None = None
     """Layer whose output is used; negative numbers count from the end. By default the last one."""
@@ -40,7 +40,7 @@ class FeatureOptions(Options):
     """How the subject is marked. By default as in `[describe]`, so that both stages see the same image."""
 
     tokenizer: str = "playhouse"
-    """Tokenizer of the descriptions: a name on the Hugging Face Hub, or a folder."""
+    """Tokenizer of the descriptions: a name on the Hugging Face Hub, also as NAME@REVISION, or a folder."""
 
     max_text_tokens: int = Field(default=128, gt=0, le=512)  # BERT-style positions end at 512
     """Longest description that is read, in tokens."""
