@@ -29,6 +29,10 @@ class UnusualEngine(Engine):
         return {"engine": "unusual"}
 
     @property
+    def origin(self) -> Mapping[str, JsonValue] | None:
+        return {"model": "some/model"}
+
+    @property
     def image_size(self) -> int | None:
         return 123
 
@@ -55,7 +59,8 @@ def test_a_wrapper_forwards_everything() -> None:
     wrapper = PlainWrapper(inner)
     requests = [Request(subject_id=name, images=(), prompt="How?") for name in "ab"]
     assert (wrapper.name, wrapper.signature) == ("unusual", {"engine": "unusual"})
-    assert (wrapper.image_size, wrapper.calls_at_once) == (123, 7)
+    assert (wrapper.origin, wrapper.image_size) == ({"model": "some/model"}, 123)
+    assert wrapper.calls_at_once == 7
     assert wrapper.describe(requests) == [Reply(text="a"), Reply(text="b")]
     wrapper.stop()
     wrapper.close()
