@@ -6,7 +6,9 @@ too many pixels is decoded at a half, a quarter or an eighth of its size.
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -27,9 +29,9 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from mien.errors import ImageError, first_line
 from mien.media.cut_files import held_by_jpeg, held_by_png, held_by_riff
-from mien.media.essentials import with_end_marker, without_metadata
+from mien.media.essentials import count_entry_bytes, first_gif_frame, with_end_marker, without_metadata
 from mien.media.formats import HEAD_BYTES, RAW_HINT, FileKind, sniff, stated_size
-from mien.media.jpeg_layout import has_end_marker, is_refined, jpeg_layout
+from mien.media.jpeg_layout import count_scans, has_end_marker, is_refined, jpeg_layout
 from mien.media.memory import MAX_BYTES, Reservation, image_bytes
 
 __all__ = ["MAX_PIXELS", "StoredImage", "decode_image", "decoded_pixels", "shrinkable_size", "warn_once"]
@@ -43,11 +45,38 @@ _DOWNSCALE: Final = "downscale the image first"
 _AGAIN: Final = "copy or download the image again"
 _LARGE_METADATA: Final = 4 << 20  # bytes; decoders would hold them in memory
 
+_MAX_SCANS: Final = 100  # of a JPEG, as in libtiff; encoders write up to about 20
+_RAW_PROFILE: Final = "Raw profile type exif"  # EXIF data as hexadecimal digits, in text
+
+
+class _BoundedExif(Image.Image):
+    """An image whose EXIF data are read only if their entries do not share bytes, which would be copied."""
+
+    def getexif(self) -> Image.Exif:
+        exif = self.info.get("exif")
+        if exif is None and _RAW_PROFILE in self.info:
+            exif = self.info["exif"] = bytes.fromhex("".join(self.info[_RAW_PROFILE].split("\n")[3:]))
+        _require_own_bytes(io.BytesIO((exif or b"").removeprefix(b"Exif\0\0")))
+        return super().getexif()
+
+
+class _Jpeg(_BoundedExif, JpegImageFile):
+    pass
+
+
+class _Png(_BoundedExif, PngImageFile):
+    pass
+
+
+class _WebP(_BoundedExif, WebPImageFile):
+    pass
+
+
 # Directly, because `Image.open` has a limit of its own.
 _PLUGINS: Final[Mapping[str, Callable[[BinaryIO], Any]]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "WEBP": WebPImageFile,
+    "JPEG": _Jpeg,
+    "PNG": _Png,
+    "WEBP": _WebP,
     "GIF": GifImageFile,
     "BMP": BmpImageFile,
     "TIFF": TiffImageFile,
@@ -186,6 +215,7 @@ class _Decoder:
         self._memory, self._max_pixels = memory, max_pixels
         self._draft, self._choose_scale = draft, choose_scale
         self._layout = jpeg_layout(file) if kind.pillow == "JPEG" else None
+        self._tag_bytes = 0  # that a TIFF file takes
 
     def require_size(self, size: tuple[int, int] | None) -> None:
         """Raises ImageError if a size that is known before the file is opened is too large."""
@@ -195,6 +225,12 @@ class _Decoder:
     def decode(self) -> StoredImage:
         """The image; ImageError if no version of the file can be decoded."""
         reason = ""
+        if self._layout is not None and self._layout.coefficient_bytes:
+            num_scans = count_scans(self._file, self._layout)
+            if num_scans > _MAX_SCANS:  # each takes as long as an image
+                raise ImageError(
+                    f"{self._path} has {num_scans:,} scans, more than the {_MAX_SCANS} allowed", hint=_AGAIN
+                )
         is_cut = self._layout is not None and not has_end_marker(self._file, self._layout)
         for source, has_lost_orientation in self._versions():
             try:
@@ -261,17 +297,26 @@ class _Decoder:
     def _open(self, source: BinaryIO) -> tuple[Any, bool]:
         """The image before it is decoded, and whether it has more frames or pages."""
         plugin = _PLUGINS[self._kind.pillow]
+        has_more_frames = False
+        if self._kind.pillow == "TIFF":
+            self._hold_tags(_require_own_bytes(source))
+        elif self._kind.pillow == "GIF":
+            source, has_more_frames = first_gif_frame(source)
+        source.seek(0)
         with _quiet():
             header = plugin(source)
             if self._kind.pillow == "TIFF":
-                return header, bool(header.tag_v2.next)
-            if self._kind.pillow != "GIF":
-                return header, bool(getattr(header, "is_animated", False))
-            try:
-                return header, bool(header.is_animated)
-            except Exception:  # noqa: BLE001  a damaged second frame, which is not needed
-                source.seek(0)
-                return plugin(source), True
+                has_more_frames = bool(header.tag_v2.next)
+            elif self._kind.pillow != "GIF":
+                has_more_frames = bool(getattr(header, "is_animated", False))
+        return header, has_more_frames
+
+    def _hold_tags(self, num_bytes: int) -> None:
+        """Reserves memory for the tags of a TIFF file, which are copied twice."""
+        self._tag_bytes = 2 * num_bytes
+        if self._tag_bytes > MAX_BYTES:
+            raise ImageError(f"{self._path} has {num_bytes:,} bytes of metadata", hint="save it without them")
+        self._memory.hold(self._tag_bytes)
 
     def _shrink(self, header: Any) -> tuple[int, tuple[float, float, float, float] | None]:
         """Chooses the scale of a JPEG, and reserves the memory that decoding will take."""
@@ -320,7 +365,7 @@ class _Decoder:
         per_pixel = _DECODER_BYTES.get(self._kind.pillow, 0.0)
         if self._layout is not None:
             per_pixel = self._layout.coefficient_bytes
-        return max(stored + int(per_pixel * size[0] * size[1]), stored + rgb, 2 * rgb)
+        return self._tag_bytes + max(stored + int(per_pixel * size[0] * size[1]), stored + rgb, 2 * rgb)
 
     def _require_plain_tiff(self, header: Any) -> None:
         """Refuses raw photos, whose first page is a preview, and rarely used compressions."""
@@ -387,6 +432,15 @@ def _orientation(header: Image.Image) -> tuple[int, bool]:
     if isinstance(value, int) and value in _ORIENTATIONS:
         return value, True
     return 1, value in (None, 0) and _is_complete(header.info.get("exif"))
+
+
+def _require_own_bytes(file: BinaryIO) -> int:
+    """The bytes that the entries of TIFF or EXIF data refer to; ValueError if many refer to the same ones."""
+    count, length = count_entry_bytes(file), file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if count > 2 * length + (1 << 16):
+        raise ValueError(f"its metadata have {count:,} bytes, more than the file")
+    return count
 
 
 def _is_complete(exif: bytes | None) -> bool:

@@ -1,12 +1,14 @@
 """Reads an image file as if it had no metadata, or as if its end marker were there.
 
-Text, color profiles and camera data are not needed for the pixels, but decoders refuse a file for them.
+Text, color profiles and camera data are not needed for the pixels, but decoders refuse a file for them, or
+take much time and memory to read them.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,14 @@ from typing import BinaryIO, Final
 
 from mien.media.jpeg_layout import START_OF_SCAN, jpeg_segments
 
-__all__ = ["Essentials", "png_chunks", "with_end_marker", "without_metadata"]
+__all__ = [
+    "Essentials",
+    "count_entry_bytes",
+    "first_gif_frame",
+    "png_chunks",
+    "with_end_marker",
+    "without_metadata",
+]
 
 # A part of a file, from one offset to another, or bytes in its place.
 Part = tuple[int, int] | bytes
@@ -37,6 +46,27 @@ _WEBP_ALPHA: Final = 0x10  # the flag in VP8X; those of profile, EXIF, XMP and a
 _JPEG_ORIENTATION: Final = 0xE1
 _JPEG_ADOBE: Final = 0xEE
 _JPEG_COMMENT: Final = 0xFE
+_GIF_CONTROL: Final = b"\xf9"  # transparency of the frame that follows
+_MAX_GIF_FILLER: Final = 1 << 16  # bytes between blocks, which some encoders write
+# Bytes per value of the types of TIFF and EXIF entries; a decoder passes over entries of other types.
+_ENTRY_BYTES: Final = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +133,53 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         offset = after
 
 
+def first_gif_frame(file: BinaryIO) -> tuple[BinaryIO, bool]:
+    """A GIF file with its first frame alone and without comments, and whether there are more frames."""
+    file.seek(0)
+    head = file.read(13)
+    file.seek(13 + _gif_palette_bytes(head[10:11]))
+    parts: list[Part] = [(0, file.tell())]
+    control: list[Part] = []
+    for kind, start in _gif_blocks(file):
+        if kind == b",":
+            descriptor = file.read(9)
+            file.seek(_gif_palette_bytes(descriptor[8:]) + 1, os.SEEK_CUR)
+            _skip_gif_data(file)
+            frame = (start, min(file.tell(), _length(file)))
+            file.seek(frame[1])
+            has_more = any(kind == b"," for kind, _ in _gif_blocks(file))
+            return _splice(file, [*parts, *control, frame]), has_more
+        if kind == _GIF_CONTROL:
+            control = [(start, file.tell())]
+    return _splice(file, parts), False
+
+
+def count_entry_bytes(file: BinaryIO) -> int:
+    """How many bytes the entries of the first directory of a TIFF file refer to, or of EXIF data.
+
+    A decoder copies them for each entry, also if many refer to the same bytes.
+    """
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    is_big = 43 in head[2:4]
+    try:
+        (start,) = struct.unpack_from(f"{order}Q" if is_big else f"{order}I", head, 8 if is_big else 4)
+        file.seek(start)
+        (count,) = struct.unpack(f"{order}Q" if is_big else f"{order}H", file.read(8 if is_big else 2))
+    except (struct.error, OSError, OverflowError, ValueError):
+        return 0
+    entry = struct.Struct(f"{order}HHQ8x" if is_big else f"{order}HHI4x")
+    total = 0
+    for _ in range(count):
+        data = file.read(entry.size)
+        if len(data) < entry.size:
+            break
+        _, kind, length = entry.unpack(data)
+        total += length * _ENTRY_BYTES.get(kind, 0)
+    return total
+
+
 # --- Formats -----------------------------------------------------------------------------------------
 
 
@@ -155,6 +232,30 @@ def _webp_parts(file: BinaryIO, _: bool) -> _Parts:
     total = sum(_part_length(part) for part in chunks if part is not None)
     yield b"RIFF" + (total + 4).to_bytes(4, "little") + b"WEBP"
     yield from chunks
+
+
+def _gif_blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """(kind, start) of the blocks from here on; the caller goes over a frame, which has the kind ","."""
+    num_filler = 0
+    while (kind := file.read(1)) not in (b"", b";") and num_filler < _MAX_GIF_FILLER:
+        start = file.tell() - 1
+        if kind == b"!":
+            kind = file.read(1)
+            _skip_gif_data(file)
+            yield kind, start
+        elif kind == b",":
+            yield kind, start
+        else:
+            num_filler += 1
+
+
+def _skip_gif_data(file: BinaryIO) -> None:
+    while (length := file.read(1)) not in (b"", b"\0"):
+        file.read(length[0])
+
+
+def _gif_palette_bytes(flags: bytes) -> int:
+    return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
 # --- A file of parts ---------------------------------------------------------------------------------

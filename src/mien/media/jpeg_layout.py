@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-__all__ = ["JpegLayout", "has_end_marker", "is_refined", "jpeg_layout", "jpeg_segments"]
+__all__ = ["JpegLayout", "count_scans", "has_end_marker", "is_refined", "jpeg_layout", "jpeg_segments"]
 
 START_OF_SCAN: Final = 0xDA
 _END: Final = 0xD9
@@ -97,6 +97,20 @@ def has_end_marker(file: BinaryIO, layout: JpegLayout) -> bool:
             return True
         tail = block[-1:]
     return False
+
+
+def count_scans(file: BinaryIO, layout: JpegLayout) -> int:
+    """The number of scans, each of which makes a decoder go over all pixels."""
+    file.seek(layout.scan)
+    count, tail = 0, b""
+    while block := file.read(_BLOCK):
+        data = tail + block
+        for found in _MARKER.finditer(data):
+            if found.group()[1] == _END:
+                return count
+            count += found.group()[1] == START_OF_SCAN
+        tail = data[-1:] if data.endswith(b"\xff") else b""
+    return count
 
 
 def is_refined(file: BinaryIO, layout: JpegLayout) -> bool:
