@@ -52,6 +52,11 @@ class Reply:
     text: str
     finish: Finish = "stop"
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the text has no letter and no digit, such as one of invisible characters."""
+        return not any(map(str.isalnum, self.text))
+
 
 class Engine(ABC):
     """Answers requests. Creating an engine is cheap; it loads its model on the first request."""

@@ -104,7 +104,7 @@ def _describe(engine: Engine, requests: Sequence[Request]) -> list[Reply | Engin
 
 def _refuse_empty(reply: Reply | EngineError) -> Reply | EngineError:
     """An empty text is not a description; stored as one, it would look like an answer forever."""
-    if isinstance(reply, Reply) and not reply.text.strip():
+    if isinstance(reply, Reply) and reply.is_empty:
         if reply.finish == "length":
             return EngineError(
                 "the reply is empty, and ended at the limit of tokens", hint="raise describe.max_new_tokens"

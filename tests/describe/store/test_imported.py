@@ -173,6 +173,7 @@ def test_a_text_that_differs_from_the_stored_one_is_refused(
         ({"id": 3, "text": "calm"}, "the id is empty or not text"),
         ({"id": "s0"}, "the text of 's0' is missing"),
         ({"id": "s0", "text": " \n"}, "the text of 's0' is empty"),
+        ({"id": "s0", "text": "\ufeff \u200b"}, "the text of 's0' is empty"),
         ({"id": "s0", "text": ["calm"]}, "the text of 's0' is empty or not text"),
         ({"id": "s0", "text": "calm", "finish": "eos"}, "finish 'eos'"),
         ({"id": "s0", "text": "calm", "label": "Anger"}, "unknown field 'label'"),

@@ -108,10 +108,12 @@ _WORDS: Final = (
 _CODES: Final = ("code", "status", "status_code", "http_code", "type", "error_type")
 
 
-def find_error(value: Any) -> ServerError | None:
+def find_error(value: Any, depth: int = 0) -> ServerError | None:
     """The error in a JSON value, wherever a server puts it; None if there is none."""
     if isinstance(value, list):
-        return next((found for found in map(find_error, value[:3]) if found is not None), None)
+        # Gemini wraps an error in one list; a hostile server in a thousand.
+        inner_errors = (find_error(item, depth + 1) for item in value[:3] if depth < 4)
+        return next((found for found in inner_errors if found is not None), None)
     if not isinstance(value, dict):
         return None
     for name in ("error", "errors", "detail"):

@@ -229,7 +229,7 @@ class ChatProtocol:
             raise ChatError(
                 "server", f"the answer ended for an unknown reason: {self._quote(completion.reason)}"
             )
-        if not completion.text.strip():
+        if Reply(text=completion.text).is_empty:
             raise self._empty_error(completion)
         if len(completion.text) > _MAX_TEXT:
             raise ChatError(
