@@ -273,7 +273,8 @@ def _find_problem(row: Any) -> str | None:
         return f"unknown field {unknown[0]!r}; the fields are id, text and finish"
     for field in ("id", "text"):
         value = row.get(field)
-        if not isinstance(value, str) or not value.strip() or (field == "text" and Reply(text=value).is_empty):
+        text = value.strip() if isinstance(value, str) else ""
+        if not text or (field == "text" and Reply(text=text).is_empty):
             of = "" if field == "id" else f" of {row['id']!r}"
             return f"the {field}{of} is {'missing' if value is None else 'empty or not text'}"
     if row.get("finish", "stop") not in get_args(Finish):
