@@ -1,13 +1,18 @@
 """Models are found by folder or name and identified by content; errors say what to do."""
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mien.ablation.workers import worker_pool
+from mien.describe import open as opening
+from mien.describe.engine import Engine
 from mien.errors import ConfigError, WeightsError
 from mien.playhouse import embedded_models as playhouse
+from mien.recipe import DescribeOptions, RunOptions
 from mien.weights import hub
 from mien.weights.model_folder import find_model, find_origin
 
@@ -142,6 +147,28 @@ def test_a_revision_cannot_lead_out_of_the_cache(cached: Callable[..., Path], tm
     (tmp_path / "elsewhere").write_text("not a commit")
     with pytest.raises(WeightsError, match="the cache lacks files"):
         find_model("some/model", "../../elsewhere")
+
+
+def test_workers_of_an_ablation_know_what_the_hub_has_said(cached: Callable[..., Path]) -> None:
+    cached({"config.json": b"{}", "model.safetensors": b"weights"}, "main")
+    find_model("some/model")
+    with worker_pool(1) as pool:
+        assert pool.submit(find_origin, "some/model").result() == find_origin("some/model") is not None
+
+
+def test_workers_of_a_cluster_know_what_the_hub_has_said(
+    cached: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached({"config.json": b"{}", "model.safetensors": b"weights"}, "main")
+    opened: list[Callable[[], Engine]] = []
+    monkeypatch.setattr(opening, "RayBackend", lambda inner, open_engine, run: opened.append(open_engine))
+    opening.open_engine(DescribeOptions(model="some/model"), RunOptions(cluster="ray"))
+    monkeypatch.setattr(hub, "_models", {})  # as in another process
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/no/such/cache")  # which would be searched
+    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE"):
+        pickle.loads(pickle.dumps(opened[0]))()  # noqa: S301
+    assert (origin := find_origin("some/model")) is not None
+    assert origin["revision"] == COMMIT
 
 
 def test_two_revisions_of_one_model_are_an_error() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -14,8 +14,11 @@ from threading import Thread
 
 from mien.errors import EngineError
 from mien.startup import pause_collector_during_imports
+from mien.weights.hub import KnownModels, adopt_models, known_models
 
 __all__ = ["end_with_parent", "worker_pool"]
+
+_NOTES = "mien.weights"  # the logger of downloads
 
 
 @contextmanager
@@ -31,7 +34,11 @@ def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
         num_workers,
         mp_context=get_context("spawn"),
         initializer=_start_worker,
-        initargs=(last.formatter if last else None,),
+        initargs=(
+            last.formatter if last else None,
+            [handler.formatter for handler in logging.getLogger(_NOTES).handlers],
+            known_models(),
+        ),
     )
     try:
         yield pool
@@ -52,10 +59,19 @@ def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _start_worker(formatter: logging.Formatter | None) -> None:
+def _start_worker(
+    formatter: logging.Formatter | None, notes: Sequence[logging.Formatter | None], models: KnownModels
+) -> None:
     pause_collector_during_imports()
+    adopt_models(models)
+    # Logs look as those of the parent process.
     if logging.lastResort:
-        logging.lastResort.setFormatter(formatter)  # logs look as those of the parent process
+        logging.lastResort.setFormatter(formatter)
+    for note in notes:
+        handler, logger = logging.StreamHandler(), logging.getLogger(_NOTES)
+        handler.setFormatter(note)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
     # A terminal sends Ctrl-C to the workers as well; the parent process ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()

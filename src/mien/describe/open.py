@@ -10,6 +10,7 @@ from mien.describe.ray.engine import ClusterEngine
 from mien.describe.ray.ray_backend import RayBackend
 from mien.errors import ConfigError
 from mien.recipe import DescribeOptions, RunOptions
+from mien.weights.hub import KnownModels, adopt_models, known_models
 
 __all__ = ["open_engine"]
 
@@ -39,8 +40,14 @@ def open_engine(options: DescribeOptions, run: RunOptions) -> Engine:
 
 
 def _open_on_cluster(options: DescribeOptions, run: RunOptions) -> ClusterEngine:
+    here = run.model_copy(update={"cluster": None})
+    inner = open_engine(options, here)
     # Sent to the workers, each of which opens the engine in its own process.
-    open_in_worker = partial(open_engine, options, run.model_copy(update={"cluster": None}))
-    inner = open_in_worker()
+    open_in_worker = partial(_open_in_worker, options, here, known_models())
     backend = RayBackend(inner, open_in_worker, run)
     return ClusterEngine(inner, backend, size=run.actors, timeout=run.cluster_timeout)
+
+
+def _open_in_worker(options: DescribeOptions, run: RunOptions, models: KnownModels) -> Engine:
+    adopt_models(models)
+    return open_engine(options, run)

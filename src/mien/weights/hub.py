@@ -24,7 +24,7 @@ from mien.documents import read_json
 from mien.errors import MienError, WeightsError, first_line
 from mien.files import atomic_write_json, atomic_write_text, cache_directory, make_folder
 
-__all__ = ["Snapshot", "fetch", "find_fetched"]
+__all__ = ["KnownModels", "Snapshot", "adopt_models", "fetch", "find_fetched", "known_models"]
 
 _log = logging.getLogger(__name__)
 
@@ -123,6 +123,16 @@ def find_fetched(name: str, revision: str | None) -> Snapshot | None:
     return None if model is None else Snapshot(path=model.folder, commit=model.commit, license=model.license)
 
 
+def known_models() -> KnownModels:
+    """What the Hub has said to this process, for `adopt_models` in its workers; can be pickled."""
+    return {key: replace(model, unreachable=None) for key, model in _models.items()}
+
+
+def adopt_models(models: KnownModels) -> None:
+    """Takes over what another process knows: the Hub is not asked again, and a branch is the same commit."""
+    _models.update(models)
+
+
 def _matching(files: Iterable[str], patterns: Iterable[str]) -> list[str]:
     patterns = tuple(patterns)
     return sorted(file for file in files if any(fnmatchcase(file, pattern) for pattern in patterns))
@@ -140,6 +150,8 @@ def _require_safetensors(model: _HubModel, patterns: Iterable[str]) -> None:
         hint="choose a model with safetensors, or convert it and give the folder",
     )
 
+
+KnownModels = Mapping[tuple[str, str], _HubModel]  # by name and revision
 
 # --- What a name stands for ----------------------------------------------------------------------------
 
