@@ -13,20 +13,22 @@ endif
 BIN := $(ENV)/bin
 TOOLS := .venv-tools
 LOWEST := .venv-lowest
+VLLM := .venv-vllm
 
 # pip and uv read different variables for a folder or page of wheels; setting one is enough.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # On a few cores, tiny models are much slower with several threads.
-test test-lowest fuzz chaos: export OMP_NUM_THREADS := 1
+test test-lowest fuzz chaos vllm: export OMP_NUM_THREADS := 1
 
-.PHONY: help env demo test test-lowest fuzz check golden chaos lock sbom
+.PHONY: help env demo test test-lowest fuzz vllm check golden chaos lock sbom
 
 help:
 	@echo "make demo         run the whole method on Playhouse, a small drawn world"
 	@echo "make test         run all tests that need neither an accelerator nor a network"
 	@echo "make test-lowest  run them with the oldest libraries that pyproject.toml allows"
 	@echo "make fuzz         read thousands of mutated images, clips, manifests and stores"
+	@echo "make vllm         run the tests of a real vLLM, in an environment of 3.5 GB; before a release"
 	@echo "make check        check format, lint, types and import contracts"
 	@echo "make chaos        kill every command that writes, KILLS=500 times in all; count what is torn, lost or left"
 	@echo "make golden       rewrite the golden files; review the diff before you commit"
@@ -64,6 +66,11 @@ $(LOWEST)/.ready: pyproject.toml | $(TOOLS)/.ready
 	UV_FIND_LINKS= $(TOOLS)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[dev]'
 	touch $@
 
+# vLLM has its own versions of torch and transformers.
+$(VLLM)/.ready: pyproject.toml requirements/vllm.txt scripts/vllm/make_environment.sh scripts/vllm/torchvision_schemas.py
+	scripts/vllm/make_environment.sh $(VLLM) $(PYTHON)
+	touch $@
+
 PYTEST := -m pytest -n 2 -m "not slow and not gpu and not network and not fuzz and not vllm"
 
 demo: $(ENV)/.ready
@@ -77,6 +84,9 @@ test-lowest: $(LOWEST)/.ready
 
 fuzz: $(ENV)/.ready
 	$(BIN)/python -m pytest -n 2 -m fuzz tests/fuzz
+
+vllm: $(VLLM)/.ready
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
 
 check: $(ENV)/.ready
 	$(BIN)/ruff format --check .
