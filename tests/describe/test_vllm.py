@@ -67,6 +67,7 @@ def test_vllm_is_shut_down_once_in_its_event_loop(llava: Path) -> None:
     assert vllm.shutdowns == []
     engine.close()
     engine.close()
+    vllm.shutdown()  # as vLLM does when it is deleted
     assert vllm.shutdowns == ["vllm"]
 
 

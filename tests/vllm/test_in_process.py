@@ -72,11 +72,12 @@ def start(folder: Path, split: str) -> "subprocess.Popen[str]":
 
 
 def processes(group: int) -> list[str]:
-    """The command lines of a process group."""
+    """The command lines of a process group, without those that have ended."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # ended since
-            if int(stat.read_text().rpartition(")")[2].split()[2]) == group:
+            state, _, its_group, *_ = stat.read_text().rpartition(")")[2].split()
+            if state != "Z" and int(its_group) == group:
                 found.append(stat.with_name("cmdline").read_text().replace("\0", " "))
     return found
 

@@ -249,6 +249,8 @@ async def _shut_down(engine: Any) -> None:
     """Ends vLLM's processes; here, in the event loop, so that nothing of vLLM runs while they end."""
     _silence()
     engine.shutdown()
+    # vLLM calls it again when it is deleted, which may be while Python takes its modules apart.
+    engine.shutdown = lambda *_, **__: None
 
 
 def _silence() -> None:
