@@ -7,8 +7,17 @@ import pytest
 from PIL import Image
 
 from mien.errors import UsageError
-from mien.media.images import Marking, fit_to_square, mark_subject
-from mien.media.views import load_frames, prepare_frames, prepare_image, prepare_images, select_frames
+from mien.media.images import MARK_STYLES, Marking, fit_to_square, mark_subject
+from mien.media.memory import image_bytes
+from mien.media.views import (
+    load_frames,
+    prepare_frames,
+    prepare_image,
+    prepare_images,
+    prepared_bytes,
+    select_frames,
+)
+from mien.recipe.describe import MarkStyle
 from mien.types import Box, ImageRef, Subject
 
 Paint = Callable[..., Path]
@@ -76,3 +85,16 @@ def test_the_view_frames_gives_every_frame(paint: Paint) -> None:
     ]
     (middle,) = prepare_images(album, marking=PLAIN, clip="middle_frame", size=32)
     assert middle.tobytes() == shown[2].tobytes()
+
+
+@pytest.mark.parametrize("style", MARK_STYLES)
+def test_the_estimate_of_memory_covers_what_is_prepared(paint: Paint, style: MarkStyle) -> None:
+    path, marking = paint("a.jpg", size=(640, 480)), Marking(style=style)
+    for box in (
+        Box(left=20.5, top=10.5, right=80.2, bottom=300),
+        Box(left=-90, top=0, right=900, bottom=999),
+    ):
+        subject = Subject.still("a", path, box)
+        (image,) = prepare_images(subject, marking=marking)
+        taken, estimate = image_bytes("RGB", image.width * image.height, 1), prepared_bytes(subject, marking)
+        assert taken <= estimate <= 1.2 * taken

@@ -18,7 +18,7 @@ from mien.errors import DataError, EngineError
 from mien.labels import LabelSet
 from mien.media.images import ImageIdentity, Marking, Square, identify_image, pixel_digest
 from mien.media.shrink import View
-from mien.media.views import OpenedPhoto, loaded_bytes, prepare_images, select_frames
+from mien.media.views import OpenedPhoto, prepare_images, prepared_bytes, select_frames
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, Description, ImageRef, Subject
@@ -154,7 +154,7 @@ class RequestBuilder:
         """About how much memory the prepared images take; 0 if the engine takes small squares."""
         if self._size is not None:
             return 0
-        return loaded_bytes(select_frames(request.subject, self._clip))
+        return prepared_bytes(select_frames(request.subject, self._clip), self._marking)
 
     def check(self, result: Reply | EngineError) -> Reply | EngineError:
         """The reply without its reasoning, or an error if it is not what the prompt asks for.

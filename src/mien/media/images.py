@@ -36,6 +36,7 @@ __all__ = [
     "Marking",
     "Square",
     "check_box",
+    "crop_pixels",
     "draw_mark",
     "fit_to_square",
     "identify_image",
@@ -356,7 +357,17 @@ def _overlap(starts: np.ndarray, length: int, first: int, last: int) -> np.ndarr
 
 
 def _crop(image: Image.Image, box: Box) -> Image.Image:
-    return image.crop(_expand(box, round(_CROP_MARGIN * max(box.width, box.height)), image.size))
+    return image.crop(_expand(box, _crop_margin(box), image.size))
+
+
+def _crop_margin(box: Box) -> int:
+    return round(_CROP_MARGIN * max(box.width, box.height))
+
+
+def crop_pixels(box: Box) -> int:
+    """The most pixels that a crop to this box has."""
+    margin = _crop_margin(box)
+    return math.ceil(box.width + 1 + 2 * margin) * math.ceil(box.height + 1 + 2 * margin)
 
 
 def _blur_background(image: Image.Image, box: Box) -> Image.Image:

@@ -26,6 +26,7 @@ from mien.media.images import (
     Marking,
     Square,
     check_box,
+    crop_pixels,
     draw_mark,
     fit_to_square,
     load_image_file,
@@ -43,11 +44,11 @@ __all__ = [
     "check_box_orientation",
     "load_frames",
     "load_image",
-    "loaded_bytes",
     "mark_frames",
     "prepare_frames",
     "prepare_image",
     "prepare_images",
+    "prepared_bytes",
     "reserved",
     "select_frames",
 ]
@@ -157,17 +158,21 @@ def load_image(
     return load_image_file(image.path, memory=memory, choose_scale=choose_scale)
 
 
-def loaded_bytes(subject: Subject) -> int:
-    """About how much memory the images of a subject will take, by their headers."""
+def prepared_bytes(subject: Subject, marking: Marking) -> int:
+    """About how much memory the marked images of a subject will take, by their headers."""
     pixels = 0
-    for image in subject.images:
-        if image.pixels is not None:
-            pixels += image.pixels.width * image.pixels.height
-        elif image.frame is not None:
-            pixels += frame_pixels(image.path)
-        else:
-            pixels += decoded_pixels(image.path)
+    for image, box in zip(subject.images, subject.boxes, strict=True):
+        num_pixels = _num_pixels(image)
+        if box is not None and marking.style == "crop":
+            num_pixels = min(num_pixels, crop_pixels(box))
+        pixels += num_pixels
     return image_bytes("RGB", pixels, 1)
+
+
+def _num_pixels(image: ImageRef) -> int:
+    if image.pixels is not None:
+        return image.pixels.width * image.pixels.height
+    return decoded_pixels(image.path) if image.frame is None else frame_pixels(image.path)
 
 
 def mark_frames(
