@@ -34,7 +34,7 @@ _STOP_INTERVAL: Final = 0.1  # seconds between two looks at `stop`
 _MAX_GROUP_BYTES: Final = 330_000_000  # one image of 80 megapixels
 # The fewest subjects that are looked up in the store at once.
 _MIN_LOOKUP: Final = 64
-_KEYED_AT_ONCE: Final = 8  # subjects whose files are read by one task of a thread
+_KEYED_AT_ONCE: Final = 16  # subjects whose files are read by one task of a thread
 # So many consecutive items that each made the engine fail are not bad items: the engine is broken.
 _BROKEN_AFTER: Final = 16
 # Fewer are enough if the engine has not worked for any item of the run.

@@ -200,7 +200,7 @@ class RequestBuilder:
         """
         first = subject.images[0]
         if len(subject.images) == 1 and first.pixels is None and first.frame is None:
-            image = self._identify(first, files)
+            image = files.get(first.path) or self._identify(first, files)
             if is_whole or self._view.scale_of(image, subject.boxes[0]) == 1:
                 (box,) = self._marked_boxes(subject)
                 return still_key(self._rendered[box is not None].key_parts, image.digest, box)
