@@ -52,6 +52,31 @@ def test_calls_run_concurrently_if_the_engine_allows_it(
     assert found[0] == found[1]
 
 
+class ChoosingEngine(RecordingEngine):
+    """Chooses the sizes of its batches."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(FakeEngine())
+        self.sizes = list(sizes)
+
+    def best_batch_size(self, request: Request) -> int | None:
+        return self.sizes.pop(0) if self.sizes else None
+
+
+def test_an_engine_chooses_the_size_of_each_batch_unless_one_is_given(
+    subjects: Make, tmp_path: Path, request_options: dict[str, Any]
+) -> None:
+    people = subjects(20)
+    people[2].images[0].path.write_bytes(b"no image")  # it is in a batch, but not in a call
+    for size, expected, last in ((None, [1, 4, 2, 8, 4], 8), (6, [5, 6, 6, 2], 6)):
+        engine = ChoosingEngine(1, 4, 2)
+        with Store(tmp_path / str(size)) as store:
+            builder = RequestBuilder(engine=engine, **request_options)
+            summary = describe(people, builder, store, batch_size=size)
+        assert [len(call) for call in engine.calls] == expected
+        assert (summary.done, summary.failed, summary.batch_size) == (19, 1, last)
+
+
 def test_images_of_similar_size_share_a_batch(
     paint: Callable[..., Path], store: Store, request_options: dict[str, Any]
 ) -> None:

@@ -159,7 +159,7 @@ def test_subjects_are_taken_as_they_are_needed(make_run: Make) -> None:
 
     results = Predictor.from_pretrained(made.run).each(endless())  # type: ignore[arg-type]
     assert [next(results).subject_id for _ in range(4)] == ["s1", "s2", "s3", "s4"]  # type: ignore[union-attr]
-    assert taken == 2 * made.recipe.run.batch_size
+    assert taken == 2 * made.recipe.run.fixed_batch_size
 
 
 def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path) -> None:

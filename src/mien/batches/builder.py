@@ -75,7 +75,7 @@ class InputBuilder:
             marking=Marking(style=recipe.feature_marking),
             cache=cache,
             device=recipe.run.device,
-            batch_size=recipe.run.batch_size,
+            batch_size=recipe.run.fixed_batch_size,
             workers=recipe.run.workers,
             allow_missing_descriptions=recipe.train.missing_descriptions == "image_only",
             trains_encoder=trains_encoder(recipe),

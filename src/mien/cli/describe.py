@@ -126,6 +126,7 @@ def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None)
         "failed": summary.failed,
         "seconds": round(summary.seconds, 2),
         "per_second": round(summary.rate, 2),
+        "batch_size": summary.batch_size,
         "store": str(store_path(experiment, part)),
     }
 

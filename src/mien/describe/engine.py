@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from PIL import Image
 from pydantic import JsonValue
@@ -18,7 +18,10 @@ from mien.errors import ConfigError, EngineError
 from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Finish
 
-__all__ = ["AbandonedError", "Engine", "EngineWrapper", "Reply", "Request"]
+__all__ = ["MAX_BATCH_SIZE", "AbandonedError", "Engine", "EngineWrapper", "Reply", "Request"]
+
+
+MAX_BATCH_SIZE: Final = 64  # that an engine may ask for
 
 
 class AbandonedError(EngineError):
@@ -103,6 +106,13 @@ class Engine(ABC):
         """How many calls of `describe` may run at the same time, each in its own thread."""
         return 1
 
+    def best_batch_size(self, request: Request) -> int | None:
+        """How many requests like this one the next call should have, to be fast; None if any number will do.
+
+        It may change from call to call, and is at most `MAX_BATCH_SIZE`.
+        """
+        return None
+
     @abstractmethod
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         """Returns one reply per request, in order, or in its place the error that concerns it alone.
@@ -158,6 +168,9 @@ class EngineWrapper(Engine):
     @property
     def calls_at_once(self) -> int:
         return self.inner.calls_at_once
+
+    def best_batch_size(self, request: Request) -> int | None:
+        return self.inner.best_batch_size(request)
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         return self.inner.describe(requests)

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 from typing import Final
 
-from mien.describe.engine import AbandonedError, Engine, Request
+from mien.describe.engine import MAX_BATCH_SIZE, AbandonedError, Engine, Request
 from mien.describe.progress import DescribeSummary, Progress, ProgressCounter
 from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
@@ -24,6 +24,7 @@ from mien.errors import DataError, EngineError, MienError
 from mien.media.memory import Reservation
 from mien.media.views import OpenedPhoto
 from mien.prefetch import batched, groups_in_memory, prefetch, runs, thread_pool
+from mien.recipe.run import DEFAULT_BATCH_SIZE
 from mien.types import Description, Failure, Subject
 
 __all__ = ["describe"]
@@ -46,7 +47,7 @@ def describe(
     request_builder: RequestBuilder,
     store: Store,
     *,
-    batch_size: int = 8,
+    batch_size: int | None = DEFAULT_BATCH_SIZE,
     workers: int = 0,
     max_attempts: int = 3,
     retry_failed: bool = False,
@@ -62,7 +63,7 @@ def describe(
         subjects: Read once, a bounded number ahead of the engine.
         request_builder: Determines the prompts and keys, and holds the engine.
         store: Open for writing.
-        batch_size: Requests per call of the engine.
+        batch_size: Requests per call of the engine; None if it may choose.
         workers: Threads that prepare images ahead of the engine; 0 prepares them in this thread.
         max_attempts: How often an item is tried if its error is retryable.
         retry_failed: Whether subjects that failed in an earlier run are tried again.
@@ -78,24 +79,25 @@ def describe(
     run = _DescribeRun(request_builder, store, progress, max_attempts=max_attempts, retry_failed=retry_failed)
     # Some engines take several calls at once. Only this thread writes.
     num_calls = engine.calls_at_once
+    most = batch_size or MAX_BATCH_SIZE
     with (
         _passing_on(stop, engine),
         thread_pool(workers) as pool,
         thread_pool(num_calls if num_calls > 1 else 0) as callers,
     ):
         remaining = takewhile(lambda _: not stop(), subjects)
-        requests = run.open_requests(remaining, chunk=max(_MIN_LOOKUP, 4 * batch_size), pool=pool)
+        requests = run.open_requests(remaining, chunk=max(_MIN_LOOKUP, 4 * most), pool=pool)
         # Those in preparation, being sorted, in calls, and in the batches before and after a call.
-        num_held = (num_calls + 7) * batch_size
+        num_held = (num_calls + 7) * most
         for group in groups_in_memory(requests, request_builder.num_bytes, num_held, _MAX_GROUP_BYTES):
-            of_one_photo = runs(group, lambda request: request.subject.images, max_length=batch_size)
+            of_one_photo = runs(group, lambda request: request.subject.images, max_length=most)
             prepared: Iterator[_Prepared] = chain.from_iterable(
-                prefetch(run.prepare, of_one_photo, pool=pool, window=2 * batch_size, weight=len)
+                prefetch(run.prepare, of_one_photo, pool=pool, window=2 * most, weight=len)
             )
             if engine.image_size is None:
-                prepared = _sort_by_size(prepared, 2 * batch_size)
+                prepared = _sort_by_size(prepared, lambda: 2 * run.batch_size)
             # After a stop no batch is begun, but calls in flight are awaited: they may have cost money.
-            batches = takewhile(lambda _: not stop(), batched(prepared, batch_size))
+            batches = takewhile(lambda _: not stop(), run.batches(prepared, batch_size))
             for batch, outcomes in prefetch(run.call_engine, batches, pool=callers, window=num_calls):
                 run.write_outcomes(batch, outcomes)
                 del batch, outcomes  # their images, before those of the next group are decoded
@@ -103,7 +105,7 @@ def describe(
                 break
     if not stop():
         run.finish()
-    return progress.summary()
+    return progress.summary(run.batch_size)
 
 
 @contextmanager
@@ -132,12 +134,13 @@ _Keyed = tuple[Subject, str | DataError]
 _Prepared = tuple[DescriptionRequest, Request | DataError]
 
 
-def _sort_by_size(prepared: Iterable[_Prepared], window: int) -> Iterator[_Prepared]:
+def _sort_by_size(prepared: Iterable[_Prepared], window: Callable[[], int]) -> Iterator[_Prepared]:
     """Brings requests of similar size together within a window, because a batch is padded to its longest.
 
     A model that takes images of any shape makes more tokens of larger ones.
     """
-    for group in batched(prepared, window):
+    remaining = iter(prepared)
+    while group := list(islice(remaining, window())):
         yield from sorted(group, key=_size)
 
 
@@ -172,6 +175,7 @@ class _DescribeRun:
         self._suspects: list[Failure] = []
         self._engine_has_worked = False
         self._has_told_of_full_size = False
+        self.batch_size = DEFAULT_BATCH_SIZE  # of the last batch
 
     # --- Which requests are open ---
 
@@ -235,6 +239,20 @@ class _DescribeRun:
             )
 
     # --- Calling the engine ---
+
+    def batches(self, prepared: Iterable[_Prepared], size: int | None) -> Iterator[list[_Prepared]]:
+        """Batches of this size; with None, the engine chooses the size of each, by its first request."""
+        batch: list[_Prepared] = []
+        self.batch_size = size or self.batch_size
+        for item in prepared:
+            if all(isinstance(earlier, DataError) for _, earlier in batch) and isinstance(item[1], Request):
+                self.batch_size = size or self._engine.best_batch_size(item[1]) or DEFAULT_BATCH_SIZE
+            batch.append(item)
+            if len(batch) >= self.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
     def prepare(self, requests: Sequence[DescriptionRequest]) -> list[_Prepared]:
         """Requests about one photo, which is opened once: each with its images, or why it has none."""

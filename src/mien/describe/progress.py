@@ -48,6 +48,7 @@ class DescribeSummary:
         failed: Subjects without a description, failed now or in an earlier run.
         num_requests: Requests to the engine, fewer than `done` where subjects share an image and a box.
         seconds: Duration of the run.
+        batch_size: Requests of the last call of the engine, unless fewer were left.
     """
 
     done: int
@@ -55,6 +56,7 @@ class DescribeSummary:
     failed: int
     num_requests: int
     seconds: float
+    batch_size: int
 
     @property
     def rate(self) -> float:
@@ -84,7 +86,7 @@ class ProgressCounter:
                 )
             )
 
-    def summary(self) -> DescribeSummary:
+    def summary(self, batch_size: int) -> DescribeSummary:
         """The final counts."""
         return DescribeSummary(
             done=self.done,
@@ -92,6 +94,7 @@ class ProgressCounter:
             failed=self.failed,
             num_requests=self.num_requests,
             seconds=self._elapsed(),
+            batch_size=batch_size,
         )
 
     def _elapsed(self) -> float:

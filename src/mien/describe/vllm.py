@@ -103,7 +103,7 @@ class VllmEngine(Engine):
             options.model,
             dtype=resolve_dtype(options.dtype, run.device),
             max_new_tokens=options.max_new_tokens,
-            in_flight=_CALLS_AT_ONCE * run.batch_size,
+            in_flight=_CALLS_AT_ONCE * run.fixed_batch_size,
             options=own,
         )
 

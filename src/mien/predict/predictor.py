@@ -237,7 +237,7 @@ class Predictor:
             subjects: Subjects, from any iterable.
             batch_size: Subjects per batch; by default that of the run's recipe.
         """
-        for batch in self._load_batches(subjects, batch_size or self._recipe.run.batch_size):
+        for batch in self._load_batches(subjects, batch_size):
             inputs = self._describe(batch)
             found = iter(self._predict_batch([item for item in inputs if isinstance(item, _Inputs)]))
             for item in inputs:
@@ -257,21 +257,31 @@ class Predictor:
     # --- Load, describe, classify ---
 
     def _load_batches(
-        self, subjects: Iterable[Subject], batch_size: int
+        self, subjects: Iterable[Subject], batch_size: int | None
     ) -> Iterator[list[_Inputs | DataError]]:
         """Batches of inputs, smaller where their images are large."""
         batch: list[_Inputs | DataError] = []
         num_bytes = 0
+        size = self._recipe.run.fixed_batch_size
         photo = OpenedPhoto()  # for both stages, and for the next person in it
         for subject in subjects:
             inputs = self._load_inputs(subject, photo)
+            if all(isinstance(earlier, DataError) for earlier in batch) and isinstance(inputs, _Inputs):
+                size = batch_size or self._batch_size(inputs)
             batch.append(inputs)
             num_bytes += inputs.num_bytes if isinstance(inputs, _Inputs) else 0
-            if len(batch) == batch_size or num_bytes > _MAX_BATCH_BYTES:
+            if len(batch) >= (batch_size or size) or num_bytes > _MAX_BATCH_BYTES:
                 yield batch
                 batch, num_bytes = [], 0
         if batch:
             yield batch
+
+    def _batch_size(self, inputs: _Inputs) -> int:
+        """The batch size of the recipe, or the one that the describing engine chooses."""
+        run, chosen = self._recipe.run, None
+        if run.batch_size == "auto" and self._text_stage is not None and inputs.prepared is not None:
+            chosen = self._text_stage.engine.best_batch_size(inputs.prepared)
+        return chosen or run.fixed_batch_size
 
     def _load_inputs(self, subject: Subject, photo: OpenedPhoto) -> _Inputs | DataError:
         """The images for both stages, or the error of this subject."""

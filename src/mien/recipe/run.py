@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from mien.recipe.options import Options
 
-__all__ = ["RunOptions"]
+__all__ = ["DEFAULT_BATCH_SIZE", "RunOptions"]
+
+DEFAULT_BATCH_SIZE: Final = 8
 
 
 class RunOptions(Options):
@@ -24,8 +26,9 @@ class RunOptions(Options):
     threads: int | None = Field(default=None, gt=0, le=4096)
     """Threads of computation; of each worker, on a cluster."""
 
-    batch_size: int = Field(default=8, gt=0)
-    """Images per batch when describing and encoding; `[train]` has its own."""
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    """Images per batch when describing and encoding; `[train]` has its own. With `auto`, the engine `local`
+    finds the size that describes fastest, and all others take 8."""
 
     endpoints: tuple[str, ...] = ()
     """Base addresses of the servers of the engine `remote`."""
@@ -83,3 +86,8 @@ class RunOptions(Options):
 
     cache: Path | None = None
     """Folder of features. By default features in the run directory."""
+
+    @property
+    def fixed_batch_size(self) -> int:
+        """`batch_size`, or 8 where "auto" chooses nothing."""
+        return DEFAULT_BATCH_SIZE if self.batch_size == "auto" else self.batch_size

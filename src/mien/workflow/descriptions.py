@@ -207,6 +207,7 @@ def record_rate(store: Path, engine: Engine, summary: DescribeSummary) -> None:
             engine=engine.name,
             done=summary.done,
             seconds=round(summary.seconds, 3),
+            batch_size=summary.batch_size,
         )
     except DataError as error:  # the descriptions are safe; a missing estimate is not worth a failure
         _log.warning("the rate of this run could not be recorded: %s", error)

@@ -110,7 +110,8 @@ def describe(
             'describe.dtype is "auto", which may be another type on the machine of another shard',
             hint="state one for all shards, such as describe.dtype=bfloat16",
         )
-    request_builder, path = experiment.open_request_builder(), store_path(experiment, shard)
+    run, request_builder = experiment.recipe.run, experiment.open_request_builder()
+    path = store_path(experiment, shard)
     require_imported(experiment, splits)
     subjects = partial(iterate_subjects, experiment, splits, shard)
     with lock_for_describing(experiment), Store(path) as store, closing(request_builder.engine):
@@ -124,8 +125,8 @@ def describe(
             subjects(),
             request_builder,
             store,
-            batch_size=experiment.recipe.run.batch_size,
-            workers=experiment.recipe.run.workers,
+            batch_size=None if run.batch_size == "auto" else run.batch_size,
+            workers=run.workers,
             retry_failed=retry_failed,
             total=preflight.total,
             on_progress=on_progress,

@@ -9,7 +9,9 @@ evaluation harness that did neither.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +20,8 @@ from typing import Final, Literal, Self
 from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
-from mien.describe.local.library import is_out_of_memory, map_model_errors
+from mien.describe.local.batch_size import AutoBatchSize
+from mien.describe.local.library import device_identity, is_out_of_memory, map_model_errors
 from mien.describe.local.model import LoadOptions, LocalModel
 from mien.describe.local.processor import square_image_size
 from mien.errors import EngineError
@@ -32,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 # Raise this when the same model is prompted, or its output read, in another way.
 _VERSION: Final = 1
+# Requests have the same shape if their images and prompts differ less.
+_SIDES: Final = 512  # pixels
+_PROMPTS: Final = 512  # characters
 
 
 class LocalOptions(Options):
@@ -86,6 +92,7 @@ class LocalEngine(Engine):
         self._max_new_tokens = max_new_tokens
         self._thinking = thinking
         self._max_batch_size: int | None = None  # set once the memory ran out
+        self._batch_sizes: dict[str, AutoBatchSize] = {}  # by shape, once someone asks for one
         self._lock = threading.Lock()
 
     @classmethod
@@ -127,6 +134,10 @@ class LocalEngine(Engine):
     def image_size(self) -> int | None:
         return square_image_size(self._folder.path)
 
+    def best_batch_size(self, request: Request) -> int | None:
+        with self._lock:
+            return self._batch_size_for(request).size
+
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         with self._lock:
             replies: list[Reply | EngineError] = []
@@ -140,17 +151,41 @@ class LocalEngine(Engine):
         with map_model_errors(self._folder):
             model = self._model  # here: running out of memory while loading is not about the batch
         while True:
+            began = time.perf_counter()
             try:
                 with map_model_errors(self._folder):
-                    return model.describe(requests[:size], self._max_new_tokens, thinking=self._thinking)
+                    replies = model.describe(requests[:size], self._max_new_tokens, thinking=self._thinking)
+                if (chosen := self._batch_sizes.get(_shape(requests[0]))) is not None:
+                    chosen.record(size, time.perf_counter() - began)
+                return replies
             except EngineError as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise
             # Outside of the handler, because its traceback keeps the tensors alive.
             size = self._max_batch_size = (size + 1) // 2
+            for chosen in self._batch_sizes.values():
+                chosen.limit(min(size, chosen.size))
             _log.info("out of memory; continuing with batches of %d", size)
             model.free_memory()
+
+    def _batch_size_for(self, request: Request) -> AutoBatchSize:
+        """The batch size for prompts of this shape."""
+        shape = _shape(request)
+        if shape not in self._batch_sizes:
+            circumstances = {
+                **self.signature,
+                "shape": shape,
+                "device": device_identity(self._load_options.device),
+            }
+            self._batch_sizes[shape] = AutoBatchSize(circumstances)
+        return self._batch_sizes[shape]
 
     @cached_property
     def _model(self) -> LocalModel:
         return self._loaded or LocalModel.load(self._folder, self._load_options)
+
+
+def _shape(request: Request) -> str:
+    """What of a request decides how long a batch takes: its images, and about how long its prompt is."""
+    sides = [math.ceil(max(image.size) / _SIDES) for image in request.images]
+    return f"{len(sides)} images of {max(sides, default=0)}, prompt of {len(request.prompt) // _PROMPTS}"

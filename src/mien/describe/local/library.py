@@ -5,6 +5,7 @@ What an exception means is read from its name and message, so that no library is
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from mien.errors import EngineError, MienError, WeightsError, first_line
 from mien.weights.model_folder import ModelFolder
 
-__all__ = ["is_out_of_memory", "load_error", "map_model_errors", "transformers_library"]
+__all__ = ["device_identity", "is_out_of_memory", "load_error", "map_model_errors", "transformers_library"]
 
 
 def transformers_library() -> Any:
@@ -52,6 +53,15 @@ def _mentions_memory(error: BaseException) -> bool:
         or "not enough memory" in str(error)
         or "out of memory" in str(error)
     )
+
+
+def device_identity(device: str) -> str:
+    """The kind of a device: the name of a GPU, or the number of threads of a CPU."""
+    import torch
+
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    return f"{device}, {torch.get_num_threads()} threads of {platform.machine()}"
 
 
 def load_error(folder: ModelFolder, error: Exception) -> WeightsError:

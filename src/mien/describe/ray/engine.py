@@ -45,6 +45,9 @@ class ClusterEngine(EngineWrapper):
         """Enough that every worker has its next batch waiting. Starts the cluster if `size` is None."""
         return (self._size or self.pool.size) * self._calls_per_worker
 
+    def best_batch_size(self, request: Request) -> int | None:
+        return None  # the engine in this process is never called, so it cannot tell
+
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         return self.pool.describe(requests) if requests else []
 

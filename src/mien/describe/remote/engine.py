@@ -141,7 +141,7 @@ class RemoteEngine(Engine):
     @property
     def calls_at_once(self) -> int:
         """Enough that the servers stay busy while one batch waits for its last reply."""
-        return 1 + math.ceil(self._run.concurrency / self._run.batch_size)
+        return 1 + math.ceil(self._run.concurrency / self._run.fixed_batch_size)
 
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         if not requests:
