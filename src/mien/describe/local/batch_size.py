@@ -22,7 +22,8 @@ from mien.files import atomic_write_json, cache_directory, make_folder
 __all__ = ["AutoBatchSize"]
 
 _log = logging.getLogger(__name__)
-_CALLS: Final = 2  # per size; the fastest counts, because other processes disturb some
+_CALLS: Final = 2  # per size, unless the first is clearly faster: other processes disturb some
+_CLEARLY: Final = 0.9
 _PATIENCE: Final = 2  # sizes that may be slower per item than a smaller one before the search ends
 _NEARLY: Final = 1.03  # a smaller batch that is nearly as fast takes less memory, and loses less at a kill
 _FILE: Final = "batch_sizes.json"
@@ -54,7 +55,8 @@ class AutoBatchSize:
         times.append(seconds / num_items)
         if self._first_peak is None:
             self._first_peak = _peak_memory()  # with the model and a batch of 1
-        if len(times) >= _CALLS:
+        earlier = [min(times) for size, times in self._seconds.items() if size != self.size]
+        if len(times) >= _CALLS or times[-1] <= _CLEARLY * min(earlier, default=times[-1] / _CLEARLY):
             self._advance()
 
     def limit(self, size: int) -> None:
