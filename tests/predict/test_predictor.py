@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.factories.engines import RecordingEngine
 from tests.predict.conftest import Made
 
 from mien.batches.builder import InputBuilder
+from mien.describe.engine import Request
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
 from mien.describe.open import open_engine
@@ -26,6 +28,7 @@ from mien.labels import CAERS
 from mien.media.images import LoadedImage, Marking, load_image_file
 from mien.model.checkpoint import load_trained, save_trained
 from mien.predict.predictor import Predictor
+from mien.recipe import RunOptions
 from mien.types import Box, Description, Prediction, Subject
 
 Make = Callable[..., Made]
@@ -160,6 +163,29 @@ def test_subjects_are_taken_as_they_are_needed(make_run: Make) -> None:
     results = Predictor.from_pretrained(made.run).each(endless())  # type: ignore[arg-type]
     assert [next(results).subject_id for _ in range(4)] == ["s1", "s2", "s3", "s4"]  # type: ignore[union-attr]
     assert taken == 2 * made.recipe.run.fixed_batch_size
+
+
+class _ChoosingEngine(RecordingEngine):
+    """Asks for batches that grow."""
+
+    def best_batch_size(self, request: Request) -> int | None:
+        return 1 + len(self.calls)
+
+
+@pytest.mark.parametrize(
+    ("in_recipe", "given", "expected"),
+    [("auto", None, [1, 2, 3, 1]), ("auto", 4, [4, 3]), (5, None, [5, 2]), (5, 3, [3, 3, 1])],
+)
+def test_the_engine_chooses_the_batch_size_unless_one_is_given(
+    make_run: Make, in_recipe: int | Literal["auto"], given: int | None, expected: list[int]
+) -> None:
+    made, engine = make_run("qformer", "fake"), _ChoosingEngine(FakeEngine())
+    predictor = Predictor.from_pretrained(made.run, engine=engine)
+    run = RunOptions(batch_size=in_recipe)
+    predictor._recipe = predictor._recipe.model_copy(update={"run": run})
+    results = list(predictor.each(_subjects(made, 7), batch_size=given))
+    assert [len(call) for call in engine.calls] == expected
+    assert all(isinstance(result, Prediction) for result in results)
 
 
 def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path) -> None:

@@ -262,21 +262,21 @@ class Predictor:
         """Batches of inputs, smaller where their images are large."""
         batch: list[_Inputs | DataError] = []
         num_bytes = 0
-        size = self._recipe.run.fixed_batch_size
+        size = batch_size or self._recipe.run.fixed_batch_size
         photo = OpenedPhoto()  # for both stages, and for the next person in it
         for subject in subjects:
             inputs = self._load_inputs(subject, photo)
             if all(isinstance(earlier, DataError) for earlier in batch) and isinstance(inputs, _Inputs):
-                size = batch_size or self._batch_size(inputs)
+                size = batch_size or self._choose_batch_size(inputs)
             batch.append(inputs)
             num_bytes += inputs.num_bytes if isinstance(inputs, _Inputs) else 0
-            if len(batch) >= (batch_size or size) or num_bytes > _MAX_BATCH_BYTES:
+            if len(batch) >= size or num_bytes > _MAX_BATCH_BYTES:
                 yield batch
                 batch, num_bytes = [], 0
         if batch:
             yield batch
 
-    def _batch_size(self, inputs: _Inputs) -> int:
+    def _choose_batch_size(self, inputs: _Inputs) -> int:
         """The batch size of the recipe, or the one that the describing engine chooses."""
         run, chosen = self._recipe.run, None
         if run.batch_size == "auto" and self._text_stage is not None and inputs.prepared is not None:
