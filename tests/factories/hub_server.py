@@ -20,6 +20,7 @@ from tests.factories.chat_server import Handler, Server
 
 GRANTED, DENIED, EXPIRED = "hf_granted", "hf_denied", "hf_expired"  # tokens
 _MODEL = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)(?:/revision/(?P<revision>.+))?")
+_TREE = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)/tree/(?P<revision>.+)")
 _FILE = re.compile(r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 _HANGS = 20  # seconds; so that a client without a time limit gets an answer, too late
 
@@ -113,6 +114,8 @@ class _HubHandler(Handler):
             self.answer(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
         elif model := _MODEL.fullmatch(path):
             self._describe_model(model["name"], model["revision"] or "main")
+        elif tree := _TREE.fullmatch(path):
+            self._list_files(tree["name"], tree["revision"])
         elif file := _FILE.fullmatch(path):
             self._send_file(file["name"], file["revision"], file["file"])
         elif path.startswith("/storage/"):
@@ -178,6 +181,16 @@ class _HubHandler(Handler):
                 "cardData": {"license": license} if license else None,
             },
         )
+
+    def _list_files(self, name: str, revision: str) -> None:
+        found = self._find(name, revision)
+        if found is not None:
+            files = found[0].commits[found[1]]
+            rows = [
+                {"type": "file", "path": file, "size": len(content), "oid": _etag(content)}
+                for file, content in files.items()
+            ]
+            self.answer(200, rows)
 
     def _send_file(self, name: str, revision: str, file: str) -> None:
         found = self._find(name, revision)

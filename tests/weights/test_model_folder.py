@@ -130,6 +130,7 @@ def test_a_cache_without_a_shard_is_not_a_model(cached: Callable[..., Path]) -> 
     snapshot = cached({**files, "model-1.safetensors": b"weights"}, "main")
     with pytest.raises(WeightsError, match="the cache lacks files of some/model"):
         find_model("some/model")
+    assert find_origin("some/model") is None  # a later call tries again
     (snapshot / "model-2.safetensors").write_bytes(b"weights")
     assert find_model("some/model").path == snapshot
 

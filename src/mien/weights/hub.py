@@ -104,10 +104,11 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], *, later: Se
     """
     with _lock:
         model = _resolve(name, revision or _MAIN)
-        _require_safetensors(model, patterns)
-        missing = model.missing(patterns)
-        if missing and model.unreachable is not None:
+        missing, has_weights = model.missing(patterns), bool(model.matching([_WEIGHTS]))
+        if model.unreachable is not None and (missing or (_WEIGHTS in patterns and not has_weights)):
+            _forget(model)  # the next call may find the Hub again
             raise model.unreachable
+        _require_safetensors(model, patterns)
         _require_space(model, missing)
         now = [file for file in missing if not _matching([file], later)]
         if now:
@@ -141,8 +142,6 @@ def _matching(files: Iterable[str], patterns: Iterable[str]) -> list[str]:
 def _require_safetensors(model: _HubModel, patterns: Iterable[str]) -> None:
     if _WEIGHTS not in patterns or model.matching([_WEIGHTS]):
         return
-    if model.unreachable is not None:  # the cache may have only a part of it
-        raise model.unreachable
     pickled = model.matching(_PICKLED)
     found = f"only pickled weights ({pickled[0]}), which can run code of others" if pickled else "no weights"
     raise WeightsError(
@@ -168,6 +167,11 @@ def _resolve(name: str, revision: str) -> _HubModel:
             model = _find_in_cache(name, revision, error)
     _models[name, revision] = _models[name, model.commit] = model
     return model
+
+
+def _forget(model: _HubModel) -> None:
+    for key in [key for key, known in _models.items() if known is model]:
+        del _models[key]
 
 
 def _look_up(name: str, revision: str) -> _HubModel:
