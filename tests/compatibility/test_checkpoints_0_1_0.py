@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.factories.training import learnable_split, tiny_recipe
+from tests.factories.versions import draws_as_recorded
 
 from mien.batches.batch import SplitData
 from mien.model.checkpoint import MODEL_FILE, RESUME_FILE, load_trained, read_tensors, write_tensors
@@ -47,6 +48,7 @@ def test_a_model_has_the_same_weights_under_new_names() -> None:
     assert all(torch.equal(weights[RENAMED.get(name, name)], tensor) for name, tensor in stored.items())
 
 
+@draws_as_recorded
 def test_an_interrupted_training_resumes_as_if_it_was_not(tmp_path: Path) -> None:
     data, val = clips(tmp_path, "train", 24, 3), clips(tmp_path, "val", 8, 4)
     recipe = tiny_recipe({"width": 8, "layers": 2, "num_queries": 2}, {"epochs": 4, "ema": 0.9, "seed": 7})

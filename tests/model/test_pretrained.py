@@ -73,9 +73,10 @@ def test_a_blip2_loads_with_its_embeddings_from_elsewhere(saved: Callable[..., P
     torch.testing.assert_close(ours(image, ids, mask), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("kind", [transformers.InstructBlipQFormerModel, transformers.Blip2QFormerModel])
-def test_a_qformer_on_its_own_loads_without_queries(saved: Callable[..., Path], kind: Any) -> None:
-    report = load_qformer(qformer(vocab_size=None), saved(randomize(kind(kind.config_class(**QFORMER)))))
+@pytest.mark.parametrize("family", ["InstructBlip", "Blip2"])
+def test_a_qformer_on_its_own_loads_without_queries(saved: Callable[..., Path], family: str) -> None:
+    model, config = (getattr(transformers, f"{family}QFormer{kind}") for kind in ("Model", "Config"))
+    report = load_qformer(qformer(vocab_size=None), saved(randomize(model(config(**QFORMER)))))
     assert report.missing == ("query_tokens",)
     assert all("layernorm" not in name for name in report.unexpected)
 

@@ -140,7 +140,7 @@ def test_text_only_needs_no_encoder_and_image_only_no_description(
         no_words, samples, LABELS, descriptions={}, cache=tmp_path / "cache", out=tmp_path / "image"
     )
     assert not (tmp_path / "cache" / "text").exists()
-    with pytest.raises(WeightsError, match="no folder at"):
+    with pytest.raises(WeightsError, match="no model at"):
         train_on_samples(
             recipe(features={"vision": "../no/such/encoder"}), samples, LABELS,
             descriptions=descriptions(samples), cache=tmp_path / "cache", out=tmp_path / "both",

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from tests.factories.training import learnable_split, tiny_recipe
+from tests.factories.versions import draws_as_recorded
 
 from mien.evaluate.scorer import score_split
 from mien.model.checkpoint import load_trained
@@ -60,6 +61,7 @@ def trace(case: str, folder: Path) -> dict[str, Any]:
     }
 
 
+@draws_as_recorded
 @pytest.mark.parametrize("case", CASES)
 def test_losses_and_scores_are_those_of_version_0_1_0(case: str, tmp_path: Path) -> None:
     expected = json.loads(GOLDEN.read_text(encoding="utf-8"))[case]

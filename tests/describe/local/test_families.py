@@ -11,6 +11,7 @@ import transformers
 from PIL import Image
 from tests.factories.tiny_llava import build_tiny_llava, build_tiny_llava_next
 from tests.factories.tiny_vlms import FAMILIES, build_tiny_internvl, build_tiny_qwen3_vl, build_tiny_smolvlm
+from tests.factories.versions import require_smolvlm
 
 from mien.describe.engine import Reply, Request
 from mien.describe.local.engine import LocalEngine
@@ -44,6 +45,8 @@ WORKING = sorted(BUILDERS.keys() - ({"smolvlm"} if IS_DUMMY else set()))
 
 @pytest.fixture(scope="module", params=WORKING)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
+    if request.param == "smolvlm":
+        require_smolvlm()
     folder = BUILDERS[request.param](tmp_path_factory.mktemp("models") / request.param)
     return LocalEngine(folder, max_new_tokens=12)
 
@@ -97,6 +100,7 @@ def test_the_square_is_the_size_that_the_processor_makes(engine: LocalEngine) ->
 
 @pytest.mark.skipif(IS_DUMMY, reason="lacks another library")
 def test_a_processor_that_lacks_a_library_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_smolvlm()
     monkeypatch.setattr("transformers.models.smolvlm.processing_smolvlm.num2words", None, raising=False)
     folder = build_tiny_smolvlm(tmp_path / "smolvlm")
     with pytest.raises(EngineDownError, match=r"is missing: .*num2words") as caught:
