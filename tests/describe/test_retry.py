@@ -99,7 +99,7 @@ def test_a_permanent_failure_is_not_retried() -> None:
     assert not outcome.engine_failed
 
 
-@pytest.mark.parametrize("text", ["", "  \n\t", "\ufeff\u200b", "\0", "..."])
+@pytest.mark.parametrize("text", ["", "  \n\t", "\ufeff\u200b", "\0"])
 def test_an_empty_reply_is_a_failure(text: str) -> None:
     [outcome] = describe_with_retries(ScriptedEngine([Reply(text=text)]), requests(1))
     assert isinstance(outcome.result, EngineError)

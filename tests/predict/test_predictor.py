@@ -228,6 +228,7 @@ def test_a_photo_is_opened_once_for_both_stages_and_all_people(
     for name in ("a.jpg", "b.png"):
         Image.fromarray(noise).resize((640, 480)).save(tmp_path / name)
         sources.append((tmp_path / name, boxes))
+    run = make_run().run
     read: list[tuple[str, int]] = []
 
     def counted(path: Path, **options: Any) -> LoadedImage:
@@ -236,7 +237,7 @@ def test_a_photo_is_opened_once_for_both_stages_and_all_people(
         return loaded
 
     monkeypatch.setattr("mien.media.views.load_image_file", counted)
-    predictor = Predictor.from_pretrained(make_run().run)
+    predictor = Predictor.from_pretrained(run)
     together = [person for results in predictor.stream(sources, batch_size=3) for person in results]
     assert read == [("a.jpg", 4), ("b.png", 1)]
     alone = [predictor(tmp_path / name, boxes=[box])[0] for name in ("a.jpg", "b.png") for box in boxes]

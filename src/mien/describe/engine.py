@@ -57,8 +57,8 @@ class Reply:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the text has no letter and no digit, such as one of invisible characters."""
-        return not any(map(str.isalnum, self.text))
+        """Whether the text has no visible character; a byte-order mark, for example, is invisible."""
+        return not any(character.isprintable() and not character.isspace() for character in self.text)
 
 
 class Engine(ABC):

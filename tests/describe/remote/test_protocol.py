@@ -141,7 +141,7 @@ def test_without_reason_and_count_a_text_counts_as_complete() -> None:
         (answer(choice={"error": {"message": "no room", "code": 502}}), "server", "no room"),
         (answer(None), "item", "the answer is empty"),
         (answer("\ufeff"), "item", "the answer is empty"),
-        (answer(" \u200b\0... "), "item", "the answer is empty"),
+        (answer(" \u200b\0 "), "item", "the answer is empty"),
         (b"data: {}\n\n", "server", "a stream of events"),
         (b"<html><title>Sign in</title>", "server", "a web page titled 'Sign in'"),
         (b"[" * 100_000, "server", "not a chat completion"),
