@@ -1,4 +1,4 @@
-"""A faster start of mien's own processes: the garbage collector pauses while modules are loaded.
+"""The start of mien's own processes: standard streams are open, and garbage is not collected during imports.
 
 Loading torch and transformers creates a million objects that stay. The collector would visit them again and
 again, which takes a fifth of the time. A program that imports mien as a library keeps its collector as it is.
@@ -7,6 +7,7 @@ again, which takes a fifth of the time. A program that imports mien as a library
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -15,10 +16,24 @@ from threading import Lock
 from types import ModuleType
 from typing import Any, Final
 
-__all__ = ["pause_collector_during_imports"]
+__all__ = ["open_standard_streams", "pause_collector_during_imports"]
 
 # Objects, from which on it is worthwhile to exclude what was loaded from later collections.
 _MANY: Final = 10_000
+
+
+def open_standard_streams() -> None:
+    """Opens the null device in place of closed standard streams, as after `mien ... 2>&-`.
+
+    The next files that are opened, such as one that is being written, would take their numbers, and the
+    messages of libraries would go into these files.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  open until the end
 
 
 def pause_collector_during_imports() -> None:

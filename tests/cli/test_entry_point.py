@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -104,18 +105,23 @@ def test_the_exit_code_of_a_command_is_returned(monkeypatch: pytest.MonkeyPatch)
     assert main([]) == 3
 
 
-def test_a_closed_pipe_is_not_reported_as_a_defect() -> None:
-    code = (
-        "import os, sys, mien.cli.entry_point as cli\n"
-        "def app(*a, **k):\n"
-        "    print('x' * 100_000, flush=True)\n"
-        "cli.app = app\n"
-        "sys.exit(cli.run_command_line([]))\n"
-    )
-    command = [sys.executable, "-c", code]
+def test_a_closed_pipe_ends_a_command_silently() -> None:
+    command = [sys.executable, "-m", "mien", "--help"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_without_standard_streams_the_exit_code_tells(streams: str, tmp_path: Path) -> None:
+    shell = ["sh", "-c", f'exec "$0" "$@" {streams}', sys.executable]
+    assert (
+        subprocess.run([*shell, "-m", "mien", "report", "no-run"], cwd=tmp_path, check=False).returncode == 4
+    )
+    # No file that is opened later takes the number of a closed stream, to which libraries write.
+    code = "from mien.startup import open_standard_streams as o; o(); f = open('n', 'w'); f.write(str(f.fileno()))"
+    subprocess.run([*shell, "-c", code], cwd=tmp_path, check=True)
+    assert int((tmp_path / "n").read_text()) > 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mien.cli.signals import End
-from mien.startup import pause_collector_during_imports
+from mien.startup import open_standard_streams, pause_collector_during_imports
 
 __all__ = ["main"]
 
@@ -16,6 +16,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, the one of this process by default, and returns the exit code."""
     if arguments is None:
+        open_standard_streams()
         pause_collector_during_imports()
     end = End(exits=arguments is None)
     try:

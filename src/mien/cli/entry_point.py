@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Final
 
 import typer
@@ -81,19 +82,21 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         return _report(_usage_error(error))
     except typer.Abort as error:  # what Typer makes of an interrupt
         raise KeyboardInterrupt from error
-    except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe; Python must not flush into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
+    except SystemExit as ended:
+        cause = ended.__context__
+        if isinstance(cause, OSError) and cause.errno == errno.EPIPE:  # the reader, such as `head`, has ended
+            return _PIPE_CLOSED
+        raise
     except Exception as error:  # noqa: BLE001  the last line of defense: users never see a bare traceback
         return _report_unexpected(error)
 
 
 def _report(error: MienError, cause: BaseException | None = None) -> int:
-    if os.environ.get("MIEN_DEBUG") == "1":
-        typer.echo(escape_text("".join(traceback.format_exception(cause or error))), err=True)
-    typer.echo(f"error: {_one_line(str(error))}", err=True)
-    typer.echo(f"hint: {_one_line(error.hint or 'see mien --help')}", err=True)
+    with suppress(OSError):  # what stderr leads to may be full or closed; the exit code still tells
+        if os.environ.get("MIEN_DEBUG") == "1":
+            typer.echo(escape_text("".join(traceback.format_exception(cause or error))), err=True)
+        typer.echo(f"error: {_one_line(str(error))}", err=True)
+        typer.echo(f"hint: {_one_line(error.hint or 'see mien --help')}", err=True)
     return error.exit_code
 
 
