@@ -171,6 +171,13 @@ def test_split_names_are_folded_and_said_once(tmp_path: Path, caplog: pytest.Log
     assert "'valid' as val" in caplog.text
 
 
+def test_unicode_forms_of_a_split_are_one_split(tmp_path: Path) -> None:
+    composed, decomposed = "\N{LATIN SMALL LETTER E WITH ACUTE}t", "e\N{COMBINING ACUTE ACCENT}t"
+    dataset = _open(_write(tmp_path, *(ROW | {"id": name, "split": name} for name in (decomposed, composed))))
+    assert dataset.splits == (composed,)
+    assert [sample.split for sample in dataset.samples(decomposed)] == [composed, composed]
+
+
 def test_dev_and_val_in_one_file_stay_two_splits(tmp_path: Path) -> None:
     dataset = _open(_write(tmp_path, ROW | {"id": "a", "split": "Dev"}, ROW | {"id": "b", "split": "val"}))
     assert dataset.splits == ("dev", "val")

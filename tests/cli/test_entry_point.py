@@ -122,6 +122,6 @@ def test_without_standard_streams_the_exit_code_tells(streams: str, tmp_path: Pa
         subprocess.run([*shell, "-m", "mien", "report", "no-run"], cwd=tmp_path, check=False).returncode == 4
     )
     # No file that is opened later takes the number of a closed stream, to which libraries write.
-    code = "from mien.startup import open_standard_streams as o; o(); f = open('n', 'w'); f.write(str(f.fileno()))"
+    code = "import mien.startup as s; s.open_standard_streams(); f = open('n', 'w'); f.write(str(f.fileno()))"
     subprocess.run([*shell, "-c", code], cwd=tmp_path, check=True)
     assert int((tmp_path / "n").read_text()) > 2

@@ -6,6 +6,7 @@ validation in some tables and for test in others.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -29,15 +30,21 @@ _DEV: Final = ("dev", "development")
 
 
 def fold_split(name: str) -> str:
-    """The name that a spelling stands for; any other name without its outer spaces."""
-    return _SPELLINGS.get(name.strip().casefold(), name.strip())
+    """The name that a spelling stands for; any other name without its outer spaces, in Unicode form NFC."""
+    name = _plain(name)
+    return _SPELLINGS.get(name.casefold(), name)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def fold_splits(names: Iterable[str]) -> dict[str, str]:
     """The split of each spelling in one dataset.
 
-    Names of your own that differ only in case are one split, spelled as the first. Where a dataset has both
-    "dev" and "val", they stay two splits: models are selected on one and reported on the other.
+    Names of your own that differ only in case or Unicode form are one split, spelled as the first. Where a
+    dataset has both "dev" and "val", they stay two splits: models are selected on one and reported on the
+    other.
     """
     given = list(names)
     has_val = any(fold_split(name) == "val" and name.strip().casefold() not in _DEV for name in given)
@@ -57,4 +64,4 @@ def resolve_split(name: str, splits: Iterable[str]) -> str | None:
     if name in known:
         return name
     folded = fold_split(name)
-    return next((split for split in known if split.casefold() == folded.casefold()), None)
+    return next((split for split in known if _plain(split).casefold() == folded.casefold()), None)
