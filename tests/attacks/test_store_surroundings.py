@@ -379,3 +379,33 @@ def test_a_clock_that_goes_backwards_changes_nothing(
     with closing(sqlite3.connect("store.sqlite")) as connection:  # no row depends on a clock
         names = [row[1] for row in connection.execute("pragma table_info(descriptions)")]
     assert names == ["key", "subject_id", "text", "prompt_id", "engine", "finish", "digest"]
+
+
+# --- Code in a store: views and triggers run whenever a table is read or written
+
+
+HOSTILE = {
+    "a view without end": [
+        "alter table meta rename to steps",
+        """create view meta as with recursive n(step) as (select 1 union all select step + 1 from n)
+        select step, 'x' as name from n""",
+    ],
+    "a trigger that drops rows": [
+        "create trigger quiet before insert on descriptions begin select raise(ignore); end"
+    ],
+    "a trigger that changes texts": [
+        "create trigger loud after insert on descriptions begin update descriptions set text = 'x'; end"
+    ],
+    "a view of its own": ["create view own as select 1"],
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_store_with_code_in_it_is_refused(path: Path, kind: str) -> None:
+    write_store(path, ROWS)
+    change(path, *HOSTILE[kind])
+    before = path.read_bytes()
+    for writable in (False, True):
+        with pytest.raises(DamagedStoreError, match="it has a (view|trigger)"):
+            Store(path, writable=writable).close()
+    assert path.read_bytes() == before

@@ -177,6 +177,7 @@ def num_steps_taken(connection: sqlite3.Connection, path: Path) -> int:
         if (mark ^ _APPLICATION_ID).bit_count() <= _MAX_FLIPS:
             raise damaged_store(path, "the mark of a store in its header has changed")
         raise StoreError(f"{path} is not a store of descriptions", hint="name another file")
+    _refuse_code(connection, path)
     query = "select cast(name as blob) from meta order by step"
     taken = [_decoded(name) for (name,) in connection.execute(query)]
     known = [name for name, _ in MIGRATIONS]
@@ -192,6 +193,15 @@ def num_steps_taken(connection: sqlite3.Connection, path: Path) -> int:
         )
     _require_schema(connection, path, len(taken))
     return len(taken)
+
+
+def _refuse_code(connection: sqlite3.Connection, path: Path) -> None:
+    """DamagedStoreError if a view or trigger would run when a table is read or written."""
+    found = connection.execute(
+        "select cast(type as blob), cast(name as blob) from sqlite_master where type in ('view', 'trigger')"
+    ).fetchone()
+    if found is not None:
+        raise damaged_store(path, f"it has a {_decoded(found[0])}, {_decoded(found[1])!r}")
 
 
 def _require_schema(connection: sqlite3.Connection, path: Path, num_steps: int) -> None:
