@@ -406,6 +406,6 @@ def test_a_store_with_code_in_it_is_refused(path: Path, kind: str) -> None:
     change(path, *HOSTILE[kind])
     before = path.read_bytes()
     for writable in (False, True):
-        with pytest.raises(DamagedStoreError, match="it has a (view|trigger)"):
+        with pytest.raises(DamagedStoreError, match=r"it has a (view|trigger)"):
             Store(path, writable=writable).close()
     assert path.read_bytes() == before
