@@ -2,16 +2,18 @@
 
 import gc
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from tests.factories.fake_vllm import CUT, FATAL, MUTE, REFUSED, FakeVllm
+from tests.factories.fake_vllm import CUT, ENDLESS, FATAL, MUTE, REFUSED, FakeVllm
 from tests.factories.tiny_llava import build_tiny_llava
 
-from mien.describe.engine import Reply, Request
+from mien.describe.engine import AbandonedError, Reply, Request
 from mien.describe.open import open_engine
 from mien.describe.vllm import VllmEngine, VllmOptions
 from mien.errors import EngineDownError, EngineError
@@ -78,6 +80,22 @@ def test_vllm_is_shut_down_with_the_last_reference_to_the_engine(llava: Path) ->
     engine.describe([request(1)])
     del engine
     gc.collect()
+    assert vllm.shutdowns == ["vllm"]
+
+
+def test_requests_that_take_long_after_a_stop_are_abandoned(
+    llava: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.describe.vllm._SECONDS_TO_FINISH", 0.2)
+    vllm = FakeVllm()
+    engine = make_engine(llava, vllm)
+    engine.describe([request(1)])
+    with ThreadPoolExecutor() as executor:
+        waiting = executor.submit(engine.describe, [request(ENDLESS), request(2)])
+        while vllm.num_running == 0:
+            time.sleep(0.01)
+        engine.stop()
+        assert {type(reply) for reply in waiting.result()} == {AbandonedError}
     assert vllm.shutdowns == ["vllm"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
-CUT, NARROW, REFUSED, FATAL, MUTE = 5, 12, 13, 14, 15  # red values of the first pixel
+CUT, NARROW, REFUSED, FATAL, MUTE, ENDLESS = 5, 12, 13, 14, 15, 16  # red values of the first pixel
 
 
 class EngineGenerateError(Exception):
@@ -38,7 +38,7 @@ class FakeVllm:
         self.max_running = max(self.max_running, self.num_running)
         red = prompt["multi_modal_data"]["image"][0].getpixel((0, 0))[0]
         # The first request finishes last.
-        await asyncio.sleep(max(0.0, 0.002 * (20 - red)))
+        await asyncio.sleep(3600 if red == ENDLESS else max(0.0, 0.002 * (20 - red)))
         self.num_running -= 1
         if red == NARROW:
             try:

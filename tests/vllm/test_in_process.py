@@ -99,7 +99,7 @@ def test_ctrl_c_ends_it_quietly_with_all_of_its_processes(folder: Path) -> None:
         assert time.monotonic() < end
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in log.read_text()
     end = time.monotonic() + 30

@@ -13,6 +13,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -21,7 +22,7 @@ from uuid import uuid4
 from pydantic import Field, JsonValue
 
 from mien.describe.background_loop import BackgroundLoop
-from mien.describe.engine import Engine, Reply, Request
+from mien.describe.engine import AbandonedError, Engine, Reply, Request
 from mien.describe.local.processor import (
     decode_tokens,
     format_prompt,
@@ -41,6 +42,7 @@ __all__ = ["VllmEngine", "VllmOptions"]
 _VERSION: Final = 1
 _CALLS_AT_ONCE: Final = 4
 _MAX_CAUSES: Final = 20
+_SECONDS_TO_FINISH: Final = 6.0  # after a signal; `mien describe` waits for eight
 _SECONDS_TO_CLOSE: Final = 10.0  # vLLM gives its processes five
 _HINT: Final = "install it with: pip install 'mien[vllm]', on a machine with a GPU"
 
@@ -142,10 +144,20 @@ class VllmEngine(Engine):
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         if not requests:
             return []
-        return self._loop.run(self._describe_all(requests))
+        try:
+            return self._loop.run(self._describe_all(requests))
+        except CancelledError:
+            return [
+                AbandonedError(f"vLLM was closed before it had described {request.subject_id!r}")
+                for request in requests
+            ]
 
     def stop(self) -> None:
+        """Leaves vLLM a few seconds to finish, then closes it: it would outlive a process that is ended."""
         _silence()  # a signal may have ended vLLM's processes as well, which it reports over pages
+        timer = threading.Timer(_SECONDS_TO_FINISH, self.close)
+        timer.daemon = True
+        timer.start()
 
     def close(self) -> None:
         with self._lock:
@@ -251,6 +263,11 @@ async def _shut_down(engine: Any) -> None:
     engine.shutdown()
     # vLLM calls it again when it is deleted, which may be while Python takes its modules apart.
     engine.shutdown = lambda *_, **__: None
+    # Callers that still wait would do so forever.
+    if waiting := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=1)
 
 
 def _silence() -> None:
