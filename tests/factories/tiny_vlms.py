@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import transformers as _transformers
+from safetensors.torch import load_file, save_file
 from tests.factories.tiny_llava import byte_tokenizer
 
 transformers: Any = _transformers  # its annotations are wrong
@@ -320,6 +321,15 @@ def _save(folder: Path, model: Any, tokenizer: Any, settings: dict[str, Any], te
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
+    weights = folder / "model.safetensors"
+    # As published ones are; the library's newer names are unknown to vLLM.
+    published = {
+        name.replace("vision_tower.", "vision_tower.vision_model.", 1)
+        if name.startswith("vision_tower.") and "vision_model" not in name
+        else name: weight
+        for name, weight in load_file(weights).items()
+    }
+    save_file(published, weights, metadata={"format": "pt"})
     tokenizer.save_pretrained(folder)
     for name, content in settings.items():
         (folder / name).write_text(json.dumps(content))
