@@ -27,6 +27,9 @@ _MAX_HEAD: Final = 1 + 9 * _NUM_COLUMNS  # bytes; an integer has at most nine
 _FIRST_BLOB: Final = 12  # codes of column types from here on are lengths
 _JOURNAL_HEAD: Final = 32
 _FRAME_HEAD: Final = 24
+# How often each page is followed, on average. In a store it continues one record, of which there may be old
+# copies; in a hostile file, thousands of records may claim the same pages.
+_MAX_FOLLOWED: Final = 16
 
 
 def salvage(path: Path) -> Iterator[Description]:
@@ -55,6 +58,7 @@ class _Pages:
         self._frames = range(_JOURNAL_HEAD, len(journal) - step + 1, step)
         # Where the newest version of a page is in the journal.
         self._newest = {int.from_bytes(journal[start : start + 4]): start for start in self._frames}
+        self._num_left = _MAX_FOLLOWED * (len(data) // self._size + len(self._frames) + 1)
 
     def descriptions(self) -> Iterator[Description]:
         """The intact descriptions on all pages."""
@@ -84,7 +88,7 @@ class _Pages:
         most = (self._size - 12) * 64 // 255 - 23
         if length <= most:
             yield content[:length]
-        elif length <= len(self._data) + len(self._journal):
+        elif length <= len(self._data) + len(self._journal) and _column_lengths(content, length) is not None:
             least = (self._size - 12) * 32 // 255 - 23
             local = least + (length - least) % (self._size - 4)
             local = local if local <= most else least
@@ -93,7 +97,8 @@ class _Pages:
 
     def _follow(self, record: bytes, next_page: bytes, length: int, use_journal: bool) -> bytes:
         parts, missing = [record], length - len(record)
-        while missing > 0 and (number := int.from_bytes(next_page)):
+        while missing > 0 and self._num_left and (number := int.from_bytes(next_page)):
+            self._num_left -= 1
             place = self._newest.get(number) if use_journal else None
             start = (number - 1) * self._size
             page = self._data[start : start + self._size] if place is None else self._journal_page(place)
@@ -107,6 +112,19 @@ class _Pages:
 
 def _columns(record: bytes) -> list[bytes] | None:
     """The columns of a record in the order of digests; None unless all of them are text or bytes."""
+    lengths = _column_lengths(record, len(record))
+    if lengths is None:
+        return None
+    columns, start = [], len(record) - sum(lengths)
+    for length in lengths:
+        columns.append(record[start : start + length])
+        start += length
+    key, subject_id, text, *others, digest = columns  # as the table has them
+    return [key, subject_id, *others, text, digest]
+
+
+def _column_lengths(record: bytes, num_bytes: int) -> list[int] | None:
+    """The length of each column, by the head of a record of `num_bytes`; None if it is not a description."""
     head_length, start = _varint(record)
     if not _NUM_COLUMNS < head_length <= _MAX_HEAD:
         return None
@@ -117,14 +135,8 @@ def _columns(record: bytes) -> list[bytes] | None:
         if code < _FIRST_BLOB:
             return None
         lengths.append((code - _FIRST_BLOB) // 2)
-    if len(lengths) != _NUM_COLUMNS or head_length + sum(lengths) != len(record):
-        return None
-    columns, start = [], head_length
-    for length in lengths:
-        columns.append(record[start : start + length])
-        start += length
-    key, subject_id, text, *others, digest = columns  # as the table has them
-    return [key, subject_id, *others, text, digest]
+    is_whole = len(lengths) == _NUM_COLUMNS and head_length + sum(lengths) == num_bytes
+    return lengths if is_whole else None
 
 
 def _varint(data: bytes) -> tuple[int, int]:
