@@ -321,17 +321,19 @@ def _save(folder: Path, model: Any, tokenizer: Any, settings: dict[str, Any], te
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
-    weights = folder / "model.safetensors"
-    # As published ones are; the library's newer names are unknown to vLLM.
-    published = {
-        name.replace("vision_tower.", "vision_tower.vision_model.", 1)
-        if name.startswith("vision_tower.") and "vision_model" not in name
-        else name: weight
-        for name, weight in load_file(weights).items()
-    }
-    save_file(published, weights, metadata={"format": "pt"})
+    if model.config.vision_config.model_type == "siglip_vision_model":
+        _use_published_names(folder / "model.safetensors")
     tokenizer.save_pretrained(folder)
     for name, content in settings.items():
         (folder / name).write_text(json.dumps(content))
     (folder / "chat_template.jinja").write_text(template)
     return folder
+
+
+def _use_published_names(weights: Path) -> None:
+    """Gives the vision tower its published names; vLLM does not know the library's newer ones."""
+    published = {
+        name.replace("vision_tower.", "vision_tower.vision_model."): weight
+        for name, weight in load_file(weights).items()
+    }
+    save_file(published, weights, metadata={"format": "pt"})
