@@ -48,13 +48,16 @@ def main() -> None:
     variants = {"paused": (_PAUSED, _SOURCE), "collector_on": (_ON, _SOURCE)}
     if options.against is not None:
         variants["against"] = (_ON, options.against.resolve())
+    sources = dict.fromkeys(source for _, source in variants.values())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        commands = _prepare(folder)
+        # A run of each version, because an older one may not read those of a newer one.
+        arguments = {source: _prepare(folder / str(number), source) for number, source in enumerate(sources)}
+        commands = list(arguments[_SOURCE])
         rounds = [
             {
-                (command, variant): _seconds(folder, code, source, arguments)
-                for command, arguments in commands.items()
+                (command, variant): _seconds(folder, code, source, arguments[source][command])
+                for command in commands
                 for variant, (code, source) in variants.items()
             }
             for _ in range(options.rounds)
@@ -81,13 +84,14 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-def _prepare(folder: Path) -> dict[str, list[str]]:
+def _prepare(folder: Path, source: Path) -> dict[str, list[str]]:
     """Trains a tiny run, and returns the arguments of each command by its name."""
+    folder.mkdir()
     (folder / "tiny.toml").write_text(_RECIPE)
     Image.new("RGB", (224, 224), (90, 120, 30)).save(folder / "one.png")
     run = str(folder / "run")
     for step in ("describe", "train"):
-        _seconds(folder, _PAUSED, _SOURCE, [step, str(folder / "tiny.toml"), "--out", run])
+        _seconds(folder, _PAUSED, source, [step, str(folder / "tiny.toml"), "--out", run])
     return {
         "predict": ["predict", str(folder / "one.png"), "--run", run],
         "describe_nothing_left": ["describe", str(folder / "tiny.toml"), "--out", run],
