@@ -40,6 +40,9 @@ class UnusualEngine(Engine):
     def calls_at_once(self) -> int:
         return 7
 
+    def best_batch_size(self, request: Request) -> int | None:
+        return 5
+
     def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
         return [Reply(text=request.subject_id) for request in requests]
 
@@ -60,7 +63,7 @@ def test_a_wrapper_forwards_everything() -> None:
     requests = [Request(subject_id=name, images=(), prompt="How?") for name in "ab"]
     assert (wrapper.name, wrapper.signature) == ("unusual", {"engine": "unusual"})
     assert (wrapper.origin, wrapper.image_size) == ({"model": "some/model"}, 123)
-    assert wrapper.calls_at_once == 7
+    assert (wrapper.calls_at_once, wrapper.best_batch_size(requests[0])) == (7, 5)
     assert wrapper.describe(requests) == [Reply(text="a"), Reply(text="b")]
     wrapper.stop()
     wrapper.close()
