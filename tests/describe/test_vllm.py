@@ -96,6 +96,7 @@ def test_requests_that_take_long_after_a_stop_are_abandoned(
             time.sleep(0.01)
         engine.stop()
         assert {type(reply) for reply in waiting.result()} == {AbandonedError}
+    engine.close()  # waits
     assert vllm.shutdowns == ["vllm"]
 
 

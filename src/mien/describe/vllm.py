@@ -12,11 +12,12 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from functools import cached_property, partial
+from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 from uuid import uuid4
 
 from pydantic import Field, JsonValue
@@ -43,6 +44,7 @@ _VERSION: Final = 1
 _CALLS_AT_ONCE: Final = 4
 _MAX_CAUSES: Final = 20
 _SECONDS_TO_FINISH: Final = 6.0  # after a signal; `mien describe` waits for eight
+_SECONDS_TO_ABORT: Final = 0.5  # for the step of a batch that its processes are in
 _SECONDS_TO_CLOSE: Final = 10.0  # vLLM gives its processes five
 _HINT: Final = "install it with: pip install 'mien[vllm]', on a machine with a GPU"
 
@@ -97,6 +99,7 @@ class VllmEngine(Engine):
         self._background: BackgroundLoop | None = None
         self._semaphore: asyncio.Semaphore | None = None
         self._closing: Callable[[], object] | None = None
+        self._running = weakref.WeakSet[asyncio.Task[Any]]()
 
     @classmethod
     def open(cls, options: DescribeOptions, run: RunOptions) -> Self:
@@ -173,12 +176,14 @@ class VllmEngine(Engine):
     @cached_property
     def _vllm(self) -> Any:
         self._folder.fetch_weights()
-        # vLLM's processes inherit this: Ctrl-C in a terminal reaches them, too, but we end them in order.
+        # vLLM's processes inherit the mask: Ctrl-C in a terminal reaches them, too, but we end them in order.
+        # Python's tracker of shared memory removes it when it starts, so it starts first.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         engine = self._start(self._folder.path, self._dtype, self._options)
         # Also at the end of this process: vLLM would be taken apart while its threads run.
         self._closing = weakref.finalize(
-            self, self._loop.close, partial(_shut_down, engine), timeout=_SECONDS_TO_CLOSE
+            self, self._loop.close, partial(_shut_down, engine, self._running), timeout=_SECONDS_TO_CLOSE
         )
         return engine
 
@@ -189,6 +194,7 @@ class VllmEngine(Engine):
     async def _describe_all(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
         semaphore = self._semaphore = self._semaphore or asyncio.Semaphore(self._in_flight)
         engine = self._vllm  # created inside the event loop, to which it is bound
+        self._running.add(cast("asyncio.Task[Any]", asyncio.current_task()))
 
         async def describe_one(request: Request) -> Reply | EngineError:
             async with semaphore:
@@ -257,17 +263,18 @@ def _reason(error: BaseException) -> str:
     return ", because of ".join(dict.fromkeys(first_line(cause, with_type=True) for cause in told))
 
 
-async def _shut_down(engine: Any) -> None:
+async def _shut_down(engine: Any, running: Collection[asyncio.Task[Any]]) -> None:
     """Ends vLLM's processes; here, in the event loop, so that nothing of vLLM runs while they end."""
     _silence()
-    engine.shutdown()
-    # vLLM calls it again when it is deleted, which may be while Python takes its modules apart.
-    engine.shutdown = lambda *_, **__: None
-    # Callers that still wait would do so forever.
-    if waiting := asyncio.all_tasks() - {asyncio.current_task()}:
+    if waiting := list(running):
+        # Requests first: vLLM's processes report it over pages if they end while they work.
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting, timeout=1)
+        await asyncio.sleep(_SECONDS_TO_ABORT)
+    engine.shutdown()
+    # vLLM calls it again when it is deleted, which may be while Python takes its modules apart.
+    engine.shutdown = lambda *_, **__: None
 
 
 def _silence() -> None:
