@@ -37,6 +37,7 @@ __all__ = [
     "atomic_write_text",
     "cache_directory",
     "check_writable",
+    "format_bytes",
     "is_empty",
     "make_folder",
     "map_write_errors",
@@ -323,3 +324,11 @@ def _remove(path: Path, *, is_folder: bool) -> None:
     else:
         with suppress(OSError):
             path.unlink()
+
+
+def format_bytes(num_bytes: int) -> str:
+    """A size in the largest decimal unit that fits, such as "1.2 GB"."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if num_bytes >= unit:
+            return f"{num_bytes / unit:.1f} {name}"
+    return f"{num_bytes} bytes"

@@ -205,7 +205,7 @@ def test_a_full_disk_is_an_error_and_existing_rows_are_kept(tmp_path: Path) -> N
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with (
-            pytest.raises(DataError, match=r"train\.npy needs 0\.2 MiB, which could not") as caught,
+            pytest.raises(DataError, match=r"train\.npy needs 240\.2 kB, which could not") as caught,
             file.writing([str(number) for number in range(20_000)], SHAPE),
         ):
             pass
@@ -218,7 +218,7 @@ def test_a_full_disk_is_an_error_and_existing_rows_are_kept(tmp_path: Path) -> N
     assert again.reader("abc").read(np.arange(3))[:, 0, 0].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("shape", "size"), [((2, 3), "0.0 MiB"), ((2**16, 2**13), "1.0 GiB")])
+@pytest.mark.parametrize(("shape", "size"), [((2, 3), "140 bytes"), ((2**16, 2**13), "1.1 GB")])
 def test_a_new_file_that_does_not_fit_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], size: str
 ) -> None:

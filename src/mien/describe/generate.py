@@ -174,7 +174,7 @@ class _DescribeRun:
         # Failures held back until it is clear that the items cause them, and not a broken engine.
         self._suspects: list[Failure] = []
         self._engine_has_worked = False
-        self._has_told_of_full_size = False
+        self._has_warned = False
         self.batch_size = DEFAULT_BATCH_SIZE  # of the last batch
 
     # --- Which requests are open ---
@@ -221,18 +221,18 @@ class _DescribeRun:
             else:
                 self._pending[key] = 1
                 selected.append(self._request_builder.request(subject, key))
-        self._tell_of_full_size(selected)
+        self._warn_about_full_size(selected)
         return selected
 
-    def _tell_of_full_size(self, requests: Sequence[DescriptionRequest]) -> None:
-        """Says once that descriptions of large photos by an earlier version are made again."""
-        if self._has_told_of_full_size or not requests:
+    def _warn_about_full_size(self, requests: Sequence[DescriptionRequest]) -> None:
+        """Warns once that descriptions of large photos by an earlier version are made again."""
+        if self._has_warned or not requests:
             return
         former = set[str]()
         with suppress(DataError):  # a file that was removed meanwhile
             former.update(self._request_builder.full_size_key(request.subject) for request in requests)
         if self._store.described_keys(former - {request.key for request in requests}):
-            self._has_told_of_full_size = True
+            self._has_warned = True
             _log.warning(
                 "the store has descriptions of large photos that an earlier version decoded at full size; "
                 "they are decoded at a smaller size now, and described again"

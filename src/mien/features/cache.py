@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from mien.digests import digest
 from mien.documents import MAX_TABLE_BYTES, read_json
 from mien.errors import DataError, StoreLockedError
-from mien.files import atomic_write_json, make_folder
+from mien.files import atomic_write_json, format_bytes, make_folder
 from mien.locks import FileLock, LockHolder, try_lock
 
 __all__ = ["FeatureFile", "FeatureReader", "FeatureWriter"]
@@ -263,8 +263,8 @@ class FeatureFile:
                     self.path.unlink()
                 free = shutil.disk_usage(self.path.parent).free
                 raise DataError(
-                    f"{self.path} needs {_format_bytes(size)}, which could not be allocated "
-                    f"({error.strerror}); {_format_bytes(free)} are free",
+                    f"{self.path} needs {format_bytes(size)}, which could not be allocated "
+                    f"({error.strerror}); {format_bytes(free)} are free",
                     hint="set run.cache to another folder, or use fewer tokens: features.tokens, "
                     "features.views, a smaller encoder",
                 ) from error
@@ -288,12 +288,6 @@ def _allocate(descriptor: int, size: int) -> None:
         os.posix_fallocate(descriptor, 0, size)
     else:
         os.ftruncate(descriptor, size)
-
-
-def _format_bytes(num_bytes: int) -> str:
-    if num_bytes < 2**30:
-        return f"{num_bytes / 2**20:,.1f} MiB"
-    return f"{num_bytes / 2**30:,.1f} GiB"
 
 
 class _Index:

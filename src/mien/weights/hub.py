@@ -9,6 +9,7 @@ What is downloaded is logged before it comes, at level INFO.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import shutil
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from mien.documents import read_json
 from mien.errors import MienError, WeightsError, first_line
-from mien.files import atomic_write_json, atomic_write_text, cache_directory, make_folder
+from mien.files import atomic_write_json, atomic_write_text, cache_directory, format_bytes, make_folder
 
 __all__ = ["KnownModels", "Snapshot", "adopt_models", "fetch", "find_fetched", "known_models"]
 
@@ -34,7 +35,6 @@ _MAIN: Final = "main"  # the Hub's default branch
 _WEIGHTS: Final = "*.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
 _PICKLED: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-_NO_SPACE: Final = 28  # ENOSPC
 
 _lock: Final = threading.RLock()
 _models: Final[dict[tuple[str, str], _HubModel]] = {}  # of this process, by name and revision
@@ -99,8 +99,9 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], *, later: Se
         later: Which of them not to download yet; that they exist is checked.
 
     Raises:
-        WeightsError: There is no such model or revision, it is gated, it has no safetensors though they are
-            asked for, the disk is too small, or the Hub cannot be reached and the files are not in the cache.
+        WeightsError: The Hub has no such model or revision; the model is gated; `patterns` ask for
+            safetensors, and it has none; the disk is too small; or the Hub cannot be reached, and the cache
+            lacks a file.
     """
     with _lock:
         model = _resolve(name, revision or _MAIN)
@@ -269,7 +270,7 @@ def _explain(name: str, revision: str, error: Exception) -> WeightsError:
     elif _is_offline():
         message = f"the cache lacks files of {name}, and HF_HUB_OFFLINE forbids to download them"
         hint = f"give a folder, or fetch it while online: hf download {name}"
-    elif isinstance(error, OSError) and error.errno == _NO_SPACE:
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message = f"the disk of {_cache()} is full"
         hint = "make room, or set HF_HUB_CACHE to a folder on another disk"
     else:
@@ -294,7 +295,7 @@ def _download(model: _HubModel, files: Sequence[str]) -> None:
     from huggingface_hub import constants, hf_hub_download
 
     size, noun = sum(model.sizes[file] for file in files), "file" if len(files) == 1 else "files"
-    _log.info("downloading %s: %s in %d %s", model, _format_bytes(size), len(files), noun)
+    _log.info("downloading %s: %s in %d %s", model, format_bytes(size), len(files), noun)
     for file in sorted(files, key=lambda file: model.sizes[file]):
         try:
             hf_hub_download(model.name, file, revision=model.commit, endpoint=constants.ENDPOINT)
@@ -308,17 +309,10 @@ def _require_space(model: _HubModel, files: Iterable[str]) -> None:
         folder = folder.parent
     if size and size > (free := shutil.disk_usage(folder).free):
         raise WeightsError(
-            f"{model.name} needs {_format_bytes(size)} on the disk of {_cache()}, which has "
-            f"{_format_bytes(free)} free",
+            f"{model.name} needs {format_bytes(size)} on the disk of {_cache()}, which has "
+            f"{format_bytes(free)} free",
             hint="make room, or set HF_HUB_CACHE to a folder on another disk",
         )
-
-
-def _format_bytes(size: int) -> str:
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} bytes"
 
 
 # --- The cache and the records -------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
 
     Raises:
         ConfigError: both arguments name a revision, and not the same.
-        WeightsError: there is no such model, it cannot be downloaded, or its folder is incomplete.
+        WeightsError: the model does not exist, cannot be downloaded, or lacks files.
     """
     model = _find(name, revision, embedded_as="llava", patterns=_FILES, later=(_WEIGHTS,))
     for pattern in ("config.json", *(() if model.revision else (_WEIGHTS,))):
@@ -121,7 +121,7 @@ def find_encoder_folder(
         patterns: Which files to fetch from the Hub, unless they are in its local cache.
 
     Raises:
-        WeightsError: If there is no such folder, and the Hub does not have it or cannot be reached.
+        WeightsError: There is no such folder, and the Hub does not have the model or cannot be reached.
     """
     return _find(name, None, embedded_as=embedded_as, patterns=patterns)
 

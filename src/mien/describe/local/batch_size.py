@@ -33,14 +33,14 @@ class AutoBatchSize:
     """The batch size of a model on a device.
 
     Args:
-        circumstances: What the choice depends on: model, device, data type, shape of the prompts.
+        settings: What the choice depends on: model, device, data type, shape of the prompts.
 
     Attributes:
         size: Items of the next batch: 1, 2, 4 and so on, or what an earlier run has chosen.
     """
 
-    def __init__(self, circumstances: Mapping[str, JsonValue]) -> None:
-        self._key = digest(dict(circumstances))
+    def __init__(self, settings: Mapping[str, JsonValue]) -> None:
+        self._key = digest(dict(settings))
         self._seconds: dict[int, list[float]] = {}  # per item, by batch size
         self._first_peak: int | None = None
         found = _read().get(self._key)
@@ -88,7 +88,7 @@ class AutoBatchSize:
 
 
 def _read() -> dict[str, object]:
-    """The sizes that were chosen, by digest of the circumstances; empty if there are none."""
+    """The sizes that were chosen, by digest of the settings; empty if there are none."""
     try:
         found = read_json(cache_directory() / _FILE)
     except (DataError, OSError, ValueError):  # ValueError: it is not JSON

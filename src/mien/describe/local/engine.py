@@ -172,12 +172,12 @@ class LocalEngine(Engine):
         """The batch size for prompts of this shape."""
         shape = _shape(request)
         if shape not in self._batch_sizes:
-            circumstances = {
+            settings = {
                 **self.signature,
                 "shape": shape,
                 "device": device_identity(self._load_options.device),
             }
-            self._batch_sizes[shape] = AutoBatchSize(circumstances)
+            self._batch_sizes[shape] = AutoBatchSize(settings)
         return self._batch_sizes[shape]
 
     @cached_property
