@@ -5,14 +5,23 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageDraw
 
-from mien.playhouse.figure import OUTLINE, Figure
-from mien.playhouse.places import draw_place
+from mien.playhouse.figure import Figure
+from mien.playhouse.occasions import draw_behind, draw_in_front
 from mien.playhouse.scene import Scene
+from mien.playhouse.settings import draw_setting
+from mien.playhouse.shapes import OUTLINE, Pen, draw_heart
+from mien.playhouse.situations import INDOORS
 from mien.types import Box
 
 __all__ = ["SIZE", "Drawing", "draw_scene", "draw_with_person_map", "person_boxes"]
 
 SIZE = 288  # side of an image, in pixels
+
+# By what the colors of the setting are multiplied, and then those of the setting and of the occasion together.
+_TINTS: dict[str, tuple[tuple[float, float, float], float]] = {
+    "dusk": ((1.0, 0.74, 0.58), 0.96),
+    "night": ((0.36, 0.42, 0.66), 0.88),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +46,14 @@ def draw_scene(scene: Scene, size: int = SIZE) -> Drawing:
 def draw_with_person_map(scene: Scene, size: int = SIZE) -> tuple[Drawing, Image.Image]:
     """Draws a scene, with a map of the same size that says which person each pixel shows.
 
-    The map is 0 where there is no person, and i + 1 where `scene.people[i]` is visible.
+    The map is 0 where there is no person, and i + 1 where `scene.people[i]`, or what they hold, is visible; the
+    few things that are drawn in front of people are left out of account.
     """
     return _draw(scene, size, with_map=True)
 
 
 def person_boxes(scene: Scene, size: int = SIZE) -> tuple[Box, ...]:
-    """The boxes of a scene's people without drawing it, which takes five times as long."""
+    """The boxes of a scene's people without drawing it, which takes many times as long."""
     blank = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     return tuple(_box(Figure(blank, person, size), size) for person in scene.people)
 
@@ -52,19 +62,46 @@ def _draw(scene: Scene, size: int, *, with_map: bool) -> tuple[Drawing, Image.Im
     rng = random.Random(scene.decoration_seed)
     image = Image.new("RGB", (size, size))
     person_map = Image.new("L", (size, size))
-    canvas = ImageDraw.Draw(image)
-    draw_place(canvas, scene.place, size, rng)
-    figures = [Figure(canvas, person, size) for person in scene.people]
-    for index, figure in enumerate(figures):
-        before = image.copy() if with_map else None
-        figure.draw()
-        if before is not None:
-            touched = (
-                ImageChops.difference(before, image).convert("L").point(lambda value: 255 if value else 0)
-            )
-            person_map.paste(index + 1, mask=touched)
-    _draw_company(canvas, scene, figures, size)
+    pen = Pen(ImageDraw.Draw(image), scale=size / 288)
+    _draw_background(image, pen, scene, rng)
+    figures = []
+    for index, person in enumerate(scene.people):
+        figures.append(Figure(pen.canvas, person, size, _side_of_neighbor(scene, index)))
+        if with_map:
+            _draw_with_map(image, person_map, figures[-1], index)
+        else:
+            figures[-1].draw()
+    draw_in_front(pen, scene.occasion, rng)
+    if scene.weather == "snow":
+        _draw_flakes(pen, rng, 14)
+    _draw_company(pen, scene, figures)
     return Drawing(image, tuple(_box(figure, size) for figure in figures)), person_map
+
+
+def _side_of_neighbor(scene: Scene, index: int) -> int:
+    neighbor = scene.neighbor(index)
+    if neighbor is None:
+        return 0
+    return 1 if scene.people[neighbor].center > scene.people[index].center else -1
+
+
+def _draw_with_map(image: Image.Image, person_map: Image.Image, figure: Figure, index: int) -> None:
+    left, top, right, bottom = (round(edge) for edge in figure.extent())
+    slack = round(0.25 * figure.unit)  # for what the person holds
+    area = (
+        max(0, left - slack),
+        max(0, top - slack),
+        min(image.width, right + slack),
+        min(image.height, bottom + slack),
+    )
+    before = image.crop(area)
+    figure.draw()
+    touched = ImageChops.difference(before, image.crop(area)).convert("L").point(_is_positive)
+    person_map.paste(index + 1, area, touched)
+
+
+def _is_positive(value: int) -> int:
+    return 255 if value else 0
 
 
 def _box(figure: Figure, size: int) -> Box:
@@ -72,59 +109,104 @@ def _box(figure: Figure, size: int) -> Box:
     return Box(left=left, top=top, right=right, bottom=bottom).clip(size, size)
 
 
-def _draw_company(canvas: ImageDraw.ImageDraw, scene: Scene, figures: list[Figure], size: int) -> None:
+# -- background, light and weather
+
+
+def _draw_background(image: Image.Image, pen: Pen, scene: Scene, rng: random.Random) -> None:
+    horizon = draw_setting(pen, scene.setting, rng)
+    tint, share = _TINTS.get(scene.light, ((1.0, 1.0, 1.0), 1.0))
+    indoors = scene.setting in INDOORS
+    if scene.weather == "snow":
+        _cover_with_snow(image, pen, horizon)
+    if scene.light != "day":
+        _tint(image, tint)
+        _draw_lights(pen, scene.light, indoors, rng)
+    draw_behind(pen, scene.occasion, horizon, rng)
+    if scene.light != "day":
+        _tint(image, (share, share, share))
+    if scene.weather == "rain":
+        _draw_rain(pen, horizon, rng)
+    elif scene.weather == "snow":
+        _draw_flakes(pen, rng, 46)
+
+
+def _tint(image: Image.Image, factors: tuple[float, float, float]) -> None:
+    image.paste(image.point([round(value * factor) for factor in factors for value in range(256)]))
+
+
+def _draw_lights(pen: Pen, light: str, indoors: bool, rng: random.Random) -> None:
+    """The moon and stars, or a low sun; indoors, a lamp that is on at night."""
+    x = rng.choice((60, 226))
+    if indoors and light == "night":
+        pen.stroke(((x, 0), (x, 10)), OUTLINE, 3)
+        pen.shape(((x - 34, 60), (x + 34, 60), (x + 12, 20), (x - 12, 20)), (170, 160, 110), edge=False)
+        pen.chord(x, 24, 16, (180, 360), (255, 240, 150))
+    elif light == "night":
+        for _ in range(14):
+            pen.disc(rng.uniform(0, 288), rng.uniform(2, 90), 2, (240, 240, 220), edge=False)
+        pen.disc(x, 26, 18, (250, 246, 214), edge=False)
+        pen.disc(x - 6, 21, 4, (214, 210, 184), edge=False)
+        pen.disc(x + 6, 32, 5, (214, 210, 184), edge=False)
+    elif not indoors:
+        pen.disc(x, 60, 24, (255, 120, 50), edge=False)
+
+
+def _draw_rain(pen: Pen, horizon: float, rng: random.Random) -> None:
+    for _ in range(5):
+        x, y = rng.uniform(0, 288), rng.uniform(horizon + 20, 284)
+        pen.oval(x, y, (rng.uniform(18, 34), 6), (120, 160, 200), edge=False)
+        pen.oval(x - 4, y - 1, (9, 2), (214, 232, 248), edge=False)
+    for _ in range(80):
+        x, y = rng.uniform(0, 296), rng.uniform(-10, 280)
+        pen.stroke(((x, y), (x - 6, y + 18)), (206, 226, 248), 2)
+
+
+def _cover_with_snow(image: Image.Image, pen: Pen, horizon: float) -> None:
+    top = round(horizon * pen.scale)
+    ground = image.crop((0, top, image.width, image.height))
+    white = Image.new("RGB", ground.size, (246, 248, 255))
+    image.paste(Image.blend(ground, white, 0.78), (0, top))
+
+
+def _draw_flakes(pen: Pen, rng: random.Random, count: int) -> None:
+    for _ in range(count):
+        pen.disc(rng.uniform(0, 288), rng.uniform(0, 288), rng.uniform(2, 4), (255, 255, 255), edge=False)
+
+
+# -- company
+
+
+def _draw_company(pen: Pen, scene: Scene, figures: list[Figure]) -> None:
     """A heart between comforter and comforted, a jagged shape for a shout, flags for cheering people."""
-    unit = size / 288
     roles = [person.role for person in scene.people]
     if scene.company == "cheering":
         for figure in figures:
-            _draw_flag(canvas, figure, unit)
+            _draw_flag(pen, figure)
     elif scene.company in ("comfort", "shouting"):
         giver = roles.index("comforting" if scene.company == "comfort" else "shouting")
         receiver = roles.index("comforted" if scene.company == "comfort" else "shouted_at")
         draw_symbol = _draw_heart if scene.company == "comfort" else _draw_shout
-        draw_symbol(canvas, figures[giver], figures[receiver], unit)
+        draw_symbol(pen, figures[giver], figures[receiver])
 
 
-def _draw_flag(canvas: ImageDraw.ImageDraw, figure: Figure, unit: float) -> None:
-    x, y = figure.x + 26 * unit, figure.head[1] - 1.05 * figure.radius
-    canvas.line((x, y, x, y - 34 * unit), fill=OUTLINE, width=round(3 * unit))
-    canvas.polygon(
-        ((x, y - 34 * unit), (x + 28 * unit, y - 25 * unit), (x, y - 15 * unit)),
-        fill=(250, 220, 40),
-        outline=OUTLINE,
-    )
+def _draw_flag(pen: Pen, figure: Figure) -> None:
+    top = max(2 * pen.scale, figure.head[1] - 1.05 * figure.radius - 34 * pen.scale)
+    flag = Pen(pen.canvas, (figure.x + 26 * pen.scale, top), pen.scale)
+    flag.stroke(((0, 0), (0, 34)), OUTLINE, 3)
+    flag.shape(((0, 0), (28, 9), (0, 19)), (250, 220, 40))
 
 
-def _draw_heart(canvas: ImageDraw.ImageDraw, giver: Figure, receiver: Figure, unit: float) -> None:
+def _draw_heart(pen: Pen, giver: Figure, receiver: Figure) -> None:
     """On the receiver's side of the gap, so that the image shows who comforts whom."""
     toward = 1 if giver.x > receiver.x else -1
-    x, y, r = receiver.x + toward * 34 * unit, receiver.head[1] + 0.9 * receiver.radius, 8 * unit
-    for side in (-1, 1):
-        canvas.ellipse((x + side * r - r, y - r, x + side * r + r, y + r), fill=(232, 70, 140))
-    canvas.polygon(
-        ((x - 1.9 * r, y + 0.4 * r), (x + 1.9 * r, y + 0.4 * r), (x, y + 2.8 * r)), fill=(232, 70, 140)
-    )
+    x, y = receiver.x + toward * 34 * pen.scale, receiver.head[1] + 0.9 * receiver.radius
+    draw_heart(Pen(pen.canvas, (x, y), 8 * pen.scale), (232, 70, 140))
 
 
-def _draw_shout(canvas: ImageDraw.ImageDraw, giver: Figure, receiver: Figure, unit: float) -> None:
+def _draw_shout(pen: Pen, giver: Figure, receiver: Figure) -> None:
     """A jagged star next to the shouter's mouth, on the side of the person shouted at."""
     toward = 1 if receiver.x > giver.x else -1
-    x, y = giver.x + toward * (giver.radius + 12 * unit), giver.head[1] + 0.35 * giver.radius
-    points = [
-        (14, 0),
-        (5, 4),
-        (8, 13),
-        (0, 6),
-        (-8, 13),
-        (-5, 4),
-        (-14, 0),
-        (-5, -4),
-        (-8, -13),
-        (0, -6),
-        (8, -13),
-        (5, -4),
-    ]
-    canvas.polygon(
-        [(x + dx * unit, y + dy * unit) for dx, dy in points], fill=(255, 120, 30), outline=OUTLINE
-    )
+    x = giver.x + toward * (giver.radius + 12 * pen.scale)
+    star = Pen(pen.canvas, (x, giver.head[1] + 0.35 * giver.radius), pen.scale)
+    tips = ((14, 0), (5, 4), (8, 13), (0, 6), (-8, 13), (-5, 4))
+    star.shape((*tips, *((-x, -y) for x, y in tips)), (255, 120, 30))
