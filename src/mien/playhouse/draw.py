@@ -64,13 +64,16 @@ def _draw(scene: Scene, size: int, *, with_map: bool) -> tuple[Drawing, Image.Im
     person_map = Image.new("L", (size, size))
     pen = Pen(ImageDraw.Draw(image), scale=size / 288)
     _draw_background(image, pen, scene, rng)
-    figures = []
-    for index, person in enumerate(scene.people):
-        figures.append(Figure(pen.canvas, person, size, _side_of_neighbor(scene, index)))
-        if with_map:
-            _draw_with_map(image, person_map, figures[-1], index)
-        else:
-            figures[-1].draw()
+    figures = [
+        Figure(pen.canvas, person, size, _side_of_neighbor(scene, index))
+        for index, person in enumerate(scene.people)
+    ]
+    for draw_part in (Figure.draw_body, Figure.draw_head):
+        for index, figure in enumerate(figures):
+            before = image.copy() if with_map else None
+            draw_part(figure)
+            if before is not None:
+                _add_to_map(person_map, figure, index, before, image)
     draw_in_front(pen, scene.occasion, rng)
     if scene.weather == "snow":
         _draw_flakes(pen, rng, 14)
@@ -85,18 +88,20 @@ def _side_of_neighbor(scene: Scene, index: int) -> int:
     return 1 if scene.people[neighbor].center > scene.people[index].center else -1
 
 
-def _draw_with_map(image: Image.Image, person_map: Image.Image, figure: Figure, index: int) -> None:
+def _add_to_map(
+    person_map: Image.Image, figure: Figure, index: int, before: Image.Image, after: Image.Image
+) -> None:
+    """Marks where the figure was drawn; only its surroundings are compared, which is faster."""
     left, top, right, bottom = (round(edge) for edge in figure.extent())
     slack = round(0.25 * figure.unit)  # for what the person holds
     area = (
         max(0, left - slack),
         max(0, top - slack),
-        min(image.width, right + slack),
-        min(image.height, bottom + slack),
+        min(after.width, right + slack),
+        min(after.height, bottom + slack),
     )
-    before = image.crop(area)
-    figure.draw()
-    touched = ImageChops.difference(before, image.crop(area)).convert("L").point(_is_positive)
+    difference = ImageChops.difference(before.crop(area), after.crop(area))
+    touched = difference.convert("L").point(_is_positive)
     person_map.paste(index + 1, area, touched)
 
 
@@ -115,13 +120,13 @@ def _box(figure: Figure, size: int) -> Box:
 def _draw_background(image: Image.Image, pen: Pen, scene: Scene, rng: random.Random) -> None:
     horizon = draw_setting(pen, scene.setting, rng)
     tint, share = _TINTS.get(scene.light, ((1.0, 1.0, 1.0), 1.0))
-    indoors = scene.setting in INDOORS
     if scene.weather == "snow":
         _cover_with_snow(image, pen, horizon)
     if scene.light != "day":
         _tint(image, tint)
-        _draw_lights(pen, scene.light, indoors, rng)
-    draw_behind(pen, scene.occasion, horizon, rng)
+    if scene.weather == "dry":
+        _draw_lights(pen, scene.light, scene.setting in INDOORS, rng)
+    draw_behind(pen, scene.occasion, horizon, rng, indoors=scene.setting in INDOORS)
     if scene.light != "day":
         _tint(image, (share, share, share))
     if scene.weather == "rain":
@@ -135,12 +140,12 @@ def _tint(image: Image.Image, factors: tuple[float, float, float]) -> None:
 
 
 def _draw_lights(pen: Pen, light: str, indoors: bool, rng: random.Random) -> None:
-    """The moon and stars, or a low sun; indoors, a lamp that is on at night."""
+    """The moon and stars, or the sun; indoors, a lamp that is on at night."""
     x = rng.choice((60, 226))
     if indoors and light == "night":
-        pen.stroke(((x, 0), (x, 10)), OUTLINE, 3)
-        pen.shape(((x - 34, 60), (x + 34, 60), (x + 12, 20), (x - 12, 20)), (170, 160, 110), edge=False)
-        pen.chord(x, 24, 16, (180, 360), (255, 240, 150))
+        pen.stroke(((x, 0), (x, 14)), OUTLINE, 3)
+        pen.disc(x, 30, 10, (255, 246, 160))
+        pen.chord(x, 28, 20, (180, 360), (40, 60, 60))
     elif light == "night":
         for _ in range(14):
             pen.disc(rng.uniform(0, 288), rng.uniform(2, 90), 2, (240, 240, 220), edge=False)
@@ -148,7 +153,7 @@ def _draw_lights(pen: Pen, light: str, indoors: bool, rng: random.Random) -> Non
         pen.disc(x - 6, 21, 4, (214, 210, 184), edge=False)
         pen.disc(x + 6, 32, 5, (214, 210, 184), edge=False)
     elif not indoors:
-        pen.disc(x, 60, 24, (255, 120, 50), edge=False)
+        pen.disc(x, *((60, 24, (255, 120, 50)) if light == "dusk" else (26, 18, (255, 232, 92))), edge=False)
 
 
 def _draw_rain(pen: Pen, horizon: float, rng: random.Random) -> None:
@@ -193,7 +198,7 @@ def _draw_flag(pen: Pen, figure: Figure) -> None:
     top = max(2 * pen.scale, figure.head[1] - 1.05 * figure.radius - 34 * pen.scale)
     flag = Pen(pen.canvas, (figure.x + 26 * pen.scale, top), pen.scale)
     flag.stroke(((0, 0), (0, 34)), OUTLINE, 3)
-    flag.shape(((0, 0), (28, 9), (0, 19)), (250, 220, 40))
+    flag.shape(((0, 0), (32, 11), (0, 22)), (0, 226, 220))
 
 
 def _draw_heart(pen: Pen, giver: Figure, receiver: Figure) -> None:

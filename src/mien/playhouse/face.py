@@ -12,8 +12,10 @@ from mien.playhouse.shapes import HAIR_RGB, OUTLINE, SKIN_RGB, Color, Pen, Point
 
 __all__ = ["Head"]
 
+_DARK = frozenset({"dark", "deep"})
 _WHITE: Color = (255, 255, 255)
 _LIP: Color = (122, 30, 44)
+_LIP_ON_DARK: Color = (206, 66, 78)
 _BLUSH_RGB: Color = (238, 84, 112)
 _TEAR_RGB: Color = (64, 146, 244)
 _SWEAT_RGB: Color = (128, 224, 250)
@@ -63,6 +65,11 @@ class Head:
     turn: int
     lean: int
 
+    @property
+    def _ink(self) -> Color:
+        """The color of lines in the face."""
+        return (6, 2, 4) if self.person.skin in _DARK else OUTLINE
+
     def draw_back(self) -> None:
         """The hair that is behind the body."""
         pen, color = self._pen(), HAIR_RGB[self.person.hair_color]
@@ -88,20 +95,21 @@ class Head:
         self._draw_hair(pen, bowed)
         if self.turn:
             pen.disc(-0.76 * self.turn, 0.04, 0.16, skin)
-        pen = self._pen(pen.at(0.22 * self.turn, 0.15 if bowed else 0.0))
-        self._draw_features(pen)
+        self._draw_features(
+            self._pen(pen.at(0.22 * self.turn, 0.20 if bowed else 0.0), 0.9 if bowed else 1.0)
+        )
 
-    def _pen(self, origin: Point | None = None) -> Pen:
+    def _pen(self, origin: Point | None = None, scale: float = 1.0) -> Pen:
         degrees = _TILT_DEGREES * self.lean if self.person.tilt == "tilted" else 0
         line = max(2, round(0.055 * self.radius))
-        return Pen(self.canvas, origin or self.center, self.radius, degrees=degrees, line=line)
+        return Pen(self.canvas, origin or self.center, scale * self.radius, degrees=degrees, line=line)
 
     def _draw_hair(self, pen: Pen, bowed: bool) -> None:
         color = HAIR_RGB[self.person.hair_color]
-        angle = 32 if bowed else 42
+        angle = 26 if bowed else 42
         if self.person.hair == "cap":
             pen.chord(0, -0.04, 1.02, (180 + angle - 3, 360 - angle + 3), color)
-            y = -0.52 if bowed else -0.67
+            y = -0.44 if bowed else -0.67
             pen.box((min(0, 1.25 * self.lean), y - 0.08, max(0, 1.25 * self.lean), y + 0.06), color)
         else:
             pen.chord(0, -0.04, 1.0, (180 + angle, 360 - angle), color, edge=False)
@@ -130,7 +138,7 @@ class Head:
     def _draw_eye(self, pen: Pen, side: int) -> None:
         x, y = _EYE[0] * side, _EYE[1]
         if self.person.expression == "drowsy":
-            pen.arc(x, y - 0.10, 0.26, (15, 165), OUTLINE, 0.11)
+            pen.arc(x, y - 0.10, 0.26, (15, 165), self._ink, 0.11)
             return
         radius, upper, lower = _EYES[self.person.expression][self.person.strength - 1]
         pen.disc(x, y, radius, _WHITE)
@@ -150,10 +158,7 @@ class Head:
 
     def _draw_brow(self, pen: Pen, side: int) -> None:
         inner, outer, width = _BROWS[self.person.expression][self.person.strength - 1]
-        light = self.person.skin not in ("dark", "deep")
-        pen.stroke(
-            ((0.15 * side, -inner), (0.66 * side, -outer)), OUTLINE if light else (12, 8, 8), width
-        )
+        pen.stroke(((0.15 * side, -inner), (0.66 * side, -outer)), self._ink, width)
 
     def _draw_nose(self, pen: Pen) -> None:
         if self.turn:
@@ -161,34 +166,35 @@ class Head:
             skin = SKIN_RGB[self.person.skin]
             pen.shape(((0, -0.06), (tip, 0.20), (-0.02 * self.turn, 0.22)), skin)
         else:
-            pen.arc(0, 0.12, 0.08, (10, 170), OUTLINE, 0.05)
+            pen.arc(0, 0.12, 0.08, (10, 170), self._ink, 0.06)
 
     def _draw_mouth(self, pen: Pen) -> None:
         step = self.person.strength - 1
+        lip = _LIP_ON_DARK if self.person.skin in _DARK else _LIP
         match self.person.expression:
             case "smiling" if step == 2:
                 lower = _bow(0.50, 0.30, 0.42)
-                pen.shape(((-0.50, 0.32), (0.50, 0.32), *reversed(lower)), _LIP)
+                pen.shape(((-0.50, 0.32), (0.50, 0.32), *reversed(lower)), lip)
                 pen.shape(((-0.44, 0.34), (0.44, 0.34), (0.36, 0.46), (-0.36, 0.46)), _WHITE, edge=False)
             case "smiling":
-                pen.stroke(_bow(*((0.26, 0.42, 0.09), (0.42, 0.38, 0.24))[step]), OUTLINE, 0.10)
+                pen.stroke(_bow(*((0.26, 0.42, 0.09), (0.42, 0.38, 0.24))[step]), self._ink, 0.10)
             case "crying" if step == 2:
-                pen.shape(((-0.42, 0.74), *_bow(0.42, 0.74, -0.38), (0.42, 0.74), (0, 0.64)), _LIP)
+                pen.shape(((-0.42, 0.74), *_bow(0.42, 0.74, -0.38), (0.42, 0.74), (0, 0.64)), lip)
             case "crying":
-                pen.stroke(_bow(*((0.25, 0.54, -0.10), (0.36, 0.62, -0.25))[step]), OUTLINE, 0.10)
+                pen.stroke(_bow(*((0.25, 0.54, -0.10), (0.36, 0.62, -0.25))[step]), self._ink, 0.10)
             case "scowling" if step == 2:
                 pen.box((-0.42, 0.38, 0.42, 0.66), _WHITE)
                 for x in (-0.21, 0.0, 0.21):
-                    pen.stroke(((x, 0.38), (x, 0.66)), OUTLINE, 0.05)
+                    pen.stroke(((x, 0.38), (x, 0.66)), self._ink, 0.05)
             case "scowling":
                 slant = (0.03, 0.10)[step]
-                pen.stroke(((-0.32, 0.50 + slant), (0.32, 0.50 - slant)), OUTLINE, (0.10, 0.15)[step])
+                pen.stroke(((-0.32, 0.50 + slant), (0.32, 0.50 - slant)), self._ink, (0.10, 0.15)[step])
             case "gaping":
-                pen.oval(0, 0.52, ((0.13, 0.14), (0.19, 0.25), (0.27, 0.36))[step], _LIP)
+                pen.oval(0, 0.52, ((0.13, 0.14), (0.19, 0.25), (0.27, 0.36))[step], lip)
             case "blank":
-                pen.stroke(((-0.28, 0.50), (0.28, 0.50)), OUTLINE, 0.10)
+                pen.stroke(((-0.28, 0.50), (0.28, 0.50)), self._ink, 0.10)
             case _:
-                pen.oval(0, 0.52, (0.11, 0.08), _LIP, edge=False)
+                pen.oval(0, 0.52, (0.11, 0.08), lip, edge=False)
 
 
 def _bow(half: float, y: float, depth: float) -> list[Point]:

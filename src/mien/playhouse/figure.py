@@ -4,6 +4,7 @@ Lengths are fractions of the figure's height, so that a figure looks the same at
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from PIL import ImageDraw
 
@@ -51,11 +52,11 @@ _ARMS = {
 }
 # Where an item is, from the hand: outward and down.
 _ITEM_OFFSETS = {
-    "raised": (0.05, 0.0),
-    "head": (0.10, -0.02),
-    "crossed": (0.05, 0.05),
+    "raised": (0.08, -0.02),
+    "head": (0.10, -0.06),
+    "crossed": (0.05, 0.07),
 }
-_ITEM_SIZE = 0.18
+_ITEM_SIZE = 0.20
 
 
 class Figure:
@@ -76,22 +77,22 @@ class Figure:
     """
 
     def __init__(self, canvas: ImageDraw.ImageDraw, person: DrawnPerson, size: int, side: int = 0) -> None:
-        self._canvas, self.person, self._side = canvas, person, side
+        self._canvas, self._size, self.person, self._side = canvas, size, person, side
         self.unit = person.height * size
         self.x = person.center * size
         self.floor = (0.985 - person.lift) * size
-        self.radius = (0.245 if person.age == "child" else 0.205) * self.unit
-        up = 0.785 if person.tilt != "bowed" else 0.755
+        self.radius = (0.235 if person.age == "child" else 0.195) * self.unit
+        up = 0.785 if person.tilt != "bowed" else 0.745
         self.head: Point = (self.x, self.floor - up * self.unit)
         self.line = max(2, round(0.012 * self.unit))
-        self._outward = 1 if person.center > 0.5 else -1
-        self._away = -side or self._outward
+        self._inward = -1 if person.center > 0.5 else 1  # people point into the image
+        self._away = -side or self._inward
         # The hand that holds an item is not the one that points into the image.
-        self._item_side = self._outward if person.pose == "pointing" else self._away
+        self._item_side: int = -self._inward if person.pose == "pointing" else self._away
 
-    def draw(self) -> None:
-        """Draws the person from back to front; arms in front of the body come after it, an item comes last."""
-        head = Head(
+    @cached_property
+    def _face(self) -> Head:
+        return Head(
             canvas=self._canvas,
             person=self.person,
             center=self.head,
@@ -100,15 +101,32 @@ class Figure:
             turn={"front": 0, "toward": self._side, "away": -self._side}[self.person.turn],
             lean=self._away,
         )
-        head.draw_back()
+
+    def draw(self) -> None:
+        """Draws the person from back to front."""
+        self.draw_body()
+        self.draw_head()
+
+    def draw_body(self) -> None:
+        """Draws everything but what `draw_head` draws."""
+        self._face.draw_back()
         self._draw_legs()
-        arms_in_front = self.person.pose in ("crossed", "hips")
-        if not arms_in_front:
+        if self.person.pose in ("crossed", "hips"):
+            self._draw_torso()
             self._draw_arms()
-        self._draw_torso()
-        head.draw()
-        if arms_in_front or self.person.pose == "head":
+        else:
             self._draw_arms()
+            self._draw_torso()
+
+    def draw_head(self) -> None:
+        """Draws the head, the hands on it, and what the person holds.
+
+        With several people it comes after all bodies, so that no one's arm hides another one's face.
+        """
+        self._face.draw()
+        if self.person.pose == "head":
+            for path in self.arm_joints():
+                self._draw_hand(path[-1], 0.05)
         if self.person.item != NOTHING:
             self._draw_item()
 
@@ -122,9 +140,9 @@ class Figure:
 
     def arm_joints(self) -> Sequence[Sequence[Point]]:
         """Shoulder, elbow and hand of both arms, in pixels."""
-        inward = -self._outward  # people point into the image
         return [
-            [self._body_point(inward * right, up) for right, up in path] for path in _ARMS[self.person.pose]
+            [self._body_point(self._inward * right, up) for right, up in path]
+            for path in _ARMS[self.person.pose]
         ]
 
     def _body_point(self, right: float, up: float) -> Point:
@@ -190,8 +208,9 @@ class Figure:
     def _draw_item(self) -> None:
         side = self._item_side
         hand = max((path[-1] for path in self.arm_joints()), key=lambda point: side * point[0])
-        outward, down = _ITEM_OFFSETS.get(self.person.pose, (0.04, 0.07))
-        center = (hand[0] + side * outward * self.unit, hand[1] + down * self.unit)
-        pen = Pen(self._canvas, center, _ITEM_SIZE * self.unit, line=max(1, round(0.006 * self.unit)))
-        draw_item(pen, self.person.item)
-        self._draw_hand((hand[0], hand[1]), 0.032)
+        outward, down = _ITEM_OFFSETS.get(self.person.pose, (0.04, 0.09))
+        scale = _ITEM_SIZE * self.unit
+        x, y = hand[0] + side * outward * self.unit, hand[1] + down * self.unit
+        center = (min(max(x, 0.55 * scale), self._size - 0.55 * scale), max(y, 0.6 * scale))
+        draw_item(Pen(self._canvas, center, scale, line=max(1, round(0.006 * self.unit))), self.person.item)
+        self._draw_hand(hand, 0.032)

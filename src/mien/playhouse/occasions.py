@@ -21,9 +21,11 @@ _BRIGHT: tuple[Color, ...] = (
 )
 
 
-def draw_behind(pen: Pen, occasion: str, horizon: float, rng: random.Random) -> None:
-    """Draws what is behind the people."""
-    if occasion in _BEHIND:
+def draw_behind(pen: Pen, occasion: str, horizon: float, rng: random.Random, *, indoors: bool) -> None:
+    """Draws what is behind the people; a storm is seen through windows indoors."""
+    if occasion == "storm" and indoors:
+        _draw_storm_outside(pen, rng)
+    elif occasion in _BEHIND:
         _BEHIND[occasion](pen, horizon, rng)
 
 
@@ -55,7 +57,9 @@ def _draw_confetti(pen: Pen, rng: random.Random) -> None:
 
 def _draw_wedding(pen: Pen, horizon: float, rng: random.Random) -> None:
     pinks: tuple[Color, ...] = (_WHITE, (255, 170, 200), (250, 120, 170))
-    pen.canvas.arc((*pen.at(0, 2), *pen.at(288, 330)), 180, 360, fill=(60, 140, 70), width=round(8 * pen.scale))
+    pen.canvas.arc(
+        (*pen.at(0, 2), *pen.at(288, 330)), 180, 360, fill=(60, 140, 70), width=round(8 * pen.scale)
+    )
     for step in range(25):
         turn = math.pi * (1 + step / 24)
         x, y = 144 + 140 * math.cos(turn), 160 + 150 * math.sin(turn)
@@ -69,7 +73,14 @@ def _draw_wedding(pen: Pen, horizon: float, rng: random.Random) -> None:
 
 def _draw_bell(pen: Pen, x: float, y: float) -> None:
     pen.shape(
-        ((x - 7, y - 12), (x + 7, y - 12), (x + 9, y + 8), (x + 17, y + 16), (x - 17, y + 16), (x - 9, y + 8)),
+        (
+            (x - 7, y - 12),
+            (x + 7, y - 12),
+            (x + 9, y + 8),
+            (x + 17, y + 16),
+            (x - 17, y + 16),
+            (x - 9, y + 8),
+        ),
         _GOLD,
     )
     pen.disc(x, y + 18, 5, _GOLD)
@@ -91,7 +102,9 @@ def _draw_graduation(pen: Pen, horizon: float, rng: random.Random) -> None:
 
 
 def _draw_cap(pen: Pen, x: float, y: float, half: float) -> None:
-    pen.shape(((x - 0.5 * half, y), (x + 0.5 * half, y), (x + 0.5 * half, y + 14), (x - 0.5 * half, y + 14)), _BLACK)
+    pen.shape(
+        ((x - 0.5 * half, y), (x + 0.5 * half, y), (x + 0.5 * half, y + 14), (x - 0.5 * half, y + 14)), _BLACK
+    )
     pen.shape(((x - half, y), (x, y - 10), (x + half, y), (x, y + 10)), _BLACK)
     pen.stroke(((x, y), (x + 0.8 * half, y + 6), (x + 0.8 * half, y + 18)), _GOLD, 3)
     pen.disc(x + 0.8 * half, y + 20, 4, _GOLD, edge=False)
@@ -126,13 +139,19 @@ def _draw_podium(pen: Pen, rng: random.Random) -> None:
     for left, top in ((0, 266), (32, 254), (64, 272)):
         pen.box((x + left, top, x + left + 32, 290), (226, 226, 232))
     pen.box((x + 46, 260, x + 50, 280), OUTLINE, edge=False)  # 1
-    pen.stroke(((x + 11, 271), (x + 20, 271), (x + 20, 276), (x + 12, 276), (x + 12, 283), (x + 21, 283)), OUTLINE, 3)
+    pen.stroke(
+        ((x + 11, 271), (x + 20, 271), (x + 20, 276), (x + 12, 276), (x + 12, 283), (x + 21, 283)), OUTLINE, 3
+    )
     pen.stroke(((x + 75, 276), (x + 84, 276), (x + 84, 286), (x + 75, 286)), OUTLINE, 3)
 
 
 def _draw_performance(pen: Pen, horizon: float, rng: random.Random) -> None:
     for x, foot in ((20, 96), (268, 192)):
-        pen.shape(((x - 4, 14), (x + 4, 14), (foot + 44, horizon + 30), (foot - 44, horizon + 30)), (255, 244, 180), edge=False)
+        pen.shape(
+            ((x - 4, 14), (x + 4, 14), (foot + 44, horizon + 30), (foot - 44, horizon + 30)),
+            (255, 244, 180),
+            edge=False,
+        )
     for x in (20, 268):
         pen.shape(((x - 14, 0), (x + 14, 0), (x + 10, 20), (x - 10, 20)), _BLACK)
     for x, y in ((52, 44), (108, 30), (176, 34), (232, 44), (22, 110), (262, 110)):
@@ -140,18 +159,19 @@ def _draw_performance(pen: Pen, horizon: float, rng: random.Random) -> None:
 
 
 def _draw_note(pen: Pen, x: float, y: float) -> None:
-    color: Color = (110, 20, 150)
-    for step in (0, 20):
-        pen.oval(x + step, y, (8, 6), color, edge=False)
-        pen.stroke(((x + step + 6, y), (x + step + 6, y - 26)), color, 4)
-    pen.stroke(((x + 5, y - 26), (x + 28, y - 26)), color, 7)
+    halo: tuple[tuple[Color, int], ...] = ((_WHITE, 3), ((110, 20, 150), 0))
+    for color, extra in halo:
+        for step in (0, 20):
+            pen.oval(x + step, y, (8 + extra, 6 + extra), color, edge=False)
+            pen.stroke(((x + step + 6, y), (x + step + 6, y - 26)), color, 4 + 2 * extra)
+        pen.stroke(((x + 5 - extra, y - 26), (x + 28 + extra, y - 26)), color, 7 + 2 * extra)
 
 
 def _draw_microphone(pen: Pen, rng: random.Random) -> None:
     for x in (10, 278):
-        pen.stroke(((x, 190), (x, 280)), OUTLINE, 4)
-        pen.stroke(((x - 16, 284), (x, 276), (x + 16, 284)), OUTLINE, 4)
-        pen.oval(x, 180, (9, 13), (90, 94, 104))
+        pen.stroke(((x, 190), (x, 280)), (210, 214, 222), 5)
+        pen.stroke(((x - 16, 284), (x, 276), (x + 16, 284)), (210, 214, 222), 5)
+        pen.oval(x, 180, (9, 14), (90, 94, 104))
     for x in (60, 144, 228):
         pen.box((x - 26, 272, x + 26, 288), _BLACK)
         pen.disc(x - 12, 280, 5, (150, 150, 160), edge=False)
@@ -267,7 +287,9 @@ def _draw_exam(pen: Pen, horizon: float, rng: random.Random) -> None:
         pen.stroke(((x, 28), (x + 17 * math.sin(turn), 28 - 17 * math.cos(turn))), OUTLINE, 3)
         pen.stroke(((x, 28), (x + 10, 34)), OUTLINE, 4)
         for tick in range(4):
-            pen.disc(x + 19 * math.cos(tick * math.pi / 2), 28 + 19 * math.sin(tick * math.pi / 2), 2, OUTLINE)
+            pen.disc(
+                x + 19 * math.cos(tick * math.pi / 2), 28 + 19 * math.sin(tick * math.pi / 2), 2, OUTLINE
+            )
     for x in (4, 246):
         pen.box((x, 66, x + 38, 120), _WHITE)
         for row in range(4):
@@ -313,7 +335,9 @@ def _draw_barrier(pen: Pen, rng: random.Random) -> None:
 
 def _draw_accident(pen: Pen, horizon: float, rng: random.Random) -> None:
     for y, slope in ((30, -14), (18, 16)):
-        pen.shape(((0, y + slope), (288, y - slope), (288, y - slope + 15), (0, y + slope + 15)), (255, 220, 30))
+        pen.shape(
+            ((0, y + slope), (288, y - slope), (288, y - slope + 15), (0, y + slope + 15)), (255, 220, 30)
+        )
         for step in range(13):
             x = step * 24
             top = y + slope - 2 * slope * x / 288
@@ -351,7 +375,17 @@ def _draw_fire(pen: Pen, horizon: float, rng: random.Random) -> None:
 def _draw_flame(pen: Pen, x: float, foot: float, height: float, half: float) -> None:
     for size, color in ((1.0, (238, 60, 20)), (0.66, (255, 140, 20)), (0.36, (255, 230, 70))):
         w, h = half * size, height * size
-        shape = ((-1, -0.16), (-0.8, -0.5), (-0.4, -0.36), (0, -1), (0.45, -0.44), (0.8, -0.62), (1, -0.16), (0.5, 0), (-0.5, 0))
+        shape = (
+            (-1, -0.16),
+            (-0.8, -0.5),
+            (-0.4, -0.36),
+            (0, -1),
+            (0.45, -0.44),
+            (0.8, -0.62),
+            (1, -0.16),
+            (0.5, 0),
+            (-0.5, 0),
+        )
         pen.shape([(x + w * dx, foot + h * dy) for dx, dy in shape], color, edge=False)
 
 
@@ -362,9 +396,7 @@ def _draw_front_flames(pen: Pen, rng: random.Random) -> None:
 
 def _draw_storm(pen: Pen, horizon: float, rng: random.Random) -> None:
     for x in (24, 92, 196, 264):
-        x += rng.uniform(-10, 10)
-        bolt = ((4, 20), (-12, 62), (0, 60), (-10, 108), (18, 50), (6, 52), (18, 20))
-        pen.shape([(x + dx, dy) for dx, dy in bolt], (255, 246, 60))
+        _draw_bolt(pen, x + rng.uniform(-10, 10), 20)
     for step in range(9):
         x, gray = step * 36, rng.randint(48, 74)
         pen.disc(x, rng.uniform(-2, 12), 28, (gray, gray, gray + 18), edge=False)
@@ -372,6 +404,22 @@ def _draw_storm(pen: Pen, horizon: float, rng: random.Random) -> None:
         x += rng.uniform(-6, 6)
         pen.arc(x + 14, y, 14, (90, 330), (214, 226, 240), 4)
         pen.stroke(((x + 14, y + 13), (x + 46, y + 13)), (214, 226, 240), 4)
+
+
+def _draw_storm_outside(pen: Pen, rng: random.Random) -> None:
+    for x in (4, 106, 208):
+        pen.box((x, 2, x + 76, 118), _WHITE)
+        pen.box((x + 6, 8, x + 70, 112), (66, 74, 104))
+        _draw_bolt(pen, x + rng.uniform(20, 50), 8)
+        for step in range(3):
+            gray = rng.randint(36, 58)
+            pen.chord(x + 16 + step * 22, 8, 20, (0, 180), (gray, gray, gray + 16), edge=False)
+        pen.box((x, 2, x + 76, 8), _WHITE, edge=False)
+
+
+def _draw_bolt(pen: Pen, x: float, y: float) -> None:
+    bolt = ((4, 0), (-12, 42), (0, 40), (-10, 88), (18, 30), (6, 32), (18, 0))
+    pen.shape([(x + dx, y + dy) for dx, dy in bolt], (255, 246, 60))
 
 
 def _draw_branches(pen: Pen, rng: random.Random) -> None:
@@ -387,7 +435,20 @@ def _draw_burglary(pen: Pen, horizon: float, rng: random.Random) -> None:
     for x in (4, 116, 228):
         pen.box((x, 6, x + 56, 68), (236, 236, 230))
         pen.box((x + 5, 11, x + 51, 63), (150, 206, 236))
-        hole: tuple[Point, ...] = ((12, 0), (18, -9), (5, -8), (3, -22), (-5, -9), (-18, -14), (-10, 0), (-19, 9), (-4, 8), (2, 20), (7, 9), (19, 13))
+        hole: tuple[Point, ...] = (
+            (12, 0),
+            (18, -9),
+            (5, -8),
+            (3, -22),
+            (-5, -9),
+            (-18, -14),
+            (-10, 0),
+            (-19, 9),
+            (-4, 8),
+            (2, 20),
+            (7, 9),
+            (19, 13),
+        )
         pen.shape([(x + 28 + dx, 37 + dy) for dx, dy in hole], (16, 14, 24), edge=False)
         for dx, dy in ((-22, -24), (22, -24), (-22, 24), (22, 24)):
             pen.stroke(((x + 28 + dx / 2.4, 37 + dy / 2.4), (x + 28 + dx, 37 + dy)), _WHITE, 2)
@@ -395,7 +456,9 @@ def _draw_burglary(pen: Pen, horizon: float, rng: random.Random) -> None:
         pen.box((x, 104, x + 52, horizon + 24), (150, 96, 52))
         for y, out in ((112, 12), (138, 0), (164, 16)):
             inward = out if x == 0 else -out
-            pen.box((x + 4 + inward, y, x + 48 + inward, y + 18), (190, 130, 76) if not out else (120, 72, 38))
+            pen.box(
+                (x + 4 + inward, y, x + 48 + inward, y + 18), (190, 130, 76) if not out else (120, 72, 38)
+            )
             pen.box((x + 22 + inward, y + 7, x + 30 + inward, y + 11), OUTLINE, edge=False)
 
 

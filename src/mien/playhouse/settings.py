@@ -144,7 +144,13 @@ def _draw_airport(pen: Pen, horizon: float, rng: random.Random) -> None:
 
 
 def _draw_office(pen: Pen, horizon: float, rng: random.Random) -> None:
-    colors: tuple[Color, ...] = ((200, 66, 60), (60, 110, 190), (240, 190, 70), (90, 160, 100), (240, 240, 240))
+    colors: tuple[Color, ...] = (
+        (200, 66, 60),
+        (60, 110, 190),
+        (240, 190, 70),
+        (90, 160, 100),
+        (240, 240, 240),
+    )
     for y in (38, 76):
         for step in range(22):
             x = 4 + step * 13
@@ -210,8 +216,6 @@ def _draw_stadium(pen: Pen, horizon: float, rng: random.Random) -> None:
 
 
 def _draw_beach(pen: Pen, horizon: float, rng: random.Random) -> None:
-    x = rng.uniform(60, 220)
-    pen.disc(x, 30, 20, (255, 232, 92), edge=False)
     pen.box((0, horizon - 52, 288, horizon), shade((40, 120, 204), rng), edge=False)
     for _ in range(8):
         pen.arc(rng.uniform(0, 288), horizon - rng.uniform(0, 36), 12, (200, 340), (236, 248, 255), 3)
