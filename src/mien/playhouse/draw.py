@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from PIL import Image, ImageChops, ImageDraw
 
 from mien.playhouse.figure import Figure
-from mien.playhouse.occasions import draw_behind, draw_in_front
+from mien.playhouse.parts.occasions import draw_behind, draw_in_front
+from mien.playhouse.parts.pen import OUTLINE, Pen, draw_heart
+from mien.playhouse.parts.settings import draw_setting
 from mien.playhouse.scene import Scene
-from mien.playhouse.settings import draw_setting
-from mien.playhouse.shapes import OUTLINE, Pen, draw_heart
 from mien.playhouse.situations import INDOORS
 from mien.types import Box
 
@@ -17,7 +17,7 @@ __all__ = ["SIZE", "Drawing", "draw_scene", "draw_with_person_map", "person_boxe
 
 SIZE = 288  # side of an image, in pixels
 
-# By what the colors of the setting are multiplied, and then those of the setting and of the occasion together.
+# Factors for the colors of the setting, and then for those of the setting and the occasion together.
 _TINTS: dict[str, tuple[tuple[float, float, float], float]] = {
     "dusk": ((1.0, 0.74, 0.58), 0.96),
     "night": ((0.36, 0.42, 0.66), 0.88),
@@ -46,8 +46,7 @@ def draw_scene(scene: Scene, size: int = SIZE) -> Drawing:
 def draw_with_person_map(scene: Scene, size: int = SIZE) -> tuple[Drawing, Image.Image]:
     """Draws a scene, with a map of the same size that says which person each pixel shows.
 
-    The map is 0 where there is no person, and i + 1 where `scene.people[i]`, or what they hold, is visible; the
-    few things that are drawn in front of people are left out of account.
+    The map is 0 where there is no person, and i + 1 where `scene.people[i]`, or what they hold, is visible.
     """
     return _draw(scene, size, with_map=True)
 
@@ -73,11 +72,14 @@ def _draw(scene: Scene, size: int, *, with_map: bool) -> tuple[Drawing, Image.Im
             before = image.copy() if with_map else None
             draw_part(figure)
             if before is not None:
-                _add_to_map(person_map, figure, index, before, image)
+                _mark(person_map, index + 1, before, image, _surroundings(figure, size))
+    before = image.copy() if with_map else None
     draw_in_front(pen, scene.occasion, rng)
     if scene.weather == "snow":
         _draw_flakes(pen, rng, 14)
     _draw_company(pen, scene, figures)
+    if before is not None:
+        _mark(person_map, 0, before, image, (0, 0, size, size))
     return Drawing(image, tuple(_box(figure, size) for figure in figures)), person_map
 
 
@@ -88,21 +90,23 @@ def _side_of_neighbor(scene: Scene, index: int) -> int:
     return 1 if scene.people[neighbor].center > scene.people[index].center else -1
 
 
-def _add_to_map(
-    person_map: Image.Image, figure: Figure, index: int, before: Image.Image, after: Image.Image
-) -> None:
-    """Marks where the figure was drawn; only its surroundings are compared, which is faster."""
+def _surroundings(figure: Figure, size: int) -> tuple[int, int, int, int]:
+    """Where a figure, and what the person holds, can be; in pixels."""
     left, top, right, bottom = (round(edge) for edge in figure.extent())
-    slack = round(0.25 * figure.unit)  # for what the person holds
-    area = (
-        max(0, left - slack),
-        max(0, top - slack),
-        min(after.width, right + slack),
-        min(after.height, bottom + slack),
-    )
+    slack = round(0.25 * figure.unit)
+    return max(0, left - slack), max(0, top - slack), min(size, right + slack), min(size, bottom + slack)
+
+
+def _mark(
+    person_map: Image.Image,
+    value: int,
+    before: Image.Image,
+    after: Image.Image,
+    area: tuple[int, int, int, int],
+) -> None:
+    """Sets the map to `value` where two images differ; only an area is compared, which is faster."""
     difference = ImageChops.difference(before.crop(area), after.crop(area))
-    touched = difference.convert("L").point(_is_positive)
-    person_map.paste(index + 1, area, touched)
+    person_map.paste(value, area, difference.convert("L").point(_is_positive))
 
 
 def _is_positive(value: int) -> int:

@@ -8,10 +8,10 @@ from functools import cached_property
 
 from PIL import ImageDraw
 
-from mien.playhouse.face import Head
-from mien.playhouse.items import draw_item
+from mien.playhouse.parts.face import Head
+from mien.playhouse.parts.items import draw_item
+from mien.playhouse.parts.pen import CLOTH_RGB, HAIR_RGB, OUTLINE, SKIN_RGB, Color, Pen, Point
 from mien.playhouse.scene import DrawnPerson
-from mien.playhouse.shapes import CLOTH_RGB, HAIR_RGB, OUTLINE, SKIN_RGB, Color, Pen, Point
 from mien.playhouse.situations import NOTHING
 
 __all__ = ["CLOTH_RGB", "HAIR_RGB", "OUTLINE", "SKIN_RGB", "Figure"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mien.playhouse.shapes import OUTLINE, Color, Pen
+from mien.playhouse.parts.pen import OUTLINE, Color, Pen
 
 __all__ = ["draw_item"]
 
@@ -113,7 +113,7 @@ def _draw_broken_vase(pen: Pen) -> None:
 
 
 def _draw_wallet(pen: Pen) -> None:
-    leather: Color = (112, 66, 38)
+    leather: Color = (130, 28, 62)
     pen.shape(((-0.56, -0.34), (0, -0.20), (0.56, -0.34), (0.56, 0.34), (0, 0.48), (-0.56, 0.34)), leather)
     for side in (-1, 1):
         inside = ((0.08, -0.06), (0.46, -0.16), (0.46, 0.22), (0.08, 0.32))

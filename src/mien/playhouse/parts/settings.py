@@ -7,7 +7,7 @@ some of them are at the top and at the edges, where people seldom hide them.
 import random
 from collections.abc import Callable
 
-from mien.playhouse.shapes import OUTLINE, Color, Pen, shade
+from mien.playhouse.parts.pen import OUTLINE, Color, Pen, shade
 
 __all__ = ["draw_setting"]
 
@@ -43,7 +43,7 @@ def _draw_hall(pen: Pen, horizon: float, rng: random.Random) -> None:
         pen.box((250 * side, horizon * 0.55, 250 * side + 38, horizon * 0.55 + 7), (230, 190, 70))
     for x in (rng.uniform(70, 110), rng.uniform(178, 218)):
         pen.stroke(((x, 0), (x, 14)), OUTLINE, 2)
-        pen.arc(x, 12, 20, (0, 180), (200, 150, 30), 4)
+        pen.arc((x, 12), 20, (0, 180), (200, 150, 30), 4)
         for step in (-20, -10, 0, 10, 20):
             pen.disc(x + step, 16 + (6 if step in (-10, 10) else 12 if step == 0 else 0), 5, (255, 246, 170))
 
@@ -96,9 +96,9 @@ def _draw_kitchen(pen: Pen, horizon: float, rng: random.Random) -> None:
             pen.box((step * 30, row * 30, step * 30 + 30, row * 30 + 30), tile, edge=False)
     pen.stroke(((0, 8), (288, 8)), _GRAY, 4)
     for x in (22, 90, 160, 246):
-        x += rng.uniform(-8, 8)
-        pen.stroke(((x, 8), (x, 24)), OUTLINE, 3)
-        pen.disc(x, 36, 14, rng.choice(((200, 100, 50), (90, 94, 104), (190, 60, 60))))
+        pan = Pen(pen.canvas, pen.at(x + rng.uniform(-8, 8), 0), pen.scale)
+        pan.stroke(((0, 8), (0, 24)), OUTLINE, 3)
+        pan.disc(0, 36, 14, rng.choice(((200, 100, 50), (90, 94, 104), (190, 60, 60))))
     pen.box((0, horizon - 36, 288, horizon + 6), (166, 116, 74))
     pen.box((0, horizon - 42, 288, horizon - 34), (240, 240, 236))
     x = rng.choice((4, 228))
@@ -158,10 +158,10 @@ def _draw_office(pen: Pen, horizon: float, rng: random.Random) -> None:
         pen.box((0, y, 288, y + 6), (110, 84, 60))
     pen.box((0, horizon - 20, 288, horizon - 8), (214, 190, 150))
     for x in (14, 150, 230):
-        x += rng.uniform(-6, 6)
-        pen.box((x, horizon - 62, x + 50, horizon - 30), (50, 54, 62))
-        pen.box((x + 5, horizon - 57, x + 45, horizon - 35), (120, 200, 236), edge=False)
-        pen.stroke(((x + 25, horizon - 30), (x + 25, horizon - 20)), OUTLINE, 6)
+        screen = Pen(pen.canvas, pen.at(x + rng.uniform(-6, 6), horizon), pen.scale)
+        screen.box((0, -62, 50, -30), (50, 54, 62))
+        screen.box((5, -57, 45, -35), (120, 200, 236), edge=False)
+        screen.stroke(((25, -30), (25, -20)), OUTLINE, 6)
     for x in (4, 140, 276):
         pen.box((x, horizon - 8, x + 8, horizon + 50), (150, 130, 104))
 
@@ -218,7 +218,7 @@ def _draw_stadium(pen: Pen, horizon: float, rng: random.Random) -> None:
 def _draw_beach(pen: Pen, horizon: float, rng: random.Random) -> None:
     pen.box((0, horizon - 52, 288, horizon), shade((40, 120, 204), rng), edge=False)
     for _ in range(8):
-        pen.arc(rng.uniform(0, 288), horizon - rng.uniform(0, 36), 12, (200, 340), (236, 248, 255), 3)
+        pen.arc((rng.uniform(0, 288), horizon - rng.uniform(0, 36)), 12, (200, 340), (236, 248, 255), 3)
     x = rng.choice((22, 266))
     lean = 12 if x < 144 else -12
     pen.stroke(((x, horizon + 10), (x + lean, 54)), (140, 100, 60), 9)
@@ -252,9 +252,9 @@ def _draw_platform(pen: Pen, horizon: float, rng: random.Random) -> None:
     pen.box((0, 108, 288, 116), _WHITE, edge=False)
     pen.box((0, 0, 288, 10), (90, 96, 104))
     for x in (rng.uniform(14, 40), rng.uniform(190, 226)):
-        pen.box((x, 14, x + 54, 34), (30, 70, 160))
-        pen.shape(((x + 8, 24), (x + 18, 17), (x + 18, 31)), _WHITE, edge=False)
-        pen.box((x + 18, 21, x + 46, 27), _WHITE, edge=False)
+        pen.box((x, 14, x + 54, 34), _WHITE)
+        pen.disc(x + 12, 24, 7, (200, 40, 50), edge=False)
+        pen.box((x + 24, 21, x + 48, 27), OUTLINE, edge=False)
     pen.box((0, horizon - 6, 288, horizon + 10), (70, 72, 78), edge=False)
     for step in range(15):
         x = step * 20
@@ -278,11 +278,11 @@ def _draw_street(pen: Pen, horizon: float, rng: random.Random) -> None:
 
 def _draw_park(pen: Pen, horizon: float, rng: random.Random) -> None:
     for x in (14, 92, 196, 274):
-        x += rng.uniform(-10, 10)
-        pen.box((x - 6, 80, x + 6, horizon + 6), (112, 76, 48))
+        tree = Pen(pen.canvas, pen.at(x + rng.uniform(-10, 10), 0), pen.scale)
+        tree.box((-6, 80, 6, horizon + 6), (112, 76, 48))
         green = shade((96, 176, 70), rng, 18)
-        for dx, dy in ((-20, 74), (20, 74), (0, 44)):
-            pen.disc(x + dx, dy, 28, green)
+        for spot in ((-20, 74), (20, 74), (0, 44)):
+            tree.disc(*spot, 28, green)
     pen.shape(((120, horizon), (168, horizon), (260, 288), (40, 288)), (224, 204, 160), edge=False)
     x = rng.choice((4, 204))
     for y in (horizon - 26, horizon - 12):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from PIL import ImageDraw
 
+from mien.playhouse.parts.pen import HAIR_RGB, OUTLINE, SKIN_RGB, Color, Pen, Point
 from mien.playhouse.scene import DrawnPerson
-from mien.playhouse.shapes import HAIR_RGB, OUTLINE, SKIN_RGB, Color, Pen, Point
 
 __all__ = ["Head"]
 
@@ -24,8 +24,7 @@ _GLASSES_RGB: Color = (70, 66, 92)
 _TILT_DEGREES = 15
 _EYE = (0.42, -0.10)  # of the right eye
 
-# For each expression that has strengths, one entry per strength: heights of the inner and outer end of a brow,
-# and its thickness.
+# For each expression and strength: heights of the inner and of the outer end of a brow, and its thickness.
 _BROWS = {
     "smiling": ((0.45, 0.43, 0.09), (0.52, 0.45, 0.09), (0.60, 0.48, 0.10)),
     "crying": ((0.53, 0.42, 0.09), (0.62, 0.36, 0.11), (0.70, 0.30, 0.13)),
@@ -138,7 +137,7 @@ class Head:
     def _draw_eye(self, pen: Pen, side: int) -> None:
         x, y = _EYE[0] * side, _EYE[1]
         if self.person.expression == "drowsy":
-            pen.arc(x, y - 0.10, 0.26, (15, 165), self._ink, 0.11)
+            pen.arc((x, y - 0.10), 0.26, (15, 165), self._ink, 0.11)
             return
         radius, upper, lower = _EYES[self.person.expression][self.person.strength - 1]
         pen.disc(x, y, radius, _WHITE)
@@ -166,7 +165,7 @@ class Head:
             skin = SKIN_RGB[self.person.skin]
             pen.shape(((0, -0.06), (tip, 0.20), (-0.02 * self.turn, 0.22)), skin)
         else:
-            pen.arc(0, 0.12, 0.08, (10, 170), self._ink, 0.06)
+            pen.arc((0, 0.12), 0.08, (10, 170), self._ink, 0.06)
 
     def _draw_mouth(self, pen: Pen) -> None:
         step = self.person.strength - 1

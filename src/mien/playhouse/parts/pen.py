@@ -126,11 +126,17 @@ class Pen:
         )
 
     def arc(
-        self, x: float, y: float, radius: float, angles: tuple[float, float], color: Color, width: float
+        self,
+        center: Point,
+        radius: float,
+        angles: tuple[float, float],
+        color: Color,
+        width: float,
     ) -> None:
+        """A part of a circle, between two angles in degrees, clockwise from the right."""
         start, end = (angle + self._degrees for angle in angles)
         self.canvas.arc(
-            self._square(x, y, radius), start, end, fill=color, width=max(1, round(width * self.scale))
+            self._square(*center, radius), start, end, fill=color, width=max(1, round(width * self.scale))
         )
 
     def chord(

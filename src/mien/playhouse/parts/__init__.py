@@ -1,0 +1,1 @@
+"""The parts that drawings consist of: a pen, heads, items, settings and occasions."""
