@@ -85,10 +85,10 @@ def _draw_suitcase(pen: Pen) -> None:
 
 
 def _draw_ticket(pen: Pen) -> None:
-    pen.shape(((-0.52, -0.10), (0.44, -0.36), (0.54, 0.08), (-0.42, 0.34)), (255, 150, 90))
-    pen.stroke(((0.16, -0.28), (0.28, 0.14)), _WHITE, 0.07)
-    for y in (0.0, 0.14):
-        pen.stroke(((-0.36, y), (0.04, y - 0.11)), OUTLINE, 0.06)
+    pen.shape(((-0.60, -0.14), (0.50, -0.46), (0.62, 0.10), (-0.48, 0.42)), (255, 140, 80))
+    pen.stroke(((0.16, -0.35), (0.29, 0.18)), _WHITE, 0.09)
+    for y in (0.0, 0.18):
+        pen.stroke(((-0.40, y), (0.04, y - 0.13)), OUTLINE, 0.07)
 
 
 def _draw_phone(pen: Pen) -> None:
@@ -100,14 +100,14 @@ def _draw_phone(pen: Pen) -> None:
 
 
 def _draw_broken_vase(pen: Pen) -> None:
-    blue: Color = (56, 110, 216)
-    jagged = ((-0.36, -0.02), (-0.20, 0.12), (-0.08, -0.14), (0.08, 0.10), (0.24, -0.08), (0.36, 0.08))
-    pen.shape((*jagged, (0.24, 0.5), (-0.24, 0.5)), blue)
-    pen.stroke(((-0.28, 0.30), (0.28, 0.30)), _WHITE, 0.08)
+    blue: Color = (70, 130, 235)
+    jagged = ((-0.50, 0.04), (-0.30, -0.10), (-0.16, 0.14), (0.04, -0.16), (0.22, 0.12), (0.50, -0.06))
+    pen.shape((*jagged, (0.44, 0.34), (0.22, 0.56), (-0.22, 0.56), (-0.44, 0.34)), blue)
+    pen.stroke(((-0.40, 0.30), (0.40, 0.30)), _WHITE, 0.10)
     for shard in (
-        ((-0.46, -0.44), (-0.18, -0.34), (-0.34, -0.18)),
-        ((0.10, -0.54), (0.38, -0.46), (0.20, -0.26)),
-        ((0.40, -0.24), (0.58, -0.10), (0.44, 0.02)),
+        ((-0.60, -0.50), (-0.22, -0.46), (-0.40, -0.20)),
+        ((0.0, -0.62), (0.34, -0.50), (0.10, -0.30)),
+        ((0.42, -0.42), (0.66, -0.24), (0.40, -0.16)),
     ):
         pen.shape(shard, blue)
 
@@ -175,19 +175,19 @@ def _draw_photograph(pen: Pen) -> None:
 
 
 def _draw_candle(pen: Pen) -> None:
-    pen.disc(0, -0.36, 0.28, (255, 240, 150), edge=False)
-    pen.shape(((0, -0.66), (0.13, -0.32), (0, -0.20), (-0.13, -0.32)), _FLAME)
-    pen.box((-0.13, -0.16, 0.13, 0.40), _WHITE)
-    pen.oval(0, 0.44, (0.34, 0.11), (170, 120, 40))
+    pen.disc(0, -0.36, 0.34, (255, 240, 150), edge=False)
+    pen.shape(((0, -0.70), (0.16, -0.34), (0, -0.16), (-0.16, -0.34)), _FLAME)
+    pen.box((-0.18, -0.14, 0.18, 0.42), _WHITE)
+    pen.oval(0, 0.46, (0.42, 0.13), (170, 120, 40))
 
 
 def _draw_key(pen: Pen) -> None:
     for color, extra in ((OUTLINE, 0.05), (_GOLD, 0.0)):
-        pen.box((-0.07 - extra, -0.10, 0.07 + extra, 0.62 + extra), color, edge=False)
-        pen.box((0.0, 0.30 - extra, 0.28 + extra, 0.40 + extra), color, edge=False)
-        pen.box((0.0, 0.50 - extra, 0.28 + extra, 0.62 + extra), color, edge=False)
-    pen.ring(0, -0.28, 0.32, OUTLINE, 0.24)
-    pen.ring(0, -0.28, 0.28, _GOLD, 0.16)
+        pen.box((-0.10 - extra, -0.10, 0.10 + extra, 0.66 + extra), color, edge=False)
+        pen.box((0.0, 0.26 - extra, 0.36 + extra, 0.38 + extra), color, edge=False)
+        pen.box((0.0, 0.52 - extra, 0.36 + extra, 0.66 + extra), color, edge=False)
+    pen.ring(0, -0.28, 0.38, OUTLINE, 0.28)
+    pen.ring(0, -0.28, 0.33, _GOLD, 0.18)
 
 
 def _draw_medicine(pen: Pen) -> None:
