@@ -19,7 +19,7 @@ SIZE = 288  # side of an image, in pixels
 
 # Factors for the colors of the setting, and then for those of the setting and the occasion together.
 _TINTS: dict[str, tuple[tuple[float, float, float], float]] = {
-    "dusk": ((1.0, 0.74, 0.58), 0.96),
+    "dusk": ((0.90, 0.67, 0.52), 0.96),
     "night": ((0.36, 0.42, 0.66), 0.88),
 }
 
@@ -144,7 +144,7 @@ def _tint(image: Image.Image, factors: tuple[float, float, float]) -> None:
 
 
 def _draw_lights(pen: Pen, light: str, indoors: bool, rng: random.Random) -> None:
-    """The moon and stars, or the sun; indoors, a lamp that is on at night."""
+    """The moon and stars, or the sun; indoors a lamp at night, and at dusk light from a window."""
     x = rng.choice((60, 226))
     if indoors and light == "night":
         pen.stroke(((x, 0), (x, 14)), OUTLINE, 3)
@@ -156,6 +156,11 @@ def _draw_lights(pen: Pen, light: str, indoors: bool, rng: random.Random) -> Non
         pen.disc(x, 26, 18, (250, 246, 214), edge=False)
         pen.disc(x - 6, 21, 4, (214, 210, 184), edge=False)
         pen.disc(x + 6, 32, 5, (214, 210, 184), edge=False)
+    elif indoors and light == "dusk":
+        for left, top in ((x - 30, 44), (8, 222), (226, 222)):
+            for right, down in ((0, 0), (26, 0), (-6, 26), (20, 26)):
+                pane = Pen(pen.canvas, pen.at(left + right, top + down), pen.scale)
+                pane.shape(((0, 0), (22, 0), (16, 22), (-6, 22)), (255, 178, 84), edge=False)
     elif not indoors:
         pen.disc(x, *((60, 24, (255, 120, 50)) if light == "dusk" else (26, 18, (255, 232, 92))), edge=False)
 
