@@ -35,22 +35,26 @@ a test bed, not a tool for real images.
 
 | on {scenes} held-out scenes | correct |
 |---|--:|
-| place | {place:.1%} |
+| setting | {setting:.1%} |
+| occasion | {occasion:.1%} |
 | clothes of the person in the box (that is, the correct person) | {clothes:.1%} |
-| expression | {expression:.1%} |
-| pose | {pose:.1%} |
-| emotions it names, by the rules of Playhouse | {emotions_right:.1%} of {emotions_named:.1f} per scene |
+| expression, a slight one counting as neutral | {expression:.1%} |
+| pose, or nothing where it is not salient | {pose:.1%} |
+| item, or nothing where it is not salient | {item:.1%} |
+| emotions it names that an ideal description names, of {emotions_named:.1f} per scene | {emotions_ideal:.1%} |
+| emotions it names that one of three annotators ticks | {emotions_ticked:.1%} |
+| says yes about a label that applies | {yes_if_it_applies:.1%} |
+| says yes about a label that does not | {yes_if_not:.1%} |
 
 In the {crowded_scenes} of these scenes with two or three people, it describes the clothes of the correct
 person in {crowded_clothes_with_box:.1%} with the box and in {crowded_clothes_without_box:.1%} without it.
 Guessing gives {crowded_guessing:.1%}.
 
-- Vision: a CLIP-style ViT, 144 px, patches of 12 px, 6 layers of width 192; LLaVA reads its last layer.
+- Vision: a CLIP-style ViT, 144 px, patches of 16 px, 6 layers of width 192; LLaVA reads its last layer.
   Trained on what is visible, without emotion words, then frozen.
-- Language: a Llama of 4 layers of width 192, byte-level BPE; trained on all combinations of place,
-  expression, pose and company.
+- Language: a Llama of 4 layers of width 192, byte-level BPE; trained on all situations, frequent and rare.
 - Prompts it was trained with: `paper`, `paper_no_box` and `caption`, with the label lists of EMOTIC, BoLD
-  and CAER-S.
+  and CAER-S; questions about one label, to be answered by yes or no, or by a number from 0 to 9.
 - Training logs: `tower.jsonl`, `speech.jsonl`. Evaluation: `exam.json` (by
   `scripts/playhouse/evaluate_model.py`).
 - License: Apache-2.0, as the code; no outside data was used.

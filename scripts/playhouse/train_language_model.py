@@ -1,26 +1,30 @@
 """Step 2 of the embedded VLM: trains a tiny Llama to describe what the frozen tower of step 1 sees.
 
-Emotion words come in here, as in LLaVA: the tower knows expressions and places, and the language model learns
-from many scenes, with all combinations of them, what they mean. Saves a Hugging Face LLaVA folder (float16)
-with its processor.
+Emotion words come in here, as in LLaVA: the tower knows faces and occasions, and the language model learns
+from many scenes, with all situations, what they mean. It also learns to answer yes or no about a label, and
+to rate it. Saves a Hugging Face LLaVA folder (float16) with its processor, and two along the way
+(`ladder/early`, `ladder/middle`). A killed training goes on where its last checkpoint was.
 
-    python scripts/playhouse/train_language_model.py --tower runs/playhouse/tower --out runs/playhouse/llava
+    python scripts/playhouse/train_language_model.py --scenes runs/playhouse/scenes \\
+        --tower runs/playhouse/tower --out runs/playhouse/llava
 """
 
 import argparse
 import json
-import math
 import random
 import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from checkpoints import load_checkpoint, save_checkpoint
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
-from training_scenes import IMAGE_SIZE, MEAN, PATCH, STD, sample_batch
+from train_tower import learning_rate, patch_features, sample_indices
+from training_scenes import IMAGE_SIZE, MEAN, PATCH, STD, TrainingScenes
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionModel,
@@ -33,9 +37,16 @@ from transformers import (
 
 from mien.describe.prompts import get_prompt
 from mien.labels import BOLD, CAERS, EMOTIC
-from mien.playhouse.rules import score_basic_emotions, score_emotions
+from mien.playhouse.rules import THRESHOLD, observe, score_emotions
 from mien.playhouse.scene import Scene, sample_scene
-from mien.playhouse.text import WHO_BOXED, WHO_MAIN, describe_emotions, describe_scene
+from mien.playhouse.text import (
+    WHO_BOXED,
+    WHO_MAIN,
+    ask_rating,
+    ask_yes_no,
+    describe_emotions,
+    describe_scene,
+)
 
 WIDTH = 192
 IGNORED = -100  # cross_entropy's own index for "no loss here"
@@ -58,33 +69,58 @@ PROMPTS = {
     "caption": get_prompt("caption").render(EMOTIC),
 }
 # Weights of the prompts for scenes with the box drawn, and without it.
-BOXED = {"emotic": 70, "bold": 9, "caers": 11, "caption": 10}
+BOXED = {"emotic": 72, "bold": 9, "caers": 11, "caption": 8}
 BARE = {"main": 50, "main_caers": 10, "caption": 40}
+QUESTIONS = ("yes_no", "yes_no", "rating")
+QUESTION_SHARE = 0.2  # of all batches; questions are short, so a batch has more of them
+QUESTIONS_PER_SCENE = 3
+# Annotators disagree; an answer is drawn from one, so that the probability of "yes" means something.
+ANSWER_NOISE = 1.4
+
+Dialog = tuple[str, str]  # prompt and answer
 
 
 def answer(scene: Scene, prompt_name: str) -> str:
     """The ideal answer to a prompt about a scene."""
     if prompt_name == "caption":
         return describe_scene(scene)
-    scores = score_emotions(scene.place, scene.person)
-    if prompt_name.endswith("caers"):
-        scores = score_basic_emotions(scores)
-    return describe_emotions(scene, scores, WHO_MAIN if prompt_name.startswith("main") else WHO_BOXED)
+    who = WHO_MAIN if prompt_name.startswith("main") else WHO_BOXED
+    return describe_emotions(scene, who, basic=prompt_name.endswith("caers"))
+
+
+def sample_dialog(rng: random.Random, scene: Scene, boxed: bool) -> Dialog:
+    table = BOXED if boxed else BARE
+    (name,) = rng.choices(list(table), table.values())
+    return PROMPTS[name], answer(scene, name)
+
+
+def sample_question(rng: random.Random, scene: Scene, boxed: bool) -> Dialog:
+    """A question about one label: half of the labels are among those that apply most."""
+    scores = score_emotions(observe(scene))
+    ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+    label = rng.choice(ranked[:5]) if rng.random() < 0.5 else rng.choice(ranked)
+    who = WHO_BOXED if boxed else WHO_MAIN
+    if rng.choice(QUESTIONS) == "rating":
+        return ask_rating(label, who), str(max(0, min(9, round(scores[label] / THRESHOLD * 5))))
+    ticked = scores[label] + rng.gauss(0, ANSWER_NOISE) > THRESHOLD
+    return ask_yes_no(label, who), "yes" if ticked else "no"
 
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE, so that any text can be read; words of Playhouse descriptions are one token each."""
     rng = random.Random(seed)
-    scenes = [sample_scene(rng, even=True) for _ in range(4000)]
+    scenes = [sample_scene(rng, even=True) for _ in range(6000)]
     texts = [answer(scene, name) for scene in scenes for name in ("emotic", "caption")]
-    texts += [f"USER: \n{text} ASSISTANT:" for text in PROMPTS.values()] * 200
+    asked = [*PROMPTS.values()]
+    asked += [ask(label) for label in (*EMOTIC.labels, *CAERS.labels) for ask in (ask_yes_no, ask_rating)]
+    texts += [f"USER: \n{text} ASSISTANT:" for text in asked] * 200
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<pad>", "<s>", "</s>", "<image>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=960, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=1120, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
@@ -139,23 +175,22 @@ def build_llava(tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerFast) -> L
     return model
 
 
-class PromptTokens:
+class DialogTokens:
     """Tokenizes prompts and answers: [left padding, prompt with image tokens, answer, </s>]."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
-        image = "<image>" * (IMAGE_SIZE // PATCH) ** 2
-        self.prompts = {
-            name: tokenizer(f"USER: {image}\n{text} ASSISTANT:", add_special_tokens=False).input_ids
-            for name, text in PROMPTS.items()
-        }
+        self._image = "<image>" * (IMAGE_SIZE // PATCH) ** 2
 
-    def encode(self, scenes: Sequence[Scene], prompt_names: Sequence[str]) -> dict[str, torch.Tensor]:
-        """`input_ids`, `attention_mask`, `labels` (loss on the answer alone), each [scene, token]."""
-        rows = []
-        for scene, name in zip(scenes, prompt_names, strict=True):
-            reply = self.tokenizer(f" {answer(scene, name)}</s>", add_special_tokens=False).input_ids
-            rows.append((self.prompts[name], reply))
+    def encode(self, dialogs: Sequence[Dialog]) -> dict[str, torch.Tensor]:
+        """`input_ids`, `attention_mask`, `labels` (loss on the answer alone), each [dialog, token]."""
+        rows = [
+            (
+                self._tokenize(f"USER: {self._image}\n{prompt} ASSISTANT:"),
+                self._tokenize(f" {reply}</s>"),
+            )
+            for prompt, reply in dialogs
+        ]
         length = max(len(prompt_ids) + len(reply) for prompt_ids, reply in rows)
         pad = self.tokenizer.pad_token_id
         sizes = [len(prompt_ids) + len(reply) for prompt_ids, reply in rows]
@@ -168,26 +203,58 @@ class PromptTokens:
         names = ("input_ids", "attention_mask", "labels")
         return {name: torch.tensor(value) for name, value in zip(names, (ids, mask, labels), strict=True)}
 
-
-def choose_prompts(rng: random.Random, boxed: Sequence[bool]) -> list[str]:
-    return [
-        rng.choices(list(table), table.values())[0] for table in (BOXED if box else BARE for box in boxed)
-    ]
+    def _tokenize(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
 
 
 def loss_of(
-    model: LlavaForConditionalGeneration, pixels: torch.Tensor, tokens: dict[str, torch.Tensor]
+    model: LlavaForConditionalGeneration, features: torch.Tensor, tokens: dict[str, torch.Tensor]
 ) -> torch.Tensor:
-    """Cross-entropy of the answer's tokens; the prompt's logits are not computed."""
-    labels = tokens["labels"][:, 1:]
-    hidden_states = model.model(
-        pixel_values=pixels,
-        input_ids=tokens["input_ids"],
+    """Cross-entropy of the answer's tokens; neither the tower nor the prompt's logits are computed.
+
+    Args:
+        model: The model.
+        features: What the tower sees, [dialog, patch, WIDTH].
+        tokens: From `DialogTokens`.
+    """
+    ids, labels = tokens["input_ids"], tokens["labels"][:, 1:]
+    embeddings = model.get_input_embeddings()(ids)
+    images = model.model.multi_modal_projector(features)
+    is_image = (ids == model.config.image_token_index)[..., None].expand_as(embeddings)
+    hidden_states = model.model.language_model(
+        inputs_embeds=embeddings.masked_scatter(is_image, images.to(embeddings.dtype)),
         attention_mask=tokens["attention_mask"],
         use_cache=False,
     ).last_hidden_state[:, :-1]
     is_answer = labels != IGNORED
-    return functional.cross_entropy(model.lm_head(hidden_states[is_answer]).float(), labels[is_answer])
+    return functional.cross_entropy(model.lm_head(hidden_states[is_answer]), labels[is_answer])
+
+
+def encode_scenes(tower: CLIPVisionModel, scenes: TrainingScenes, path: Path) -> np.ndarray:
+    """[scene, patch, WIDTH] in float16, computed once; an interrupted computation starts again."""
+    if not path.exists():
+        shape = (len(scenes), (IMAGE_SIZE // PATCH) ** 2, WIDTH)
+        unfinished = path.with_name("unfinished.npy")
+        features = np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
+        with torch.inference_mode():
+            for start in range(0, len(scenes), 64):
+                rows = range(start, min(start + 64, len(scenes)))
+                features[start : start + 64] = patch_features(tower, scenes.pixels(rows)).half().numpy()
+        features.flush()
+        unfinished.rename(path)
+    return np.load(path, mmap_mode="r")
+
+
+def sample_batch(
+    rng: random.Random, scenes: TrainingScenes, size: int, reject_crowded: float
+) -> tuple[list[int], list[Dialog]]:
+    """Indices of scenes, and a dialog about each."""
+    if rng.random() < QUESTION_SHARE:
+        indices = sample_indices(rng, scenes, size, reject_crowded) * QUESTIONS_PER_SCENE
+        return indices, [sample_question(rng, scenes.scene(i), scenes.boxed(i)) for i in indices]
+    indices = sample_indices(rng, scenes, size, reject_crowded)
+    return indices, [sample_dialog(rng, scenes.scene(i), scenes.boxed(i)) for i in indices]
 
 
 def train(args: argparse.Namespace) -> None:
@@ -195,30 +262,42 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     rng = random.Random(args.seed)
     tower = CLIPVisionModel.from_pretrained(args.tower, attn_implementation="sdpa").eval()
+    scenes = TrainingScenes(args.scenes)
+    args.out.mkdir(parents=True, exist_ok=True)
+    features = encode_scenes(tower, scenes, args.tower / "features.npy")
     tokenizer = train_tokenizer(args.seed)
-    model, prompts = build_llava(tower, tokenizer), PromptTokens(tokenizer)
+    model, dialogs = build_llava(tower, tokenizer), DialogTokens(tokenizer)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=args.lr, weight_decay=0.02, betas=(0.9, 0.98))
-    args.out.mkdir(parents=True, exist_ok=True)
-    log, start = (args.out / "speech.jsonl").open("w"), time.monotonic()
-    for step in range(args.steps):
-        progress = step / args.steps
-        rate = args.lr * min(1, step / 150) * (0.5 * (1 + math.cos(math.pi * progress)) * 0.98 + 0.02)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batch = sample_batch(rng, args.batch, reject_crowded=max(0.0, 0.5 - 3 * progress), boxed=0.88)
-        tokens = prompts.encode(batch.scenes, choose_prompts(rng, batch.boxed))
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(model, batch.pixels, tokens)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        if step % 25 == 0 or step == args.steps - 1:
-            line = {"step": step, "seconds": round(time.monotonic() - start), "loss": round(loss.item(), 4)}
-            print(json.dumps(line), file=log, flush=True)
-        if step % 200 == 199:
-            save(model, tokenizer, args.out)
+    checkpoint = args.out / "checkpoint.pt"
+    first = load_checkpoint(checkpoint, rng, model=model, optimizer=optimizer)
+    start = time.monotonic()
+    rungs = {args.steps // 8: "early", args.steps // 3: "middle"}
+    with (args.out / "speech.jsonl").open("a" if first else "w") as log:
+        for step in range(first, args.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(args.lr, step, args.steps)
+            indices, asked = sample_batch(rng, scenes, args.batch, max(0.0, 0.5 - 3 * step / args.steps))
+            loss = loss_of(
+                model,
+                torch.from_numpy(np.stack([features[i] for i in indices])).float(),
+                dialogs.encode(asked),
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            if step % 25 == 0 or step == args.steps - 1:
+                line = {
+                    "step": step,
+                    "seconds": round(time.monotonic() - start),
+                    "loss": round(loss.item(), 4),
+                }
+                print(json.dumps(line), file=log, flush=True)
+            if step in rungs:
+                save(model, tokenizer, args.out / "ladder" / rungs[step])
+            if step % 100 == 99:
+                save_checkpoint(checkpoint, step + 1, rng, model=model, optimizer=optimizer)
     save(model, tokenizer, args.out)
 
 
@@ -250,9 +329,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--scenes", type=Path, required=True)
     parser.add_argument("--tower", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=11)

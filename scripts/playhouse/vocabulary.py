@@ -14,7 +14,6 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from mien.labels import CAERS, EMOTIC
 from mien.playhouse import text as words
-from mien.playhouse.rules import score_basic_emotions, score_emotions
 from mien.playhouse.scene import sample_scene
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -26,10 +25,9 @@ def collect_words(scenes: int = 6000) -> list[str]:
     texts = [*EMOTIC.labels, *CAERS.labels]
     for _ in range(scenes):
         scene = sample_scene(rng, even=True)
-        scores = score_emotions(scene.place, scene.person)
         texts += [
-            words.describe_emotions(scene, scores, words.WHO_BOXED),
-            words.describe_emotions(scene, score_basic_emotions(scores), words.WHO_MAIN),
+            words.describe_emotions(scene, words.WHO_BOXED),
+            words.describe_emotions(scene, words.WHO_MAIN, basic=True),
             words.describe_scene(scene),
         ]
     split = BertPreTokenizer().pre_tokenize_str
