@@ -19,8 +19,8 @@ _BRIGHT: tuple[Color, ...] = (
 
 def _draw_birthday(pen: Pen, horizon: float, rng: random.Random) -> None:
     for step in range(10):
-        x = step * 30 - 4
-        pen.shape(((x, 0), (x + 26, 0), (x + 13, 24)), _BRIGHT[step % 5])
+        left = step * 30 - 4
+        pen.shape(((left, 0), (left + 26, 0), (left + 13, 24)), _BRIGHT[step % 5])
     for x, y in ((16, 62), (34, 104), (272, 66), (252, 110), (rng.uniform(90, 200), 52)):
         _draw_balloon(pen, x + rng.uniform(-5, 5), y + rng.uniform(-8, 8), rng)
 

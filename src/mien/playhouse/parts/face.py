@@ -211,7 +211,7 @@ def _draw_drop(pen: Pen, x: float, y: float, radius: float, color: Color) -> Non
 
 
 def _draw_age(pen: Pen) -> None:
-    """Glasses, and wrinkles on the forehead and beside the eyes."""
+    """Glasses, and wrinkles on the forehead and next to the eyes."""
     for side in (-1, 1):
         pen.ring(_EYE[0] * side, _EYE[1], 0.38, _GLASSES_RGB, 0.06)
         pen.stroke(((0.80 * side, -0.12), (0.98 * side, -0.18)), _GLASSES_RGB, 0.06)

@@ -33,13 +33,14 @@ def _draw_hall(pen: Pen, horizon: float, rng: random.Random) -> None:
     for row in range(4):
         y = horizon + row * 30
         for step in range(-1, 8):
-            x = step * 42 + (row % 2) * 21
-            pen.shape(((x, y), (x + 21, y + 15), (x, y + 30), (x - 21, y + 15)), (190, 128, 74), edge=False)
+            left = step * 42 + (row % 2) * 21 - 21
+            tile = ((left + 21, y), (left + 42, y + 15), (left + 21, y + 30), (left, y + 15))
+            pen.shape(tile, (190, 128, 74), edge=False)
     cloth = shade((32, 128, 130), rng)
     for side in (0, 1):
         for fold in range(3):
-            x = 288 * side + (1 - 2 * side) * (fold * 13 + 6)
-            pen.box((x - 7, 0, x + 7, horizon), cloth)
+            middle = 288 * side + (1 - 2 * side) * (fold * 13 + 6)
+            pen.box((middle - 7, 0, middle + 7, horizon), cloth)
         pen.box((250 * side, horizon * 0.55, 250 * side + 38, horizon * 0.55 + 7), (230, 190, 70))
     for x in (rng.uniform(70, 110), rng.uniform(178, 218)):
         pen.stroke(((x, 0), (x, 14)), OUTLINE, 2)
@@ -51,9 +52,9 @@ def _draw_hall(pen: Pen, horizon: float, rng: random.Random) -> None:
 def _draw_classroom(pen: Pen, horizon: float, rng: random.Random) -> None:
     pen.box((30, 10, 258, 104), _WOOD)
     pen.box((36, 16, 252, 98), (36, 88, 66))
-    for y in (28, 46, 64, 82):
-        pen.stroke(((46, y), (rng.uniform(90, 150), y)), (226, 232, 226), 2)
-        pen.stroke(((170, y), (rng.uniform(200, 244), y)), (226, 232, 226), 2)
+    for row in (28, 46, 64, 82):
+        pen.stroke(((46, row), (rng.uniform(90, 150), row)), (226, 232, 226), 2)
+        pen.stroke(((170, row), (rng.uniform(200, 244), row)), (226, 232, 226), 2)
     x = rng.choice((14, 274))
     pen.stroke(((x, horizon - 24), (x, horizon)), OUTLINE, 4)
     pen.disc(x, horizon - 40, 18, (70, 150, 220))
@@ -185,9 +186,9 @@ def _draw_church(pen: Pen, horizon: float, rng: random.Random) -> None:
 
 
 def _draw_graveyard(pen: Pen, horizon: float, rng: random.Random) -> None:
-    x = rng.choice((16, 272))
-    pen.stroke(((x, horizon), (x, 60), (144 + (x - 144) * 0.7, 20)), (70, 58, 54), 8)
-    pen.stroke(((x, 90), (144 + (x - 144) * 0.72, 66)), (70, 58, 54), 5)
+    trunk = rng.choice((16, 272))
+    pen.stroke(((trunk, horizon), (trunk, 60), (144 + (trunk - 144) * 0.7, 20)), (70, 58, 54), 8)
+    pen.stroke(((trunk, 90), (144 + (trunk - 144) * 0.72, 66)), (70, 58, 54), 5)
     for step in range(25):
         pen.stroke(((step * 12, horizon - 42), (step * 12, horizon)), (60, 60, 66), 2)
     pen.stroke(((0, horizon - 34), (288, horizon - 34)), (60, 60, 66), 3)
@@ -235,8 +236,8 @@ def _draw_forest(pen: Pen, horizon: float, rng: random.Random) -> None:
         x = step * 48 + rng.uniform(-8, 8)
         pen.box((x - 6, 60, x + 6, horizon + 10), (78, 54, 38), edge=False)
         green = shade((26, 96, 54), rng, 16)
-        for y in (0, 34, 68):
-            pen.shape(((x - 20 - y / 6, y + 54), (x + 20 + y / 6, y + 54), (x, y)), green)
+        for top in (0, 34, 68):
+            pen.shape(((x - 20 - top / 6, top + 54), (x + 20 + top / 6, top + 54), (x, top)), green)
     for _ in range(5):
         x, y = rng.uniform(0, 288), horizon + rng.uniform(16, 100)
         pen.chord(x, y, 12, (180, 360), (190, 60, 44))
@@ -284,11 +285,11 @@ def _draw_park(pen: Pen, horizon: float, rng: random.Random) -> None:
         for spot in ((-20, 74), (20, 74), (0, 44)):
             tree.disc(*spot, 28, green)
     pen.shape(((120, horizon), (168, horizon), (260, 288), (40, 288)), (224, 204, 160), edge=False)
-    x = rng.choice((4, 204))
+    bench = rng.choice((4, 204))
     for y in (horizon - 26, horizon - 12):
-        pen.box((x, y, x + 80, y + 9), (168, 100, 50))
-    for leg in (6, 68):
-        pen.box((x + leg, horizon - 4, x + leg + 6, horizon + 22), OUTLINE, edge=False)
+        pen.box((bench, y, bench + 80, y + 9), (168, 100, 50))
+    for leg in (bench + 6, bench + 68):
+        pen.box((leg, horizon - 4, leg + 6, horizon + 22), OUTLINE, edge=False)
     for _ in range(8):
         x, y = rng.uniform(0, 288), horizon + rng.uniform(14, 104)
         pen.disc(x, y, 4, rng.choice((_WHITE, (250, 220, 70), (240, 110, 150))), edge=False)
