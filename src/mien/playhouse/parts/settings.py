@@ -278,8 +278,8 @@ def _draw_street(pen: Pen, horizon: float, rng: random.Random) -> None:
 
 
 def _draw_park(pen: Pen, horizon: float, rng: random.Random) -> None:
-    for x in (14, 92, 196, 274):
-        tree = Pen(pen.canvas, pen.at(x + rng.uniform(-10, 10), 0), pen.scale)
+    for trunk in (14, 92, 196, 274):
+        tree = Pen(pen.canvas, pen.at(trunk + rng.uniform(-10, 10), 0), pen.scale)
         tree.box((-6, 80, 6, horizon + 6), (112, 76, 48))
         green = shade((96, 176, 70), rng, 18)
         for spot in ((-20, 74), (20, 74), (0, 44)):
