@@ -1,9 +1,9 @@
 """Evaluates the embedded VLM on held-out scenes, through the same engine that users run.
 
-Prints JSON with the share of scenes in which the setting, the occasion and the boxed person's clothes and
-expression are described correctly, and which of the poses and items that it mentions are; for scenes with two
-or three people, how often the clothes are those of the correct person, with and without the box; and how often
-it says yes about labels that apply, and about others.
+Prints JSON with the share of scenes in which the setting, the occasion and the boxed person's clothes,
+expression, pose and item are described as in an ideal description; for scenes with two or three people, how
+often the clothes are those of the correct person, with and without the box; and how often it says yes about
+labels that apply, and about others.
 
     python scripts/playhouse/evaluate_model.py --model src/mien/playhouse/weights/llava --scenes 1000
 """

@@ -41,7 +41,7 @@ a test bed, not a tool for real images.
 | expression, a slight one counting as neutral | {expression:.1%} |
 | pose, or nothing where it is not salient | {pose:.1%} |
 | item, or nothing where it is not salient | {item:.1%} |
-| emotions it names that an ideal description names, of {emotions_named:.1f} per scene | {emotions_ideal:.1%} |
+| emotions it names that an ideal description names (it names {emotions_named:.1f}) | {emotions_ideal:.1%} |
 | emotions it names that one of three annotators ticks | {emotions_ticked:.1%} |
 | says yes about a label that applies | {yes_if_it_applies:.1%} |
 | says yes about a label that does not | {yes_if_not:.1%} |

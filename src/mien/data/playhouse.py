@@ -1,4 +1,4 @@
-"""The Playhouse dataset: a small drawn world with three simulated annotators, split like EMOTIC."""
+"""The Playhouse dataset: a small drawn world with simulated annotators, split like EMOTIC."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mien.digests import digest
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene, person_boxes
 from mien.playhouse.rules import SimulatedAnnotation, annotate
-from mien.playhouse.scene import ABSENT_FROM_TRAIN, Scene, sample_scene
+from mien.playhouse.scene import Scene, sample_scene
 from mien.recipe import DataOptions, Options
 from mien.types import DIMENSIONS, Sample, Subject, Target
 
 __all__ = ["Playhouse", "PlayhouseOptions", "combine_annotations"]
 
 # Increase when the same seed draws other images or labels, so that existing image files are not reused.
-_VERSION: Final = 1
-_NUM_ANNOTATORS: Final = {"train": 1, "val": 3, "test": 3}
+_VERSION: Final = 2
+_NUM_ANNOTATORS: Final = {"train": 1, "val": 5, "test": 3}
 
 
 class PlayhouseOptions(Options):
@@ -36,15 +36,18 @@ class PlayhouseOptions(Options):
 
 
 class Playhouse(Dataset):
-    """Playhouse: drawn scenes with 12 places, 6 expressions, 6 poses and 1 to 3 people.
+    """Playhouse 2: drawn scenes with 1 to 3 people in 888 situations.
 
     EMOTIC's 26 labels and valence, arousal, dominance follow from written rules (`mien.playhouse.rules`). It
     is a test bed and says nothing about real photos.
 
-    - **Annotators.** One in train, three in val and test. Their labels are united, and their dimensions
-      averaged and scaled to 0.1 to 1.
-    - **Unseen combinations.** Some pairs of place and expression never occur in train.
-    - **Images** are drawn to `data.root`, or to the cache, when they are first read.
+    - **Situations.** One of 16 settings, one of 16 occasions, and one of 21 items, or none, that the person
+      holds. Most are rare, and about a quarter of them never occurs in train.
+    - **People.** 6 expressions in 3 strengths, 6 poses, gaze, turn and tilt of the head, tears, sweat, blush,
+      age, role, and how close the others stand and how they feel. A description names a few of these.
+    - **Annotators.** One in train, five in val and three in test, as in EMOTIC. Their labels are united, and
+      their dimensions averaged and scaled to 0.1 to 1.
+    - **Images** of 288 x 288 pixels are drawn to `data.root`, or to the cache, when they are first read.
     """
 
     card = DatasetCard(
@@ -76,7 +79,7 @@ class Playhouse(Dataset):
     def scene(self, split: str, index: int) -> tuple[Scene, tuple[SimulatedAnnotation, ...]]:
         """A scene and its annotations, determined by the seed, the split and the index."""
         rng = random.Random(f"playhouse {self._options.seed} {split} {index}")
-        scene = sample_scene(rng, absent=ABSENT_FROM_TRAIN if split == "train" else frozenset())
+        scene = sample_scene(rng, training=split == "train")
         return scene, annotate(scene, rng, _NUM_ANNOTATORS[split])
 
     def _record(self, split: str, index: int) -> Record:

@@ -151,7 +151,7 @@ _APPRAISALS: Final = {
     },
 }
 
-# What a cue adds, whatever the situation; and to any expression, where it is not one.
+# What an expression adds in any situation, and a cue with any expression.
 _CUES: Final = {
     "expression smiling": "Happ .9 Plea .4",
     "expression crying": "Sadn .8 Suff .5 Sens .3",

@@ -1,6 +1,6 @@
 """Which of all that is seen gets said: the most salient details, as people and VLMs choose them.
 
-A paragraph leaves most of a picture unsaid. It names who and where, what is going on, and the face; of the
+A paragraph leaves most of an image unsaid. It names who and where, what is going on, and the face; of the
 other details it says the few that catch the eye, whether or not they matter for the emotions. A slight
 expression passes for a neutral one.
 """

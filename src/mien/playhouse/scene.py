@@ -5,6 +5,7 @@ whom they turn to, signs such as tears or sweat, and how the others feel.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,12 +65,11 @@ HAIR_COLORS: Final = ("black", "brown", "blond", "ginger", "gray")
 ROLES: Final = ("alone", "accompanied", "comforted", "comforting", "shouted_at", "shouting", "cheering")
 COMPANIES: Final = ("accompanied", "comfort", "shouting", "cheering")
 
-_CLOSE: Final = (
-    0.33  # people whose centers are nearer than this, as a fraction of the image's width, are close
-)
+# People whose centers are nearer than this, as a fraction of the image's width, are close.
+_CLOSE: Final = 0.33
 
 # How appraisals of the situation draw expressions; every expression has a weight of at least 1.
-_EXPRESSION_WEIGHTS: Final = {
+_EXPRESSION_WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
     "smiling": {"gain": 3, "success": 3, "bond": 2, "rest": 2, "promise": 2},
     "crying": {"loss": 3, "parting": 2.5, "pain": 2, "failure": 1},
     "scowling": {"offense": 4, "tedium": 1.5, "failure": 1.5, "disgust": 4},

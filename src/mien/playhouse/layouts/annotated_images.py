@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.playhouse.draw import SIZE, draw_scene
-from mien.playhouse.rules import SimulatedAnnotation, annotate, is_absent_from_train
+from mien.playhouse.rules import SimulatedAnnotation, annotate
 from mien.playhouse.scene import Scene, sample_scene
+from mien.playhouse.situations import is_absent_from_train
 from mien.types import Box
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
 GENDERS = ("Male", "Female")
 AGES = ("Kid", "Teenager", "Adult")
 ETHNICITIES = ("White", "Black", "Asian", "Hispanic", "Other")
+_AGES = {"child": "Kid", "adult": "Adult", "old": "Adult"}  # no one is drawn as a teenager
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class AnnotatedImage:
 def sample_images(split: str, count: int, seed: int, annotators: int) -> Iterator[AnnotatedImage]:
     """Draws scenes, and annotates every person by the rules.
 
-    In "train", people whose place and expression are in `ABSENT_FROM_TRAIN` are not annotated.
+    In "train", people in situations that are absent from the training split are not annotated.
 
     Args:
         split: The name of the split.
@@ -92,16 +94,16 @@ def _annotated(scene: Scene, split: str) -> list[int]:
     indices = range(len(scene.people))
     if split != "train":
         return list(indices)
-    return [index for index in indices if not is_absent_from_train(replace(scene, subject=index))]
+    return [index for index in indices if not is_absent_from_train(replace(scene, subject=index).situation)]
 
 
 def _annotated_person(scene: Scene, box: Box, rng: random.Random, annotators: int) -> AnnotatedPerson:
-    """The scene's subject. Gender, age and ethnicity are random; nothing in the image shows them."""
+    """The scene's subject. Gender and ethnicity are random; nothing in the image shows them."""
     return AnnotatedPerson(
         box=_whole_pixels(box),
         annotations=annotate(scene, rng, annotators),
         gender=rng.choice(GENDERS),
-        age=rng.choice(AGES),
+        age=_AGES[scene.person.age],
         ethnicity=rng.choice(ETHNICITIES),
     )
 

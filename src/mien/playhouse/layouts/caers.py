@@ -8,7 +8,7 @@ drawn for "test".
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from mien.labels import CAERS
 from mien.playhouse.draw import person_boxes
 from mien.playhouse.figure import Figure
 from mien.playhouse.layouts.annotated_images import AnnotatedImage, sample_images
-from mien.playhouse.rules import score_basic_emotions, score_emotions
+from mien.playhouse.rules import observe, score_basic_emotions, score_emotions
 from mien.playhouse.scene import DrawnPerson
 from mien.types import Box
 
@@ -84,12 +84,13 @@ def _frame(annotated: AnnotatedImage) -> Frame:
     assert scene is not None, "sampled images are drawn from a scene"
     boxes = person_boxes(scene, annotated.image.width)
     # Annotated boxes are rounded to whole pixels, so each is matched to the nearest exact box.
-    people = [
-        scene.people[min(range(len(boxes)), key=lambda index: _distance(boxes[index], person.box))]
+    indices = [
+        min(range(len(boxes)), key=lambda index: _distance(boxes[index], person.box))
         for person in annotated.people
     ]
-    person = max(people, key=lambda person: person.height)
-    scores = score_basic_emotions(score_emotions(scene.place, person))
+    tallest = max(indices, key=lambda index: scene.people[index].height)
+    person = scene.people[tallest]
+    scores = score_basic_emotions(score_emotions(observe(replace(scene, subject=tallest))))
     label = max(CAERS.labels, key=scores.__getitem__)
     return Frame(label=label, image=annotated.image, face=_face_box(person, annotated.image.width))
 
