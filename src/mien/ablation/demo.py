@@ -31,8 +31,8 @@ FUSED: Final = "fused"
 RECIPE: Final[Mapping[str, Any]] = {
     "name": "demo",
     "data": {"name": "playhouse", "options": {**SIZES, "seed": 2024}},
-    "describe": {"engine": "local", "model": "playhouse", "prompt": "paper", "max_new_tokens": 100},
-    "features": {"vision": "playhouse", "tokenizer": "playhouse", "max_text_tokens": 96},
+    "describe": {"engine": "local", "model": "playhouse", "prompt": "paper", "max_new_tokens": 120},
+    "features": {"vision": "playhouse", "tokenizer": "playhouse", "max_text_tokens": 112},
     "model": {
         "fusion": "qformer",
         "width": 96,
