@@ -32,7 +32,7 @@ from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.recipe import DataOptions
 
-_TOKENS = 100
+_TOKENS = 120
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
 
 

@@ -188,7 +188,9 @@ def train(args: argparse.Namespace) -> None:
 
 def save(model: YolosForObjectDetection, out: Path) -> None:
     """Saves in float16, at half the size; the accuracy is measured with the saved folder."""
-    model.save_pretrained(out, state_dict={name: weight.half() for name, weight in model.state_dict().items()})
+    model.save_pretrained(
+        out, state_dict={name: weight.half() for name, weight in model.state_dict().items()}
+    )
     build_processor().save_pretrained(out)
 
 

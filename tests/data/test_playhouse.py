@@ -1,4 +1,4 @@
-"""Playhouse as a dataset: splits like EMOTIC's, unseen pairs, images drawn once."""
+"""Playhouse as a dataset: splits like EMOTIC's, situations that train lacks, images drawn once."""
 
 from pathlib import Path
 
@@ -8,8 +8,10 @@ from PIL import Image
 from mien.data import open_dataset
 from mien.data.playhouse import Playhouse, combine_annotations
 from mien.errors import ConfigError
+from mien.playhouse.draw import SIZE
 from mien.playhouse.rules import SimulatedAnnotation
-from mien.playhouse.scene import ABSENT_FROM_TRAIN
+from mien.playhouse.scene import EXPRESSIONS, POSES, STRENGTHS
+from mien.playhouse.situations import ITEMS, OCCASIONS, SETTINGS, SITUATIONS, is_absent_from_train
 from mien.recipe import DataOptions
 
 
@@ -19,23 +21,35 @@ def _playhouse(cache: Path, **options: int) -> Playhouse:
     return made
 
 
-def test_train_lacks_pairs_that_test_has(tmp_path: Path) -> None:
+def test_train_lacks_situations_that_val_and_test_have(tmp_path: Path) -> None:
     dataset = _playhouse(tmp_path)
-    pairs = {
-        split: {
-            (scene.place, scene.person.expression)
-            for scene in (dataset.scene(split, i)[0] for i in range(1500))
-        }
+    shares = {
+        split: sum(is_absent_from_train(dataset.scene(split, i)[0].situation) for i in range(600)) / 600
         for split in dataset.splits
     }
-    assert not pairs["train"] & ABSENT_FROM_TRAIN
-    assert pairs["val"] >= ABSENT_FROM_TRAIN
-    assert pairs["test"] >= ABSENT_FROM_TRAIN
+    assert shares["train"] == 0
+    assert 0.15 < shares["val"] < 0.25
+    assert 0.15 < shares["test"] < 0.25
 
 
-def test_val_and_test_combine_three_annotators(tmp_path: Path) -> None:
+def test_the_card_states_the_numbers_of_the_world() -> None:
+    card = " ".join((Playhouse.__doc__ or "").split())
+    for number, noun in (
+        (len(SITUATIONS), "situations"),
+        (f"one of {len(SETTINGS)}", "settings"),
+        (f"one of {len(OCCASIONS)}", "occasions"),
+        (len(ITEMS) - 1, "items"),
+        (len(EXPRESSIONS), "expressions"),
+        (len(STRENGTHS), "strengths"),
+        (len(POSES), "poses"),
+        (f"{SIZE} x {SIZE}", "pixels"),
+    ):
+        assert f"{number} {noun}" in card
+
+
+def test_splits_have_as_many_annotators_as_those_of_emotic(tmp_path: Path) -> None:
     dataset = _playhouse(tmp_path)
-    assert [len(dataset.scene(split, 0)[1]) for split in dataset.splits] == [1, 3, 3]
+    assert [len(dataset.scene(split, 0)[1]) for split in dataset.splits] == [1, 5, 3]
     combined = combine_annotations(
         (SimulatedAnnotation(("Peace",), (6, 2, 5)), SimulatedAnnotation(("Peace", "Happiness"), (8, 4, 5)))
     )

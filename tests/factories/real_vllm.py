@@ -22,7 +22,7 @@ from mien.playhouse.embedded_models import embedded_model_folder
 
 # Inherited by vLLM's processes: a small cache, no statistics to its makers.
 SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-MAX_TOKENS, MAX_MODEL_LEN, COUNT = 100, 512, 300
+MAX_TOKENS, MAX_MODEL_LEN, COUNT = 120, 512, 300
 SECONDS_TO_START = 600  # it takes half a minute where nothing else runs
 
 HOW: dict[str, Any] = {"prompt": get_prompt("paper"), "label_set": EMOTIC, "marking": Marking()}

@@ -18,7 +18,7 @@ from mien.evaluate.results.results import RESULTS, Evaluation, SplitAccess, writ
 from mien.evaluate.scores import SplitScores
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene
-from mien.playhouse.rules import annotate, score_emotions
+from mien.playhouse.rules import annotate
 from mien.playhouse.scene import sample_scene
 from mien.playhouse.text import describe_emotions
 from mien.recipe import EvaluateOptions, Recipe
@@ -56,7 +56,7 @@ def draw_samples(folder: Path, count: int) -> PlayhouseSamples:
         )
         target = Target(labels=labels, dimensions=dict(zip(DIMENSIONS, means.tolist(), strict=True)))
         samples.append(Sample(subject=subject, target=target, split="test"))
-        descriptions[subject.id] = describe_emotions(scene, score_emotions(scene.place, scene.person))
+        descriptions[subject.id] = describe_emotions(scene)
     return PlayhouseSamples(samples, descriptions)
 
 

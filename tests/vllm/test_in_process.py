@@ -27,7 +27,7 @@ options = { train = 1, val = 8, test = 2000 }
 engine = "vllm"
 model = "playhouse"
 dtype = "float32"
-max_new_tokens = 100
+max_new_tokens = 120
 options = { enforce_eager = true, max_model_len = 512 }
 [run]
 batch_size = 4

@@ -41,8 +41,8 @@ class Playhouse(Dataset):
     EMOTIC's 26 labels and valence, arousal, dominance follow from written rules (`mien.playhouse.rules`). It
     is a test bed and says nothing about real photos.
 
-    - **Situations.** One of 16 settings, one of 16 occasions, and one of 21 items, or none, that the person
-      holds. Most are rare, and about a quarter of them never occurs in train.
+    - **Situations.** Each is one of 16 settings, one of 16 occasions, and what the person holds: one of 21
+      items, or nothing. Most are rare, and about a quarter never occurs in train.
     - **People.** 6 expressions in 3 strengths, 6 poses, gaze, turn and tilt of the head, tears, sweat, blush,
       age, role, and how close the others stand and how they feel. A description names a few of these.
     - **Annotators.** One in train, five in val and three in test, as in EMOTIC. Their labels are united, and

@@ -99,7 +99,7 @@ def test_the_clips_show_the_drawings(root: Path, clips: dict[str, list[Clip]]) -
         for frame in (0, 7, FRAMES - 1):
             (image,) = read_frames(path, [frame])
             errors = [_difference(image, drawn) for drawn in clip.frames]
-            assert errors[frame] == min(errors) < 6
+            assert errors[frame] == min(errors) < 8
         assert max(_difference(clip.frames[0], drawn) for drawn in clip.frames) > 1  # people move
 
 
