@@ -44,7 +44,7 @@ class Playhouse(Dataset):
     - **Situations.** Each is one of 16 settings, one of 16 occasions, and what the person holds: one of 21
       items, or nothing. Most are rare, and about a quarter never occurs in train.
     - **People.** 6 expressions in 3 strengths, 6 poses, gaze, turn and tilt of the head, tears, sweat, blush,
-      age, role, and how close the others stand and how they feel. A description names a few of these.
+      age, role, and the closeness and faces of the others. A description names a few of these.
     - **Annotators.** One in train, five in val and three in test, as in EMOTIC. Their labels are united, and
       their dimensions averaged and scaled to 0.1 to 1.
     - **Images** of 288 x 288 pixels are drawn to `data.root`, or to the cache, when they are first read.
