@@ -57,7 +57,7 @@ def test_a_copy_is_read_back_as_written(population: Population, missing: Missing
 def test_playhouse_in_the_official_layout(tmp_path: Path) -> None:
     write(tmp_path / "copy", train=5, val=4, test=4, seed=3)
     dataset = open_emotic(tmp_path / "copy")
-    for split, (photos, annotators) in {"train": (5, 1), "val": (4, 3), "test": (4, 5)}.items():
+    for split, (photos, annotators) in {"train": (5, 1), "val": (4, 5), "test": (4, 3)}.items():
         records = list(dataset.records(split))
         assert len({record.sample.subject.images[0].path for record in records}) == photos
         assert {len(record.annotations) for record in records} == {annotators}
