@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.factories.playhouse_1 import use_playhouse_1
 
 from mien.cli import main
 from mien.recipe.places import recorded_recipe, relative_to_run, resolve_in_run
@@ -201,6 +202,7 @@ def test_a_run_of_version_0_1_0_opens_where_it_was_moved(
     tmp_path: Path, mien: Mien, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    use_playhouse_1(monkeypatch)
     run = tmp_path / "moved" / "run"
     shutil.copytree(FIXTURES / name, run)
     shutil.rmtree(run / "features")  # the arrays are not committed

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.factories.playhouse_1 import use_playhouse_1
 
 from mien.cli import main
 
@@ -21,6 +22,7 @@ Json = Callable[..., dict[str, Any]]
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the fixtures, with the recorded paths changed to where the copy is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    use_playhouse_1(monkeypatch)
     shutil.copytree(FIXTURES, tmp_path / "runs")
     for manifest in (tmp_path / "runs").glob("*/manifest.json"):
         manifest.write_text(manifest.read_text().replace(WRITTEN_AT, str(tmp_path / "runs")))
