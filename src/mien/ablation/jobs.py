@@ -1,4 +1,4 @@
-"""One variant with one seed: opened, trained and scored, in a worker process."""
+"""One variant with one seed, on all training images or some: opened, trained and scored, in a worker."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +23,17 @@ from mien.workflow import steps
 from mien.workflow.dtypes import resolve_dtypes
 from mien.workflow.experiment import Experiment, open_experiment
 
-__all__ = ["TrainingJob", "build_jobs", "name_variant_in_errors", "train_and_score"]
+__all__ = ["TrainingJob", "build_jobs", "name_variant_in_errors", "run_folder", "train_and_score"]
 
 _FINISHED: Final = "variant.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """The training of one variant with one seed in the run directory `run`; can be pickled."""
+    """The training of one variant with one seed in the run directory `run`; can be pickled.
+
+    `train_size` is the number of training images of a learning curve; None: the share of the variant.
+    """
 
     variant: Variant
     seed: int
@@ -37,13 +41,19 @@ class TrainingJob:
     run: Path
     cache: Path
     split: str
+    train_size: int | None = None
+
+    def __str__(self) -> str:
+        size = "" if self.train_size is None else f"{self.train_size:,} images, "
+        return f"{self.variant.name}, {size}seed {self.seed}"
 
     def open(self) -> Experiment:
-        """The experiment of this job, which trains on the variant's share of the images."""
-        experiment, share = self.open_whole(), self.variant.train_share
-        if share == 1:
+        """The experiment of this job, which trains on its part of the images."""
+        experiment = self.open_whole()
+        size = self.variant.train_share if self.train_size is None else self.train_size
+        if self.train_size is None and size == 1:
             return experiment
-        return replace(experiment, sample_filter=partial(subsample_train, share=share))
+        return replace(experiment, sample_filter=partial(subsample_train, size=size))
 
     def open_whole(self) -> Experiment:
         """The same experiment on all of the images."""
@@ -76,22 +86,25 @@ class TrainingJob:
         atomic_write_json(self.run / _FINISHED, self._identity())
 
     def _identity(self) -> dict[str, object]:
+        # Present only if used, so that runs finished before there were sizes still count as finished.
+        size = {} if self.train_size is None else {"train_size": self.train_size}
         return {
             **self.variant.to_json(),
+            **size,
             "recipe": self.recipe.digest(),
             "split": self.split,
         }
 
 
 def build_jobs(grid: Grid, *, out: Path, cache: Path, split: str) -> list[TrainingJob]:
-    """A job per variant and seed.
+    """A job per variant, size of the training split, and seed.
 
     All share one store and one feature cache, in `out` unless the recipe names them.
     """
     jobs = []
     for variant in grid.variants:
-        for seed in grid.seeds:
-            recipe = grid.recipe(variant, seed)
+        for size, seed in product(grid.train_sizes or (None,), grid.seeds):
+            recipe = grid.recipe(variant, seed, size)
             paths = {
                 "store": recipe.run.store or out / "descriptions.sqlite",
                 "cache": recipe.run.cache or out / "features",
@@ -99,11 +112,24 @@ def build_jobs(grid: Grid, *, out: Path, cache: Path, split: str) -> list[Traini
             }
             recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update=paths)})
             recipe, _ = resolve_dtypes(recipe, out)
-            run = out / variant.name / f"seed-{seed}"
             jobs.append(
-                TrainingJob(variant=variant, seed=seed, recipe=recipe, run=run, cache=cache, split=split)
+                TrainingJob(
+                    variant=variant,
+                    seed=seed,
+                    recipe=recipe,
+                    run=run_folder(out, variant, seed, size),
+                    cache=cache,
+                    split=split,
+                    train_size=size,
+                )
             )
     return jobs
+
+
+def run_folder(out: Path, variant: Variant, seed: int, train_size: int | None = None) -> Path:
+    """Where an ablation in `out` trains a variant; `mien.recipe.places` knows the form."""
+    folder = out / variant.name
+    return (folder if train_size is None else folder / f"train-{train_size}") / f"seed-{seed}"
 
 
 def train_and_score(job: TrainingJob) -> TrainingJob:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from mien.ablation.controls import count_images
 from mien.ablation.jobs import TrainingJob, name_variant_in_errors
 from mien.data import Dataset
 from mien.describe.progress import Progress
@@ -86,7 +87,9 @@ def open_variants(jobs: Sequence[TrainingJob]) -> list[OpenedVariant]:
     return opened
 
 
-def check_variants(variants: Sequence[OpenedVariant], *, metrics: Sequence[str]) -> None:
+def check_variants(
+    variants: Sequence[OpenedVariant], *, metrics: Sequence[str], train_sizes: Sequence[int] = ()
+) -> None:
     """Raise the error of the first variant that could not run; the error names it. Builds no large model."""
     scored_ids: tuple[str, ...] | None = None
     for variant in variants:
@@ -95,6 +98,7 @@ def check_variants(variants: Sequence[OpenedVariant], *, metrics: Sequence[str])
         with name_variant_in_errors(variant.job.variant):
             _check_components(experiment)
             _check_controls(variant)
+            _check_train_sizes(experiment, train_sizes)
             for name in metrics:
                 resolve_metric(name, label_set)
             train_splits = (TRAIN_SPLIT, train.select_on)
@@ -145,6 +149,18 @@ def _check_controls(variant: OpenedVariant) -> None:
         raise ConfigError(
             "scored_texts 'missing' removes descriptions, and train.missing_descriptions is 'error'",
             hint='set train.missing_descriptions to "image_only"',
+        )
+
+
+def _check_train_sizes(experiment: Experiment, train_sizes: Sequence[int]) -> None:
+    """Raise ConfigError if there are fewer training images than the largest size asks for."""
+    if not train_sizes:
+        return
+    largest, available = max(train_sizes), count_images(experiment.samples(TRAIN_SPLIT))
+    if largest > available:
+        raise ConfigError(
+            f"train_sizes asks for {largest:,} images, and split {TRAIN_SPLIT!r} has {available:,}",
+            hint="lower train_sizes, or provide more training images",
         )
 
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mien.cli.render.text import join_lines
+from mien.evaluate.results.learning_curve import learning_curves
 
 if TYPE_CHECKING:
     from mien.ablation.study import Ablation
     from mien.evaluate.results.comparison import Comparison
+    from mien.evaluate.results.learning_curve import LearningCurve
     from mien.evaluate.results.results import CalibrationRow, Difference, Evaluation, ResultRow
     from mien.predict.results import Person, Results
     from mien.types import Prediction
@@ -135,7 +137,50 @@ def render_prediction(prediction: Prediction, top: int) -> str:
 
 
 def render_ablation(ablation: Ablation) -> str:
-    """One line per variant and metric, with the paired difference from the reference."""
+    """One line per variant and metric, with the paired difference from the reference; and what was reused.
+
+    A learning curve has one line per number of training images and metric, and one column per variant.
+    """
+    curves = learning_curves(ablation.results)
+    lines = [line for curve in curves for line in _curve_lines(curve)] or _variant_lines(ablation)
+    lines += [f"note: {note}" for note in ablation.results.notes]
+    reused = ", ".join(f"{count} {kind}" for kind, count in ablation.reused.items())
+    return join_lines([*lines, f"reused: {reused}", f"report: {ablation.report}"])
+
+
+def _curve_lines(curve: LearningCurve) -> list[str]:
+    """The scores of every model, chance, and the interval of each difference."""
+    pairs = [f"{a} - {b}" for a, b in curve.pairs]
+    head = [f"{'images':>7}", *(f"{name:>{_column(name)}}" for name in (*curve.models, "chance"))]
+    head += [f"{pair:>{_wide_column(pair)}}" for pair in pairs]
+    note = "; differences: paired 95 % intervals" if pairs else ""
+    lines = [f"{curve.metric}, {curve.split}, by the number of training images{note}", "".join(head)]
+    for point in curve.points:
+        chance = next(row.chance for row in point.rows if row is not None)
+        cells = [f"{point.train_size:7d}"]
+        cells += [
+            f"{'none' if row is None else f'{row.value:.3f}':>{_column(name)}}"
+            for name, row in zip(curve.models, point.rows, strict=True)
+        ]
+        cells += [f"{chance:{_column('chance')}.3f}"]
+        cells += [
+            f"{'none' if item is None else _interval(item, '+'):>{_wide_column(pair)}}"
+            for pair, item in zip(pairs, point.differences, strict=True)
+        ]
+        lines.append("".join(cells))
+    return [*lines, ""]
+
+
+def _column(name: str) -> int:
+    return max(7, len(name) + 2)
+
+
+def _wide_column(pair: str) -> int:
+    """The width of a column of intervals."""
+    return max(18, len(pair) + 2)
+
+
+def _variant_lines(ablation: Ablation) -> list[str]:
     width = max(len(row.name) for row in ablation.results.rows) + 2
     differences = {(item.b, item.metric): item for item in ablation.results.differences}
     lines = []
@@ -152,6 +197,4 @@ def render_ablation(ablation: Ablation) -> str:
                 f"{row.n:7d}{len(row.seeds):7d}{delta}"
             ]
         lines += [""]
-    lines += [f"note: {note}" for note in ablation.results.notes]
-    reused = ", ".join(f"{count} {kind}" for kind, count in ablation.reused.items())
-    return join_lines([*lines, f"reused: {reused}", f"report: {ablation.report}"])
+    return lines

@@ -133,6 +133,7 @@ def build_label_rows(
             positives=int(counts[index]),
             name=name,
             n=len(first),
+            train_size=None,
             **{field: _number_or_none(of_labels[index]) for field, of_labels in values.items()},
         )
         for index, (label, one) in enumerate(zip(first.label_set.labels, found, strict=True))

@@ -53,6 +53,7 @@ class ResultRow:
         seeds: The training seeds.
         labels: How many labels count: those that some sample of the split has, or the rarest third of them.
             None for metrics of dimensions alone.
+        train_size: How many training images the model has seen, in a learning curve; None elsewhere.
     """
 
     name: str
@@ -65,13 +66,15 @@ class ResultRow:
     n: int
     seeds: tuple[int, ...]
     labels: int | None = None
+    train_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """Score of model `a` minus score of model `b` on the same samples, with its paired 95 % interval.
 
-    `low` and `high` are None if the split's images are too few to resample.
+    `low` and `high` are None if the split's images are too few to resample. `train_size` is how many training
+    images both models have seen, in a learning curve.
     """
 
     a: str
@@ -81,6 +84,7 @@ class Difference:
     value: float
     low: float | None
     high: float | None
+    train_size: int | None = None
 
     @property
     def excludes_zero(self) -> bool:
@@ -108,6 +112,7 @@ class LabelRow:
         f1: F1 at a score of 0.5, or of the highest score where exactly one label holds.
         threshold: The threshold that a calibration chose.
         f1_at_threshold: F1 of calibrated scores at that threshold.
+        train_size: How many training images the model has seen, in a learning curve.
     """
 
     label: str
@@ -124,6 +129,7 @@ class LabelRow:
     f1: float | None = None
     threshold: float | None = None
     f1_at_threshold: float | None = None
+    train_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
