@@ -328,6 +328,7 @@ def test_a_learning_curve_resumes_and_has_every_size_with_its_differences(
     assert document["reused"]["runs"] == {"n": 0, "of": 4}
     kept = read_results(out / "results.json")
     assert kept.rows == tuple(ResultRow(**{**row, "seeds": (0,)}) for row in document["rows"])
+    assert Path(document["curve"]) == out / "curve.svg"
     (mae,) = [curve for curve in learning_curves(kept) if curve.metric == "vad_mae"]
     assert (mae.models, mae.pairs) == (("fused", "image"), ())
 
@@ -340,6 +341,7 @@ def test_a_learning_curve_resumes_and_has_every_size_with_its_differences(
     shown = capsys.readouterr()
     assert "trained image, 6 images, seed 0" in shown.err
     assert "reused: 34 of 34 descriptions, 68 of 68 features, 3 of 4 runs" in shown.out
+    assert shown.out.rstrip().endswith(f"figure: {out / 'curve.svg'}")
     assert [file for file, at in models.items() if file.stat().st_mtime_ns != at] == [
         lost / "model.safetensors"
     ]

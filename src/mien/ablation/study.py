@@ -33,7 +33,7 @@ from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.locks import lock_run
 from mien.recipe import Recipe
-from mien.report.run.page import write_report
+from mien.report.run.page import CURVE, write_report
 from mien.train.loop import open_run
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 from mien.workflow.experiment import find_texts
@@ -45,7 +45,10 @@ _NUM_WORKERS: Final = 2  # each uses one core
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ablation:
-    """The results of an ablation; `reused` counts descriptions, features and runs."""
+    """The results of an ablation; `reused` counts descriptions, features and runs.
+
+    `curve` is the figure of a learning curve.
+    """
 
     results: Evaluation
     reference: str
@@ -54,6 +57,7 @@ class Ablation:
     reused: Mapping[str, ReuseCount]
     out: Path
     report: Path
+    curve: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `rows` and `differences` are as in `results.json`."""
@@ -64,6 +68,7 @@ class Ablation:
             "split": self.split,
             "reused": {kind: {"n": count.reused, "of": count.total} for kind, count in self.reused.items()},
             "report": str(self.report),
+            **({} if self.curve is None else {"curve": str(self.curve)}),
         }
 
 
@@ -181,6 +186,7 @@ def _summarize(
         reused=reused,
         out=out,
         report=write_report(out),
+        curve=out / CURVE if grid.train_sizes else None,
     )
 
 

@@ -145,7 +145,8 @@ def render_ablation(ablation: Ablation) -> str:
     lines = [line for curve in curves for line in _curve_lines(curve)] or _variant_lines(ablation)
     lines += [f"note: {note}" for note in ablation.results.notes]
     reused = ", ".join(f"{count} {kind}" for kind, count in ablation.reused.items())
-    return join_lines([*lines, f"reused: {reused}", f"report: {ablation.report}"])
+    figure = [] if ablation.curve is None else [f"figure: {ablation.curve}"]
+    return join_lines([*lines, f"reused: {reused}", f"report: {ablation.report}", *figure])
 
 
 def _curve_lines(curve: LearningCurve) -> list[str]:

@@ -1,4 +1,6 @@
-"""Writes `report.html` into a run directory, from what `mien evaluate` stored there.
+"""Writes `report.html` into a run directory, from what `mien evaluate` or `mien ablate` stored there.
+
+A learning curve is also written as a file, `curve.svg`.
 
 Names, ids, descriptions and messages are untrusted: the template engine escapes them all.
 """
@@ -6,16 +8,20 @@ Names, ids, descriptions and messages are untrusted: the template engine escapes
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from mien.evaluate.metrics.targets import POSITIVE
+from mien.evaluate.results.learning_curve import learning_curves
+from mien.evaluate.results.results import ResultRow
 from mien.files import atomic_write_bytes
 from mien.locks import lock_run
 from mien.recipe.data import lowest_dimension
+from mien.report.formatting import format_count
 from mien.report.run.calibration import CalibrationSection, calibration_section
 from mien.report.run.contents import RunContents, load_contents
+from mien.report.run.curves import CurveSection, curve_section, render_curve
 from mien.report.run.descriptions import description_section
 from mien.report.run.gallery import best_and_worst
 from mien.report.run.tables import (
@@ -31,9 +37,11 @@ from mien.report.template import render_page
 from mien.runs import Run
 from mien.version import __version__
 
-__all__ = ["REPORT", "write_report"]
+__all__ = ["CURVE", "REPORT", "write_report"]
 
 REPORT: Final = "report.html"
+CURVE: Final = "curve.svg"
+_STYLES: Final = ("base.css", "run/page.css", "run/curves.css")
 _NUM_EXAMPLES: Final = 4  # of the best, and of the worst
 _EMBEDDED: Final = "playhouse"
 
@@ -55,16 +63,20 @@ def write_report(run: Path) -> Path:
 
 
 def _write_report(run: Path) -> Path:
-    html = render_page("run/page.html", _page_values(load_contents(run)), styles=("base.css", "run/page.css"))
+    contents = load_contents(run)
+    curves = [curve_section(curve) for curve in learning_curves(contents.results)]
+    html = render_page("run/page.html", _page_values(contents, curves), styles=_STYLES)
     path = run / REPORT
     # A description can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
     atomic_write_bytes(path, html.encode("utf-8", "replace"))
+    if curves:
+        atomic_write_bytes(run / CURVE, render_curve(curves[0]).encode("utf-8"))
     return path
 
 
-def _page_values(contents: RunContents) -> dict[str, object]:
+def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[str, object]:
     scores, labels = contents.scores, contents.labels
-    tables = score_tables(contents.results.rows)
+    tables = score_tables([row for row in contents.results.rows if row.train_size is None])
     lowest = lowest_dimension(contents.recipe_section("data").get("name"))
     best, worst = (
         ((), ())
@@ -77,12 +89,15 @@ def _page_values(contents: RunContents) -> dict[str, object]:
         "facts": _facts(contents),
         "recipe": json.dumps(contents.manifest.recipe, indent=2, ensure_ascii=False),
         "notice": _notice(contents),
-        "headline": headline(tables[0]) if tables else "",
+        "headline": headline(tables[0]) if tables else _curve_headline(contents.results.rows),
+        "curves": curves,
         "tables": tables,
         "repeated_evaluations": repeated_evaluations(contents.results.split_accesses),
         "notes": contents.results.notes,
         "shared_images": [str(found) for found in contents.results.shared_images],
-        "differences": difference_tables(contents.results.differences),
+        "differences": difference_tables(
+            [item for item in contents.results.differences if item.train_size is None]
+        ),
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
         "dimensions": dimension_table(contents.results.dimensions, None if scores is None else scores.split),
@@ -92,6 +107,15 @@ def _page_values(contents: RunContents) -> dict[str, object]:
         "best": best,
         "worst": worst,
     }
+
+
+def _curve_headline(rows: Sequence[ResultRow]) -> str:
+    """The result with the most training images; "" without a learning curve."""
+    most = max((row.train_size or 0 for row in rows), default=0)
+    if not most:
+        return ""
+    (table, *_) = score_tables([row for row in rows if row.train_size == most])
+    return f"With {format_count(most)} training images, o{headline(table).removeprefix('O')}"
 
 
 def _calibration(contents: RunContents) -> CalibrationSection | None:

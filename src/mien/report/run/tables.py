@@ -113,9 +113,13 @@ class LabelLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTable:
-    """Every label that some sample of the split has, the most frequent first, for the model `name`."""
+    """Every label that some sample of the split has, the most frequent first, for the model `name`.
+
+    `train_size` is how many training images it has seen in a learning curve, else "".
+    """
 
     name: str
+    train_size: str
     split: str
     scale: Scale
     lines: tuple[LabelLine, ...]
@@ -244,6 +248,7 @@ def label_table(rows: Sequence[LabelRow], labels: Iterable[str]) -> LabelTable:
     present = {row.label for row in rows}
     return LabelTable(
         name=rows[0].name,
+        train_size="" if rows[0].train_size is None else format_count(rows[0].train_size),
         split=rows[0].split,
         scale=UNIT_SCALE,
         lines=tuple(_label_line(row) for row in sorted(rows, key=lambda row: -row.prevalence)),
