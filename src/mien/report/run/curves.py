@@ -37,7 +37,8 @@ _LEAST_TICK: Final = 12.0  # percent of the width between two numbers
 _DODGE: Final = 5.0  # pixels between two models, so that their intervals do not cover each other
 _LONGEST_NAME: Final = 18
 _WIDTH: Final = 760  # pixels of the file
-_HEIGHT: Final = 460
+_HEIGHT: Final = 540
+_MAX_TICKS: Final = 9
 # What XML does not allow, even escaped.
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -155,7 +156,7 @@ def render_curve(section: CurveSection) -> str:
 def _figure(curve: LearningCurve, *, chance: float) -> CurveFigure:
     rows = [row for point in curve.points for row in point.rows if row is not None]
     values = [value for row in rows for value in (row.low, row.high, row.value)]
-    scale = scale_over([*values, chance], with_zero=False)
+    scale = scale_over([*values, chance], with_zero=False, max_ticks=_MAX_TICKS)
     lines = {name: _places(curve, index, scale) for index, name in enumerate(curve.models)}
     chance_top = _top(scale, chance)
     *tops, chance_label_top = spread([*(places[-1].top for places in lines.values()), chance_top])
