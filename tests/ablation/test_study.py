@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mien.ablation.grid import Grid, load_grid
-from mien.ablation.jobs import build_jobs
+from mien.ablation.jobs import build_jobs, open_in_worker
 from mien.ablation.prepare import check_variants, describe_missing, encode_missing, open_variants
 from mien.ablation.study import ablate
 from mien.cli import main
@@ -212,6 +212,21 @@ def test_variants_with_equal_settings_share_results(write: WriteGrid, tmp_path: 
     assert notes == ["describing: fused", "encoding the images: fused", "encoding the images: unmarked"]
     again = describe_missing(variants, note=notes.append, on_progress=None)
     assert (again.reused, again.total) == (102, 102)
+
+
+def test_a_dataset_is_read_once_for_all_variants_and_for_all_jobs_of_a_worker(
+    write: WriteGrid, tmp_path: Path
+) -> None:
+    text = MODALITY.replace("seeds = [0]", "seeds = [0]\ntrain_sizes = [4, 8]")
+    jobs = _jobs(load_grid(write(text)), tmp_path)
+    first, *others = [variant.experiment.samples("train") for variant in open_variants(jobs)]
+    assert all(one is other for samples in others for one, other in zip(first, samples, strict=True))
+    few, more = (open_in_worker(job).samples("train") for job in jobs[:2])
+    assert {id(one) for one in few} < {id(one) for one in more}
+    # Other data are read, also by the same process.
+    other = _jobs(load_grid(write(text), overrides=["data.options.seed=4"]), tmp_path)
+    (found, *_) = open_in_worker(other[0]).samples("train")
+    assert found.subject.images[0].path.parent != few[0].subject.images[0].path.parent
 
 
 def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from mien.ablation.controls import build_text_control, remove_texts, subsample_train
 from mien.ablation.grid import Grid, Variant
+from mien.digests import digest
 from mien.documents import read_json
 from mien.errors import MienError
 from mien.evaluate.scores import scores_file
@@ -19,13 +20,23 @@ from mien.files import atomic_write_json
 from mien.model.checkpoint import MODEL_FILE
 from mien.recipe import Recipe
 from mien.recipe.places import recorded_recipe
+from mien.types import Sample
 from mien.workflow import steps
 from mien.workflow.dtypes import resolve_dtypes
 from mien.workflow.experiment import Experiment, open_experiment
 
-__all__ = ["TrainingJob", "build_jobs", "name_variant_in_errors", "run_folder", "train_and_score"]
+__all__ = [
+    "TrainingJob",
+    "build_jobs",
+    "name_variant_in_errors",
+    "open_in_worker",
+    "run_folder",
+    "train_and_score",
+]
 
 _FINISHED: Final = "variant.json"
+# The samples of the data of the last job in this process, by the digest of the data.
+_all_samples: dict[str, dict[str, list[Sample]]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +143,20 @@ def run_folder(out: Path, variant: Variant, seed: int, train_size: int | None = 
     return (folder if train_size is None else folder / f"train-{train_size}") / f"seed-{seed}"
 
 
-def train_and_score(job: TrainingJob) -> TrainingJob:
-    """Train and score a job on one core, in a worker process; resumes an interrupted training."""
+def open_in_worker(job: TrainingJob) -> Experiment:
+    """The experiment of a job, on one core; jobs of a process on the same data read its samples once."""
     one_core = job.recipe.run.model_copy(update={"threads": 1})
     experiment = replace(job, recipe=job.recipe.model_copy(update={"run": one_core})).open()
+    key = digest({"data": experiment.recipe.to_json()["data"], "cache": str(job.cache)})
+    if key not in _all_samples:
+        _all_samples.clear()
+        _all_samples[key] = {}
+    return replace(experiment, all_samples=_all_samples[key])
+
+
+def train_and_score(job: TrainingJob) -> TrainingJob:
+    """Train and score a job on one core, in a worker process; resumes an interrupted training."""
+    experiment = open_in_worker(job)
     texts = build_text_control(job.variant.texts, experiment.dataset.label_set)
     scored_texts = remove_texts if job.variant.scored_texts == "missing" else texts
     with name_variant_in_errors(job.variant):

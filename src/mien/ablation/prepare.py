@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from mien.ablation.controls import count_images
 from mien.ablation.jobs import TrainingJob, name_variant_in_errors
-from mien.data import Dataset
 from mien.describe.progress import Progress
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, ItemsFailedError
@@ -76,14 +75,15 @@ class OpenedVariant:
 
 
 def open_variants(jobs: Sequence[TrainingJob]) -> list[OpenedVariant]:
-    """Open the experiments of jobs. Those on the same data share one dataset, which may be slow to read."""
+    """Open the experiments of jobs. Those on the same data share its samples, which may be slow to read."""
     opened: list[OpenedVariant] = []
-    datasets: dict[str, Dataset] = {}
+    read: dict[str, Experiment] = {}
     for job in jobs:
         with name_variant_in_errors(job.variant):
             variant = OpenedVariant(job, job.open_whole())
-        dataset = datasets.setdefault(variant.key("data"), variant.experiment.dataset)
-        opened.append(OpenedVariant(job, replace(variant.experiment, dataset=dataset)))
+        first = read.setdefault(variant.key("data"), variant.experiment)
+        shared = replace(variant.experiment, dataset=first.dataset, all_samples=first.all_samples)
+        opened.append(OpenedVariant(job, shared))
     return opened
 
 
