@@ -320,8 +320,12 @@ def test_a_small_grid_runs_as_a_command_and_reuses_everything_the_second_time(
 
 
 def test_a_learning_curve_resumes_and_has_every_size_with_its_differences(
-    write: WriteGrid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    write: WriteGrid,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("mien.ablation.study._NUM_WORKERS", 1)  # each takes seconds to start
     grid = write(MODALITY.replace("seeds = [0]", "seeds = [0]\ntrain_sizes = [6, 16]"))
     out = tmp_path / "out"
     arguments = ["ablate", str(grid), "--out", str(out)]
