@@ -27,7 +27,7 @@ from mien.evaluate.results.build import (
     build_difference,
     build_label_rows,
     build_score_rows,
-    interval_notes,
+    describe_intervals,
 )
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
@@ -172,7 +172,7 @@ def _summarize(
     # The page shows examples of the reference, trained on the most images.
     shown = next(job for job in jobs if job.variant == grid.reference_variant and job.train_size == sizes[-1])
     shown_scores = scored[shown.variant.name, shown.train_size][0]
-    results = Evaluation(notes=interval_notes(shown_scores))
+    results = describe_intervals(shown_scores)
     for size in sizes:
         of_size = {variant.name: scored[variant.name, size] for variant in grid.variants}
         results += _at_size(_compare_variants(grid, of_size, metric_name), size)

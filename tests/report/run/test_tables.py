@@ -57,7 +57,7 @@ def test_a_lower_error_is_better() -> None:
 
 def test_the_headline_names_the_best_model_with_interval_and_chance() -> None:
     (table,) = score_tables([replace(_ROW, name="worse", value=0.4), _ROW])
-    assert headline(table) == (
+    assert headline(table, "95% interval") == (
         "On 1,000 subjects of split test, fused is best with mAP 0.593 (95% interval 0.571 to 0.612). "
         "Chance is 0.100."
     )

@@ -223,6 +223,8 @@ class Evaluation:
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
         shared_images: What scored splits share with those of training.
+        interval: The kind of all intervals, at 95 %; "" if an earlier version of mien computed them.
+        approximate: Splits with so few images that their intervals cover less than 95 %.
         notes: What the numbers do not say, such as why they have no interval.
     """
 
@@ -233,12 +235,17 @@ class Evaluation:
     calibration: tuple[CalibrationRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
     shared_images: tuple[SharedImages, ...] = ()
+    interval: str = ""
+    approximate: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __add__(self, other: Evaluation) -> Evaluation:
-        return Evaluation(
-            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
-        )
+        both = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(self)
+            if field.name != "interval"
+        }
+        return Evaluation(**both, interval=self.interval or other.interval)
 
 
 def _excludes_zero(low: float | None, high: float | None) -> bool:
@@ -277,6 +284,8 @@ def read_results(path: Path) -> Evaluation:
             calibration=_rows(CalibrationRow, found.get("calibration", ())),
             split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
             shared_images=_rows(SharedImages, found.get("shared_images", ())),
+            interval=str(found.get("interval", "")),
+            approximate=tuple(str(split) for split in found.get("approximate", ())),
             notes=tuple(str(note) for note in found.get("notes", ())),
         )
     except FileNotFoundError as error:

@@ -132,13 +132,13 @@ def curve_section(curve: LearningCurve) -> CurveSection:
     )
 
 
-def render_curve(section: CurveSection) -> str:
-    """The figure as an SVG file."""
+def render_curve(section: CurveSection, interval_name: str = "95% interval") -> str:
+    """The figure as an SVG file, which calls its intervals by this name."""
     left, top, name_width = 52, 66, round(7.6 * section.figure.name_width) + 20
     values = {
         "curve": section,
         "title": f"{section.metric} on {section.split} by the number of training images",
-        "subtitle": f"{section.subjects} subjects, {section.seeds}; vertical lines: 95% intervals",
+        "subtitle": f"{section.subjects} subjects, {section.seeds}; vertical lines: {interval_name}s",
         "width": _WIDTH,
         "height": _HEIGHT,
         "left": left,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from mien.evaluate.metrics.targets import POSITIVE
 from mien.evaluate.results.learning_curve import learning_curves
-from mien.evaluate.results.results import ResultRow
+from mien.evaluate.results.results import Evaluation
 from mien.files import atomic_write_bytes
 from mien.locks import lock_run
 from mien.recipe.data import lowest_dimension
@@ -28,6 +29,7 @@ from mien.report.run.tables import (
     difference_tables,
     dimension_table,
     headline,
+    interval_name,
     label_details,
     label_table,
     repeated_evaluations,
@@ -70,7 +72,8 @@ def _write_report(run: Path) -> Path:
     # A description can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
     atomic_write_bytes(path, html.encode("utf-8", "replace"))
     if curves:
-        atomic_write_bytes(run / CURVE, render_curve(curves[0]).encode("utf-8"))
+        name = interval_name(contents.results, curves[0].split)
+        atomic_write_bytes(run / CURVE, render_curve(curves[0], name).encode("utf-8"))
     return path
 
 
@@ -89,8 +92,12 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         "facts": _facts(contents),
         "recipe": json.dumps(contents.manifest.recipe, indent=2, ensure_ascii=False),
         "notice": _notice(contents),
-        "headline": headline(tables[0]) if tables else _curve_headline(contents.results.rows),
+        "headline": headline(tables[0], interval_name(contents.results, tables[0].split))
+        if tables
+        else _curve_headline(contents.results),
         "curves": curves,
+        "interval_name": partial(interval_name, contents.results),
+        "interval_kind": contents.results.interval,
         "tables": tables,
         "repeated_evaluations": repeated_evaluations(contents.results.split_accesses),
         "notes": contents.results.notes,
@@ -100,7 +107,7 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         ),
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
-        "dimensions": dimension_table(contents.results.dimensions, None if scores is None else scores.split),
+        "dimensions": dimension_table(contents.results, None if scores is None else scores.split),
         "calibration": _calibration(contents),
         "descriptions": None if contents.descriptions is None else description_section(contents.descriptions),
         "positive": POSITIVE,
@@ -109,13 +116,14 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
     }
 
 
-def _curve_headline(rows: Sequence[ResultRow]) -> str:
+def _curve_headline(results: Evaluation) -> str:
     """The result with the most training images; "" without a learning curve."""
-    most = max((row.train_size or 0 for row in rows), default=0)
+    most = max((row.train_size or 0 for row in results.rows), default=0)
     if not most:
         return ""
-    (table, *_) = score_tables([row for row in rows if row.train_size == most])
-    return f"With {format_count(most)} training images, o{headline(table).removeprefix('O')}"
+    (table, *_) = score_tables([row for row in results.rows if row.train_size == most])
+    sentence = headline(table, interval_name(results, table.split))
+    return f"With {format_count(most)} training images, o{sentence.removeprefix('O')}"
 
 
 def _calibration(contents: RunContents) -> CalibrationSection | None:
