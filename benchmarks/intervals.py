@@ -51,6 +51,7 @@ EMOTIC_SHARES: Final = (
 )
 SIZES: Final = (50, 100, 200, 400, 800, 1600)
 LIMIT: Final = 100_000  # people who stand for endlessly many
+_MIN_INTERVALS: Final = 100  # that a share in a table comes from
 POSITIVES: Final = ((5, 9), (10, 19), (20, 49), (50, 1600))  # bins of labels, by how many people have them
 
 Array = np.ndarray
@@ -196,17 +197,16 @@ def bounds(value: float, drawn: Array, images: int) -> dict[str, tuple[float, fl
 
 
 def coverage(options: argparse.Namespace) -> None:
-    """One part per population and size."""
-    found = _continued(options.out, {"sets": options.sets, "resamples": options.resamples})
-    for name in options.only or populations(0):
-        for people in SIZES:
+    """One part per population and size; each says how many test sets it has."""
+    found = _continued(options.out, {"resamples": options.resamples})
+    for people in SIZES:
+        for name in options.only or populations(0):
             part = f"{name}, {people} people"
             if part not in found["parts"]:
                 found["parts"][part] = _coverage(name, people, options)
-                found["table"] = _coverage_table(found["parts"])
                 atomic_write_json(options.out, found)
                 print(part, file=sys.stderr, flush=True)
-    print(json.dumps(found["table"], indent=2))
+    print("\n".join([*bias_table(found), "", *coverage_table(found)]))
 
 
 def _coverage(name: str, people: int, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -290,18 +290,6 @@ def _share(holds: Array) -> float:
     return round(float(np.mean(holds)), 4)
 
 
-def _coverage_table(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """One line per quantity: the coverage of each size, of the basic and of the centered interval."""
-    cells: dict[tuple[str, str, str], list[str]] = {}
-    for part, rows in parts.items():
-        name = part.rpartition(", ")[0]
-        for row in rows:
-            for kind, truth in (("basic", "limit"), ("centered", "same_size")):
-                key = (name, row["quantity"], f"{kind}, {truth}")
-                cells.setdefault(key, []).append(f"{100 * row['kinds'][kind][truth]:.0f}")
-    return [f"{' | '.join(key)}: {' '.join(values)}" for key, values in cells.items()]
-
-
 # --- Power -------------------------------------------------------------------------------------------
 
 DIFFERENCES: Final = (0.01, 0.02, 0.05)
@@ -318,10 +306,9 @@ def power(options: argparse.Namespace) -> None:
             part = f"{name}, correlation {correlation}"
             if part not in found["parts"]:
                 found["parts"][part] = _power(make, quantity, correlation, options)
-                found["table"] = {key: one["people"] for key, one in found["parts"].items()}
                 atomic_write_json(options.out, found)
-                print(part, found["table"][part], file=sys.stderr, flush=True)
-    print(json.dumps(found["table"], indent=2))
+                print(part, found["parts"][part]["people"], file=sys.stderr, flush=True)
+    print("\n".join(power_table(found)))
 
 
 def _comparisons() -> Iterator[tuple[str, Callable[[float, float, int], Labels | Classes], str]]:
@@ -397,6 +384,80 @@ def _excludes_zero(population: Labels | Classes, quantity: str, people: int) -> 
     return {"above_zero": _share(np.array(above))}
 
 
+# --- Tables of docs/explanation/intervals.md ------------------------------------------------------------
+
+_WEAK: Final = "EMOTIC's labels, weak model"
+_BIAS_ROWS: Final = (
+    ("percentile: covers endlessly many, %", "percentile", "limit"),
+    ("basic: covers endlessly many, %", "basic", "limit"),
+    ("bias-corrected: covers endlessly many, %", "bias_corrected", "limit"),
+    ("centered: covers endlessly many, %", "centered", "limit"),
+    ("centered: covers sets of this size, %", "centered", "same_size"),
+)
+_MULTI_LABEL: Final = (_WEAK, "EMOTIC's labels, strong model", "EMOTIC's labels, groups", "six labels")
+_COVERAGE_ROWS: Final = (
+    *((f"mAP, {name}", name, "mAP") for name in _MULTI_LABEL),
+    *((f"difference of mAP, {name}", name, "difference of mAP") for name in _MULTI_LABEL),
+    *((one, "seven classes", one) for one in ("accuracy", "macro-F1", "difference of accuracy")),
+    *((one, "dimensions", one) for one in ("VAD error", "mR2", "difference of mR2")),
+    *(
+        (name, "six labels", name)
+        for low, high in POSITIVES[:3]
+        for name in [f"AP of a label of {low} to {high} people"]
+    ),
+)
+
+
+def bias_table(found: Mapping[str, Any]) -> list[str]:
+    """What mAP of few people is off by, and which kind of interval covers what."""
+    rows = [_row(found["parts"], _WEAK, "mAP", people) for people in SIZES]
+    cells = [
+        (title, [f"{row[key]:+.3f}" if row else "" for row in rows])
+        for title, key in (
+            ("mAP minus that of endlessly many people", "bias"),
+            ("of this bias, what resamples show", "bias_of_resamples"),
+        )
+    ]
+    cells += [
+        (title, [_percent(row, kind, truth) if row else "" for row in rows])
+        for title, kind, truth in _BIAS_ROWS
+    ]
+    return _markdown("people", [f"{people:,}" for people in SIZES], cells)
+
+
+def coverage_table(found: Mapping[str, Any]) -> list[str]:
+    """How often centered intervals cover the mean of test sets of the same size; empty for few cases."""
+    cells = []
+    for title, name, quantity in _COVERAGE_ROWS:
+        rows = [_row(found["parts"], name, quantity, people) for people in SIZES]
+        shown = [row if row and row["intervals"] >= _MIN_INTERVALS else None for row in rows]
+        cells.append((title, [_percent(row, "centered", "same_size") if row else "" for row in shown]))
+    return _markdown("people", [f"{people:,}" for people in SIZES], cells)
+
+
+def power_table(found: Mapping[str, Any]) -> list[str]:
+    """How many people show a difference, by metric and correlation."""
+    cells = [
+        (part, [f"{one['people'][str(difference)]:,.0f}" for difference in DIFFERENCES])
+        for part, one in found["parts"].items()
+    ]
+    return _markdown("difference of", [f"{one:g}".removeprefix("0") for one in DIFFERENCES], cells)
+
+
+def _row(parts: Mapping[str, Any], name: str, quantity: str, people: int) -> Mapping[str, Any] | None:
+    rows = parts.get(f"{name}, {people} people", ())
+    return next((row for row in rows if row["quantity"] == quantity), None)
+
+
+def _percent(row: Mapping[str, Any], kind: str, truth: str) -> str:
+    return f"{100 * row['kinds'][kind][truth]:.0f}"
+
+
+def _markdown(first: str, header: Sequence[str], cells: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    lines = [f"| {first} | {' | '.join(header)} |", f"|---|{'--:|' * len(header)}"]
+    return lines + [f"| {title} | {' | '.join(values)} |" for title, values in cells]
+
+
 # --- The file ----------------------------------------------------------------------------------------
 
 
@@ -404,7 +465,7 @@ def _continued(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """The results so far; an error if they are those of other settings."""
     if not out.exists():
         date = datetime.now(UTC).date().isoformat()
-        return {"date": date, "settings": settings, "table": [], "parts": {}}
+        return {"date": date, "settings": settings, "parts": {}}
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     if found["settings"] != settings:
         raise SystemExit(f"{out} has the settings {found['settings']}, not {settings}")

@@ -14,6 +14,7 @@ from tests.factories.hub_server import DENIED, EXPIRED, GRANTED, HubServer, hub_
 from tests.factories.warm_command_line import Ended, WarmCommandLine, warm_command_line
 
 from mien.playhouse.embedded_models import embedded_model_folder
+from mien.playhouse.layouts import emotic
 from mien.runs import Run, read_events
 
 RECIPE = """
@@ -175,6 +176,37 @@ def test_a_training_asks_once_for_each_of_its_models_and_records_them(
         "features.tokenizer": bert_origin,
         "model.init": bert_origin,
     }
+
+
+def test_the_small_recipe_starts_from_a_sentence_encoder_by_name(
+    mien: WarmCommandLine, hub: HubServer, tmp_path: Path
+) -> None:
+    """A stand-in with MiniLM's width and fewer layers and words; the recipe's other settings are its own."""
+    bert = transformers.BertModel(
+        transformers.BertConfig(
+            vocab_size=len(WORDS),
+            hidden_size=384,
+            num_hidden_layers=1,
+            num_attention_heads=12,
+            intermediate_size=1536,
+        )
+    )
+    bert.save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(WORDS))
+    hub.add("sentence-transformers/all-MiniLM-L6-v2", tmp_path / "bert", license="apache-2.0")
+    hub.add("openai/clip-vit-base-patch32", save_model("clip", tmp_path / "clip"))
+    emotic.write(tmp_path / "drawn", train=4, val=2, test=2, seed=5)
+    recipe = Path(__file__).parents[2] / "recipes" / "emotic-small.toml"
+    ended = mien(
+        *("train", str(recipe), "--set", f"data.root={tmp_path / 'drawn'}", "--set", "model.layers=1"),
+        *("--dry-run", "--json"),
+    )
+    assert ended.code == 0, ended.err
+    plan = json.loads(ended.out)
+    assert (plan["fusion"], plan["batch"]) == ("qformer", 16)
+    assert "downloading sentence-transformers/all-MiniLM-L6-v2" in ended.err
+    assert "weights of the Q-Former start from sentence-transformers/all-MiniLM-L6-v2" in ended.err
+    assert "with another shape" not in ended.err
 
 
 def test_a_download_that_failed_continues_with_the_files_that_are_missing(
