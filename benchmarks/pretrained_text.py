@@ -143,7 +143,7 @@ def _train(
 
 
 def _recipe(options: argparse.Namespace, *, init: str, rate: float, seed: int) -> Recipe:
-    """MiniLM's shape, whatever the start; the tokenizer is MiniLM's."""
+    """MiniLM's shape and tokenizer, with either start."""
     table = {
         "name": "pretrained-text",
         "data": {"name": "caers", "label_set": "caers"},
