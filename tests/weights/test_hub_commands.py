@@ -205,8 +205,8 @@ def test_the_small_recipe_starts_from_a_sentence_encoder_by_name(
     plan = json.loads(ended.out)
     assert (plan["fusion"], plan["batch"]) == ("qformer", 16)
     assert "downloading sentence-transformers/all-MiniLM-L6-v2" in ended.err
-    assert "weights of the Q-Former start from sentence-transformers/all-MiniLM-L6-v2" in ended.err
-    assert "with another shape" not in ended.err
+    (random,) = [line for line in ended.err.splitlines() if "so random" in line]
+    assert "not in it, so random: query_tokens, layers.0.cross_attention." in random  # all others are in it
 
 
 def test_a_download_that_failed_continues_with_the_files_that_are_missing(
