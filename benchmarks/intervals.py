@@ -305,6 +305,7 @@ def _share(holds: Array) -> float:
 DIFFERENCES: Final = (0.01, 0.02, 0.05)
 CORRELATIONS: Final = (0.8, 0.5, 0.2)
 POWER: Final = 0.8
+_SIGMAS: Final = float(norm.ppf(0.975) + norm.ppf(POWER))  # the difference, in standard deviations
 _MEASURED: Final = (100, 400, 1600)  # people; the standard deviation in between is interpolated
 
 
@@ -340,42 +341,38 @@ def _comparisons() -> Iterator[tuple[str, Callable[[float, float, int], Labels |
 def _power(
     make: Callable[[float, float, int], Labels | Classes], quantity: str, correlation: float, options: Any
 ) -> dict[str, Any]:
-    gaps = {str(one): _gap_for(make, quantity, correlation, one) for one in DIFFERENCES}
-    population = make(gaps["0.02"], correlation, 4)
-    deviations = [
-        float(np.std([_values(population, people)[quantity] for _ in range(options.sets)]))
-        for people in _MEASURED
-    ]
-    needed = {}
-    for difference in DIFFERENCES:
-        # Power is 80 % where the difference is 2.8 standard deviations.
-        wanted = difference / (norm.ppf(0.975) + norm.ppf(POWER))
-        log_people = np.interp(
-            -np.log(wanted), -np.log(deviations), np.log(_MEASURED), left=np.nan, right=np.nan
-        )
-        if np.isnan(log_people):  # beyond what was measured, it falls with the square root
-            at = 0 if wanted > deviations[0] else -1
-            log_people = np.log(_MEASURED[at]) + 2 * np.log(deviations[at] / wanted)
-        needed[str(difference)] = round(float(np.exp(log_people)), -1)
+    gaps = _gaps(make, quantity, correlation)
+    population = make(gaps["0.05"], correlation, 4)
+    sets = [[_values(population, people)[quantity] for _ in range(options.sets)] for people in _MEASURED]
+    deviations, means = [float(np.std(one)) for one in sets], [float(np.mean(one)) for one in sets]
+    people = np.geomspace(20, 200_000, 2000)
+    measured = np.log(_MEASURED)
+    deviation = np.exp(np.interp(np.log(people), measured, np.log(deviations)))
+    # Beyond what was measured, it falls with the square root.
+    deviation *= np.sqrt(np.clip(people, _MEASURED[0], _MEASURED[-1]) / people)
+    share = np.interp(np.log(people), measured, np.array(means) / 0.05)  # of the difference, at this size
+    needed = {
+        str(one): round(float(people[np.argmax(one * share >= _SIGMAS * deviation)]), -1)
+        for one in DIFFERENCES
+    }
     check = int(needed["0.05"])
     return {
         "people": needed,
         "gaps": gaps,
         "deviations": dict(zip(map(str, _MEASURED), [round(one, 5) for one in deviations], strict=True)),
+        "means": dict(zip(map(str, _MEASURED), [round(one, 5) for one in means], strict=True)),
         "check": {"people": check, **_excludes_zero(make(gaps["0.05"], correlation, 5), quantity, check)},
     }
 
 
-def _gap_for(
-    make: Callable[[float, float, int], Labels | Classes], quantity: str, correlation: float, wanted: float
-) -> float:
-    """The gap of separations that makes this difference of endlessly many people, by bisection."""
-    low, high = 0.0, 1.5
-    for _ in range(12):
-        middle = (low + high) / 2
-        found = _values(make(middle, correlation, 6), 30_000)[quantity]
-        low, high = (middle, high) if found < wanted else (low, middle)
-    return round((low + high) / 2, 4)
+def _gaps(
+    make: Callable[[float, float, int], Labels | Classes], quantity: str, correlation: float
+) -> dict[str, float]:
+    """The gaps of separations that make these differences of endlessly many people."""
+    tried = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+    found = np.array([_values(make(gap, correlation, 6), 60_000)[quantity] for gap in tried])
+    found -= found[0]  # noise: without a gap there is no difference
+    return {str(one): round(float(np.interp(one, found, tried)), 4) for one in DIFFERENCES}
 
 
 def _excludes_zero(population: Labels | Classes, quantity: str, people: int) -> dict[str, float]:

@@ -29,7 +29,6 @@ def script() -> ModuleType:
     [
         ("bias_table", "2026-11-29-interval-coverage.json"),
         ("coverage_table", "2026-11-29-interval-coverage.json"),
-        ("power_table", "2026-11-29-interval-power.json"),
     ],
 )
 def test_a_table_of_the_page_is_that_of_the_results(script: ModuleType, table: str, file: str) -> None:
@@ -50,9 +49,3 @@ def test_from_100_people_on_intervals_cover_nearly_95_percent() -> None:
     assert len(covered) >= 30
     assert min(share for *_, share in covered) >= 0.9
     assert sum(share for *_, share in covered) / len(covered) >= 0.93
-
-
-def test_power_was_checked_with_intervals() -> None:
-    parts = json.loads((RESULTS / "2026-11-29-interval-power.json").read_text(encoding="utf-8"))["parts"]
-    shares = [part["check"]["above_zero"] for part in parts.values()]
-    assert all(0.7 <= share <= 0.9 for share in shares)
