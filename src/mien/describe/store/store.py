@@ -38,6 +38,7 @@ from mien.describe.store.rows import (
     NUM_COLUMNS,
     SELECT,
     DamagedRow,
+    are_as_written,
     check_columns,
     check_digest,
     description_row,
@@ -65,6 +66,7 @@ _AS_WRITTEN: Final[dict[str, Callable[[_Row], _Row]]] = {
     "descriptions": lambda row: description_row(parse_description(row)),
     "failures": lambda row: failure_row(parse_failure(row)),
 }
+_ROWS_AT_ONCE: Final = 64  # that are checked together
 _KEY_SHOWN: Final = 12  # characters of a key
 _MISSING: Final = "it counts as missing"
 _REMOVED: Final = "it is removed and counts as missing"
@@ -264,16 +266,23 @@ class Store:
         num_damaged: Counter[str] = Counter()  # by key
         query = f"{SELECT[table]}, {self._digest} from {source} order by key"
         with sqlite_errors(self.path):
-            for row in self._connection.execute(query):
-                num_read += 1
-                if damage := check(row):
-                    num_damaged[damage.key] += 1
-                    self._record_damaged((table, damage.key, num_damaged[damage.key]), damage, consequence)
+            for rows in _grouped(self._connection.execute(query)):
+                if self.has_digests and are_as_written(NUM_COLUMNS[table], rows, last):
+                    num_read += len(rows)
+                    last = rows[-1][0]
+                    yield from rows
                     continue
-                if row[0] <= last and num_read > 1:
-                    raise damaged_store(self.path, f"its {table} are out of order")
-                last = row[0]
-                yield row
+                for row in rows:
+                    num_read += 1
+                    if damage := check(row):
+                        num_damaged[damage.key] += 1
+                        name = (table, damage.key, num_damaged[damage.key])
+                        self._record_damaged(name, damage, consequence)
+                        continue
+                    if row[0] <= last and num_read > 1:
+                        raise damaged_store(self.path, f"its {table} are out of order")
+                    last = row[0]
+                    yield row
         if num_read < num_written and self._is_short(table, source):
             raise damaged_store(self.path, f"{num_read} of {num_written} {table} are left")
 
@@ -358,6 +367,21 @@ class Store:
         if self._lock is not None:
             release_lock(self.path, self._lock)
             self._lock = None
+
+
+def _grouped(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
+    """The rows in groups; those before an error are yielded before it is raised."""
+    while True:
+        group: list[_Row] = []
+        try:
+            group.extend(islice(rows, _ROWS_AT_ONCE))
+        except BaseException:
+            if group:
+                yield group
+            raise
+        if not group:
+            return
+        yield group
 
 
 def _placeholders(values: Sequence[str]) -> str:
