@@ -201,8 +201,10 @@ class RequestBuilder:
         first = subject.images[0]
         if len(subject.images) == 1 and first.pixels is None and first.frame is None:
             image = files.get(first.path) or self._identify(first, files)
-            if is_whole or self._view.scale_of(image, subject.boxes[0]) == 1:
-                (box,) = self._marked_boxes(subject)
+            box = subject.boxes[0]
+            if is_whole or image.shrinkable_size is None or self._view.scale_of(image, box) == 1:
+                if self._marking.style == "none":
+                    box = None
                 return still_key(self._rendered[box is not None].key_parts, image.digest, box)
         shown = select_frames(subject, self._clip)
         boxes = self._marked_boxes(shown)

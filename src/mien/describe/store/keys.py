@@ -15,6 +15,7 @@ __all__ = ["SharedKeyParts", "description_key", "still_key", "unreadable_key"]
 
 # Increase this when the same parts come to mean another text.
 _VERSION = 1
+_EMPTY_HASH = hashlib.sha256()
 
 
 class SharedKeyParts:
@@ -106,7 +107,9 @@ def _key(shared: SharedKeyParts, boxes: str, clip_and_draft: str, frames: str, i
         f'{{"boxes":[{boxes}]{clip_and_draft},{shared.engine_and_fit},"frames":[{frames}],'
         f'"images":[{images}],{shared.marking_to_version}}}'
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+    state = _EMPTY_HASH.copy()  # takes less time than a new one
+    state.update(text.encode())
+    return state.hexdigest()
 
 
 def _edges(box: Box | None) -> str:
