@@ -23,7 +23,9 @@ from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, Description, ImageRef, Subject
 
-__all__ = ["DescriptionRequest", "RequestBuilder"]
+__all__ = ["KEYED_AT_ONCE", "DescriptionRequest", "RequestBuilder"]
+
+KEYED_AT_ONCE: Final = 16  # subjects whose files are read by one task of a thread
 
 # The people of one photo come one after another, mixed with those of a few other photos at most.
 _FILES_REMEMBERED: Final = 256
@@ -122,10 +124,11 @@ class RequestBuilder:
 
     def stored_keys(self, subjects: Sequence[Subject]) -> list[str]:
         """The key of each subject's description, or of its failure if its image cannot be read now."""
-        return [
-            self.unreadable_key(subject) if isinstance(key, DataError) else key
-            for subject, key in zip(subjects, self.keys(subjects), strict=True)
-        ]
+        return list(map(self.stored_key, subjects, self.keys(subjects)))
+
+    def stored_key(self, subject: Subject, key: str | DataError) -> str:
+        """What stands in a store for a subject with this key, or with this reason why it has none."""
+        return self.unreadable_key(subject) if isinstance(key, DataError) else key
 
     def full_size_key(self, subject: Subject) -> str:
         """The key that 0.1.0 gave, which decoded photos of any size whole; ImageError as `build`."""
