@@ -79,6 +79,7 @@ class RequestBuilder:
         self._prompt = prompt
         self._label_set = label_set
         self._marking = marking
+        self._shows_boxes = marking.style != "none"
         self._fit = fit
         self._clip = clip
         self._size = engine.image_size
@@ -202,12 +203,10 @@ class RequestBuilder:
             is_whole: Whether to take photos as decoded whole.
         """
         first = subject.images[0]
-        if len(subject.images) == 1 and first.pixels is None and first.frame is None:
+        if first.frame is None and first.pixels is None and len(subject.images) == 1:
             image = files.get(first.path) or self._identify(first, files)
-            box = subject.boxes[0]
-            if is_whole or image.shrinkable_size is None or self._view.scale_of(image, box) == 1:
-                if self._marking.style == "none":
-                    box = None
+            box = subject.boxes[0] if self._shows_boxes else None
+            if image.shrinkable_size is None or is_whole or self._view.scale_of(image, box) == 1:
                 return still_key(self._rendered[box is not None].key_parts, image.digest, box)
         shown = select_frames(subject, self._clip)
         boxes = self._marked_boxes(shown)
@@ -224,7 +223,7 @@ class RequestBuilder:
 
     def _marked_boxes(self, subject: Subject) -> tuple[Box | None, ...]:
         """The boxes that are visible in the images."""
-        if self._marking.style == "none":
+        if not self._shows_boxes:
             return (None,) * len(subject.boxes)
         return subject.boxes
 

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -160,12 +160,14 @@ class Store:
 
     def keys(self) -> Iterator[str]:
         """The keys of all descriptions, in alphabetical order."""
-        return (row[0].decode() for row in self._all_rows("descriptions"))
+        return map(bytes.decode, self._all_keys("descriptions"))
 
     def described_keys(self, keys: Iterable[str]) -> set[str]:
         """The subset of the keys that have a description; texts are read at most once per store."""
         wanted = set(keys)
         known = self._verified_keys().find(wanted)
+        if len(known) == len(wanted):
+            return known
         # Of the others, some may have been written since.
         remaining, found = iter(wanted - known), set[bytes]()
         while group := tuple(islice(remaining, _KEYS_PER_QUERY)):
@@ -247,16 +249,26 @@ class Store:
         """The keys of all descriptions, which are read for it once: the index does not know of damage."""
         if self._known_keys is None:
             num_met = self._num_met
-            known = KnownKeys(row[0] for row in self._all_rows("descriptions"))
+            known = KnownKeys(self._all_keys("descriptions"))
             if self._num_met > num_met:
-                self._intact_keys = frozenset(row[0] for row in self._all_rows("descriptions"))
+                self._intact_keys = frozenset(self._all_keys("descriptions"))
             self._known_keys = known
         return self._known_keys
 
     def _all_rows(
         self, table: str, *, source: str | None = None, consequence: str = _MISSING
     ) -> Iterator[_Row]:
-        """All intact rows in the order of keys; DamagedStoreError if there are fewer than were written.
+        """All intact rows in the order of keys; DamagedStoreError if there are fewer than were written."""
+        return chain.from_iterable(self._all_groups(table, source=source, consequence=consequence))
+
+    def _all_keys(self, table: str, *, consequence: str = _MISSING) -> Iterator[bytes]:
+        """The keys of `_all_rows`."""
+        return (row[0] for rows in self._all_groups(table, consequence=consequence) for row in rows)
+
+    def _all_groups(
+        self, table: str, *, source: str | None = None, consequence: str = _MISSING
+    ) -> Iterator[list[_Row]]:
+        """The rows of `_all_rows`, in groups.
 
         Intact rows in strict order, as many as were written, are all that were written, because a description
         never changes.
@@ -270,7 +282,7 @@ class Store:
                 if self.has_digests and are_as_written(NUM_COLUMNS[table], rows, last):
                     num_read += len(rows)
                     last = rows[-1][0]
-                    yield from rows
+                    yield rows
                     continue
                 for row in rows:
                     num_read += 1
@@ -282,7 +294,7 @@ class Store:
                     if row[0] <= last and num_read > 1:
                         raise damaged_store(self.path, f"its {table} are out of order")
                     last = row[0]
-                    yield row
+                    yield [row]
         if num_read < num_written and self._is_short(table, source):
             raise damaged_store(self.path, f"{num_read} of {num_written} {table} are left")
 
@@ -349,7 +361,7 @@ class Store:
         """Removes the rows that are not what was written, so that they can be written again."""
         for table in COUNTED_TABLES:
             num_met = self._num_met
-            known = KnownKeys(row[0] for row in self._all_rows(table, consequence=_REMOVED))
+            known = KnownKeys(self._all_keys(table, consequence=_REMOVED))
             if self._num_met > num_met or known.num_keys != self._num_written(table):
                 with sqlite_errors(self.path), transaction(self._connection):
                     rows = map(_AS_WRITTEN[table], self._all_rows(table, source=f"damaged_{table}"))
