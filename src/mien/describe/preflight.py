@@ -26,7 +26,7 @@ from mien.types import Subject
 __all__ = ["Preflight", "Rates", "Survey", "estimate", "survey"]
 
 _MAX_REMEMBERED: Final = 500  # open subjects, but for those of the group with the last one
-_GROUP: Final = 1_000  # subjects that are looked up at once
+_GROUP: Final = 500  # subjects that are looked up at once
 _SAMPLE_SIZE: Final = 500  # of the others; a share is then known to about 2 %
 _CHARACTERS_PER_TOKEN: Final = 4  # of English text, with current tokenizers
 _PATCH_SIZE: Final = 14  # side in pixels of the patch behind one token, in CLIP's and SigLIP's large models
@@ -128,7 +128,7 @@ def survey(
         retry_failed: Whether subjects that failed before count as open.
         max_remembered: About how many open subjects are remembered; None looks up all and remembers none.
         workers: Threads that read image files; 0 reads them in this thread.
-        on_progress: Called after each group that was looked up.
+        on_progress: Called after each group that was looked up, once some are described.
         stop: Once it returns true, the rest is neither looked up nor counted.
     """
     found = _Survey(request_builder, store, retry_failed=retry_failed)
@@ -141,7 +141,8 @@ def survey(
             if max_remembered is None:
                 found.remaining.clear()
             progress.skipped, progress.failed = found.described, found.failed
-            progress.report()
+            if found.described:
+                progress.report()
         sample, num_others = ([], 0) if stop() else _sample(stream, _SAMPLE_SIZE)
         others = _Survey(request_builder, store, retry_failed=retry_failed)
         others.look_up(sample, pool)
