@@ -168,11 +168,8 @@ class _Survey:
         parts = [subjects] if pool is None else batched(subjects, KEYED_AT_ONCE)
         found = prefetch(self._request_builder.keys, parts, pool=pool, window=len(subjects))
         keys = list(chain.from_iterable(found))
-        described = (
-            set()
-            if self._store is None
-            else self._store.described_keys(key for key in keys if isinstance(key, str))
-        )
+        looked_up = [key for key in keys if isinstance(key, str)]
+        described = set() if self._store is None else self._store.described_keys(looked_up)
         self.total += len(subjects)
         if described.issuperset(keys):  # as mostly in a run that is resumed
             self.described += len(subjects)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import compress
 from typing import Final, TypeVar
 
@@ -43,10 +44,10 @@ class KnownKeys:
 
     def find(self, keys: Iterable[str]) -> set[str]:
         """The subset of the keys that is held."""
-        digests, joined = _digests(list(keys), "")
+        digests, data = _digests(list(keys), "")
         if not digests or not len(self._first):
             return set()
-        first, rest = _pack(joined.encode())
+        first, rest = _pack(data)
         # In ascending order, one key is found near the last one, in memory that is still at hand.
         order = first.argsort()
         place = np.empty_like(order)
@@ -57,24 +58,22 @@ class KnownKeys:
         return set(digests) if is_held.all() else set(compress(digests, is_held.tolist()))
 
 
-def _digests(keys: Sequence[_Key], empty: _Key) -> tuple[Sequence[_Key], _Key]:
-    """Those of the keys that are digests, and all of these in one.
-
-    Mostly all are, which is faster to see for all at once.
-    """
+def _digests(keys: Sequence[_Key], empty: _Key) -> tuple[Sequence[_Key], bytes]:
+    """Those of the keys that are digests, and their bytes, 32 of each."""
     joined = empty.join(keys)
-    if set(map(len, keys)) != {_LENGTH} or not _is_hexadecimal(joined):
-        keys = [key for key in keys if len(key) == _LENGTH and _is_hexadecimal(key)]
-        joined = empty.join(keys)
-    return keys, joined
+    # Mostly all are, which is faster to see for all at once.
+    if set(map(len, keys)) == {_LENGTH} and joined == joined.lower():
+        with suppress(ValueError):
+            return keys, binascii.unhexlify(joined)
+    keys = [key for key in keys if len(key) == _LENGTH and _is_hexadecimal(key)]
+    return keys, binascii.unhexlify(empty.join(keys))
 
 
 def _is_hexadecimal(key: str | bytes) -> bool:
-    data = key.encode(errors="replace") if isinstance(key, str) else key
-    return not data.translate(None, b"0123456789abcdef")  # ten times as fast as `strip`
+    return not (key.strip("0123456789abcdef") if isinstance(key, str) else key.strip(b"0123456789abcdef"))
 
 
-def _pack(digits: bytes) -> tuple[UInt64[np.ndarray, " key"], UInt64[np.ndarray, " key"]]:
+def _pack(digests: bytes) -> tuple[UInt64[np.ndarray, " key"], UInt64[np.ndarray, " key"]]:
     """The first 64 bits of each key, which keep the order, and 64 bits of the others."""
-    words = np.frombuffer(binascii.unhexlify(digits), ">u8").astype(np.uint64).reshape(-1, 4)
+    words = np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 4)
     return words[:, 0], words[:, 1] ^ words[:, 2] ^ words[:, 3]
