@@ -38,6 +38,7 @@ from mien.errors import EngineError
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.prefetch import batched
+from mien.startup import pause_collector_during_imports
 from mien.types import Box, Description, Subject
 
 _NUM_IMAGES = 5
@@ -123,6 +124,7 @@ def _description(request_builder: RequestBuilder, subject: Subject) -> Descripti
 
 def resume(folder: Path, count: int) -> dict[str, float]:
     """Run over all subjects; only the last few are not described yet."""
+    pause_collector_during_imports()  # as `mien describe`
     path, engine = folder / "store.sqlite", Stopwatch()
     start, start_cpu = time.perf_counter(), time.process_time()
     request_builder = RequestBuilder(engine=engine, **_SETTINGS)

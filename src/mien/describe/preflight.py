@@ -21,6 +21,7 @@ from mien.describe.requests import KEYED_AT_ONCE, RequestBuilder
 from mien.describe.store.store import Store
 from mien.errors import DataError
 from mien.prefetch import batched, prefetch, thread_pool
+from mien.startup import pause_collector
 from mien.types import Subject
 
 __all__ = ["Preflight", "Rates", "Survey", "estimate", "survey"]
@@ -136,8 +137,7 @@ def survey(
     limit = math.inf if max_remembered is None else max_remembered
     stream = iter(subjects())
     with thread_pool(workers) as pool:
-        while len(found.remaining) < limit and not stop() and (group := list(islice(stream, _GROUP))):
-            found.look_up(group, pool)
+        while len(found.remaining) < limit and not stop() and found.look_up(islice(stream, _GROUP), pool):
             if max_remembered is None:
                 found.remaining.clear()
             progress.skipped, progress.failed = found.described, found.failed
@@ -164,7 +164,14 @@ class _Survey:
         self.total = self.open = self.described = self.failed = 0
         self.remaining: list[Subject] = []
 
-    def look_up(self, subjects: Sequence[Subject], pool: ThreadPoolExecutor | None) -> None:
+    def look_up(self, subjects: Iterable[Subject], pool: ThreadPoolExecutor | None) -> bool:
+        """Looks up a group; whether there were any."""
+        with pause_collector():  # it would visit all subjects of a group several times
+            group = list(subjects)
+            self._look_up(group, pool)
+        return bool(group)
+
+    def _look_up(self, subjects: Sequence[Subject], pool: ThreadPoolExecutor | None) -> None:
         parts = [subjects] if pool is None else batched(subjects, KEYED_AT_ONCE)
         found = prefetch(self._request_builder.keys, parts, pool=pool, window=len(subjects))
         keys = list(chain.from_iterable(found))
