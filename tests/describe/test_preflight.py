@@ -39,7 +39,7 @@ def preflight(
 
 def finish(found: Survey, request_builder: RequestBuilder, store: Store, **options: Any) -> tuple[int, ...]:
     """Describes what a survey has left, and returns how many were done, skipped, and failed."""
-    counts = {"total": found.total, "skipped": found.described, "failed": found.failed}
+    counts: dict[str, Any] = {"total": found.total, "skipped": found.described, "failed": found.failed}
     summary = describe(found.remaining, request_builder, store, **counts, **options)
     return summary.done, summary.skipped, summary.failed
 
@@ -96,7 +96,6 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten subjects are looked up at once until five are open, and five of the others."""
     for name, number in (("_GROUP", 10), ("_MAX_REMEMBERED", 5), ("_SAMPLE_SIZE", 5)):
         monkeypatch.setattr(preflight_module, name, number)
-    monkeypatch.setitem(survey.__kwdefaults__, "max_remembered", 5)
 
 
 class Stream:
@@ -167,7 +166,7 @@ def test_the_others_of_a_large_dataset_are_sampled_evenly(
     assert num_keys == 10 + 400
     assert (found.total, found.exact) == (2000, False)
     assert found.open == pytest.approx(1000, rel=0.15)
-    found = survey(lambda: iter(many), request_builder, store, max_remembered=None)
+    found = survey(lambda: iter(many), request_builder, store, all_looked_up=True)
     assert (found.open, found.exact, list(found.remaining)) == (1000, True, [])
 
 

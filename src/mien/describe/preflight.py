@@ -112,7 +112,7 @@ def survey(
     store: Store | None,
     *,
     retry_failed: bool = False,
-    max_remembered: int | None = _MAX_REMEMBERED,
+    all_looked_up: bool = False,
     workers: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -127,18 +127,19 @@ def survey(
         request_builder: Determines the keys to look up.
         store: None if it does not exist yet.
         retry_failed: Whether subjects that failed before count as open.
-        max_remembered: About how many open subjects are remembered; None looks up all and remembers none.
+        all_looked_up: Whether to look up all subjects, and to remember none of them.
         workers: Threads that read image files; 0 reads them in this thread.
         on_progress: Called after each group that was looked up, once some are described.
         stop: Once it returns true, the rest is neither looked up nor counted.
     """
     found = _Survey(request_builder, store, retry_failed=retry_failed)
     progress = ProgressCounter(None, on_progress)
-    limit = math.inf if max_remembered is None else max_remembered
     stream = iter(subjects())
     with thread_pool(workers) as pool:
-        while len(found.remaining) < limit and not stop() and found.look_up(islice(stream, _GROUP), pool):
-            if max_remembered is None:
+        while len(found.remaining) < _MAX_REMEMBERED and not stop():
+            if not found.look_up(islice(stream, _GROUP), pool):
+                break
+            if all_looked_up:
                 found.remaining.clear()
             progress.skipped, progress.failed = found.described, found.failed
             if found.described:

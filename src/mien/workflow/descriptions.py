@@ -116,7 +116,7 @@ def preflight(
             request_builder,
             store,
             retry_failed=retry_failed,
-            max_remembered=None,
+            all_looked_up=True,
         )
         return estimate_run(experiment, found, request_builder, store, shard)
 
