@@ -92,7 +92,7 @@ def describe(
         shard: Describe only this part of the subjects, into a store of its own.
         retry_failed: Whether subjects that failed in an earlier run are tried again.
         on_preflight: Called once before the first request, with an estimate of what the run will take.
-        on_progress: Called after each batch.
+        on_progress: Called after each batch, and before the estimate after each group of described subjects.
         stop: Once it returns true, batches in flight are finished and written, and no other is begun.
 
     Returns:
