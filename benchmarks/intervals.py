@@ -387,7 +387,7 @@ def _excludes_zero(population: Labels | Classes, quantity: str, people: int) -> 
                 for weight in resample_weights(drawn[-1].astype(str).tolist(), 200, 0)
             ]
         )
-        above.append(bounds(float(value), one, people)["centered"][0] > 0)
+        above.append(bounds(float(value), one, people)["percentile"][0] > 0)
     return {"above_zero": _share(np.array(above))}
 
 
@@ -433,12 +433,16 @@ def bias_table(found: Mapping[str, Any]) -> list[str]:
 
 
 def coverage_table(found: Mapping[str, Any]) -> list[str]:
-    """How often centered intervals cover the mean of test sets of the same size; empty for few cases."""
+    """How often the intervals that mien makes cover the mean of test sets of the same size.
+
+    Percentile intervals of differences, centered ones of scores; nothing where there are few cases.
+    """
     cells = []
     for title, name, quantity in _COVERAGE_ROWS:
         rows = [_row(found["parts"], name, quantity, people) for people in SIZES]
         shown = [row if row and row["intervals"] >= _MIN_INTERVALS else None for row in rows]
-        cells.append((title, [_percent(row, "centered", "same_size") if row else "" for row in shown]))
+        kind = "percentile" if quantity.startswith("difference") else "centered"
+        cells.append((title, [_percent(row, kind, "same_size") if row else "" for row in shown]))
     return _markdown("people", [f"{people:,}" for people in SIZES], cells)
 
 

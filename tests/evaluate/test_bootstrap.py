@@ -252,7 +252,7 @@ class _Population:
 
 
 def test_intervals_cover_the_truth_about_as_often_as_stated() -> None:
-    """60 small test sets. Nominal is 0.95; an interval around the mean of the resamples covers less often."""
+    """60 small test sets. Nominal is 0.95; around the mean of the resamples, scores have less."""
     population = _Population()
     drawn = [population.draw(250) for _ in range(400)]
     of_score = float(np.mean([MAP.value(targets, first) for targets, first, _ in drawn]))
@@ -267,7 +267,7 @@ def test_intervals_cover_the_truth_about_as_often_as_stated() -> None:
         held["score"] += score.low <= of_score <= score.high
         held["difference"] += gap.low <= of_difference <= gap.high
     assert held["score"] / 60 >= 0.87
-    assert held["difference"] / 60 >= 0.87
+    assert held["difference"] / 60 >= 0.9
 
 
 def test_an_interval_stays_within_the_bounds_and_contains_its_value() -> None:

@@ -4,10 +4,13 @@ Images are drawn with replacement, not people: two people in one image are not t
 Over several seeds the metric is averaged within each resample, so an interval is about the choice of test
 images; it does not cover what other training seeds would have given.
 
-An interval is about the mean score of test sets with as many images: the value, and the tails of the
-resamples relative to their own mean ("centered percentile interval"). Average precision of a label with few
-positives is too high on average, and too high once more in a resample, which repeats positives; relative to
-their mean, only how much the resamples vary counts. The chance level is that of test sets of this size, too.
+An interval is about the mean score of test sets with as many images. A score gets the value plus the tails of
+the resamples relative to their own mean ("centered percentile interval"). Average precision of a label with
+few positives is too high on average, and too high once more in a resample, which repeats positives; relative
+to their mean, only how much the resamples vary counts. The chance level is that of test sets of this size,
+too. In a difference of two models the bias cancels, and the percentile interval covers the truth more often.
+It does not cancel in calibration error, whose bias grows with how well the scores are calibrated: its
+differences are centered, too.
 
 The score of endlessly many people, which is lower where positives are few, is not what the interval covers:
 resampling shows only about half of the bias. `docs/explanation/intervals.md` has the coverage of both, by
@@ -40,8 +43,10 @@ __all__ = [
 ]
 
 RESAMPLES: Final = 1000
-INTERVAL_KIND: Final = "centered percentile bootstrap over images, for the mean of test sets of this size"
-MIN_IMAGES: Final = 100  # with fewer, the nominal 95 % covers about 90 %
+INTERVAL_KIND: Final = (
+    "percentile bootstrap over images, centered for scores, about the mean of test sets of this size"
+)
+MIN_IMAGES: Final = 100  # with fewer, the nominal 95 % may cover 90 % or less
 _LEVEL: Final = 0.95
 _MAX_WEIGHTS: Final = 500_000  # a block of resamples fits the caches of a core
 
@@ -105,7 +110,10 @@ def difference(
                 for weight in resample_weights(groups, resamples, seed)
             ]
         )
-    return _centered(value, drawn, lowest=-np.inf, highest=np.inf)
+    if not first.metric.bias_cancels:
+        return _centered(value, drawn, lowest=-np.inf, highest=np.inf)
+    low, high = _tails(drawn[~np.isnan(drawn)])
+    return Interval(value=value, low=low, high=high)
 
 
 def label_intervals(
@@ -154,15 +162,24 @@ def _mean_over_seeds(item: MetricInput, sample_weight: SampleWeight) -> PerResam
 def _centered(value: float, drawn: PerResample, *, lowest: float, highest: float) -> Interval:
     """The value plus the tails' distances from the mean, within the metric's bounds and around the value."""
     drawn = drawn[~np.isnan(drawn)]
-    if not len(drawn):  # also if there are no resamples
-        return Interval(value=value, low=np.nan, high=np.nan)
-    tail = 100 * (1 - _LEVEL) / 2
-    low, high = np.percentile(drawn, (tail, 100 - tail)) - drawn.mean() + value
+    low, high = _tails(drawn)
+    if np.isnan(low):
+        return Interval(value=value, low=low, high=high)
+    shift = value - float(drawn.mean())
     return Interval(
         value=value,
-        low=min(value, max(lowest, float(low))),
-        high=max(value, min(highest, float(high))),
+        low=min(value, max(lowest, low + shift)),
+        high=max(value, min(highest, high + shift)),
     )
+
+
+def _tails(drawn: PerResample) -> tuple[float, float]:
+    """NaN if there are no resamples."""
+    if not len(drawn):
+        return np.nan, np.nan
+    tail = 100 * (1 - _LEVEL) / 2
+    low, high = np.percentile(drawn, (tail, 100 - tail))
+    return float(low), float(high)
 
 
 def _joined(blocks: Sequence[PerResample]) -> PerResample:

@@ -60,6 +60,7 @@ class Metric:
         higher_is_better: False for errors.
         lowest: The lowest possible value; -inf if there is none.
         highest: The highest possible value; inf if there is none.
+        bias_cancels: Whether the bias that resampling adds is the same for two models; see `bootstrap`.
         undefined: Why the value of a whole split may be undefined, for the error message.
         rated_labels: Indices of the labels that count, given the targets.
     """
@@ -74,6 +75,7 @@ class Metric:
     higher_is_better: bool = True
     lowest: float = 0.0
     highest: float = 1.0
+    bias_cancels: bool = True
     undefined: str = "the samples do not determine it"
     rated_labels: Callable[[Labels], Int[np.ndarray, " rated"]] = labels_with_positives
 

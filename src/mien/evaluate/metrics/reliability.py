@@ -163,12 +163,14 @@ EXPECTED_CALIBRATION_ERROR: Final = Metric(
     function=top_label_calibration_error,
     chance=lambda _: 0.0,
     higher_is_better=False,
+    bias_cancels=False,
     multi_label=Metric(
         name="ECE",
         title="expected calibration error, mean over labels, 15 bins of equal width",
         function=classwise_calibration_error,
         chance=lambda _: 0.0,
         higher_is_better=False,
+        bias_cancels=False,
     ),
 )
 BRIER: Final = Metric(
