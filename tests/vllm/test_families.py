@@ -1,6 +1,6 @@
 """Tiny random models of the families that people use, with their own processors, in both engines."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +38,10 @@ def complete(text: str) -> str:
 
 
 # vLLM has no attention heads of fewer than 32 numbers on a CPU.
-BUILDERS = {**FAMILIES, "llava_next": partial(build_tiny_llava_next, heads=1)}
+BUILDERS: dict[str, Callable[[Path], Path]] = {
+    **FAMILIES,
+    "llava_next": partial(build_tiny_llava_next, heads=1),
+}
 
 
 @pytest.mark.parametrize("family", sorted(BUILDERS))
