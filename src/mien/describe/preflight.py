@@ -120,7 +120,7 @@ def survey(
     """Looks up subjects in order until many open ones are found, and a sample of the others.
 
     Making the subjects of a large dataset takes long. They are made once, unless many are open: in a second
-    pass only those behind the ones that are remembered are left.
+    pass only those after the remembered ones are left.
 
     Args:
         subjects: Makes the subjects, the same ones on each call.
@@ -153,7 +153,7 @@ def survey(
         exact=num_others == len(sample),
         described=found.described,
         failed=found.failed,
-        remaining=chain(found.remaining, _behind(subjects, found.total) if num_others else ()),
+        remaining=chain(found.remaining, _after(subjects, found.total) if num_others else ()),
     )
 
 
@@ -198,8 +198,8 @@ class _Survey:
         self.failed += sum(key in failed for _, key in rest)
 
 
-def _behind(subjects: Callable[[], Iterable[Subject]], count: int) -> Iterator[Subject]:
-    """The subjects behind the first ones, which are made when the first one is read."""
+def _after(subjects: Callable[[], Iterable[Subject]], count: int) -> Iterator[Subject]:
+    """The subjects after the first `count`, which are made when the first one is read."""
     yield from islice(subjects(), count, None)
 
 

@@ -85,7 +85,7 @@ def test_the_page_and_the_file_show_every_size_and_model(
         "+0.150",
     ):
         assert words in page.text
-    assert "Verdict" not in page.text  # the table of differences without sizes
+    assert "Conclusion" not in page.text  # the table of differences without sizes
     assert page.text.count("Joy") == 1
     assert [tag for tag, _ in page.tags].count("figure") == 2  # mAP and vad_mae
     # The file shows the metric with differences.
@@ -108,14 +108,14 @@ def test_the_page_and_the_file_show_every_size_and_model(
 def test_positions_are_on_a_log_scale_and_higher_scores_are_higher() -> None:
     (curve, errors) = (curve_section(curve).figure for curve in learning_curves(_results()))
     fused, concat, *_ = curve.series
-    steps = [right.left - left.left for left, right in pairwise(fused.places)]
+    steps = [right.left - left.left for left, right in pairwise(fused.markers)]
     assert steps == pytest.approx([18.0] * 5, abs=0.02)  # each size is twice the one before
-    tops = [place.top for place in fused.places]
+    tops = [place.top for place in fused.markers]
     assert tops == sorted(tops, reverse=True)
-    assert all((place.high or 0) < place.top < (place.low or 0) < curve.chance_top for place in fused.places)
+    assert all((place.high or 0) < place.top < (place.low or 0) < curve.chance_top for place in fused.markers)
     assert (fused.number, fused.dash, concat.number, concat.dash) == (0, 0, 1, 1)
     assert fused.shift < concat.shift
-    assert all(place.low is None for series in errors.series for place in series.places)
+    assert all(place.low is None for series in errors.series for place in series.markers)
 
 
 def test_close_sizes_keep_their_lines_and_lose_their_numbers() -> None:
@@ -133,11 +133,11 @@ def test_close_sizes_keep_their_lines_and_lose_their_numbers() -> None:
 def test_one_size_is_in_the_middle() -> None:
     (curve, _) = learning_curves(_results((400,)))
     figure = curve_section(curve).figure
-    assert [place.left for series in figure.series for place in series.places] == [50.0] * 4
+    assert [place.left for series in figure.series for place in series.markers] == [50.0] * 4
     assert _drawing(render_curve(curve_section(curve)))
 
 
-def test_many_models_have_different_looks() -> None:
+def test_many_models_have_different_styles() -> None:
     (curve, _) = learning_curves(_results(names=[f"model-{index}" for index in range(24)]))
     series = curve_section(curve).figure.series
     assert len({(one.number, one.dash) for one in series}) == 24

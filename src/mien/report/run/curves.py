@@ -21,7 +21,7 @@ from mien.report.template import render_page
 __all__ = [
     "CurveCell",
     "CurveFigure",
-    "CurvePlace",
+    "CurveMarker",
     "CurveSection",
     "CurveSeries",
     "CurveTable",
@@ -30,7 +30,7 @@ __all__ = [
     "spread",
 ]
 
-_LOOKS: Final = 6  # markers and colors
+_NUM_STYLES: Final = 6  # markers and colors
 _MARGIN: Final = 5.0  # percent of the width at both ends
 _LEAST_GAP: Final = 5.0  # percent of the height between two labels
 _LEAST_TICK: Final = 12.0  # percent of the width between two numbers
@@ -44,7 +44,7 @@ _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CurvePlace:
+class CurveMarker:
     """A score: its position from the left and the top in percent, and the ends of its interval."""
 
     left: float
@@ -55,13 +55,13 @@ class CurvePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurveSeries:
-    """The line of one model; `number` chooses its look, and `label_top` is where its name stands."""
+    """The line of one model; `number` chooses its style, and `label_top` is where its name stands."""
 
     name: str
     number: int
     dash: int
     shift: float
-    places: tuple[CurvePlace, ...]
+    markers: tuple[CurveMarker, ...]
     label_top: float
 
 
@@ -98,7 +98,7 @@ class CurveTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurveSection:
-    """One metric on one split. `verdicts` has a sentence per difference."""
+    """One metric on one split. `conclusions` has a sentence per difference."""
 
     metric: str
     title: str
@@ -108,7 +108,7 @@ class CurveSection:
     seeds: str
     figure: CurveFigure
     table: CurveTable
-    verdicts: tuple[str, ...]
+    conclusions: tuple[str, ...]
 
 
 def curve_section(curve: LearningCurve) -> CurveSection:
@@ -125,8 +125,8 @@ def curve_section(curve: LearningCurve) -> CurveSection:
         seeds="one training seed" if len(first.seeds) == 1 else f"mean of {len(first.seeds)} training seeds",
         figure=_figure(curve, chance=first.chance),
         table=_table(curve),
-        verdicts=tuple(
-            _verdict(*pair, sizes, is_higher_better=is_higher_better)
+        conclusions=tuple(
+            _conclusion(*pair, sizes, is_higher_better=is_higher_better)
             for pair, sizes in _differences(curve).items()
         ),
     )
@@ -157,9 +157,9 @@ def _figure(curve: LearningCurve, *, chance: float) -> CurveFigure:
     rows = [row for point in curve.points for row in point.rows if row is not None]
     values = [value for row in rows for value in (row.low, row.high, row.value)]
     scale = scale_over([*values, chance], with_zero=False, max_ticks=_MAX_TICKS)
-    lines = {name: _places(curve, index, scale) for index, name in enumerate(curve.models)}
+    lines = {name: _markers(curve, index, scale) for index, name in enumerate(curve.models)}
     chance_top = _top(scale, chance)
-    *tops, chance_label_top = spread([*(places[-1].top for places in lines.values()), chance_top])
+    *tops, chance_label_top = spread([*(markers[-1].top for markers in lines.values()), chance_top])
     names = [_short(name) for name in curve.models]
     return CurveFigure(
         scale=scale,
@@ -167,13 +167,13 @@ def _figure(curve: LearningCurve, *, chance: float) -> CurveFigure:
         series=tuple(
             CurveSeries(
                 name=name,
-                number=index % _LOOKS,
-                dash=index % (_LOOKS - 1),  # so that 30 models look different
+                number=index % _NUM_STYLES,
+                dash=index % (_NUM_STYLES - 1),  # so that 30 models have different styles
                 shift=(index - (len(lines) - 1) / 2) * _DODGE,
-                places=places,
+                markers=markers,
                 label_top=top,
             )
-            for index, (name, places, top) in enumerate(zip(names, lines.values(), tops, strict=True))
+            for index, (name, markers, top) in enumerate(zip(names, lines.values(), tops, strict=True))
         ),
         chance_top=chance_top,
         chance_label_top=chance_label_top,
@@ -182,10 +182,10 @@ def _figure(curve: LearningCurve, *, chance: float) -> CurveFigure:
     )
 
 
-def _places(curve: LearningCurve, index: int, scale: Scale) -> tuple[CurvePlace, ...]:
+def _markers(curve: LearningCurve, index: int, scale: Scale) -> tuple[CurveMarker, ...]:
     """The points of one model."""
     return tuple(
-        CurvePlace(
+        CurveMarker(
             left=_left(curve, point.train_size),
             top=_top(scale, row.value),
             low=None if row.low is None else _top(scale, row.low),
@@ -255,7 +255,7 @@ def _text(curve: LearningCurve, chance: float) -> str:
 
 def _table(curve: LearningCurve) -> CurveTable:
     return CurveTable(
-        models=tuple((index % _LOOKS, name) for index, name in enumerate(curve.models)),
+        models=tuple((index % _NUM_STYLES, name) for index, name in enumerate(curve.models)),
         pairs=curve.pairs,
         lines=tuple(
             (
@@ -290,7 +290,7 @@ def _differences(curve: LearningCurve) -> dict[tuple[str, str], list[tuple[int, 
     }
 
 
-def _verdict(a: str, b: str, items: Sequence[tuple[int, Difference]], *, is_higher_better: bool) -> str:
+def _conclusion(a: str, b: str, items: Sequence[tuple[int, Difference]], *, is_higher_better: bool) -> str:
     """At which sizes one of two models is better."""
     kinds: Mapping[str, list[str]] = {f"{a} is better": [], f"{b} is better": [], "no clear difference": []}
     better, worse, unclear = kinds

@@ -1,4 +1,4 @@
-"""The results of a run as tables and charts: numbers as text, verdicts in words, positions in percent.
+"""The results of a run as tables and charts: numbers as text, conclusions in words, positions in percent.
 
 The template prints these values unchanged.
 """
@@ -76,14 +76,14 @@ class ScoreTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceLine:
-    """One difference: its numbers, its position on the chart, and a verdict in words."""
+    """One difference: its numbers, its position on the chart, and a conclusion in words."""
 
     a: str
     b: str
     value: str
     interval: str
     whisker: Whisker
-    verdict: str
+    conclusion: str
     is_clear: bool
 
 
@@ -230,12 +230,12 @@ def _difference_line(item: Difference, scale: Scale) -> DifferenceLine:
         value=format_number(item.value, signed=True),
         interval=format_interval(item.low, item.high, signed=True),
         whisker=scale.whisker(item.value, item.low, item.high),
-        verdict=_verdict(item),
+        conclusion=_conclusion(item),
         is_clear=item.excludes_zero,
     )
 
 
-def _verdict(item: Difference) -> str:
+def _conclusion(item: Difference) -> str:
     if item.low is None:
         return "Unknown: there is no interval."
     if not item.excludes_zero:
