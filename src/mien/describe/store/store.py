@@ -28,6 +28,7 @@ from mien.describe.store.layout import (
     transaction,
 )
 from mien.describe.store.opening import (
+    StructureCheck,
     acquire_lock,
     check_structure,
     open_for_reading,
@@ -47,6 +48,7 @@ from mien.describe.store.rows import (
     parse_failure,
 )
 from mien.describe.store.store_errors import damaged_store, sqlite_errors
+from mien.errors import DamagedStoreError
 from mien.types import Description, Failure
 
 __all__ = ["Store"]
@@ -98,9 +100,13 @@ class Store:
         self._num_met = 0  # damaged rows, each time that one is met
         self._known_keys: KnownKeys | None = None  # once all descriptions were read
         self._intact_keys: frozenset[bytes] | None = None  # if others are damaged
+        self._structure_check: StructureCheck | None = None  # a writer's, until it has ended
         self._lock = acquire_lock(path) if writable else None
         try:
-            self._connection = open_for_writing(path) if writable else open_for_reading(path)
+            if writable:
+                self._connection, self._structure_check = open_for_writing(path)
+            else:
+                self._connection = open_for_reading(path)
             try:
                 self._read_layout()
                 if writable:
@@ -323,6 +329,7 @@ class Store:
                 yield row
 
     def _record_damaged(self, name: tuple[str, str, int], row: DamagedRow, consequence: str) -> None:
+        self._finish_structure_check()
         self._num_met += 1
         if name in self._damaged:
             return
@@ -361,13 +368,24 @@ class Store:
         """Removes the rows that are not what was written, so that they can be written again."""
         for table in COUNTED_TABLES:
             num_met = self._num_met
-            known = KnownKeys(self._all_keys(table, consequence=_REMOVED))
+            try:
+                known = KnownKeys(self._all_keys(table, consequence=_REMOVED))
+            except DamagedStoreError:
+                self._finish_structure_check()  # SQLite says what is damaged, if it finds it too
+                raise
+            self._finish_structure_check()
             if self._num_met > num_met or known.num_keys != self._num_written(table):
                 with sqlite_errors(self.path), transaction(self._connection):
                     rows = map(_AS_WRITTEN[table], self._all_rows(table, source=f"damaged_{table}"))
                     rebuild_table(self._connection, table, rows)
             if table == "descriptions":
                 self._known_keys = known
+
+    def _finish_structure_check(self) -> None:
+        """Waits for SQLite's check of the file; DamagedStoreError if more than single rows is damaged."""
+        if self._structure_check is not None:
+            check, self._structure_check = self._structure_check, None
+            check.finish()
 
     def _execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Executes a statement for each row; returns how many rows it changed."""
