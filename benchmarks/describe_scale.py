@@ -30,7 +30,7 @@ from PIL import Image
 from mien.describe.engine import EngineWrapper, Reply, Request
 from mien.describe.fake import FakeEngine
 from mien.describe.generate import describe
-from mien.describe.preflight import Rates, estimate
+from mien.describe.preflight import Rates, estimate, survey
 from mien.describe.prompts import get_prompt
 from mien.describe.requests import RequestBuilder
 from mien.describe.store.store import Store
@@ -38,6 +38,7 @@ from mien.errors import EngineError
 from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.prefetch import batched
+from mien.startup import pause_collector_during_imports
 from mien.types import Box, Description, Subject
 
 _NUM_IMAGES = 5
@@ -123,31 +124,34 @@ def _description(request_builder: RequestBuilder, subject: Subject) -> Descripti
 
 def resume(folder: Path, count: int) -> dict[str, float]:
     """Run over all subjects; only the last few are not described yet."""
+    pause_collector_during_imports()  # as `mien describe`
     path, engine = folder / "store.sqlite", Stopwatch()
     start, start_cpu = time.perf_counter(), time.process_time()
     request_builder = RequestBuilder(engine=engine, **_SETTINGS)
     rates = Rates(image_size=None, max_new_tokens=160)
     with Store(path) as store:
         opened = time.perf_counter()
-        all_subjects = islice(subjects(folder), count + _NUM_MISSING)
-        preflight = estimate(all_subjects, request_builder, store, store_path=path, rates=rates)
-        estimated = time.perf_counter()
+        found = survey(lambda: islice(subjects(folder), count + _NUM_MISSING), request_builder, store)
+        estimate(found, request_builder, store, store_path=path, rates=rates)
+        surveyed = time.perf_counter()
         summary = describe(
-            islice(subjects(folder), count + _NUM_MISSING),
-            RequestBuilder(engine=engine, **_SETTINGS),
+            found.remaining,
+            request_builder,
             store,
             batch_size=32,
-            total=preflight.total,
+            total=found.total,
+            skipped=found.described,
+            failed=found.failed,
         )
     if (summary.done, summary.skipped) != (_NUM_MISSING, count):
         raise SystemExit(f"unexpected result: {summary}")
     return {
         "opening_seconds": round(opened - start, 2),
-        "preflight_seconds": round(estimated - opened, 2),
+        "survey_seconds": round(surveyed - opened, 2),
         "startup_seconds": round(engine.first - start, 2),
         # Independent of other load on the machine.
         "startup_cpu_seconds": round(engine.first_cpu - start_cpu, 2),
-        "microseconds_per_row": round(1e6 * (engine.first - estimated) / count, 1),
+        "microseconds_per_row": round(1e6 * (engine.first - start) / count, 1),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),  # KiB on Linux
     }
 

@@ -56,6 +56,17 @@ print(late(), gc.isenabled())
     assert run(folder, code) == ["False", "True"]
 
 
+def test_stretches_of_mien_pause_the_collector_in_its_own_processes_only(folder: Path) -> None:
+    code = """
+from mien.startup import pause_collector
+with pause_collector():
+    during = gc.isenabled()
+print(during, gc.isenabled())
+"""
+    assert run(folder, code) == ["False", "True"]
+    assert run(folder, code, paused=False) == ["True", "True"]
+
+
 def test_the_collector_is_on_again_after_an_import_that_fails(folder: Path) -> None:
     code = """
 for name in ("broken", "no_such_module", "package.no_such_part"):

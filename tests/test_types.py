@@ -38,6 +38,17 @@ def test_an_empty_box_is_refused(empty: tuple[float, float, float, float]) -> No
         Box.from_tuple(empty)
 
 
+def test_a_still_is_what_the_constructors_make() -> None:
+    still = Subject.still("a", Path("a.png"), a_box(), stated_size=(30, 40))
+    made = Subject(id="a", images=(ImageRef(path=Path("a.png")),), boxes=(a_box(),), stated_size=(30, 40))
+    assert still == dataclasses.replace(still) == made
+    assert (repr(still), hash(still)) == (repr(made), hash(made))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        still.boxes[0].left = 3  # type: ignore[misc, union-attr]
+    with pytest.raises(DataError, match="empty id"):
+        Subject.still("", Path("a.png"))
+
+
 @given(st.tuples(edges, edges, edges, edges), st.tuples(sides, sides))
 def test_a_clipped_box_is_the_part_inside(
     corners: tuple[float, float, float, float], size: tuple[int, int]

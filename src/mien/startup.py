@@ -10,13 +10,14 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from threading import Lock
 from types import ModuleType
 from typing import Any, Final
 
-__all__ = ["open_standard_streams", "pause_collector_during_imports"]
+__all__ = ["open_standard_streams", "pause_collector", "pause_collector_during_imports"]
 
 # Objects, from which on it is worthwhile to exclude what was loaded from later collections.
 _MANY: Final = 10_000
@@ -46,25 +47,34 @@ def pause_collector_during_imports() -> None:
         sys.meta_path.insert(0, _PausingFinder())
 
 
-class _Pause:
-    """A pause of the collector while any thread imports."""
+def pause_collector() -> AbstractContextManager[None]:
+    """Pauses the collector where imports pause it, in mien's own processes; elsewhere it does nothing.
+
+    For a short stretch that makes thousands of objects without cycles.
+    """
+    finders = (finder.pause for finder in sys.meta_path if isinstance(finder, _PausingFinder))
+    return next(finders, nullcontext())
+
+
+class _Pause(AbstractContextManager[None]):
+    """A pause of the collector while any thread needs it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._was_enabled = True
-        self.num_imports = 0
+        self.num_users = 0
 
     def __enter__(self) -> None:
         with self._lock:
-            if not self.num_imports:
+            if not self.num_users:
                 self._was_enabled = gc.isenabled()
-            self.num_imports += 1
+            self.num_users += 1
             gc.disable()
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
-            self.num_imports -= 1
-            if self._was_enabled and not self.num_imports:
+            self.num_users -= 1
+            if self._was_enabled and not self.num_users:
                 if gc.get_count()[0] > _MANY:
                     gc.freeze()
                 gc.enable()
@@ -74,12 +84,12 @@ class _PausingFinder(MetaPathFinder):
     """Lets the other finders find a module, and has it loaded in a pause, with all that it imports."""
 
     def __init__(self) -> None:
-        self._pause = _Pause()
+        self.pause = _Pause()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if self._pause.num_imports:
+        if self.pause.num_users:
             return None
         for finder in sys.meta_path:
             if finder is self:
@@ -87,7 +97,7 @@ class _PausingFinder(MetaPathFinder):
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None and hasattr(spec.loader, "exec_module"):
-                    spec.loader = _PausingLoader(spec.loader, self._pause)
+                    spec.loader = _PausingLoader(spec.loader, self.pause)
                 return spec
         return None
 

@@ -8,6 +8,7 @@ import pytest
 
 from mien.ablation.controls import (
     build_text_control,
+    count_images,
     empty_texts,
     mask_label_words,
     remove_texts,
@@ -77,11 +78,14 @@ def test_a_share_keeps_the_people_of_an_image_together_and_is_a_subset_of_a_larg
     }
     assert subsample_images(samples, 1.0) == samples
     assert len(subsample_images(samples, 0.001)) == 2
+    assert subsample_images(samples, 5) == quarter  # an integer is a number of images, here 5 of 20
+    assert len(subsample_images(samples, 1)) == 2
+    assert count_images(samples) == 20
 
 
 def test_only_the_training_split_is_subsampled() -> None:
     train = [_sample(f"a/b/{n}.png", 0) for n in range(8)]
     test = [_sample(f"a/b/{n}.png", 0, "test") for n in range(8)]
-    assert subsample_train("train", train, share=0.5) == subsample_images(train, 0.5)
-    assert len(subsample_train("train", train, share=0.5)) == 4
-    assert subsample_train("test", test, share=0.5) == test
+    assert subsample_train("train", train, size=0.5) == subsample_images(train, 0.5)
+    assert len(subsample_train("train", train, size=0.5)) == 4
+    assert subsample_train("test", test, size=0.5) == test

@@ -11,14 +11,18 @@ import pytest
 import torch
 
 from mien.ablation.grid import Grid, load_grid
-from mien.ablation.jobs import build_jobs
+from mien.ablation.jobs import build_jobs, open_in_worker
 from mien.ablation.prepare import check_variants, describe_missing, encode_missing, open_variants
 from mien.ablation.study import ablate
 from mien.cli import main
 from mien.errors import ConfigError, DataError, MienError, UnknownNameError, WeightsError
+from mien.evaluate.results.comparison import compare_runs
+from mien.evaluate.results.learning_curve import learning_curves
+from mien.evaluate.results.results import ResultRow, read_results
 from mien.evaluate.results.split_accesses import read_split_accesses
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.model.checkpoint import load_trained
+from mien.recipe.places import recorded_recipe
 from mien.train.loop import open_run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -94,12 +98,33 @@ def test_overrides_apply_before_those_of_a_variant(write: WriteGrid) -> None:
         ("set = [", 'scored_texts = "empty"\nset = [', "variants.image.scored_texts"),
         ("set = [", "train_share = 0.0\nset = [", "variants.image.train_share"),
         ("set = [", "sets = [", "unknown key 'variants.image.sets'"),
+        ("seeds = [0]", "train_sizes = [0, 8]", "train_sizes.0 = 0 is not valid"),
+        ("seeds = [0]", "train_sizes = [0.5]", "train_sizes.0 = 0.5 is not valid"),
+        ("seeds = [0]", "train_sizes = [8, 8]", "train_sizes = [8, 8] is not valid"),
+        ("seeds = [0]", "train_sizes = [8, 4]", "once, in ascending order"),
     ],
 )
 def test_an_invalid_grid_names_the_key(write: WriteGrid, old: str, new: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_grid(write(MODALITY.replace(old, new)))
     assert message in f"{caught.value} {caught.value.hint}"
+
+
+def test_sizes_and_shares_exclude_each_other(write: WriteGrid) -> None:
+    sized = MODALITY.replace("seeds = [0]", "train_sizes = [4, 8]")
+    with pytest.raises(ConfigError) as caught:
+        load_grid(write(sized.replace("set = [", "train_share = 0.5\nset = [")))
+    assert "train_sizes and the train_share of variant 'image'" in f"{caught.value} {caught.value.hint}"
+    assert load_grid(write(sized.replace("set = [", "train_share = 1.0\nset = ["))).train_sizes == (4, 8)
+
+
+def test_changes_to_the_base_do_not_reach_another_base(write: WriteGrid, tmp_path: Path) -> None:
+    path = write(MODALITY.replace("seeds = [0]", 'base_set = ["train.lr=0.5"]'))
+    (tmp_path / "other.toml").write_text(BASE.replace("tiny", "other"))
+    assert load_grid(path).reference_recipe.train.lr == 0.5
+    assert load_grid(path, overrides=["train.lr=0.25"]).reference_recipe.train.lr == 0.25
+    other = load_grid(path, base=tmp_path / "other.toml")
+    assert (other.name, other.reference_recipe.train.lr) == ("other-modality", 5e-4)
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
@@ -158,6 +183,15 @@ def test_descriptions_can_only_be_removed_from_a_model_that_reads_them_and_may_l
     assert not (tmp_path / "out").exists()
 
 
+def test_sizes_beyond_the_data_are_refused_with_the_number_of_images(
+    write: WriteGrid, tmp_path: Path
+) -> None:
+    grid = load_grid(write(MODALITY.replace("seeds = [0]", "train_sizes = [8, 17]")))
+    with pytest.raises(ConfigError, match="train_sizes asks for 17 images, and split 'train' has 16"):
+        ablate(grid, tmp_path / "out", cache=tmp_path / "cache")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_variant_with_an_unknown_key_is_named(write: WriteGrid, tmp_path: Path) -> None:
     grid = load_grid(write(MODALITY.replace("model.fusion", "model.fuson")))
     with pytest.raises(ConfigError, match=r"variant image: unknown key 'model\.fuson'"):
@@ -180,6 +214,21 @@ def test_variants_with_equal_settings_share_results(write: WriteGrid, tmp_path: 
     assert (again.reused, again.total) == (102, 102)
 
 
+def test_a_dataset_is_read_once_for_all_variants_and_for_all_jobs_of_a_worker(
+    write: WriteGrid, tmp_path: Path
+) -> None:
+    text = MODALITY.replace("seeds = [0]", "seeds = [0]\ntrain_sizes = [4, 8]")
+    jobs = _jobs(load_grid(write(text)), tmp_path)
+    first, *others = [variant.experiment.samples("train") for variant in open_variants(jobs)]
+    assert all(one is other for samples in others for one, other in zip(first, samples, strict=True))
+    few, more = (open_in_worker(job).samples("train") for job in jobs[:2])
+    assert {id(one) for one in few} < {id(one) for one in more}
+    # Other data are read, also by the same process.
+    other = _jobs(load_grid(write(text), overrides=["data.options.seed=4"]), tmp_path)
+    (found, *_) = open_in_worker(other[0]).samples("train")
+    assert found.subject.images[0].path.parent != few[0].subject.images[0].path.parent
+
+
 def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Path) -> None:
     (job, _) = _jobs(load_grid(write(MODALITY)), tmp_path)
     open_run(job.open().resolved_recipe, job.run)
@@ -194,6 +243,24 @@ def test_only_the_same_variant_counts_as_finished(write: WriteGrid, tmp_path: Pa
         assert not changed.is_finished
     (job.run / "scores-test.npz").unlink()
     assert not job.is_finished
+
+
+def test_runs_of_other_sizes_are_other_runs_and_leave_those_without_a_size(
+    write: WriteGrid, tmp_path: Path
+) -> None:
+    (whole, _) = _jobs(load_grid(write(MODALITY)), tmp_path)
+    sized = MODALITY.replace("seeds = [0]", "seeds = [0]\ntrain_sizes = [4, 8]")
+    jobs = _jobs(load_grid(write(sized)), tmp_path)
+    assert [str(job.run.relative_to(tmp_path / "out")) for job in jobs] == [
+        "fused/train-4/seed-0", "fused/train-8/seed-0", "image/train-4/seed-0", "image/train-8/seed-0",
+    ]  # fmt: skip
+    assert whole.run == tmp_path / "out/fused/seed-0"
+    assert whole.recipe.digest() == load_grid(write(MODALITY)).recipe(whole.variant, 0).digest()
+    few, more = ({one.subject.id for one in job.open().samples("train")} for job in jobs[:2])
+    assert (len(few), len(more), few < more) == (4, 8, True)
+    for split in ("val", "test"):
+        ids = [[one.subject.id for one in job.open().samples(split)] for job in (whole, *jobs)]
+        assert all(one == ids[0] for one in ids)
 
 
 # --- Whole ablations ---
@@ -250,6 +317,63 @@ def test_a_small_grid_runs_as_a_command_and_reuses_everything_the_second_time(
     # A changed reference belongs to another ablation.
     assert main([*arguments, "--set", "train.lr=0.5"]) == 4
     assert "--out" in capsys.readouterr().err
+
+
+def test_a_learning_curve_resumes_and_has_every_size_with_its_differences(
+    write: WriteGrid,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mien.ablation.study._NUM_WORKERS", 1)  # each takes seconds to start
+    grid = write(MODALITY.replace("seeds = [0]", "seeds = [0]\ntrain_sizes = [6, 16]"))
+    out = tmp_path / "out"
+    arguments = ["ablate", str(grid), "--out", str(out)]
+    assert main([*arguments, "--json"]) == 0, capsys.readouterr().err
+    document = json.loads(capsys.readouterr().out)
+    rows = [row for row in document["rows"] if row["metric"] == "mAP"]
+    assert [(row["train_size"], row["name"]) for row in rows] == [
+        (6, "fused"), (6, "image"), (16, "fused"), (16, "image"),
+    ]  # fmt: skip
+    assert len({row["value"] for row in rows}) == 4
+    assert len({row["chance"] for row in rows}) == 1  # all are scored on the same samples
+    differences = {item["train_size"]: item for item in document["differences"]}
+    assert differences[6]["value"] == pytest.approx(rows[0]["value"] - rows[1]["value"])
+    assert differences[16]["value"] == pytest.approx(rows[2]["value"] - rows[3]["value"])
+    assert {row["train_size"] for row in document["labels"]} == {6, 16}
+    # All sizes share the descriptions and the features of all images.
+    assert document["reused"]["descriptions"] == {"n": 0, "of": 34}
+    assert document["reused"]["features"] == {"n": 34, "of": 68}
+    assert document["reused"]["runs"] == {"n": 0, "of": 4}
+    kept = read_results(out / "results.json")
+    assert kept.rows == tuple(ResultRow(**{**row, "seeds": (0,)}) for row in document["rows"])
+    assert Path(document["curve"]) == out / "curve.svg"
+    (mae,) = [curve for curve in learning_curves(kept) if curve.metric == "vad_mae"]
+    assert (mae.models, mae.pairs) == (("fused", "image"), ())
+
+    # Only what is unfinished, as after a kill, is trained again.
+    jobs = build_jobs(load_grid(grid), out=out, cache=tmp_path / "cache", split="test")
+    (out / "image/train-6/seed-0/variant.json").unlink()
+    (lost,) = [job for job in jobs if not job.is_finished]
+    assert str(lost) == "image, 6 images, seed 0"
+    lost.mark_finished()
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert "reused: 34 of 34 descriptions, 68 of 68 features, 4 of 4 runs" in shown.out
+    assert shown.out.rstrip().endswith(f"figure: {out / 'curve.svg'}")
+    again = read_results(out / "results.json")
+    assert (again.rows, again.differences) == (kept.rows, kept.differences)
+    line = next(line for line in shown.out.splitlines() if re.match(r" +16 +0\.", line))
+    first, second, chance, *interval = line.split()[1:]
+    assert first == f"{rows[2]['value']:.3f}"
+    assert (second, chance) == (f"{rows[3]['value']:.3f}", f"{rows[3]['chance']:.3f}")
+    assert " ".join(interval) == f"{differences[16]['low']:+.3f} to {differences[16]['high']:+.3f}"
+
+    # A moved ablation keeps its runs: their store lies two folders above.
+    moved = out.rename(tmp_path / "moved")
+    assert recorded_recipe(moved / "fused/train-6/seed-0").run.store == moved / "descriptions.sqlite"
+    comparison = compare_runs([moved / "fused/train-6/seed-0", moved / "fused/train-16/seed-0"])
+    assert [row.name for row in comparison.results.rows[::2]] == ["fused-6", "fused-16"]
 
 
 def test_a_model_trained_with_descriptions_is_scored_without_them(write: WriteGrid, tmp_path: Path) -> None:

@@ -252,12 +252,12 @@ class _Population:
 
 
 def test_intervals_cover_the_truth_about_as_often_as_stated() -> None:
-    """60 small test sets. Nominal is 0.95; mirrored back, the percentile interval of mAP seldom covers it."""
+    """60 small test sets. Nominal is 0.95; around the mean of the resamples, scores have less."""
     population = _Population()
-    targets, first, second = population.draw(100_000)
-    of_score = MAP.value(targets, first)
-    of_difference = of_score - MAP.value(targets, second)
-    held = {"score": 0, "difference": 0, "percentile": 0}
+    drawn = [population.draw(250) for _ in range(400)]
+    of_score = float(np.mean([MAP.value(targets, first) for targets, first, _ in drawn]))
+    of_difference = of_score - float(np.mean([MAP.value(targets, second) for targets, _, second in drawn]))
+    held = {"score": 0, "difference": 0}
     for _ in range(60):
         targets, first, second = population.draw(250)
         score = interval(given(MAP, targets, first), groups=_alone(250), resamples=150)
@@ -266,10 +266,8 @@ def test_intervals_cover_the_truth_about_as_often_as_stated() -> None:
         )
         held["score"] += score.low <= of_score <= score.high
         held["difference"] += gap.low <= of_difference <= gap.high
-        held["percentile"] += 2 * score.value - score.high <= of_score <= 2 * score.value - score.low
-    assert held["score"] / 60 >= 0.8
+    assert held["score"] / 60 >= 0.87
     assert held["difference"] / 60 >= 0.9
-    assert held["percentile"] / 60 <= 0.6
 
 
 def test_an_interval_stays_within_the_bounds_and_contains_its_value() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import transformers as _transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 transformers: Any = _transformers  # its annotations are wrong
@@ -59,13 +60,13 @@ def bert_tokenizer(vocab: Path) -> Any:
     return tokenizer
 
 
-def _model(tokenizer: Any) -> Any:
+def _model(tokenizer: Any, heads: int = 4) -> Any:
     text = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
-        num_attention_heads=4,
+        num_attention_heads=heads,
         max_position_embeddings=1024,
         # Far from the usual 0.02, so that texts differ from image to image.
         initializer_range=0.5,
@@ -97,7 +98,7 @@ def _model(tokenizer: Any) -> Any:
     return model
 
 
-def build_tiny_llava_next(folder: Path, *, seed: int = 0) -> Path:
+def build_tiny_llava_next(folder: Path, *, seed: int = 0, heads: int = 4) -> Path:
     """Saves a LLaVA-NeXT, which splits images into tiles by their shape, so that prompts differ in length."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
@@ -113,7 +114,7 @@ def build_tiny_llava_next(folder: Path, *, seed: int = 0) -> Path:
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,
     )
-    parts = _model(tokenizer).config
+    parts = _model(tokenizer, heads).config
     config = transformers.LlavaNextConfig(
         vision_config=parts.vision_config,
         text_config=parts.text_config,
@@ -127,4 +128,12 @@ def build_tiny_llava_next(folder: Path, *, seed: int = 0) -> Path:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    _use_published_names(folder / "model.safetensors")
     return folder
+
+
+def _use_published_names(weights: Path) -> None:
+    """Names weights of the vision tower as published models do; vLLM reads no others."""
+    loaded = load_file(weights)
+    named = {name.replace("vision_tower.", "vision_tower.vision_model."): loaded[name] for name in loaded}
+    save_file(named, weights, metadata={"format": "pt"})

@@ -245,6 +245,7 @@ def build_tiny_gemma3(folder: Path) -> Path:
         "image_token": "<image_soft_token>",
     }
     tokenizer = _tokenizer(tokens)
+    tokenizer.add_tokens(["\n" * count for count in range(1, 5)])  # vLLM looks for them
     config = transformers.Gemma3Config(
         text_config={**_text(tokenizer), "query_pre_attn_scalar": 32, "sliding_window": 64},
         vision_config={**VISION, **LAYERS, "image_size": 56, "patch_size": 14, "vision_use_head": False},

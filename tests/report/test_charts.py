@@ -39,6 +39,14 @@ def test_values_off_the_axis_are_clamped() -> None:
     assert scale.whisker(0.5, None, None).low is None
 
 
+def test_a_scale_may_leave_out_zero() -> None:
+    scale = scale_over([0.21, 0.79, None], with_zero=False)
+    assert (scale.low, scale.high) == (0.2, 0.8)
+    flat = scale_over([0.5], with_zero=False)
+    assert flat.low <= 0.5 <= flat.high
+    assert scale_over([None], with_zero=False).low == 0.0
+
+
 @given(st.lists(st.floats(-10, 10).filter(lambda value: value == 0 or abs(value) > 1e-6), max_size=5))
 def test_every_scale_contains_its_values(values: list[float]) -> None:
     scale = scale_over(values)

@@ -82,13 +82,20 @@ def processes(group: int) -> list[str]:
     return found
 
 
+def wait_for_the_end_of(group: int) -> None:
+    end = time.monotonic() + 30
+    while found := processes(group):
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
+
+
 def test_the_command_ends_quietly_with_one_document_on_stdout(folder: Path) -> None:
     process = start(folder, "val")
     out, _ = process.communicate(timeout=SECONDS_TO_START)
     assert process.returncode == 0
     assert json.loads(out)["described"] == 8
     assert "Traceback" not in (folder / "log").read_text()
-    assert processes(process.pid) == []
+    wait_for_the_end_of(process.pid)
 
 
 def test_ctrl_c_ends_it_quietly_with_all_of_its_processes(folder: Path) -> None:
@@ -102,7 +109,4 @@ def test_ctrl_c_ends_it_quietly_with_all_of_its_processes(folder: Path) -> None:
     process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in log.read_text()
-    end = time.monotonic() + 30
-    while processes(process.pid):
-        assert time.monotonic() < end, processes(process.pid)
-        time.sleep(0.2)
+    wait_for_the_end_of(process.pid)

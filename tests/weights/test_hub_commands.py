@@ -14,6 +14,7 @@ from tests.factories.hub_server import DENIED, EXPIRED, GRANTED, HubServer, hub_
 from tests.factories.warm_command_line import Ended, WarmCommandLine, warm_command_line
 
 from mien.playhouse.embedded_models import embedded_model_folder
+from mien.playhouse.layouts import emotic
 from mien.runs import Run, read_events
 
 RECIPE = """
@@ -138,23 +139,25 @@ def test_a_model_can_be_pinned(mien: WarmCommandLine, hub: HubServer, revision: 
     assert len(hub.requests) == (0 if revision == "commit" else 1)
 
 
+def save_bert(folder: Path, *, width: int, heads: int) -> Path:
+    """Saves a random BERT of one layer that knows `WORDS`."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=width,
+        num_hidden_layers=1,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(WORDS))
+    return folder
+
+
 def test_a_training_asks_once_for_each_of_its_models_and_records_them(
     mien: WarmCommandLine, hub: HubServer, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    bert = transformers.BertModel(
-        transformers.BertConfig(
-            vocab_size=len(WORDS),
-            hidden_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            intermediate_size=64,
-            max_position_embeddings=64,
-        )
-    )
-    bert.save_pretrained(tmp_path / "bert")
-    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(WORDS))
-    text_commit = hub.add("org/bert", tmp_path / "bert", refs=("main", "v1"))
+    text_commit = hub.add("org/bert", save_bert(tmp_path / "bert", width=32, heads=4), refs=("main", "v1"))
     clip_commit = hub.add("org/clip", save_model("clip", tmp_path / "clip"), license=None)
     words = (
         *("train", "recipe.toml", "--set", f"features.vision=org/clip@{clip_commit}"),
@@ -175,6 +178,27 @@ def test_a_training_asks_once_for_each_of_its_models_and_records_them(
         "features.tokenizer": bert_origin,
         "model.init": bert_origin,
     }
+
+
+def test_the_small_recipe_starts_from_a_sentence_encoder_by_name(
+    mien: WarmCommandLine, hub: HubServer, tmp_path: Path
+) -> None:
+    """A stand-in with MiniLM's width and fewer layers and words; the recipe's other settings are its own."""
+    encoder = save_bert(tmp_path / "bert", width=384, heads=12)
+    hub.add("sentence-transformers/all-MiniLM-L6-v2", encoder, license="apache-2.0")
+    hub.add("openai/clip-vit-base-patch32", save_model("clip", tmp_path / "clip"))
+    emotic.write(tmp_path / "drawn", train=4, val=2, test=2, seed=5)
+    recipe = Path(__file__).parents[2] / "recipes" / "emotic-small.toml"
+    ended = mien(
+        *("train", str(recipe), "--set", f"data.root={tmp_path / 'drawn'}", "--set", "model.layers=1"),
+        *("--dry-run", "--json"),
+    )
+    assert ended.code == 0, ended.err
+    plan = json.loads(ended.out)
+    assert (plan["fusion"], plan["batch"]) == ("qformer", 16)
+    assert "downloading sentence-transformers/all-MiniLM-L6-v2" in ended.err
+    (random,) = [line for line in ended.err.splitlines() if "so random" in line]
+    assert "not in it, so random: query_tokens, layers.0.cross_attention." in random  # all others are in it
 
 
 def test_a_download_that_failed_continues_with_the_files_that_are_missing(

@@ -22,6 +22,7 @@ __all__ = [
     "ScoredTexts",
     "TextControl",
     "build_text_control",
+    "count_images",
     "empty_texts",
     "mask_label_words",
     "remove_texts",
@@ -108,20 +109,29 @@ def _stem(word: str) -> str:
 # --- The size of the training split ---
 
 
-def subsample_train(split: str, samples: Sequence[Sample], *, share: float) -> Sequence[Sample]:
-    """A `sample_filter` for an experiment: keeps a share of the training images, and other splits whole."""
-    return subsample_images(samples, share) if split == TRAIN_SPLIT else samples
+def subsample_train(split: str, samples: Sequence[Sample], *, size: float) -> Sequence[Sample]:
+    """A `sample_filter` for an experiment: keeps some of the training images, and other splits whole."""
+    return subsample_images(samples, size) if split == TRAIN_SPLIT else samples
 
 
-def subsample_images(samples: Sequence[Sample], share: float) -> list[Sample]:
-    """The samples of a share of the images, in their order, wherever the dataset is stored.
+def subsample_images(samples: Sequence[Sample], size: float) -> list[Sample]:
+    """The samples of some of the images, in their order, wherever the dataset is stored.
 
-    A hash of the image's name decides. All subjects of an image stay together, and a smaller share is a
-    subset of a larger one.
+    A hash of the image's name decides. All subjects of an image stay together, and every subset is part of
+    the larger ones.
+
+    Args:
+        samples: The samples of a split.
+        size: As in scikit-learn, an integer is a number of images, and a float the share of them.
     """
     names = sorted({_image_name(sample) for sample in samples}, key=_hash)
-    kept = set(names[: ceil(share * len(names))])
+    kept = set(names[: size if isinstance(size, int) else ceil(size * len(names))])
     return [sample for sample in samples if _image_name(sample) in kept]
+
+
+def count_images(samples: Sequence[Sample]) -> int:
+    """How many images the samples are of."""
+    return len({_image_name(sample) for sample in samples})
 
 
 def _image_name(sample: Sample) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from mien.ablation.controls import ScoredTexts, TextControl
 from mien.errors import ConfigError, unknown_name
@@ -23,6 +23,7 @@ __all__ = ["Grid", "GridOptions", "Variant", "VariantOptions", "load_grid"]
 # Variants become directories.
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 _Seed = Annotated[int, Field(ge=0)]
+_Size = Annotated[int, Field(gt=0)]
 
 
 class VariantOptions(Options):
@@ -50,11 +51,17 @@ class GridOptions(Options):
     base: Path
     """Base recipe, relative to the grid file."""
 
+    base_set: tuple[str, ...] = ()
+    """Changes to the base recipe that the file names; another one, given by `--base`, stays as it is."""
+
     seeds: tuple[_Seed, ...] = Field(default=(0, 1, 2), min_length=1)
     """Seeds to train every variant with."""
 
     reference: str
     """Variant that the others are compared with."""
+
+    train_sizes: tuple[_Size, ...] = ()
+    """Numbers of training images, ascending, for a learning curve; by default all images are used."""
 
     metric: str | None = None
     """Metric of the comparison; by default the first metric of the recipe that all variants have."""
@@ -67,6 +74,20 @@ class GridOptions(Options):
 
     variants: dict[_Name, VariantOptions] = Field(min_length=2)
     """Variants by name."""
+
+    @field_validator("train_sizes")
+    @classmethod
+    def _sizes_ascend(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if list(sizes) != sorted(set(sizes)):
+            raise ValueError("name each number of training images once, in ascending order")
+        return sizes
+
+    @model_validator(mode="after")
+    def _sizes_are_of_all_images(self) -> Self:
+        shares = [name for name, variant in self.variants.items() if variant.train_share < 1]
+        if self.train_sizes and shares:
+            raise ValueError(f"train_sizes and the train_share of variant {shares[0]!r} exclude each other")
+        return self
 
     @model_validator(mode="after")
     def _reference_is_a_variant(self) -> Self:
@@ -100,6 +121,7 @@ class Grid:
         table: The base recipe as parsed TOML.
         where: The source of the table, for error messages.
         overrides: Changes to the recipe for all variants, before each variant's own.
+        train_sizes: Numbers of training images, ascending; empty to train on all of them.
     """
 
     name: str
@@ -111,6 +133,7 @@ class Grid:
     metric: str | None = None
     split: str | None = None
     overrides: tuple[str, ...] = ()
+    train_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.seeds)) < len(self.seeds) or not self.seeds:
@@ -136,9 +159,13 @@ class Grid:
             raise unknown_name("variant", name, variants)
         return variants[name]
 
-    def recipe(self, variant: Variant, seed: int | None = None) -> Recipe:
-        """The recipe of a variant with a seed, the first by default; a ConfigError names the variant."""
-        own = (f"name={variant.name}", f"train.seed={self.seeds[0] if seed is None else seed}")
+    def recipe(self, variant: Variant, seed: int | None = None, train_size: int | None = None) -> Recipe:
+        """The recipe of a variant with a seed, the first by default; a ConfigError names the variant.
+
+        The number of training images enters the name only, so that comparisons distinguish sizes.
+        """
+        name = variant.name if train_size is None else f"{variant.name}-{train_size}"
+        own = (f"name={name}", f"train.seed={self.seeds[0] if seed is None else seed}")
         overrides = (*self.overrides, *variant.overrides, *own)
         return parse_recipe(self.table, overrides, where=f"{self.where}, variant {variant.name}")
 
@@ -178,6 +205,7 @@ def load_grid(
         reference=options.reference,
         metric=options.metric,
         split=options.split,
-        overrides=(*options.set, *overrides),
+        overrides=(*(options.base_set if base is None else ()), *options.set, *overrides),
+        train_sizes=options.train_sizes,
     )
     return replace(grid, seeds=tuple(seeds)) if seeds else grid

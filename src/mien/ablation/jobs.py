@@ -1,4 +1,4 @@
-"""One variant with one seed: opened, trained and scored, in a worker process."""
+"""One variant with one seed, on all training images or some: opened, trained and scored, in a worker."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 from mien.ablation.controls import build_text_control, remove_texts, subsample_train
 from mien.ablation.grid import Grid, Variant
+from mien.digests import digest
 from mien.documents import read_json
 from mien.errors import MienError
 from mien.evaluate.scores import scores_file
@@ -18,18 +20,31 @@ from mien.files import atomic_write_json
 from mien.model.checkpoint import MODEL_FILE
 from mien.recipe import Recipe
 from mien.recipe.places import recorded_recipe
+from mien.types import Sample
 from mien.workflow import steps
 from mien.workflow.dtypes import resolve_dtypes
 from mien.workflow.experiment import Experiment, open_experiment
 
-__all__ = ["TrainingJob", "build_jobs", "name_variant_in_errors", "train_and_score"]
+__all__ = [
+    "TrainingJob",
+    "build_jobs",
+    "name_variant_in_errors",
+    "open_in_worker",
+    "run_folder",
+    "train_and_score",
+]
 
 _FINISHED: Final = "variant.json"
+# The samples of the data of the last job in this process, by the digest of the data.
+_all_samples: dict[str, dict[str, list[Sample]]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """The training of one variant with one seed in the run directory `run`; can be pickled."""
+    """The training of one variant with one seed in the run directory `run`; can be pickled.
+
+    `train_size` is the number of training images of a learning curve; None: the share of the variant.
+    """
 
     variant: Variant
     seed: int
@@ -37,13 +52,19 @@ class TrainingJob:
     run: Path
     cache: Path
     split: str
+    train_size: int | None = None
+
+    def __str__(self) -> str:
+        size = "" if self.train_size is None else f"{self.train_size:,} images, "
+        return f"{self.variant.name}, {size}seed {self.seed}"
 
     def open(self) -> Experiment:
-        """The experiment of this job, which trains on the variant's share of the images."""
-        experiment, share = self.open_whole(), self.variant.train_share
-        if share == 1:
+        """The experiment of this job, which trains on its part of the images."""
+        experiment = self.open_whole()
+        size = self.variant.train_share if self.train_size is None else self.train_size
+        if self.train_size is None and size == 1:
             return experiment
-        return replace(experiment, sample_filter=partial(subsample_train, share=share))
+        return replace(experiment, sample_filter=partial(subsample_train, size=size))
 
     def open_whole(self) -> Experiment:
         """The same experiment on all of the images."""
@@ -76,22 +97,25 @@ class TrainingJob:
         atomic_write_json(self.run / _FINISHED, self._identity())
 
     def _identity(self) -> dict[str, object]:
+        # Present only if used, so that runs finished before there were sizes still count as finished.
+        size = {} if self.train_size is None else {"train_size": self.train_size}
         return {
             **self.variant.to_json(),
+            **size,
             "recipe": self.recipe.digest(),
             "split": self.split,
         }
 
 
 def build_jobs(grid: Grid, *, out: Path, cache: Path, split: str) -> list[TrainingJob]:
-    """A job per variant and seed.
+    """A job per variant, size of the training split, and seed.
 
     All share one store and one feature cache, in `out` unless the recipe names them.
     """
     jobs = []
     for variant in grid.variants:
-        for seed in grid.seeds:
-            recipe = grid.recipe(variant, seed)
+        for size, seed in product(grid.train_sizes or (None,), grid.seeds):
+            recipe = grid.recipe(variant, seed, size)
             paths = {
                 "store": recipe.run.store or out / "descriptions.sqlite",
                 "cache": recipe.run.cache or out / "features",
@@ -99,17 +123,40 @@ def build_jobs(grid: Grid, *, out: Path, cache: Path, split: str) -> list[Traini
             }
             recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update=paths)})
             recipe, _ = resolve_dtypes(recipe, out)
-            run = out / variant.name / f"seed-{seed}"
             jobs.append(
-                TrainingJob(variant=variant, seed=seed, recipe=recipe, run=run, cache=cache, split=split)
+                TrainingJob(
+                    variant=variant,
+                    seed=seed,
+                    recipe=recipe,
+                    run=run_folder(out, variant, seed, size),
+                    cache=cache,
+                    split=split,
+                    train_size=size,
+                )
             )
     return jobs
 
 
-def train_and_score(job: TrainingJob) -> TrainingJob:
-    """Train and score a job on one core, in a worker process; resumes an interrupted training."""
+def run_folder(out: Path, variant: Variant, seed: int, train_size: int | None = None) -> Path:
+    """Where an ablation in `out` trains a variant; `mien.recipe.places` knows the form."""
+    folder = out / variant.name
+    return (folder if train_size is None else folder / f"train-{train_size}") / f"seed-{seed}"
+
+
+def open_in_worker(job: TrainingJob) -> Experiment:
+    """The experiment of a job, on one core; jobs of a process on the same data read its samples once."""
     one_core = job.recipe.run.model_copy(update={"threads": 1})
     experiment = replace(job, recipe=job.recipe.model_copy(update={"run": one_core})).open()
+    key = digest({"data": experiment.recipe.to_json()["data"], "cache": str(job.cache)})
+    if key not in _all_samples:
+        _all_samples.clear()
+        _all_samples[key] = {}
+    return replace(experiment, all_samples=_all_samples[key])
+
+
+def train_and_score(job: TrainingJob) -> TrainingJob:
+    """Train and score a job on one core, in a worker process; resumes an interrupted training."""
+    experiment = open_in_worker(job)
     texts = build_text_control(job.variant.texts, experiment.dataset.label_set)
     scored_texts = remove_texts if job.variant.scored_texts == "missing" else texts
     with name_variant_in_errors(job.variant):

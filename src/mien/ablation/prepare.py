@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from mien.ablation.controls import count_images
 from mien.ablation.jobs import TrainingJob, name_variant_in_errors
-from mien.data import Dataset
 from mien.describe.progress import Progress
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, ItemsFailedError
@@ -75,18 +75,21 @@ class OpenedVariant:
 
 
 def open_variants(jobs: Sequence[TrainingJob]) -> list[OpenedVariant]:
-    """Open the experiments of jobs. Those on the same data share one dataset, which may be slow to read."""
+    """Open the experiments of jobs. Those on the same data share its samples, which may be slow to read."""
     opened: list[OpenedVariant] = []
-    datasets: dict[str, Dataset] = {}
+    read: dict[str, Experiment] = {}
     for job in jobs:
         with name_variant_in_errors(job.variant):
             variant = OpenedVariant(job, job.open_whole())
-        dataset = datasets.setdefault(variant.key("data"), variant.experiment.dataset)
-        opened.append(OpenedVariant(job, replace(variant.experiment, dataset=dataset)))
+        first = read.setdefault(variant.key("data"), variant.experiment)
+        shared = replace(variant.experiment, dataset=first.dataset, all_samples=first.all_samples)
+        opened.append(OpenedVariant(job, shared))
     return opened
 
 
-def check_variants(variants: Sequence[OpenedVariant], *, metrics: Sequence[str]) -> None:
+def check_variants(
+    variants: Sequence[OpenedVariant], *, metrics: Sequence[str], train_sizes: Sequence[int] = ()
+) -> None:
     """Raise the error of the first variant that could not run; the error names it. Builds no large model."""
     scored_ids: tuple[str, ...] | None = None
     for variant in variants:
@@ -95,6 +98,7 @@ def check_variants(variants: Sequence[OpenedVariant], *, metrics: Sequence[str])
         with name_variant_in_errors(variant.job.variant):
             _check_components(experiment)
             _check_controls(variant)
+            _check_train_sizes(experiment, train_sizes)
             for name in metrics:
                 resolve_metric(name, label_set)
             train_splits = (TRAIN_SPLIT, train.select_on)
@@ -145,6 +149,18 @@ def _check_controls(variant: OpenedVariant) -> None:
         raise ConfigError(
             "scored_texts 'missing' removes descriptions, and train.missing_descriptions is 'error'",
             hint='set train.missing_descriptions to "image_only"',
+        )
+
+
+def _check_train_sizes(experiment: Experiment, train_sizes: Sequence[int]) -> None:
+    """Raise ConfigError if there are fewer training images than the largest size asks for."""
+    if not train_sizes:
+        return
+    largest, available = max(train_sizes), count_images(experiment.samples(TRAIN_SPLIT))
+    if largest > available:
+        raise ConfigError(
+            f"train_sizes asks for {largest:,} images, and split {TRAIN_SPLIT!r} has {available:,}",
+            hint="lower train_sizes, or provide more training images",
         )
 
 

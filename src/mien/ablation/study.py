@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -27,13 +27,13 @@ from mien.evaluate.results.build import (
     build_difference,
     build_label_rows,
     build_score_rows,
-    interval_notes,
+    describe_intervals,
 )
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.locks import lock_run
 from mien.recipe import Recipe
-from mien.report.run.page import write_report
+from mien.report.run.page import CURVE, write_report
 from mien.train.loop import open_run
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 from mien.workflow.experiment import find_texts
@@ -45,7 +45,10 @@ _NUM_WORKERS: Final = 2  # each uses one core
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ablation:
-    """The results of an ablation; `reused` counts descriptions, features and runs."""
+    """The results of an ablation; `reused` counts descriptions, features and runs.
+
+    `curve` is the figure of a learning curve.
+    """
 
     results: Evaluation
     reference: str
@@ -54,6 +57,7 @@ class Ablation:
     reused: Mapping[str, ReuseCount]
     out: Path
     report: Path
+    curve: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `rows` and `differences` are as in `results.json`."""
@@ -64,6 +68,7 @@ class Ablation:
             "split": self.split,
             "reused": {kind: {"n": count.reused, "of": count.total} for kind, count in self.reused.items()},
             "report": str(self.report),
+            **({} if self.curve is None else {"curve": str(self.curve)}),
         }
 
 
@@ -99,8 +104,8 @@ def ablate(
     recipe, stated_dtypes = resolve_dtypes(grid.reference_recipe, out)
     split = grid.split or recipe.evaluate.splits[0]
     jobs = build_jobs(grid, out=out, cache=cache, split=split)
-    variants = open_variants([job for job in jobs if job.seed == grid.seeds[0]])
-    check_variants(variants, metrics=_named_metrics(grid, recipe))
+    variants = open_variants([next(job for job in jobs if job.variant == one) for one in grid.variants])
+    check_variants(variants, metrics=_named_metrics(grid, recipe), train_sizes=grid.train_sizes)
     _check_common_metric(grid, variants)
     with lock_run(out):
         _open_run(out, recipe.model_copy(update={"name": grid.name}), command)
@@ -143,14 +148,14 @@ def _open_run(out: Path, recipe: Recipe, command: str) -> None:
 
 
 def _train(jobs: Sequence[TrainingJob], note: Callable[[str], None]) -> ReuseCount:
-    """Train and score the jobs that are not finished."""
-    waiting = [job for job in jobs if not job.is_finished]
+    """Train and score the jobs that are not finished, the longest first: no process idles for long."""
+    waiting = sorted((job for job in jobs if not job.is_finished), key=lambda job: -(job.train_size or 0))
     if waiting:
         names = ", ".join(dict.fromkeys(job.variant.name for job in waiting))
         note(f"training {len(waiting)} models: {names}")
         with worker_pool(_NUM_WORKERS) as pool:
             for job in pool.map(train_and_score, waiting):
-                note(f"trained {job.variant.name}, seed {job.seed}")
+                note(f"trained {job}")
     return ReuseCount(len(jobs) - len(waiting), len(jobs))
 
 
@@ -158,22 +163,42 @@ def _summarize(
     grid: Grid, jobs: Sequence[TrainingJob], out: Path, reused: Mapping[str, ReuseCount]
 ) -> Ablation:
     """Compute and write the rows, the differences and the page."""
-    scores = {
-        variant.name: [
-            SplitScores.load(scores_file(job.run, job.split)) for job in jobs if job.variant == variant
-        ]
-        for variant in grid.variants
-    }
+    sizes = grid.train_sizes or (None,)
+    scored: dict[tuple[str, int | None], list[SplitScores]] = {}
+    for job in jobs:
+        found = SplitScores.load(scores_file(job.run, job.split))
+        scored.setdefault((job.variant.name, job.train_size), []).append(found)
+    metric_name = _comparison_metric(grid, [run for runs in scored.values() for run in runs])
+    # The page shows examples of the reference, trained on the most images.
+    shown = next(job for job in jobs if job.variant == grid.reference_variant and job.train_size == sizes[-1])
+    shown_scores = scored[shown.variant.name, shown.train_size][0]
+    results = describe_intervals(shown_scores)
+    for size in sizes:
+        of_size = {variant.name: scored[variant.name, size] for variant in grid.variants}
+        results += _at_size(_compare_variants(grid, of_size, metric_name), size)
+    write_results(out / RESULTS, results)
+    _save_examples(shown, shown_scores, out)
+    return Ablation(
+        results=results,
+        reference=grid.reference,
+        metric=metric_name,
+        split=shown_scores.split,
+        reused=reused,
+        out=out,
+        report=write_report(out),
+        curve=out / CURVE if grid.train_sizes else None,
+    )
+
+
+def _compare_variants(grid: Grid, scores: Mapping[str, Sequence[SplitScores]], metric: str) -> Evaluation:
+    """Rows of the variants, by name, and their differences from the reference."""
     options = grid.reference_recipe.evaluate
-    every_run = [run for runs in scores.values() for run in runs]
-    metric_name = _comparison_metric(grid, every_run)
-    reference_scores = scores[grid.reference]
     rows = [
         build_score_rows(
             name,
             runs,
             seeds=grid.seeds,
-            metrics=_row_metrics(options.metrics, metric_name, runs),
+            metrics=_row_metrics(options.metrics, metric, runs),
             resamples=options.bootstrap,
         )
         for name, runs in scores.items()
@@ -183,33 +208,30 @@ def _summarize(
         build_label_rows(scores[name], name=name, resamples=options.bootstrap)
         for name in sorted(scores, key=lambda name: name != grid.reference)
     ]
-    compared = {row.name for variant_rows in rows for row in variant_rows if row.metric == metric_name}
-    results = Evaluation(
+    compared = {row.name for variant_rows in rows for row in variant_rows if row.metric == metric}
+    return Evaluation(
         rows=tuple(row for variant_rows in rows for row in variant_rows),
         differences=tuple(
             build_difference(
-                (grid.reference, reference_scores),
+                (grid.reference, scores[grid.reference]),
                 (name, runs),
-                metric=metric_name,
+                metric=metric,
                 resamples=options.bootstrap,
             )
             for name, runs in scores.items()
             if name != grid.reference and {name, grid.reference} <= compared  # the others do not define it
         ),
         labels=tuple(row for variant_rows in labels for row in variant_rows),
-        notes=interval_notes(every_run[0]),
     )
-    write_results(out / RESULTS, results)
-    reference_job = next(job for job in jobs if job.variant == grid.reference_variant)
-    _save_examples(reference_job, reference_scores[0], out)
-    return Ablation(
-        results=results,
-        reference=grid.reference,
-        metric=metric_name,
-        split=reference_scores[0].split,
-        reused=reused,
-        out=out,
-        report=write_report(out),
+
+
+def _at_size(results: Evaluation, size: int | None) -> Evaluation:
+    """The same results, marked as those of models trained on `size` images."""
+    return replace(
+        results,
+        rows=tuple(replace(row, train_size=size) for row in results.rows),
+        differences=tuple(replace(item, train_size=size) for item in results.differences),
+        labels=tuple(replace(row, train_size=size) for row in results.labels),
     )
 
 

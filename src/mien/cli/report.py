@@ -22,6 +22,7 @@ def report(
 
     The page is self-contained.
     """
-    from mien.report.run.page import write_report
+    from mien.report.run.page import CURVE, write_report
 
-    make_console(as_json).print_table({"report": str(write_report(run))})
+    files = {"report": write_report(run), "curve": run / CURVE}
+    make_console(as_json).print_table({name: str(path) for name, path in files.items() if path.exists()})

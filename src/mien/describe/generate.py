@@ -17,7 +17,7 @@ from typing import Final
 
 from mien.describe.engine import MAX_BATCH_SIZE, AbandonedError, Engine, Request
 from mien.describe.progress import DescribeSummary, Progress, ProgressCounter
-from mien.describe.requests import DescriptionRequest, RequestBuilder
+from mien.describe.requests import KEYED_AT_ONCE, DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
 from mien.describe.store.store import Store
 from mien.errors import DataError, EngineError, MienError
@@ -35,7 +35,6 @@ _STOP_INTERVAL: Final = 0.1  # seconds between two looks at `stop`
 _MAX_GROUP_BYTES: Final = 330_000_000  # one image of 80 megapixels
 # The fewest subjects that are looked up in the store at once.
 _MIN_LOOKUP: Final = 64
-_KEYED_AT_ONCE: Final = 16  # subjects whose files are read by one task of a thread
 # So many consecutive items that each made the engine fail are not bad items: the engine is broken.
 _BROKEN_AFTER: Final = 16
 # Fewer are enough if the engine has not worked for any item of the run.
@@ -52,6 +51,8 @@ def describe(
     max_attempts: int = 3,
     retry_failed: bool = False,
     total: int | None = None,
+    skipped: int = 0,
+    failed: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> DescribeSummary:
@@ -68,6 +69,8 @@ def describe(
         max_attempts: How often an item is tried if its error is retryable.
         retry_failed: Whether subjects that failed in an earlier run are tried again.
         total: The number of subjects if it is known, for `on_progress`.
+        skipped: Subjects that are described and not among `subjects`, for the counts.
+        failed: The same of those that failed before.
         on_progress: Called after each batch.
         stop: Once it returns true, batches in flight are finished and written, and no other is begun.
 
@@ -75,7 +78,7 @@ def describe(
         EngineError: The engine fails for every subject. Nothing is stored as failed because of it.
     """
     engine = request_builder.engine
-    progress = ProgressCounter(total, on_progress)
+    progress = ProgressCounter(total, on_progress, skipped=skipped, failed=failed)
     run = _DescribeRun(request_builder, store, progress, max_attempts=max_attempts, retry_failed=retry_failed)
     # Some engines take several calls at once. Only this thread writes.
     num_calls = engine.calls_at_once
@@ -183,8 +186,8 @@ class _DescribeRun:
         self, subjects: Iterable[Subject], *, chunk: int, pool: ThreadPoolExecutor | None
     ) -> Iterator[DescriptionRequest]:
         """The requests that are neither stored nor pending."""
-        parts = batched(subjects, _KEYED_AT_ONCE)
-        keyed = prefetch(self._find_keys, parts, pool=pool, window=chunk // _KEYED_AT_ONCE)
+        parts = batched(subjects, KEYED_AT_ONCE)
+        keyed = prefetch(self._find_keys, parts, pool=pool, window=chunk // KEYED_AT_ONCE)
         for group in batched(chain.from_iterable(keyed), chunk):
             self._store_unreadable(group)
             yield from self._select_open(group)

@@ -67,8 +67,16 @@ class DescribeSummary:
 class ProgressCounter:
     """Counts subjects by outcome, and reports the counts to a callback."""
 
-    def __init__(self, total: int | None, on_progress: Callable[[Progress], None] | None) -> None:
-        self.done = self.skipped = self.failed = self.num_requests = 0
+    def __init__(
+        self,
+        total: int | None,
+        on_progress: Callable[[Progress], None] | None,
+        *,
+        skipped: int = 0,
+        failed: int = 0,
+    ) -> None:
+        self.done = self.num_requests = 0
+        self.skipped, self.failed = skipped, failed
         self._total = total
         self._on_progress = on_progress
         self._start = time.monotonic()

@@ -23,7 +23,9 @@ from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, Description, ImageRef, Subject
 
-__all__ = ["DescriptionRequest", "RequestBuilder"]
+__all__ = ["KEYED_AT_ONCE", "DescriptionRequest", "RequestBuilder"]
+
+KEYED_AT_ONCE: Final = 16  # subjects whose files are read by one task of a thread
 
 # The people of one photo come one after another, mixed with those of a few other photos at most.
 _FILES_REMEMBERED: Final = 256
@@ -77,6 +79,7 @@ class RequestBuilder:
         self._prompt = prompt
         self._label_set = label_set
         self._marking = marking
+        self._shows_boxes = marking.style != "none"
         self._fit = fit
         self._clip = clip
         self._size = engine.image_size
@@ -122,10 +125,11 @@ class RequestBuilder:
 
     def stored_keys(self, subjects: Sequence[Subject]) -> list[str]:
         """The key of each subject's description, or of its failure if its image cannot be read now."""
-        return [
-            self.unreadable_key(subject) if isinstance(key, DataError) else key
-            for subject, key in zip(subjects, self.keys(subjects), strict=True)
-        ]
+        return list(map(self.stored_key, subjects, self.keys(subjects)))
+
+    def stored_key(self, subject: Subject, key: str | DataError) -> str:
+        """What stands in a store for a subject with this key, or with this reason why it has none."""
+        return self.unreadable_key(subject) if isinstance(key, DataError) else key
 
     def full_size_key(self, subject: Subject) -> str:
         """The key that 0.1.0 gave, which decoded photos of any size whole; ImageError as `build`."""
@@ -199,10 +203,10 @@ class RequestBuilder:
             is_whole: Whether to take photos as decoded whole.
         """
         first = subject.images[0]
-        if len(subject.images) == 1 and first.pixels is None and first.frame is None:
+        if first.frame is None and first.pixels is None and len(subject.images) == 1:
             image = files.get(first.path) or self._identify(first, files)
-            if is_whole or self._view.scale_of(image, subject.boxes[0]) == 1:
-                (box,) = self._marked_boxes(subject)
+            box = subject.boxes[0] if self._shows_boxes else None
+            if image.shrinkable_size is None or is_whole or self._view.scale_of(image, box) == 1:
                 return still_key(self._rendered[box is not None].key_parts, image.digest, box)
         shown = select_frames(subject, self._clip)
         boxes = self._marked_boxes(shown)
@@ -219,7 +223,7 @@ class RequestBuilder:
 
     def _marked_boxes(self, subject: Subject) -> tuple[Box | None, ...]:
         """The boxes that are visible in the images."""
-        if self._marking.style == "none":
+        if not self._shows_boxes:
             return (None,) * len(subject.boxes)
         return subject.boxes
 

@@ -4,14 +4,17 @@ Images are drawn with replacement, not people: two people in one image are not t
 Over several seeds the metric is averaged within each resample, so an interval is about the choice of test
 images; it does not cover what other training seeds would have given.
 
-A score gets the basic bootstrap interval (Davison and Hinkley 1997, section 5.2), which mirrors the
-resamples' deviations at the value. Average precision of a label with few positives is too high on average,
-and again so in a resample of the test set: the percentile interval would add that bias, the basic one
-subtracts it. The interval is therefore about the value in the limit of many such images, and a score from few
-images lies high in it. In a difference of two models the bias cancels, and the percentile interval covers the
-truth more often; `tests/evaluate/test_bootstrap.py` shows both. It does not cancel in calibration error,
-whose bias grows with how well the scores are calibrated: its differences get the basic interval too. R2,
-which has no lowest value, gets the percentile interval for scores as well.
+An interval is about the mean score of test sets with as many images. A score gets the value plus the tails of
+the resamples relative to their own mean ("centered percentile interval"). Average precision of a label with
+few positives is too high on average, and too high once more in a resample, which repeats positives; relative
+to their mean, only how much the resamples vary counts. The chance level is that of test sets of this size,
+too. In a difference of two models the bias cancels, and the percentile interval covers the truth more often.
+It does not cancel in calibration error, whose bias grows with how well the scores are calibrated: its
+differences are centered, too.
+
+The score of endlessly many people, which is lower where positives are few, is not what the interval covers:
+resampling shows only about half of the bias. `docs/explanation/intervals.md` has the coverage of both, by
+`benchmarks/intervals.py`, and says why intervals of fewer than `MIN_IMAGES` images are not called 95 %.
 """
 
 from __future__ import annotations
@@ -22,14 +25,28 @@ from typing import Final
 
 import numpy as np
 
-from mien.evaluate.metrics.metric import Metric, PerResample, SampleWeight, unit_weight
+from mien.evaluate.metrics.metric import PerResample, SampleWeight, unit_weight
 from mien.evaluate.metrics.metric_inputs import MetricInput
 from mien.evaluate.metrics.ranking import ranking_values, share_rankings
 from mien.evaluate.metrics.targets import Labels, check_labels
 
-__all__ = ["RESAMPLES", "Interval", "difference", "interval", "intervals", "label_intervals"]
+__all__ = [
+    "INTERVAL_KIND",
+    "MIN_IMAGES",
+    "RESAMPLES",
+    "Interval",
+    "difference",
+    "interval",
+    "intervals",
+    "label_intervals",
+    "resample_weights",
+]
 
 RESAMPLES: Final = 1000
+INTERVAL_KIND: Final = (
+    "percentile bootstrap over images, centered for scores, about the mean of test sets of this size"
+)
+MIN_IMAGES: Final = 100  # with fewer, the nominal 95 % may cover 90 % or less
 _LEVEL: Final = 0.95
 _MAX_WEIGHTS: Final = 500_000  # a block of resamples fits the caches of a core
 
@@ -67,11 +84,11 @@ def intervals(
     blocks: list[list[PerResample]] = [[] for _ in items]
     with share_rankings():
         values = [item.value() for item in items]
-        for weight in _sample_weights(groups, resamples, seed):
+        for weight in resample_weights(groups, resamples, seed):
             for item, block in zip(items, blocks, strict=True):
                 block.append(_mean_over_seeds(item, weight))
     return tuple(
-        _score_interval(item.metric, value, _joined(block))
+        _centered(value, _joined(block), lowest=item.metric.lowest, highest=item.metric.highest)
         for item, value, block in zip(items, values, blocks, strict=True)
     )
 
@@ -90,12 +107,13 @@ def difference(
         drawn = _joined(
             [
                 _mean_over_seeds(first, weight) - _mean_over_seeds(second, weight)
-                for weight in _sample_weights(groups, resamples, seed)
+                for weight in resample_weights(groups, resamples, seed)
             ]
         )
-    if first.metric.bias_cancels:
-        return _percentile(value, drawn)
-    return _basic(value, drawn, lowest=-np.inf, highest=np.inf)
+    if not first.metric.bias_cancels:
+        return _centered(value, drawn, lowest=-np.inf, highest=np.inf)
+    low, high = _tails(drawn[~np.isnan(drawn)])
+    return Interval(value=value, low=low, high=high)
 
 
 def label_intervals(
@@ -114,11 +132,11 @@ def label_intervals(
         values = _mean_average_precisions(targets, scores, unit_weight(len(targets)))[:, 0]
         blocks = [
             _mean_average_precisions(targets, scores, weight)
-            for weight in _sample_weights(groups, resamples, seed)
+            for weight in resample_weights(groups, resamples, seed)
         ]
     drawn = np.concatenate([np.empty((len(values), 0)), *blocks], axis=1)  # label resample
     return tuple(
-        None if np.isnan(value) else _basic(float(value), of_label)
+        None if np.isnan(value) else _centered(float(value), of_label, lowest=0.0, highest=1.0)
         for value, of_label in zip(values, drawn, strict=True)
     )
 
@@ -141,30 +159,27 @@ def _mean_over_seeds(item: MetricInput, sample_weight: SampleWeight) -> PerResam
     return mean
 
 
-def _score_interval(metric: Metric, value: float, drawn: PerResample) -> Interval:
-    if np.isfinite(metric.lowest):
-        return _basic(value, drawn, lowest=metric.lowest, highest=metric.highest)
-    # Mirrored, the endless lower tail of R2 would reach a perfect score.
-    found = _percentile(value, drawn)
-    return Interval(value=value, low=min(found.low, value), high=max(found.high, value))
-
-
-def _basic(value: float, drawn: PerResample, *, lowest: float = 0.0, highest: float = 1.0) -> Interval:
-    """The tails mirrored at the value, within the metric's bounds, and always around the value."""
+def _centered(value: float, drawn: PerResample, *, lowest: float, highest: float) -> Interval:
+    """The value plus the tails' distances from the mean, within the metric's bounds and around the value."""
+    drawn = drawn[~np.isnan(drawn)]
     low, high = _tails(drawn)
     if np.isnan(low):
         return Interval(value=value, low=low, high=high)
-    mirrored_low, mirrored_high = 2 * value - high, 2 * value - low
+    shift = value - float(drawn.mean())
     return Interval(
         value=value,
-        low=max(lowest, min(mirrored_low, value)),
-        high=min(highest, max(mirrored_high, value)),
+        low=min(value, max(lowest, low + shift)),
+        high=max(value, min(highest, high + shift)),
     )
 
 
-def _percentile(value: float, drawn: PerResample) -> Interval:
-    low, high = _tails(drawn)
-    return Interval(value=value, low=low, high=high)
+def _tails(drawn: PerResample) -> tuple[float, float]:
+    """NaN if there are no resamples."""
+    if not len(drawn):
+        return np.nan, np.nan
+    tail = 100 * (1 - _LEVEL) / 2
+    low, high = np.percentile(drawn, (tail, 100 - tail))
+    return float(low), float(high)
 
 
 def _joined(blocks: Sequence[PerResample]) -> PerResample:
@@ -172,15 +187,7 @@ def _joined(blocks: Sequence[PerResample]) -> PerResample:
     return np.concatenate([np.empty(0), *blocks])
 
 
-def _tails(drawn: PerResample) -> tuple[float, float]:
-    if np.isnan(drawn).all():  # also if there are no resamples
-        return np.nan, np.nan
-    tail = 100 * (1 - _LEVEL) / 2
-    low, high = np.nanpercentile(drawn, (tail, 100 - tail))
-    return float(low), float(high)
-
-
-def _sample_weights(groups: Sequence[str], resamples: int, seed: int) -> Iterator[SampleWeight]:
+def resample_weights(groups: Sequence[str], resamples: int, seed: int) -> Iterator[SampleWeight]:
     """How often each sample occurs in each resample, in blocks; the same for any size of a block.
 
     None at all for one image: every resample of it is the same.

@@ -12,7 +12,7 @@ from mien.evaluate.results.build import (
     build_dimension_rows,
     build_label_rows,
     build_score_rows,
-    interval_notes,
+    describe_intervals,
 )
 from mien.evaluate.results.examples import examples_file, write_examples
 from mien.evaluate.results.results import EVALUATION, Evaluation, SharedImages, SplitAccess, write_results
@@ -78,7 +78,6 @@ def write_evaluation(
             if calibration is None
             else build_calibration_rows(split, calibration, name=name, resamples=resamples),
             split_accesses=tuple(access for access in split_accesses if access.split == split.split),
-            notes=interval_notes(split),
-        )
+        ) + describe_intervals(split)
     write_results(run / EVALUATION, results)
     return results

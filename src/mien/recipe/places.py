@@ -1,8 +1,8 @@
 """Where the parts of a run lie: relative to the run if they are inside of it, so that a run can be moved.
 
 A path that begins with a dot is relative to the run directory. What lies outside, such as the dataset, has an
-absolute path, and `--set KEY=PATH` gives its new place. A run of an ablation, VARIANT/seed-N, is part of it:
-the store and the features of the ablation count as inside.
+absolute path, and `--set KEY=PATH` gives its new place. A run of an ablation, VARIANT/seed-N or
+VARIANT/train-SIZE/seed-N, is part of it: the store and the features of the ablation count as inside.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ DATA_PLACES: Final = ("data.root", "data.split_file", "data.options.images", "da
 MODEL_PLACES: Final = ("describe.model", "features.vision", "features.tokenizer", "model.init")
 _PLACES: Final = (*RUN_PLACES, *DATA_PLACES, *MODEL_PLACES)
 _SEED_FOLDER: Final = re.compile(r"seed-\d+")  # of a run in its ablation, below the folder of the variant
+_SIZE_FOLDER: Final = re.compile(r"train-\d+")  # between both, in a learning curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +173,12 @@ def _resolve(value: str, run: Path, old: Path | None) -> str:
 
 def _home(run: Path) -> Path:
     """The ablation that a run is part of, or the run itself."""
-    if _SEED_FOLDER.fullmatch(run.name) and (run.parents[1] / MANIFEST).exists():
-        return run.parents[1]
-    return run
+    if not _SEED_FOLDER.fullmatch(run.name):
+        return run
+    homes = [run.parent.parent]
+    if _SIZE_FOLDER.fullmatch(run.parent.name):
+        homes.append(run.parent.parent.parent)
+    return next((home for home in homes if (home / MANIFEST).exists()), run)
 
 
 def _map_places(table: Mapping[str, Any], change: Callable[[str], str]) -> _Table:

@@ -67,11 +67,15 @@ class Scale:
 UNIT_SCALE = Scale(low=0.0, high=1.0, step=0.2)
 
 
-def scale_over(values: Iterable[float | None]) -> Scale:
-    """A scale in round numbers that contains zero and every value; None counts as nothing."""
-    known = [0.0, *(value for value in values if value is not None)]
+def scale_over(
+    values: Iterable[float | None], *, with_zero: bool = True, max_ticks: int = _MAX_TICKS
+) -> Scale:
+    """A scale in round numbers that contains every value, and zero if it should; None counts as nothing."""
+    known = [value for value in values if value is not None]
+    if with_zero or not known:
+        known.append(0.0)
     span = max(known) - min(known) or 1.0
-    step = _round_step(span / (_MAX_TICKS - 1))
+    step = _round_step(span / (max_ticks - 1))
     low = step * math.floor(min(known) / step + 1e-9)
     high = step * math.ceil(max(known) / step - 1e-9)
     return Scale(low=low, high=max(high, low + step), step=step)

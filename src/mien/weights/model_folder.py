@@ -121,7 +121,7 @@ def find_encoder_folder(
         patterns: Which files to fetch from the Hub, unless they are in its local cache.
 
     Raises:
-        WeightsError: There is no such folder, and the Hub does not have the model or cannot be reached.
+        WeightsError: The folder does not exist, or the Hub lacks the model or cannot be reached.
     """
     return _find(name, None, embedded_as=embedded_as, patterns=patterns)
 

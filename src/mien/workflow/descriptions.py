@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.describe.engine import Engine
-from mien.describe.preflight import SAMPLE_SIZE, Preflight, Rates, estimate
+from mien.describe.preflight import Preflight, Rates, Survey, estimate, survey
 from mien.describe.progress import DescribeSummary
 from mien.describe.requests import RequestBuilder
 from mien.describe.shards import Shard
@@ -108,33 +109,30 @@ def preflight(
     retry_failed: bool = False,
 ) -> Preflight:
     """What `steps.describe` with these arguments will take, with every subject looked up; writes nothing."""
+    request_builder = experiment.open_request_builder()
     with _open_if_exists(store_path(experiment, shard)) as store:
-        return estimate_run(
-            experiment,
-            iterate_subjects(experiment, splits, shard),
-            experiment.open_request_builder(),
+        found = survey(
+            partial(iterate_subjects, experiment, splits, shard),
+            request_builder,
             store,
-            shard,
             retry_failed=retry_failed,
-            sample_size=None,
+            all_looked_up=True,
         )
+        return estimate_run(experiment, found, request_builder, store, shard)
 
 
 def estimate_run(
     experiment: Experiment,
-    subjects: Iterable[Subject],
+    found: Survey,
     request_builder: RequestBuilder,
     store: Store | None,
     shard: Shard | None,
-    *,
-    retry_failed: bool,
-    sample_size: int | None = SAMPLE_SIZE,
 ) -> Preflight:
-    """What it takes to describe these subjects, at the rate of the last run and the recipe's prices."""
+    """What it takes to describe what a survey found, at the rate of the last run and the recipe's prices."""
     recipe, path = experiment.recipe, store_path(experiment, shard)
     engine = request_builder.engine
     return estimate(
-        subjects,
+        found,
         request_builder,
         store,
         store_path=path,
@@ -144,8 +142,6 @@ def estimate_run(
             per_second=_last_rate(path, engine),
             price=recipe.run.price_per_million_tokens,
         ),
-        retry_failed=retry_failed,
-        sample_size=sample_size,
     )
 
 

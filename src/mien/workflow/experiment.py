@@ -56,6 +56,8 @@ class Experiment:
         sample_filter: Chooses from the samples of a split those that the experiment uses; it is called with
             the split's name and its samples. None uses all of them.
         stated_dtypes: By key, the types that stand in the recipe in place of `auto`.
+        all_samples: The samples of each split that was read, unfiltered; experiments on the same data may
+            share them.
     """
 
     recipe: Recipe
@@ -64,6 +66,7 @@ class Experiment:
     cache: Path
     sample_filter: Callable[[str, Sequence[Sample]], Sequence[Sample]] | None = None
     stated_dtypes: Mapping[str, str] = field(default_factory=dict)
+    all_samples: dict[str, list[Sample]] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
@@ -78,8 +81,10 @@ class Experiment:
     def samples(self, split: str) -> list[Sample]:
         """The samples of a split, read once."""
         if split not in self._samples:
-            samples = list(self.dataset.samples(split))
-            self._samples[split] = list(self.sample_filter(split, samples)) if self.sample_filter else samples
+            if split not in self.all_samples:
+                self.all_samples[split] = list(self.dataset.samples(split))
+            samples = self.all_samples[split]
+            self._samples[split] = list(self.sample_filter(split, samples) if self.sample_filter else samples)
         return self._samples[split]
 
     @cached_property

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from mien.data.open import dataset_class
 from mien.describe.generate import describe as describe_subjects
-from mien.describe.preflight import Preflight
+from mien.describe.preflight import Preflight, survey
 from mien.describe.progress import DescribeSummary, Progress
 from mien.describe.shards import Shard
 from mien.describe.store.store import Store
@@ -92,7 +92,7 @@ def describe(
         shard: Describe only this part of the subjects, into a store of its own.
         retry_failed: Whether subjects that failed in an earlier run are tried again.
         on_preflight: Called once before the first request, with an estimate of what the run will take.
-        on_progress: Called after each batch.
+        on_progress: Called after each batch, and before the estimate after each group of described subjects.
         stop: Once it returns true, batches in flight are finished and written, and no other is begun.
 
     Returns:
@@ -113,22 +113,29 @@ def describe(
     run, request_builder = experiment.recipe.run, experiment.open_request_builder()
     path = store_path(experiment, shard)
     require_imported(experiment, splits)
-    subjects = partial(iterate_subjects, experiment, splits, shard)
     with lock_for_describing(experiment), Store(path) as store, closing(request_builder.engine):
         experiment.record_dtypes()
-        preflight = estimate_run(
-            experiment, subjects(), request_builder, store, shard, retry_failed=retry_failed
+        found = survey(
+            partial(iterate_subjects, experiment, splits, shard),
+            request_builder,
+            store,
+            retry_failed=retry_failed,
+            workers=run.workers,
+            on_progress=on_progress,
+            stop=stop,
         )
-        if on_preflight is not None:
-            on_preflight(preflight)
+        if on_preflight is not None and not stop():
+            on_preflight(estimate_run(experiment, found, request_builder, store, shard))
         summary = describe_subjects(
-            subjects(),
+            found.remaining,
             request_builder,
             store,
             batch_size=None if run.batch_size == "auto" else run.batch_size,
             workers=run.workers,
             retry_failed=retry_failed,
-            total=preflight.total,
+            total=found.total,
+            skipped=found.described,
+            failed=found.failed,
             on_progress=on_progress,
             stop=stop,
         )

@@ -1,6 +1,7 @@
 """A batch gives the replies of its requests one by one, in any order, also if memory runs out."""
 
 import random
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mien.describe.engine import Reply, Request
 from mien.describe.local.engine import LocalEngine
 from mien.errors import EngineError
 
-BUILDERS = {"llava": build_tiny_llava, "llava_next": build_tiny_llava_next}
+BUILDERS: dict[str, Callable[[Path], Path]] = {"llava": build_tiny_llava, "llava_next": build_tiny_llava_next}
 
 
 @pytest.fixture(scope="module", params=BUILDERS)

@@ -1,6 +1,5 @@
 """The worker pool without Ray: workers die, hang, never start or start late, and every batch comes back."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -75,20 +74,22 @@ def test_a_worker_gets_no_more_batches_at_once_than_calls_allow(make: Make) -> N
 
 def test_nothing_is_lost_when_workers_die_again_and_again(make: Make) -> None:
     pool, backend = make(size=3, delay=0.01)
-    stop = threading.Event()
-
-    def kill() -> None:
-        while not stop.wait(0.03):
-            backend.workers[-1].is_dead.set()
-
-    killer = threading.Thread(target=kill)
-    pool.open()
-    killer.start()
     batches = in_batches(requests(200))
-    replies = describe_all(pool, batches)
-    stop.set()
-    killer.join()
+
+    def describe_and_kill(number: int) -> Any:
+        """Kills one worker in each round of five batches, while others work: no batch loses two of them."""
+        if number % 5 == 2:
+            alive = [worker for worker in backend.workers if not worker.is_dead.is_set()]
+            max(alive, key=lambda worker: worker.num_running).is_dead.set()
+        return pool.describe(batches[number])
+
+    pool.open()
+    replies: list[Any] = []
+    with ThreadPoolExecutor(5) as executor:
+        for start in range(0, len(batches), 5):
+            replies += executor.map(describe_and_kill, range(start, start + 5))
     assert replies == [backend.engine.describe(batch) for batch in batches]
+    assert sum(worker.is_dead.is_set() for worker in backend.workers) == len(batches) / 5
     assert len(backend.workers) > 5
 
 

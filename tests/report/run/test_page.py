@@ -154,8 +154,8 @@ def test_a_run_of_other_models_has_only_the_notice_about_apparent_emotion(tmp_pa
         (("evaluation.json",), "Scores by label", "Best predictions"),
         (("evaluation.json", "scores-test.npz"), "Scores by label", "Best predictions"),
         (("scores-test.npz",), "Scores by label", "Chance 0"),
-        (("scores-test.npz", "samples-test.jsonl"), "Best predictions", "Verdict"),
-        (("results.json",), "Verdict", "Best predictions"),
+        (("scores-test.npz", "samples-test.jsonl"), "Best predictions", "Conclusion"),
+        (("results.json",), "Conclusion", "Best predictions"),
     ],
 )
 def test_a_section_is_shown_if_its_files_exist(

@@ -57,13 +57,13 @@ def test_a_lower_error_is_better() -> None:
 
 def test_the_headline_names_the_best_model_with_interval_and_chance() -> None:
     (table,) = score_tables([replace(_ROW, name="worse", value=0.4), _ROW])
-    assert headline(table) == (
+    assert headline(table, "95% interval") == (
         "On 1,000 subjects of split test, fused is best with mAP 0.593 (95% interval 0.571 to 0.612). "
         "Chance is 0.100."
     )
 
 
-def test_a_verdict_names_the_better_model_if_the_difference_is_clear() -> None:
+def test_a_conclusion_names_the_better_model_if_the_difference_is_clear() -> None:
     cases = {
         _DIFFERENCE: "fused is better: the interval excludes zero.",
         replace(
@@ -75,7 +75,7 @@ def test_a_verdict_names_the_better_model_if_the_difference_is_clear() -> None:
     }
     for difference, words in cases.items():
         (table,) = difference_tables([difference])
-        assert table.lines[0].verdict == words
+        assert table.lines[0].conclusion == words
         assert table.lines[0].is_clear is difference.excludes_zero
     (table,) = difference_tables([_DIFFERENCE])
     assert (table.lines[0].value, table.lines[0].interval) == ("+0.050", "+0.020 to +0.080")

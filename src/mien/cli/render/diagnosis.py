@@ -16,7 +16,7 @@ __all__ = ["render_diagnosis"]
 def render_diagnosis(diagnosis: Diagnosis) -> str:
     """What is present, what to do, and how the dataset may be used."""
     card = diagnosis.card
-    lines = [f"{card.name}: {card.title}", f"  {_verdict(diagnosis)}"]
+    lines = [f"{card.name}: {card.title}", f"  {_conclusion(diagnosis)}"]
     lines += [
         f"  {_mark(status)} {status.component.name}: {_presence(status)}" for status in diagnosis.components
     ]
@@ -42,7 +42,7 @@ def _processor(diagnosis: Diagnosis) -> str:
     return f'{diagnosis.fast_bfloat16}, which makes bfloat16 fast; dtype "auto" is bfloat16'
 
 
-def _verdict(diagnosis: Diagnosis) -> str:
+def _conclusion(diagnosis: Diagnosis) -> str:
     if diagnosis.is_ready:
         return "ready"
     if diagnosis.summary is None:

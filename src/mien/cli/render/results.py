@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mien.cli.render.text import join_lines
+from mien.evaluate.results.learning_curve import learning_curves
 
 if TYPE_CHECKING:
     from mien.ablation.study import Ablation
     from mien.evaluate.results.comparison import Comparison
+    from mien.evaluate.results.learning_curve import LearningCurve
     from mien.evaluate.results.results import CalibrationRow, Difference, Evaluation, ResultRow
     from mien.predict.results import Person, Results
     from mien.types import Prediction
@@ -30,7 +32,8 @@ def render_results(results: Evaluation) -> str:
     """Scores with intervals and chance levels, then differences and calibration."""
     names = [row.name for row in results.rows]
     width = max([16, *(len(name) + 2 for name in names)])
-    head = f"{'metric':14}{'split':7}{'score':>7}  {'95 % interval':17}{'chance':>7}{'n':>7}{'seeds':>7}"
+    name = _interval_name(results)
+    head = f"{'metric':14}{'split':7}{'score':>7}  {name:17}{'chance':>7}{'n':>7}{'seeds':>7}"
     lines = [f"{'':{width}}{head}"]
     lines += [
         f"{row.name:{width}}{row.metric:14}{row.split:7}{row.value:7.3f}  "
@@ -40,7 +43,7 @@ def render_results(results: Evaluation) -> str:
     if results.differences:
         pairs = {id(item): f"{item.a} - {item.b}" for item in results.differences}
         width = max([30, *(len(pair) + 2 for pair in pairs.values())])
-        lines += ["", f"{'difference (paired)':{width}}{'metric':14}{'score':>7}  {'95 % interval':19}"]
+        lines += ["", f"{'difference (paired)':{width}}{'metric':14}{'score':>7}  {name:19}"]
         lines += [
             f"{pairs[id(item)]:{width}}{item.metric:14}{item.value:+7.3f}  "
             f"{_interval(item, '+'):19}{_zero(item)}".rstrip()
@@ -49,20 +52,29 @@ def render_results(results: Evaluation) -> str:
     if results.calibration:
         lines += [
             "",
-            f"{'fitted on another split':30}{'split':7}{'before':>7}{'after':>7}  95 % of the change",
+            f"{'fitted on another split':30}{'split':7}{'before':>7}{'after':>7}  {name} of the change",
         ]
         lines += [
             f"{f'{row.metric}, by {row.fitted_on}':30}{row.split:7}{row.before:7.3f}{row.after:7.3f}  "
             f"{_interval(row, '+')}"
             for row in results.calibration
         ]
-    return join_lines([*lines, *_notes(results)])
+    return join_lines([*lines, *_interval_kind(results), *_notes(results)])
 
 
 def _interval(row: ResultRow | Difference | CalibrationRow, sign: str = "") -> str:
     if row.low is None or row.high is None:
         return "none"
     return f"{row.low:{sign}.3f} to {row.high:{sign}.3f}"
+
+
+def _interval_name(results: Evaluation) -> str:
+    return "interval" if results.approximate else "95 % interval"
+
+
+def _interval_kind(results: Evaluation) -> list[str]:
+    """Of which kind the intervals are; nothing for results that do not say it."""
+    return ["", f"intervals: {results.interval}"] if results.interval else []
 
 
 def _zero(item: Difference) -> str:
@@ -135,13 +147,58 @@ def render_prediction(prediction: Prediction, top: int) -> str:
 
 
 def render_ablation(ablation: Ablation) -> str:
-    """One line per variant and metric, with the paired difference from the reference."""
+    """One line per variant and metric, with the paired difference from the reference; and what was reused.
+
+    A learning curve has one line per number of training images and metric, and one column per variant.
+    """
+    curves, name = learning_curves(ablation.results), _interval_name(ablation.results)
+    lines = [line for curve in curves for line in _curve_lines(curve, name)] or _variant_lines(ablation)
+    lines += [f"intervals: {ablation.results.interval}"] if ablation.results.interval else []
+    lines += [f"note: {note}" for note in ablation.results.notes]
+    reused = ", ".join(f"{count} {kind}" for kind, count in ablation.reused.items())
+    figure = [] if ablation.curve is None else [f"figure: {ablation.curve}"]
+    return join_lines([*lines, f"reused: {reused}", f"report: {ablation.report}", *figure])
+
+
+def _curve_lines(curve: LearningCurve, interval_name: str) -> list[str]:
+    """The scores of every model, chance, and the interval of each difference."""
+    pairs = [f"{a} - {b}" for a, b in curve.pairs]
+    head = [f"{'images':>7}", *(f"{name:>{_column(name)}}" for name in (*curve.models, "chance"))]
+    head += [f"{pair:>{_wide_column(pair)}}" for pair in pairs]
+    note = f"; differences: paired {interval_name}s" if pairs else ""
+    lines = [f"{curve.metric}, {curve.split}, by the number of training images{note}", "".join(head)]
+    for point in curve.points:
+        chance = next(row.chance for row in point.rows if row is not None)
+        cells = [f"{point.train_size:7d}"]
+        cells += [
+            f"{'none' if row is None else f'{row.value:.3f}':>{_column(name)}}"
+            for name, row in zip(curve.models, point.rows, strict=True)
+        ]
+        cells += [f"{chance:{_column('chance')}.3f}"]
+        cells += [
+            f"{'none' if item is None else _interval(item, '+'):>{_wide_column(pair)}}"
+            for pair, item in zip(pairs, point.differences, strict=True)
+        ]
+        lines.append("".join(cells))
+    return [*lines, ""]
+
+
+def _column(name: str) -> int:
+    return max(7, len(name) + 2)
+
+
+def _wide_column(pair: str) -> int:
+    """The width of a column of intervals."""
+    return max(18, len(pair) + 2)
+
+
+def _variant_lines(ablation: Ablation) -> list[str]:
     width = max(len(row.name) for row in ablation.results.rows) + 2
     differences = {(item.b, item.metric): item for item in ablation.results.differences}
     lines = []
     for metric in dict.fromkeys(row.metric for row in ablation.results.rows):
         rows = [row for row in ablation.results.rows if row.metric == metric]
-        head = f"{'score':>7}  {'95 % interval':17}{'chance':>7}{'n':>7}{'seeds':>7}"
+        head = f"{'score':>7}  {_interval_name(ablation.results):17}{'chance':>7}{'n':>7}{'seeds':>7}"
         note = f"  {ablation.reference} minus it, paired" if metric == ablation.metric else ""
         lines += [f"{f'{metric}, {ablation.split}':{width}}{head}{note}"]
         for row in rows:
@@ -152,6 +209,4 @@ def render_ablation(ablation: Ablation) -> str:
                 f"{row.n:7d}{len(row.seeds):7d}{delta}"
             ]
         lines += [""]
-    lines += [f"note: {note}" for note in ablation.results.notes]
-    reused = ", ".join(f"{count} {kind}" for kind, count in ablation.reused.items())
-    return join_lines([*lines, f"reused: {reused}", f"report: {ablation.report}"])
+    return lines

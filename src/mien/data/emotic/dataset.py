@@ -20,7 +20,7 @@ from mien.data.table_cache import CachedTables
 from mien.errors import ConfigError
 from mien.labels import EMOTIC, LabelSet
 from mien.recipe import DataOptions, Options
-from mien.types import Box, ImageRef, Problem, Sample, Subject, Target
+from mien.types import Box, Problem, Sample, Subject, Target
 
 __all__ = ["Emotic", "EmoticOptions"]
 
@@ -163,7 +163,7 @@ class Emotic(Dataset):
             if target.dimensions is None and self._options.drop_without_vad:
                 continue
             sample_id = subject_id if annotator is None else f"{subject_id}@annotator-{annotator}"
-            subject = Subject(id=sample_id, images=(ImageRef(path=path),), boxes=(box,), stated_size=size)
+            subject = Subject.still(sample_id, path, box, stated_size=size)
             yield annotator, Sample(subject=subject, target=target, split=split)
 
     def _targets(self, annotations: Sequence[EncodedAnnotation]) -> Iterator[tuple[int | None, Target]]:

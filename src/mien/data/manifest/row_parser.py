@@ -208,8 +208,7 @@ class RowParser:
             if not cells.keys().isdisjoint(_CLIP_COLUMNS):
                 clip_columns = [name for name in _CLIP_COLUMNS if name in cells]
                 raise RowError("bad_row", f"{clip_columns[0]} is for clips, but {path.name} is an image")
-            images: tuple[ImageRef, ...] = (ImageRef(path=path),)
-            return Subject(id=cells["id"], images=images, boxes=(box,), stated_size=size)
+            return Subject.still(cells["id"], path, box, stated_size=size)
         chosen = self._frame_range(cells, path)
         images = tuple(ImageRef(path=path, frame=frame) for frame in chosen.frames)
         boxes = _parse_frame_boxes(decode(cells.get("boxes")), box, chosen)

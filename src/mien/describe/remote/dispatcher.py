@@ -176,11 +176,11 @@ class Dispatcher:
             error = endpoint.down_error
         pause = max(0.0, endpoint.paused_until - time.monotonic())
         self._trouble.record(endpoint.url, request.subject_id, error, began=sent, pause=pause)
-        verdict = self._trouble.verdict(endpoint.url, error)
-        if verdict is not None:
+        final = self._trouble.final_error(endpoint.url, error)
+        if final is not None:
             self._trouble.reset()
             for call in self._calls:
-                call.error = verdict
+                call.error = final
                 for task in call.tasks:
                     task.cancel()
 

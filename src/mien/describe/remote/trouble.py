@@ -93,7 +93,7 @@ class Trouble:
         is_alike = likeness == self._alike and not error.is_refusal
         self._num_alike, self._alike = self._num_alike * is_alike + 1, likeness
 
-    def verdict(self, url: str, error: ChatError) -> EngineDownError | None:
+    def final_error(self, url: str, error: ChatError) -> EngineDownError | None:
         """The error that ends the run, or None if the servers deserve more requests."""
         if self._num_forbidden >= _MAX_FORBIDDEN and self.has_worked:
             return EngineDownError(

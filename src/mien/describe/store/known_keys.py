@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import compress
 from typing import Final, TypeVar
 
 import numpy as np
@@ -34,36 +37,43 @@ class KnownKeys:
         first, rest = bytearray(), bytearray()
         for group in batched(keys, _GROUP):
             self.num_keys += len(group)
-            packed = _pack(b"".join(_digests(group)).decode())
+            packed = _pack(_digests(group, b"")[1])
             first += packed[0].tobytes()
             rest += packed[1].tobytes()
         self._first, self._rest = np.frombuffer(first, np.uint64), np.frombuffer(rest, np.uint64)
 
     def find(self, keys: Iterable[str]) -> set[str]:
         """The subset of the keys that is held."""
-        digests = _digests(list(keys))
+        digests, data = _digests(list(keys), "")
         if not digests or not len(self._first):
             return set()
-        first, rest = _pack("".join(digests))
+        first, rest = _pack(data)
+        # In ascending order, one key is found near the last one, in memory that is still at hand.
+        order = first.argsort()
+        place = np.empty_like(order)
+        place[order] = np.searchsorted(self._first, first[order])
+        place = np.minimum(place, len(self._first) - 1)
         # Of keys with the same first half, one is looked at; the others are not found.
-        place = np.minimum(np.searchsorted(self._first, first), len(self._first) - 1)
         is_held = (self._first[place] == first) & (self._rest[place] == rest)
-        return {key for key, one in zip(digests, is_held.tolist(), strict=True) if one}
+        return set(digests) if is_held.all() else set(compress(digests, is_held.tolist()))
 
 
-def _digests(keys: Sequence[_Key]) -> Sequence[_Key]:
-    """Those of the keys that are digests: mostly all of them, which is faster to see for all at once."""
-    empty = keys[0][:0] if keys else None
-    if empty is None or (set(map(len, keys)) == {_LENGTH} and _is_hexadecimal(empty.join(keys))):
-        return keys
-    return [key for key in keys if len(key) == _LENGTH and _is_hexadecimal(key)]
+def _digests(keys: Sequence[_Key], empty: _Key) -> tuple[Sequence[_Key], bytes]:
+    """Those of the keys that are digests, and their bytes, 32 of each."""
+    joined = empty.join(keys)
+    # Mostly all are, which is faster to see for all at once.
+    if set(map(len, keys)) == {_LENGTH} and joined == joined.lower():
+        with suppress(ValueError):
+            return keys, binascii.unhexlify(joined)
+    keys = [key for key in keys if len(key) == _LENGTH and _is_hexadecimal(key)]
+    return keys, binascii.unhexlify(empty.join(keys))
 
 
 def _is_hexadecimal(key: str | bytes) -> bool:
     return not (key.strip("0123456789abcdef") if isinstance(key, str) else key.strip(b"0123456789abcdef"))
 
 
-def _pack(digits: str) -> tuple[UInt64[np.ndarray, " key"], UInt64[np.ndarray, " key"]]:
+def _pack(digests: bytes) -> tuple[UInt64[np.ndarray, " key"], UInt64[np.ndarray, " key"]]:
     """The first 64 bits of each key, which keep the order, and 64 bits of the others."""
-    words = np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64).reshape(-1, 4)
+    words = np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 4)
     return words[:, 0], words[:, 1] ^ words[:, 2] ^ words[:, 3]

@@ -7,12 +7,13 @@ import logging
 import os
 import re
 import sqlite3
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from mien.describe.store.journal import find_journal_problem, journal_path
-from mien.describe.store.layout import KEY_INDEX, is_empty, migrate, num_steps_taken, steps_taken
+from mien.describe.store.layout import KEY_INDEX, MIGRATIONS, is_empty, migrate, num_steps_taken, steps_taken
 from mien.describe.store.store_errors import damaged_store, sqlite_errors
 from mien.documents import file_kind
 from mien.errors import StoreError, StoreLockedError
@@ -20,6 +21,7 @@ from mien.locks import FileLock, LockHolder, lacks_locks, try_lock
 
 __all__ = [
     "OF_ROWS",
+    "StructureCheck",
     "acquire_lock",
     "check_structure",
     "open_for_reading",
@@ -36,8 +38,11 @@ OF_ROWS: Final = re.compile(
 _MAX_PROBLEMS: Final = 1_000  # that SQLite's check lists
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
+def open_for_writing(path: Path) -> tuple[sqlite3.Connection, StructureCheck]:
     """A connection to a store of the newest layout, which is created if it does not exist.
+
+    Returns:
+        The connection, to read from until the check, which is running, has ended.
 
     Raises:
         StoreError: The file is not a store, is damaged beyond single rows, or is of a newer mien.
@@ -50,25 +55,59 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     with sqlite_errors(path):
         connection = _connect(path, "rwc")
         try:
-            if not is_empty(connection):
-                num_steps_taken(connection, path)  # refuses other files before anything is changed
+            is_new = is_empty(connection)
+            # Refuses other files before anything is changed.
+            is_newest = not is_new and num_steps_taken(connection, path) == len(MIGRATIONS)
             # With a write-ahead log, others can read while a group is written. "Full" syncs each group,
             # about 4 ms, which is negligible next to a model.
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
-            problems = check_structure(connection)
-            if structural := [text for text in problems if not OF_ROWS.match(text)]:
-                raise damaged_store(path, structural[0])  # a write would damage it more
+            check = StructureCheck(path, connection)
+            if not is_newest:
+                check.finish()
             migrate(connection, path)
-            if problems:
-                connection.execute(f"reindex {KEY_INDEX}")
         except sqlite3.IntegrityError as error:  # of rows without digests
             connection.close()
             raise damaged_store(path, str(error)) from error
         except BaseException:
             connection.close()
             raise
-        return connection
+        return connection, check
+
+
+class StructureCheck:
+    """SQLite's check of a file, which runs in a thread while a writer reads the rows.
+
+    Args:
+        path: The file.
+        connection: The writer's, which must not write before the check has ended.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path, self._connection = path, connection
+        executor = ThreadPoolExecutor(1)
+        self._problems: Future[list[str]] | None = executor.submit(self._check)
+        executor.shutdown(wait=False)
+
+    def finish(self) -> None:
+        """Waits for the check, and mends the index; a second call does nothing.
+
+        Raises:
+            DamagedStoreError: The file is damaged beyond single rows; a write would damage it more.
+        """
+        if self._problems is None:
+            return
+        future, self._problems = self._problems, None
+        with sqlite_errors(self._path):
+            problems = future.result()
+            if structural := [text for text in problems if not OF_ROWS.match(text)]:
+                raise damaged_store(self._path, structural[0])
+            if problems:
+                self._connection.execute(f"reindex {KEY_INDEX}")
+
+    def _check(self) -> list[str]:
+        with closing(_connect(self._path, "ro")) as connection:
+            return check_structure(connection)
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -28,6 +28,7 @@ from mien.describe.store.layout import (
     transaction,
 )
 from mien.describe.store.opening import (
+    StructureCheck,
     acquire_lock,
     check_structure,
     open_for_reading,
@@ -38,6 +39,7 @@ from mien.describe.store.rows import (
     NUM_COLUMNS,
     SELECT,
     DamagedRow,
+    are_as_written,
     check_columns,
     check_digest,
     description_row,
@@ -46,6 +48,7 @@ from mien.describe.store.rows import (
     parse_failure,
 )
 from mien.describe.store.store_errors import damaged_store, sqlite_errors
+from mien.errors import DamagedStoreError
 from mien.types import Description, Failure
 
 __all__ = ["Store"]
@@ -65,6 +68,7 @@ _AS_WRITTEN: Final[dict[str, Callable[[_Row], _Row]]] = {
     "descriptions": lambda row: description_row(parse_description(row)),
     "failures": lambda row: failure_row(parse_failure(row)),
 }
+_ROWS_AT_ONCE: Final = 64  # that are checked together
 _KEY_SHOWN: Final = 12  # characters of a key
 _MISSING: Final = "it counts as missing"
 _REMOVED: Final = "it is removed and counts as missing"
@@ -96,9 +100,13 @@ class Store:
         self._num_met = 0  # damaged rows, each time that one is met
         self._known_keys: KnownKeys | None = None  # once all descriptions were read
         self._intact_keys: frozenset[bytes] | None = None  # if others are damaged
+        self._structure_check: StructureCheck | None = None  # a writer's, until it has ended
         self._lock = acquire_lock(path) if writable else None
         try:
-            self._connection = open_for_writing(path) if writable else open_for_reading(path)
+            if writable:
+                self._connection, self._structure_check = open_for_writing(path)
+            else:
+                self._connection = open_for_reading(path)
             try:
                 self._read_layout()
                 if writable:
@@ -158,12 +166,14 @@ class Store:
 
     def keys(self) -> Iterator[str]:
         """The keys of all descriptions, in alphabetical order."""
-        return (row[0].decode() for row in self._all_rows("descriptions"))
+        return map(bytes.decode, self._all_keys("descriptions"))
 
     def described_keys(self, keys: Iterable[str]) -> set[str]:
         """The subset of the keys that have a description; texts are read at most once per store."""
         wanted = set(keys)
         known = self._verified_keys().find(wanted)
+        if len(known) == len(wanted):
+            return known
         # Of the others, some may have been written since.
         remaining, found = iter(wanted - known), set[bytes]()
         while group := tuple(islice(remaining, _KEYS_PER_QUERY)):
@@ -245,16 +255,26 @@ class Store:
         """The keys of all descriptions, which are read for it once: the index does not know of damage."""
         if self._known_keys is None:
             num_met = self._num_met
-            known = KnownKeys(row[0] for row in self._all_rows("descriptions"))
+            known = KnownKeys(self._all_keys("descriptions"))
             if self._num_met > num_met:
-                self._intact_keys = frozenset(row[0] for row in self._all_rows("descriptions"))
+                self._intact_keys = frozenset(self._all_keys("descriptions"))
             self._known_keys = known
         return self._known_keys
 
     def _all_rows(
         self, table: str, *, source: str | None = None, consequence: str = _MISSING
     ) -> Iterator[_Row]:
-        """All intact rows in the order of keys; DamagedStoreError if there are fewer than were written.
+        """All intact rows in the order of keys; DamagedStoreError if there are fewer than were written."""
+        return chain.from_iterable(self._all_groups(table, source=source, consequence=consequence))
+
+    def _all_keys(self, table: str, *, consequence: str = _MISSING) -> Iterator[bytes]:
+        """The keys of `_all_rows`."""
+        return (row[0] for rows in self._all_groups(table, consequence=consequence) for row in rows)
+
+    def _all_groups(
+        self, table: str, *, source: str | None = None, consequence: str = _MISSING
+    ) -> Iterator[list[_Row]]:
+        """The rows of `_all_rows`, in groups.
 
         Intact rows in strict order, as many as were written, are all that were written, because a description
         never changes.
@@ -264,16 +284,23 @@ class Store:
         num_damaged: Counter[str] = Counter()  # by key
         query = f"{SELECT[table]}, {self._digest} from {source} order by key"
         with sqlite_errors(self.path):
-            for row in self._connection.execute(query):
-                num_read += 1
-                if damage := check(row):
-                    num_damaged[damage.key] += 1
-                    self._record_damaged((table, damage.key, num_damaged[damage.key]), damage, consequence)
+            for rows in _grouped(self._connection.execute(query)):
+                if self.has_digests and are_as_written(NUM_COLUMNS[table], rows, last):
+                    num_read += len(rows)
+                    last = rows[-1][0]
+                    yield rows
                     continue
-                if row[0] <= last and num_read > 1:
-                    raise damaged_store(self.path, f"its {table} are out of order")
-                last = row[0]
-                yield row
+                for row in rows:
+                    num_read += 1
+                    if damage := check(row):
+                        num_damaged[damage.key] += 1
+                        name = (table, damage.key, num_damaged[damage.key])
+                        self._record_damaged(name, damage, consequence)
+                        continue
+                    if row[0] <= last and num_read > 1:
+                        raise damaged_store(self.path, f"its {table} are out of order")
+                    last = row[0]
+                    yield [row]
         if num_read < num_written and self._is_short(table, source):
             raise damaged_store(self.path, f"{num_read} of {num_written} {table} are left")
 
@@ -302,6 +329,7 @@ class Store:
                 yield row
 
     def _record_damaged(self, name: tuple[str, str, int], row: DamagedRow, consequence: str) -> None:
+        self._finish_structure_check()
         self._num_met += 1
         if name in self._damaged:
             return
@@ -340,13 +368,24 @@ class Store:
         """Removes the rows that are not what was written, so that they can be written again."""
         for table in COUNTED_TABLES:
             num_met = self._num_met
-            known = KnownKeys(row[0] for row in self._all_rows(table, consequence=_REMOVED))
+            try:
+                known = KnownKeys(self._all_keys(table, consequence=_REMOVED))
+            except DamagedStoreError:
+                self._finish_structure_check()  # SQLite says what is damaged, if it finds it too
+                raise
+            self._finish_structure_check()
             if self._num_met > num_met or known.num_keys != self._num_written(table):
                 with sqlite_errors(self.path), transaction(self._connection):
                     rows = map(_AS_WRITTEN[table], self._all_rows(table, source=f"damaged_{table}"))
                     rebuild_table(self._connection, table, rows)
             if table == "descriptions":
                 self._known_keys = known
+
+    def _finish_structure_check(self) -> None:
+        """Waits for SQLite's check of the file; DamagedStoreError if more than single rows is damaged."""
+        if self._structure_check is not None:
+            check, self._structure_check = self._structure_check, None
+            check.finish()
 
     def _execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Executes a statement for each row; returns how many rows it changed."""
@@ -358,6 +397,21 @@ class Store:
         if self._lock is not None:
             release_lock(self.path, self._lock)
             self._lock = None
+
+
+def _grouped(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
+    """The rows in groups; those before an error are yielded before it is raised."""
+    while True:
+        group: list[_Row] = []
+        try:
+            group.extend(islice(rows, _ROWS_AT_ONCE))
+        except BaseException:
+            if group:
+                yield group
+            raise
+        if not group:
+            return
+        yield group
 
 
 def _placeholders(values: Sequence[str]) -> str:

@@ -9,7 +9,16 @@ from typing import Any, Literal
 import numpy as np
 
 from mien.errors import DataError
-from mien.evaluate.bootstrap import RESAMPLES, Interval, difference, interval, intervals, label_intervals
+from mien.evaluate.bootstrap import (
+    INTERVAL_KIND,
+    MIN_IMAGES,
+    RESAMPLES,
+    Interval,
+    difference,
+    interval,
+    intervals,
+    label_intervals,
+)
 from mien.evaluate.calibration.calibrate import Calibration
 from mien.evaluate.calibration.thresholds import decide
 from mien.evaluate.metrics.classification import f1_by_label, predicted_labels, true_labels
@@ -24,6 +33,7 @@ from mien.evaluate.results.results import (
     CalibrationRow,
     Difference,
     DimensionRow,
+    Evaluation,
     LabelRow,
     ResultRow,
 )
@@ -36,7 +46,7 @@ __all__ = [
     "build_dimension_rows",
     "build_label_rows",
     "build_score_rows",
-    "interval_notes",
+    "describe_intervals",
 ]
 
 log = logging.getLogger(__name__)
@@ -75,13 +85,16 @@ def build_score_rows(
     )
 
 
-def interval_notes(scores: SplitScores) -> tuple[str, ...]:
-    """Why nothing on a split has an interval; empty if something may have one."""
-    if len(set(scores.groups)) > 1:
-        return ()
-    return (
-        f"no intervals on {scores.split}: it has one image, and an interval comes from resampling images",
-    )
+def describe_intervals(scores: SplitScores) -> Evaluation:
+    """Of which kind the intervals of a split are, and why they are approximate or missing."""
+    split, images = scores.split, len(set(scores.groups))
+    if images == 1:
+        reason = f"no intervals on {split}: it has one image, and an interval comes from resampling images"
+        return Evaluation(notes=(reason,))
+    if images < MIN_IMAGES:
+        reason = f"intervals on {split} are approximate: it has {images} images, and 95 % needs {MIN_IMAGES}"
+        return Evaluation(interval=INTERVAL_KIND, approximate=(split,), notes=(reason,))
+    return Evaluation(interval=INTERVAL_KIND)
 
 
 def build_difference(
@@ -133,6 +146,7 @@ def build_label_rows(
             positives=int(counts[index]),
             name=name,
             n=len(first),
+            train_size=None,
             **{field: _number_or_none(of_labels[index]) for field, of_labels in values.items()},
         )
         for index, (label, one) in enumerate(zip(first.label_set.labels, found, strict=True))

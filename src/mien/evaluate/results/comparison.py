@@ -15,7 +15,7 @@ from typing import Any
 from mien.digests import digest
 from mien.errors import DataError, UsageError
 from mien.evaluate.bootstrap import RESAMPLES
-from mien.evaluate.results.build import build_difference, build_score_rows, interval_notes
+from mien.evaluate.results.build import build_difference, build_score_rows, describe_intervals
 from mien.evaluate.results.published import Published
 from mien.evaluate.results.results import Evaluation, ResultRow, SplitAccess
 from mien.evaluate.results.split_accesses import read_split_accesses
@@ -130,8 +130,8 @@ def compare_runs(
         results=Evaluation(
             rows=tuple(row for found in rows for row in found),
             differences=differences,
-            notes=interval_notes(scored[0].scores),
-        ),
+        )
+        + describe_intervals(scored[0].scores),
         split=split,
         settings=_differing_settings(groups),
         split_accesses={

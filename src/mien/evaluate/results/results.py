@@ -53,6 +53,7 @@ class ResultRow:
         seeds: The training seeds.
         labels: How many labels count: those that some sample of the split has, or the rarest third of them.
             None for metrics of dimensions alone.
+        train_size: How many training images the model has seen, in a learning curve; None elsewhere.
     """
 
     name: str
@@ -65,13 +66,15 @@ class ResultRow:
     n: int
     seeds: tuple[int, ...]
     labels: int | None = None
+    train_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """Score of model `a` minus score of model `b` on the same samples, with its paired 95 % interval.
 
-    `low` and `high` are None if the split's images are too few to resample.
+    `low` and `high` are None if the split's images are too few to resample. `train_size` is how many training
+    images both models have seen, in a learning curve.
     """
 
     a: str
@@ -81,6 +84,7 @@ class Difference:
     value: float
     low: float | None
     high: float | None
+    train_size: int | None = None
 
     @property
     def excludes_zero(self) -> bool:
@@ -108,6 +112,7 @@ class LabelRow:
         f1: F1 at a score of 0.5, or of the highest score where exactly one label holds.
         threshold: The threshold that a calibration chose.
         f1_at_threshold: F1 of calibrated scores at that threshold.
+        train_size: How many training images the model has seen, in a learning curve.
     """
 
     label: str
@@ -124,6 +129,7 @@ class LabelRow:
     f1: float | None = None
     threshold: float | None = None
     f1_at_threshold: float | None = None
+    train_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +223,8 @@ class Evaluation:
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
         shared_images: What scored splits share with those of training.
+        interval: The kind of all intervals, at 95 %; "" if an earlier version of mien computed them.
+        approximate: Splits with so few images that their intervals cover less than 95 %.
         notes: What the numbers do not say, such as why they have no interval.
     """
 
@@ -227,12 +235,17 @@ class Evaluation:
     calibration: tuple[CalibrationRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
     shared_images: tuple[SharedImages, ...] = ()
+    interval: str = ""
+    approximate: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __add__(self, other: Evaluation) -> Evaluation:
-        return Evaluation(
-            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
-        )
+        both = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(self)
+            if field.name != "interval"
+        }
+        return Evaluation(**both, interval=self.interval or other.interval)
 
 
 def _excludes_zero(low: float | None, high: float | None) -> bool:
@@ -271,6 +284,8 @@ def read_results(path: Path) -> Evaluation:
             calibration=_rows(CalibrationRow, found.get("calibration", ())),
             split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
             shared_images=_rows(SharedImages, found.get("shared_images", ())),
+            interval=str(found.get("interval", "")),
+            approximate=tuple(str(split) for split in found.get("approximate", ())),
             notes=tuple(str(note) for note in found.get("notes", ())),
         )
     except FileNotFoundError as error:

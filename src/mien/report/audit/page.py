@@ -41,7 +41,7 @@ AUDIT_PAGE: Final = "audit.html"
 AUDIT_JSON: Final = "audit.json"
 _SCHEMA: Final = 1
 _MAX_LISTED: Final = 12  # problems of a kind on the page; the JSON file has them all
-_MAX_KINDS_IN_VERDICT: Final = 3
+_MAX_KINDS_IN_CONCLUSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def _page_values(
         "title": _capitalize(dataset.card.title),
         "task": _capitalize(dataset.card.task),
         "facts": _facts(summary, verification),
-        "verdict": _verdict(groups, verification),
+        "conclusion": _conclusion(groups, verification),
         "groups": groups,
         "splits": splits,
         "split_scale": split_scale,
@@ -142,15 +142,15 @@ def _problem_group(kind: ProblemKind, count: int, problems: Iterable[Problem]) -
     )
 
 
-def _verdict(groups: Sequence[ProblemGroup], verification: Verification) -> str:
+def _conclusion(groups: Sequence[ProblemGroup], verification: Verification) -> str:
     """The result in a sentence or two."""
     files = count_noun(verification.num_images, "file")
     people = count_noun(verification.num_subjects, "person", "people")
     if not groups:
         return f"No problems found in {files} with {people}."
     total = len(verification.problems)
-    listed = ", ".join(f"{group.kind.title} ({group.count})" for group in groups[:_MAX_KINDS_IN_VERDICT])
-    rest = len(groups) - _MAX_KINDS_IN_VERDICT
+    listed = ", ".join(f"{group.kind.title} ({group.count})" for group in groups[:_MAX_KINDS_IN_CONCLUSION])
+    rest = len(groups) - _MAX_KINDS_IN_CONCLUSION
     more = f", and {rest} more kind{'s' if rest > 1 else ''} below" if rest > 0 else ""
     return f"{count_noun(total, 'problem')} in {files} with {people}: {listed}{more}."
 

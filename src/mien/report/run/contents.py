@@ -41,7 +41,7 @@ class RunContents:
     def labels(self) -> tuple[LabelRow, ...]:
         """The label rows of the shown split, computed from the scores if the results have none.
 
-        If the results have the labels of several models, those of the first.
+        If the results have the labels of several models, those of the first, trained on the most images.
         """
         if self.scores is None:
             return _of_first_model(self.results.labels)
@@ -94,7 +94,9 @@ def _load_calibration(run: Path) -> Calibration | None:
 
 
 def _of_first_model(rows: Sequence[LabelRow]) -> tuple[LabelRow, ...]:
-    return tuple(row for row in rows if row.name == rows[0].name)
+    own = [row for row in rows if row.name == rows[0].name]
+    most = max((row.train_size or 0 for row in own), default=0)
+    return tuple(row for row in own if (row.train_size or 0) == most)
 
 
 def _load_results(run: Path) -> Evaluation:
@@ -111,6 +113,8 @@ def _load_results(run: Path) -> Evaluation:
         calibration=compared.calibration or own.calibration,
         split_accesses=compared.split_accesses or own.split_accesses,
         shared_images=compared.shared_images or own.shared_images,
+        interval=(compared if compared.rows else own).interval,
+        approximate=tuple(dict.fromkeys(compared.approximate + own.approximate)),
         notes=compared.notes or own.notes,
     )
 

@@ -1,4 +1,6 @@
-"""Writes `report.html` into a run directory, from what `mien evaluate` stored there.
+"""Writes `report.html` into a run directory, from what `mien evaluate` or `mien ablate` stored there.
+
+A learning curve is also written as a file, `curve.svg`.
 
 Names, ids, descriptions and messages are untrusted: the template engine escapes them all.
 """
@@ -6,22 +8,28 @@ Names, ids, descriptions and messages are untrusted: the template engine escapes
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from mien.evaluate.metrics.targets import POSITIVE
+from mien.evaluate.results.learning_curve import learning_curves
+from mien.evaluate.results.results import Evaluation
 from mien.files import atomic_write_bytes
 from mien.locks import lock_run
 from mien.recipe.data import lowest_dimension
+from mien.report.formatting import format_count
 from mien.report.run.calibration import CalibrationSection, calibration_section
 from mien.report.run.contents import RunContents, load_contents
+from mien.report.run.curves import CurveSection, curve_section, render_curve
 from mien.report.run.descriptions import description_section
 from mien.report.run.gallery import best_and_worst
 from mien.report.run.tables import (
     difference_tables,
     dimension_table,
     headline,
+    interval_name,
     label_details,
     label_table,
     repeated_evaluations,
@@ -31,9 +39,11 @@ from mien.report.template import render_page
 from mien.runs import Run
 from mien.version import __version__
 
-__all__ = ["REPORT", "write_report"]
+__all__ = ["CURVE", "REPORT", "write_report"]
 
 REPORT: Final = "report.html"
+CURVE: Final = "curve.svg"
+_STYLES: Final = ("base.css", "run/page.css", "run/curves.css")
 _NUM_EXAMPLES: Final = 4  # of the best, and of the worst
 _EMBEDDED: Final = "playhouse"
 
@@ -55,16 +65,21 @@ def write_report(run: Path) -> Path:
 
 
 def _write_report(run: Path) -> Path:
-    html = render_page("run/page.html", _page_values(load_contents(run)), styles=("base.css", "run/page.css"))
+    contents = load_contents(run)
+    curves = [curve_section(curve) for curve in learning_curves(contents.results)]
+    html = render_page("run/page.html", _page_values(contents, curves), styles=_STYLES)
     path = run / REPORT
     # A description can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
     atomic_write_bytes(path, html.encode("utf-8", "replace"))
+    if curves:
+        name = interval_name(contents.results, curves[0].split)
+        atomic_write_bytes(run / CURVE, render_curve(curves[0], name).encode("utf-8"))
     return path
 
 
-def _page_values(contents: RunContents) -> dict[str, object]:
+def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[str, object]:
     scores, labels = contents.scores, contents.labels
-    tables = score_tables(contents.results.rows)
+    tables = score_tables([row for row in contents.results.rows if row.train_size is None])
     lowest = lowest_dimension(contents.recipe_section("data").get("name"))
     best, worst = (
         ((), ())
@@ -77,21 +92,38 @@ def _page_values(contents: RunContents) -> dict[str, object]:
         "facts": _facts(contents),
         "recipe": json.dumps(contents.manifest.recipe, indent=2, ensure_ascii=False),
         "notice": _notice(contents),
-        "headline": headline(tables[0]) if tables else "",
+        "headline": headline(tables[0], interval_name(contents.results, tables[0].split))
+        if tables
+        else _curve_headline(contents.results),
+        "curves": curves,
+        "interval_name": partial(interval_name, contents.results),
+        "interval_kind": contents.results.interval,
         "tables": tables,
         "repeated_evaluations": repeated_evaluations(contents.results.split_accesses),
         "notes": contents.results.notes,
         "shared_images": [str(found) for found in contents.results.shared_images],
-        "differences": difference_tables(contents.results.differences),
+        "differences": difference_tables(
+            [item for item in contents.results.differences if item.train_size is None]
+        ),
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
-        "dimensions": dimension_table(contents.results.dimensions, None if scores is None else scores.split),
+        "dimensions": dimension_table(contents.results, None if scores is None else scores.split),
         "calibration": _calibration(contents),
         "descriptions": None if contents.descriptions is None else description_section(contents.descriptions),
         "positive": POSITIVE,
         "best": best,
         "worst": worst,
     }
+
+
+def _curve_headline(results: Evaluation) -> str:
+    """The result with the most training images; "" without a learning curve."""
+    most = max((row.train_size or 0 for row in results.rows), default=0)
+    if not most:
+        return ""
+    (table, *_) = score_tables([row for row in results.rows if row.train_size == most])
+    sentence = headline(table, interval_name(results, table.split))
+    return f"With {format_count(most)} training images, o{sentence.removeprefix('O')}"
 
 
 def _calibration(contents: RunContents) -> CalibrationSection | None:

@@ -1,4 +1,4 @@
-"""The results of a run as tables and charts: numbers as text, verdicts in words, positions in percent.
+"""The results of a run as tables and charts: numbers as text, conclusions in words, positions in percent.
 
 The template prints these values unchanged.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mien.evaluate.metrics.table import find_metric
-from mien.evaluate.results.results import Difference, DimensionRow, LabelRow, ResultRow, SplitAccess
+from mien.evaluate.results.results import Difference, Evaluation, LabelRow, ResultRow, SplitAccess
 from mien.report.charts import UNIT_SCALE, Scale, Whisker, scale_over
 from mien.report.formatting import NO_VALUE, format_count, format_interval, format_number
 
@@ -25,6 +25,7 @@ __all__ = [
     "difference_tables",
     "dimension_table",
     "headline",
+    "interval_name",
     "label_details",
     "label_table",
     "repeated_evaluations",
@@ -43,7 +44,6 @@ _MEANINGS: Final = {
     "concat": "image and description concatenated",
 }
 _NO_INTERVAL: Final = "too few subjects"
-_NO_HEADLINE_INTERVAL: Final = "no 95% interval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +76,14 @@ class ScoreTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceLine:
-    """One difference: its numbers, its position on the chart, and a verdict in words."""
+    """One difference: its numbers, its position on the chart, and a conclusion in words."""
 
     a: str
     b: str
     value: str
     interval: str
     whisker: Whisker
-    verdict: str
+    conclusion: str
     is_clear: bool
 
 
@@ -113,9 +113,13 @@ class LabelLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTable:
-    """Every label that some sample of the split has, the most frequent first, for the model `name`."""
+    """Every label that some sample of the split has, the most frequent first, for the model `name`.
+
+    `train_size` is how many training images it has seen in a learning curve, else "".
+    """
 
     name: str
+    train_size: str
     split: str
     scale: Scale
     lines: tuple[LabelLine, ...]
@@ -139,13 +143,19 @@ def score_tables(rows: Sequence[ResultRow]) -> tuple[ScoreTable, ...]:
     return tuple(_score_table([row for row in rows if (row.metric, row.split) == key]) for key in keys)
 
 
-def headline(table: ScoreTable) -> str:
+def interval_name(results: Evaluation, split: str | None) -> str:
+    """What intervals on a split are called; on any split if None."""
+    approximate = bool(results.approximate) if split is None else split in results.approximate
+    return "approximate interval" if approximate else "95% interval"
+
+
+def headline(table: ScoreTable, interval_name: str) -> str:
     """The result of a table in two sentences. Whether a lead is significant is up to the differences."""
     best = next(line for line in table.lines if line.is_best)
     verb = "is best with" if len(table.lines) > 1 else "reaches"
     return (
         f"On {best.subjects} subjects of split {table.split}, {best.name} {verb} {table.metric} {best.value} "
-        f"({_NO_HEADLINE_INTERVAL if best.whisker.low is None else f'95% interval {best.interval}'}). "
+        f"({'no 95% interval' if best.whisker.low is None else f'{interval_name} {best.interval}'}). "
         f"Chance is {best.chance}."
     )
 
@@ -220,12 +230,12 @@ def _difference_line(item: Difference, scale: Scale) -> DifferenceLine:
         value=format_number(item.value, signed=True),
         interval=format_interval(item.low, item.high, signed=True),
         whisker=scale.whisker(item.value, item.low, item.high),
-        verdict=_verdict(item),
+        conclusion=_conclusion(item),
         is_clear=item.excludes_zero,
     )
 
 
-def _verdict(item: Difference) -> str:
+def _conclusion(item: Difference) -> str:
     if item.low is None:
         return "Unknown: there is no interval."
     if not item.excludes_zero:
@@ -244,6 +254,7 @@ def label_table(rows: Sequence[LabelRow], labels: Iterable[str]) -> LabelTable:
     present = {row.label for row in rows}
     return LabelTable(
         name=rows[0].name,
+        train_size="" if rows[0].train_size is None else format_count(rows[0].train_size),
         split=rows[0].split,
         scale=UNIT_SCALE,
         lines=tuple(_label_line(row) for row in sorted(rows, key=lambda row: -row.prevalence)),
@@ -283,7 +294,7 @@ def label_details(rows: Sequence[LabelRow]) -> TextTable:
     return TextTable(header=("Label", *known, "Subjects"), lines=lines)
 
 
-def dimension_table(rows: Sequence[DimensionRow], split: str | None) -> TextTable | None:
+def dimension_table(results: Evaluation, split: str | None) -> TextTable | None:
     """The error of each dimension on one split, or on all if None; None if there are no rows."""
     lines = tuple(
         (
@@ -294,10 +305,11 @@ def dimension_table(rows: Sequence[DimensionRow], split: str | None) -> TextTabl
             _number(row.r2),
             format_count(row.n),
         )
-        for row in rows
+        for row in results.dimensions
         if split in (None, row.split)
     )
-    header = ("Dimension", "Error", "95% interval", "Chance", "R2", "Subjects")
+    name = interval_name(results, split).capitalize()
+    header = ("Dimension", "Error", name, "Chance", "R2", "Subjects")
     return TextTable(header=header, lines=lines) if lines else None
 
 
