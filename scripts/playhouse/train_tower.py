@@ -50,7 +50,7 @@ def build_tower() -> CLIPVisionModel:
 _ON_HEADS = ("expression", "strength", "gaze", "turn", "tilt", "tears", "sweat", "blush")
 _ON_ARMS = ("pose", "item")
 _BOXED = ("expression", "pose", "item", "gaze")  # the patches of the person in the box count once more
-_WEIGHTS = {"setting": 0.3, "occasion": 0.3, "light": 0.1, "weather": 0.1, "role": 0.5, "color": 0.7}
+_WEIGHTS = {"setting": 1.0, "occasion": 1.0, "light": 0.3, "weather": 0.3, "role": 0.5, "color": 0.7}
 _WEIGHTS |= {"garment": 0.7, "strength": 0.5, "closeness": 0.2, "age": 0.3, "turn": 0.5, "tilt": 0.5}
 _WEIGHTS |= {"tears": 0.4, "sweat": 0.4, "blush": 0.4, "gaze": 0.7}
 

@@ -208,7 +208,8 @@ def test_a_run_of_version_0_1_0_opens_where_it_was_moved(
     shutil.rmtree(run / "features")  # the arrays are not committed
     recorded = json.loads((run / "manifest.json").read_text())["recipe"]["run"]
     assert recorded["store"].startswith("/data/mien-0.1.0/runs/")
-    assert mien("evaluate", run, "--split", "test")[0] == 0
+    tower = f"features.vision={FIXTURES / 'tower'}"
+    assert mien("evaluate", run, "--split", "test", "--set", tower)[0] == 0
     assert (run / "features").is_dir()
     assert recorded_recipe(run).run.store == run / "descriptions.sqlite"
 
