@@ -10,8 +10,8 @@ __all__ = ["embedded_model_folder"]
 _FOLDER: Final = Path(__file__).parent / "weights"
 
 
-def embedded_model_folder(name: Literal["llava", "words"]) -> Path:
-    """The folder of the tiny LLaVA that describes Playhouse, or of the vocabulary of its descriptions.
+def embedded_model_folder(name: Literal["llava", "words", "detector"]) -> Path:
+    """The folder of the tiny LLaVA that describes Playhouse, its vocabulary, or the detector of its people.
 
     Raises:
         WeightsError: If this installation lacks it.

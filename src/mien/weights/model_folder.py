@@ -111,9 +111,9 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
 
 
 def find_encoder_folder(
-    name: str, *, embedded_as: Literal["llava", "words"], patterns: Sequence[str]
+    name: str, *, embedded_as: Literal["llava", "words", "detector"], patterns: Sequence[str]
 ) -> ModelFolder:
-    """Finds the folder of an encoder, a tokenizer or initial weights.
+    """Finds the folder of an encoder, a tokenizer, a detector or initial weights.
 
     Args:
         name: As for `find_model`.
@@ -141,7 +141,7 @@ def _find(
     name: str,
     revision: str | None,
     *,
-    embedded_as: Literal["llava", "words"],
+    embedded_as: Literal["llava", "words", "detector"],
     patterns: Sequence[str],
     later: Sequence[str] = (),
 ) -> ModelFolder:
