@@ -1,7 +1,7 @@
 """The contract of every model that finds people in images.
 
 A detector returns the failure of one image in that image's place, and raises what concerns all of them.
-Nobody found is an empty result. A detector must not know files, sources or stores.
+An image without people has an empty result. A detector must not know files, sources or stores.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class DetectorOptions:
 
     def identity(self) -> Mapping[str, JsonValue]:
         """The options as JSON values, for signatures."""
-        return asdict(self)
+        return {**asdict(self), "min_size": float(self.min_size)}
 
 
 class Detector(ABC):

@@ -191,7 +191,7 @@ class _Yunet(_Format):
 def body_boxes(faces: Float[np.ndarray, "box 4"]) -> Float[np.ndarray, "box 4"]:
     """Boxes around the bodies that belong to faces, if people are upright: a guess.
 
-    They are 3.5 faces wide, and reach from 0.3 faces above the top of the face to 7 faces below it.
+    They are 3.5 faces wide, and reach from 0.3 faces above the top of the face to 7 faces below that top.
     """
     left, top, right, bottom = faces.T
     width, height = right - left, bottom - top
@@ -258,7 +258,7 @@ def _identify(session: Any, path: Path) -> _Format:
         size = (shape[2], shape[3]) if all(isinstance(side, int) for side in shape[2:]) else None
         if {f"{kind}_{stride}" for kind in ("cls", "obj", "bbox") for stride in _STRIDES} <= outputs.keys():
             return _Yunet(size)
-        if size is not None and [output[1:2] for output in outputs.values()] == [[_num_cells(size)]]:
+        if size is not None and [_num_classes(output, size) > 0 for output in outputs.values()] == [True]:
             return _Yolox(size)
     raise WeightsError(
         f"{path} is neither a YOLOX nor a YuNet model: its outputs are {', '.join(outputs)}",
@@ -266,5 +266,8 @@ def _identify(session: Any, path: Path) -> _Format:
     )
 
 
-def _num_cells(size: tuple[int, int]) -> int:
-    return sum(len(_cells(size, stride)) for stride in _STRIDES)
+def _num_classes(shape: list[Any], size: tuple[int, int]) -> int:
+    """The classes of a YOLOX output of this shape (batch, cell, 5 + class); 0 if it is not one."""
+    num_cells = sum(len(_cells(size, stride)) for stride in _STRIDES)
+    is_known = len(shape) == 3 and shape[1] == num_cells and isinstance(shape[2], int)
+    return shape[2] - 5 if is_known else 0

@@ -93,7 +93,7 @@ class TransformersDetector(Detector):
         model, processor = (
             self._model,
             self._processor,
-        )  # here: a model that cannot be loaded is no item's fault
+        )  # raises what concerns all images
         prepared = [self._prepare(processor, image) for image in images]
         found: list[Found] = [pixels if isinstance(pixels, MienError) else () for pixels in prepared]
         same_shape: dict[torch.Size, list[int]] = {}
@@ -126,7 +126,7 @@ class TransformersDetector(Detector):
         """What is found in each image; if a batch fails, its halves are tried."""
         try:
             results = self._run(model, torch.stack(pixels), sizes)
-            return [self._select(result, size) for result, size in zip(results, sizes, strict=True)]
+            return [self._people_of(result, size) for result, size in zip(results, sizes, strict=True)]
         except Exception as error:  # noqa: BLE001  a model may raise anything, and devices run out of memory
             if len(pixels) == 1:
                 return [self._failure(error)]
@@ -142,20 +142,24 @@ class TransformersDetector(Detector):
         self, model: Any, pixels: Tensor, sizes: Sequence[tuple[int, int]]
     ) -> Sequence[Mapping[str, Tensor]]:
         outputs = model(pixel_values=pixels.to(model.device))
+        if not (outputs.logits.isfinite().all() and outputs.pred_boxes.isfinite().all()):
+            raise EngineError(
+                f"the boxes or scores of the detector {self._folder.name} are not finite",
+                hint="the model may be damaged; copy it again",
+            )
         results: Sequence[Mapping[str, Tensor]] = self._processor.post_process_object_detection(
             outputs, threshold=0.0, target_sizes=[(height, width) for width, height in sizes]
         )
         return results
 
-    def _select(self, result: Mapping[str, Tensor], size: tuple[int, int]) -> Found:
+    def _people_of(self, result: Mapping[str, Tensor], size: tuple[int, int]) -> Sequence[Detection]:
         is_person = torch.isin(result["labels"].cpu(), torch.tensor(self._people))
         boxes, scores = (result[key].float().cpu()[is_person].numpy() for key in ("boxes", "scores"))
-        try:
-            return select_detections(boxes, scores, size, self._options)
-        except EngineError as error:
-            return error
+        return select_detections(boxes, scores, size, self._options)
 
-    def _failure(self, error: Exception) -> EngineError:
+    def _failure(self, error: Exception) -> MienError:
+        if isinstance(error, MienError):
+            return error
         return EngineError(
             f"the detector {self._folder.name} failed: {first_line(error, with_type=True)}",
             hint="check that the model takes such images, and that the device has memory for it",
