@@ -23,6 +23,11 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "manifest": "mien.data.manifest.dataset:Manifest",
             "playhouse": "mien.data.playhouse:Playhouse",
         },
+        "detector": {
+            "onnx": "mien.predict.detect.onnx:OnnxDetector",
+            "transformers": "mien.predict.detect.transformers:TransformersDetector",
+            "whole": "mien.predict.detect.whole:WholeImage",
+        },
         "engine": {
             "fake": "mien.describe.fake:FakeEngine",
             "imported": "mien.describe.store.imported:ImportedEngine",

@@ -8,18 +8,24 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from PIL import Image
 
 import mien
 from mien import registry
+from mien.predict.detect.detector import Detection
+from mien.predict.detect.open import open_detector
+from mien.types import Box
 
-# One file with a component of each kind. `Detector` belongs to a kind that the package does not have yet.
+# One file with a component of each kind.
 SOURCE = """
 import torch
 import torch.nn.functional as F
 
 from mien.describe.engine import Engine, Reply
 from mien.model.fusion import Fusion
+from mien.predict.detect.detector import Detection, Detector
 from mien.train.losses import LossOptions, label_loss
+from mien.types import Box
 
 
 class Echo(Engine):
@@ -54,17 +60,23 @@ def squared_error(logits, targets):
     return F.mse_loss(torch.sigmoid(logits), targets)
 
 
-class Detector:
+class Corner(Detector):
+    name = "corner"
     signature = {"detector": "corner"}
 
+    @classmethod
+    def open(cls, model, options, *, device):
+        return cls()
+
     def detect(self, images):
-        return [[(0, 0, image.width // 2, image.height)] for image in images]
+        boxes = [Box(left=0, top=0, right=image.width // 2, bottom=image.height) for image in images]
+        return [[Detection(box=box, score=1.0)] for box in boxes]
 """
 LINES: Mapping[str, tuple[str, str]] = {
     "engine": ("echo", "own_parts:Echo"),
     "fusion": ("mean", "own_parts:MeanFusion"),
     "loss": ("squared", "own_parts:squared_error"),
-    "detector": ("corner", "own_parts:Detector"),
+    "detector": ("corner", "own_parts:Corner"),
 }
 RECIPE = """
 name = "own"
@@ -99,6 +111,19 @@ def test_a_recipe_uses_an_engine_a_fusion_and_a_loss_from_outside(tmp_path: Path
     recorded = json.loads((run / "manifest.json").read_text())["recipe"]
     assert (recorded["describe"]["engine"], recorded["model"]["fusion"]) == ("echo", "mean")
     assert len(mien.Predictor.from_pretrained(run, device="cpu").trained.label_set) == 26
+
+
+@pytest.mark.usefixtures("with_own_parts")
+@pytest.mark.parametrize("name", ["corner", "own_parts:Corner"])
+def test_a_detector_from_outside_is_opened_by_its_name(name: str) -> None:
+    found = open_detector(name).detect([Image.new("RGB", (40, 30))])
+    assert found == [[Detection(box=Box(left=0, top=0, right=20, bottom=30), score=1.0)]]
+
+
+@pytest.mark.usefixtures("with_own_parts")
+def test_what_is_not_a_detector_is_named() -> None:
+    with pytest.raises(mien.MienError, match="'own_parts:Echo' is not a detector"):
+        open_detector("own_parts:Echo")
 
 
 @pytest.mark.usefixtures("with_own_parts")

@@ -15,7 +15,7 @@ from tests.predict.conftest import Made
 from mien.errors import BoxError, DataError, ImageError
 from mien.labels import CAERS
 from mien.predict.predictor import Predictor
-from mien.predict.results import Person, Results
+from mien.predict.results import BoxSource, Person, Results
 from mien.types import Box, ImageRef, Prediction
 
 Make = Callable[..., Made]
@@ -72,6 +72,17 @@ def test_one_person_per_box_and_the_box_matters(predictor: Predictor, photo: Pat
 def test_without_boxes_the_whole_image_is_the_subject(predictor: Predictor, photo: Path) -> None:
     (person,) = predictor(photo)
     assert (person.box, person.box_source, person.box_score, person.status) == (None, "whole", None, "ok")
+
+
+@pytest.mark.parametrize("source", ["detected", "face"])
+def test_a_person_that_a_detector_found_has_its_score_everywhere(source: BoxSource, photo: Path) -> None:
+    person = Person(id=0, box=Box.from_tuple(BOX), box_source=source, box_score=0.8325)
+    results = Results(source=str(photo), image=ImageRef(path=photo), people=(person,))
+    row = results.rows()[0]
+    assert (row["box"], row["box_source"], row["box_score"]) == ([*BOX], source, 0.8325)
+    assert json.loads(results.to_json())["people"][0]["box_score"] == 0.8325
+    frame = results.to_df()
+    assert frame["box_score"].tolist() == [0.8325]
 
 
 def test_a_call_raises_for_a_bad_image_and_a_bad_box(predictor: Predictor, photo: Path) -> None:

@@ -11,7 +11,7 @@ _FOLDER: Final = Path(__file__).parent / "weights"
 
 
 def embedded_model_folder(name: Literal["llava", "words", "detector"]) -> Path:
-    """The folder of the tiny LLaVA that describes Playhouse, of the vocabulary, or of the people finder.
+    """The folder of the tiny LLaVA that describes Playhouse, its vocabulary, or the detector of its people.
 
     Raises:
         WeightsError: If this installation lacks it.

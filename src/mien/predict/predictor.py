@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -26,7 +24,7 @@ from mien.describe.open import open_engine
 from mien.describe.prompts import resolve_prompt
 from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
-from mien.errors import DataError, ImageError, MienError, RunError
+from mien.errors import DataError, MienError, RunError
 from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.features.device import resolve_device
 from mien.features.image_reader import load_pixels
@@ -39,8 +37,7 @@ from mien.model.checkpoint import TrainedModel, load_trained, model_digest
 from mien.model.classifier import ClassifierOutput, scores_from_logits
 from mien.model.encoder import resolve_vision_encoder
 from mien.model.fusion import Fusion
-from mien.predict.results import Person, Results
-from mien.predict.sources import BoxLike, ImageLike, Source, open_source, open_sources
+from mien.predict.base import SubjectPredictor, load_batches
 from mien.recipe.data import lowest_dimension
 from mien.recipe.places import DATA_PLACES, RUN_PLACES, recorded_recipe, require_places
 from mien.runs import MANIFEST
@@ -49,7 +46,6 @@ from mien.types import DIMENSIONS, Description, Prediction, Subject
 __all__ = ["Predictor", "unread_places"]
 
 log = logging.getLogger(__name__)
-_MAX_BATCH_BYTES: Final = 200_000_000  # of images at their full size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +74,7 @@ class _Inputs:
         return sum(image_bytes(image.mode, *image.size) for image in images)
 
 
-class Predictor:
+class Predictor(SubjectPredictor):
     """Predicts how people in images appear to feel, with a trained run.
 
     Example:
@@ -165,66 +161,6 @@ class Predictor:
             calibration=_load_calibration(run, trained),
         )
 
-    def __call__(self, image: ImageLike, *, boxes: Iterable[BoxLike] | None = None) -> Results:
-        """How the people in one image appear to feel.
-
-        Args:
-            image: A path, a PIL image, or a uint8 array of shape (height, width, 3), RGB.
-            boxes: (left, top, right, bottom) of each person, in pixels of the upright image. Without boxes
-                the whole image is the subject.
-
-        Returns:
-            One `Person` per box, in the order of the boxes.
-
-        Raises:
-            ImageError: The image cannot be read.
-            BoxError: A box is empty or lies outside of the image.
-        """
-        (results,) = self._stream([open_source(image, boxes)], batch_size=None)
-        for error in results.errors:
-            raise error
-        return results
-
-    def stream(
-        self, sources: ImageLike | Iterable[object], *, batch_size: int | None = None
-    ) -> Iterator[Results]:
-        """The results of many images, in order, with constant memory.
-
-        An image that cannot be read, and a box outside of its image, do not stop the others: they are
-        returned in their place with status "failed" and the error.
-
-        Args:
-            sources: A path, a folder, a glob pattern, or an iterable of paths, PIL images, arrays, or pairs
-                of one of these and its boxes.
-            batch_size: People per batch; by default that of the run's recipe.
-
-        Raises:
-            DataError: A folder holds no image, or a pattern matches nothing.
-            WeightsError: Weights that the run needs are not available.
-        """
-        return self._stream(open_sources(sources), batch_size=batch_size)
-
-    def _stream(self, sources: Iterable[Source], *, batch_size: int | None) -> Iterator[Results]:
-        opened = deque[Source]()
-        predictions = self.each(_subjects(sources, opened), batch_size=batch_size)
-        answers: list[Prediction | MienError] = []
-        for answer in predictions:
-            yield from _failed_sources(opened)
-            answers.append(answer)
-            if len(answers) == max(1, len(opened[0].boxes)):
-                yield _results(opened.popleft(), answers)
-                answers = []
-        yield from _failed_sources(opened)
-
-    def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
-        """A prediction for each subject, in order; raises the error of the first that cannot have one."""
-        predictions = []
-        for result in self.each(subjects):
-            if isinstance(result, MienError):
-                raise result
-            predictions.append(result)
-        return predictions
-
     def each(
         self, subjects: Iterable[Subject], *, batch_size: int | None = None
     ) -> Iterator[Prediction | MienError]:
@@ -237,7 +173,9 @@ class Predictor:
             subjects: Subjects, from any iterable.
             batch_size: Subjects per batch; by default that of the run's recipe.
         """
-        for batch in self._load_batches(subjects, batch_size):
+        default = batch_size or self._recipe.run.fixed_batch_size
+        choose = None if batch_size else self._choose_batch_size
+        for batch in load_batches(subjects, self._load_inputs, batch_size=default, choose_batch_size=choose):
             inputs = self._describe(batch)
             found = iter(self._predict_batch([item for item in inputs if isinstance(item, _Inputs)]))
             for item in inputs:
@@ -255,26 +193,6 @@ class Predictor:
         return _TextStage(engine=engine, tokenizer=tokenizer, request_builder=request_builder)
 
     # --- Load, describe, classify ---
-
-    def _load_batches(
-        self, subjects: Iterable[Subject], batch_size: int | None
-    ) -> Iterator[list[_Inputs | DataError]]:
-        """Batches of inputs, smaller where their images are large."""
-        batch: list[_Inputs | DataError] = []
-        num_bytes = 0
-        size = batch_size or self._recipe.run.fixed_batch_size
-        photo = OpenedPhoto()  # for both stages, and for the next person in it
-        for subject in subjects:
-            inputs = self._load_inputs(subject, photo)
-            if all(isinstance(earlier, DataError) for earlier in batch) and isinstance(inputs, _Inputs):
-                size = batch_size or self._choose_batch_size(inputs)
-            batch.append(inputs)
-            num_bytes += inputs.num_bytes if isinstance(inputs, _Inputs) else 0
-            if len(batch) >= size or num_bytes > _MAX_BATCH_BYTES:
-                yield batch
-                batch, num_bytes = [], 0
-        if batch:
-            yield batch
 
     def _choose_batch_size(self, inputs: _Inputs) -> int:
         """The batch size of the recipe, or the one that the describing engine chooses."""
@@ -400,41 +318,6 @@ class Predictor:
             ids, mask = texts.ids.to(self._device), texts.mask.to(self._device)
         output: ClassifierOutput = self._classifier(image, ids, mask)
         return output
-
-
-def _subjects(sources: Iterable[Source], opened: deque[Source]) -> Iterator[Subject]:
-    """One subject per person; appends each source to `opened` before its first subject."""
-    for source in sources:
-        opened.append(source)
-        if source.error is not None:
-            continue
-        for index, box in enumerate(source.boxes or (None,)):
-            name = source.name if box is None else f"{source.name}#{index}"
-            yield Subject(id=name, images=(source.image,), boxes=(box,))
-
-
-def _failed_sources(opened: deque[Source]) -> Iterator[Results]:
-    """Removes the sources with an error from the left, and returns their results."""
-    while opened and opened[0].error is not None:
-        source = opened.popleft()
-        yield Results(source=source.name, image=source.image, error=source.error)
-
-
-def _results(source: Source, answers: Sequence[Prediction | MienError]) -> Results:
-    unreadable = next((answer for answer in answers if isinstance(answer, ImageError)), None)
-    if unreadable is not None:
-        return Results(source=source.name, image=source.image, error=unreadable)
-    people = tuple(
-        Person(
-            id=index,
-            box=box,
-            box_source="whole" if box is None else "given",
-            prediction=answer if isinstance(answer, Prediction) else None,
-            error=answer if isinstance(answer, MienError) else None,
-        )
-        for index, (box, answer) in enumerate(zip(source.boxes or (None,), answers, strict=True))
-    )
-    return Results(source=source.name, image=source.image, people=people)
 
 
 def _load_calibration(run: Path, trained: TrainedModel) -> Calibration | None:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BoxSource", "Person", "Results"]
 
-# Where a box comes from: the caller gave it, or there is none and the whole image is the subject.
-BoxSource = Literal["given", "whole"]
+# Where a box comes from: the caller gave it; there is none, and the whole image is the subject; a detector
+# found the person; or it found a face, from which the body was guessed.
+BoxSource = Literal["given", "whole", "detected", "face"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,8 @@ class Person:
     Attributes:
         id: The number of the person in the image, from 0.
         box: The box of the person in pixels of the upright image; None if the whole image is the subject.
-        box_source: "given" or "whole".
-        box_score: The confidence of the detector that found the box, from 0 to 1; None for other boxes.
+        box_source: "given", "whole" (no box), "detected", or "face": a body guessed from a detected face.
+        box_score: The confidence of the detector that found the person or face, from 0 to 1; else None.
         track: The number of the person across the frames of a video; None for images.
         prediction: Scores and description; None if this person could not be processed.
         error: Why there is no prediction; None if there is one.

@@ -34,13 +34,6 @@ _FILES: Final = (
     *("special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json", "vocab.txt"),
     *("merges.txt", "model.safetensors.index.json", _WEIGHTS),
 )
-# Digests of models whose files changed but not their texts, so descriptions keep their keys: the embedded
-# LLaVA of 0.1.0 had names of tensors and of the tokenizer's class that only transformers 5 reads.
-_SAME_AS: Final = {
-    "84168c2a9b5d8664a058eceb02a744c655eace13efc088f71c4aaec7c24d011f": (
-        "45c5da96f1db382192b7b9dab398b5b86acdc4f7fc1ed81014f6b9c2bd32954b"
-    ),
-}
 _KINDS: Final = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")  # of what anything reads
 
 
@@ -68,8 +61,7 @@ class ModelFolder:
         if self.revision is not None:
             return {"model": self.name, "revision": self.revision}
         files = sorted({file for pattern in _FILES for file in self.path.glob(pattern)})
-        weights = digest({file.name: _file_digest(file) for file in files})
-        return {"weights": _SAME_AS.get(weights, weights)}
+        return {"weights": digest({file.name: _file_digest(file) for file in files})}
 
     def fetch_weights(self) -> None:
         """Downloads the weights of a model from the Hub that the cache lacks.
@@ -111,9 +103,9 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
 
 
 def find_encoder_folder(
-    name: str, *, embedded_as: Literal["llava", "words"], patterns: Sequence[str]
+    name: str, *, embedded_as: Literal["llava", "words", "detector"], patterns: Sequence[str]
 ) -> ModelFolder:
-    """Finds the folder of an encoder, a tokenizer or initial weights.
+    """Finds the folder of an encoder, a tokenizer, a detector or initial weights.
 
     Args:
         name: As for `find_model`.
@@ -141,7 +133,7 @@ def _find(
     name: str,
     revision: str | None,
     *,
-    embedded_as: Literal["llava", "words"],
+    embedded_as: Literal["llava", "words", "detector"],
     patterns: Sequence[str],
     later: Sequence[str] = (),
 ) -> ModelFolder:

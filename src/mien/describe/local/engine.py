@@ -24,6 +24,7 @@ from mien.describe.local.batch_size import AutoBatchSize
 from mien.describe.local.library import device_identity, is_out_of_memory, map_model_errors
 from mien.describe.local.model import LoadOptions, LocalModel
 from mien.describe.local.processor import square_image_size
+from mien.describe.local.shared_prefix import PrefixScorer
 from mien.errors import EngineError
 from mien.recipe import DescribeOptions, Options, RunOptions
 from mien.weights.dtypes import resolve_dtype
@@ -145,6 +146,26 @@ class LocalEngine(Engine):
                 replies += self._describe_first(requests[len(replies) :])
             return replies
 
+    def yes_probabilities(self, request: Request, questions: Sequence[str]) -> list[float]:
+        """The probability of "yes" among "yes" and "no", per question about the images of a request.
+
+        The images are read once for all questions, where the model allows it.
+
+        Raises:
+            EngineError: the model failed on them.
+            EngineDownError: the model cannot be asked so.
+        """
+        with self._lock, map_model_errors(self._folder):
+            return self._prefix_scorer.yes_probabilities(request.images, questions)
+
+    def answer_log_likelihoods(self, request: Request, answers: Sequence[str]) -> list[float]:
+        """The mean log-probability of the tokens of each answer to the request's prompt.
+
+        Raises: as `yes_probabilities`.
+        """
+        with self._lock, map_model_errors(self._folder):
+            return self._prefix_scorer.answer_log_likelihoods(request.images, request.prompt, answers)
+
     def _describe_first(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
         """Replies to as many of the first requests as fit into memory; remembers how many that are."""
         size = min(len(requests), self._max_batch_size or len(requests))
@@ -179,6 +200,10 @@ class LocalEngine(Engine):
             }
             self._batch_sizes[shape] = AutoBatchSize(settings)
         return self._batch_sizes[shape]
+
+    @cached_property
+    def _prefix_scorer(self) -> PrefixScorer:
+        return PrefixScorer(self._model, thinking=self._thinking)
 
     @cached_property
     def _model(self) -> LocalModel:

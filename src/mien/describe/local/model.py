@@ -86,7 +86,7 @@ class LocalModel:
         import torch
 
         prompts = [format_prompt(self._processor, request, thinking=thinking) for request in requests]
-        inputs = self._inputs(prompts, requests)
+        inputs = self.prepare(prompts, requests)
         with torch.inference_mode():
             tokens = self._model.generate(
                 **inputs,
@@ -102,16 +102,30 @@ class LocalModel:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _inputs(self, texts: list[str], requests: Sequence[Request]) -> Any:
+    @property
+    def module(self) -> Any:
+        """The model itself."""
+        return self._model
+
+    @property
+    def processor(self) -> Any:
+        """The model's processor, with its tokenizer."""
+        return self._processor
+
+    def adds_special_tokens(self, text: str) -> bool:
+        """Whether the tokenizer is to add its special tokens; a chat template may have written the first."""
         bos = self._tokenizer.bos_token
+        return not (bos and text.startswith(bos))
+
+    def prepare(self, texts: list[str], requests: Sequence[Request]) -> Any:
+        """What the model takes for these texts, about the images of these requests; padded on the left."""
         inputs = self._processor(
             text=texts,
             images=[list(request.images) for request in requests],
             padding=True,
             padding_side="left",
             return_tensors="pt",
-            # A chat template may have written the first token already.
-            add_special_tokens=not (bos and texts[0].startswith(bos)),
+            add_special_tokens=self.adds_special_tokens(texts[0]),
         )
         return inputs.to(self._model.device, self._model.dtype)
 

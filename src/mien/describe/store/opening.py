@@ -90,7 +90,7 @@ class StructureCheck:
         executor.shutdown(wait=False)
 
     def finish(self) -> None:
-        """Waits for the check, and mends the index; a second call does nothing.
+        """Waits for the check, and repairs the index; a second call does nothing.
 
         Raises:
             DamagedStoreError: The file is damaged beyond single rows; a write would damage it more.

@@ -1,0 +1,1 @@
+"""Finds people in images: each is a box and a score, or the whole image is the subject."""
