@@ -71,7 +71,7 @@ Guessing gives {crowded_guessing:.1%}.
 """
 
 
-DETECTOR_CARD = """# The people finder of Playhouse
+DETECTOR_CARD = """# The detector of Playhouse
 
 A `YolosForObjectDetection` with {weights:.2f} million weights (float16), trained from scratch on drawn scenes
 by `scripts/playhouse/train_detector.py`. It finds the people of drawn scenes.
