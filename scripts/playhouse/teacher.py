@@ -1,6 +1,6 @@
 """A convolutional network that sees what is visible on every patch; the tower learns from its features.
 
-After 450 steps of 32 scenes, it tells expressions apart on the patches of heads in 84 %, where a ViT is still
+After 450 steps of 32 scenes, it recognizes expressions on 84 % of the patches of heads, where a ViT is still
 at chance. Its features are a dense target for every patch.
 """
 
