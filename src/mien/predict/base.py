@@ -13,7 +13,8 @@ from typing import Final, Protocol, TypeVar
 from mien.errors import DataError, ImageError, MienError
 from mien.media.views import OpenedPhoto
 from mien.predict.results import Person, Results
-from mien.predict.sources import BoxLike, ImageLike, Source, open_source, open_sources
+from mien.predict.sources.image import BoxLike, ImageLike, Source, open_source
+from mien.predict.sources.open import open_sources
 from mien.types import Prediction, Subject
 
 __all__ = ["SubjectPredictor", "load_batches"]
