@@ -10,14 +10,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 
+from mien.describe.engine import Request
+from mien.describe.requests import DescriptionRequest, RequestBuilder
+from mien.describe.retry import describe_with_retries
 from mien.errors import DataError, ImageError, MienError
 from mien.media.views import OpenedPhoto
 from mien.predict.results import Person, Results
 from mien.predict.sources.image import BoxLike, ImageLike, Source, open_source
 from mien.predict.sources.open import open_sources
-from mien.types import Prediction, Subject
+from mien.types import Description, Prediction, Subject
 
-__all__ = ["SubjectPredictor", "load_batches"]
+__all__ = ["SubjectPredictor", "describe_prepared", "load_batches"]
 
 _MAX_BATCH_BYTES: Final = 200_000_000  # of images at their full size
 
@@ -95,6 +98,22 @@ class SubjectPredictor(ABC):
             subjects: Subjects, from any iterable.
             batch_size: Subjects per batch; by default the predictor's own.
         """
+
+
+def describe_prepared(
+    builder: RequestBuilder, requests: Sequence[tuple[DescriptionRequest, Request]]
+) -> list[Description | MienError]:
+    """The description of each request, in order, or in its place why there is none.
+
+    Raises:
+        EngineDownError: The engine cannot work at all.
+    """
+    outcomes = describe_with_retries(builder.engine, [prepared for _, prepared in requests])
+    found: list[Description | MienError] = []
+    for (request, _), outcome in zip(requests, outcomes, strict=True):
+        result = builder.check(outcome.result)
+        found.append(result if isinstance(result, MienError) else builder.description(request, result))
+    return found
 
 
 class _Loaded(Protocol):
