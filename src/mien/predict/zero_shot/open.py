@@ -69,10 +69,9 @@ def open_zero_shot(
     options = DescribeOptions(model=model or DEFAULT_MODEL, prompt=prompt, dtype=dtype)
     engine = engine or open_engine(options, RunOptions(device=device))
     if method == "words":
+        asked = resolve_prompt(options)
         sentences = None if encoder is None else SentenceEncoder(encoder, device)
-        scorer = WordsScorer(
-            engine, opened, encoder=sentences, prompt=resolve_prompt(options), marking=marking
-        )
+        scorer = WordsScorer(engine, opened, encoder=sentences, prompt=asked, marking=marking)
     else:
         scorer = _likelihood(engine, opened, answer=answer, question=question, marking=marking)
     return ZeroShotPredictor(scorer, calibration=calibration)

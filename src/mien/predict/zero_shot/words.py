@@ -35,6 +35,7 @@ __all__ = ["WordsScorer", "named_labels"]
 
 _VERSION: Final = 1  # raise it when the same text gets other scores
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
+_CLAUSE_END: Final = re.compile(r"[.,;:!?]|\b(?:and|but|yet|although|while)\b")
 _WORDS_BEFORE: Final = 4  # of the same clause, in which a negation counts
 
 
@@ -153,7 +154,7 @@ def _is_said(form: str, lowered: str) -> bool:
 
 
 def _is_negated(before: str) -> bool:
-    clause = re.split(r"[.,;:!?]|\bbut\b", before)[-1]
+    clause = _CLAUSE_END.split(before)[-1]
     last = " ".join(clause.split()[-_WORDS_BEFORE:])
     return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", last) for word in _negations())
 
