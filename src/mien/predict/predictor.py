@@ -188,7 +188,7 @@ class Predictor(SubjectPredictor):
         """A predictor that needs no training, for known labels or your own.
 
         Its scores say which label fits a person better than another, or the same label which person; their
-        status is "uncalibrated", because they are no probabilities of what annotators would say.
+        status is "uncalibrated", because they are not probabilities of what annotators would say.
 
         Args:
             model: A vision-language model (a CLIP or SigLIP for method "similarity"): a Hugging Face id, a

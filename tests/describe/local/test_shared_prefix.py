@@ -70,7 +70,7 @@ def test_an_unknown_type_is_compared_once(unknown: LocalEngine) -> None:
     assert len(calls) == 2
 
 
-def test_an_unknown_type_that_answers_otherwise_is_asked_one_by_one(
+def test_an_unknown_type_that_answers_otherwise_takes_whole_passes(
     unknown: LocalEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = separate(unknown)

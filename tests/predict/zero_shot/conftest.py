@@ -11,8 +11,8 @@ from mien.types import Box, Subject
 
 @pytest.fixture(scope="session")
 def subjects(tmp_path_factory: pytest.TempPathFactory) -> list[Subject]:
-    """Four people in three pictures; the last is the whole picture."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Four people in three images; the last is the whole image."""
+    folder = tmp_path_factory.mktemp("images")
     paths = []
     for number in range(3):
         path = folder / f"{number}.png"

@@ -6,9 +6,9 @@ import pytest
 
 from mien.labels import BOLD, CAERS, EMOTIC, LabelSet
 from mien.playhouse import text
+from mien.predict.zero_shot.description_scorer import named_labels
 from mien.predict.zero_shot.labels import open_labels, read_data, words_of
 from mien.predict.zero_shot.likelihood import QUESTION, fill_question
-from mien.predict.zero_shot.words import named_labels
 
 
 @pytest.mark.parametrize("known", [EMOTIC, BOLD, CAERS])
@@ -54,7 +54,7 @@ def test_questions_name_the_label_or_its_definition() -> None:
 
 
 @pytest.mark.skipif(not hasattr(text, "ask_yes_no"), reason="the embedded model is older")
-def test_the_embedded_model_is_asked_what_it_was_taught() -> None:
+def test_the_question_is_the_one_that_the_embedded_model_learns() -> None:
     ask: Callable[..., str] = getattr(text, "ask_yes_no")  # noqa: B009  mypy sees the older one
     assert fill_question(QUESTION, "Fear", open_labels("emotic")) == ask("Fear")
     main = QUESTION.replace("the person in the red box", "the main person")

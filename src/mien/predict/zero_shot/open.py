@@ -13,6 +13,7 @@ from mien.describe.remote.engine import RemoteEngine
 from mien.errors import ConfigError, unknown_name
 from mien.evaluate.calibration.calibrate import Calibration
 from mien.features.device import resolve_device
+from mien.predict.zero_shot.description_scorer import WordsScorer
 from mien.predict.zero_shot.labels import ZeroShotLabels, open_labels
 from mien.predict.zero_shot.likelihood import Answer, LikelihoodScorer
 from mien.predict.zero_shot.predictor import ZeroShotPredictor
@@ -20,7 +21,6 @@ from mien.predict.zero_shot.ratings import RatingScorer, open_remote_scorer
 from mien.predict.zero_shot.scorer import ZeroShotScorer
 from mien.predict.zero_shot.sentence_encoder import DEFAULT_ENCODER, SentenceEncoder
 from mien.predict.zero_shot.similarity import DEFAULT_SIMILARITY_MODEL, SimilarityScorer
-from mien.predict.zero_shot.words import WordsScorer
 from mien.recipe import DescribeOptions, RunOptions
 from mien.recipe.describe import MarkStyle
 

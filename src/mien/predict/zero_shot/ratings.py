@@ -1,7 +1,7 @@
 """Scores by engines whose probabilities are out of reach, such as servers.
 
-A server that gives the likeliest first words of its answer with their log-probabilities is asked one question
-per label, as a local model is. Any other engine is asked to rate all labels in one JSON object.
+A server that gives the likeliest first words of its answer with their log-probabilities gets one question per
+label, as a local model does. Any other engine gets one request to rate all labels in a JSON object.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = ["FirstWordScorer", "RatingScorer", "open_remote_scorer"]
 
 _log = logging.getLogger(__name__)
 _VERSION: Final = 1  # raise it when the same replies give other scores
-_PROBE: Final = "Is this picture gray? Answer yes or no."
+_PROBE: Final = "Is this image gray? Answer yes or no."
 
 
 def open_remote_scorer(
     engine: RemoteEngine, labels: ZeroShotLabels, *, question: str | None, marking: MarkStyle
 ) -> ZeroShotScorer:
-    """The scorer for a server, which is asked once whether it gives log-probabilities.
+    """The scorer for a server; one request shows whether it gives log-probabilities.
 
     Raises:
         EngineDownError: No server can be reached, or none works.

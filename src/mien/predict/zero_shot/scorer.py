@@ -36,7 +36,7 @@ class ScorerInput:
     Attributes:
         subject: Who.
         images: The prepared images.
-        prompt: The question, in which the label may still be missing; "" where nothing is asked.
+        prompt: The question, in which the label may still be missing; "" for models that take none.
         request: The request for a description, where there is one.
     """
 
@@ -51,7 +51,7 @@ class ScorerInput:
         return sum(image_bytes(image.mode, *image.size) for image in self.images)
 
     def asked(self, prompt: str | None = None) -> Request:
-        """What an engine is asked: the prompt, or another one about the same images."""
+        """The request to an engine: the prompt, or another one about the same images."""
         return Request(
             subject_id=self.subject.id, images=self.images, prompt=self.prompt if prompt is None else prompt
         )

@@ -7,8 +7,8 @@ from tests.factories.shared_data import shared
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.errors import EngineError, WeightsError
 from mien.predict.predictor import Predictor
+from mien.predict.zero_shot.description_scorer import WordsScorer
 from mien.predict.zero_shot.sentence_encoder import SentenceEncoder
-from mien.predict.zero_shot.words import WordsScorer
 from mien.types import Prediction, Subject
 
 

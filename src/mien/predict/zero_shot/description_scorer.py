@@ -46,7 +46,7 @@ class WordsScorer(ZeroShotScorer):
         engine: Writes the descriptions.
         labels: What to score.
         encoder: Compares sentences; None to score by naming alone.
-        prompt: What the engine is asked.
+        prompt: The prompt for descriptions.
         marking: How the person is marked in the image.
     """
 
