@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, get_args
 
+from pydantic import JsonValue
+
 from mien.describe.engine import Engine
 from mien.describe.local.engine import LocalEngine
 from mien.describe.open import open_engine
@@ -66,7 +68,9 @@ def open_zero_shot(
         name = model or DEFAULT_SIMILARITY_MODEL
         scorer = SimilarityScorer(name, opened, device=device, prompts=image_prompts, marking=marking)
         return ZeroShotPredictor(scorer, calibration=calibration)
-    options = DescribeOptions(model=model or DEFAULT_MODEL, prompt=prompt, dtype=dtype)
+    # The first word of a model that reasons first would not be its answer.
+    thinking: dict[str, JsonValue] = {"thinking": False} if method == "likelihood" else {}
+    options = DescribeOptions(model=model or DEFAULT_MODEL, prompt=prompt, dtype=dtype, options=thinking)
     engine = engine or open_engine(options, RunOptions(device=device))
     if method == "words":
         asked = resolve_prompt(options)
