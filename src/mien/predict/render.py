@@ -60,7 +60,7 @@ def annotate(image: Image.Image, people: Sequence[Person]) -> Image.Image:
     size = max(12, round(max(drawn.size) / 36))
     line = max(2, size // 6)
     for person in people:
-        color = person_color(person.id)
+        color = person_color(_number(person))
         left, top = 0.0, 0.0
         if person.box is not None:
             left, top = person.box.left, person.box.top
@@ -69,10 +69,15 @@ def annotate(image: Image.Image, people: Sequence[Person]) -> Image.Image:
     return drawn
 
 
+def _number(person: Person) -> int:
+    """The same in all frames of a video."""
+    return person.id if person.track is None else person.track
+
+
 def _tag_text(person: Person) -> str:
     if person.prediction is None:
-        return f"{person.id}: failed"
-    return f"{person.id}: " + ", ".join(f"{label} {score:.2f}" for label, score in person.top(1))
+        return f"{_number(person)}: failed"
+    return f"{_number(person)}: " + ", ".join(f"{label} {score:.2f}" for label, score in person.top(1))
 
 
 def _draw_tag(

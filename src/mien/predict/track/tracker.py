@@ -2,8 +2,8 @@
 
 Each person is expected where a constant velocity takes them. The boxes of a frame are assigned to the people
 so that the sum of their overlaps is highest (Hungarian algorithm, as in SORT: Bewley et al., 2016, "Simple
-Online and Realtime Tracking"). Nothing but boxes is compared: a person who is away for longer than a short gap, or
-returns elsewhere, gets a new number.
+Online and Realtime Tracking"). Nothing but boxes is compared: a person who is away for longer than a short
+gap, or returns elsewhere, gets a new number.
 """
 
 from __future__ import annotations
