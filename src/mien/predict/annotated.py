@@ -12,14 +12,13 @@ from PIL import Image
 from mien.errors import DataError, UsageError
 from mien.files import atomic_file, make_folder
 from mien.media.views import load_image
-from mien.predict.render import annotate
+from mien.predict.render import IMAGE_FORMATS, annotate, save_image
 from mien.predict.results import Results
 from mien.predict.sources.image import Source
 
-__all__ = ["AnnotatedFolder", "save_image"]
+__all__ = ["AnnotatedFolder"]
 
 _TICKS: Final = 1000  # of the clock of a video, per second
-_FORMATS: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 class AnnotatedFolder:
@@ -76,23 +75,12 @@ class AnnotatedFolder:
 
     def _save(self, image: Image.Image, source: Source) -> None:
         suffix = source.image.path.suffix.lower()
-        save_image(image, self._path(source, suffix if suffix in _FORMATS else ".png"))
+        save_image(image, self._path(source, suffix if suffix in IMAGE_FORMATS else ".png"))
 
     def _end_video(self, *, is_complete: bool) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close(is_complete=is_complete)
-
-
-def save_image(image: Image.Image, path: Path) -> None:
-    """Writes an image atomically, as JPEG, PNG or WebP by the suffix; UsageError for any other."""
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(
-            f"{path} does not name a format of images", hint=f"end the name with {', '.join(_FORMATS)}"
-        )
-    with atomic_file(path, sync=False) as file:
-        image.save(file, format=kind, quality=92)
 
 
 class _VideoFile:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.files import atomic_write_text
+from mien.errors import UsageError
+from mien.files import atomic_file, atomic_write_text
 
 if TYPE_CHECKING:
     from mien.predict.results import Person, Results
 
-__all__ = ["Chart", "annotate", "bar_chart", "results_html"]
+__all__ = ["IMAGE_FORMATS", "Chart", "annotate", "bar_chart", "results_html", "save_image"]
 
 # Okabe and Ito's palette, which people with color blindness can distinguish.
 _COLORS: Final = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+IMAGE_FORMATS: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # by suffix
 _THUMBNAIL: Final = 480  # pixels of the longer side of an image in HTML
 _NOTICE: Final = "Apparent emotion, as an onlooker might see it; not what the person feels."
 
@@ -67,6 +69,17 @@ def annotate(image: Image.Image, people: Sequence[Person]) -> Image.Image:
             draw.rectangle(person.box.as_tuple(), outline=color, width=line)
         _draw_tag(drawn, (left, top), _tag_text(person), color=color, font_size=size)
     return drawn
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Writes an image atomically, as JPEG, PNG or WebP by the suffix; UsageError for any other."""
+    kind = IMAGE_FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(
+            f"{path} does not name a format of images", hint=f"end the name with {', '.join(IMAGE_FORMATS)}"
+        )
+    with atomic_file(path, sync=False) as file:
+        image.save(file, format=kind, quality=92)
 
 
 def _number(person: Person) -> int:

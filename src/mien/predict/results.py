@@ -226,7 +226,7 @@ class Results(Sequence[Person]):
             UsageError: The suffix is another one.
             DataError: The image cannot be read, or the file cannot be written.
         """
-        from mien.predict.annotated import save_image
+        from mien.predict.render import save_image
 
         save_image(self.annotate(), Path(path))
 
