@@ -14,7 +14,7 @@ from typing import Any
 from tests.factories.color_people import ColorDetector
 
 from mien.errors import DataError, MienError
-from mien.predict.annotated import AnnotatedFolder
+from mien.predict.annotated_folder import AnnotatedFolder
 from mien.predict.base import SubjectPredictor
 from mien.predict.output.journal import Journal
 from mien.predict.output.write import Outcome, write_results

@@ -110,7 +110,7 @@ def predict(
 
     Without --run and --zero-shot, labels are scored without training, by a small model.
     """
-    from mien.predict.annotated import AnnotatedFolder
+    from mien.predict.annotated_folder import AnnotatedFolder
     from mien.predict.output.journal import Journal
     from mien.predict.output.tables import require_format
     from mien.predict.output.write import Outcome, write_results

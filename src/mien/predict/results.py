@@ -209,8 +209,11 @@ class Results(Sequence[Person]):
         return pandas.DataFrame(rows)
 
     def annotate(self) -> Image.Image:
-        """A copy of the image with the box, number and highest label of each person drawn on it."""
-        from mien.predict.render import annotate
+        """A copy of the image with the box, number and highest label of each person drawn on it.
+
+        Images of less than 300 pixels are enlarged.
+        """
+        from mien.predict.annotate import annotate
 
         loaded = load_image(self.image)
         return annotate(loaded.image, self.placed(loaded))

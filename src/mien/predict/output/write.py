@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mien.predict.annotated import AnnotatedFolder
+from mien.predict.annotated_folder import AnnotatedFolder
 from mien.predict.base import SubjectPredictor
 from mien.predict.output.journal import Journal
 from mien.predict.output.tables import COLUMNS, write_rows

@@ -12,7 +12,8 @@ from PIL import Image
 from mien.errors import DataError, UsageError
 from mien.files import atomic_file, make_folder
 from mien.media.views import load_image
-from mien.predict.render import IMAGE_FORMATS, annotate, save_image
+from mien.predict.annotate import annotate
+from mien.predict.render import IMAGE_FORMATS, save_image
 from mien.predict.results import Results
 from mien.predict.sources.image import Source
 
