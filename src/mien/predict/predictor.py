@@ -38,6 +38,7 @@ from mien.model.classifier import ClassifierOutput, scores_from_logits
 from mien.model.encoder import resolve_vision_encoder
 from mien.model.fusion import Fusion
 from mien.predict.base import SubjectPredictor, describe_prepared, load_batches
+from mien.predict.detect.open import resolve_detector
 from mien.recipe.data import lowest_dimension
 from mien.recipe.describe import MarkStyle
 from mien.recipe.places import DATA_PLACES, RUN_PLACES, recorded_recipe, require_places
@@ -45,6 +46,7 @@ from mien.runs import MANIFEST
 from mien.types import DIMENSIONS, Description, Prediction, Subject
 
 if TYPE_CHECKING:
+    from mien.predict.detect.detector import Detector
     from mien.predict.zero_shot.likelihood import Answer
     from mien.predict.zero_shot.open import Labels, Method
     from mien.predict.zero_shot.predictor import ZeroShotPredictor
@@ -129,6 +131,7 @@ class Predictor(SubjectPredictor):
         *,
         device: str = "auto",
         engine: Engine | None = None,
+        detector: str | os.PathLike[str] | Detector | None = None,
         overrides: Sequence[str] = (),
     ) -> Predictor:
         """Loads the model of a run, with its encoder, tokenizer and describing engine.
@@ -137,6 +140,8 @@ class Predictor(SubjectPredictor):
             run: The run directory of a trained model.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest that is available.
             engine: Replaces the describing engine that the recipe names.
+            detector: Finds the people where no boxes are given: a name or path as in `open_detector`, such as
+                "transformers", or an opened detector. None takes the whole image as the subject.
             overrides: New places of models that have moved, such as "features.vision=/models/clip".
 
         Raises:
@@ -159,13 +164,15 @@ class Predictor(SubjectPredictor):
             tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
         if fusion.uses_image:
             vision = resolve_vision_encoder(features, device)
-        return cls(
+        predictor = cls(
             trained,
             engine=engine,
             tokenizer=tokenizer,
             vision=vision,
             calibration=_load_calibration(run, trained),
         )
+        predictor.detector = resolve_detector(detector, device=device)
+        return predictor
 
     @staticmethod
     def zero_shot(
@@ -183,6 +190,7 @@ class Predictor(SubjectPredictor):
         encoder: str | None = "sentence-transformers/all-MiniLM-L6-v2",
         image_prompts: Sequence[str] | None = None,
         marking: MarkStyle = "red_box",
+        detector: str | os.PathLike[str] | Detector | None = None,
         calibration: Calibration | None = None,
     ) -> ZeroShotPredictor:
         """A predictor that needs no training, for known labels or your own.
@@ -208,6 +216,7 @@ class Predictor(SubjectPredictor):
             encoder: For "words": the sentence encoder; None to score only by the names in the description.
             image_prompts: For "similarity": other prompts, with {} where the label is to stand.
             marking: How the person is marked in the image.
+            detector: Finds the people where no boxes are given, as in `from_pretrained`.
             calibration: Turns scores into probabilities, fitted to scores of this very predictor.
 
         Raises:
@@ -223,7 +232,7 @@ class Predictor(SubjectPredictor):
         """
         from mien.predict.zero_shot.open import open_zero_shot
 
-        return open_zero_shot(
+        predictor = open_zero_shot(
             model,
             labels,
             method=method,
@@ -239,6 +248,8 @@ class Predictor(SubjectPredictor):
             marking=marking,
             calibration=calibration,
         )
+        predictor.detector = resolve_detector(detector, device=device)
+        return predictor
 
     def each(
         self, subjects: Iterable[Subject], *, batch_size: int | None = None
