@@ -28,7 +28,7 @@ def test_a_small_image_is_enlarged_and_its_boxes_with_it() -> None:
     assert drawn.getpixel((40, 200)) == ImageColor.getrgb(person_color(0))
 
 
-def test_the_image_itself_stays_as_it_was() -> None:
+def test_the_image_itself_is_unchanged() -> None:
     image = Image.new("RGB", (400, 300))
     annotate(image, [person(0, None)])
     assert num_pixels(image, "#000000") == 400 * 300
