@@ -14,7 +14,16 @@ from typing import Final
 
 from mien.errors import DataError, unknown_name
 
-__all__ = ["BOLD", "CAERS", "EMOTIC", "EMOTIC_DEFINITIONS", "LABEL_SETS", "LabelSet", "label_set"]
+__all__ = [
+    "BOLD",
+    "CAERS",
+    "CAERS_DEFINITIONS",
+    "EMOTIC",
+    "EMOTIC_DEFINITIONS",
+    "LABEL_SETS",
+    "LabelSet",
+    "label_set",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +100,19 @@ EMOTIC_DEFINITIONS: Final[Mapping[str, str]] = MappingProxyType(
 
 EMOTIC: Final = LabelSet(name="emotic", labels=tuple(EMOTIC_DEFINITIONS), exclusive=False)
 
-CAERS: Final = LabelSet(
-    name="caers",
-    labels=("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"),
-    exclusive=True,
+CAERS_DEFINITIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Anger": "enraged, irritated or ready to quarrel",
+        "Disgust": "repelled by something unpleasant",
+        "Fear": "frightened, anxious or horrified",
+        "Happy": "cheerful, pleased or amused",
+        "Neutral": "calm, without an emotion that shows",
+        "Sad": "unhappy, grieving or disappointed",
+        "Surprise": "amazed or startled by something unexpected",
+    }
 )
+
+CAERS: Final = LabelSet(name="caers", labels=tuple(CAERS_DEFINITIONS), exclusive=True)
 
 # EMOTIC's words in the order of the columns of BoLD's annotation files.
 BOLD: Final = LabelSet(

@@ -4,7 +4,7 @@ import pytest
 
 import mien
 from mien.errors import DataError, RunError
-from mien.predict.sources import open_sources
+from mien.predict.sources.open import open_sources
 
 
 def test_a_run_holds_no_model() -> None:

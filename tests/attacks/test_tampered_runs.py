@@ -45,7 +45,7 @@ def mien(capsys: pytest.CaptureFixture[str], made: Path) -> Mien:
     """mien("report", run): the exit code and what is printed; `predict` predicts a photo."""
 
     def call(command: str, run: Path) -> tuple[int, str]:
-        photo = [str(made / "data" / "photos" / "3.png"), "--run"]
+        photo = [str(made / "data" / "photos" / "3.png"), "--detector", "none", "--run"]
         code = main([command, *(photo if command == "predict" else []), str(run)])
         captured = capsys.readouterr()
         return code, captured.out + captured.err

@@ -101,7 +101,7 @@ def test_json_holds_the_names_exactly(folder: Path, capsys: pytest.CaptureFixtur
         ["train", FORGED],
         ["evaluate", HOSTILE],
         ["compare", HOSTILE, HOSTILE],
-        ["predict", HOSTILE, HOSTILE],
+        ["predict", HOSTILE, HOSTILE, "--run", HOSTILE],
         ["predict", HOSTILE, "good.png", "--box", FORGED],
         ["doctor", FORGED],
         ["doctor", "emotic", "--root", HOSTILE],

@@ -50,7 +50,7 @@ def _answer(run: Path, values: list[float]) -> None:
 
 def _predict(folder: Path, *options: str) -> list[str]:
     images = [str(folder / "data" / "photos" / f"{number}.png") for number in (0, 1)]
-    return ["predict", *images, "--run", str(folder / "run"), *options]
+    return ["predict", *images, "--run", str(folder / "run"), "--detector", "none", *options]
 
 
 def test_predictions_are_bounded_and_say_so_once(
@@ -65,8 +65,8 @@ def test_predictions_are_bounded_and_say_so_once(
     assert "is -2.8/10; values outside of the scale of 0 to 10 are bounded" in said[0]
 
     assert main(_predict(folder, "--json")) == 0
-    for found in json.loads(capsys.readouterr().out)["predictions"]:
-        assert found["dimensions"] == {"valence": 0.0, "arousal": 1.0, "dominance": 0.5}
+    for found in map(json.loads, capsys.readouterr().out.splitlines()):
+        assert (found["valence"], found["arousal"], found["dominance"]) == (0.0, 1.0, 0.5)
         assert found["bounded"] == ["valence", "arousal"]
         assert all(0 <= score <= 1 for score in found["scores"].values())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.factories.color_people import draw_people, film_people
 from tests.factories.tiny_runs import train_tiny_run
 
 from mien.cli import main
@@ -32,10 +33,10 @@ def test_a_bad_image_does_not_cost_the_others(
     run: Path, images: dict[str, Path], order: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = [str(images[name]) for name in order]
-    assert main(["predict", *paths, "--run", str(run), "--json"]) == 3
+    assert main(["predict", *paths, "--run", str(run), "--detector", "none", "--json"]) == 3
     printed = capsys.readouterr()
-    predictions = json.loads(printed.out)["predictions"]
-    assert [item["subject_id"] for item in predictions] == paths
+    predictions = [json.loads(line) for line in printed.out.splitlines()]
+    assert [item["source"] for item in predictions] == paths
     assert [item["status"] for item in predictions] == ["failed" if n == "bad" else "ok" for n in order]
     for name, item in zip(order, predictions, strict=True):
         assert ("bad.png" in item["error"]) if name == "bad" else (len(item["scores"]) == 26)
@@ -45,7 +46,7 @@ def test_a_bad_image_does_not_cost_the_others(
 def test_a_single_bad_image_is_an_error(
     run: Path, images: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["predict", str(images["bad"]), "--run", str(run)]) == 4
+    assert main(["predict", str(images["bad"]), "--run", str(run), "--detector", "none"]) == 4
     assert "bad.png" in capsys.readouterr().err
     assert main(["predict", str(images["one"]), "--run", str(run), "--box", "100,100,120,120"]) == 4
     assert "outside the image" in capsys.readouterr().err
@@ -78,3 +79,95 @@ def test_normalized_box_of_predict_is_refused(
     code, said = expected
     assert main(["predict", str(images["one"]), "--run", str(run), "--box", box]) == code
     assert said in capsys.readouterr().err
+
+
+# --- People, videos and files ---
+
+COLORS = "tests.factories.color_people:ColorDetector"
+
+
+def test_people_of_photos_and_videos_are_printed_as_json_lines(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_people([(10, 10, 50, 100), (90, 10, 150, 100)]).save(tmp_path / "a.png")
+    draw_people([]).save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(b"no image")
+    film_people(tmp_path / "d.mp4", [[(100, 20, 140, 140)]] * 25)
+    arguments = ["predict", str(tmp_path), "--run", str(run), "--detector", COLORS, "--fps", "5"]
+    assert main([*arguments, "--json"]) == 3
+    printed = capsys.readouterr()
+    rows = [json.loads(line) for line in printed.out.splitlines()]
+    assert [row["status"] for row in rows[:4]] == ["ok", "ok", "no person", "failed"]
+    assert [(row["frame"], row["track"]) for row in rows[4:]] == [(5 * n, 0) for n in range(5)]
+    assert {row["schema"] for row in rows} == {1}
+    assert "people are found by colors" in printed.err
+    assert "1 of 8 images failed" in printed.err
+    assert main(arguments) == 3
+    text = capsys.readouterr().out
+    assert "b.png: no person" in text
+    assert "d.mp4, person 0 (0.0 to 0.8 s)" in text
+
+
+def test_rows_go_to_a_file_once(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_people([(10, 10, 50, 100), (90, 10, 150, 100)]).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    out, marked = tmp_path / "people.csv", tmp_path / "marked"
+    arguments = ["predict", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--run", str(run)]
+    arguments += ["--detector", COLORS, "--out", str(out), "--annotate", str(marked)]
+    assert main(arguments) == 3
+    assert "2 people in 2 images" in capsys.readouterr().out
+    content = out.read_bytes()
+    assert [path.name for path in marked.iterdir()] == ["000001-a.png"]
+    assert main(arguments) == 3
+    assert "was written by this very command before" in capsys.readouterr().err
+    assert out.read_bytes() == content
+    assert main([*arguments, "--describe-every", "1"]) == 2
+    assert "holds the results of another command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (["--out", "people.xlsx"], 2, "does not name a format"),
+        (["--fps", "0"], 2, "frames per second"),
+        (["--fps", "2", "--every", "2"], 2, "exclude each other"),
+        (["--describe-every", "-1"], 2, "describe_every is -1"),
+        (["--zero-shot", "playhouse"], 2, "exclude each other"),
+        (["--labels", "calm,afraid"], 2, "exclude each other"),
+        (["--detector", "nothing"], 2, "nothing"),
+        (["--detector", "missing.onnx"], 5, "missing.onnx"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(
+    run: Path,
+    images: dict[str, Path],
+    case: tuple[list[str], int, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options, code, said = case
+    assert main(["predict", str(images["one"]), "--run", str(run), *options]) == code
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [("none.png", 4), ("none/*.png", 4), ("empty", 4), ("empty.txt", 4), ("broken.jsonl", 4), ("cut.mp4", 4)],
+)
+def test_a_single_source_that_is_missing_empty_or_unreadable(
+    run: Path, tmp_path: Path, source: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "broken.jsonl").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "cut.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    assert main(["predict", str(tmp_path / source), "--run", str(run), "--detector", "none"]) == code
+    assert source in capsys.readouterr().err
+
+
+def test_labels_of_your_own_without_training(
+    images: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["predict", str(images["one"]), "--zero-shot", "playhouse", "--labels", "calm, afraid"]
+    assert main([*arguments, "--detector", "none", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (list(row["scores"]), row["status"]) == (["calm", "afraid"], "uncalibrated")

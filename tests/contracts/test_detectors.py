@@ -119,7 +119,7 @@ def test_the_signature_depends_on_neither_time_nor_place(
     assert dict(OPEN[kind](tmp_path, ALL).signature) == dict(detectors(kind).signature)
 
 
-@pytest.mark.parametrize("kind", list(OPEN.keys() - {"whole"}))
+@pytest.mark.parametrize("kind", sorted(OPEN.keys() - {"whole"}))
 @pytest.mark.parametrize(
     "options",
     [
@@ -249,7 +249,8 @@ def test_boxes_are_in_pixels_of_the_upright_image(detector: Detector, tmp_path: 
 # --- Options ---
 
 
-@pytest.mark.parametrize("kind", list(OPEN.keys() - {"whole"}))
+# D-FINE and RT-DETRv2 differ from YOLOS only inside.
+@pytest.mark.parametrize("kind", ["yolos", "yolox", "yunet"])
 def test_higher_limits_leave_some_of_the_same_people(kind: str, detectors: Callable[..., Detector]) -> None:
     (image,) = make_images(1)
     (everyone,) = found(detectors(kind).detect([image]))

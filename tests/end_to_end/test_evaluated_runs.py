@@ -101,22 +101,22 @@ def test_predictions_are_calibrated_and_name_the_labels_above_their_thresholds(
 ) -> None:
     run = runs["wide"]
     image = sorted((run.parent / "cache").rglob("*.png"))[0]
-    uncalibrated = run_json("predict", image, "--run", run)["predictions"][0]
-    assert "above" not in uncalibrated
+    uncalibrated = run_json("predict", image, "--run", run, "--detector", "none")
+    assert uncalibrated["above"] is None
     run_json("evaluate", run)
     calibration = read_calibration(run)
     assert calibration is not None
-    calibrated = run_json("predict", image, "--run", run)["predictions"][0]
+    calibrated = run_json("predict", image, "--run", run, "--detector", "none")
     thresholds = calibration.by_label() or {}
     assert set(calibrated["above"]) == {
         name for name, score in calibrated["scores"].items() if score >= thresholds[name]
     }
     assert calibrated["scores"] != uncalibrated["scores"]
-    assert main(["predict", str(image), "--run", str(run)]) == 0
+    assert main(["predict", str(image), "--run", str(run), "--detector", "none"]) == 0
     assert "above threshold:" in capsys.readouterr().out
     values = json.loads((run / CALIBRATION).read_text())
     (run / CALIBRATION).write_text(json.dumps({**values, "model": "0" * 64}))
-    assert main(["predict", str(image), "--run", str(run)]) == 4
+    assert main(["predict", str(image), "--run", str(run), "--detector", "none"]) == 4
     assert "fitted to other weights" in capsys.readouterr().err
     (run / CALIBRATION).write_text(json.dumps(values))
 

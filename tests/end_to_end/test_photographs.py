@@ -81,7 +81,7 @@ def _run_all_commands(run: Run, overrides: list[str], photo: Path) -> dict[str, 
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
     assert all(0 < row["chance"] < 1 for row in rows if row["metric"] == "mAP")
     assert Path(run("report", "run")["report"]).is_file()
-    (prediction,) = run("predict", str(photo), "--run", "run", "--box", "40,30,200,220")["predictions"]
+    prediction = run("predict", str(photo), "--run", "run", "--box", "40,30,200,220")
     assert len(prediction["scores"]) == 26
     assert prediction["description"]
     return first

@@ -272,6 +272,64 @@ def build_tiny_gemma3(folder: Path) -> Path:
     return _save(folder, model, tokenizer, settings, _template("<start_of_image>"))
 
 
+def build_tiny_idefics3(folder: Path) -> Path:
+    """The type of SmolVLM-256M and 500M."""
+    tiles = [f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)]
+    names = ["<fake_token_around_image>", "<image>", "<global-img>", "<end_of_utterance>"]
+    tokenizer = _tokenizer(names + tiles)
+    config = transformers.Idefics3Config(
+        text_config={**_text(tokenizer), "model_type": "llama"},
+        vision_config={**VISION, **LAYERS, "image_size": 64, "patch_size": 16},
+        scale_factor=2,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        **_ids(tokenizer, ("image_token_id", "<image>")),
+    )
+    settings = {
+        "preprocessor_config.json": {
+            **PIXELS,
+            "image_processor_type": "Idefics3ImageProcessor",
+            "processor_class": "Idefics3Processor",
+            "do_image_splitting": True,
+            "max_image_size": {"longest_edge": 64},
+            "size": {"longest_edge": 128},
+        },
+        "processor_config.json": {"image_seq_len": 4, "processor_class": "Idefics3Processor"},
+    }
+    model = _random(transformers.Idefics3ForConditionalGeneration, config)
+    return _save(folder, model, tokenizer, settings, _template("<image>"))
+
+
+def build_tiny_paligemma(folder: Path) -> Path:
+    """Reads the whole prompt in both directions."""
+    tokenizer = _tokenizer({"image_token": "<image>"})
+    tokenizer.bos_token = "<s>"
+    processor = transformers.PaliGemmaProcessor(
+        image_processor=transformers.SiglipImageProcessorPil(
+            size={"height": 56, "width": 56}, image_seq_length=16
+        ),
+        tokenizer=tokenizer,
+    )
+    config = transformers.PaliGemmaConfig(
+        text_config={**_text(tokenizer), "model_type": "gemma", "tie_word_embeddings": False},
+        vision_config={
+            **VISION,
+            **LAYERS,
+            "model_type": "siglip_vision_model",
+            "image_size": 56,
+            "patch_size": 14,
+            "vision_use_head": False,
+        },
+        projection_dim=WIDTH,
+        tie_word_embeddings=False,
+        **_ids(tokenizer, ("image_token_index", "<image>")),
+    )
+    model = _random(transformers.PaliGemmaForConditionalGeneration, config)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     "gemma3": build_tiny_gemma3,
     "internvl": build_tiny_internvl,

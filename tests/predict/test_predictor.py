@@ -27,6 +27,7 @@ from mien.evaluate.scorer import score_split
 from mien.labels import CAERS
 from mien.media.images import LoadedImage, Marking, load_image_file
 from mien.model.checkpoint import load_trained, save_trained
+from mien.predict.detect.whole import WholeImage
 from mien.predict.predictor import Predictor
 from mien.recipe import RunOptions
 from mien.types import Box, Description, Prediction, Subject
@@ -186,6 +187,18 @@ def test_the_engine_chooses_the_batch_size_unless_one_is_given(
     results = list(predictor.each(_subjects(made, 7), batch_size=given))
     assert [len(call) for call in engine.calls] == expected
     assert all(isinstance(result, Prediction) for result in results)
+
+
+def test_a_detector_is_named_or_given_when_a_predictor_is_opened(make_run: Make) -> None:
+    run = make_run("image_only", "fake").run
+    assert Predictor.from_pretrained(run).detector is None
+    named = Predictor.from_pretrained(run, detector="whole").detector
+    assert isinstance(named, WholeImage)
+    for predictor in (
+        Predictor.from_pretrained(run, detector=named),
+        Predictor.zero_shot("playhouse", ["calm", "afraid"], detector=named),
+    ):
+        assert predictor.detector is named
 
 
 def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_a_data_frame_has_one_row_per_person_and_one_column_per_label() -> None:
 def test_annotating_draws_on_a_copy_and_inside_the_image() -> None:
     results = make_results()
     image = results.annotate()
-    assert image.size == (48, 32)
+    assert image.size == (7 * 48, 7 * 32)  # enlarged, so that the tags can be read
     assert results.image.pixels is not None
     assert results.image.pixels.getcolors() == [(48 * 32, (255, 255, 255))]
     colors = {color for _, color in image.getcolors(maxcolors=10_000) or []}

@@ -94,6 +94,11 @@ class Console:
         elif text is not None:
             self._out(self._escape(text))
 
+    def print_line(self, document: Mapping[str, Any]) -> None:
+        """Prints a document as one line of JSON Lines."""
+        self.end_progress()
+        self._out(format_json({"schema": SCHEMA, **document}, self._encoding))
+
     def print_table(self, table: Mapping[str, Any]) -> None:
         """Prints one value per line, or the same as JSON."""
         self.print_result(table, render_table(table))

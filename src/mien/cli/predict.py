@@ -2,78 +2,308 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import AsJson, NewPlaces, make_console
-from mien.errors import BoxError, DataError, ItemsFailedError, UsageError
+from mien.cli.shared import NewPlaces, make_console
+from mien.errors import BoxError, DataError, ItemsFailedError, MienError, UsageError
 from mien.types import Box
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mien.cli.console import Console
+    from mien.predict.base import SubjectPredictor
+    from mien.predict.output.write import Outcome
     from mien.predict.results import Results
+    from mien.predict.sources.open import SourceOptions
 
 __all__ = ["predict"]
 
+_WHOLE = ("none", "whole")  # names of no detector
+
 
 def predict(
-    images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE", help="Images, folders of images, or patterns.", show_default=False),
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Photos, videos, folders, patterns, lists of paths (.txt), manifests (.jsonl, .csv, "
+            ".parquet, .json), or - for paths from stdin.",
+            show_default=False,
+        ),
     ],
-    run: Annotated[Path, typer.Option("--run", help="Run directory of a trained model.", show_default=False)],
-    box: Annotated[
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Run directory of a trained model.", show_default=False)
+    ] = None,
+    zero_shot: Annotated[
         str | None,
-        typer.Option("--box", metavar="L,T,R,B", help="Box of the person, in pixels; for a single image."),
+        typer.Option(
+            "--zero-shot",
+            metavar="MODEL",
+            help="Score labels without training, by a vision-language model: a Hugging Face id or a folder.",
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", metavar="SET|A,B,C", help="With --zero-shot: emotic, bold, caers, or your own."
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            "--detector",
+            metavar="NAME|PATH|none",
+            help="Finds the people: a Hugging Face id, a folder, an .onnx file, or playhouse; none takes the "
+            "whole image.",
+            show_default="the usual one of the model",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box", metavar="L,T,R,B", help="Box of a person, in pixels; for a single source; repeatable."
+        ),
     ] = None,
     places: NewPlaces = None,
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", help="Frames per second to take of videos.", show_default="5"),
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option("--every", metavar="N", help="Take each N-th frame of videos instead.")
+    ] = None,
+    describe_every: Annotated[
+        float,
+        typer.Option(
+            "--describe-every", metavar="S", help="Seconds between two readings of a person in a video."
+        ),
+    ] = 2.0,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Search folders with all folders in them.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write a row per person to a .jsonl, .csv or .parquet file. If the command is killed, start "
+            "it again to go on.",
+        ),
+    ] = None,
+    annotate: Annotated[
+        Path | None,
+        typer.Option("--annotate", metavar="DIR", help="Write copies with the people marked to this folder."),
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Number of labels to print.")] = 5,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON Lines to stdout: one object per person.")
+    ] = False,
 ) -> None:
-    """Predict the apparent emotion of a person.
+    """Find people in photos and videos, and predict their apparent emotion.
 
-    Without a box, the whole image is the subject.
+    Without --run and --zero-shot, labels are scored without training, by a small model.
     """
-    from mien.cli.render.results import render_predictions
+    from mien.predict.annotated_folder import AnnotatedFolder
+    from mien.predict.output.journal import Journal
+    from mien.predict.output.tables import require_format
+    from mien.predict.output.write import Outcome, write_results
+    from mien.predict.sources.open import SourceOptions, open_sources
+    from mien.predict.track.tracker import TrackOptions
+
+    boxes = [_parse_box(text) for text in box or ()]
+    if boxes and len(sources) > 1:
+        raise UsageError(f"one box for {len(sources)} images", hint="give --box with a single image")
+    options = SourceOptions(recursive=recursive, fps=fps, every=every)
+    tracking = TrackOptions(describe_every=describe_every)
+    if out is not None:
+        require_format(out)
+    console = make_console(as_json)
+    opened = _open_predictor(
+        console,
+        run=run,
+        zero_shot=zero_shot,
+        labels=labels,
+        places=places or (),
+        detector=detector,
+        boxes=boxes,
+    )
+    predictor = opened.predictor
+    predictor.tracking = tracking
+    items = [(sources[0], boxes)] if boxes else sources
+    outcome = Outcome()
+    with ExitStack() as stack:
+        journal = None
+        if out is not None:
+            request = _digest(sources, boxes, options, tracking.describe_every, opened)
+            journal = stack.enter_context(Journal(out, request=request, command=_command()))
+        if journal is not None and journal.is_finished:
+            outcome = Outcome(**journal.outcome)
+            console.note(f"{out} was written by this very command before; remove it to write it again")
+        else:
+            folder = None if annotate is None else AnnotatedFolder(annotate)
+            found = write_results(
+                predictor, open_sources(items, options), outcome, journal=journal, annotate=folder
+            )
+            error = _print_results(console, found, top, as_json=as_json, quiet=out is not None)
+            if error is not None and outcome.num_results == 1:
+                raise error
+    if out is not None and not as_json:
+        console.print_result({}, _summary(outcome))
+    if outcome.num_failed:
+        raise ItemsFailedError(
+            f"{outcome.num_failed} of {outcome.num_results} images failed, for example {outcome.example}",
+            hint=outcome.hint,
+        )
+
+
+# --- Opening -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A predictor, and what identifies it and its detector."""
+
+    predictor: SubjectPredictor
+    identity: Mapping[str, Any]
+
+
+def _open_predictor(
+    console: Console,
+    *,
+    run: Path | None,
+    zero_shot: str | None,
+    labels: str | None,
+    places: Sequence[str],
+    detector: str | None,
+    boxes: Sequence[Box],
+) -> _Opened:
+    if run is not None:
+        if zero_shot is not None or labels is not None:
+            other = "--zero-shot" if zero_shot is not None else "--labels"
+            raise UsageError(f"--run and {other} exclude each other", hint="give one of them")
+        return _open_run(console, run, places, detector, boxes)
+    return _open_zero_shot(console, zero_shot, labels, detector, boxes)
+
+
+def _open_run(
+    console: Console, run: Path, places: Sequence[str], detector: str | None, boxes: Sequence[Box]
+) -> _Opened:
+    from mien.evaluate.calibration.calibrate import CALIBRATION
+    from mien.model.checkpoint import model_digest
     from mien.predict.predictor import Predictor, unread_places
     from mien.recipe.places import outside_note
     from mien.workflow.experiment import embedded_model_warning, recorded_recipe
     from mien.workflow.steps import limit_threads
 
-    if box is not None and len(images) > 1:
-        raise UsageError(f"one box for {len(images)} images", hint="give --box with a single image")
-    sources = images if box is None else [(images[0], [_parse_box(box)])]
-    console = make_console(as_json)
-    recipe = recorded_recipe(run, places or ())
-    console.note(embedded_model_warning(recipe, photographs=True))
+    recipe = recorded_recipe(run, places)
+    warning = embedded_model_warning(recipe, photographs=True)
+    console.note(warning)
     limit_threads(recipe)
-    predictor = Predictor.from_pretrained(run, device=recipe.run.device, overrides=places or ())
+    predictor = Predictor.from_pretrained(run, device=recipe.run.device, overrides=places)
     trained = predictor.trained
     console.note(outside_note(trained.recipe, run, but=unread_places(trained.classifier.fusion)))
-    found = list(predictor.stream(sources))
-    errors = [error for results in found for error in results.errors]
-    if len(found) == len(errors) == 1:
-        raise errors[0]
-    console.print_result(
-        {"predictions": [_to_json(results) for results in found]},
-        "\n\n".join(render_predictions(results, top) for results in found),
+    found = _open_detector(
+        console, predictor, detector, boxes, embedded=warning is not None, device=recipe.run.device
     )
-    if errors:
-        raise ItemsFailedError(
-            f"{len(errors)} of {len(found)} images failed, for example {errors[0]}", hint=errors[0].hint
-        )
+    calibration = run / CALIBRATION
+    identity = {
+        "run": model_digest(run),
+        "calibration": calibration.read_text(encoding="utf-8") if calibration.exists() else None,
+        "detector": found,
+    }
+    return _Opened(predictor=predictor, identity=identity)
 
 
-def _to_json(results: Results) -> dict[str, Any]:
-    """The prediction of the one person in an image, or why there is none."""
-    (error, *_) = (*results.errors, None)
-    if error is not None:
-        return {"subject_id": results.source, "status": "failed", "error": str(error), "hint": error.hint}
-    prediction = results[0].prediction
-    assert prediction is not None, "a person without an error has a prediction"
-    return replace(prediction, subject_id=results.source).to_json()
+def _open_zero_shot(
+    console: Console, model: str | None, labels: str | None, detector: str | None, boxes: Sequence[Box]
+) -> _Opened:
+    from mien.labels import LABEL_SETS
+    from mien.predict.predictor import Predictor
+    from mien.predict.zero_shot.open import DEFAULT_MODEL
+    from mien.weights.model_folder import EMBEDDED
+
+    if model is None:
+        console.note(f"no run is given: labels are scored without training, by {DEFAULT_MODEL}")
+    names: str | list[str] = labels or "emotic"
+    if names not in LABEL_SETS:
+        names = [name.strip() for name in str(names).split(",")]
+    predictor = Predictor.zero_shot(model, names)
+    found = _open_detector(console, predictor, detector, boxes, embedded=model == EMBEDDED, device="auto")
+    return _Opened(predictor=predictor, identity={"zero_shot": predictor.model_digest, "detector": found})
+
+
+def _open_detector(
+    console: Console,
+    predictor: SubjectPredictor,
+    name: str | None,
+    boxes: Sequence[Box],
+    *,
+    embedded: bool,
+    device: str,
+) -> Mapping[str, Any] | None:
+    """Gives the predictor its detector; returns the signature, None for no detector."""
+    if boxes or name in _WHOLE:
+        return None
+    if name is None:
+        name = _usual_detector(embedded=embedded)
+        if name is None:
+            return None
+    from mien.predict.detect.open import open_detector
+
+    predictor.detector = open_detector(name, device=device)
+    console.note(f"people are found by {predictor.detector.name}")
+    return predictor.detector.signature
+
+
+def _usual_detector(*, embedded: bool) -> str | None:
+    """The detector for a model; None for the whole image."""
+    if not embedded:
+        return "transformers"
+    from mien.errors import WeightsError
+    from mien.playhouse.embedded_models import embedded_model_folder
+    from mien.weights.model_folder import EMBEDDED
+
+    try:
+        embedded_model_folder("detector")
+    except WeightsError:
+        return None
+    return EMBEDDED
+
+
+def _digest(
+    sources: Sequence[str],
+    boxes: Sequence[Box],
+    options: SourceOptions,
+    describe_every: float,
+    opened: _Opened,
+) -> str:
+    """Identifies everything that determines the results, except the content of the sources."""
+    from mien.digests import digest
+
+    return digest(
+        {
+            "sources": list(sources),
+            "boxes": [list(box.as_tuple()) for box in boxes],
+            "recursive": options.recursive,
+            "fps": options.fps,
+            "every": options.every,
+            "describe_every": describe_every,
+            **opened.identity,
+        }
+    )
+
+
+def _command() -> str:
+    import shlex
+
+    return shlex.join(["mien", *sys.argv[1:]])
 
 
 def _parse_box(text: str) -> Box:
@@ -87,3 +317,42 @@ def _parse_box(text: str) -> Box:
         raise UsageError(
             f"box {text!r} is not four numbers", hint="write it as left,top,right,bottom"
         ) from error
+
+
+# --- Printing ------------------------------------------------------------------------------------------
+
+
+def _print_results(
+    console: Console, found: Iterator[Results], top: int, *, as_json: bool, quiet: bool
+) -> MienError | None:
+    """Prints results as they come, and returns the first error; `quiet` prints nothing but JSON."""
+    from mien.cli.render.results import render_predictions, render_track
+    from mien.predict.track.summary import TrackSummaries
+
+    tracks, first, is_first = TrackSummaries(), None, True
+
+    def show(text: str) -> None:
+        nonlocal is_first
+        console.print_result({}, text if is_first else f"\n{text}")
+        is_first = False
+
+    for results in found:
+        first = first or next(iter(results.errors), None)
+        if as_json:
+            for row in results.rows():
+                console.print_line(row)
+        elif not quiet:
+            for row in tracks.add(results):
+                show(render_track(row, top))
+            if results.frame is None or results.error is not None:
+                show(render_predictions(results, top))
+    if not as_json and not quiet:
+        for row in tracks.end():
+            show(render_track(row, top))
+    return first
+
+
+def _summary(outcome: Outcome) -> str:
+    people = "1 person" if outcome.num_people == 1 else f"{outcome.num_people} people"
+    images = "1 image" if outcome.num_results == 1 else f"{outcome.num_results} images"
+    return f"{people} in {images}: {', '.join(outcome.files)}"

@@ -50,10 +50,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The text that a model wrote, and why it ended."""
+    """The text that a model wrote, and why it ended.
+
+    Attributes:
+        text: The text.
+        finish: Whether it ended by itself, or at the length limit.
+        first_words: The likeliest first words with their log-probabilities, if the engine was asked for them.
+    """
 
     text: str
     finish: Finish = "stop"
+    first_words: tuple[tuple[str, float], ...] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -7,7 +7,9 @@ are assumed to be square. Files can come from anyone: everything that is wrong w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,9 +29,11 @@ __all__ = [
     "MAX_PACKETS",
     "MAX_PIXELS",
     "ClipInfo",
+    "SampledFrame",
     "frame_pixels",
     "probe_clip",
     "read_frames",
+    "sample_frames",
     "spread_frames",
     "verify_clip",
 ]
@@ -51,6 +55,7 @@ _LIMITS: Final = {
 _CODECS: Final = ("av1", "h264", "hevc", "libdav1d", "mjpeg", "mpeg2video", "mpeg4", "vp8", "vp9")
 # In AVI, packets have no times; in VP8, some packets show nothing. There, frames are counted by decoding.
 _UNTIMED: Final = ("avi", "vp8")
+_EARLY: Final = 1e-3  # of an interval, by which rounded times may come early
 _SLACK_SECONDS: Final = 0.25  # by which a complete file may overstate its length
 
 # The turn that makes a frame upright, by the signs of (a, b, c, d) in x' = a x + c y, y' = b x + d y.
@@ -81,6 +86,21 @@ class ClipInfo:
     width: int
     height: int
     rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledFrame:
+    """One of the frames that are taken from a clip.
+
+    Attributes:
+        number: Its number, from 0; None for an error that belongs to no certain frame.
+        time: Seconds since the first frame; None as above.
+        image: The frame, upright and RGB, or why it cannot be read.
+    """
+
+    number: int | None
+    time: float | None
+    image: Image.Image | ClipError
 
 
 def spread_frames(first: int, last: int, count: int) -> tuple[int, ...]:
@@ -139,6 +159,41 @@ def read_frames(path: Path, frames: Sequence[int], memory: Reservation | None = 
         memory.hold(clip.require_memory(len(numbers)))
         images = _read_timed(clip, clip.index, numbers) if clip.index else _read_counted(clip, numbers)
     return [images[number] for number in frames]
+
+
+def sample_frames(path: Path, *, fps: float | None = None, every: int = 1) -> Iterator[SampledFrame]:
+    """Frames of a clip in order, one at a time: every n-th, or at most so many per second.
+
+    A damaged frame is returned as an error in its place, and so is a missing end.
+
+    Args:
+        path: The clip.
+        fps: Frames per second, by the frames' own times: of each interval of 1 / fps seconds the first frame.
+        every: Take each n-th frame instead.
+
+    Raises:
+        ClipError: The clip cannot be read at all, or a frame takes too much memory.
+    """
+    with _opened(path) as clip:
+        clip.require_memory(1)
+        found = clip.sample_timed(clip.index, fps, every) if clip.index else clip.sample_counted(fps, every)
+        any_frame = False
+        for frame in found:
+            any_frame = True
+            yield frame
+        if clip.is_cut:
+            error = ClipError(f"{path} is cut short: its end is missing", hint=_BROKEN)
+            yield SampledFrame(number=None, time=None, image=error)
+        elif not any_frame:
+            raise ClipError(f"{path} has no frame that can be decoded", hint=_BROKEN)
+
+
+def _takes(number: int, seconds: float, last: int, fps: float | None, every: int) -> int | None:
+    """The interval of which this is the first frame, if it is to be taken; `last` is the previous one's."""
+    if fps is None:
+        return number if number % every == 0 else None
+    interval = math.floor(seconds * fps + _EARLY)
+    return interval if interval > last else None
 
 
 def verify_clip(path: Path) -> ClipInfo:
@@ -286,6 +341,59 @@ class _Clip:
                 # No frame depends on a non-reference frame, so unrequested ones are skipped.
                 self._codec.skip_frame = "DEFAULT" if packet.pts in times else "NONREF"
                 yield from packet.decode()
+
+    def sample_timed(self, index: FrameIndex, fps: float | None, every: int) -> Iterator[SampledFrame]:
+        """The wanted frames; what the decoder leaves out is an error in its place."""
+        unit, first, last = float(self._stream.time_base), index.times[0], -1
+        wanted: dict[int, int] = {}  # numbers by time
+        for number, time in enumerate(index.times):
+            taken = _takes(number, (time - first) * unit, last, fps, every)
+            if taken is not None:
+                wanted[time], last = number, taken
+        pending = deque(wanted)
+
+        def missing() -> SampledFrame:
+            time = pending.popleft()
+            error = ClipError(f"frame {wanted[time]} of {self.path} cannot be decoded", hint=_BROKEN)
+            return SampledFrame(number=wanted[time], time=(time - first) * unit, image=error)
+
+        for frame in self._decode_what_can_be(wanted):
+            while pending and frame.pts is not None and pending[0] < frame.pts:
+                yield missing()
+            if pending and frame.pts == pending[0]:
+                yield self._sampled(frame, wanted[pending[0]], (pending.popleft() - first) * unit)
+        while pending:
+            yield missing()
+
+    def sample_counted(self, fps: float | None, every: int) -> Iterator[SampledFrame]:
+        """As `sample_timed`, with frames counted as they are decoded."""
+        rate, last = float(self._stream.average_rate or self._stream.guessed_rate or 25), -1
+        for number, frame in enumerate(self._decode_what_can_be(None)):
+            taken = _takes(number, number / rate, last, fps, every)
+            if taken is not None:
+                last = taken
+                yield self._sampled(frame, number, number / rate)
+
+    def _sampled(self, frame: Frame, number: int, time: float) -> SampledFrame:
+        try:
+            return SampledFrame(number=number, time=time, image=self.to_image(frame))
+        except ClipError:
+            error = ClipError(f"frame {number} of {self.path} is damaged", hint=_BROKEN)
+            return SampledFrame(number=number, time=time, image=error)
+
+    def _decode_what_can_be(self, wanted: Collection[int] | None) -> Iterator[Frame]:
+        """All wanted frames from the start, except damaged ones, and some that are not wanted."""
+        import av
+
+        self._container.seek(self._start, stream=self._stream)
+        for packet in self._container.demux(self._stream):
+            # No frame depends on a non-reference frame, so unrequested ones are skipped.
+            is_wanted = wanted is None or packet.pts is None or packet.pts in wanted
+            self._codec.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+            try:
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                continue
 
     def to_image(self, frame: Frame) -> Image.Image:
         """The frame, upright and RGB."""

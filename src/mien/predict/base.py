@@ -6,23 +6,44 @@ A subclass only says what it predicts of each subject. An item that fails is ret
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, Protocol, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from mien.describe.engine import Request
+from mien.describe.requests import DescriptionRequest, RequestBuilder
+from mien.describe.retry import describe_with_retries
 from mien.errors import DataError, ImageError, MienError
+from mien.media.memory import image_bytes
 from mien.media.views import OpenedPhoto
+from mien.predict.people import FoundPeople, FoundPerson, find_people
 from mien.predict.results import Person, Results
-from mien.predict.sources import BoxLike, ImageLike, Source, open_source, open_sources
-from mien.types import Prediction, Subject
+from mien.predict.sources.image import BoxLike, ImageLike, Source, open_source
+from mien.predict.sources.open import SourceOptions, open_sources
+from mien.predict.track.readings import Readings
+from mien.predict.track.tracker import TrackOptions
+from mien.types import Description, Prediction, Subject
 
-__all__ = ["SubjectPredictor", "load_batches"]
+if TYPE_CHECKING:
+    from mien.predict.detect.detector import Detector
+
+__all__ = ["SubjectPredictor", "describe_prepared", "load_batches"]
 
 _MAX_BATCH_BYTES: Final = 200_000_000  # of images at their full size
+_GROUP: Final = 32  # people that are predicted before the next images are read
+_GROUP_IMAGES: Final = 64
 
 
 class SubjectPredictor(ABC):
-    """Predicts how people in images appear to feel. A subclass implements `each`."""
+    """Predicts how people in images appear to feel. A subclass implements `each`.
+
+    Attributes:
+        detector: Finds the people where no boxes are given; None to take the whole image as the subject.
+        tracking: How people are followed through videos.
+    """
+
+    detector: Detector | None = None
+    tracking: TrackOptions = TrackOptions()
 
     def __call__(self, image: ImageLike, *, boxes: Iterable[BoxLike] | None = None) -> Results:
         """How the people in one image appear to feel.
@@ -30,10 +51,11 @@ class SubjectPredictor(ABC):
         Args:
             image: A path, a PIL image, or a uint8 array of shape (height, width, 3), RGB.
             boxes: (left, top, right, bottom) of each person, in pixels of the upright image. Without boxes
-                the whole image is the subject.
+                the predictor's detector finds the people; without a detector the whole image is the subject.
 
         Returns:
-            One `Person` per box, in the order of the boxes.
+            One `Person` per box, in the order of the boxes, or per person found, best detected first. If
+            no one is found it is empty, and its status is "no person".
 
         Raises:
             ImageError: The image cannot be read.
@@ -45,35 +67,67 @@ class SubjectPredictor(ABC):
         return results
 
     def stream(
-        self, sources: ImageLike | Iterable[object], *, batch_size: int | None = None
+        self,
+        sources: ImageLike | Iterable[object],
+        *,
+        batch_size: int | None = None,
+        recursive: bool = False,
+        fps: float | None = None,
+        every: int | None = None,
     ) -> Iterator[Results]:
-        """The results of many images, in order, with constant memory.
+        """The results of many images and of the frames of videos, in order, with constant memory.
 
         An image that cannot be read, and a box outside of its image, do not stop the others: they are
-        returned in their place with status "failed" and the error.
+        returned in their place with status "failed" and the error. So is a damaged frame of a video.
 
         Args:
-            sources: A path, a folder, a glob pattern, or an iterable of paths, PIL images, arrays, or pairs
-                of one of these and its boxes.
+            sources: A path of an image or video, a folder, a glob pattern, a list of paths (.txt), a manifest
+                (.jsonl, .csv, .parquet, .json), "-" for paths from the standard input, or an iterable of
+                these, PIL images, arrays, or pairs of one of these and its boxes.
             batch_size: People per batch; by default the predictor's own.
+            recursive: Search folders with all folders in them.
+            fps: Frames per second to take of a video; 5 by default.
+            every: Take each n-th frame of a video instead.
 
         Raises:
             DataError: A folder holds no image, or a pattern matches nothing.
             WeightsError: Weights that the predictor needs are not available.
         """
-        return self._stream(open_sources(sources), batch_size=batch_size)
+        options = SourceOptions(recursive=recursive, fps=fps, every=every)
+        return self._stream(open_sources(sources, options), batch_size=batch_size)
 
     def _stream(self, sources: Iterable[Source], *, batch_size: int | None) -> Iterator[Results]:
-        opened = deque[Source]()
-        predictions = self.each(_subjects(sources, opened), batch_size=batch_size)
-        answers: list[Prediction | MienError] = []
-        for answer in predictions:
-            yield from _failed_sources(opened)
-            answers.append(answer)
-            if len(answers) == max(1, len(opened[0].boxes)):
-                yield _results(opened.popleft(), answers)
-                answers = []
-        yield from _failed_sources(opened)
+        for _, results in self.run(sources, batch_size=batch_size):
+            yield results
+
+    def run(
+        self,
+        sources: Iterable[Source],
+        *,
+        batch_size: int | None = None,
+        done: Iterable[Results] = (),
+        keep_pixels: bool = False,
+    ) -> Iterator[tuple[Source, Results]]:
+        """`stream` of opened sources, to which results of an earlier run can be given.
+
+        Args:
+            sources: Images, frames and errors.
+            batch_size: People per batch; by default the predictor's own.
+            done: Results of the first sources, from an earlier run of this predictor. They are returned
+                again, and their people keep their numbers and scores.
+            keep_pixels: Return frames of videos with their pixels.
+
+        Raises:
+            DataError: `done` is of other sources.
+        """
+        found = find_people(sources, detector=self.detector, options=self.tracking, done=done)
+        video, readings = None, Readings(self.tracking.time_constant)
+        for group in _groups(found, batch_size or _GROUP, keep_pixels=keep_pixels):
+            answers = self.each(_subjects(group), batch_size=batch_size)
+            for item in group:
+                if item.source.video != video:
+                    video, readings = item.source.video, Readings(self.tracking.time_constant)
+                yield item.source, _results(item, answers, readings)
 
     def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
         """A prediction for each subject, in order; raises the error of the first that cannot have one."""
@@ -94,6 +148,22 @@ class SubjectPredictor(ABC):
             subjects: Subjects, from any iterable.
             batch_size: Subjects per batch; by default the predictor's own.
         """
+
+
+def describe_prepared(
+    builder: RequestBuilder, requests: Sequence[tuple[DescriptionRequest, Request]]
+) -> list[Description | MienError]:
+    """The description of each request, in order, or in its place why there is none.
+
+    Raises:
+        EngineDownError: The engine cannot work at all.
+    """
+    outcomes = describe_with_retries(builder.engine, [prepared for _, prepared in requests])
+    found: list[Description | MienError] = []
+    for (request, _), outcome in zip(requests, outcomes, strict=True):
+        result = builder.check(outcome.result)
+        found.append(result if isinstance(result, MienError) else builder.description(request, result))
+    return found
 
 
 class _Loaded(Protocol):
@@ -137,36 +207,105 @@ def load_batches(
         yield batch
 
 
-def _subjects(sources: Iterable[Source], opened: deque[Source]) -> Iterator[Subject]:
-    """One subject per person; appends each source to `opened` before its first subject."""
-    for source in sources:
-        opened.append(source)
-        if source.error is not None:
+# --- From people to results ----------------------------------------------------------------------------
+
+
+def _groups(found: Iterable[FoundPeople], size: int, *, keep_pixels: bool) -> Iterator[list[FoundPeople]]:
+    """What is predicted together: so many people, or so many images with fewer people in them.
+
+    Frames lose their pixels where no one in them is to be read.
+    """
+    group: list[FoundPeople] = []
+    num_people = num_bytes = 0
+    for item in found:
+        count = _count_due(item)
+        if count == 0 and not keep_pixels:
+            item = replace(item, source=item.source.released())  # noqa: PLW2901
+        group.append(item)
+        num_people += count
+        pixels = item.source.image.pixels
+        num_bytes += 0 if pixels is None else image_bytes("RGB", *pixels.size)
+        # An error is returned at once if nothing before it has to wait.
+        if (
+            num_people >= size
+            or len(group) >= _GROUP_IMAGES
+            or num_bytes > _MAX_BATCH_BYTES
+            or not num_people
+        ):
+            yield group
+            group, num_people, num_bytes = [], 0, 0
+    if group:
+        yield group
+
+
+def _count_due(item: FoundPeople) -> int:
+    if item.done is not None or item.error is not None:
+        return 0
+    return sum(person.is_due for person in item.people)
+
+
+def _subjects(group: Sequence[FoundPeople]) -> Iterator[Subject]:
+    """One subject per person who is to be read."""
+    for item in group:
+        if not _count_due(item):
             continue
-        for index, box in enumerate(source.boxes or (None,)):
-            name = source.name if box is None else f"{source.name}#{index}"
-            yield Subject(id=name, images=(source.image,), boxes=(box,))
+        source = item.source
+        frame = "" if source.frame is None else f"@{source.frame}"
+        for index, person in enumerate(item.people):
+            if person.is_due:
+                name = f"{source.name}{frame}" + ("" if person.box is None else f"#{index}")
+                yield Subject(id=name, images=(source.image,), boxes=(person.box,))
 
 
-def _failed_sources(opened: deque[Source]) -> Iterator[Results]:
-    """Removes the sources with an error from the left, and returns their results."""
-    while opened and opened[0].error is not None:
-        source = opened.popleft()
-        yield Results(source=source.name, image=source.image, error=source.error)
-
-
-def _results(source: Source, answers: Sequence[Prediction | MienError]) -> Results:
-    unreadable = next((answer for answer in answers if isinstance(answer, ImageError)), None)
-    if unreadable is not None:
-        return Results(source=source.name, image=source.image, error=unreadable)
+def _results(item: FoundPeople, answers: Iterator[Prediction | MienError], readings: Readings) -> Results:
+    source = item.source
+    about = Results(
+        source=source.name,
+        image=source.released().image,
+        frame=source.frame,
+        time=source.time,
+        error=item.error,
+    )
+    if item.done is not None:
+        _restore(item, item.done, readings)
+        return replace(item.done, image=about.image)
+    if item.error is not None:
+        return about
+    read = [_answer(person, source, answers, readings) for person in item.people]
+    readings.keep(item.tracks)
+    unreadable = next((answer for answer in read if isinstance(answer, ImageError)), None)
+    if unreadable is not None and source.video is None:
+        return replace(about, error=unreadable)
     people = tuple(
         Person(
             id=index,
-            box=box,
-            box_source="whole" if box is None else "given",
+            track=person.track,
+            box=person.box,
+            box_source=person.box_source,
+            box_score=person.box_score,
             prediction=answer if isinstance(answer, Prediction) else None,
             error=answer if isinstance(answer, MienError) else None,
         )
-        for index, (box, answer) in enumerate(zip(source.boxes or (None,), answers, strict=True))
+        for index, (person, answer) in enumerate(zip(item.people, read, strict=True))
     )
-    return Results(source=source.name, image=source.image, people=people)
+    return replace(about, people=people)
+
+
+def _answer(
+    person: FoundPerson, source: Source, answers: Iterator[Prediction | MienError], readings: Readings
+) -> Prediction | MienError:
+    if person.track is None or source.time is None:
+        return next(answers)
+    if person.is_due:
+        return readings.read(person.track, source.time, next(answers))
+    return readings.last(person.track)
+
+
+def _restore(item: FoundPeople, done: Results, readings: Readings) -> None:
+    """Takes over the people of an earlier run, so that the next frames go on as they would have then."""
+    for person, earlier in zip(item.people, done.people, strict=True):
+        answer = earlier.prediction or earlier.error
+        if person.is_due and person.track is not None and item.source.time is not None and answer is not None:
+            readings.restore(person.track, item.source.time, answer)
+    if item.error is None and item.source.video is not None:
+        readings.keep(item.tracks)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -23,7 +24,6 @@ from mien.describe.engine import Engine, Request
 from mien.describe.open import open_engine
 from mien.describe.prompts import resolve_prompt
 from mien.describe.requests import DescriptionRequest, RequestBuilder
-from mien.describe.retry import Outcome, describe_with_retries
 from mien.errors import DataError, MienError, RunError
 from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.features.device import resolve_device
@@ -37,11 +37,19 @@ from mien.model.checkpoint import TrainedModel, load_trained, model_digest
 from mien.model.classifier import ClassifierOutput, scores_from_logits
 from mien.model.encoder import resolve_vision_encoder
 from mien.model.fusion import Fusion
-from mien.predict.base import SubjectPredictor, load_batches
+from mien.predict.base import SubjectPredictor, describe_prepared, load_batches
+from mien.predict.detect.open import resolve_detector
 from mien.recipe.data import lowest_dimension
+from mien.recipe.describe import MarkStyle
 from mien.recipe.places import DATA_PLACES, RUN_PLACES, recorded_recipe, require_places
 from mien.runs import MANIFEST
 from mien.types import DIMENSIONS, Description, Prediction, Subject
+
+if TYPE_CHECKING:
+    from mien.predict.detect.detector import Detector
+    from mien.predict.zero_shot.likelihood import Answer
+    from mien.predict.zero_shot.open import Labels, Method
+    from mien.predict.zero_shot.predictor import ZeroShotPredictor
 
 __all__ = ["Predictor", "unread_places"]
 
@@ -123,6 +131,7 @@ class Predictor(SubjectPredictor):
         *,
         device: str = "auto",
         engine: Engine | None = None,
+        detector: str | os.PathLike[str] | Detector | None = None,
         overrides: Sequence[str] = (),
     ) -> Predictor:
         """Loads the model of a run, with its encoder, tokenizer and describing engine.
@@ -131,6 +140,8 @@ class Predictor(SubjectPredictor):
             run: The run directory of a trained model.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest that is available.
             engine: Replaces the describing engine that the recipe names.
+            detector: Finds the people where no boxes are given: a name or path as in `open_detector`, such as
+                "transformers", or an opened detector. None takes the whole image as the subject.
             overrides: New places of models that have moved, such as "features.vision=/models/clip".
 
         Raises:
@@ -153,13 +164,92 @@ class Predictor(SubjectPredictor):
             tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
         if fusion.uses_image:
             vision = resolve_vision_encoder(features, device)
-        return cls(
+        predictor = cls(
             trained,
             engine=engine,
             tokenizer=tokenizer,
             vision=vision,
             calibration=_load_calibration(run, trained),
         )
+        predictor.detector = resolve_detector(detector, device=device)
+        return predictor
+
+    @staticmethod
+    def zero_shot(
+        model: str | None = None,
+        labels: Labels = "emotic",
+        *,
+        method: Method = "likelihood",
+        exclusive: bool | None = None,
+        device: str = "auto",
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        engine: Engine | None = None,
+        answer: Answer = "yes_no",
+        question: str | None = None,
+        prompt: str = "paper",
+        encoder: str | None = "sentence-transformers/all-MiniLM-L6-v2",
+        image_prompts: Sequence[str] | None = None,
+        marking: MarkStyle = "red_box",
+        detector: str | os.PathLike[str] | Detector | None = None,
+        calibration: Calibration | None = None,
+    ) -> ZeroShotPredictor:
+        """A predictor that needs no training, for known labels or your own.
+
+        Its scores say which label fits a person better than another, or the same label which person; their
+        status is "uncalibrated", because they are not probabilities of what annotators would say.
+
+        Args:
+            model: A vision-language model (a CLIP or SigLIP for method "similarity"): a Hugging Face id, a
+                folder, or "playhouse" for the embedded one. By default HuggingFaceTB/SmolVLM-500M-Instruct,
+                or google/siglip-base-patch16-224.
+            labels: "emotic", "bold", "caers", a list of names, or a mapping from names to definitions.
+            method: "likelihood": how likely the model's answer is. "words": what its description says.
+                "similarity": how alike image and label are.
+            exclusive: Whether exactly one of your own labels holds; the scores then sum to 1.
+            device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest that is available.
+            dtype: Data type of a vision-language model's weights; "auto" takes a fast one.
+            engine: Runs the vision-language model, such as a server's; instead of `model`.
+            answer: For "likelihood": "yes_no" asks about each label, "label" for the label's name.
+            question: For "likelihood": another wording, with `<label>` and `<definition>` where they are to
+                stand. Call the subject "the person in the red box".
+            prompt: For "words": the id of the prompt for descriptions.
+            encoder: For "words": the sentence encoder; None to score only by the names in the description.
+            image_prompts: For "similarity": other prompts, with {} where the label is to stand.
+            marking: How the person is marked in the image.
+            detector: Finds the people where no boxes are given, as in `from_pretrained`.
+            calibration: Turns scores into probabilities, fitted to scores of this very predictor.
+
+        Raises:
+            WeightsError: Weights are not available.
+            ConfigError: Options contradict each other.
+            DataError: The labels are empty or not distinct.
+            EngineError: The device is not available, or no server answers.
+
+        Example:
+            >>> predictor = mien.Predictor.zero_shot(labels=["calm", "afraid"])  # doctest: +SKIP
+            >>> predictor("photo.jpg", boxes=[(40, 30, 210, 380)])[0].top(1)  # doctest: +SKIP
+            (('calm', 0.71),)
+        """
+        from mien.predict.zero_shot.open import open_zero_shot
+
+        predictor = open_zero_shot(
+            model,
+            labels,
+            method=method,
+            exclusive=exclusive,
+            device=device,
+            dtype=dtype,
+            engine=engine,
+            answer=answer,
+            question=question,
+            prompt=prompt,
+            encoder=encoder,
+            image_prompts=image_prompts,
+            marking=marking,
+            calibration=calibration,
+        )
+        predictor.detector = resolve_detector(detector, device=device)
+        return predictor
 
     def each(
         self, subjects: Iterable[Subject], *, batch_size: int | None = None
@@ -235,11 +325,14 @@ class Predictor(SubjectPredictor):
         text_stage = self._text_stage
         if text_stage is None:
             return list(inputs)
-        requests = [item.prepared for item in inputs if isinstance(item, _Inputs) and item.prepared]
-        outcomes = iter(describe_with_retries(text_stage.engine, requests))
-        found = [
-            _add_description(item, next(outcomes), text_stage) if isinstance(item, _Inputs) else item
+        requests = [
+            (item.request, item.prepared)
             for item in inputs
+            if isinstance(item, _Inputs) and item.request is not None and item.prepared is not None
+        ]
+        described = iter(describe_prepared(text_stage.request_builder, requests))
+        found = [
+            _add_description(item, next(described)) if isinstance(item, _Inputs) else item for item in inputs
         ]
         if self._recipe.train.missing_descriptions == "error":
             return found
@@ -353,12 +446,8 @@ def unread_places(fusion: Fusion, engine: Engine | None = None) -> set[str]:
     return unread if fusion.uses_image else {*unread, "features.vision"}
 
 
-def _add_description(item: _Inputs, outcome: Outcome, text_stage: _TextStage) -> _Inputs | MienError:
-    result = text_stage.request_builder.check(outcome.result)
-    if isinstance(result, MienError):
-        return result
-    assert item.request is not None  # an outcome belongs to a request
-    return replace(item, description=text_stage.request_builder.description(item.request, result))
+def _add_description(item: _Inputs, found: Description | MienError) -> _Inputs | MienError:
+    return found if isinstance(found, MienError) else replace(item, description=found)
 
 
 def _require_same(

@@ -1,4 +1,4 @@
-"""Draws results: boxes on the image, bar charts as SVG, and HTML for notebooks."""
+"""Shows results: image files, bar charts as SVG, and HTML for notebooks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from mien.files import atomic_write_text
+from mien.errors import UsageError
+from mien.files import atomic_file, atomic_write_text
+from mien.predict.annotate import person_color
 
 if TYPE_CHECKING:
     from mien.predict.results import Person, Results
 
-__all__ = ["Chart", "annotate", "bar_chart", "results_html"]
+__all__ = ["IMAGE_FORMATS", "Chart", "bar_chart", "results_html", "save_image"]
 
-# Okabe and Ito's palette, which people with color blindness can distinguish.
-_COLORS: Final = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+IMAGE_FORMATS: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # by suffix
 _THUMBNAIL: Final = 480  # pixels of the longer side of an image in HTML
 _NOTICE: Final = "Apparent emotion, as an onlooker might see it; not what the person feels."
 
@@ -48,46 +49,15 @@ class Chart:
         return self.svg
 
 
-def person_color(index: int) -> str:
-    """The color of a person in charts and annotated images."""
-    return _COLORS[index % len(_COLORS)]
-
-
-def annotate(image: Image.Image, people: Sequence[Person]) -> Image.Image:
-    """A copy of an image with boxes, numbers and highest labels; legible at any image size."""
-    drawn = image.convert("RGB")
-    draw = ImageDraw.Draw(drawn)
-    size = max(12, round(max(drawn.size) / 36))
-    line = max(2, size // 6)
-    for person in people:
-        color = person_color(person.id)
-        left, top = 0.0, 0.0
-        if person.box is not None:
-            left, top = person.box.left, person.box.top
-            draw.rectangle(person.box.as_tuple(), outline=color, width=line)
-        _draw_tag(drawn, (left, top), _tag_text(person), color=color, font_size=size)
-    return drawn
-
-
-def _tag_text(person: Person) -> str:
-    if person.prediction is None:
-        return f"{person.id}: failed"
-    return f"{person.id}: " + ", ".join(f"{label} {score:.2f}" for label, score in person.top(1))
-
-
-def _draw_tag(
-    drawn: Image.Image, corner: tuple[float, float], text: str, *, color: str, font_size: int
-) -> None:
-    """White text on the color of the person, above the box if there is room, and always inside the image."""
-    draw, size = ImageDraw.Draw(drawn), drawn.size
-    font = ImageFont.load_default(size=font_size)
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    pad = (bottom - top) // 3
-    width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x = min(max(0, corner[0]), max(0, size[0] - width))
-    y = corner[1] - height if corner[1] >= height else max(0, corner[1])
-    draw.rectangle((x, y, x + width, y + height), fill=color)
-    draw.text((x + pad - left, y + pad - top), text, fill="white", font=font)
+def save_image(image: Image.Image, path: Path) -> None:
+    """Writes an image atomically, as JPEG, PNG or WebP by the suffix; UsageError for any other."""
+    kind = IMAGE_FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(
+            f"{path} does not name a format of images", hint=f"end the name with {', '.join(IMAGE_FORMATS)}"
+        )
+    with atomic_file(path, sync=False) as file:
+        image.save(file, format=kind, quality=92)
 
 
 def bar_chart(people: Sequence[Person], *, top: int) -> Chart:

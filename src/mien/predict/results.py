@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from mien.errors import MienError, UsageError
 from mien.media.views import load_image
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     import pandas
     from PIL import Image
 
+    from mien.media.images import LoadedImage
     from mien.predict.render import Chart
 
-__all__ = ["BoxSource", "Person", "Results"]
+__all__ = ["NO_PERSON", "BoxSource", "Person", "Results"]
+
+NO_PERSON: Final = "no person"  # the status of an image in which no one was found
 
 # Where a box comes from: the caller gave it; there is none, and the whole image is the subject; a detector
 # found the person; or it found a face, from which the body was guessed.
@@ -98,6 +102,7 @@ class Person:
             "box_score": self.box_score,
             "status": self.status,
             "error": None if self.error is None else str(self.error),
+            "hint": None if self.error is None else self.error.hint,
             "scores": dict(self.scores),
             "above": None if self.above is None else list(self.above),
             **{name: dimensions.get(name) for name in DIMENSIONS},
@@ -137,7 +142,9 @@ class Results(Sequence[Person]):
     @property
     def status(self) -> str:
         """ "ok"; "failed" if the image cannot be read or no person in it could be processed; "partial" if
-        some could."""
+        some could; "no person" if no one was found."""
+        if self.error is None and not self.people:
+            return NO_PERSON
         failed = sum(person.status == "failed" for person in self.people)
         if self.error is not None or (failed and failed == len(self.people)):
             return "failed"
@@ -163,10 +170,12 @@ class Results(Sequence[Person]):
         return iter(self.people)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary per person; one with the error alone if the image could not be read."""
+        """One flat dictionary per person; one with the status alone if there is none, and why."""
         where = {"source": self.source, "frame": self.frame, "time": self.time}
-        if self.error is not None:
-            return [{**where, "status": "failed", "error": str(self.error)}]
+        if self.error is not None or not self.people:
+            error = None if self.error is None else str(self.error)
+            hint = None if self.error is None else self.error.hint
+            return [{**where, "status": self.status, "error": error, "hint": hint}]
         return [{**where, **person.to_dict()} for person in self.people]
 
     def to_dict(self) -> dict[str, Any]:
@@ -200,12 +209,29 @@ class Results(Sequence[Person]):
         return pandas.DataFrame(rows)
 
     def annotate(self) -> Image.Image:
-        """A copy of the image with the box, number and highest label of each person drawn on it."""
-        from mien.predict.render import annotate
+        """A copy of the image with the box, number and highest label of each person drawn on it.
+
+        Images of less than 300 pixels are enlarged.
+        """
+        from mien.predict.annotate import annotate
 
         loaded = load_image(self.image)
-        people = [replace(person, box=loaded.place(person.box)) for person in self.people]
-        return annotate(loaded.image, people)
+        return annotate(loaded.image, self.placed(loaded))
+
+    def placed(self, loaded: LoadedImage) -> tuple[Person, ...]:
+        """The people with their boxes in pixels of the image that was loaded."""
+        return tuple(replace(person, box=loaded.place(person.box)) for person in self.people)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the annotated image to a file, as JPEG, PNG or WebP by its suffix.
+
+        Raises:
+            UsageError: The suffix is another one.
+            DataError: The image cannot be read, or the file cannot be written.
+        """
+        from mien.predict.render import save_image
+
+        save_image(self.annotate(), Path(path))
 
     def plot(self, *, top: int = 8) -> Chart:
         """A bar chart of the `top` labels of each person, as SVG."""

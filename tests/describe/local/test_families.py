@@ -10,18 +10,26 @@ import pytest
 import transformers
 from PIL import Image
 from tests.factories.tiny_llava import build_tiny_llava, build_tiny_llava_next
-from tests.factories.tiny_vlms import FAMILIES, build_tiny_internvl, build_tiny_qwen3_vl, build_tiny_smolvlm
+from tests.factories.tiny_vlms import (
+    FAMILIES,
+    build_tiny_idefics3,
+    build_tiny_internvl,
+    build_tiny_qwen3_vl,
+    build_tiny_smolvlm,
+)
 from tests.factories.versions import require_smolvlm
 
 from mien.describe.engine import Reply, Request
 from mien.describe.local.engine import LocalEngine
 from mien.describe.local.known_models import MODELS
 from mien.describe.local.processor import load_processor
+from mien.describe.local.shared_prefix import PrefixScorer
 from mien.errors import EngineDownError
 from mien.weights.model_folder import find_model
 
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     **FAMILIES,
+    "idefics3": build_tiny_idefics3,
     "llava": build_tiny_llava,
     "llava_next": build_tiny_llava_next,
 }
@@ -32,6 +40,7 @@ FAMILY_OF = {
     "llava-hf/llava-v1.6-mistral-7b-hf": "llava_next",
     "Qwen/Qwen2.5-VL-7B-Instruct": "qwen2_5_vl",
     "Qwen/Qwen3-VL-8B-Instruct": "qwen3_vl",
+    "HuggingFaceTB/SmolVLM-500M-Instruct": "idefics3",
     "HuggingFaceTB/SmolVLM2-2.2B-Instruct": "smolvlm",
     "OpenGVLab/InternVL3-8B-hf": "internvl",
     "google/gemma-3-4b-it": "gemma3",
@@ -85,6 +94,33 @@ def test_several_images_are_taken_where_the_table_says_so(engine: LocalEngine) -
     batch = [make_request(number, num_images=3) for number in range(2)]
     replies = engine.describe(batch)
     assert [engine.describe([request])[0] for request in batch] == replies
+
+
+def ask() -> list[str]:
+    """Questions of different lengths."""
+    return [f"Is it {'very ' * (number % 3)}{chr(65 + number)}? Yes or no?" for number in range(7)]
+
+
+def test_labels_are_scored_alike_with_and_without_a_shared_prefix(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.describe.local.shared_prefix._ROWS", 3)
+    request, answers = make_request(4), ("Joy", "Doubt/Confusion", "Sadness", "Joyful", "a")
+    questions = ask()
+    shared, separate = (PrefixScorer(engine._model, shares_prefix=shares) for shares in (True, False))
+    found = shared.yes_probabilities(request.images, questions)
+    assert found == pytest.approx(separate.yes_probabilities(request.images, questions), abs=1e-5)
+    assert len({round(one, 4) for one in found}) > 3
+    likelihoods = shared.answer_log_likelihoods(request.images, "How?", answers)
+    assert likelihoods == pytest.approx(
+        separate.answer_log_likelihoods(request.images, "How?", answers), abs=1e-4
+    )
+    assert shared._shares_prefix  # it has not given up
+    # One label alone, and labels in another order, have the same scores.
+    assert shared.yes_probabilities(request.images, questions[:1]) == pytest.approx(found[:1], abs=1e-5)
+    assert shared.yes_probabilities(request.images, questions[::-1]) == pytest.approx(found[::-1], abs=1e-5)
+    alone = shared.answer_log_likelihoods(request.images, "How?", answers[1:2])
+    assert alone == pytest.approx(likelihoods[1:2], abs=1e-4)
 
 
 def test_the_square_is_the_size_that_the_processor_makes(engine: LocalEngine) -> None:

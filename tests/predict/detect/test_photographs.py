@@ -61,6 +61,13 @@ def test_bodies_guessed_from_faces_are_right_more_often_than_not() -> None:
     assert measure("face_detection_yunet.onnx").precision >= 0.55
 
 
+@pytest.mark.parametrize("file", ["yolox_nano_416_coco80.onnx", "face_detection_yunet.onnx"])
+@pytest.mark.parametrize("size", [(640, 480), (3, 3), (1, 2000)])
+def test_no_one_is_found_where_no_one_is(file: str, size: tuple[int, int]) -> None:
+    pytest.importorskip("onnxruntime")
+    assert open_detector(shared("weights", file)).detect([Image.new("RGB", size, "white")]) == [()]
+
+
 def test_another_onnx_model_is_not_a_detector() -> None:
     pytest.importorskip("onnxruntime")
     from mien.errors import WeightsError

@@ -76,6 +76,14 @@ def test_people_come_by_falling_score_and_then_by_position() -> None:
     assert edges_of(people) == [(0, 0, 9, 9), (10, 2, 20, 30), (10, 9, 20, 30), (30, 0, 50, 20)]
 
 
+def test_a_crowd_is_returned_whole() -> None:
+    crowd = [
+        ((10.0 * (n % 10), 12.0 * (n // 10), 10.0 * (n % 10) + 9, 12.0 * (n // 10) + 11), 0.5)
+        for n in range(60)
+    ]
+    assert len(select(*crowd)) == 60
+
+
 def test_a_score_reaches_the_least_one_after_rounding() -> None:
     assert [person.score for person in select(((0, 0, 9, 9), 0.29996), ((0, 0, 9, 9), 0.29994))] == [0.3]
 

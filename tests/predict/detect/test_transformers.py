@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -25,6 +25,31 @@ from mien.predict.detect.transformers import DEFAULT_MODEL, TransformersDetector
 from mien.weights import hub
 
 ALL = DetectorOptions(min_score=0.02, min_size=1)
+# Settings of processors as the models on the Hub have them: that of YOLOS is from an older library.
+_PUBLISHED: Final[dict[str, dict[str, Any]]] = {
+    "yolos": {
+        "feature_extractor_type": "YolosFeatureExtractor",
+        "format": "coco_detection",
+        "do_normalize": True,
+        "do_resize": True,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "size": 512,
+        "max_size": 1333,
+    },
+    "others": {
+        "image_processor_type": "RTDetrImageProcessor",
+        "do_normalize": False,
+        "do_pad": False,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "resample": 2,
+        "rescale_factor": 1 / 255,
+        "size": {"height": 640, "width": 640},
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +88,8 @@ def test_boxes_and_scores_are_those_of_the_model_and_its_processor(
     kind: str, tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny(kind), tmp_path / kind)
-    # Of the processors as they come with the models.
-    usual = {"shortest_edge": 512, "longest_edge": 800} if kind == "yolos" else {"height": 640, "width": 640}
-    edit(folder / "preprocessor_config.json", size=usual)
+    settings = _PUBLISHED["yolos" if kind == "yolos" else "others"]
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     image = noise(640, 480)
     detector = TransformersDetector(str(folder), ALL)
     (found,) = detector.detect([image])

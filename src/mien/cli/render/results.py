@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mien.cli.render.text import join_lines
 from mien.evaluate.results.learning_curve import learning_curves
+from mien.types import DIMENSIONS, Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mien.ablation.study import Ablation
     from mien.evaluate.results.comparison import Comparison
     from mien.evaluate.results.learning_curve import LearningCurve
     from mien.evaluate.results.results import CalibrationRow, Difference, Evaluation, ResultRow
     from mien.predict.results import Person, Results
-    from mien.types import Prediction
 
 __all__ = [
     "render_ablation",
@@ -23,6 +25,7 @@ __all__ = [
     "render_prediction",
     "render_predictions",
     "render_results",
+    "render_track",
 ]
 
 _BAR: Final = 24  # characters of a score of 1
@@ -121,7 +124,29 @@ def render_predictions(results: Results, top: int) -> str:
     """The people in one image, each with labels and description, or why there is no prediction."""
     if results.error is not None:
         return join_lines([f"{results.source}: failed: {results.error}"])
-    return "\n\n".join(_render_person(results.source, person, top) for person in results)
+    if not results.people:
+        return join_lines([f"{results.source}: {results.status}"])
+    if len(results) == 1 and results[0].box_source in ("whole", "given"):
+        return _render_person(results.source, results[0], top)
+    return "\n\n".join(
+        _render_person(f"{results.source}, person {person.id}", person, top) for person in results
+    )
+
+
+def render_track(row: Mapping[str, Any], top: int) -> str:
+    """A person of a video: when they are in it, and their mean scores."""
+    span = f"{row['first_time']:.1f} to {row['last_time']:.1f} s"
+    name = f"{row['source']}, person {row['track']} ({span})"
+    if not row["scores"]:
+        return join_lines([f"{name}: failed in {row['num_failed']} frames"])
+    dimensions = None if row["valence"] is None else {name: row[name] for name in DIMENSIONS}
+    prediction = Prediction(subject_id=name, label_set="", scores=row["scores"], dimensions=dimensions)
+    lines = []
+    if row["num_failed"]:
+        lines.append(f"  failed in {row['num_failed']} of {row['num_frames']} frames")
+    if row["description"] is not None:
+        lines += ["", *(f"  {line}" for line in row["description"].split("\n"))]
+    return "\n".join([render_prediction(prediction, top), *([join_lines(lines)] if lines else [])])
 
 
 def _render_person(source: str, person: Person, top: int) -> str:

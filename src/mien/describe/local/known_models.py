@@ -77,6 +77,12 @@ MODELS: Final = tuple(
             ModelCard(name="Qwen/Qwen2.5-VL-7B-Instruct", parameters=8.3, license="Apache-2.0"),
             ModelCard(name="Qwen/Qwen3-VL-8B-Instruct", parameters=8.8, license="Apache-2.0"),
             ModelCard(
+                name="HuggingFaceTB/SmolVLM-500M-Instruct",
+                parameters=0.5,
+                license="Apache-2.0",
+                note="the smallest; scores labels without training by default",
+            ),
+            ModelCard(
                 name="HuggingFaceTB/SmolVLM2-2.2B-Instruct",
                 parameters=2.2,
                 license="Apache-2.0",

@@ -114,6 +114,11 @@ class PrefixScorer:
     def _text(self, images: tuple[Image.Image, ...], question: str) -> str:
         return format_prompt(self._model.processor, _request(images, question), thinking=self._thinking)
 
+    def _inputs(self, images: tuple[Image.Image, ...], text: str) -> Any:
+        inputs = self._model.prepare([text], [_request(images)])
+        inputs.pop("labels", None)  # PaliGemma's processor prepares a training
+        return inputs
+
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of each text, with one placeholder per image."""
         tokenizer = self._model.processor.tokenizer
@@ -179,7 +184,13 @@ class PrefixScorer:
         )
 
     def _whole_logits(self, images: tuple[Image.Image, ...], text: str, count: int) -> Any:
-        inputs = self._model.prepare([text], [_request(images)])
+        inputs = self._inputs(images, text)
+        if count and inputs["input_ids"][0, -count:].tolist() != self._tokenize([text])[0][-count:]:
+            raise EngineDownError(
+                f"the processor of a model of type {self._model.module.config.model_type!r} changes what "
+                "is answered",
+                hint='use answer="yes_no"',
+            )
         output = self._model.module(**inputs, use_cache=False, logits_to_keep=count + 1)
         return output.logits[0, -count - 1 :].float()
 
@@ -189,7 +200,7 @@ class PrefixScorer:
         """The logits by a shared prefix; None, once and for all, if the model does not allow it."""
         prompts = self._prompts(images, texts, counts)
         if prompts is None:
-            self._stop_sharing("its prompts differ before the image")
+            self._stop_sharing("its prompts share no beginning with the image in it")
             return None
         inputs = {
             # Masks and types of tokens are as long as the tokens.
@@ -238,7 +249,7 @@ class PrefixScorer:
         The processor sees the images once, with the first prompt.
         """
         tokens = self._tokenize(texts)
-        inputs = self._model.prepare(texts[:1], [_request(images)])
+        inputs = self._inputs(images, texts[0])
         whole = tuple(inputs["input_ids"][0].tolist())
         # The logits before a scored token are those of the token before it, which is in the rest.
         limits = (len(row) - count - 1 for row, count in zip(tokens, counts, strict=True))

@@ -39,6 +39,7 @@ class Completion:
         model: the model that answered, as the server names it; "" if it does not.
         num_tokens: length of the answer, reasoning included; None if the server does not say.
         error: an error inside of the choice.
+        first_words: the likeliest first words with their log-probabilities, if the server was asked.
     """
 
     text: str
@@ -49,6 +50,7 @@ class Completion:
     model: str
     num_tokens: float | None
     error: Any
+    first_words: tuple[tuple[str, float], ...] = ()
 
 
 # --- JSON ---
@@ -137,6 +139,7 @@ def read_completion(value: Any) -> Completion:
         model=_string(value.get("model")),
         num_tokens=_num_tokens(value.get("usage")),
         error=choice.get("error") or message.get("error"),
+        first_words=_first_words(choice.get("logprobs")),
     )
 
 
@@ -208,6 +211,25 @@ def _num_tokens(usage: Any) -> float | None:
         if isinstance(count, int | float) and not isinstance(count, bool):
             return count
     return None
+
+
+def _first_words(value: Any) -> tuple[tuple[str, float], ...]:
+    """The alternatives to the first token that is not blank, each a text and a log-probability."""
+    tokens = value.get("content") if isinstance(value, dict) else None
+    for token in tokens if isinstance(tokens, list) else ():
+        if isinstance(token, dict) and _string(token.get("token")).strip():
+            alternatives = token.get("top_logprobs")
+            found = alternatives if isinstance(alternatives, list) and alternatives else [token]
+            return tuple(
+                (_string(one.get("token")), float(one["logprob"]))
+                for one in found
+                if isinstance(one, dict) and _is_log_probability(one.get("logprob"))
+            )
+    return ()
+
+
+def _is_log_probability(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value <= 1e-3
 
 
 def _string(value: Any) -> str:

@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 # Raise this when the same server is prompted, or its output read, in another way.
 _VERSION: Final = 1
+_ALTERNATIVES: Final = 20  # first words with their log-probabilities; most servers give no more
+_FIRST_TOKENS: Final = 4  # a blank may come before the first word
 _LOCALHOST: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _RESERVED: Final = frozenset(
     {"model", "messages", "stream", "n", "temperature", "seed", "max_tokens", "max_completion_tokens"}
@@ -149,6 +151,14 @@ class RemoteEngine(Engine):
         with self._lock:
             loop, dispatcher = self._connection
         return loop.run(dispatcher.describe(requests))
+
+    def for_first_words(self) -> RemoteEngine:
+        """The same model on the same servers, asked for the likeliest first words of each answer."""
+        extra = {**self._options.extra, "logprobs": True, "top_logprobs": _ALTERNATIVES}
+        options = self._options.model_copy(update={"extra": extra})
+        return RemoteEngine(
+            self._model, options, run=self._run, max_new_tokens=_FIRST_TOKENS, backoff=self._backoff
+        )
 
     def stop(self) -> None:
         with self._lock:

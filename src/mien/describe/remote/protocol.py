@@ -243,7 +243,13 @@ class ChatProtocol:
                 "the answer repeats the API key, or a part of it, and is thrown away",
                 hint="do not use this server; revoke the key if others can read what it says",
             )
-        reply = remove_reasoning(Reply(text=completion.text.strip(), finish=self._finish(completion)))
+        reply = remove_reasoning(
+            Reply(
+                text=completion.text.strip(),
+                finish=self._finish(completion),
+                first_words=completion.first_words,
+            )
+        )
         if isinstance(reply, EngineError):
             raise ChatError("item", str(reply), hint=reply.hint)
         return reply

@@ -19,7 +19,7 @@ from mien.files import atomic_file
 from mien.prefetch import batched
 from mien.types import Description
 
-__all__ = ["COLUMNS", "FORMATS", "read_export", "write_export"]
+__all__ = ["COLUMNS", "FORMATS", "escape_cell", "read_export", "write_export"]
 
 COLUMNS: Final = tuple(field.name for field in fields(Description))
 _BATCH: Final = 1_000  # rows held at once
@@ -93,7 +93,7 @@ def _write_csv(file: IO[bytes], descriptions: Iterable[Description]) -> int:
     writer.writerow(COLUMNS)
     count = 0
     for item in descriptions:
-        writer.writerow([_escape(getattr(item, name)) for name in COLUMNS])
+        writer.writerow([escape_cell(getattr(item, name)) for name in COLUMNS])
         count += 1
     text.detach()
     return count
@@ -109,7 +109,8 @@ def _read_csv(path: Path) -> Iterator[Mapping[str, str]]:
             yield dict(zip(COLUMNS, map(_unescape, row), strict=True))
 
 
-def _escape(cell: str) -> str:
+def escape_cell(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
     return f"{_ESCAPE}{cell}" if cell.startswith(_ESCAPED_STARTS) else cell
 
 

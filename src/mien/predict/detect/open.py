@@ -11,7 +11,7 @@ from mien.errors import ConfigError, unknown_name
 from mien.predict.detect.detector import Detector, DetectorOptions
 from mien.weights.model_folder import EMBEDDED
 
-__all__ = ["open_detector"]
+__all__ = ["open_detector", "resolve_detector"]
 
 _ONNX: Final = ".onnx"
 
@@ -46,6 +46,15 @@ def open_detector(
             hint="name a subclass of mien.predict.detect.detector.Detector",
         )
     return detector_class.open(model, options or DetectorOptions(), device=device)
+
+
+def resolve_detector(detector: str | os.PathLike[str] | Detector | None, *, device: str) -> Detector | None:
+    """An opened detector as it is, another one by `open_detector`; None stays None."""
+    return (
+        detector
+        if detector is None or isinstance(detector, Detector)
+        else open_detector(detector, device=device)
+    )
 
 
 def _kind_and_model(name: str) -> tuple[str, str | None]:

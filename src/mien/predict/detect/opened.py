@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mien.errors import ImageError, MienError, first_line
-from mien.media.images import upright_rgb
+from mien.media.images import to_rgb, upright_rgb
 from mien.predict.detect.detector import Detection
 
 __all__ = ["detect_opened"]
@@ -27,7 +27,9 @@ def detect_opened(
 
 def _open(image: Image.Image) -> Image.Image | ImageError:
     try:
-        return upright_rgb(image)
+        image.load()  # of a file that was only opened so far
+        is_upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        return to_rgb(image) if is_upright else upright_rgb(image)  # the latter copies
     except Exception as error:  # noqa: BLE001  hostile bytes make decoders raise nearly anything
         name = getattr(image, "filename", "") or "an image"
         failure = ImageError(

@@ -1,0 +1,217 @@
+"""What a command has predicted so far, line by line on disk, so that a killed one can go on.
+
+A journal is a folder `.NAME.journal` next to the file NAME that results are for. It has a lock, the request
+(a digest of everything that determines the results), and one line per image or frame. A line counts once it
+is complete; what a kill or a crash left of the last one is cut off. The file itself appears only at the end.
+The request stays: it says what made the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+from mien.documents import read_bytes
+from mien.errors import DataError, MienError, UsageError
+from mien.files import atomic_write_json, make_folder, map_write_errors
+from mien.locks import FileLock, LockHolder, lacks_locks, try_lock
+from mien.predict.output.records import from_record, to_record
+from mien.predict.results import Results
+
+__all__ = ["Journal"]
+
+_FORMAT: Final = 1
+_LOCK, _REQUEST, _LINES = "lock", "request.json", "results.jsonl"
+_MAX_REQUEST: Final = 1 << 20  # bytes
+_SYNC_EVERY: Final = 64  # lines: a crash of the machine loses at most so many
+
+
+class Journal:
+    """The journal of one output file, which this process alone writes until it is closed.
+
+    Args:
+        target: The file that the results are for.
+        request: A digest of everything that determines the results.
+        command: The command, for messages.
+
+    Raises:
+        DataError: Another process writes it, or the folder cannot be written.
+        UsageError: The file, or the journal, is of another request.
+    """
+
+    def __init__(self, target: Path, *, request: str, command: str) -> None:
+        self.target = target
+        self._folder = target.with_name(f".{target.name}.journal")
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder", hint="name a file")
+        if not target.parent.is_dir():
+            raise DataError(f"no folder {target.parent}", hint="create it, or name a file in another one")
+        make_folder(self._folder)
+        self._file: IO[bytes] | None = None
+        self._unsynced = 0
+        self._lock = _lock(self._folder / _LOCK, target)
+        try:
+            self.is_finished = self._check_request(request, command)
+            self._length = self._find_length()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _lines(self) -> Path:
+        return self._folder / _LINES
+
+    def results(self, count: int | None = None) -> Iterator[Results]:
+        """What is in the journal, in order; at most the first so many."""
+        records = (record for record in self._all_lines() if "people" in record)
+        yield from map(from_record, islice(records, count))
+
+    @property
+    def num_results(self) -> int:
+        """How many results are in the journal."""
+        return sum("people" in record for record in self._all_lines())
+
+    def append(self, results: Results) -> None:
+        """Adds the next results; after a kill of the process they are there."""
+        self._write(to_record(results))
+
+    def finish(self) -> None:
+        """Marks that all results are here."""
+        if not self.is_complete:
+            self._write({"complete": True})
+            self._sync()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all results are here."""
+        return any("complete" in record for record in self._all_lines())
+
+    def remove(self, outcome: Mapping[str, Any]) -> None:
+        """Removes the lines, once the file is written. The request and the outcome stay on record."""
+        self._close_file()
+        atomic_write_json(self._folder / _REQUEST, {**self._recorded, "outcome": outcome})
+        with map_write_errors(self._lines):
+            self._lines.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Lets other processes write."""
+        self._close_file()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _check_request(self, request: str, command: str) -> bool:
+        """Whether the file is there already, of this very request; UsageError if it is of another."""
+        path, target = self._folder / _REQUEST, self.target
+        recorded = _read_request(path)
+        exists = target.exists()
+        if recorded is not None and recorded.get("request") != request and (exists or self._lines.exists()):
+            begun = "holds the results of" if exists else "was begun by"
+            raise UsageError(
+                f"{target} {begun} another command or model: {recorded.get('command', 'unknown')}",
+                hint=f"name another file, or remove {target} and {self._folder} to start anew",
+            )
+        if exists and (recorded is None or self._lines.exists()) and not self._is_published():
+            raise UsageError(f"{target} exists already", hint="name another file, or remove it")
+        if recorded is None or recorded.get("request") != request or not exists:
+            recorded = {"format": _FORMAT, "request": request, "command": command}
+            atomic_write_json(path, recorded)
+        self._recorded = recorded
+        return exists and not self._lines.exists()
+
+    @property
+    def outcome(self) -> Mapping[str, Any]:
+        """What `remove` recorded; empty before."""
+        outcome: Mapping[str, Any] = self._recorded.get("outcome", {})
+        return outcome
+
+    def _is_published(self) -> bool:
+        """Whether a process was killed between writing the file and removing the journal."""
+        return self._lines.exists() and self.is_complete
+
+    def _all_lines(self) -> Iterator[Mapping[str, Any]]:
+        with suppress(FileNotFoundError), self._lines.open("rb") as file:
+            for line in file:
+                record = _parse(line)
+                if record is None:
+                    return
+                yield record
+
+    def _find_length(self) -> int:
+        """The bytes of the complete lines."""
+        length = 0
+        with suppress(FileNotFoundError), self._lines.open("rb") as file:
+            for line in file:
+                if _parse(line) is None:
+                    break
+                length += len(line)
+        return length
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        with map_write_errors(self._lines):
+            if self._file is None:
+                self._file = self._lines.open("ab")
+                self._file.truncate(self._length)
+            # One call, so that a kill leaves at most one line in pieces.
+            self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            self._unsynced += 1
+            if self._unsynced >= _SYNC_EVERY:
+                self._sync()
+
+    def _sync(self) -> None:
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+        self._unsynced = 0
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _lock(path: Path, target: Path) -> FileLock | None:
+    try:
+        lock = try_lock(path)
+    except OSError as error:
+        if lacks_locks(error):
+            return None
+        raise DataError(
+            f"{path} cannot be written: {error.strerror}", hint="make its folder writable"
+        ) from error
+    if isinstance(lock, LockHolder):
+        raise DataError(
+            f"{target} is being written by {lock}", hint="wait for it to end, stop it, or name another file"
+        )
+    return lock
+
+
+def _read_request(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(read_bytes(path, max_bytes=_MAX_REQUEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found.get("format") == _FORMAT else None
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """A complete line; None for what is left of one."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = json.loads(line)
+        if "complete" not in record:
+            from_record(record)
+    except (ValueError, KeyError, TypeError, AttributeError, MienError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

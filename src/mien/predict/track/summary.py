@@ -1,0 +1,118 @@
+"""One row per person of a video: how long they are in it, and their mean scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from mien.predict.results import Results
+from mien.types import DIMENSIONS
+
+__all__ = ["TRACK_COLUMNS", "TrackSummaries", "summarize_tracks"]
+
+TRACK_COLUMNS: Final = (
+    "source", "track", "first_time", "last_time", "num_frames", "num_failed", "scores", *DIMENSIONS,
+    "description",
+)  # fmt: skip
+
+
+class _Summary:
+    """Sums over the rows of one track."""
+
+    def __init__(self, source: str, track: int) -> None:
+        self.source, self.track = source, track
+        self.times: list[float] = []
+        self.num_frames = self.num_failed = self.num_scored = 0
+        self.scores: dict[str, float] = {}
+        self.dimensions: dict[str, float] = {}
+        self.num_dimensions = 0
+        self.description: str | None = None
+        self.largest = 0.0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        time = float(row["time"])
+        self.times = [self.times[0] if self.times else time, time]
+        self.num_frames += 1
+        if row["status"] == "failed":
+            self.num_failed += 1
+            return
+        self.num_scored += 1
+        for name, value in row["scores"].items():
+            self.scores[name] = self.scores.get(name, 0.0) + value
+        if row[DIMENSIONS[0]] is not None:
+            self.num_dimensions += 1
+            for name in DIMENSIONS:
+                self.dimensions[name] = self.dimensions.get(name, 0.0) + row[name]
+        area = _area(row["box"])
+        if row["description"] is not None and area > self.largest:
+            self.description, self.largest = row["description"], area
+
+    def to_row(self) -> dict[str, Any]:
+        first, last = self.times
+        values = (
+            self.source,
+            self.track,
+            first,
+            last,
+            self.num_frames,
+            self.num_failed,
+            {name: value / self.num_scored for name, value in self.scores.items()},
+            *(
+                self.dimensions[name] / self.num_dimensions if self.dimensions else None
+                for name in DIMENSIONS
+            ),
+            self.description,
+        )
+        return dict(zip(TRACK_COLUMNS, values, strict=True))
+
+
+class TrackSummaries:
+    """Sums up videos while their results come, so that the results need not be held."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[int, _Summary] = {}
+        self._last: tuple[str, int] | None = None
+
+    def add(self, results: Results) -> list[dict[str, Any]]:
+        """Takes the next results; returns the rows of the video that ended before them, if one did."""
+        # The same video can be given twice in a row.
+        is_next = (
+            self._last is not None
+            and results.source == self._last[0]
+            and (results.frame is None or results.frame > self._last[1])
+        )
+        ended = [] if is_next else self.end()
+        if results.frame is not None:
+            self._last = (results.source, results.frame)
+        for row in results.rows():
+            if row.get("track") is not None and row["time"] is not None:
+                self._tracks.setdefault(row["track"], _Summary(row["source"], row["track"])).add(row)
+        return ended
+
+    def end(self) -> list[dict[str, Any]]:
+        """The rows of the last video."""
+        rows = [self._tracks[track].to_row() for track in sorted(self._tracks)]
+        self._tracks, self._last = {}, None
+        return rows
+
+
+def summarize_tracks(results: Iterable[Results]) -> Iterator[dict[str, Any]]:
+    """A row per track, video by video, in the order of the tracks.
+
+    `scores` and the dimensions are means over the frames in which the person was seen. `description` is the
+    one from the frame in which they were largest.
+
+    Args:
+        results: In order; those of one video follow one another.
+    """
+    summaries = TrackSummaries()
+    for item in results:
+        yield from summaries.add(item)
+    yield from summaries.end()
+
+
+def _area(box: tuple[float, ...] | None) -> float:
+    if box is None:
+        return 0.0
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
