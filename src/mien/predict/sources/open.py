@@ -11,6 +11,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from mien.predict.sources.listed import MANIFESTS, list_lines, manifest_sources,
 from mien.predict.sources.video import video_sources
 from mien.types import ImageRef
 
-__all__ = ["STDIN", "SourceOptions", "open_sources"]
+__all__ = ["STDIN", "SourceOptions", "open_sources", "require_source"]
 
 STDIN: Final = "-"
 _LISTS: Final = (".txt", ".lst", ".list")
@@ -84,6 +85,17 @@ def open_sources(
                 yield from opener.open_item(item, name)
             except MienError as error:
                 yield _failed(_name_of(item, name), error)
+
+
+def require_source(place: str) -> None:
+    """Raises the error of a path that does not exist before a model is loaded for it.
+
+    Raises:
+        ImageError: It is no pattern either.
+    """
+    with suppress(ValueError):  # a null byte; reading says so
+        if place != STDIN and not os.path.lexists(place) and not _GLOB_CHARACTERS & set(place):
+            raise ImageError(f"no image at {place}", hint="check the path")
 
 
 class _Opener:
