@@ -91,7 +91,7 @@ def require_source(place: str) -> None:
     """Raises the error of a path that does not exist before a model is loaded for it.
 
     Raises:
-        ImageError: It is no pattern either.
+        ImageError: Nothing is at the path, and it is not a pattern.
     """
     with suppress(ValueError):  # a null byte; reading says so
         if place != STDIN and not os.path.lexists(place) and not _GLOB_CHARACTERS & set(place):
