@@ -11,7 +11,6 @@ import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -93,9 +92,14 @@ def require_source(place: str) -> None:
     Raises:
         ImageError: Nothing is at the path, and it is not a pattern.
     """
-    with suppress(ValueError):  # a null byte; reading says so
-        if place != STDIN and not os.path.lexists(place) and not _GLOB_CHARACTERS & set(place):
-            raise ImageError(f"no image at {place}", hint="check the path")
+    if place == STDIN or _GLOB_CHARACTERS & set(place):
+        return
+    try:
+        os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(f"no image at {place}", hint="check the path") from error
+    except (OSError, ValueError):  # reading it says why
+        return
 
 
 class _Opener:
