@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,6 +164,22 @@ def test_a_single_source_that_is_missing_empty_or_unreadable(
     (tmp_path / "cut.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     assert main(["predict", str(tmp_path / source), "--run", str(run), "--detector", "none"]) == code
     assert source in capsys.readouterr().err
+
+
+def test_a_photo_that_does_not_exist_is_named_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert main(["predict", str(tmp_path / "none.png")]) == 4
+    assert f"no image at {tmp_path / 'none.png'}" in capsys.readouterr().err
+
+
+def test_the_embedded_model_says_what_it_knows_and_nothing_else(images: dict[str, Path]) -> None:
+    command = [sys.executable, "-m", "mien", "predict", str(images["one"]), "--zero-shot", "playhouse"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    (note,) = found.stderr.splitlines()
+    assert "know only Playhouse" in note
 
 
 def test_labels_of_your_own_without_training(

@@ -114,7 +114,7 @@ def predict(
     from mien.predict.output.journal import Journal
     from mien.predict.output.tables import require_format
     from mien.predict.output.write import Outcome, write_results
-    from mien.predict.sources.open import SourceOptions, open_sources
+    from mien.predict.sources.open import SourceOptions, open_sources, require_source
     from mien.predict.track.tracker import TrackOptions
 
     boxes = [_parse_box(text) for text in box or ()]
@@ -124,6 +124,8 @@ def predict(
     tracking = TrackOptions(describe_every=describe_every)
     if out is not None:
         require_format(out)
+    if len(sources) == 1:
+        require_source(sources[0])
     console = make_console(as_json)
     opened = _open_predictor(
         console,
@@ -228,7 +230,10 @@ def _open_zero_shot(
     from mien.predict.predictor import Predictor
     from mien.predict.zero_shot.open import DEFAULT_MODEL
     from mien.weights.model_folder import EMBEDDED
+    from mien.workflow.experiment import EMBEDDED_MODEL_WARNING
 
+    if model == EMBEDDED:
+        console.note(EMBEDDED_MODEL_WARNING)
     if model is None:
         console.note(f"no run is given: labels are scored without training, by {DEFAULT_MODEL}")
     names: str | list[str] = labels or "emotic"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mien.batches.builder import InputBuilder
 
 __all__ = [
+    "EMBEDDED_MODEL_WARNING",
     "Experiment",
     "embedded_model_warning",
     "find_descriptions",
@@ -38,7 +39,7 @@ __all__ = [
 
 _EMBEDDED: Final = "playhouse"
 _MODEL_NAMES: Final = (_EMBEDDED, "random")  # these are never paths
-_EMBEDDED_MODEL_WARNING: Final = (
+EMBEDDED_MODEL_WARNING: Final = (
     "note: the embedded models know only Playhouse, a small drawn world; what they say about photographs is "
     "a dry run, not a result"
 )
@@ -219,7 +220,7 @@ def embedded_model_warning(recipe: Recipe, *, photographs: bool = False) -> str 
     """
     is_embedded = _EMBEDDED in (recipe.describe.model, recipe.features.vision)
     meets_photographs = photographs or recipe.data.name != _EMBEDDED
-    return _EMBEDDED_MODEL_WARNING if is_embedded and meets_photographs else None
+    return EMBEDDED_MODEL_WARNING if is_embedded and meets_photographs else None
 
 
 def find_descriptions(experiment: Experiment, samples: Sequence[Sample]) -> DescriptionLookup:

@@ -12,6 +12,7 @@ from mien.describe.reasoning import is_reasoning_marker, thinking_switches
 from mien.documents import read_json as read_document
 from mien.errors import EngineDownError, WeightsError, first_line
 from mien.weights.model_folder import ModelFolder
+from mien.weights.quiet import quiet_transformers
 
 __all__ = [
     "decode_tokens",
@@ -138,9 +139,10 @@ def format_prompt(processor: Any, request: Request, *, thinking: bool | None = N
         placeholders = f"{getattr(processor, 'image_token', '<image>')}\n" * len(request.images)
         return f"USER: {placeholders}{request.prompt} ASSISTANT:"
     content = [{"type": "image"} for _ in request.images] + [{"type": "text", "text": request.prompt}]
-    text: str = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, **thinking_switches(thinking)
-    )
+    with quiet_transformers():  # it warns about switches that a template does not have
+        text: str = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, **thinking_switches(thinking)
+        )
     return text
 
 

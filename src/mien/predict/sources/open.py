@@ -25,7 +25,7 @@ from mien.predict.sources.listed import MANIFESTS, list_lines, manifest_sources,
 from mien.predict.sources.video import video_sources
 from mien.types import ImageRef
 
-__all__ = ["STDIN", "SourceOptions", "open_sources"]
+__all__ = ["STDIN", "SourceOptions", "open_sources", "require_source"]
 
 STDIN: Final = "-"
 _LISTS: Final = (".txt", ".lst", ".list")
@@ -84,6 +84,22 @@ def open_sources(
                 yield from opener.open_item(item, name)
             except MienError as error:
                 yield _failed(_name_of(item, name), error)
+
+
+def require_source(place: str) -> None:
+    """Raises the error of a path that does not exist before a model is loaded for it.
+
+    Raises:
+        ImageError: Nothing is at the path, and it is not a pattern.
+    """
+    if place == STDIN or _GLOB_CHARACTERS & set(place):
+        return
+    try:
+        os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(f"no image at {place}", hint="check the path") from error
+    except (OSError, ValueError):  # reading it says why
+        return
 
 
 class _Opener:
