@@ -259,6 +259,7 @@ def _open_detector(
     if name is None:
         name = _usual_detector(embedded=embedded)
         if name is None:
+            console.note("the whole image counts as one person; --detector or --box says who is in it")
             return None
     from mien.predict.detect.open import open_detector
 
