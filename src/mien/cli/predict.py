@@ -124,8 +124,8 @@ def predict(
     tracking = TrackOptions(describe_every=describe_every)
     if out is not None:
         require_format(out)
-    if len(sources) == 1:
-        require_source(sources[0])
+    if run is None and len(sources) == 1:
+        require_source(sources[0])  # before a model is downloaded
     console = make_console(as_json)
     opened = _open_predictor(
         console,
