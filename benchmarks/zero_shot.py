@@ -33,7 +33,7 @@ from mien.labels import EMOTIC
 from mien.media.images import Marking
 from mien.media.views import prepare_images
 from mien.predict.zero_shot.labels import open_labels
-from mien.predict.zero_shot.likelihood import QUESTION, fill_question
+from mien.predict.zero_shot.question import QUESTION, fill_question
 from mien.recipe import DataOptions
 from mien.types import Subject
 from mien.weights.model_folder import ModelFolder, find_model

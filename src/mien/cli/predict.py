@@ -124,8 +124,8 @@ def predict(
     tracking = TrackOptions(describe_every=describe_every)
     if out is not None:
         require_format(out)
-    if len(sources) == 1:
-        require_source(sources[0])
+    if run is None and len(sources) == 1:
+        require_source(sources[0])  # before a model is downloaded
     console = make_console(as_json)
     opened = _open_predictor(
         console,
@@ -259,6 +259,7 @@ def _open_detector(
     if name is None:
         name = _usual_detector(embedded=embedded)
         if name is None:
+            console.note("the whole image counts as one person; --detector or --box says who is in it")
             return None
     from mien.predict.detect.open import open_detector
 

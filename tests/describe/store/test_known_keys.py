@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mien.describe.store import known_keys
 from mien.describe.store.known_keys import KnownKeys
 from mien.describe.store.store import Store
+from mien.prefetch import batched
 from mien.types import Description
 
 
@@ -18,12 +18,11 @@ def digest(number: int) -> str:
 
 
 def known(keys: list[str]) -> KnownKeys:
-    return KnownKeys(key.encode() for key in sorted(keys))
+    return KnownKeys(batched((key.encode() for key in sorted(keys)), 7))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 300])
-def test_exactly_the_keys_are_found(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(known_keys, "_GROUP", 7)
+def test_exactly_the_keys_are_found(count: int) -> None:
     keys, others = [digest(n) for n in range(count)], [digest(n) for n in range(1_000, 1_100)]
     others += ["0" * 64, "f" * 64]
     held = known(keys)

@@ -10,7 +10,7 @@ from tests.factories.shared_data import shared
 
 from mien.predict.detect.detector import DetectorOptions
 from mien.predict.detect.open import open_detector
-from mien.predict.detect.selection import intersection_over_union
+from mien.predict.overlap import intersection_over_union
 
 LARGE = 0.02  # of the photo
 SAME = 0.5  # intersection over union

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mien.errors import ConfigError, EngineError
 from mien.predict.detect.detector import Detection, DetectorOptions
-from mien.predict.detect.selection import intersection_over_union, select_detections, suppress_duplicates
+from mien.predict.detect.selection import select_detections, suppress_duplicates
+from mien.predict.overlap import intersection_over_union
 from mien.types import Box
 
 SIZE = (100, 80)

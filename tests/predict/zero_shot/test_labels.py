@@ -8,7 +8,7 @@ from mien.labels import BOLD, CAERS, EMOTIC, LabelSet
 from mien.playhouse import text
 from mien.predict.zero_shot.description_scorer import named_labels
 from mien.predict.zero_shot.labels import open_labels, read_data, words_of
-from mien.predict.zero_shot.likelihood import QUESTION, fill_question
+from mien.predict.zero_shot.question import QUESTION, fill_question
 
 
 @pytest.mark.parametrize("known", [EMOTIC, BOLD, CAERS])

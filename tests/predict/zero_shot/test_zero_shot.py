@@ -167,7 +167,7 @@ def test_calibrated_scores_say_so(open_way: Open, subjects: list[Subject]) -> No
         ({"labels": ["calm", "calm"]}, DataError, "twice"),
         ({"labels": ["calm", " "]}, DataError, "not all words"),
         ({"labels": "emotic", "exclusive": True}, DataError, "any number of labels"),
-        ({"question": "How does the person feel?"}, ConfigError, "names no label"),
+        ({"question": "How does the person feel?"}, ConfigError, "does not name the label"),
         ({"model": "playhouse"}, ConfigError, "exclude each other"),
         ({"method": "similarity"}, ConfigError, "exclude each other"),
         ({"method": "words", "prompt": "papers"}, UnknownNameError, "unknown prompt"),
@@ -182,7 +182,7 @@ def test_wrong_options_are_refused(
 
 def test_image_models_are_checked(tmp_path: Path) -> None:
     model = str(build_tiny_clip_pair(tmp_path / "clip"))
-    with pytest.raises(ConfigError, match="names no label"):
+    with pytest.raises(ConfigError, match="does not name the label"):
         Predictor.zero_shot(model, LABELS, method="similarity", image_prompts=["a photo"])
     llava = str(embedded_model_folder("llava"))
     with pytest.raises(WeightsError, match="'llava', not one of clip, siglip"):

@@ -11,12 +11,9 @@ from typing import Final, TypeVar
 import numpy as np
 from jaxtyping import UInt64
 
-from mien.prefetch import batched
-
 __all__ = ["KnownKeys"]
 
 _LENGTH: Final = 64  # hex digits of a key
-_GROUP: Final = 4_096  # keys that are packed at once
 _Key = TypeVar("_Key", str, bytes)
 
 
@@ -26,16 +23,16 @@ class KnownKeys:
     128 bits of each are held, by which no two digests are equal.
 
     Args:
-        keys: In ascending order; each is read once.
+        groups: Lists of keys, in ascending order; each is read once.
 
     Attributes:
         num_keys: How many there are.
     """
 
-    def __init__(self, keys: Iterable[bytes]) -> None:
+    def __init__(self, groups: Iterable[Sequence[bytes]]) -> None:
         self.num_keys = 0
         first, rest = bytearray(), bytearray()
-        for group in batched(keys, _GROUP):
+        for group in groups:
             self.num_keys += len(group)
             packed = _pack(_digests(group, b"")[1])
             first += packed[0].tobytes()

@@ -90,9 +90,14 @@ def check_digest(num_columns: int, row: _Row) -> DamagedRow | None:
     return _damaged(row, "its digest does not match")
 
 
-def are_as_written(num_columns: int, rows: Sequence[_Row], last: bytes) -> bool:
-    """Whether all rows have their digests, and are in strict order after a key; faster than row by row."""
-    keys = [last, *(row[0] for row in rows)]
+def are_as_written(num_columns: int, rows: Sequence[_Row], keys: Sequence[Any]) -> bool:
+    """Whether all rows have their digests, and keys are in strict order; faster than row by row.
+
+    Args:
+        num_columns: The digest is behind this number of columns.
+        rows: As read.
+        keys: The key before the first row, and that of each row.
+    """
     copy = _EMPTY_HASH.copy
     try:
         for row in rows:

@@ -68,7 +68,7 @@ _AS_WRITTEN: Final[dict[str, Callable[[_Row], _Row]]] = {
     "descriptions": lambda row: description_row(parse_description(row)),
     "failures": lambda row: failure_row(parse_failure(row)),
 }
-_ROWS_AT_ONCE: Final = 64  # that are checked together
+_ROWS_AT_ONCE: Final = 256  # that are checked together
 _KEY_SHOWN: Final = 12  # characters of a key
 _MISSING: Final = "it counts as missing"
 _REMOVED: Final = "it is removed and counts as missing"
@@ -166,7 +166,7 @@ class Store:
 
     def keys(self) -> Iterator[str]:
         """The keys of all descriptions, in alphabetical order."""
-        return map(bytes.decode, self._all_keys("descriptions"))
+        return map(bytes.decode, chain.from_iterable(self._all_keys("descriptions")))
 
     def described_keys(self, keys: Iterable[str]) -> set[str]:
         """The subset of the keys that have a description; texts are read at most once per store."""
@@ -257,7 +257,7 @@ class Store:
             num_met = self._num_met
             known = KnownKeys(self._all_keys("descriptions"))
             if self._num_met > num_met:
-                self._intact_keys = frozenset(self._all_keys("descriptions"))
+                self._intact_keys = frozenset(chain.from_iterable(self._all_keys("descriptions")))
             self._known_keys = known
         return self._known_keys
 
@@ -265,16 +265,17 @@ class Store:
         self, table: str, *, source: str | None = None, consequence: str = _MISSING
     ) -> Iterator[_Row]:
         """All intact rows in the order of keys; DamagedStoreError if there are fewer than were written."""
-        return chain.from_iterable(self._all_groups(table, source=source, consequence=consequence))
+        groups = self._all_groups(table, source=source, consequence=consequence)
+        return chain.from_iterable(rows for _, rows in groups)
 
-    def _all_keys(self, table: str, *, consequence: str = _MISSING) -> Iterator[bytes]:
-        """The keys of `_all_rows`."""
-        return (row[0] for rows in self._all_groups(table, consequence=consequence) for row in rows)
+    def _all_keys(self, table: str, *, consequence: str = _MISSING) -> Iterator[list[bytes]]:
+        """The keys of `_all_rows`, in groups."""
+        return (keys for keys, _ in self._all_groups(table, consequence=consequence))
 
     def _all_groups(
         self, table: str, *, source: str | None = None, consequence: str = _MISSING
-    ) -> Iterator[list[_Row]]:
-        """The rows of `_all_rows`, in groups.
+    ) -> Iterator[tuple[list[bytes], list[_Row]]]:
+        """The keys and rows of `_all_rows`, in groups.
 
         Intact rows in strict order, as many as were written, are all that were written, because a description
         never changes.
@@ -285,10 +286,11 @@ class Store:
         query = f"{SELECT[table]}, {self._digest} from {source} order by key"
         with sqlite_errors(self.path):
             for rows in _grouped(self._connection.execute(query)):
-                if self.has_digests and are_as_written(NUM_COLUMNS[table], rows, last):
+                keys = [row[0] for row in rows]
+                if self.has_digests and are_as_written(NUM_COLUMNS[table], rows, [last, *keys]):
                     num_read += len(rows)
-                    last = rows[-1][0]
-                    yield rows
+                    last = keys[-1]
+                    yield keys, rows
                     continue
                 for row in rows:
                     num_read += 1
@@ -300,7 +302,7 @@ class Store:
                     if row[0] <= last and num_read > 1:
                         raise damaged_store(self.path, f"its {table} are out of order")
                     last = row[0]
-                    yield [row]
+                    yield [last], [row]
         if num_read < num_written and self._is_short(table, source):
             raise damaged_store(self.path, f"{num_read} of {num_written} {table} are left")
 

@@ -44,7 +44,7 @@ class OnnxDetector(Detector):
         options: Which boxes are returned.
 
     Raises:
-        WeightsError: There is no such file, or it holds no such model.
+        WeightsError: The file cannot be read, or its model is neither YOLOX nor YuNet.
         EngineDownError: ONNX Runtime is not installed.
     """
 

@@ -10,24 +10,12 @@ from jaxtyping import Float, Int
 
 from mien.errors import EngineError
 from mien.predict.detect.detector import Detection, DetectorOptions
+from mien.predict.overlap import intersection_over_union
 from mien.types import Box
 
-__all__ = ["intersection_over_union", "select_detections", "suppress_duplicates"]
+__all__ = ["select_detections", "suppress_duplicates"]
 
 _log = logging.getLogger(__name__)
-
-
-def intersection_over_union(
-    first: Float[np.ndarray, "first 4"], second: Float[np.ndarray, "second 4"]
-) -> Float[np.ndarray, "first second"]:
-    """The area that two boxes share, as a share of the area that they cover together; 0 for empty boxes."""
-    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
-    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod((bottom_right - top_left).clip(0), axis=-1)
-    areas = [np.prod((boxes[:, 2:] - boxes[:, :2]).clip(0), axis=-1) for boxes in (first, second)]
-    covered = areas[0][:, None] + areas[1][None, :] - shared
-    overlap: np.ndarray = np.divide(shared, covered, out=np.zeros_like(shared), where=covered > 0)
-    return overlap
 
 
 def suppress_duplicates(

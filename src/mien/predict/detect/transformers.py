@@ -90,10 +90,8 @@ class TransformersDetector(Detector):
         return detect_opened(images, self._detect_opened)
 
     def _detect_opened(self, images: Sequence[Image.Image]) -> list[Found]:
-        model, processor = (
-            self._model,
-            self._processor,
-        )  # raises what concerns all images
+        # Outside of the loop over images: what fails here concerns all of them.
+        model, processor = self._model, self._processor
         prepared = [self._prepare(processor, image) for image in images]
         found: list[Found] = [pixels if isinstance(pixels, MienError) else () for pixels in prepared]
         same_shape: dict[torch.Size, list[int]] = {}

@@ -42,6 +42,11 @@ class Journal:
     Raises:
         DataError: Another process writes it, or the folder cannot be written.
         UsageError: The file, or the journal, is of another request.
+
+    Attributes:
+        num_results: How many results are in the journal.
+        is_complete: Whether all are.
+        is_finished: Whether the file is written, too.
     """
 
     def __init__(self, target: Path, *, request: str, command: str) -> None:
@@ -53,11 +58,12 @@ class Journal:
             raise DataError(f"no folder {target.parent}", hint="create it, or name a file in another one")
         make_folder(self._folder)
         self._file: IO[bytes] | None = None
-        self._unsynced = 0
+        self._unsynced = self._length = self.num_results = 0
+        self.is_complete = False
         self._lock = _lock(self._folder / _LOCK, target)
         try:
+            self._read_lines()
             self.is_finished = self._check_request(request, command)
-            self._length = self._find_length()
         except BaseException:
             self.close()
             raise
@@ -74,28 +80,20 @@ class Journal:
 
     def results(self, count: int | None = None) -> Iterator[Results]:
         """What is in the journal, in order; at most the first so many."""
-        records = (record for record in self._all_lines() if "people" in record)
-        yield from map(from_record, islice(records, count))
-
-    @property
-    def num_results(self) -> int:
-        """How many results are in the journal."""
-        return sum("people" in record for record in self._all_lines())
+        found = (record for record, _ in self._all_lines() if record is not None)
+        yield from islice(found, count)
 
     def append(self, results: Results) -> None:
         """Adds the next results; after a kill of the process they are there."""
         self._write(to_record(results))
+        self.num_results += 1
 
     def finish(self) -> None:
         """Marks that all results are here."""
         if not self.is_complete:
             self._write({"complete": True})
             self._sync()
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all results are here."""
-        return any("complete" in record for record in self._all_lines())
+            self.is_complete = True
 
     def remove(self, outcome: Mapping[str, Any]) -> None:
         """Removes the lines, once the file is written. The request and the outcome stay on record."""
@@ -139,23 +137,22 @@ class Journal:
         """Whether a process was killed between writing the file and removing the journal."""
         return self._lines.exists() and self.is_complete
 
-    def _all_lines(self) -> Iterator[Mapping[str, Any]]:
-        with suppress(FileNotFoundError), self._lines.open("rb") as file:
-            for line in file:
-                record = _parse(line)
-                if record is None:
-                    return
-                yield record
+    def _read_lines(self) -> None:
+        """Counts what an earlier process has written."""
+        for results, num_bytes in self._all_lines():
+            self._length += num_bytes
+            self.num_results += results is not None
+            self.is_complete = self.is_complete or results is None
 
-    def _find_length(self) -> int:
-        """The bytes of the complete lines."""
-        length = 0
+    def _all_lines(self) -> Iterator[tuple[Results | None, int]]:
+        """The results of each complete line, None for the mark of the end, and the bytes of the line."""
         with suppress(FileNotFoundError), self._lines.open("rb") as file:
             for line in file:
-                if _parse(line) is None:
-                    break
-                length += len(line)
-        return length
+                try:
+                    results = _parse(line)
+                except (ValueError, KeyError, TypeError, AttributeError, MienError, RecursionError):
+                    return  # what is left of a line
+                yield results, len(line)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         with map_write_errors(self._lines):
@@ -204,14 +201,9 @@ def _read_request(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("format") == _FORMAT else None
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """A complete line; None for what is left of one."""
+def _parse(line: bytes) -> Results | None:
+    """The results of a complete line, None for the mark of the end; raises nearly anything for others."""
     if not line.endswith(b"\n"):
-        return None
-    try:
-        record = json.loads(line)
-        if "complete" not in record:
-            from_record(record)
-    except (ValueError, KeyError, TypeError, AttributeError, MienError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
+        raise ValueError("the line has no end")
+    record = json.loads(line)
+    return None if "complete" in record else from_record(record)

@@ -49,7 +49,7 @@ def stdin_lines(lines: Iterable[str]) -> Iterator[Path]:
     """The paths on the standard input, one per line; empty lines are skipped.
 
     Raises:
-        DataError: There is no line.
+        DataError: The standard input is empty, or is not text.
     """
     empty = True
     try:

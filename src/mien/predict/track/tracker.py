@@ -18,6 +18,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
 from mien.errors import ConfigError
+from mien.predict.overlap import intersection_over_union
 from mien.types import Box
 
 __all__ = ["TrackOptions", "Tracker"]
@@ -133,29 +134,13 @@ def _assign(
     """Pairs of a track and a box that belong together, by their positions."""
     if not tracks or not len(boxes):
         return [], []
-    expected = _overlaps(np.stack([track.expected(time) for track in tracks]), boxes)
-    last = _overlaps(np.stack([track.box for track in tracks]), boxes)
+    expected = intersection_over_union(np.stack([track.expected(time) for track in tracks]), boxes)
+    last = intersection_over_union(np.stack([track.box for track in tracks]), boxes)
     overlaps = np.maximum(expected, _LAST_SEEN_WEIGHT * last)
     overlaps[overlaps < _MIN_OVERLAP] = 0
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     kept = overlaps[rows, columns] > 0
     return rows[kept].tolist(), columns[kept].tolist()
-
-
-def _overlaps(
-    a: Float[np.ndarray, "track 4"], b: Float[np.ndarray, "box 4"]
-) -> Float[np.ndarray, "track box"]:
-    """The intersection over union of every pair."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    union = _areas(a)[:, None] + _areas(b)[None, :] - shared
-    overlaps: Float[np.ndarray, "track box"] = shared / union
-    return overlaps
-
-
-def _areas(boxes: Float[np.ndarray, "box 4"]) -> Float[np.ndarray, " box"]:
-    areas: Float[np.ndarray, " box"] = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return areas
 
 
 def _center(box: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 2"]:

@@ -19,17 +19,13 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine
 from mien.describe.prompts import Prompt
-from mien.describe.requests import RequestBuilder
 from mien.digests import digest
-from mien.errors import MienError
-from mien.media.images import Marking
-from mien.media.views import OpenedPhoto
-from mien.predict.base import describe_prepared
+from mien.predict.zero_shot.describing import DescribingScorer, as_scores
 from mien.predict.zero_shot.labels import ZeroShotLabels, read_data, words_of
-from mien.predict.zero_shot.scorer import LabelScores, ScorerInput, ZeroShotScorer
+from mien.predict.zero_shot.scorer import LabelScores
 from mien.predict.zero_shot.sentence_encoder import SentenceEncoder
 from mien.recipe.describe import MarkStyle
-from mien.types import Subject
+from mien.types import Description
 
 __all__ = ["WordsScorer", "named_labels"]
 
@@ -39,7 +35,7 @@ _CLAUSE_END: Final = re.compile(r"[.,;:!?]|\b(?:and|but|yet|although|while)\b")
 _WORDS_BEFORE: Final = 4  # of the same clause, in which a negation counts
 
 
-class WordsScorer(ZeroShotScorer):
+class WordsScorer(DescribingScorer):
     """Scores labels by descriptions.
 
     Args:
@@ -59,11 +55,8 @@ class WordsScorer(ZeroShotScorer):
         prompt: Prompt,
         marking: MarkStyle = "red_box",
     ) -> None:
-        self.labels = labels
+        super().__init__(engine, labels, prompt=prompt, marking=marking)
         self._encoder = encoder
-        self._engine = engine
-        self._prompt = prompt
-        self._marking = Marking(style=marking)
 
     @property
     def name(self) -> str:
@@ -75,52 +68,26 @@ class WordsScorer(ZeroShotScorer):
         return {
             "scorer": "words",
             "version": _VERSION,
-            "prompt": self._prompt.digest(),
-            "marking": self._marking.digest(),
-            "labels": self.labels.digest(),
             "word_forms": digest(read_data("word_forms.json")),
             "encoder": None if self._encoder is None else dict(self._encoder.signature),
-            "engine": dict(self._engine.signature),
+            **self._shared_signature(),
         }
 
-    def prepare(self, subject: Subject, photo: OpenedPhoto) -> ScorerInput:
-        request = self._builder.build(subject)
-        prepared = self._builder.prepare(request, photo)
-        return ScorerInput(subject=subject, images=prepared.images, prompt=prepared.prompt, request=request)
-
-    def score(self, inputs: Sequence[ScorerInput]) -> list[LabelScores | MienError]:
-        pairs = [item.described() for item in inputs]
-        return [
-            found
-            if isinstance(found, MienError)
-            else LabelScores(scores=self.score_text(found.text), description=found)
-            for found in describe_prepared(self._builder, pairs)
-        ]
+    def read(self, found: Description) -> LabelScores:
+        return LabelScores(scores=self.score_text(found.text), description=found)
 
     def score_text(self, text: str) -> tuple[float, ...]:
         """The scores of a description, by label in order."""
         scores = named_labels(text, self.labels)
         if self._encoder is not None:
             scores = (scores + self._nearness(text, self._encoder)) / 2
-        if self.labels.label_set.exclusive:
-            total = scores.sum()
-            scores = scores / total if total > 0 else np.full(len(scores), 1 / len(scores))
-        return tuple(np.clip(scores, 0.0, 1.0).tolist())
+        return as_scores(scores, self.labels)
 
     def _nearness(self, text: str, encoder: SentenceEncoder) -> Float[np.ndarray, " label"]:
         sentences = [part for part in map(str.strip, _SENTENCE_END.split(text)) if part] or [text]
         cosines = self._label_vectors @ encoder.encode(sentences).T
         nearness: np.ndarray = np.maximum(cosines.max(axis=1), 0.0)
         return nearness
-
-    @cached_property
-    def _builder(self) -> RequestBuilder:
-        return RequestBuilder(
-            engine=self._engine,
-            prompt=self._prompt,
-            label_set=self.labels.label_set,
-            marking=self._marking,
-        )
 
     @cached_property
     def _label_vectors(self) -> Float[np.ndarray, "label dim"]:

@@ -79,7 +79,7 @@ def open_labels(
 
     Raises:
         UnknownNameError: No label set has this name.
-        DataError: There is no label, one is empty or there twice, or `exclusive` contradicts the set.
+        DataError: The labels are empty or not distinct, or `exclusive` contradicts the set.
     """
     if isinstance(labels, ZeroShotLabels):
         return labels

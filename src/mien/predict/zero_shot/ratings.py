@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -19,18 +18,15 @@ from pydantic import JsonValue
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.prompts import get_prompt
 from mien.describe.remote.engine import RemoteEngine
-from mien.describe.requests import RequestBuilder
 from mien.describe.retry import describe_with_retries
 from mien.describe.structured_output import parse_scores
 from mien.errors import EngineError, MienError
-from mien.media.images import Marking
-from mien.media.views import OpenedPhoto, prepare_images, select_frames
-from mien.predict.base import describe_prepared
+from mien.predict.zero_shot.describing import DescribingScorer, as_scores
 from mien.predict.zero_shot.labels import ZeroShotLabels
-from mien.predict.zero_shot.likelihood import QUESTION, Question, fill_question
+from mien.predict.zero_shot.question import QUESTION, AskingScorer, fill_question
 from mien.predict.zero_shot.scorer import LabelScores, ScorerInput, ZeroShotScorer, from_probabilities
 from mien.recipe.describe import MarkStyle
-from mien.types import Subject
+from mien.types import Description
 
 __all__ = ["FirstWordScorer", "RatingScorer", "open_remote_scorer"]
 
@@ -57,7 +53,7 @@ def open_remote_scorer(
     return RatingScorer(engine, labels, marking=marking)
 
 
-class FirstWordScorer(ZeroShotScorer):
+class FirstWordScorer(AskingScorer):
     """Asks a server about each label, and reads how likely "yes" is as the first word of the answer.
 
     Args:
@@ -75,10 +71,8 @@ class FirstWordScorer(ZeroShotScorer):
         question: str | None = None,
         marking: MarkStyle = "red_box",
     ) -> None:
-        self.labels = labels
+        super().__init__(engine, labels, question=question or QUESTION, marking=marking)
         self._engine = engine
-        self._marking = Marking(style=marking)
-        self._question = Question(question or QUESTION, self._marking, needs_label=True)
 
     @property
     def name(self) -> str:
@@ -94,11 +88,6 @@ class FirstWordScorer(ZeroShotScorer):
             "labels": self.labels.digest(),
             "engine": dict(self._engine.signature),
         }
-
-    def prepare(self, subject: Subject, photo: OpenedPhoto) -> ScorerInput:
-        shown = select_frames(subject, "middle_frame")
-        images = prepare_images(subject, marking=self._marking, size=self._engine.image_size, photo=photo)
-        return ScorerInput(subject=subject, images=images, prompt=self._question.about(shown))
 
     def score(self, inputs: Sequence[ScorerInput]) -> list[LabelScores | MienError]:
         names = self.labels.label_set.labels
@@ -134,7 +123,7 @@ def yes_probability(reply: Reply) -> float | EngineError:
     return likely["yes"] / sum(likely.values())
 
 
-class RatingScorer(ZeroShotScorer):
+class RatingScorer(DescribingScorer):
     """Asks any engine to rate all labels from 0 to 1 in one JSON object.
 
     Args:
@@ -144,10 +133,7 @@ class RatingScorer(ZeroShotScorer):
     """
 
     def __init__(self, engine: Engine, labels: ZeroShotLabels, *, marking: MarkStyle = "red_box") -> None:
-        self.labels = labels
-        self._engine = engine
-        self._prompt = get_prompt("structured")
-        self._marking = Marking(style=marking)
+        super().__init__(engine, labels, prompt=get_prompt("structured"), marking=marking)
 
     @property
     def name(self) -> str:
@@ -155,37 +141,8 @@ class RatingScorer(ZeroShotScorer):
 
     @property
     def signature(self) -> Mapping[str, JsonValue]:
-        return {
-            "scorer": "ratings",
-            "version": _VERSION,
-            "prompt": self._prompt.digest(),
-            "marking": self._marking.digest(),
-            "labels": self.labels.digest(),
-            "engine": dict(self._engine.signature),
-        }
+        return {"scorer": "ratings", "version": _VERSION, **self._shared_signature()}
 
-    def prepare(self, subject: Subject, photo: OpenedPhoto) -> ScorerInput:
-        request = self._builder.build(subject)
-        prepared = self._builder.prepare(request, photo)
-        return ScorerInput(subject=subject, images=prepared.images, prompt=prepared.prompt, request=request)
-
-    def score(self, inputs: Sequence[ScorerInput]) -> list[LabelScores | MienError]:
-        described = describe_prepared(self._builder, [item.described() for item in inputs])
-        return [found if isinstance(found, MienError) else self._scores(found.text) for found in described]
-
-    def _scores(self, text: str) -> LabelScores:
-        names = self.labels.label_set
-        ratings = np.array(list(parse_scores(text, names).values()))  # it was checked already
-        if names.exclusive:
-            total = ratings.sum()
-            ratings = ratings / total if total > 0 else np.full(len(names), 1 / len(names))
-        return LabelScores(scores=tuple(np.clip(ratings, 0.0, 1.0).tolist()))
-
-    @cached_property
-    def _builder(self) -> RequestBuilder:
-        return RequestBuilder(
-            engine=self._engine,
-            prompt=self._prompt,
-            label_set=self.labels.label_set,
-            marking=self._marking,
-        )
+    def read(self, found: Description) -> LabelScores:
+        ratings = parse_scores(found.text, self.labels.label_set)  # it was checked already
+        return LabelScores(scores=as_scores(np.array(list(ratings.values())), self.labels))

@@ -71,7 +71,9 @@ class SimilarityScorer(ZeroShotScorer):
         lacking = next((one for one in self._prompts["label"] if "{}" not in one), None)
         if lacking is not None or not self._prompts["label"]:
             raise ConfigError(
-                "there is no prompt" if lacking is None else f"the prompt {lacking!r} names no label",
+                "the list of prompts is empty"
+                if lacking is None
+                else f"the prompt {lacking!r} does not name the label",
                 hint='write {} where the label is to stand, as in "a photo of a person who feels {}"',
             )
         self._type = read_json(self._folder.path / "config.json").get("model_type")
