@@ -120,23 +120,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tower", type=Path, required=True)
-    parser.add_argument("--llava", type=Path, required=True)
-    parser.add_argument("--detector", type=Path, required=True)
+    parser.add_argument("--tower", type=Path, help="with --llava")
+    parser.add_argument("--llava", type=Path)
+    parser.add_argument("--detector", type=Path)
     args = parser.parse_args()
-    llava = publish(args.llava, WEIGHTS / "llava", LLAVA_FILES)
-    for name in ("teacher.jsonl", "tower.jsonl"):
-        shutil.copyfile(args.tower / name, llava / name)
-    exam = json.loads((llava / "exam.json").read_text())
-    num_weights = count_weights(llava / "model.safetensors")
-    (llava / "README.md").write_text(LLAVA_CARD.format(weights=num_weights / 1e6, **exam))
-    detector = publish(args.detector, WEIGHTS / "detector", DETECTOR_FILES)
-    exam = json.loads((detector / "exam.json").read_text())
-    (detector / "README.md").write_text(detector_card(exam, count_weights(detector / "model.safetensors")))
+    if (args.tower is None) != (args.llava is None):
+        parser.error("--tower and --llava belong together")
+    if args.llava:
+        publish_llava(args.tower, args.llava)
+    if args.detector:
+        publish_detector(args.detector)
     size = sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file())
     if size > MAX_BYTES:
         raise SystemExit(f"{WEIGHTS} has {size} bytes, more than {MAX_BYTES}")
     print(f"{WEIGHTS}: {size / 1e6:.2f} MB")
+
+
+def publish_llava(tower: Path, source: Path) -> None:
+    folder = publish(source, WEIGHTS / "llava", LLAVA_FILES)
+    for name in ("teacher.jsonl", "tower.jsonl"):
+        shutil.copyfile(tower / name, folder / name)
+    exam = json.loads((folder / "exam.json").read_text())
+    num_weights = count_weights(folder / "model.safetensors")
+    (folder / "README.md").write_text(LLAVA_CARD.format(weights=num_weights / 1e6, **exam))
+
+
+def publish_detector(source: Path) -> None:
+    folder = publish(source, WEIGHTS / "detector", DETECTOR_FILES)
+    exam = json.loads((folder / "exam.json").read_text())
+    (folder / "README.md").write_text(detector_card(exam, count_weights(folder / "model.safetensors")))
 
 
 def publish(source: Path, folder: Path, names: Sequence[str]) -> Path:
