@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from tests.factories.shared_data import shared
 
+from mien.detection.overlap import intersection_over_union
 from mien.predict.detect.detector import DetectorOptions
 from mien.predict.detect.open import open_detector
-from mien.predict.overlap import intersection_over_union
 
 LARGE = 0.02  # of the photo
 SAME = 0.5  # intersection over union

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien.detection.overlap import intersection_over_union, suppress_duplicates
 from mien.errors import ConfigError, EngineError
 from mien.predict.detect.detector import Detection, DetectorOptions
-from mien.predict.detect.selection import select_detections, suppress_duplicates
-from mien.predict.overlap import intersection_over_union
+from mien.predict.detect.selection import select_detections
 from mien.types import Box
 
 SIZE = (100, 80)
