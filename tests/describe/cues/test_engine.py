@@ -1,6 +1,7 @@
 """The engine `cues` with models that always find the same: its texts, its signature, what it refuses."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from tests.factories.tiny_onnx import INT32, write_constants, write_random_yolox
 
 from mien.describe.cues.engine import CuesEngine, CuesOptions
 from mien.describe.engine import Reply, Request
+from mien.describe.fake import FakeEngine
 from mien.describe.open import open_engine
+from mien.describe.requests import RequestBuilder
 from mien.errors import ConfigError, EngineDownError, EngineError, WeightsError
 from mien.recipe import DescribeOptions, RunOptions
-from mien.types import Box
+from mien.types import Box, Subject
 
 pytest.importorskip("onnxruntime")
 
@@ -222,6 +225,20 @@ def test_the_signature_holds_the_content_of_every_part_and_no_path(tmp_path: Pat
     ]
     assert all(one not in signatures[:index] for index, one in enumerate(signatures))
     assert before["version"] == 1
+
+
+def test_only_engines_that_take_boxes_get_them_and_images_without_a_line(
+    tmp_path: Path, subjects: Callable[..., list[Subject]], request_options: dict[str, Any]
+) -> None:
+    (subject,) = subjects(1)
+    taking = RequestBuilder(engine=CuesEngine(write_parts(tmp_path / "parts")["objects"]), **request_options)
+    made = taking.prepare(taking.build(subject))
+    assert made.boxes == subject.boxes
+    assert made.images[0].tobytes() == Image.open(subject.images[0].path).tobytes()
+    other = RequestBuilder(engine=FakeEngine(), **request_options)
+    made = other.prepare(other.build(subject))
+    assert made.boxes == ()
+    assert made.images[0].tobytes() != Image.open(subject.images[0].path).tobytes()
 
 
 # --- What is refused ---

@@ -66,7 +66,8 @@ class ExpressionReader:
         )
         if not (is_classifier and takes_faces and outputs[0][1] > 1):
             raise WeightsError(
-                f"{model.path} is not a classifier of expressions: it takes {shape} and gives {outputs}",
+                f"{model.path} is not a classifier of expressions: it takes {shape}, and its outputs are "
+                f"{', '.join(model.outputs)}",
                 hint=_HINT,
             )
         self._channels, self._height, self._width = (int(length) for length in shape[1:])

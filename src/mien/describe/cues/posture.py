@@ -74,7 +74,8 @@ class PoseReader:
         shape, outputs = model.input_shape, [*model.outputs.values()]
         if not (_takes_pixels(shape) and len(outputs) == 1 and outputs[0][-2:] == [_NUM_JOINTS, 3]):
             raise WeightsError(
-                f"{model.path} is not a pose model of one person: it takes {shape} and gives {outputs}",
+                f"{model.path} is not a pose model of one person: it takes {shape}, and its outputs are "
+                f"{', '.join(model.outputs)}",
                 hint="set describe.options.pose to a MoveNet",
             )
         self._side = int(shape[1])
