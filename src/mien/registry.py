@@ -29,6 +29,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "whole": "mien.predict.detect.whole:WholeImage",
         },
         "engine": {
+            "cues": "mien.describe.cues.engine:CuesEngine",
             "fake": "mien.describe.fake:FakeEngine",
             "imported": "mien.describe.store.imported:ImportedEngine",
             "local": "mien.describe.local.engine:LocalEngine",

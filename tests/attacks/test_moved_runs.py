@@ -12,7 +12,15 @@ from PIL import Image
 from tests.factories.playhouse_1 import use_playhouse_1
 
 from mien.cli import main
-from mien.recipe.places import recorded_recipe, relative_to_run, resolve_in_run
+from mien.recipe import Recipe
+from mien.recipe.places import (
+    OutsidePlace,
+    is_same_recipe,
+    outside_places,
+    recorded_recipe,
+    relative_to_run,
+    resolve_in_run,
+)
 from mien.train import loop
 from mien.train.trainer import Trainer
 
@@ -321,6 +329,23 @@ def test_a_manifest_of_something_else_above_a_run_makes_it_no_part_of_it(tmp_pat
     (tmp_path / "dataset" / "manifest.json").write_text("{}")
     root = str(tmp_path / "dataset" / "people.jsonl")
     assert relative_to_run({"data": {"root": root}}, run) == {"data": {"root": root}}
+
+
+def test_parts_of_an_engine_are_places(tmp_path: Path) -> None:
+    run, pose = tmp_path / "run", str(tmp_path / "models" / "pose.onnx")
+    options = {"faces": str(tmp_path / "run" / "faces.onnx"), "pose": pose, "expression_labels": ["calm"]}
+    table = relative_to_run({"describe": {"engine": "cues", "options": options}}, run)
+    assert table["describe"]["options"] == options | {"faces": "./faces.onnx"}
+    assert resolve_in_run(table, run)["describe"]["options"] == options
+
+    def recipe(**changed: str) -> Recipe:
+        describe = {"engine": "cues", "options": options | changed}
+        table = {"name": "a", "data": {"name": "playhouse"}, "describe": describe}
+        return Recipe.parse(table, where="test")
+
+    one, moved = recipe(), recipe(pose="/new/pose.onnx")
+    assert is_same_recipe(one, moved)
+    assert OutsidePlace("describe.options.pose", Path(pose)) in outside_places(one, run)
 
 
 @pytest.mark.parametrize("store", ["", "inside/texts.sqlite", "../shared.sqlite", "/other/texts.sqlite"])

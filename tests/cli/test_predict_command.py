@@ -11,14 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.factories.color_people import draw_people, film_people
-from tests.factories.tiny_runs import train_tiny_run
 
 from mien.cli import main
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tiny_run(tmp_path_factory.mktemp("predict"))
 
 
 @pytest.fixture

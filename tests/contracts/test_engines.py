@@ -19,8 +19,10 @@ from tests.factories.fake_vllm import REFUSED, FakeVllm
 from tests.factories.fault_proxy import FaultProxy
 from tests.factories.thread_backend import ThreadBackend
 from tests.factories.tiny_llava import build_tiny_llava
+from tests.factories.tiny_onnx import write_random_yolox
 
 from mien import registry
+from mien.describe.cues.engine import CuesEngine
 from mien.describe.engine import Engine, EngineWrapper, Reply, Request
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.local.engine import LocalEngine
@@ -35,6 +37,11 @@ from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Finish
 
 REFUSED_PROMPT = "Refuse this one."
+
+
+def _cues(folder: Path) -> Engine:
+    pytest.importorskip("onnxruntime")
+    return CuesEngine(str(write_random_yolox(folder / "yolox.onnx")), num_threads=2)
 
 
 def _fake(folder: Path) -> Engine:
@@ -79,6 +86,7 @@ def _traced(folder: Path) -> Engine:
 
 
 ENGINES: dict[str, Callable[[Path], Engine]] = {
+    "cues": _cues,
     "fake": _fake,
     "imported": _imported,
     "local": _local,

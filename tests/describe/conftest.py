@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.factories.hub_server import own_hub
 from tests.factories.real_server import real_server
 from tests.factories.subjects import MARKED_BOX
 
@@ -15,7 +16,7 @@ from mien.labels import CAERS
 from mien.media.images import Marking
 from mien.types import Box, Subject
 
-__all__ = ["real_server"]  # a fixture: one server for all tests that need it
+__all__ = ["own_hub", "real_server"]  # fixtures; one real server for all tests that need it
 
 
 @pytest.fixture

@@ -90,6 +90,18 @@ def film_people(
     return path
 
 
+def damage_frame(video: Path, number: int) -> Path:
+    """Overwrites a frame with zeros; the others remain if each is a key frame (options={"g": "1"})."""
+    with av.open(str(video)) as file:
+        packet = [packet for packet in file.demux(video=0) if packet.size][number]
+        start, size = packet.pos, packet.size
+    assert start is not None
+    content = bytearray(video.read_bytes())
+    content[start : start + size] = bytes(size)
+    video.write_bytes(content)
+    return video
+
+
 def crossing(seconds: float) -> list[list[Place]]:
     """Two people who cross once: a red one to the right, and a blue one to the left in front of them."""
     count = round(seconds * FPS)

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
 from tests.factories.chat_server import Handler, Server
+
+from mien.weights import hub
 
 GRANTED, DENIED, EXPIRED = "hf_granted", "hf_denied", "hf_expired"  # tokens
 _MODEL = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)(?:/revision/(?P<revision>.+))?")
@@ -272,3 +275,19 @@ def sham_files(weights: str = "weights") -> dict[str, bytes]:
         "model.safetensors": weights.encode(),
         "onnx/model.safetensors": b"the same for others",
     }
+
+
+@pytest.fixture
+def own_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub for this process, and an empty cache."""
+    with hub_server() as running:
+        for name, value in settings(running, tmp_path).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", running.url)
+        files = f"{running.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(hub, "_models", {})
+        yield running

@@ -330,6 +330,52 @@ def build_tiny_paligemma(folder: Path) -> Path:
     return folder
 
 
+def build_tiny_florence2(folder: Path) -> Path:
+    """An encoder reads the prompt; a decoder of its own writes the text."""
+    tokenizer = byte_tokenizer(
+        ("<s>", "<pad>", "</s>", "<image>"), extra_special_tokens={"image_token": "<image>"}
+    )
+    processor = transformers.Florence2Processor(
+        image_processor=transformers.CLIPImageProcessorPil(
+            size={"height": 64, "width": 64},
+            crop_size={"height": 64, "width": 64},
+            do_center_crop=False,
+            image_seq_length=5,  # the 2 x 2 places that are left of a square, and their mean
+        ),
+        tokenizer=tokenizer,
+    )
+    config = transformers.Florence2Config(
+        text_config={
+            "model_type": "bart",
+            "vocab_size": len(tokenizer),
+            "d_model": WIDTH,
+            **{f"{side}_layers": 2 for side in ("encoder", "decoder")},
+            **{f"{side}_attention_heads": HEADS for side in ("encoder", "decoder")},
+            **{f"{side}_ffn_dim": 96 for side in ("encoder", "decoder")},
+            "max_position_embeddings": 256,
+            "init_std": 0.3,
+            "decoder_start_token_id": tokenizer.eos_token_id,
+            **_ids(tokenizer, ("pad_token_id", "<pad>"), ("bos_token_id", "<s>"), ("eos_token_id", "</s>")),
+        },
+        vision_config={
+            "depths": (1, 1, 1, 1),
+            "embed_dim": (8, 16, 16, 32),
+            "num_heads": (1, 2, 2, 4),
+            "num_groups": (1, 2, 2, 4),
+            "window_size": 4,
+            "projection_dim": WIDTH,
+            "max_position_embeddings": 8,
+            "initializer_range": 0.2,
+        },
+        **_ids(tokenizer, ("image_token_id", "<image>")),
+    )
+    model = _random(transformers.Florence2ForConditionalGeneration, config)
+    model.generation_config.forced_bos_token_id = tokenizer.bos_token_id
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     "gemma3": build_tiny_gemma3,
     "internvl": build_tiny_internvl,

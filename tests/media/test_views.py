@@ -14,6 +14,7 @@ from mien.media.views import (
     prepare_frames,
     prepare_image,
     prepare_images,
+    prepare_with_boxes,
     prepared_bytes,
     select_frames,
 )
@@ -98,3 +99,29 @@ def test_the_estimate_of_memory_covers_what_is_prepared(paint: Paint, style: Mar
         (image,) = prepare_images(subject, marking=marking)
         taken, estimate = image_bytes("RGB", image.width * image.height, 1), prepared_bytes(subject, marking)
         assert taken <= estimate <= 1.2 * taken
+
+
+def test_models_that_take_boxes_get_them_instead_of_a_red_line(paint: Paint) -> None:
+    box = Box(left=20, top=10, right=100, bottom=30)
+    subject = Subject.still("a", paint("a.png", color="blue"), box)
+    plain = Image.new("RGB", (64, 48), "blue").tobytes()
+    (image,), (placed,) = prepare_with_boxes(subject, marking=Marking())
+    assert (image.tobytes(), placed) == (plain, Box(left=20, top=10, right=64, bottom=30))
+    # "none" hides the box from every model.
+    (image,), (placed,) = prepare_with_boxes(subject, marking=PLAIN)
+    assert (image.tobytes(), placed) == (plain, None)
+    assert prepare_with_boxes(_album(paint), marking=Marking(), clip="frames")[1] == (None,) * 5
+
+
+@pytest.mark.parametrize("style", ["crop", "blur_background"])
+def test_the_box_lies_where_the_marked_image_shows_the_subject(paint: Paint, style: MarkStyle) -> None:
+    path = paint("a.png", color="blue")
+    image = Image.new("RGB", (64, 48), "blue")
+    image.paste("red", (20, 10, 40, 30))
+    image.save(path)
+    subject = Subject.still("a", path, Box(left=20, top=10, right=40, bottom=30))
+    (shown,), (box,) = prepare_with_boxes(subject, marking=Marking(style=style))
+    assert shown.tobytes() == prepare_image(subject, marking=Marking(style=style)).tobytes()
+    assert box is not None
+    inside = shown.crop(box.as_tuple())
+    assert inside.tobytes() == Image.new("RGB", (20, 20), "red").tobytes()

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tests.factories.hub_server import own_hub
 from tests.factories.tiny_llava import build_tiny_llava
 from tests.factories.training import train_on_samples
 
 from mien.labels import CAERS
 from mien.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, RunOptions, TrainOptions
 from mien.types import DIMENSIONS, Box, Sample, Subject, Target
+
+__all__ = ["own_hub"]  # a fixture
 
 _WORDS = (
     "[PAD]",

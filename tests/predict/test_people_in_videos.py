@@ -6,10 +6,9 @@ import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import av
 import pytest
 from PIL import Image
-from tests.factories.color_people import ColorDetector, crossing, draw_people, film_people
+from tests.factories.color_people import ColorDetector, crossing, damage_frame, draw_people, film_people
 
 from mien.errors import ClipError, DataError, ImageError, MienError
 from mien.media.views import load_image
@@ -152,13 +151,7 @@ def test_without_a_detector_a_video_is_one_person_throughout(predictor: ShareOfR
 
 def test_a_damaged_frame_is_an_error_in_its_place(predictor: ShareOfRed, tmp_path: Path) -> None:
     video = film_people(tmp_path / "bad.mp4", [[(100, 20, 140, 140)]] * 10, options={"g": "1"})
-    with av.open(str(video)) as file:
-        packet = [packet for packet in file.demux(video=0) if packet.size][4]
-        start, size = packet.pos, packet.size
-    assert start is not None
-    content = bytearray(video.read_bytes())
-    content[start : start + size] = bytes(size)
-    video.write_bytes(content)
+    damage_frame(video, 4)
     results = list(predictor.stream(video, every=2))
     assert [(item.frame, item.status) for item in results] == [
         (0, "ok"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.shared import NewPlaces, make_console
-from mien.errors import BoxError, DataError, ItemsFailedError, MienError, UsageError
+from mien.errors import BoxError, DataError, UsageError
 from mien.types import Box
 
 if TYPE_CHECKING:
@@ -153,16 +153,11 @@ def predict(
             found = write_results(
                 predictor, open_sources(items, options), outcome, journal=journal, annotate=folder
             )
-            error = _print_results(console, found, top, as_json=as_json, quiet=out is not None)
-            if error is not None and outcome.num_results == 1:
-                raise error
+            _print_results(console, found, top, as_json=as_json, quiet=out is not None)
     if out is not None and not as_json:
         console.print_result({}, _summary(outcome))
-    if outcome.num_failed:
-        raise ItemsFailedError(
-            f"{outcome.num_failed} of {outcome.num_results} images failed, for example {outcome.example}",
-            hint=outcome.hint,
-        )
+    if outcome.error is not None:
+        raise outcome.error
 
 
 # --- Opening -------------------------------------------------------------------------------------------
@@ -330,12 +325,12 @@ def _parse_box(text: str) -> Box:
 
 def _print_results(
     console: Console, found: Iterator[Results], top: int, *, as_json: bool, quiet: bool
-) -> MienError | None:
-    """Prints results as they come, and returns the first error; `quiet` prints nothing but JSON."""
+) -> None:
+    """Prints results as they come; `quiet` prints nothing but JSON."""
     from mien.cli.render.results import render_predictions, render_track
     from mien.predict.track.summary import TrackSummaries
 
-    tracks, first, is_first = TrackSummaries(), None, True
+    tracks, is_first = TrackSummaries(), True
 
     def show(text: str) -> None:
         nonlocal is_first
@@ -343,7 +338,6 @@ def _print_results(
         is_first = False
 
     for results in found:
-        first = first or next(iter(results.errors), None)
         if as_json:
             for row in results.rows():
                 console.print_line(row)
@@ -355,7 +349,6 @@ def _print_results(
     if not as_json and not quiet:
         for row in tracks.end():
             show(render_track(row, top))
-    return first
 
 
 def _summary(outcome: Outcome) -> str:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from mien.errors import ConfigError, EngineError
 from mien.recipe import DescribeOptions, RunOptions
-from mien.types import Finish
+from mien.types import Box, Finish
 
 __all__ = ["MAX_BATCH_SIZE", "AbandonedError", "Engine", "EngineWrapper", "Reply", "Request"]
 
@@ -41,11 +41,20 @@ class AbandonedError(EngineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A prompt about the prepared images of one subject. The id is for messages only."""
+    """A prompt about the prepared images of one subject.
+
+    Attributes:
+        subject_id: For messages only.
+        images: As the model sees them.
+        prompt: What to ask.
+        boxes: The subject's box in each image, in pixels of the image, or None where there is none. Only for
+            engines that take boxes; empty for others.
+    """
 
     subject_id: str
     images: tuple[Image.Image, ...]
     prompt: str
+    boxes: tuple[Box | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +116,14 @@ class Engine(ABC):
         subject away.
         """
         return None
+
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether requests state the subject's boxes; the images then have no red line.
+
+        Such an engine takes images of any shape.
+        """
+        return False
 
     @property
     def calls_at_once(self) -> int:
@@ -171,6 +188,10 @@ class EngineWrapper(Engine):
     @property
     def image_size(self) -> int | None:
         return self.inner.image_size
+
+    @property
+    def takes_boxes(self) -> bool:
+        return self.inner.takes_boxes
 
     @property
     def calls_at_once(self) -> int:

@@ -18,7 +18,13 @@ from mien.errors import DataError, EngineError
 from mien.labels import LabelSet
 from mien.media.images import ImageIdentity, Marking, Square, identify_image, pixel_digest
 from mien.media.shrink import View
-from mien.media.views import OpenedPhoto, prepare_images, prepared_bytes, select_frames
+from mien.media.views import (
+    OpenedPhoto,
+    prepare_images,
+    prepare_with_boxes,
+    prepared_bytes,
+    select_frames,
+)
 from mien.recipe.describe import ClipView
 from mien.recipe.features import FitMode
 from mien.types import Box, Description, ImageRef, Subject
@@ -144,6 +150,11 @@ class RequestBuilder:
 
         With `photo`, the photo of the last request is decoded only once.
         """
+        if self.engine.takes_boxes:
+            images, boxes = prepare_with_boxes(
+                request.subject, marking=self._marking, clip=self._clip, photo=photo
+            )
+            return Request(subject_id=request.subject.id, images=images, prompt=request.prompt, boxes=boxes)
         images = prepare_images(
             request.subject,
             marking=self._marking,

@@ -45,6 +45,7 @@ __all__ = [
     "mark_subject",
     "open_image",
     "pixel_digest",
+    "place_in_mark",
     "to_rgb",
     "turn_upright",
     "upright_rgb",
@@ -313,6 +314,20 @@ def draw_mark(image: Image.Image, box: Box | None, marking: Marking, scale: int 
             return _blur_background(image, inside)
         case "none":
             return image
+
+
+def place_in_mark(image: Image.Image, box: Box | None, marking: Marking) -> tuple[Image.Image, Box | None]:
+    """The image of `draw_mark`, but without the red line, and the box in it; None where none is shown."""
+    if box is None or marking.style == "none":
+        return image, None
+    inside = box.clip(*image.size)
+    if marking.style == "red_box":
+        return image, inside
+    left, top = _expand(inside, _crop_margin(inside), image.size)[:2] if marking.style == "crop" else (0, 0)
+    placed = Box(
+        left=inside.left - left, top=inside.top - top, right=inside.right - left, bottom=inside.bottom - top
+    )
+    return draw_mark(image, box, marking), placed
 
 
 def _draw_outline(image: Image.Image, box: Box, marking: Marking) -> Image.Image:

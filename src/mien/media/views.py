@@ -30,6 +30,7 @@ from mien.media.images import (
     draw_mark,
     fit_to_square,
     load_image_file,
+    place_in_mark,
     upright_rgb,
 )
 from mien.media.memory import Reservation, image_bytes
@@ -48,6 +49,7 @@ __all__ = [
     "prepare_frames",
     "prepare_image",
     "prepare_images",
+    "prepare_with_boxes",
     "prepared_bytes",
     "reserved",
     "select_frames",
@@ -318,6 +320,20 @@ def prepare_images(
         return prepare_frames(subject, marking=marking, fit_mode=fit_mode, size=size, photo=photo)
     shown = prepare_image(subject, marking=marking, clip=clip, fit_mode=fit_mode, size=size, photo=photo)
     return (shown,)
+
+
+def prepare_with_boxes(
+    subject: Subject, *, marking: Marking, clip: ClipView = "middle_frame", photo: OpenedPhoto | None = None
+) -> tuple[tuple[Image.Image, ...], tuple[Box | None, ...]]:
+    """The input of a model that takes boxes: the frames of the view without a red line, and the boxes.
+
+    The marking "none" keeps boxes from the model. Of a contact sheet, it gets the frames.
+    """
+    shown = select_frames(subject, clip)
+    with reserved(photo) as memory:
+        frames = _frames_with_boxes(shown, memory, View(marking=marking), photo)
+        placed = [place_in_mark(image, box, marking) for image, box, _ in frames]
+    return tuple(image for image, _ in placed), tuple(box for _, box in placed)
 
 
 def _draw_contact_sheet(frames: tuple[Image.Image, ...], size: int, fit_mode: FitMode) -> Image.Image:

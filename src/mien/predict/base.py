@@ -90,7 +90,7 @@ class SubjectPredictor(ABC):
             every: Take each n-th frame of a video instead.
 
         Raises:
-            DataError: A folder holds no image, or a pattern matches nothing.
+            DataError: A folder holds no image, a pattern matches nothing, or there is no such file.
             WeightsError: Weights that the predictor needs are not available.
         """
         options = SourceOptions(recursive=recursive, fps=fps, every=every)

@@ -41,7 +41,10 @@ RUN_PLACES: Final = ("run.out", "run.store", "run.cache")
 # The same data may lie anywhere: a training checks them, and so do the digests of features and descriptions.
 DATA_PLACES: Final = ("data.root", "data.split_file", "data.options.images", "data.options.faces")
 # The same model may lie in a folder of the same name elsewhere; its signature is checked.
-MODEL_PLACES: Final = ("describe.model", "features.vision", "features.tokenizer", "model.init")
+MODEL_PLACES: Final = (
+    *("describe.model", "describe.options.faces", "describe.options.expression", "describe.options.pose"),
+    *("features.vision", "features.tokenizer", "model.init"),
+)
 _PLACES: Final = (*RUN_PLACES, *DATA_PLACES, *MODEL_PLACES)
 _SEED_FOLDER: Final = re.compile(r"seed-\d+")  # of a run in its ablation, below the folder of the variant
 _SIZE_FOLDER: Final = re.compile(r"train-\d+")  # between both, in a learning curve
@@ -231,7 +234,7 @@ def differing_keys(one: Recipe, other: Recipe) -> list[str]:
 
 def _is_moved(key: str, one: object, other: object) -> bool:
     """Whether two values are places that may hold the same."""
-    if key == "data.options" and isinstance(one, dict) and isinstance(other, dict):
+    if key in ("data.options", "describe.options") and isinstance(one, dict) and isinstance(other, dict):
         keys = {name for name in (*one, *other) if one.get(name) != other.get(name)}
         return all(_is_moved(f"{key}.{name}", one.get(name), other.get(name)) for name in keys)
     if key not in _PLACES or not isinstance(one, str) or not isinstance(other, str):

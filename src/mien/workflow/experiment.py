@@ -18,7 +18,7 @@ from mien.errors import ConfigError
 from mien.media.images import Marking
 from mien.names import plain_name
 from mien.recipe import Recipe, load_recipe
-from mien.recipe.places import recorded_recipe, require_places
+from mien.recipe.places import MODEL_PLACES, recorded_recipe, require_places
 from mien.types import Sample
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 
@@ -193,6 +193,15 @@ def _absolute_paths(recipe: Recipe) -> Recipe:
         "vision": _absolute_if_path(features.vision),
         "tokenizer": _absolute_if_path(features.tokenizer),
     }
+    describe_paths = {
+        "model": _absolute_if_path(describe.model),
+        "options": {
+            key: _absolute_if_path(value)
+            if f"describe.options.{key}" in MODEL_PLACES and isinstance(value, str)
+            else value
+            for key, value in describe.options.items()
+        },
+    }
     folders = {
         "store": None if recipe.run.store is None else recipe.run.store.absolute(),
         "cache": None if recipe.run.cache is None else recipe.run.cache.absolute(),
@@ -200,7 +209,7 @@ def _absolute_paths(recipe: Recipe) -> Recipe:
     sections = {
         "run": recipe.run.model_copy(update=folders),
         "data": data.model_copy(update=data_paths),
-        "describe": describe.model_copy(update={"model": _absolute_if_path(describe.model)}),
+        "describe": describe.model_copy(update=describe_paths),
         "features": features.model_copy(update=feature_paths),
         "model": model.model_copy(update={"init": _absolute_if_path(model.init)}),
     }

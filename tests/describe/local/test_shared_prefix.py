@@ -107,12 +107,6 @@ def test_the_space_before_a_word_may_be_a_token_of_its_own(tmp_path: Path) -> No
     assert scores_of(engine)[0] == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_a_model_that_reads_and_writes_apart_is_refused(unknown: LocalEngine, monkeypatch: Any) -> None:
-    monkeypatch.setattr(unknown._model.module.config, "is_encoder_decoder", True)
-    with pytest.raises(EngineDownError, match="cannot be scored by likelihood"):
-        scores_of(unknown)
-
-
 def test_a_failure_of_the_model_is_an_error_of_the_engine(unknown: LocalEngine) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("shapes differ")

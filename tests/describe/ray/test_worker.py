@@ -2,19 +2,23 @@
 
 import os
 import pickle
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from tests.factories.tiny_onnx import write_random_yolox
 
+from mien.describe.cues.engine import CuesEngine
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.fake import FakeEngine
 from mien.describe.open import open_engine
 from mien.describe.ray.worker import Worker, pack
 from mien.errors import ClusterError, EngineError, WeightsError
 from mien.recipe import DescribeOptions, RunOptions
+from mien.types import Box
 
 TRACED = "tests.factories.cluster_engines:TracedEngine"
 MODES = ("RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "F")
@@ -41,6 +45,16 @@ def test_images_arrive_unchanged(mode: str) -> None:
     request = Request(subject_id="s", images=(image, noise), prompt="Who?")
     replies = make_worker().describe(copy_by_pickle(pack([request])))
     assert replies == FakeEngine().describe([request])
+
+
+def test_boxes_arrive(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    engine = CuesEngine(str(write_random_yolox(tmp_path / "a.onnx")))
+    image, box = Image.new("RGB", (64, 64)), Box(left=8, top=8, right=24, bottom=40)
+    request = Request(subject_id="s", images=(image,), prompt="", boxes=(box,))
+    replies = Worker(lambda: engine).describe(copy_by_pickle(pack([request])))
+    assert replies == engine.describe([request])
+    assert replies != engine.describe([replace(request, boxes=(None,))])
 
 
 def test_errors_come_back_as_values_with_all_their_fields() -> None:

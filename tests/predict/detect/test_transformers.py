@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.factories.hub_server import HubServer, hub_server, settings
+from tests.factories.hub_server import HubServer
 from tests.factories.tiny_detectors import KINDS, build_tiny_detector
 from transformers.image_transforms import center_to_corners_format
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -279,26 +279,10 @@ def test_a_name_that_is_nothing_is_not_looked_up(name: str) -> None:
 # --- The Hub ---
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A Hub, and an empty cache."""
-    with hub_server() as running:
-        for name, value in settings(running, tmp_path).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", running.url)
-        files = f"{running.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", files)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(hub, "_models", {})
-        yield running
-
-
 def test_the_usual_model_is_downloaded_and_pinned_and_said(
-    server: HubServer, yolos: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_hub: HubServer, yolos: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = server.add(DEFAULT_MODEL, yolos, license="apache-2.0")
+    commit = own_hub.add(DEFAULT_MODEL, yolos, license="apache-2.0")
     with caplog.at_level(logging.INFO, logger="mien"):
         detector = open_detector(options=ALL, device="cpu")
     said = [record.getMessage() for record in caplog.records]
@@ -322,21 +306,21 @@ def found_people(results: Any) -> list[Any]:
 
 
 def test_offline_without_weights_the_command_that_fetches_them_is_said(
-    server: HubServer, monkeypatch: pytest.MonkeyPatch
+    own_hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match=DEFAULT_MODEL) as caught:
         open_detector()
     assert caught.value.exit_code == 5
     assert f"hf download {DEFAULT_MODEL}" in caught.value.hint
-    assert server.requests == []
+    assert own_hub.requests == []
 
 
-def test_a_model_of_pickles_is_refused(server: HubServer) -> None:
-    server.add("org/pickled", {"config.json": b"{}", "pytorch_model.bin": b"pickled"})
+def test_a_model_of_pickles_is_refused(own_hub: HubServer) -> None:
+    own_hub.add("org/pickled", {"config.json": b"{}", "pytorch_model.bin": b"pickled"})
     with pytest.raises(WeightsError, match="only pickled weights"):
         open_detector("org/pickled")
-    assert server.downloads == []
+    assert own_hub.downloads == []
 
 
 def test_transformers_is_imported_with_the_first_image(yolos: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.cli.render.text import join_lines
 from mien.evaluate.results.learning_curve import learning_curves
+from mien.predict.results import NO_PERSON
 from mien.types import DIMENSIONS, Prediction
 
 if TYPE_CHECKING:
@@ -134,8 +135,10 @@ def render_predictions(results: Results, top: int) -> str:
 
 
 def render_track(row: Mapping[str, Any], top: int) -> str:
-    """A person of a video: when they are in it, and their mean scores."""
+    """A person of a video: when they are in it, and their mean scores; or that no one is."""
     span = f"{row['first_time']:.1f} to {row['last_time']:.1f} s"
+    if row["track"] is None:
+        return join_lines([f"{row['source']}: {NO_PERSON} ({span})"])
     name = f"{row['source']}, person {row['track']} ({span})"
     if not row["scores"]:
         return join_lines([f"{name}: failed in {row['num_failed']} frames"])

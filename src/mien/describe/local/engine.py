@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from mien.describe.engine import Engine, Reply, Request
 from mien.describe.local.batch_size import AutoBatchSize
+from mien.describe.local.encoder_decoder import EncoderDecoderScorer
 from mien.describe.local.library import device_identity, is_out_of_memory, map_model_errors
 from mien.describe.local.model import LoadOptions, LocalModel
 from mien.describe.local.processor import square_image_size
@@ -156,7 +157,7 @@ class LocalEngine(Engine):
             EngineDownError: the model cannot be asked so.
         """
         with self._lock, map_model_errors(self._folder):
-            return self._prefix_scorer.yes_probabilities(request.images, questions)
+            return self._scorer.yes_probabilities(request.images, questions)
 
     def answer_log_likelihoods(self, request: Request, answers: Sequence[str]) -> list[float]:
         """The mean log-probability of the tokens of each answer to the request's prompt.
@@ -164,7 +165,7 @@ class LocalEngine(Engine):
         Raises: as `yes_probabilities`.
         """
         with self._lock, map_model_errors(self._folder):
-            return self._prefix_scorer.answer_log_likelihoods(request.images, request.prompt, answers)
+            return self._scorer.answer_log_likelihoods(request.images, request.prompt, answers)
 
     def _describe_first(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
         """Replies to as many of the first requests as fit into memory; remembers how many that are."""
@@ -202,7 +203,9 @@ class LocalEngine(Engine):
         return self._batch_sizes[shape]
 
     @cached_property
-    def _prefix_scorer(self) -> PrefixScorer:
+    def _scorer(self) -> PrefixScorer | EncoderDecoderScorer:
+        if self._model.has_encoder:
+            return EncoderDecoderScorer(self._model)
         return PrefixScorer(self._model, thinking=self._thinking)
 
     @cached_property

@@ -18,7 +18,7 @@ from mien.describe.reasoning import open_marker
 from mien.errors import EngineDownError, EngineError, WeightsError, first_line
 from mien.weights.model_folder import ModelFolder
 
-__all__ = ["LoadOptions", "LocalModel"]
+__all__ = ["LoadOptions", "LocalModel", "decoder_start_tokens"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class LocalModel:
         """
         import torch
 
-        prompts = [format_prompt(self._processor, request, thinking=thinking) for request in requests]
+        prompts = [self.prompt_text(request, thinking=thinking) for request in requests]
         inputs = self.prepare(prompts, requests)
         with torch.inference_mode():
             tokens = self._model.generate(
@@ -93,7 +93,9 @@ class LocalModel:
                 max_new_tokens=max_new_tokens,
                 past_key_values=_preallocated_cache(self._model.config, max_new_tokens),
             )
-        return self._replies(prompts, tokens[:, inputs["input_ids"].shape[1] :].tolist())
+        # A decoder that continues the prompt repeats it; one of its own begins with its start token.
+        start = 1 if self.has_encoder else inputs["input_ids"].shape[1]
+        return self._replies(prompts, tokens[:, start:].tolist())
 
     def free_memory(self) -> None:
         """Releases memory that a failed batch left with the device's allocator."""
@@ -112,18 +114,33 @@ class LocalModel:
         """The model's processor, with its tokenizer."""
         return self._processor
 
+    @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder reads the prompt and a decoder of its own writes the text, as in Florence-2."""
+        return bool(self._model.config.is_encoder_decoder)
+
+    def prompt_text(self, request: Request, *, thinking: bool | None = None) -> str:
+        """The text of a request for the tokenizer; see `format_prompt`."""
+        if self.has_encoder and self._processor.chat_template is None:
+            return request.prompt  # its processor adds the image
+        return format_prompt(self._processor, request, thinking=thinking)
+
     def adds_special_tokens(self, text: str) -> bool:
         """Whether the tokenizer is to add its special tokens; a chat template may have written the first."""
         bos = self._tokenizer.bos_token
         return not (bos and text.startswith(bos))
 
     def prepare(self, texts: list[str], requests: Sequence[Request]) -> Any:
-        """What the model takes for these texts, about the images of these requests; padded on the left."""
+        """What the model takes for these texts, about the images of these requests.
+
+        Texts are padded away from what follows them, and for an encoder, which counts positions from the
+        first token, on their right.
+        """
         inputs = self._processor(
             text=texts,
             images=[list(request.images) for request in requests],
             padding=True,
-            padding_side="left",
+            padding_side="right" if self.has_encoder else "left",
             return_tensors="pt",
             add_special_tokens=self.adds_special_tokens(texts[0]),
         )
@@ -227,13 +244,33 @@ def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 
 def _decode_greedily(model: Any, stop_tokens: frozenset[int], pad_token: int | None) -> None:
     """Replaces the generation settings that a model brings: some ask for sampling, beams or penalties."""
+    start, forced = (*decoder_start_tokens(model), None, None)[:2]
     model.generation_config = transformers_library().GenerationConfig(
         do_sample=False,
         num_beams=1,
         eos_token_id=sorted(stop_tokens) or None,
         bos_token_id=model.generation_config.bos_token_id,
         pad_token_id=pad_token,
+        decoder_start_token_id=start,
+        forced_bos_token_id=forced,
     )
+
+
+def decoder_start_tokens(model: Any) -> list[int]:
+    """What a decoder begins with behind an encoder; empty where the prompt is continued."""
+    if not model.config.is_encoder_decoder:
+        return []
+    settings = (model.generation_config, model.config.get_text_config(decoder=True))
+    start, forced = (
+        next((value for one in settings if (value := getattr(one, name, None)) is not None), None)
+        for name in ("decoder_start_token_id", "forced_bos_token_id")
+    )
+    if start is None:
+        raise WeightsError(
+            "the model does not say with which token its texts begin",
+            hint="set decoder_start_token_id in its generation_config.json",
+        )
+    return [start] if forced is None else [start, forced]
 
 
 @contextmanager

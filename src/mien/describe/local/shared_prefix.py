@@ -21,7 +21,7 @@ from PIL import Image
 
 from mien.describe.engine import Request
 from mien.describe.local.model import LocalModel
-from mien.describe.local.processor import format_prompt
+from mien.describe.local.yes_no import NO, YES, distinct_tokens, first_tokens
 from mien.errors import EngineDownError
 
 __all__ = ["PrefixScorer"]
@@ -39,7 +39,6 @@ _TOLERANCE: Final = 0.02  # of a probability; half precision rounds to about hal
 
 # Caches of keys and values, whole or of a window.
 _LAYERS: Final = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer"})
-_YES, _NO = ("yes", "Yes", "YES"), ("no", "No", "NO")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +73,6 @@ class PrefixScorer:
         self._shares_prefix = shares_prefix
         if shares_prefix is None and model.module.config.model_type in _TESTED:
             self._shares_prefix = True
-        if model.module.config.is_encoder_decoder:
-            raise EngineDownError(
-                f"a model of type {model.module.config.model_type!r} reads the question apart from its "
-                "answer, so labels cannot be scored by likelihood",
-                hint='use method="words", or a model such as HuggingFaceTB/SmolVLM-500M-Instruct',
-            )
 
     def yes_probabilities(self, images: tuple[Image.Image, ...], questions: Sequence[str]) -> list[float]:
         """The probability of "yes", given that the answer is "yes" or "no", per question about the images."""
@@ -112,7 +105,7 @@ class PrefixScorer:
     # --- Texts and tokens ---
 
     def _text(self, images: tuple[Image.Image, ...], question: str) -> str:
-        return format_prompt(self._model.processor, _request(images, question), thinking=self._thinking)
+        return self._model.prompt_text(_request(images, question), thinking=self._thinking)
 
     def _inputs(self, images: tuple[Image.Image, ...], text: str) -> Any:
         inputs = self._model.prepare([text], [_request(images)])
@@ -131,30 +124,17 @@ class PrefixScorer:
         Some tokenizers write the space before the word as a token of its own, which tells nothing.
         """
         gap = _gap(text)
-        plain, spaced, *rows = self._tokenize([text, text + gap, *(text + gap + word for word in _YES + _NO)])
+        plain, spaced, *rows = self._tokenize([text, text + gap, *(text + gap + word for word in YES + NO)])
         common = rows[0][: _num_common(rows)]
         has_own_space = common == spaced and spaced[: len(plain)] == plain
         start = gap if has_own_space else ""
         begun = len(spaced) if has_own_space else len(plain)
-        found: list[set[int]] = []
-        for words, answers in ((_YES, rows[: len(_YES)]), (_NO, rows[len(_YES) :])):
-            tokens = {row[begun] for row in answers if row[:begun] == (spaced if start else plain)}
-            if not start:
-                tokens |= {token for word in words for token in self._first_tokens(word)}
-            found.append(tokens - {self._model.processor.tokenizer.unk_token_id})
-        yes, no = found[0] - found[1], found[1] - found[0]
-        if not yes or not no:
-            raise EngineDownError(
-                "the model's tokenizer has no word for yes or for no",
-                hint='use answer="label", or another model',
-            )
-        return start, sorted(yes), sorted(no)
-
-    def _first_tokens(self, word: str) -> list[int]:
-        """The first token of a word, with and without a space before it."""
         tokenizer = self._model.processor.tokenizer
-        rows = tokenizer([word, f" {word}"], add_special_tokens=False)["input_ids"]
-        return [row[0] for row in rows if row]
+        found: list[set[int]] = []
+        for words, answers in ((YES, rows[: len(YES)]), (NO, rows[len(YES) :])):
+            tokens = {row[begun] for row in answers if row[:begun] == (spaced if start else plain)}
+            found.append(tokens if start else tokens | first_tokens(tokenizer, words))
+        return start, *distinct_tokens(tokenizer, *found)
 
     # --- One pass for what is shared, or a pass for each ---
 

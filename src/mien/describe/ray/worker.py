@@ -18,11 +18,12 @@ from pydantic import JsonValue
 from mien.describe.engine import Engine, Reply, Request
 from mien.errors import ClusterError, EngineError, MienError
 from mien.startup import pause_collector_during_imports
+from mien.types import Box
 
 __all__ = ["PackedRequest", "Worker", "pack"]
 
-# Subject id, prompt, and images: as arrays of pixels where those hold everything.
-PackedRequest = tuple[str, str, list[Any]]
+# Subject id, prompt, boxes, and images: as arrays of pixels where those hold everything.
+PackedRequest = tuple[str, str, tuple[Box | None, ...], list[Any]]
 
 
 class Worker:
@@ -86,12 +87,13 @@ def pack(requests: Sequence[Request]) -> list[PackedRequest]:
         (
             request.subject_id,
             request.prompt,
+            request.boxes,
             [np.asarray(image) if image.mode in ("RGB", "L") else image for image in request.images],
         )
         for request in requests
     ]
 
 
-def _unpack(subject_id: str, prompt: str, pixels: Sequence[Any]) -> Request:
+def _unpack(subject_id: str, prompt: str, boxes: tuple[Box | None, ...], pixels: Sequence[Any]) -> Request:
     images = (image if isinstance(image, Image.Image) else Image.fromarray(image) for image in pixels)
-    return Request(subject_id=subject_id, prompt=prompt, images=tuple(images))
+    return Request(subject_id=subject_id, prompt=prompt, images=tuple(images), boxes=boxes)

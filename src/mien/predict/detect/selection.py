@@ -6,39 +6,16 @@ import logging
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from mien.detection.overlap import suppress_duplicates
 from mien.errors import EngineError
 from mien.predict.detect.detector import Detection, DetectorOptions
-from mien.predict.overlap import intersection_over_union
 from mien.types import Box
 
-__all__ = ["select_detections", "suppress_duplicates"]
+__all__ = ["select_detections"]
 
 _log = logging.getLogger(__name__)
-
-
-def suppress_duplicates(
-    boxes: Float[np.ndarray, "box 4"], scores: Float[np.ndarray, " box"], max_overlap: float
-) -> Int[np.ndarray, " kept"]:
-    """Greedy non-maximum suppression.
-
-    Args:
-        boxes: Left, top, right and bottom of each box.
-        scores: Their scores.
-        max_overlap: The largest intersection over union of two boxes that both remain.
-
-    Returns:
-        The indices of the boxes that remain, by falling score; of equal scores the first remains.
-    """
-    remaining = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(remaining):
-        best, others = remaining[0], remaining[1:]
-        kept.append(best)
-        overlaps = intersection_over_union(boxes[best : best + 1], boxes[others])[0]
-        remaining = others[overlaps <= max_overlap]
-    return np.array(kept, dtype=np.int64)
 
 
 def select_detections(

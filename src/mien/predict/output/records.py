@@ -11,7 +11,7 @@ from mien.errors import MienError
 from mien.predict.results import Person, Results
 from mien.types import DIMENSIONS, Box, Description, ImageRef, Prediction
 
-__all__ = ["from_record", "to_record"]
+__all__ = ["error_of_kind", "from_record", "to_record"]
 
 
 def to_record(results: Results) -> dict[str, Any]:
@@ -43,6 +43,12 @@ def from_record(record: Mapping[str, Any]) -> Results:
         error=_error(record["error"]),
         people=tuple(map(_person, record["people"])),
     )
+
+
+def error_of_kind(kind: str, message: str, hint: str) -> MienError:
+    """An error by the name of its class; one of the base class if the name is unknown."""
+    error: MienError = getattr(errors, kind, MienError)(message, hint=hint)
+    return error
 
 
 def _person(record: Mapping[str, Any]) -> Person:
@@ -83,8 +89,4 @@ def _error_record(error: MienError | None) -> dict[str, str] | None:
 
 
 def _error(record: Mapping[str, str] | None) -> MienError | None:
-    if record is None:
-        return None
-    kind = getattr(errors, record["kind"], MienError)
-    error: MienError = kind(record["message"], hint=record["hint"])
-    return error
+    return None if record is None else error_of_kind(record["kind"], record["message"], record["hint"])

@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mien.errors import ItemsFailedError, MienError
 from mien.predict.annotated_folder import AnnotatedFolder
 from mien.predict.base import SubjectPredictor
 from mien.predict.output.journal import Journal
+from mien.predict.output.records import error_of_kind
 from mien.predict.output.tables import COLUMNS, write_rows
 from mien.predict.results import Results
 from mien.predict.sources.image import Source
@@ -26,25 +28,43 @@ class Outcome:
         num_results: Images and frames.
         num_people: People in them.
         num_failed: Images and frames of which something failed.
+        num_lost: Those of which everything failed.
         example: What happened to the first one that failed.
         hint: What to do about it.
+        kind: The name of that error's class.
         files: What was written.
     """
 
     num_results: int = 0
     num_people: int = 0
     num_failed: int = 0
+    num_lost: int = 0
     example: str = ""
     hint: str = ""
+    kind: str = ""
     files: list[str] = field(default_factory=list)
 
     def add(self, results: Results) -> None:
         self.num_results += 1
         self.num_people += len(results)
+        self.num_lost += results.status == "failed"
         if results.errors:
             self.num_failed += 1
             if not self.example:
-                self.example, self.hint = str(results.errors[0]), results.errors[0].hint
+                error = results.errors[0]
+                self.example, self.hint, self.kind = str(error), error.hint, type(error).__name__
+
+    @property
+    def error(self) -> MienError | None:
+        """What the command ends with, which is the error of an only image if all of it failed; or None."""
+        if not self.num_failed:
+            return None
+        if self.num_results == self.num_lost == 1:
+            return error_of_kind(self.kind, self.example, self.hint)
+        failed = f"{self.num_failed} of {self.num_results} images failed"
+        if not self.num_lost:
+            failed += " in part"
+        return ItemsFailedError(f"{failed}, for example {self.example}", hint=self.hint)
 
 
 def write_results(
@@ -87,16 +107,16 @@ def write_results(
 
 
 def _publish(journal: Journal) -> list[str]:
-    """Writes the file of a complete journal, and the one of its tracks if there are any."""
+    """Writes the file of a complete journal, and the one of its tracks if there are videos."""
     target = journal.target
     labels: dict[str, None] = {}
-    has_tracks = False
+    has_videos = False
     for results in journal.results():
+        has_videos = has_videos or results.time is not None
         for person in results:
             labels |= dict.fromkeys(person.scores)
-            has_tracks = has_tracks or person.track is not None
     files = [target]
-    if has_tracks:
+    if has_videos:
         files.append(target.with_name(f"{target.stem}.tracks{target.suffix}"))
         write_rows(files[-1], summarize_tracks(journal.results()), tuple(labels), TRACK_COLUMNS)
     write_rows(target, _rows(journal), tuple(labels), COLUMNS)

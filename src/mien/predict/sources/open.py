@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from mien.errors import ConfigError, DataError, ImageError, MienError
+from mien.errors import ClipError, ConfigError, DataError, ImageError, ManifestError, MienError
 from mien.media.formats import CLIP_SUFFIXES, FOLDER_SUFFIXES, is_clip, sniff_file
 from mien.predict.sources.image import ImageLike, Source, open_source
 from mien.predict.sources.listed import MANIFESTS, list_lines, manifest_sources, stdin_lines
@@ -29,6 +29,7 @@ __all__ = ["STDIN", "SourceOptions", "open_sources", "require_source"]
 
 STDIN: Final = "-"
 _LISTS: Final = (".txt", ".lst", ".list")
+_MEDIA: Final = frozenset({*FOLDER_SUFFIXES, *CLIP_SUFFIXES})
 _GLOB_CHARACTERS: Final = frozenset("*?[")
 
 
@@ -69,8 +70,8 @@ def open_sources(
     names. An item that cannot be used is returned in its place with its error.
 
     Raises:
-        DataError: The only source is a folder without images, a pattern without matches, or a list or
-            manifest that cannot be read.
+        DataError: The only source is a folder without images, a pattern without matches, a list or manifest
+            that cannot be read, or a path with nothing at it that does not end like an image or video.
     """
     opener = _Opener(options or SourceOptions())
     if isinstance(sources, str | Path):
@@ -90,16 +91,32 @@ def require_source(place: str) -> None:
     """Raises the error of a path that does not exist before a model is loaded for it.
 
     Raises:
-        ImageError: Nothing is at the path, and it is not a pattern.
+        DataError: Nothing is at the path, and it is not a pattern.
     """
     if place == STDIN or _GLOB_CHARACTERS & set(place):
         return
     try:
         os.lstat(place)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError(f"no image at {place}", hint="check the path") from error
+        raise _missing(place) from error
     except (OSError, ValueError):  # reading it says why
         return
+
+
+def _missing(place: str | Path) -> DataError:
+    """Why nothing can be read at a path: the error of what its ending stands for."""
+    if not str(place):  # which would be the current folder
+        return DataError("a source is an empty path", hint="name a file or a folder")
+    suffix = Path(place).suffix.lower()
+    kinds: tuple[tuple[str, type[DataError], Iterable[str]], ...] = (
+        ("image", ImageError, FOLDER_SUFFIXES),
+        ("clip", ClipError, CLIP_SUFFIXES),
+        ("list", ManifestError, _LISTS),
+        ("manifest", ManifestError, MANIFESTS),
+    )
+    found = ((noun, kind) for noun, kind, suffixes in kinds if suffix in suffixes)
+    noun, kind = next(found, ("file or folder", DataError))
+    return kind(f"no {noun} at {place}", hint="check the path")
 
 
 class _Opener:
@@ -130,6 +147,8 @@ class _Opener:
     def open_path(self, place: str | Path) -> Iterator[Source]:
         """The images of a path that may be anything."""
         path = Path(place)
+        if not str(place):
+            raise _missing(place)
         if str(place) == STDIN:
             yield from self._open_lines(stdin_lines(sys.stdin))
         elif path.suffix.lower() in _LISTS and _is_file(path):
@@ -201,8 +220,10 @@ def _expand(place: str | Path, *, recursive: bool) -> Iterator[Path]:
             if not found:
                 raise DataError(f"no file matches {place}", hint="check the pattern")
             yield from found
+        elif path.suffix.lower() in _MEDIA or path.exists() or path.is_symlink():
+            yield path  # opening it says what is wrong
         else:
-            yield path
+            raise _missing(place)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror}", hint="check its name and rights"

@@ -19,7 +19,7 @@ TRACK_COLUMNS: Final = (
 class _Summary:
     """Sums over the rows of one track."""
 
-    def __init__(self, source: str, track: int) -> None:
+    def __init__(self, source: str, track: int | None) -> None:
         self.source, self.track = source, track
         self.times: list[float] = []
         self.num_frames = self.num_failed = self.num_scored = 0
@@ -29,10 +29,13 @@ class _Summary:
         self.description: str | None = None
         self.largest = 0.0
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        time = float(row["time"])
+    def count(self, time: float) -> None:
+        """Takes a frame, without a prediction."""
         self.times = [self.times[0] if self.times else time, time]
         self.num_frames += 1
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self.count(float(row["time"]))
         if row["status"] == "failed":
             self.num_failed += 1
             return
@@ -71,6 +74,7 @@ class TrackSummaries:
 
     def __init__(self) -> None:
         self._tracks: dict[int, _Summary] = {}
+        self._frames: _Summary | None = None
         self._last: tuple[str, int] | None = None
 
     def add(self, results: Results) -> list[dict[str, Any]]:
@@ -84,23 +88,29 @@ class TrackSummaries:
         ended = [] if is_next else self.end()
         if results.frame is not None:
             self._last = (results.source, results.frame)
+        if results.time is not None and results.error is None:
+            self._frames = self._frames or _Summary(results.source, None)
+            self._frames.count(results.time)
         for row in results.rows():
             if row.get("track") is not None and row["time"] is not None:
                 self._tracks.setdefault(row["track"], _Summary(row["source"], row["track"])).add(row)
         return ended
 
     def end(self) -> list[dict[str, Any]]:
-        """The rows of the last video."""
-        rows = [self._tracks[track].to_row() for track in sorted(self._tracks)]
-        self._tracks, self._last = {}, None
-        return rows
+        """The rows of the last video; one without a track if no one is in it."""
+        found = [self._tracks[track] for track in sorted(self._tracks)]
+        if not found and self._frames is not None:
+            found = [self._frames]
+        self._tracks, self._frames, self._last = {}, None, None
+        return [summary.to_row() for summary in found]
 
 
 def summarize_tracks(results: Iterable[Results]) -> Iterator[dict[str, Any]]:
     """A row per track, video by video, in the order of the tracks.
 
     `scores` and the dimensions are means over the frames in which the person was seen. `description` is the
-    one from the frame in which they were largest.
+    one from the frame in which they were largest. A video in which no one is found has one row without a
+    track.
 
     Args:
         results: In order; those of one video follow one another.

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
+from mien.detection.overlap import intersection_over_union
 from mien.errors import ConfigError
-from mien.predict.overlap import intersection_over_union
 from mien.types import Box
 
 __all__ = ["TrackOptions", "Tracker"]

@@ -44,7 +44,13 @@ class DescribingScorer(ZeroShotScorer):
     def prepare(self, subject: Subject, photo: OpenedPhoto) -> ScorerInput:
         request = self._builder.build(subject)
         prepared = self._builder.prepare(request, photo)
-        return ScorerInput(subject=subject, images=prepared.images, prompt=prepared.prompt, request=request)
+        return ScorerInput(
+            subject=subject,
+            images=prepared.images,
+            prompt=prepared.prompt,
+            request=request,
+            boxes=prepared.boxes,
+        )
 
     def score(self, inputs: Sequence[ScorerInput]) -> list[LabelScores | MienError]:
         described = describe_prepared(self._builder, [item.described() for item in inputs])

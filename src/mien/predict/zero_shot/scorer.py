@@ -22,7 +22,7 @@ from mien.errors import MienError
 from mien.media.memory import image_bytes
 from mien.media.views import OpenedPhoto
 from mien.predict.zero_shot.labels import ZeroShotLabels
-from mien.types import Description, Subject
+from mien.types import Box, Description, Subject
 
 __all__ = ["LabelScores", "ScorerInput", "ZeroShotScorer", "from_probabilities"]
 
@@ -38,12 +38,14 @@ class ScorerInput:
         images: The prepared images.
         prompt: The question, in which the label may still be missing; "" for models that take none.
         request: The request for a description, where there is one.
+        boxes: The subject's box in each image, for engines that take boxes.
     """
 
     subject: Subject
     images: tuple[Image.Image, ...]
     prompt: str = ""
     request: DescriptionRequest | None = None
+    boxes: tuple[Box | None, ...] = ()
 
     @property
     def num_bytes(self) -> int:
@@ -53,7 +55,10 @@ class ScorerInput:
     def asked(self, prompt: str | None = None) -> Request:
         """The request to an engine: the prompt, or another one about the same images."""
         return Request(
-            subject_id=self.subject.id, images=self.images, prompt=self.prompt if prompt is None else prompt
+            subject_id=self.subject.id,
+            images=self.images,
+            prompt=self.prompt if prompt is None else prompt,
+            boxes=self.boxes,
         )
 
     def described(self) -> tuple[DescriptionRequest, Request]:

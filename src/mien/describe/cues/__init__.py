@@ -1,0 +1,1 @@
+"""An engine without a language model: what small detectors see, as plain sentences."""
