@@ -60,6 +60,9 @@ In the {crowded_scenes} of these scenes with two or three people, it describes t
 person in {crowded_clothes_with_box:.1%} with the box and in {crowded_clothes_without_box:.1%} without it.
 Guessing gives {crowded_guessing:.1%}.
 
+It did not learn to answer questions about one label: "yes" is about as likely for any label and scene. It
+names emotions only after it has described what they follow from.
+
 - Vision: a CLIP-style ViT, 144 px, patches of 16 px, 6 layers of width 192; LLaVA reads its last layer.
   Trained on what is visible, without emotion words, then frozen.
 - Language: a Llama of 4 layers of width 192, byte-level BPE; trained on all situations, frequent and rare.
