@@ -139,11 +139,11 @@ def calibrate(
         "method": found.method,
         "labels": len(found.labels),
     }
-    if found.shared:
-        table["too rare for a slope of their own"] = ", ".join(found.shared)
-    if found.defaulted:
-        table["without a positive sample"] = ", ".join(found.defaulted)
     console.print_result({**found.to_json(), "run": str(experiment.out)}, render_table(table))
+    if found.shared:
+        console.note(f"note: too rare for a slope of their own: {', '.join(found.shared)}")
+    if found.defaulted:
+        console.note(f"note: the threshold is 0.5 without a positive sample: {', '.join(found.defaulted)}")
     console.note(f"next: mien evaluate {experiment.out}")
 
 

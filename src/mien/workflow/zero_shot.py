@@ -1,7 +1,7 @@
 """Evaluating and calibrating without training, in a run that has scores and no weights.
 
-Each person is scored once, whatever ends the process: descriptions are in the store,
-other scores in a file of the run.
+Each person is scored once, also if the process is killed: descriptions are in the store, other scores in a
+file of the run.
 """
 
 from __future__ import annotations
@@ -62,13 +62,16 @@ def zero_shot_recipe(
 ) -> Recipe:
     """The recipe of a run without training on the data of another recipe.
 
-    What is only for training is left out. The split that stops training is kept, for calibrating.
+    What is only for training is left out, but for the split that stops it, on which a calibration is fitted.
+    With neither a model nor a method it is the given recipe.
 
     Args:
         recipe: Has the data, the prompt, the marking and the engine.
-        model: The model; by default the recipe's own if it has `zero_shot.method`, else that of the method.
+        model: The model; by default the recipe's own if it has the method, else that of the method.
         method: By default the recipe's own, else "likelihood".
     """
+    if model is None and method is None:
+        return recipe
     own, options, describe = recipe.zero_shot.method, recipe.zero_shot, recipe.describe
     method = method or own or "likelihood"
     if model is None and method != own:
@@ -96,7 +99,7 @@ def evaluate_zero_shot(
     calibration: Calibration | None = None,
     on_progress: _OnProgress = None,
 ) -> Evaluation:
-    """Scores the people of a data set without training, and writes `evaluation.json` as for a trained run.
+    """Scores the people of a dataset without training, and writes `evaluation.json` as for a trained run.
 
     An evaluation that was interrupted continues. Without a calibration the results are marked uncalibrated.
 

@@ -223,7 +223,7 @@ class Evaluation:
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
         shared_images: What scored splits share with those of training.
-        uncalibrated: Models whose scores are no probabilities: they only rank labels and people.
+        uncalibrated: Models whose scores only rank labels and people, and are not probabilities.
         unscored: Ids of samples that could not be scored, and are left out.
         interval: The kind of all intervals, at 95 %; "" if an earlier version of mien computed them.
         approximate: Splits with so few images that their intervals cover less than 95 %.

@@ -81,8 +81,9 @@ def open_zero_shot(
         )
     if not (calibration is None or isinstance(calibration, Calibration)):
         calibration = load_calibration(Path(calibration))
+    name = model or default_model(method)
     scorer = _open_scorer(
-        DescribeOptions(model=model or default_model(method), prompt=prompt, dtype=dtype, marking=marking),
+        DescribeOptions(model=name, prompt=prompt, dtype=dtype, marking=marking),
         ZeroShotOptions(
             method=method,
             answer=answer,
@@ -94,7 +95,9 @@ def open_zero_shot(
         open_labels(labels, exclusive=exclusive),
         engine,
     )
-    return ZeroShotPredictor(scorer, calibration=calibration)
+    return ZeroShotPredictor(
+        scorer, calibration=calibration, model=engine.name if engine is not None else name
+    )
 
 
 def open_recipe_zero_shot(
@@ -124,7 +127,7 @@ def open_recipe_zero_shot(
     known = open_labels(label_set.labels, exclusive=label_set.exclusive)
     labels = ZeroShotLabels(label_set=label_set, definitions=known.definitions)
     scorer = _open_scorer(recipe.describe, recipe.zero_shot, recipe.run, labels, None)
-    return ZeroShotPredictor(scorer, calibration=calibration)
+    return ZeroShotPredictor(scorer, calibration=calibration, model=recipe.describe.model)
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -172,7 +175,7 @@ def open_calibrated(
     options = recipe.zero_shot.model_copy(update={"method": method or recipe.zero_shot.method})
     here = recipe.run.model_copy(update={"device": resolve_device("auto"), "cluster": None})
     scorer = _open_scorer(describe, options, here, opened, None)
-    return ZeroShotPredictor(scorer, calibration=calibration)
+    return ZeroShotPredictor(scorer, calibration=calibration, model=describe.model)
 
 
 def _open_scorer(
