@@ -6,6 +6,8 @@ import importlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +107,9 @@ def test_a_killed_evaluation_goes_on_and_scores_no_one_twice(
     one = ("--set", "run.batch_size=1")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main(command("evaluate", siglip, whole, *one)) == 0
-    child = os.fork()
-    if child == 0:
-        try:
-            _kill_after(2)
-            main(command("evaluate", siglip, killed, *one))
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    arguments = json.dumps(command("evaluate", siglip, killed, *one))
+    ended = subprocess.run([sys.executable, "-m", __name__, arguments], check=False, timeout=120)
+    assert ended.returncode == -signal.SIGKILL
     file = killed / "zero_shot_scores.jsonl"
     assert len(file.read_text().splitlines()) == 2
     assert not (killed / EVALUATION).exists()
@@ -135,18 +132,6 @@ def test_a_killed_evaluation_goes_on_and_scores_no_one_twice(
     assert read_results(killed / EVALUATION).rows == read_results(whole / EVALUATION).rows
     assert main(["evaluate", str(killed)]) == 0
     assert len(scored) == 2
-
-
-def _kill_after(count: int) -> None:
-    append, written = append_event, []
-
-    def write(*arguments: Any, **fields: Any) -> None:
-        append(*arguments, **fields)
-        written.append(1)
-        if len(written) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(saved_scores, append.__name__, write)
 
 
 def test_a_calibration_serves_the_evaluation_and_predictions(
@@ -316,3 +301,20 @@ def test_a_person_who_cannot_be_read_is_left_out(
     paint("2.png", color=(120, 40, 20))
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["unscored"] == []
+
+
+def _kill_after(count: int) -> None:
+    written = []
+
+    def write(*arguments: Any, **fields: Any) -> None:
+        append_event(*arguments, **fields)
+        written.append(1)
+        if len(written) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(saved_scores, append_event.__name__, write)
+
+
+if __name__ == "__main__":
+    _kill_after(2)
+    main(json.loads(sys.argv[1]))

@@ -18,7 +18,7 @@ from mien.describe.generate import describe as describe_subjects
 from mien.describe.progress import Progress
 from mien.describe.store.lookup import lookup_descriptions
 from mien.describe.store.store import Store
-from mien.errors import EngineError, MienError, RunError
+from mien.errors import EngineError, ItemsFailedError, MienError, RunError
 from mien.evaluate.calibration.calibrate import (
     CALIBRATION,
     Calibration,
@@ -47,7 +47,7 @@ from mien.workflow.descriptions import lock_for_describing
 from mien.workflow.experiment import Experiment
 from mien.workflow.steps import limit_threads
 
-__all__ = ["FITS", "calibrate_zero_shot", "evaluate_zero_shot", "zero_shot_recipe"]
+__all__ = ["FITS", "calibrate_zero_shot", "evaluate_zero_shot", "score_zero_shot", "zero_shot_recipe"]
 
 FITS: Final[tuple[CalibrationMethod, ...]] = ("platt", "temperature")
 _SCORES: Final = "zero_shot_scores.jsonl"
@@ -144,6 +144,27 @@ def evaluate_zero_shot(
         )
 
 
+def score_zero_shot(experiment: Experiment, split: str) -> SplitScores:
+    """Scores a split without training, for an ablation, whose variants are scored on the same samples.
+
+    Args:
+        experiment: Of a recipe with `zero_shot.method`.
+        split: The split.
+
+    Raises:
+        ItemsFailedError: Some samples could not be scored.
+    """
+    with lock_run(experiment.out):
+        scores, errors = _score(experiment, _open(experiment), split, None)
+    if errors:
+        first = next(iter(errors))
+        raise ItemsFailedError(
+            f"{len(errors)} samples could not be scored, such as {first!r}: {errors[first]}",
+            hint="fix the cause, and run it again; the others are kept",
+        )
+    return scores
+
+
 def calibrate_zero_shot(
     experiment: Experiment,
     *,
@@ -229,18 +250,22 @@ def _score_descriptions(
     experiment: Experiment, scorer: DescribingScorer, subjects: Sequence[Subject], on_progress: _OnProgress
 ) -> tuple[list[Sequence[float] | MienError], dict[str, str]]:
     """Scores read from descriptions, of which only those are made that the store lacks; and the texts."""
-    run, builder = experiment.recipe.run, scorer.request_builder
-    with lock_for_describing(experiment), Store(experiment.store) as store, closing(builder.engine):
-        describe_subjects(
-            subjects,
-            builder,
-            store,
-            batch_size=None if run.batch_size == "auto" else run.batch_size,
-            workers=run.workers,
-            total=len(subjects),
-            on_progress=on_progress,
-        )
-        lookup = lookup_descriptions(subjects, builder, store)
+    run, builder, lookup = experiment.recipe.run, scorer.request_builder, None
+    if experiment.store.exists():  # another process may be writing to it
+        with Store(experiment.store, writable=False) as store:
+            lookup = lookup_descriptions(subjects, builder, store)
+    if lookup is None or lookup.missing:
+        with lock_for_describing(experiment), Store(experiment.store) as store, closing(builder.engine):
+            describe_subjects(
+                subjects,
+                builder,
+                store,
+                batch_size=None if run.batch_size == "auto" else run.batch_size,
+                workers=run.workers,
+                total=len(subjects),
+                on_progress=on_progress,
+            )
+            lookup = lookup_descriptions(subjects, builder, store)
     reasons = {failure.subject_id: failure.error for failure in lookup.failures}
     found: list[Sequence[float] | MienError] = []
     for subject in subjects:
