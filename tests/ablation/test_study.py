@@ -422,7 +422,7 @@ set = ["zero_shot.method=words", "zero_shot.encoder=none"]
 """
 
 
-def test_a_variant_without_training_is_a_row_beside_the_trained_ones(
+def test_a_variant_without_training_is_a_row(
     write: WriteGrid, tmp_path: Path
 ) -> None:
     grid = load_grid(write(ZERO_SHOT), overrides=SMALL)
