@@ -422,9 +422,7 @@ set = ["zero_shot.method=words", "zero_shot.encoder=none"]
 """
 
 
-def test_a_variant_without_training_is_a_row(
-    write: WriteGrid, tmp_path: Path
-) -> None:
+def test_a_variant_without_training_is_a_row(write: WriteGrid, tmp_path: Path) -> None:
     grid = load_grid(write(ZERO_SHOT), overrides=SMALL)
     out, places = tmp_path / "out", {"cache": tmp_path / "cache", "out": tmp_path / "out"}
     jobs = build_jobs(grid, **places, split="test")

@@ -77,9 +77,11 @@ def zero_shot_recipe(
     if model is None and method != own:
         model = default_model(method)
     if model is not None:
-        describe = describe.model_copy(update={"model": model})
-        if describe.engine not in _MODEL_ENGINES:
-            describe = describe.model_copy(update={"engine": DescribeOptions().engine, "options": {}})
+        others = describe.engine not in _MODEL_ENGINES
+        # A revision belongs to the recipe's own model.
+        kept = {key: value for key, value in describe.options.items() if key != "revision" and not others}
+        engine = DescribeOptions().engine if others else describe.engine
+        describe = describe.model_copy(update={"model": model, "engine": engine, "options": kept})
     short = Path(describe.model.partition("@")[0]).name
     return Recipe(
         name=f"{recipe.name}-{method}-{_NOT_PLAIN.sub('-', short).strip('-.') or 'model'}",
@@ -88,7 +90,7 @@ def zero_shot_recipe(
         zero_shot=options.model_copy(update={"method": method}),
         train=TrainOptions(select_on=recipe.train.select_on),
         evaluate=recipe.evaluate,
-        run=recipe.run,
+        run=recipe.run.model_copy(update={"out": None}),
     )
 
 

@@ -201,6 +201,7 @@ def _open_scorer(
     if describe.engine in _THINKING_ENGINES:
         # The first word of a model that reasons first would not be its answer.
         describe = describe.model_copy(update={"options": {**describe.options, "thinking": False}})
+    run = run.model_copy(update={"cluster": None})  # probabilities are read in this process
     return _likelihood(
         engine or open_engine(describe, run),
         labels,

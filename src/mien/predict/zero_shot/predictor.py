@@ -52,7 +52,7 @@ class ZeroShotPredictor(SubjectPredictor):
         if calibration is not None and calibration.model != self.model_digest:
             raise RunError(
                 "the calibration was fitted to scores of another model, question or label definition",
-                hint="fit it to scores of this predictor",
+                hint="fit it to scores of this predictor, or use its model, dtype and wording",
             )
 
     def __repr__(self) -> str:
