@@ -86,7 +86,7 @@ def test_each_dataset_has_its_metrics(
     layout: str, metric: str, siglip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write = importlib.import_module(f"mien.playhouse.layouts.{layout}").write
-    write(tmp_path / "data", train=2, val=3, test=4, seed=1)
+    write(tmp_path / "data", train=1, val=2, test=3, seed=1)
     is_bold = layout == "bold"
     root, split = tmp_path / "data" / ("BOLD_public" if is_bold else ""), "val" if is_bold else "test"
     arguments = ["evaluate", layout, "--root", str(root), "--zero-shot", str(siglip), "--split", split]
