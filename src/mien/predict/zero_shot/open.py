@@ -191,13 +191,10 @@ def _open_scorer(
             describe.model, labels, device=run.device, prompts=options.image_prompts, marking=marking
         )
     if options.method == "words":
-        return WordsScorer(
-            engine or open_engine(describe, run),
-            labels,
-            encoder=None if options.encoder == NO_ENCODER else SentenceEncoder(options.encoder, run.device),
-            prompt=resolve_prompt(describe),
-            marking=marking,
-        )
+        prompt = resolve_prompt(describe)
+        encoder = None if options.encoder == NO_ENCODER else SentenceEncoder(options.encoder, run.device)
+        engine = engine or open_engine(describe, run)
+        return WordsScorer(engine, labels, encoder=encoder, prompt=prompt, marking=marking)
     if describe.engine in _THINKING_ENGINES:
         # The first word of a model that reasons first would not be its answer.
         describe = describe.model_copy(update={"options": {**describe.options, "thinking": False}})
