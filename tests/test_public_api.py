@@ -29,6 +29,7 @@ NAMES = [
     "TrainedRun",
     "__version__",
     "ablate",
+    "calibrate",
     "compare",
     "describe",
     "evaluate",
@@ -64,6 +65,7 @@ def test_every_name_is_there_and_documented() -> None:
 def test_functions_explain_their_arguments() -> None:
     functions: list[Callable[..., object]] = [
         mien.ablate,
+        mien.calibrate,
         mien.compare,
         mien.load_dataset,
         mien.describe,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mien.predict.results import Person, Results
     from mien.recipe import Recipe, load_recipe
     from mien.types import Box
-    from mien.workflow.api import TrainedRun, compare, describe, evaluate, load_dataset, train
+    from mien.workflow.api import TrainedRun, calibrate, compare, describe, evaluate, load_dataset, train
 
 __all__ = [
     "Ablation",
@@ -38,6 +38,7 @@ __all__ = [
     "TrainedRun",
     "__version__",
     "ablate",
+    "calibrate",
     "compare",
     "describe",
     "evaluate",
@@ -59,6 +60,7 @@ _MODULES = {
     "Results": "mien.predict.results",
     "TrainedRun": "mien.workflow.api",
     "ablate": "mien.ablation.api",
+    "calibrate": "mien.workflow.api",
     "compare": "mien.workflow.api",
     "load_dataset": "mien.workflow.api",
     "load_recipe": "mien.recipe",

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mien.ablation.grid import Grid, load_grid
-from mien.ablation.jobs import build_jobs, open_in_worker
+from mien.ablation.jobs import build_jobs, open_in_worker, train_and_score
 from mien.ablation.prepare import check_variants, describe_missing, encode_missing, open_variants
 from mien.ablation.study import ablate
 from mien.cli import main
@@ -406,3 +406,37 @@ def test_a_model_trained_with_descriptions_is_scored_without_them(write: WriteGr
     rows = [row for row in found.results.rows if row.name == "a"]
     assert [row.metric for row in rows] == ["mAP", "vad_mae", "mAP_tail"]
     assert rows[2].labels == -(-(rows[0].labels or 0) // 3)
+
+
+# --- Without training ---
+
+ZERO_SHOT = """name = "rows"
+base = "tiny.toml"
+seeds = [0, 1]
+reference = "image"
+set = ["train.epochs=1"]
+[variants.image]
+set = ["model.fusion=image_only"]
+[variants.words]
+set = ["zero_shot.method=words", "zero_shot.encoder=none"]
+"""
+
+
+def test_a_variant_without_training_is_a_row(write: WriteGrid, tmp_path: Path) -> None:
+    grid = load_grid(write(ZERO_SHOT), overrides=SMALL)
+    out, places = tmp_path / "out", {"cache": tmp_path / "cache", "out": tmp_path / "out"}
+    jobs = build_jobs(grid, **places, split="test")
+    assert [str(job) for job in jobs] == ["image, seed 0", "image, seed 1", "words, seed 0"]
+    for job in jobs:  # here, so that no worker has to start
+        train_and_score(job)
+    ablation = ablate(grid, out, cache=tmp_path / "cache")
+    assert (ablation.reused["runs"].reused, ablation.reused["runs"].total) == (3, 3)
+    assert ablation.reused["descriptions"].total == 6  # those of test alone
+    assert {row.name: row.seeds for row in ablation.results.rows} == {"image": (0, 1), "words": (0,)}
+    assert [(item.a, item.b) for item in ablation.results.differences] == [("image", "words")]
+    assert ablation.results.uncalibrated == ("words",)
+    assert not (jobs[2].run / "model.safetensors").exists()
+
+    smaller = load_grid(write(f"{ZERO_SHOT}train_share = 0.5\n"), overrides=SMALL)
+    with pytest.raises(ConfigError, match="variant words: it scores without training"):
+        ablate(smaller, tmp_path / "other", cache=tmp_path / "cache")

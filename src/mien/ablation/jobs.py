@@ -24,6 +24,7 @@ from mien.types import Sample
 from mien.workflow import steps
 from mien.workflow.dtypes import resolve_dtypes
 from mien.workflow.experiment import Experiment, open_experiment
+from mien.workflow.zero_shot import score_zero_shot
 
 __all__ = [
     "TrainingJob",
@@ -42,6 +43,8 @@ _all_samples: dict[str, dict[str, list[Sample]]] = {}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
     """The training of one variant with one seed in the run directory `run`; can be pickled.
+
+    A variant without training is scored, once.
 
     `train_size` is the number of training images of a learning curve; None: the share of the variant.
     """
@@ -71,13 +74,20 @@ class TrainingJob:
         return open_experiment(self.recipe, out=self.run, cache=self.cache)
 
     @property
+    def is_zero_shot(self) -> bool:
+        """Whether the variant scores without training."""
+        return self.recipe.zero_shot.method is not None
+
+    @property
     def is_finished(self) -> bool:
         """Whether the run directory holds this variant, trained and scored."""
         try:
             recorded = read_json(self.run / _FINISHED)
         except (OSError, ValueError):
             return False
-        files = (self.run / MODEL_FILE, scores_file(self.run, self.split))
+        files = [scores_file(self.run, self.split)]
+        if not self.is_zero_shot:
+            files.append(self.run / MODEL_FILE)
         # mien 0.1.0 recorded the store here, as an absolute path; the manifest knows where it is now.
         if not isinstance(recorded, dict) or not all(file.exists() for file in files):
             return False
@@ -114,7 +124,10 @@ def build_jobs(grid: Grid, *, out: Path, cache: Path, split: str) -> list[Traini
     """
     jobs = []
     for variant in grid.variants:
-        for size, seed in product(grid.train_sizes or (None,), grid.seeds):
+        sizes, seeds = grid.train_sizes or (None,), grid.seeds
+        if grid.recipe(variant).zero_shot.method is not None:
+            sizes, seeds = sizes[:1], seeds[:1]  # nothing depends on them
+        for size, seed in product(sizes, seeds):
             recipe = grid.recipe(variant, seed, size)
             paths = {
                 "store": recipe.run.store or out / "descriptions.sqlite",
@@ -160,6 +173,10 @@ def train_and_score(job: TrainingJob) -> TrainingJob:
     texts = build_text_control(job.variant.texts, experiment.dataset.label_set)
     scored_texts = remove_texts if job.variant.scored_texts == "missing" else texts
     with name_variant_in_errors(job.variant):
+        if job.is_zero_shot:
+            score_zero_shot(experiment, job.split)
+            job.mark_finished()
+            return job
         steps.train(experiment, texts=texts)
         steps.score(experiment, job.split, texts=scored_texts)
     job.mark_finished()

@@ -18,6 +18,7 @@ from mien.model.encoder import trains_encoder
 from mien.model.fusion import build_fusion, fusion_class
 from mien.model.pretrained import RANDOM
 from mien.model.qformer import QFormer
+from mien.predict.zero_shot.open import open_recipe_zero_shot
 from mien.recipe import Recipe
 from mien.train.selection import TRAIN_SPLIT, check_targets
 from mien.weights.model_folder import find_encoder_folder
@@ -63,7 +64,16 @@ class OpenedVariant:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that a run reads; others, such as a test split without labels, are not touched."""
+        if self.job.is_zero_shot:
+            return (self.job.split,)
         return tuple(dict.fromkeys((TRAIN_SPLIT, self.recipe.train.select_on, self.job.split)))
+
+    @property
+    def reads_descriptions(self) -> bool:
+        """Whether descriptions are made before it is trained or scored."""
+        if self.job.is_zero_shot:
+            return self.recipe.zero_shot.method == "words"
+        return fusion_class(self.recipe.model.fusion).uses_text
 
     def key(self, *sections: str, **more: str) -> str:
         """A digest of these sections of the recipe; variants with equal keys share results."""
@@ -96,13 +106,16 @@ def check_variants(
         experiment, train = variant.experiment, variant.recipe.train
         label_set = experiment.dataset.label_set
         with name_variant_in_errors(variant.job.variant):
-            _check_components(experiment)
-            _check_controls(variant)
-            _check_train_sizes(experiment, train_sizes)
             for name in metrics:
                 resolve_metric(name, label_set)
-            train_splits = (TRAIN_SPLIT, train.select_on)
-            check_targets(train, label_set, {split: experiment.samples(split) for split in train_splits})
+            if variant.job.is_zero_shot:
+                _check_zero_shot(variant, train_sizes)
+            else:
+                _check_components(experiment)
+                _check_controls(variant)
+                _check_train_sizes(experiment, train_sizes)
+                train_splits = (TRAIN_SPLIT, train.select_on)
+                check_targets(train, label_set, {split: experiment.samples(split) for split in train_splits})
             for split in variant.splits:
                 experiment.dataset.samples(split)  # raises an error if there is no such split
             ids = tuple(sample.subject.id for sample in experiment.samples(variant.job.split))
@@ -133,6 +146,17 @@ def _check_components(experiment: Experiment) -> None:
         _ = experiment.open_request_builder(), experiment.input_builder.tokenizer
     if fusion.uses_image:
         _ = experiment.input_builder.vision_encoder
+
+
+def _check_zero_shot(variant: OpenedVariant, train_sizes: Sequence[int]) -> None:
+    """Raise an error for a variant without training whose model is missing, or that has a control."""
+    open_recipe_zero_shot(variant.recipe, variant.experiment.dataset.label_set)
+    controls = variant.job.variant
+    if train_sizes or controls.texts or controls.scored_texts or controls.train_share < 1:
+        raise ConfigError(
+            "it scores without training, and texts, scored_texts, train_share and train_sizes need training",
+            hint="remove them, or zero_shot.method",
+        )
 
 
 def _check_controls(variant: OpenedVariant) -> None:
@@ -180,7 +204,7 @@ def describe_missing(
     """
     count, described = ReuseCount(), set[str]()
     for variant in variants:
-        if not fusion_class(variant.recipe.model.fusion).uses_text:
+        if not variant.reads_descriptions:
             continue
         total = sum(len(variant.experiment.samples(split)) for split in variant.splits)
         key = variant.key("data", "describe", store=str(variant.experiment.store))
@@ -204,7 +228,8 @@ def encode_missing(variants: Sequence[OpenedVariant], *, note: Callable[[str], N
     """Encode the images that the feature cache lacks; a trained encoder has no cached features."""
     count, totals = ReuseCount(), dict[str, int]()
     for variant in variants:
-        if not fusion_class(variant.recipe.model.fusion).uses_image or trains_encoder(variant.recipe):
+        uses_image = fusion_class(variant.recipe.model.fusion).uses_image
+        if variant.job.is_zero_shot or not uses_image or trains_encoder(variant.recipe):
             continue
         marking, cache = variant.recipe.feature_marking, str(variant.experiment.features)
         key = variant.key("data", "features", marking=marking, cache=cache)

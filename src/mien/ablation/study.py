@@ -28,6 +28,7 @@ from mien.evaluate.results.build import (
     build_label_rows,
     build_score_rows,
     describe_intervals,
+    mark_uncalibrated,
 )
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
@@ -126,7 +127,7 @@ def _named_metrics(grid: Grid, recipe: Recipe) -> Sequence[str]:
 def _check_common_metric(grid: Grid, variants: Sequence[OpenedVariant]) -> None:
     """Raise ConfigError if no metric applies to all variants."""
     label_set = variants[0].experiment.dataset.label_set
-    heads = [variant.recipe.train.heads for variant in variants]
+    heads = ["labels" if variant.job.is_zero_shot else variant.recipe.train.heads for variant in variants]
     labels, dimensions = "dimensions" not in heads, "labels" not in heads
     named = grid.reference_recipe.evaluate.metrics
     metrics = default_metrics(label_set, dimensions=dimensions, labels=labels) if named == "auto" else named
@@ -197,7 +198,7 @@ def _compare_variants(grid: Grid, scores: Mapping[str, Sequence[SplitScores]], m
         build_score_rows(
             name,
             runs,
-            seeds=grid.seeds,
+            seeds=grid.seeds[: len(runs)],  # one without training
             metrics=_row_metrics(options.metrics, metric, runs),
             resamples=options.bootstrap,
         )
@@ -207,6 +208,9 @@ def _compare_variants(grid: Grid, scores: Mapping[str, Sequence[SplitScores]], m
     labels = [
         build_label_rows(scores[name], name=name, resamples=options.bootstrap)
         for name in sorted(scores, key=lambda name: name != grid.reference)
+    ]
+    untrained = [
+        variant.name for variant in grid.variants if grid.recipe(variant).zero_shot.method is not None
     ]
     compared = {row.name for variant_rows in rows for row in variant_rows if row.metric == metric}
     return Evaluation(
@@ -222,7 +226,7 @@ def _compare_variants(grid: Grid, scores: Mapping[str, Sequence[SplitScores]], m
             if name != grid.reference and {name, grid.reference} <= compared  # the others do not define it
         ),
         labels=tuple(row for variant_rows in labels for row in variant_rows),
-    )
+    ) + mark_uncalibrated(untrained)
 
 
 def _at_size(results: Evaluation, size: int | None) -> Evaluation:

@@ -47,8 +47,15 @@ class Console:
 
     def show_describing(self, progress: Progress) -> None:
         """Shows the progress of a description run."""
+        self._show_people(progress, "described")
+
+    def show_scoring(self, progress: Progress) -> None:
+        """Shows the progress of scoring without training."""
+        self._show_people(progress, "scored")
+
+    def _show_people(self, progress: Progress, done: str) -> None:
         total = f"/{progress.total}" if progress.total is not None else ""
-        parts = [f"described {progress.num_processed}{total}", f"{progress.rate:.1f}/s"]
+        parts = [f"{done} {progress.num_processed}{total}", f"{progress.rate:.1f}/s"]
         if progress.skipped:
             parts.append(f"{progress.skipped} existed")
         if progress.failed:

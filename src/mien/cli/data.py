@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mien.cli.shared import AsJson, Overrides, cache_directory, make_console, read_recipe
-from mien.errors import DataError, UsageError, unknown_name
-from mien.names import plain_name_fault
-from mien.registry import registered_names
+from mien.cli.shared import AsJson, Overrides, Root, cache_directory, make_console, recipe_of
+from mien.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -25,7 +21,6 @@ data = typer.Typer(help="Inspect, check, export and split datasets.", rich_marku
 Source = Annotated[
     str, typer.Argument(metavar="RECIPE|NAME", help="Recipe, or name of a dataset.", show_default=False)
 ]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the dataset.", show_default=False)]
 Option = Annotated[
     list[str] | None, typer.Option("--option", metavar="K=VALUE", help="Option of the dataset; repeatable.")
 ]
@@ -85,7 +80,7 @@ def verify(
     from mien.report.formatting import count_noun
 
     console = make_console(as_json)
-    recipe = _recipe_of(what, root, options, overrides)
+    recipe = recipe_of(what, root, options, overrides)
     try:
         dataset = _open(recipe)
         verified = check(dataset, workers=workers, on_progress=console.show_verifying)
@@ -211,7 +206,7 @@ def doctor(
     from mien.cli.render.diagnosis import render_diagnosis
     from mien.data.audit.doctor import diagnose
 
-    chosen = _recipe_of(name, root, options, None).data
+    chosen = recipe_of(name, root, options, None).data
     diagnosis = diagnose(name, root, cache=cache_directory(), options=chosen.options)
     make_console(as_json).print_result(diagnosis.to_json(), render_diagnosis(diagnosis))
     if not diagnosis.is_ready:
@@ -222,31 +217,7 @@ def doctor(
 def _open_dataset(
     what: str, root: Path | None, options: list[str] | None, overrides: list[str] | None
 ) -> Dataset:
-    return _open(_recipe_of(what, root, options, overrides))
-
-
-def _recipe_of(
-    what: str, root: Path | None, options: list[str] | None, overrides: list[str] | None
-) -> Recipe:
-    """The recipe in a file, or a minimal one for a dataset; root and options override it."""
-    from mien.recipe.load import parse_recipe
-
-    given = [f"data.options.{option}" for option in options or ()]
-    if what.endswith(".toml"):
-        recipe = read_recipe(Path(what), [*(overrides or ()), *given])
-    elif what not in registered_names("dataset") and os.path.lexists(what):
-        raise UsageError(
-            f"{what!r} is a path, not the name of a dataset",
-            hint=f"give it with --root, after the name of its layout: manifest --root {shlex.quote(what)}",
-        )
-    else:
-        name = what.replace(":", "-")
-        # A name that no dataset has is refused when the dataset is opened.
-        table = {"name": "dataset" if plain_name_fault(name) else name, "data": {"name": what}}
-        recipe = parse_recipe(table, [*(overrides or ()), *given], where="the command line")
-    if root is None:
-        return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
+    return _open(recipe_of(what, root, options, overrides))
 
 
 def _open(recipe: Recipe) -> Dataset:

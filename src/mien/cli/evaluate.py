@@ -1,33 +1,221 @@
-"""`mien evaluate` and `mien compare`."""
+"""`mien evaluate`, `mien calibrate` and `mien compare`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.shared import AsJson, NewPlaces, RunFolder, Splits, cache_directory, make_console
+from mien.cli.shared import (
+    AsJson,
+    CalibrationPlace,
+    Method,
+    Out,
+    Root,
+    Splits,
+    ZeroShotModel,
+    cache_directory,
+    make_console,
+    recipe_of,
+    zero_shot_method,
+)
+from mien.errors import ItemsFailedError, UsageError
 
-__all__ = ["compare", "evaluate"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mien.cli.console import Console
+    from mien.evaluate.results.results import Evaluation
+    from mien.recipe.zero_shot import ZeroShotMethod
+    from mien.workflow.experiment import Experiment
+
+__all__ = ["calibrate", "compare", "evaluate"]
+
+Scored = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|RECIPE|NAME",
+        help="Run directory; or, to score without training, a recipe or the name of a dataset.",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="A.B=VALUE",
+        help="New place of moved data or models of a run; any key of a recipe; repeatable.",
+    ),
+]
 
 
 def evaluate(
-    run: RunFolder, splits: Splits = None, places: NewPlaces = None, as_json: AsJson = False
+    run: Scored,
+    splits: Splits = None,
+    settings: Settings = None,
+    zero_shot: ZeroShotModel = None,
+    method: Method = None,
+    calibration: CalibrationPlace = None,
+    root: Root = None,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Score a trained model.
+    """Score a trained model, or one that needs no training.
 
-    Every score comes with a 95 % interval and its chance level.
+    Every score comes with a 95 % interval and its chance level. Without training, people are scored once: run
+    it again to go on.
     """
+    console = make_console(as_json)
+    chosen = zero_shot_method(method)
+    if _is_trained(run, zero_shot, chosen):
+        if calibration is not None or out is not None or root is not None:
+            raise UsageError(
+                f"{run} is a trained run, which has its data, its folder and its calibration",
+                hint="leave out --calibration, --out and --root",
+            )
+        _evaluate_trained(console, Path(run), splits, settings or ())
+        return
+    from mien.cli.render.results import render_results
+    from mien.predict.zero_shot.open import load_calibration
+    from mien.workflow.zero_shot import evaluate_zero_shot
+
+    experiment = _open_zero_shot(console, run, zero_shot, chosen, settings or (), root, out)
+    results = evaluate_zero_shot(
+        experiment,
+        splits=splits,
+        calibration=None if calibration is None else load_calibration(calibration),
+        on_progress=console.show_scoring,
+    )
+    console.print_result({**asdict(results), "run": str(experiment.out)}, render_results(results))
+    console.note(f"run: {experiment.out}")
+    _require_all_scored(results)
+
+
+def calibrate(
+    run: Scored,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Split to fit on.", show_default="the one that stops training"),
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            "--fit",
+            metavar="platt|temperature",
+            help="A slope and an offset per label, or one temperature.",
+            show_default="platt; temperature where exactly one label holds",
+        ),
+    ] = None,
+    settings: Settings = None,
+    zero_shot: ZeroShotModel = None,
+    method: Method = None,
+    root: Root = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit probabilities and thresholds to scores without training.
+
+    They are fitted on a split with labels, and saved in the run for mien evaluate and mien predict.
+    """
+    from mien.cli.console import render_table
+    from mien.errors import unknown_name
+    from mien.workflow.zero_shot import FITS, calibrate_zero_shot
+
+    console = make_console(as_json)
+    chosen = zero_shot_method(method)
+    if _is_trained(run, zero_shot, chosen):
+        raise UsageError(f"{run} is a trained run", hint=f"mien evaluate {run} calibrates it")
+    kind = next((known for known in FITS if known == fit), None)
+    if fit is not None and kind is None:
+        raise unknown_name("calibration", fit, FITS)
+    experiment = _open_zero_shot(console, run, zero_shot, chosen, settings or (), root, out)
+    found = calibrate_zero_shot(experiment, split=split, method=kind, on_progress=console.show_scoring)
+    table = {
+        "run": str(experiment.out),
+        "split": found.split,
+        "samples": found.n,
+        "method": found.method,
+        "labels": len(found.labels),
+    }
+    console.print_result({**found.to_json(), "run": str(experiment.out)}, render_table(table))
+    if found.shared:
+        console.note(f"note: too rare for a slope of their own: {', '.join(found.shared)}")
+    if found.defaulted:
+        console.note(f"note: the threshold is 0.5 without a positive sample: {', '.join(found.defaulted)}")
+    console.note(f"next: mien evaluate {experiment.out}")
+
+
+def _is_trained(run: str, model: str | None, method: ZeroShotMethod | None) -> bool:
+    """Whether a trained run is meant: a directory that does not say how to score without training."""
+    from mien.recipe.places import recorded_recipe
+    from mien.registry import registered_names
+    from mien.runs import MANIFEST
+
+    if (Path(run) / MANIFEST).exists():
+        if model is not None or method is not None:
+            raise UsageError(
+                f"{run} is a run, which has its model", hint="leave out --zero-shot and --method"
+            )
+        return recorded_recipe(Path(run)).zero_shot.method is None
+    is_recipe = run.endswith(".toml") or run in registered_names("dataset")
+    return model is None and method is None and not is_recipe
+
+
+def _evaluate_trained(
+    console: Console, run: Path, splits: Sequence[str] | None, places: Sequence[str]
+) -> None:
     from mien.cli.render.results import render_results
     from mien.recipe.places import outside_note, recorded_recipe
     from mien.workflow import steps
 
-    console = make_console(as_json)
-    console.note(outside_note(recorded_recipe(run, places or ()), run, but=("model.init",)))
-    results = steps.evaluate(run, cache=cache_directory(), splits=splits, overrides=places or ())
+    console.note(outside_note(recorded_recipe(run, places), run, but=("model.init",)))
+    results = steps.evaluate(run, cache=cache_directory(), splits=splits, overrides=places)
     console.print_result(asdict(results), render_results(results))
+
+
+def _open_zero_shot(
+    console: Console,
+    run: str,
+    model: str | None,
+    method: ZeroShotMethod | None,
+    settings: Sequence[str],
+    root: Path | None,
+    out: Path | None,
+) -> Experiment:
+    """The experiment of a run without training, or of a recipe or dataset that is to become one."""
+    from mien.runs import MANIFEST
+    from mien.workflow.experiment import embedded_model_warning, load_experiment, open_experiment
+    from mien.workflow.zero_shot import zero_shot_recipe
+
+    if (Path(run) / MANIFEST).exists():
+        if out is not None or root is not None:
+            raise UsageError(
+                f"{run} is a run, which has its data and its folder",
+                hint="leave out --out and --root; --set data.root=PATH names data that were moved",
+            )
+        return load_experiment(Path(run), cache=cache_directory(), overrides=settings)
+    given = recipe_of(run, root, overrides=settings)
+    if model is None and method is None and given.zero_shot.method is None:
+        raise UsageError(
+            f"{run} is not a run, and does not say how to score without training",
+            hint="name a run directory, or give --zero-shot MODEL",
+        )
+    recipe = zero_shot_recipe(given, model=model, method=method)
+    if model is None:
+        console.note(f"labels are scored by {recipe.describe.model}, method {recipe.zero_shot.method}")
+    experiment = open_experiment(recipe, out=out, cache=cache_directory())
+    console.note(embedded_model_warning(experiment.recipe))
+    return experiment
+
+
+def _require_all_scored(results: Evaluation) -> None:
+    if results.unscored:
+        raise ItemsFailedError(
+            f"{len(results.unscored)} people could not be scored, for example {results.unscored[0]!r}",
+            hint="see the notes; fix the cause, and run it again",
+        )
 
 
 def compare(

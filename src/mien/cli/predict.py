@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import NewPlaces, make_console
+from mien.cli.shared import (
+    CalibrationPlace,
+    Method,
+    NewPlaces,
+    ZeroShotModel,
+    make_console,
+    zero_shot_method,
+)
 from mien.errors import BoxError, DataError, UsageError
 from mien.types import Box
 
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from mien.predict.output.write import Outcome
     from mien.predict.results import Results
     from mien.predict.sources.open import SourceOptions
+    from mien.recipe.zero_shot import ZeroShotMethod
 
 __all__ = ["predict"]
 
@@ -41,14 +49,9 @@ def predict(
     run: Annotated[
         Path | None, typer.Option("--run", help="Run directory of a trained model.", show_default=False)
     ] = None,
-    zero_shot: Annotated[
-        str | None,
-        typer.Option(
-            "--zero-shot",
-            metavar="MODEL",
-            help="Score labels without training, by a vision-language model: a Hugging Face id or a folder.",
-        ),
-    ] = None,
+    zero_shot: ZeroShotModel = None,
+    method: Method = None,
+    calibration: CalibrationPlace = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -130,8 +133,9 @@ def predict(
     opened = _open_predictor(
         console,
         run=run,
-        zero_shot=zero_shot,
-        labels=labels,
+        zero_shot=_ZeroShot(
+            model=zero_shot, method=zero_shot_method(method), labels=labels, calibration=calibration
+        ),
         places=places or (),
         detector=detector,
         boxes=boxes,
@@ -171,22 +175,41 @@ class _Opened:
     identity: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ZeroShot:
+    """What was said about scoring without training, None where nothing was."""
+
+    model: str | None
+    method: ZeroShotMethod | None
+    labels: str | None
+    calibration: Path | None
+
+    @property
+    def given(self) -> str | None:
+        """The first option that was given."""
+        options = {
+            "--zero-shot": self.model,
+            "--method": self.method,
+            "--labels": self.labels,
+            "--calibration": self.calibration,
+        }
+        return next((name for name, value in options.items() if value is not None), None)
+
+
 def _open_predictor(
     console: Console,
     *,
     run: Path | None,
-    zero_shot: str | None,
-    labels: str | None,
+    zero_shot: _ZeroShot,
     places: Sequence[str],
     detector: str | None,
     boxes: Sequence[Box],
 ) -> _Opened:
     if run is not None:
-        if zero_shot is not None or labels is not None:
-            other = "--zero-shot" if zero_shot is not None else "--labels"
-            raise UsageError(f"--run and {other} exclude each other", hint="give one of them")
+        if zero_shot.given is not None:
+            raise UsageError(f"--run and {zero_shot.given} exclude each other", hint="give one of them")
         return _open_run(console, run, places, detector, boxes)
-    return _open_zero_shot(console, zero_shot, labels, detector, boxes)
+    return _open_zero_shot(console, zero_shot, detector, boxes)
 
 
 def _open_run(
@@ -219,24 +242,32 @@ def _open_run(
 
 
 def _open_zero_shot(
-    console: Console, model: str | None, labels: str | None, detector: str | None, boxes: Sequence[Box]
+    console: Console, given: _ZeroShot, detector: str | None, boxes: Sequence[Box]
 ) -> _Opened:
     from mien.labels import LABEL_SETS
-    from mien.predict.predictor import Predictor
-    from mien.predict.zero_shot.open import DEFAULT_MODEL
+    from mien.predict.zero_shot.open import open_calibrated, open_zero_shot
     from mien.weights.model_folder import EMBEDDED
     from mien.workflow.experiment import EMBEDDED_MODEL_WARNING
 
-    if model == EMBEDDED:
+    names: str | list[str] | None = given.labels
+    if given.labels is not None and given.labels not in LABEL_SETS:
+        names = [name.strip() for name in given.labels.split(",")]
+    if given.calibration is not None:
+        predictor = open_calibrated(given.calibration, model=given.model, method=given.method, labels=names)
+    else:
+        predictor = open_zero_shot(given.model, names or "emotic", method=given.method or "likelihood")
+    is_embedded = predictor.model == EMBEDDED
+    if is_embedded:
         console.note(EMBEDDED_MODEL_WARNING)
-    if model is None:
-        console.note(f"no run is given: labels are scored without training, by {DEFAULT_MODEL}")
-    names: str | list[str] = labels or "emotic"
-    if names not in LABEL_SETS:
-        names = [name.strip() for name in str(names).split(",")]
-    predictor = Predictor.zero_shot(model, names)
-    found = _open_detector(console, predictor, detector, boxes, embedded=model == EMBEDDED, device="auto")
-    return _Opened(predictor=predictor, identity={"zero_shot": predictor.model_digest, "detector": found})
+    if given.model is None and given.calibration is None:
+        console.note(f"no run is given: labels are scored without training, by {predictor.model}")
+    found = _open_detector(console, predictor, detector, boxes, embedded=is_embedded, device="auto")
+    identity = {
+        "zero_shot": predictor.model_digest,
+        "calibration": None if predictor.calibration is None else predictor.calibration.to_json(),
+        "detector": found,
+    }
+    return _Opened(predictor=predictor, identity=identity)
 
 
 def _open_detector(

@@ -47,6 +47,7 @@ def write_evaluation(
     calibration: Calibration | None = None,
     split_accesses: Sequence[SplitAccess] = (),
     shared_images: Sequence[SharedImages] = (),
+    more: Evaluation | None = None,
 ) -> Evaluation:
     """Rates a model on each split, and writes `evaluation.json`.
 
@@ -60,9 +61,10 @@ def write_evaluation(
         calibration: What was fitted on the split that stops training.
         split_accesses: How often splits were scored.
         shared_images: What the splits share with those of training.
+        more: Further results, such as notes, to write with them.
     """
     resamples = options.bootstrap
-    results = Evaluation(shared_images=tuple(shared_images))
+    results = Evaluation(shared_images=tuple(shared_images)) + (more or Evaluation())
     for split in scores:
         results += Evaluation(
             rows=build_score_rows(

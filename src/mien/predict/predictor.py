@@ -42,13 +42,13 @@ from mien.predict.detect.open import resolve_detector
 from mien.recipe.data import lowest_dimension
 from mien.recipe.describe import MarkStyle
 from mien.recipe.places import DATA_PLACES, RUN_PLACES, recorded_recipe, require_places
+from mien.recipe.zero_shot import Answer, ZeroShotMethod
 from mien.runs import MANIFEST
 from mien.types import DIMENSIONS, Description, Prediction, Subject
 
 if TYPE_CHECKING:
     from mien.predict.detect.detector import Detector
-    from mien.predict.zero_shot.likelihood import Answer
-    from mien.predict.zero_shot.open import Labels, Method
+    from mien.predict.zero_shot.open import Labels
     from mien.predict.zero_shot.predictor import ZeroShotPredictor
 
 __all__ = ["Predictor", "unread_places"]
@@ -152,6 +152,11 @@ class Predictor(SubjectPredictor):
         run = Path(run)
         device = resolve_device(device)
         places = recorded_recipe(run, overrides) if overrides or (run / MANIFEST).exists() else None
+        if places is not None and places.zero_shot.method is not None:
+            raise RunError(
+                f"{run} was scored without training, so it has no model",
+                hint="use mien predict --zero-shot MODEL --calibration RUN, or mien.Predictor.zero_shot",
+            )
         trained = load_trained(run, device, places=places)
         if places is not None:
             trained.check_recipe(places)
@@ -179,7 +184,7 @@ class Predictor(SubjectPredictor):
         model: str | None = None,
         labels: Labels = "emotic",
         *,
-        method: Method = "likelihood",
+        method: ZeroShotMethod = "likelihood",
         exclusive: bool | None = None,
         device: str = "auto",
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
@@ -191,7 +196,7 @@ class Predictor(SubjectPredictor):
         image_prompts: Sequence[str] | None = None,
         marking: MarkStyle = "red_box",
         detector: str | os.PathLike[str] | Detector | None = None,
-        calibration: Calibration | None = None,
+        calibration: Calibration | str | os.PathLike[str] | None = None,
     ) -> ZeroShotPredictor:
         """A predictor that needs no training, for known labels or your own.
 
@@ -217,7 +222,8 @@ class Predictor(SubjectPredictor):
             image_prompts: For "similarity": other prompts, with {} where the label is to stand.
             marking: How the person is marked in the image.
             detector: Finds the people where no boxes are given, as in `from_pretrained`.
-            calibration: Turns scores into probabilities, fitted to scores of this very predictor.
+            calibration: Turns scores into probabilities, fitted to scores of this very predictor: a
+                `Calibration`, or the file or the run that `mien calibrate` has written.
 
         Raises:
             WeightsError: Weights are not available.

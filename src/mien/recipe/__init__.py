@@ -10,6 +10,7 @@ from mien.recipe.options import Options
 from mien.recipe.recipe import Recipe
 from mien.recipe.run import RunOptions
 from mien.recipe.train import TrainOptions
+from mien.recipe.zero_shot import ZeroShotOptions
 
 __all__ = [
     "DataOptions",
@@ -21,5 +22,6 @@ __all__ = [
     "Recipe",
     "RunOptions",
     "TrainOptions",
+    "ZeroShotOptions",
     "load_recipe",
 ]

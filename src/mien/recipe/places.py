@@ -43,7 +43,7 @@ DATA_PLACES: Final = ("data.root", "data.split_file", "data.options.images", "da
 # The same model may lie in a folder of the same name elsewhere; its signature is checked.
 MODEL_PLACES: Final = (
     *("describe.model", "describe.options.faces", "describe.options.expression", "describe.options.pose"),
-    *("features.vision", "features.tokenizer", "model.init"),
+    *("features.vision", "features.tokenizer", "model.init", "zero_shot.encoder"),
 )
 _PLACES: Final = (*RUN_PLACES, *DATA_PLACES, *MODEL_PLACES)
 _SEED_FOLDER: Final = re.compile(r"seed-\d+")  # of a run in its ablation, below the folder of the variant

@@ -18,6 +18,7 @@ from mien.recipe.model import ModelOptions
 from mien.recipe.options import Options
 from mien.recipe.run import RunOptions
 from mien.recipe.train import TrainOptions
+from mien.recipe.zero_shot import ZeroShotOptions
 
 __all__ = ["Recipe"]
 
@@ -43,6 +44,9 @@ class Recipe(Options):
     train: TrainOptions = TrainOptions()
     """How the weights are learned."""
 
+    zero_shot: ZeroShotOptions = ZeroShotOptions()
+    """How labels are scored without training."""
+
     evaluate: EvaluateOptions = EvaluateOptions()
     """How the model is scored."""
 
@@ -62,4 +66,5 @@ class Recipe(Options):
         """The digest of everything that changes the results, which is everything outside `[run]`."""
         # Without keys that 0.1.0 did not have, where they change nothing, so that its digests stay valid.
         new = {"dtype"} if self.features.dtype == "float32" else set()
-        return digest(self.model_dump(mode="json", exclude={"run": True, "features": new}))
+        unused = {"zero_shot": True} if self.zero_shot == ZeroShotOptions() else {}
+        return digest(self.model_dump(mode="json", exclude={"run": True, "features": new, **unused}))

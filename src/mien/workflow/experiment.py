@@ -19,6 +19,7 @@ from mien.media.images import Marking
 from mien.names import plain_name
 from mien.recipe import Recipe, load_recipe
 from mien.recipe.places import MODEL_PLACES, recorded_recipe, require_places
+from mien.recipe.zero_shot import NO_ENCODER
 from mien.types import Sample
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 _EMBEDDED: Final = "playhouse"
-_MODEL_NAMES: Final = (_EMBEDDED, "random")  # these are never paths
+_MODEL_NAMES: Final = (_EMBEDDED, "random", NO_ENCODER)  # these are never paths
 EMBEDDED_MODEL_WARNING: Final = (
     "note: the embedded models know only Playhouse, a small drawn world; what they say about photographs is "
     "a dry run, not a result"
@@ -185,6 +186,7 @@ def open_recipe_dataset(recipe: Recipe, *, cache: Path) -> Dataset:
 def _absolute_paths(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths, so that a run is the same run from any working directory."""
     data, describe, features, model = recipe.data, recipe.describe, recipe.features, recipe.model
+    zero_shot = recipe.zero_shot
     data_paths = {
         "root": None if data.root is None else data.root.absolute(),
         "split_file": None if data.split_file is None else data.split_file.absolute(),
@@ -212,6 +214,7 @@ def _absolute_paths(recipe: Recipe) -> Recipe:
         "describe": describe.model_copy(update=describe_paths),
         "features": features.model_copy(update=feature_paths),
         "model": model.model_copy(update={"init": _absolute_if_path(model.init)}),
+        "zero_shot": zero_shot.model_copy(update={"encoder": _absolute_if_path(zero_shot.encoder)}),
     }
     return recipe.model_copy(update=sections)
 
@@ -227,7 +230,8 @@ def embedded_model_warning(recipe: Recipe, *, photographs: bool = False) -> str 
         recipe: Names the models and the dataset.
         photographs: Whether the images are not those of the recipe's dataset.
     """
-    is_embedded = _EMBEDDED in (recipe.describe.model, recipe.features.vision)
+    seen_by = (recipe.describe.model, recipe.features.vision)
+    is_embedded = _EMBEDDED in (seen_by if recipe.zero_shot.method is None else seen_by[:1])
     meets_photographs = photographs or recipe.data.name != _EMBEDDED
     return EMBEDDED_MODEL_WARNING if is_embedded and meets_photographs else None
 

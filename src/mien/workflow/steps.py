@@ -274,7 +274,12 @@ def _training_samples(experiment: Experiment) -> dict[str, list[Sample]]:
     """The samples of the splits that a training reads; ConfigError if they lack what is to be learned."""
     from mien.train.selection import TRAIN_SPLIT, check_targets
 
-    options = experiment.recipe.train
+    options, method = experiment.recipe.train, experiment.recipe.zero_shot.method
+    if method is not None:
+        raise ConfigError(
+            f"recipe {experiment.recipe.name!r} scores without training, by method {method!r}",
+            hint="run mien evaluate RECIPE, or remove zero_shot.method",
+        )
     samples = {split: experiment.samples(split) for split in (TRAIN_SPLIT, options.select_on)}
     check_targets(options, experiment.dataset.label_set, samples)
     return samples

@@ -16,7 +16,7 @@ from mien.describe.cues.scene import Face, Neighbor, Portrait, Scene
 
 __all__ = ["WORDING_VERSION", "describe_scene"]
 
-# Raise this when the same scene is worded in another way, or the same detections make another scene.
+# Raise this when the same models give another text: by other words, limits or reading of their outputs.
 WORDING_VERSION: Final = 1
 
 _BOXED: Final = "the person in the red box"  # as prompts call the subject

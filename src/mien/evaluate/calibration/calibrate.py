@@ -28,7 +28,14 @@ from mien.evaluate.scores import SplitScores
 from mien.files import atomic_write_json
 from mien.labels import LabelSet
 
-__all__ = ["CALIBRATION", "Calibration", "CalibrationMethod", "fit_calibration", "read_calibration"]
+__all__ = [
+    "CALIBRATION",
+    "Calibration",
+    "CalibrationMethod",
+    "check_calibration_split",
+    "fit_calibration",
+    "read_calibration",
+]
 
 CalibrationMethod = Literal["temperature", "platt", "none"]
 
@@ -153,11 +160,7 @@ def fit_calibration(
         DataError: The split is "test" or "train".
         ConfigError: The method is "platt" and exactly one label holds.
     """
-    if scores.split in _FORBIDDEN_SPLITS:
-        raise DataError(
-            f"a calibration fitted on split {scores.split!r} would inflate all of its scores",
-            hint="fit it on the split that stops training, [train] select_on",
-        )
+    check_calibration_split(scores.split)
     label_set = scores.label_set
     slopes, offsets, shared = _fit_lines(scores, method)
     calibration = Calibration(
@@ -185,9 +188,18 @@ def fit_calibration(
     )
 
 
+def check_calibration_split(split: str) -> None:
+    """DataError for a split that a calibration must not be fitted on: "test" or "train"."""
+    if split in _FORBIDDEN_SPLITS:
+        raise DataError(
+            f"a calibration fitted on split {split!r} would inflate all of its scores",
+            hint="fit it on the split that stops training, [train] select_on",
+        )
+
+
 def read_calibration(run: Path) -> Calibration | None:
-    """The calibration in a run directory, None if there is none; RunError if it is damaged."""
-    path = run / CALIBRATION
+    """The calibration of a run directory, or in a file, None if there is none; RunError if it is damaged."""
+    path = run if run.is_file() else run / CALIBRATION
     if not path.exists():
         return None
     try:

@@ -47,6 +47,7 @@ __all__ = [
     "build_label_rows",
     "build_score_rows",
     "describe_intervals",
+    "mark_uncalibrated",
 ]
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,17 @@ def describe_intervals(scores: SplitScores) -> Evaluation:
         reason = f"intervals on {split} are approximate: it has {images} images, and 95 % needs {MIN_IMAGES}"
         return Evaluation(interval=INTERVAL_KIND, approximate=(split,), notes=(reason,))
     return Evaluation(interval=INTERVAL_KIND)
+
+
+def mark_uncalibrated(names: Sequence[str]) -> Evaluation:
+    """Says of models that score without training and were not calibrated what their scores do not say."""
+    return Evaluation(
+        uncalibrated=tuple(names),
+        notes=tuple(
+            f"{name} is uncalibrated: its scores rank labels and people, and are not probabilities"
+            for name in names
+        ),
+    )
 
 
 def build_difference(

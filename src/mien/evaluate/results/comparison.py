@@ -10,12 +10,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mien.digests import digest
 from mien.errors import DataError, UsageError
 from mien.evaluate.bootstrap import RESAMPLES
-from mien.evaluate.results.build import build_difference, build_score_rows, describe_intervals
+from mien.evaluate.calibration.calibrate import read_calibration
+from mien.evaluate.results.build import (
+    build_difference,
+    build_score_rows,
+    describe_intervals,
+    mark_uncalibrated,
+)
 from mien.evaluate.results.published import Published
 from mien.evaluate.results.results import Evaluation, ResultRow, SplitAccess
 from mien.evaluate.results.split_accesses import read_split_accesses
@@ -24,6 +30,8 @@ from mien.recipe.places import DATA_PLACES
 from mien.runs import Run
 
 __all__ = ["Comparison", "compare_runs"]
+
+_ZERO_SHOT: Final = ("data", "describe", "zero_shot")  # the sections that count without training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +78,21 @@ class _ScoredRun:
         return int(self.recipe.get("train", {}).get("seed", 0))
 
     @property
+    def is_zero_shot(self) -> bool:
+        return self.recipe.get("zero_shot", {}).get("method") is not None
+
+    @property
     def model_settings(self) -> dict[str, Any]:
         """The settings that change the model: not the seed, how it is evaluated, or where things lie.
 
-        That the data are the same is checked by their samples.
+        That the data are the same is checked by their samples. Without training, only the data, the model
+        that scores and the method count; with it, the method does not.
         """
         return {
             f"{section}.{key}": value
             for section, settings in self.recipe.items()
             if isinstance(settings, dict) and section not in ("run", "evaluate")
+            if (section in _ZERO_SHOT if self.is_zero_shot else section != "zero_shot")
             for key, value in settings.items()
             if f"{section}.{key}" not in ("train.seed", *DATA_PLACES)
         }
@@ -130,6 +144,13 @@ def compare_runs(
         results=Evaluation(
             rows=tuple(row for found in rows for row in found),
             differences=differences,
+        )
+        + mark_uncalibrated(
+            [
+                name
+                for name, group in groups.items()
+                if any(run.is_zero_shot and read_calibration(run.path) is None for run in group)
+            ]
         )
         + describe_intervals(scored[0].scores),
         split=split,

@@ -223,6 +223,8 @@ class Evaluation:
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
         shared_images: What scored splits share with those of training.
+        uncalibrated: Models whose scores only rank labels and people, and are not probabilities.
+        unscored: Ids of samples that could not be scored, and are left out.
         interval: The kind of all intervals, at 95 %; "" if an earlier version of mien computed them.
         approximate: Splits with so few images that their intervals cover less than 95 %.
         notes: What the numbers do not say, such as why they have no interval.
@@ -235,6 +237,8 @@ class Evaluation:
     calibration: tuple[CalibrationRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
     shared_images: tuple[SharedImages, ...] = ()
+    uncalibrated: tuple[str, ...] = ()
+    unscored: tuple[str, ...] = ()
     interval: str = ""
     approximate: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -284,6 +288,8 @@ def read_results(path: Path) -> Evaluation:
             calibration=_rows(CalibrationRow, found.get("calibration", ())),
             split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
             shared_images=_rows(SharedImages, found.get("shared_images", ())),
+            uncalibrated=tuple(str(name) for name in found.get("uncalibrated", ())),
+            unscored=tuple(str(sample_id) for sample_id in found.get("unscored", ())),
             interval=str(found.get("interval", "")),
             approximate=tuple(str(split) for split in found.get("approximate", ())),
             notes=tuple(str(note) for note in found.get("notes", ())),

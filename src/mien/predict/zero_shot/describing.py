@@ -42,8 +42,8 @@ class DescribingScorer(ZeroShotScorer):
         self._marking = Marking(style=marking)
 
     def prepare(self, subject: Subject, photo: OpenedPhoto) -> ScorerInput:
-        request = self._builder.build(subject)
-        prepared = self._builder.prepare(request, photo)
+        request = self.request_builder.build(subject)
+        prepared = self.request_builder.prepare(request, photo)
         return ScorerInput(
             subject=subject,
             images=prepared.images,
@@ -53,7 +53,7 @@ class DescribingScorer(ZeroShotScorer):
         )
 
     def score(self, inputs: Sequence[ScorerInput]) -> list[LabelScores | MienError]:
-        described = describe_prepared(self._builder, [item.described() for item in inputs])
+        described = describe_prepared(self.request_builder, [item.described() for item in inputs])
         return [found if isinstance(found, MienError) else self.read(found) for found in described]
 
     @abstractmethod
@@ -69,7 +69,8 @@ class DescribingScorer(ZeroShotScorer):
         }
 
     @cached_property
-    def _builder(self) -> RequestBuilder:
+    def request_builder(self) -> RequestBuilder:
+        """Builds the requests to the engine, with the keys by which a store knows the texts."""
         return RequestBuilder(
             engine=self._engine,
             prompt=self._prompt,

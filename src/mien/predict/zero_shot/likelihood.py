@@ -10,7 +10,7 @@ All questions of a subject begin alike, so the image and the shared words are re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from pydantic import JsonValue
@@ -22,10 +22,9 @@ from mien.predict.zero_shot.labels import ZeroShotLabels
 from mien.predict.zero_shot.question import QUESTION, AskingScorer, fill_question
 from mien.predict.zero_shot.scorer import LabelScores, ScorerInput, from_probabilities
 from mien.recipe.describe import MarkStyle
+from mien.recipe.zero_shot import Answer
 
-__all__ = ["Answer", "LikelihoodScorer"]
-
-Answer = Literal["yes_no", "label"]
+__all__ = ["LikelihoodScorer"]
 
 _VERSION: Final = 1  # raise it when the same model and question give other scores
 _QUESTIONS: Final[Mapping[Answer, str]] = {

@@ -26,6 +26,7 @@ class ZeroShotPredictor(SubjectPredictor):
     Args:
         scorer: Scores the labels.
         calibration: Turns scores into probabilities; it must have been fitted to scores of this scorer.
+        model: The model's name or folder.
 
     Raises:
         RunError: The calibration belongs to other labels or to another scorer.
@@ -37,9 +38,12 @@ class ZeroShotPredictor(SubjectPredictor):
         (('calm', 0.71),)
     """
 
-    def __init__(self, scorer: ZeroShotScorer, *, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self, scorer: ZeroShotScorer, *, calibration: Calibration | None = None, model: str = ""
+    ) -> None:
         self.scorer = scorer
-        self._calibration = calibration
+        self.calibration = calibration
+        self.model = model
         if calibration is not None and calibration.labels != scorer.labels.label_set.labels:
             raise RunError(
                 "the calibration has other labels, or in another order, than the predictor",
@@ -48,7 +52,7 @@ class ZeroShotPredictor(SubjectPredictor):
         if calibration is not None and calibration.model != self.model_digest:
             raise RunError(
                 "the calibration was fitted to scores of another model, question or label definition",
-                hint="fit it to scores of this predictor",
+                hint="fit it to scores of this predictor, or use its model, dtype and wording",
             )
 
     def __repr__(self) -> str:
@@ -84,7 +88,7 @@ class ZeroShotPredictor(SubjectPredictor):
     def _predict(self, item: ScorerInput, found: LabelScores | MienError) -> Prediction | MienError:
         if isinstance(found, MienError):
             return found
-        names, calibration = self.scorer.labels.label_set, self._calibration
+        names, calibration = self.scorer.labels.label_set, self.calibration
         scores: Sequence[float] = found.scores
         if calibration is not None:
             scores = np.minimum(calibration.apply(np.array([scores])), 1.0)[0].tolist()

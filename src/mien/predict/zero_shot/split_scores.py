@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mien.batches.batch import build_split
 from mien.errors import DataError, MienError
 from mien.evaluate.scores import SplitScores
+from mien.labels import LabelSet
 from mien.predict.zero_shot.predictor import ZeroShotPredictor
 from mien.types import Sample
 
-__all__ = ["score_samples"]
+__all__ = ["collect_scores", "score_samples"]
 
 
 def score_samples(
     predictor: ZeroShotPredictor, split: str, samples: Sequence[Sample]
-) -> tuple[SplitScores, dict[str, MienError]]:
+) -> tuple[SplitScores, Mapping[str, MienError]]:
     """The scores of a split, and the errors of the subjects that have none, by their ids.
 
     Args:
@@ -29,7 +30,17 @@ def score_samples(
         DataError: There are no samples, one has no target, or no subject could be scored.
         UnknownNameError: A target is not one of the predictor's labels.
     """
-    found = list(predictor.each(sample.subject for sample in samples))
+    found = [
+        one if isinstance(one, MienError) else list(one.scores.values())
+        for one in predictor.each(sample.subject for sample in samples)
+    ]
+    return collect_scores(split, samples, found, predictor.scorer.labels.label_set)
+
+
+def collect_scores(
+    split: str, samples: Sequence[Sample], found: Sequence[Sequence[float] | MienError], label_set: LabelSet
+) -> tuple[SplitScores, Mapping[str, MienError]]:
+    """The same from what was found for each sample: one score per label, or an error."""
     errors = {
         sample.subject.id: one
         for sample, one in zip(samples, found, strict=True)
@@ -39,8 +50,8 @@ def score_samples(
     if samples and not scored:
         first = next(iter(errors.values()))
         raise DataError(f"no subject of split {split!r} could be scored: {first}", hint=first.hint)
-    data = build_split(split, scored, predictor.scorer.labels.label_set, images=None, texts=None)
-    rows = [list(one.scores.values()) for one in found if not isinstance(one, MienError)]
+    data = build_split(split, scored, label_set, images=None, texts=None)
+    rows = [one for one in found if not isinstance(one, MienError)]
     scores = SplitScores(
         split=split,
         label_set=data.label_set,

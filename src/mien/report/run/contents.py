@@ -113,6 +113,8 @@ def _load_results(run: Path) -> Evaluation:
         calibration=compared.calibration or own.calibration,
         split_accesses=compared.split_accesses or own.split_accesses,
         shared_images=compared.shared_images or own.shared_images,
+        uncalibrated=compared.uncalibrated or own.uncalibrated,
+        unscored=compared.unscored or own.unscored,
         interval=(compared if compared.rows else own).interval,
         approximate=tuple(dict.fromkeys(compared.approximate + own.approximate)),
         notes=compared.notes or own.notes,

@@ -143,11 +143,9 @@ def _notice(contents: RunContents) -> str:
             "Playhouse is a small drawn world whose labels follow written rules. It is a demonstration and "
             "a test bed: its numbers say nothing about real photographs."
         )
-    models = (
-        contents.recipe_section("describe").get("model"),
-        contents.recipe_section("features").get("vision"),
-        contents.recipe_section("features").get("tokenizer"),
-    )
+    models = [contents.recipe_section("describe").get("model")]
+    if contents.recipe_section("zero_shot").get("method") is None:
+        models += [contents.recipe_section("features").get(key) for key in ("vision", "tokenizer")]
     if _EMBEDDED in models:
         return (
             "This run used the models that are embedded in mien, which were trained only on the drawn scenes "
@@ -160,13 +158,26 @@ def _facts(contents: RunContents) -> tuple[tuple[str, str], ...]:
     """The settings that distinguish runs."""
     data, describe = contents.recipe_section("data"), contents.recipe_section("describe")
     features, model = contents.recipe_section("features"), contents.recipe_section("model")
-    facts = (
-        ("Dataset", _join(data, "name", "label_set")),
+    zero_shot = contents.recipe_section("zero_shot")
+    method = zero_shot.get("method")
+    used = (
         ("Described by", _join(describe, "model", "engine")),
         ("Prompt", _join(describe, "prompt")),
         ("Marking", _join(describe, "marking")),
         ("Vision encoder", _join(features, "vision", "fit")),
         ("Fusion", _join(model, "fusion")),
+    )
+    if method is not None:
+        used = (
+            ("Scored without training by", _join(describe, "model", "engine")),
+            ("Method", _join(zero_shot, "method", *(["answer"] if method == "likelihood" else []))),
+            ("Prompt", _join(describe, "prompt") if method == "words" else ""),
+            ("Sentence encoder", _join(zero_shot, "encoder") if method == "words" else ""),
+            ("Marking", _join(describe, "marking")),
+        )
+    facts = (
+        ("Dataset", _join(data, "name", "label_set")),
+        *used,
         ("Command", contents.manifest.command),
         ("Started", contents.manifest.created[:16].replace("T", " ") + " UTC"),
         ("Recipe digest", contents.manifest.digest[:12]),
