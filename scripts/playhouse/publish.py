@@ -141,6 +141,9 @@ def main() -> None:
 
 def publish_llava(tower: Path, source: Path) -> None:
     folder = publish(source, WEIGHTS / "llava", LLAVA_FILES)
+    settings = json.loads((folder / "config.json").read_text())
+    settings["vision_config"].pop("_name_or_path", None)  # where the tower was on this machine
+    (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     for name in ("teacher.jsonl", "tower.jsonl"):
         shutil.copyfile(tower / name, folder / name)
     exam = json.loads((folder / "exam.json").read_text())

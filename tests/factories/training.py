@@ -69,14 +69,15 @@ def learnable_split(
     ]
     features = random.normal(size=(count, TOKENS, DIM)).astype(np.float32)
     features[:, 1, :3] = np.where(bright, 4, -4)[:, None]
+    label_set = ONE_OF if exclusive else LABELS
     return build_split(
         name,
         [_sample(name, row, bright[row], stormy[row], exclusive=exclusive) for row in range(count)],
-        ONE_OF if exclusive else LABELS,
+        label_set,
         images=ImageInputs(_reader(folder / f"{name}-{seed}-{count}", features), signature)
         if image
         else None,
-        texts=TextInputs.encode(texts, tiny_tokenizer(folder)) if text else None,
+        texts=TextInputs.encode(texts, tiny_tokenizer(folder), label_set.labels) if text else None,
     )
 
 

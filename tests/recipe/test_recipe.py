@@ -44,6 +44,7 @@ OTHER: dict[str, Any] = {
     "model.num_queries": 3,
     "model.cross_every": 1,
     "model.dropout": 0.5,
+    "model.label_names": True,
     "model.options": {"pool": "mean"},
     "train.seed": 1,
     "train.select_on": "dev",

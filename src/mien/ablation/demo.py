@@ -40,6 +40,7 @@ RECIPE: Final[Mapping[str, Any]] = {
         "heads": 4,
         "num_queries": 8,
         "cross_every": 1,
+        "label_names": True,
         "options": {"feedforward": 2},
     },
     "train": {"epochs": 6, "batch_size": 16, "lr": 3e-3, "patience": 4},

@@ -17,6 +17,7 @@ from mien.features.image_reader import ImageReader
 from mien.features.text import TextTokenizer
 from mien.labels import LabelSet
 from mien.model.build import InputSpec
+from mien.model.label_names import LabelTokens
 from mien.types import DIMENSIONS, Sample
 
 __all__ = [
@@ -80,19 +81,24 @@ class TextInputs:
         lengths: Tokens per text; 0 for a subject without a description.
         vocab_size: Token ids are below this.
         signature: The tokenizer's.
+        label_tokens: Per label, the token ids of each of its names.
     """
 
     ids: Int[Tensor, "sample token"]
     lengths: Int[Tensor, " sample"]
     vocab_size: int
     signature: str
+    label_tokens: LabelTokens = ()
 
     @classmethod
-    def encode(cls, texts: Sequence[str | None], tokenizer: TextTokenizer) -> "TextInputs":
-        """Tokenizes texts, in order; None for a subject without a description."""
+    def encode(
+        cls, texts: Sequence[str | None], tokenizer: TextTokenizer, labels: Sequence[str] = ()
+    ) -> "TextInputs":
+        """Tokenizes texts, in order, and the names of labels; None for a subject without a description."""
         ids, mask = tokenizer.encode(["" if text is None else text for text in texts])
         has_text = torch.tensor([text is not None for text in texts])
-        return cls(ids, mask.sum(dim=1) * has_text, tokenizer.vocab_size, tokenizer.signature)
+        names = tuple(map(tokenizer.name_tokens, labels))
+        return cls(ids, mask.sum(dim=1) * has_text, tokenizer.vocab_size, tokenizer.signature, names)
 
     @property
     def mask(self) -> Bool[Tensor, "sample token"]:
@@ -139,6 +145,7 @@ class SplitData:
             dimensions=bool(self.dimensions.isfinite().any()),
             vision_signature=None if self.images is None else self.images.signature,
             tokenizer_signature=None if self.texts is None else self.texts.signature,
+            label_tokens=() if self.texts is None else self.texts.label_tokens,
         )
 
     @property

@@ -123,7 +123,7 @@ class InputBuilder:
             found = match_descriptions(
                 split, subjects, descriptions, allow_missing=self.allow_missing_descriptions
             )
-            texts = TextInputs.encode(found, self.tokenizer)
+            texts = TextInputs.encode(found, self.tokenizer, label_set.labels)
         images = self._images(split, subjects, on_progress) if image else None
         return build_split(split, samples, label_set, images=images, texts=texts)
 

@@ -64,6 +64,12 @@ class TextTokenizer:
             mask[index, : len(row)] = True
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
+    def name_tokens(self, label: str) -> tuple[tuple[int, ...], ...]:
+        """The ids of each word or phrase by which a text names a label: of "Doubt/Confusion", two."""
+        parts = [part.strip() for part in label.split("/")]
+        rows = (self._tokenizer.encode(part, add_special_tokens=False).ids for part in parts if part)
+        return tuple(tuple(row) for row in rows if row)
+
     def _cut(self, ids: list[int]) -> list[int]:
         """The first and the last half of an overlong text; "head" is cut by the tokenizer itself."""
         if len(ids) <= self.max_tokens:

@@ -165,6 +165,7 @@ def save_trained(folder: Path, trained: TrainedModel, name: str = MODEL_FILE) ->
         "num_views": trained.num_views,
         "vision_signature": trained.vision_signature,
         "tokenizer_signature": trained.tokenizer_signature,
+        "label_tokens": [] if trained.classifier.names is None else trained.classifier.names.label_tokens,
         "data": trained.data,
         "result": asdict(trained.result),
     }
@@ -277,8 +278,13 @@ def _build(about: Mapping[str, Any], recipe: Recipe, num_labels: int) -> Classif
         num_frames=about.get("num_frames", 1),
         num_views=about.get("num_views", 1),
     )
-    labels = recipe.train.heads != "dimensions"
-    return Classifier(fusion, num_labels, dimensions=about["dimensions"], labels=labels)
+    return Classifier(
+        fusion,
+        num_labels,
+        dimensions=about["dimensions"],
+        labels=recipe.train.heads != "dimensions",
+        label_tokens=about.get("label_tokens", ()),
+    )
 
 
 def _require_same_encoder(recipe: Recipe, trained_with: str, file: Path) -> None:

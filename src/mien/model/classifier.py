@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError
 from mien.model.fusion import Fusion
+from mien.model.label_names import LabelTokens, NamedLabels
 from mien.types import DIMENSIONS
 
 __all__ = ["Classifier", "ClassifierOutput", "scores_from_logits"]
@@ -38,6 +39,8 @@ class Classifier(nn.Module):
         dimensions: Whether to predict valence, arousal and dominance.
         labels: Whether to learn the labels. Otherwise every subject gets the same logits, those of the
             labels' base rates, which are not trained.
+        label_tokens: Per label, the token ids of each of its names. With them, a label that the description
+            names gets a learned bonus.
 
     Attributes:
         encoder: A vision encoder that is trained with the classifier, or None. With one, `forward` takes
@@ -47,12 +50,21 @@ class Classifier(nn.Module):
         ConfigError: If the fusion has one part per label, for another number of labels.
     """
 
-    def __init__(self, fusion: Fusion, num_labels: int, *, dimensions: bool, labels: bool = True) -> None:
+    def __init__(
+        self,
+        fusion: Fusion,
+        num_labels: int,
+        *,
+        dimensions: bool,
+        labels: bool = True,
+        label_tokens: LabelTokens = (),
+    ) -> None:
         super().__init__()
         self.encoder: nn.Module | None = None
         self.fusion = fusion
         self.labels = _label_head(fusion, num_labels) if labels else _BaseRates(num_labels)
         self.dimensions = nn.Linear(fusion.dim, len(DIMENSIONS)) if dimensions else None
+        self.names = NamedLabels(label_tokens) if label_tokens and labels else None
 
     @property
     def predicts_labels(self) -> bool:
@@ -79,7 +91,10 @@ class Classifier(nn.Module):
             image = self.encoder(image)
         fused = self.fusion(image, text_ids, text_mask)
         dimensions = None if self.dimensions is None else self.dimensions(fused)
-        return ClassifierOutput(self.labels(fused), dimensions)
+        logits = self.labels(fused)
+        if self.names is not None and text_ids is not None:
+            logits = logits + self.names(text_ids)
+        return ClassifierOutput(logits, dimensions)
 
     @torch.no_grad()
     def initialize_biases(

@@ -38,6 +38,9 @@ class ModelOptions(Options):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout probability."""
 
+    label_names: bool = False
+    """Whether a label that the description names gets a learned bonus; not where a fusion reads no text."""
+
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of this fusion; its class declares and checks them."""
 

@@ -67,4 +67,5 @@ class Recipe(Options):
         # Without keys that 0.1.0 did not have, where they change nothing, so that its digests stay valid.
         new = {"dtype"} if self.features.dtype == "float32" else set()
         unused = {"zero_shot": True} if self.zero_shot == ZeroShotOptions() else {}
-        return digest(self.model_dump(mode="json", exclude={"run": True, "features": new, **unused}))
+        off = {} if self.model.label_names else {"model": {"label_names"}}
+        return digest(self.model_dump(mode="json", exclude={"run": True, "features": new, **off, **unused}))

@@ -54,6 +54,9 @@ def check_inputs(
         label_set=label_set,
         image_dim=dim,
         vocab_size=vocabulary,
+        label_tokens=()
+        if descriptions is None
+        else tuple(map(builder.tokenizer.name_tokens, label_set.labels)),
         num_frames=common_num_frames(subjects),
         num_views=num_views,
         dimensions=any(sample.target and sample.target.dimensions for sample in train_samples),
