@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mien.media.images import LoadedImage
-    from mien.predict.render import Chart
+    from mien.predict.charts.chart import Chart, ChartKind
 
 __all__ = ["NO_PERSON", "BoxSource", "Person", "Results"]
 
@@ -233,11 +233,29 @@ class Results(Sequence[Person]):
 
         save_image(self.annotate(), Path(path))
 
-    def plot(self, *, top: int = 8) -> Chart:
-        """A bar chart of the `top` labels of each person, as SVG."""
-        from mien.predict.render import bar_chart
+    def plot(
+        self, kind: ChartKind = "bar", *, top: int = 8, frames: Iterable[Results] | None = None
+    ) -> Chart:
+        """A chart of the people, as SVG.
 
-        return bar_chart(self.people, top=top)
+        Args:
+            kind: "bar": the highest labels of each person. "radar": the same on common axes. "vad": valence
+                and arousal as a plane, with dominance as size. "timeline": the scores of each person of a
+                video over time.
+            top: How many labels; a timeline has at most six.
+            frames: For "timeline": the results of the frames of this video, in order. Those of other sources
+                are passed over.
+
+        Raises:
+            UsageError: The kind is unknown, a timeline has no frames, or `top` is below 1.
+
+        Example:
+            >>> frames = list(predictor.stream("clip.mp4"))  # doctest: +SKIP
+            >>> frames[0].plot("timeline", frames=frames).save("clip.svg")  # doctest: +SKIP
+        """
+        from mien.predict.charts.draw import draw_results
+
+        return draw_results(self, kind, top=top, frames=frames)
 
     def _repr_html_(self) -> str:
         from mien.predict.render import results_html

@@ -2,8 +2,9 @@
 
 Each person is expected where a constant velocity takes them. The boxes of a frame are assigned to the people
 so that the sum of their overlaps is highest (Hungarian algorithm, as in SORT: Bewley et al., 2016, "Simple
-Online and Realtime Tracking"). Nothing but boxes is compared: a person who is away for longer than a short
-gap, or returns elsewhere, gets a new number.
+Online and Realtime Tracking"). A person who is partly hidden by another one counts with the box that they
+would have without: else their motion would seem to stop where they walk behind someone. Nothing but boxes is
+compared: a person who is away for longer than a short gap, or returns elsewhere, gets a new number.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mien.detection.overlap import intersection_over_union
 from mien.errors import ConfigError
+from mien.predict.track.occlusion import complete_boxes, hidden_edges
 from mien.types import Box
 
 __all__ = ["TrackOptions", "Tracker"]
@@ -58,7 +60,10 @@ class TrackOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Track:
-    """Where a person was seen last, and how fast the center of their box moves, in pixels per second."""
+    """Where a person was seen last, and how fast the center of their box moves, in pixels per second.
+
+    The box includes what was hidden by others.
+    """
 
     id: int
     box: Float[np.ndarray, " 4"]
@@ -114,9 +119,11 @@ class Tracker:
         ]
         order = sorted(range(len(boxes)), key=lambda index: boxes[index].as_tuple())
         edges = np.array([boxes[index].as_tuple() for index in order], dtype=float).reshape(-1, 4)
-        rows, columns = _assign(tracks, edges, time)
+        known = np.array([track.box for track in tracks]).reshape(-1, 4)
+        completed = complete_boxes(edges, hidden_edges(edges), known)
+        rows, columns = _assign(tracks, completed, time)
         found = {
-            order[column]: tracks[row].seen(edges[column], time)
+            order[column]: tracks[row].seen(completed[row, column], time)
             for row, column in zip(rows, columns, strict=True)
         }
         for position, index in enumerate(order):
@@ -129,14 +136,13 @@ class Tracker:
 
 
 def _assign(
-    tracks: Sequence[_Track], boxes: Float[np.ndarray, "box 4"], time: float
+    tracks: Sequence[_Track], boxes: Float[np.ndarray, "track box 4"], time: float
 ) -> tuple[list[int], list[int]]:
     """Pairs of a track and a box that belong together, by their positions."""
-    if not tracks or not len(boxes):
-        return [], []
-    expected = intersection_over_union(np.stack([track.expected(time) for track in tracks]), boxes)
-    last = intersection_over_union(np.stack([track.box for track in tracks]), boxes)
-    overlaps = np.maximum(expected, _LAST_SEEN_WEIGHT * last)
+    overlaps = np.zeros(boxes.shape[:2])
+    for row, (track, found) in enumerate(zip(tracks, boxes, strict=True)):
+        expected, last = intersection_over_union(np.stack([track.expected(time), track.box]), found)
+        overlaps[row] = np.maximum(expected, _LAST_SEEN_WEIGHT * last)
     overlaps[overlaps < _MIN_OVERLAP] = 0
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     kept = overlaps[rows, columns] > 0

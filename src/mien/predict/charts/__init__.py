@@ -1,0 +1,1 @@
+"""Results as figures: bars, radar, valence and arousal, and time lines."""
