@@ -335,7 +335,7 @@ def test_a_learning_curve_resumes_and_has_every_size_with_its_differences(
     assert [(row["train_size"], row["name"]) for row in rows] == [
         (6, "fused"), (6, "image"), (16, "fused"), (16, "image"),
     ]  # fmt: skip
-    assert len({row["value"] for row in rows}) == 4
+    assert len({row["value"] for row in rows}) >= 3  # two of so few people may be equal
     assert len({row["chance"] for row in rows}) == 1  # all are scored on the same samples
     differences = {item["train_size"]: item for item in document["differences"]}
     assert differences[6]["value"] == pytest.approx(rows[0]["value"] - rows[1]["value"])

@@ -37,6 +37,10 @@ class UnusualEngine(Engine):
         return 123
 
     @property
+    def takes_boxes(self) -> bool:
+        return True
+
+    @property
     def calls_at_once(self) -> int:
         return 7
 
@@ -63,6 +67,7 @@ def test_a_wrapper_forwards_everything() -> None:
     requests = [Request(subject_id=name, images=(), prompt="How?") for name in "ab"]
     assert (wrapper.name, wrapper.signature) == ("unusual", {"engine": "unusual"})
     assert (wrapper.origin, wrapper.image_size) == ({"model": "some/model"}, 123)
+    assert wrapper.takes_boxes
     assert (wrapper.calls_at_once, wrapper.best_batch_size(requests[0])) == (7, 5)
     assert wrapper.describe(requests) == [Reply(text="a"), Reply(text="b")]
     wrapper.stop()

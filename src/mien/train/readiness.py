@@ -13,6 +13,7 @@ from mien.features.cache import FeatureFile
 from mien.features.encode import common_num_frames
 from mien.labels import LabelSet
 from mien.model.build import InputSpec
+from mien.model.label_names import LabelTokens
 from mien.train.plan import PlanInputs, SplitInputs
 from mien.types import Sample, Subject
 
@@ -47,16 +48,16 @@ def check_inputs(
     subjects = [sample.subject for sample in train_samples]
     tokens, dim = _image_shape(builder, train_split, subjects, notes) if image else (0, None)
     text_tokens, vocabulary = 0, None
+    label_tokens: LabelTokens = ()
     if descriptions is not None:
-        text_tokens, vocabulary = _text_shape(builder, list(descriptions[train_split].values()), notes)
+        texts = list(descriptions[train_split].values())
+        text_tokens, vocabulary, label_tokens = _text_shape(builder, texts, label_set, notes)
     num_views = len(builder.options.views)
     spec = InputSpec(
         label_set=label_set,
         image_dim=dim,
         vocab_size=vocabulary,
-        label_tokens=()
-        if descriptions is None
-        else tuple(map(builder.tokenizer.name_tokens, label_set.labels)),
+        label_tokens=label_tokens,
         num_frames=common_num_frames(subjects),
         num_views=num_views,
         dimensions=any(sample.target and sample.target.dimensions for sample in train_samples),
@@ -138,14 +139,16 @@ def _image_shape(
     return shape
 
 
-def _text_shape(builder: InputBuilder, found: Sequence[object], notes: list[str]) -> tuple[int, int]:
-    """The longest description's tokens (the limit if there is none), and the size of the vocabulary."""
+def _text_shape(
+    builder: InputBuilder, found: Sequence[object], label_set: LabelSet, notes: list[str]
+) -> tuple[int, int, LabelTokens]:
+    """Tokens of the longest description (the limit if there is none), vocabulary size, tokens of labels."""
     limit = builder.options.max_text_tokens
     try:
         tokenizer = builder.tokenizer
     except WeightsError as error:
         notes.append(f"{error}; assuming a vocabulary of {_VOCABULARY}, as in BERT")
-        return limit, _VOCABULARY
+        return limit, _VOCABULARY, [[[0]]] * len(label_set)
     texts = [text if isinstance(text, str) else getattr(text, "text", "") for text in found]
     longest = int(TextInputs.encode(texts, tokenizer).lengths.max()) if texts else limit
-    return longest, tokenizer.vocab_size
+    return longest, tokenizer.vocab_size, tuple(map(tokenizer.name_tokens, label_set.labels))
