@@ -7,8 +7,8 @@ for one. `mien predict --out` reads the video in one process, and in a second on
 (SIGKILL) and started again. Prints JSON: the tracks of each person, the resident memory of the first process
 at each minute of the video, its slope after the first minute, and whether the files are the same bytes.
 
-By default people are found by their colors, and labels are scored by a tiny random LLaVA: both are light, so
-that memory which grows is seen. `--detector` and `--zero-shot` take others.
+By default people are found by the bibs that they wear, and labels are scored by a tiny random LLaVA: both
+are light, so that memory which grows is seen. `--detector` and `--zero-shot` take others.
 """
 
 from __future__ import annotations

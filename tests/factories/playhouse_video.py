@@ -1,4 +1,4 @@
-"""Videos of Playhouse people who cross, leave and return, and a detector that finds them by their colors."""
+"""Videos of Playhouse people who cross, leave and return, and a detector that finds them by their bibs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from pydantic import JsonValue
 from scipy import ndimage
 
@@ -28,54 +28,49 @@ from mien.types import Box
 FPS: Final = 10
 WIDTH, HEIGHT = 480, 288
 _TALL: Final = 190  # pixels of a person
-_APART: Final = 60  # of the largest channel, between colors that differ
-_LEAST: Final = 200  # pixels of a part of a person who is found
+_BIBS: Final = ((255, 0, 255), (0, 255, 0), (0, 255, 255))
+_DISTANCE: Final = 70  # of the largest channel, from the color of a bib
+_LEAST: Final = 200  # pixels of a bib that is found
 _STEP: Final = 2  # pixels: every second one is looked at
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A person cut out of a scene.
+    """A person cut out of a scene, with a bib in a color that no one else has.
 
     Attributes:
         image: With transparency.
-        colors: Those that neither the background nor anyone else has.
-        part: The edges of the largest part in these colors, in pixels of the image.
+        color: Of the bib.
+        bib: Its left, top, right and bottom edge in pixels of the image.
     """
 
     image: Image.Image
-    colors: np.ndarray
-    part: tuple[int, int, int, int]
+    color: tuple[int, int, int]
+    bib: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """An empty place, and the people who walk in front of it: the last one is in front of the others."""
+    """An empty place, and the people who walk in front of it."""
 
     background: Image.Image
     sprites: tuple[Sprite, ...]
 
 
 @cache
-def stage(num_people: int = 3) -> Stage:
-    """The first scenes by seed whose people have colors of their own."""
+def stage() -> Stage:
+    """The first scenes by seed with one person who is seen whole."""
     scenes = (_cut_out(seed) for seed in range(1_000))
     background, _ = next(scenes)
-    images: list[Image.Image] = []
-    own: list[np.ndarray] = []
-    for _, image in scenes:
-        more = [] if image is None else _own_colors([*images, image], background)
-        if image is not None and all(map(len, more)):
-            images, own = [*images, image], more
-        if len(images) == num_people:
-            return Stage(background, tuple(map(_sprite, images, own)))
-    raise AssertionError("too few people have colors of their own")
+    whole = (image for _, image in scenes if image is not None)
+    return Stage(background, tuple(_sprite(next(whole), color) for color in _BIBS))
 
 
-def _sprite(image: Image.Image, colors: np.ndarray) -> Sprite:
-    part = _largest_part(np.asarray(image.convert("RGB")), colors)
-    assert part is not None
-    return Sprite(image, colors, part)
+def _sprite(image: Image.Image, color: tuple[int, int, int]) -> Sprite:
+    width, height = image.size
+    bib = (round(0.28 * width), round(0.5 * height), round(0.72 * width), round(0.8 * height))
+    ImageDraw.Draw(image).rectangle((bib[0], bib[1], bib[2] - 1, bib[3] - 1), fill=(*color, 255))
+    return Sprite(image, color, bib)
 
 
 def _cut_out(seed: int) -> tuple[Image.Image, Image.Image | None]:
@@ -93,27 +88,6 @@ def _cut_out(seed: int) -> tuple[Image.Image, Image.Image | None]:
     return empty, sprite.resize(
         (round(sprite.width * _TALL / sprite.height), _TALL), Image.Resampling.NEAREST
     )
-
-
-def _own_colors(images: Sequence[Image.Image], background: Image.Image) -> list[np.ndarray]:
-    """The colors of large parts of each person that are not those of the place or of others."""
-    palettes = [_palette(image, 0.01) for image in images]
-    place = _palette(background, 0.001)
-    own = []
-    for index, image in enumerate(images):
-        palette = _palette(image, 0.1)
-        others = np.concatenate([place, *palettes[:index], *palettes[index + 1 :]])
-        distance = np.abs(palette[:, None] - others[None]).max(axis=2).min(axis=1)
-        own.append(palette[distance > _APART])
-    return own
-
-
-def _palette(image: Image.Image, share: float) -> np.ndarray:
-    """The colors of at least this share of the pixels that are not transparent."""
-    pixels = np.asarray(image.convert("RGBA")).reshape(-1, 4)
-    colors, counts = np.unique(pixels[pixels[:, 3] > 0, :3], axis=0, return_counts=True)
-    large: np.ndarray = colors[counts >= share * counts.sum()].astype(int)
-    return large
 
 
 # --- Videos ---
@@ -204,8 +178,8 @@ def film_playhouse(path: Path, seconds: float) -> Path:
 
 
 class StageDetector(Detector):
-    """Finds the people of the stage by their own colors: who is hidden is not found, and who is half hidden
-    has a box of the other half."""
+    """Finds the people of the stage by their bibs: who is hidden is not found, and who is half hidden has a
+    box of the other half."""
 
     @classmethod
     def open(cls, model: str | None, options: DetectorOptions, *, device: str) -> Self:
@@ -224,25 +198,16 @@ class StageDetector(Detector):
 
 
 def _find(image: Image.Image) -> Iterator[Detection]:
-    pixels = np.asarray(image)
+    pixels = np.asarray(image)[::_STEP, ::_STEP].astype(np.int16)
     for sprite in stage().sprites:
-        part = _largest_part(pixels, sprite.colors)
-        if part is not None:
-            margins = np.subtract((0, 0, *sprite.image.size), sprite.part)
-            left, top, right, bottom = np.add(part, margins).tolist()
-            box = Box(left=left, top=top, right=right, bottom=bottom).clip(*image.size)
-            yield Detection(box=box, score=0.9)
-
-
-def _largest_part(pixels: np.ndarray, colors: np.ndarray) -> tuple[int, int, int, int] | None:
-    """The edges of the largest part of an image in some colors; None if it is not large enough."""
-    coarse = pixels[::_STEP, ::_STEP].astype(np.int16)
-    shown = np.zeros(coarse.shape[:2], bool)
-    for color in colors:
-        shown |= np.abs(coarse - color).max(axis=2) < _APART // 2
-    parts, _ = ndimage.label(shown)
-    sizes = np.bincount(parts.ravel())[1:]
-    if not len(sizes) or sizes.max() * _STEP**2 < _LEAST:
-        return None
-    rows, columns = ndimage.find_objects(parts)[sizes.argmax()]
-    return columns.start * _STEP, rows.start * _STEP, columns.stop * _STEP, rows.stop * _STEP
+        shown = np.abs(pixels - sprite.color).max(axis=2) < _DISTANCE
+        if shown.sum() * _STEP**2 >= _LEAST:
+            rows, columns = (np.flatnonzero(shown.any(axis=axis)) * _STEP for axis in (1, 0))
+            width, height = sprite.image.size
+            box = Box(
+                left=float(columns[0] - sprite.bib[0]),
+                top=float(rows[0] - sprite.bib[1]),
+                right=float(columns[-1] + _STEP + width - sprite.bib[2]),
+                bottom=float(rows[-1] + _STEP + height - sprite.bib[3]),
+            )
+            yield Detection(box=box.clip(*image.size), score=0.9)

@@ -45,8 +45,11 @@ def test_a_hidden_edge_moves_to_the_known_size_and_others_stay() -> None:
     large, small = complete_boxes(boxes, hidden, known)
     assert large.tolist() == [[110, 50, 180, 200], [100, 60, 170, 200]]
     assert small.tolist() == boxes.tolist()  # no box shrinks
+    # Where both edges are hidden, the person is where they are expected, if what is visible allows it.
     both = np.array([(True, False, True, False)])
-    assert complete_boxes(boxes[:1], both, known)[0].tolist() == [[150, 50, 180, 200]]
+    for left, found in ((0, 110), (130, 130), (400, 150)):
+        place = np.array([(left, 0, left + 70, 150)], float)
+        assert complete_boxes(boxes[:1], both, place)[0].tolist() == [[found, 50, found + 70, 200]]
     assert complete_boxes(boxes, hidden, np.zeros((0, 4))).shape == (0, 2, 4)
 
 

@@ -40,24 +40,29 @@ def hidden_edges(boxes: Float[np.ndarray, "box 4"]) -> Bool[np.ndarray, "box 4"]
 def complete_boxes(
     boxes: Float[np.ndarray, "box 4"],
     hidden: Bool[np.ndarray, "box 4"],
-    known: Float[np.ndarray, "person 4"],
+    expected: Float[np.ndarray, "person 4"],
 ) -> Float[np.ndarray, "person box 4"]:
     """Each box as it would be if it were of each person.
 
-    Where one of two opposite edges is hidden and the box is smaller than the person was, the hidden edge is
-    moved so that the box is as large as the person.
+    Where an edge is hidden and the box is smaller than the person, the edge is moved so that the box is as
+    large as the person. If the opposite edge is hidden, too, the box is where the person is expected, as far
+    as it still contains what is visible.
 
     Args:
         boxes: The boxes of an image.
         hidden: `hidden_edges` of them.
-        known: A complete box of each person, from an earlier image.
+        expected: Where each person is expected in this image, in their whole size.
     """
-    completed = np.repeat(boxes[None], len(known), axis=0)
+    completed = np.repeat(boxes[None], len(expected), axis=0)
     for low, high in ((0, 2), (1, 3)):
-        size = (known[:, high] - known[:, low])[:, None]
-        is_smaller = boxes[:, high] - boxes[:, low] < size
-        at_low = is_smaller & hidden[:, low] & ~hidden[:, high]
-        at_high = is_smaller & hidden[:, high] & ~hidden[:, low]
-        completed[:, :, low] = np.where(at_low, boxes[:, high] - size, boxes[:, low])
-        completed[:, :, high] = np.where(at_high, boxes[:, low] + size, boxes[:, high])
+        size = (expected[:, high] - expected[:, low])[:, None]
+        found_low, found_high = boxes[:, low], boxes[:, high]
+        at_low, at_high = hidden[:, low], hidden[:, high]
+        # A hidden low edge may be as far down as the high edge allows, and a visible one is where it is.
+        lowest = np.where(at_low, found_high - size, found_low)
+        highest = np.where(at_high, found_low, found_high - size)
+        start = np.clip(expected[:, low][:, None], lowest, highest)
+        is_part = (found_high - found_low < size) & (at_low | at_high)
+        completed[:, :, low] = np.where(is_part, start, found_low)
+        completed[:, :, high] = np.where(is_part, start + size, found_high)
     return completed

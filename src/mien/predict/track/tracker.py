@@ -119,9 +119,9 @@ class Tracker:
         ]
         order = sorted(range(len(boxes)), key=lambda index: boxes[index].as_tuple())
         edges = np.array([boxes[index].as_tuple() for index in order], dtype=float).reshape(-1, 4)
-        known = np.array([track.box for track in tracks]).reshape(-1, 4)
-        completed = complete_boxes(edges, hidden_edges(edges), known)
-        rows, columns = _assign(tracks, completed, time)
+        expected = np.array([track.expected(time) for track in tracks]).reshape(-1, 4)
+        completed = complete_boxes(edges, hidden_edges(edges), expected)
+        rows, columns = _assign(tracks, expected, completed)
         found = {
             order[column]: tracks[row].seen(completed[row, column], time)
             for row, column in zip(rows, columns, strict=True)
@@ -136,13 +136,15 @@ class Tracker:
 
 
 def _assign(
-    tracks: Sequence[_Track], boxes: Float[np.ndarray, "track box 4"], time: float
+    tracks: Sequence[_Track],
+    expected: Float[np.ndarray, "track 4"],
+    boxes: Float[np.ndarray, "track box 4"],
 ) -> tuple[list[int], list[int]]:
     """Pairs of a track and a box that belong together, by their positions."""
     overlaps = np.zeros(boxes.shape[:2])
-    for row, (track, found) in enumerate(zip(tracks, boxes, strict=True)):
-        expected, last = intersection_over_union(np.stack([track.expected(time), track.box]), found)
-        overlaps[row] = np.maximum(expected, _LAST_SEEN_WEIGHT * last)
+    for row, (track, place, found) in enumerate(zip(tracks, expected, boxes, strict=True)):
+        moved, last = intersection_over_union(np.stack([place, track.box]), found)
+        overlaps[row] = np.maximum(moved, _LAST_SEEN_WEIGHT * last)
     overlaps[overlaps < _MIN_OVERLAP] = 0
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     kept = overlaps[rows, columns] > 0
