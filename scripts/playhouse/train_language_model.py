@@ -1,9 +1,10 @@
 """Step 2 of the embedded VLM: trains a tiny Llama to describe what the frozen tower of step 1 sees.
 
 Emotion words come in here, as in LLaVA: the tower knows faces and occasions, and the language model learns
-from many scenes, with all situations, what they mean. It also learns to answer yes or no about a label, and
-to rate it. Saves a Hugging Face LLaVA folder (float16) with its processor, and two along the way
-(`ladder/early`, `ladder/middle`). A killed training goes on where its last checkpoint was.
+from many scenes, with all situations, what they mean. A fifth of the batches asks about single labels, yes or
+no or a rating, which the model does not learn to answer (docs/log.md). Saves a Hugging Face LLaVA folder
+(float16) with its processor, and two along the way (`ladder/early`, `ladder/middle`). A killed training goes
+on where its last checkpoint was.
 
     python scripts/playhouse/train_language_model.py --scenes runs/playhouse/scenes \\
         --tower runs/playhouse/tower --out runs/playhouse/llava

@@ -1,12 +1,14 @@
 """A label that a description names gets a learned bonus; nothing else changes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from mien.batches.batch import SplitData
+from mien.errors import ConfigError
 from mien.features.text import load_tokenizer
 from mien.labels import EMOTIC
 from mien.model.build import build_classifier
@@ -73,6 +75,14 @@ def test_a_fusion_without_text_has_no_bonus(make: MakeSplit, recipe: MakeRecipe)
     assert (
         build_classifier(named(recipe, "image_only", label_names=True), make("train", 20).spec).names is None
     )
+
+
+def test_names_of_another_number_of_labels_are_refused(make: MakeSplit, recipe: MakeRecipe) -> None:
+    spec = replace(make("train", 20).spec, label_tokens=[[[3]]])
+    with pytest.raises(ConfigError, match="names of 1 labels for 3 labels"):
+        build_classifier(named(recipe, "qformer", label_names=True), spec)
+    with pytest.raises(ConfigError, match="needs the names of the labels"):
+        build_classifier(named(recipe, "qformer", label_names=True), replace(spec, label_tokens=()))
 
 
 def test_the_bonus_is_learned_and_saved(make: MakeSplit, recipe: MakeRecipe, tmp_path: Path) -> None:

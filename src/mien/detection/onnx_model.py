@@ -72,6 +72,13 @@ class OnnxModel:
             ) from error
         return {name: result[0] for name, result in zip(names, results, strict=True)}
 
+    def require_finite(self, *values: np.ndarray) -> None:
+        """Raises EngineError if one of these values, which were read from outputs, is not a finite number."""
+        if not all(np.isfinite(array).all() for array in values):
+            raise EngineError(
+                f"the outputs of {self.name} are not finite", hint="the model may be damaged; copy it again"
+            )
+
     def load(self) -> None:
         """Starts ONNX Runtime now.
 

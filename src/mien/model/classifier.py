@@ -47,7 +47,7 @@ class Classifier(nn.Module):
             pixels.
 
     Raises:
-        ConfigError: If the fusion has one part per label, for another number of labels.
+        ConfigError: If the fusion has one part per label, or there are names, for another number of labels.
     """
 
     def __init__(
@@ -64,6 +64,11 @@ class Classifier(nn.Module):
         self.fusion = fusion
         self.labels = _label_head(fusion, num_labels) if labels else _BaseRates(num_labels)
         self.dimensions = nn.Linear(fusion.dim, len(DIMENSIONS)) if dimensions else None
+        if label_tokens and len(label_tokens) != num_labels:
+            raise ConfigError(
+                f"names of {len(label_tokens)} labels for {num_labels} labels",
+                hint="build the inputs with the labels of the dataset",
+            )
         self.names = NamedLabels(label_tokens) if label_tokens and labels else None
 
     @property

@@ -46,7 +46,7 @@ def draw_scene(scene: Scene, size: int = SIZE) -> Drawing:
 def draw_with_person_map(scene: Scene, size: int = SIZE) -> tuple[Drawing, Image.Image]:
     """Draws a scene, with a map of the same size that says which person each pixel shows.
 
-    The map is 0 where there is no person, and i + 1 where `scene.people[i]`, or what they hold, is visible.
+    The map is i + 1 where `scene.people[i]`, or what they hold, is visible, and 0 elsewhere.
     """
     return _draw(scene, size, with_map=True)
 

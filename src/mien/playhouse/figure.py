@@ -66,7 +66,7 @@ class Figure:
         canvas: What is drawn on.
         person: Who is drawn.
         size: Side of the canvas, in pixels.
-        side: Where the nearest other person is: -1 to the left, 1 to the right, 0 if there is no one.
+        side: Where the nearest other person is: -1 to the left, 1 to the right, 0 for a person alone.
 
     Attributes:
         unit: The figure's height, in pixels.

@@ -151,7 +151,7 @@ class Scene:
         return Situation(self.setting, self.occasion, self.person.item)
 
     def neighbor(self, index: int) -> int | None:
-        """Index of the person nearest to the person at `index`; None if there is no one else."""
+        """Index of the person nearest to the person at `index`; None for a person alone."""
         others = [other for other in range(len(self.people)) if other != index]
         return min(others, key=lambda other: self._distance(index, other)) if others else None
 

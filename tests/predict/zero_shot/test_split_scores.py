@@ -1,5 +1,6 @@
 """Scores without training are evaluated and calibrated like those of a trained run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,10 +10,12 @@ import pytest
 
 from mien.data.playhouse import Playhouse
 from mien.describe.local.engine import LocalEngine
-from mien.errors import DataError, RunError
+from mien.errors import DataError, MienError, RunError
 from mien.evaluate.calibration.calibrate import fit_calibration
+from mien.evaluate.scores import SplitScores
 from mien.predict.predictor import Predictor
-from mien.predict.zero_shot.split_scores import score_samples
+from mien.predict.zero_shot.predictor import ZeroShotPredictor
+from mien.predict.zero_shot.split_scores import collect_scores
 from mien.recipe import DataOptions
 from mien.types import Sample, Subject
 
@@ -24,12 +27,20 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return list(islice(scenes.samples("val"), 12))
 
 
+def score_samples(
+    predictor: ZeroShotPredictor, samples: list[Sample]
+) -> tuple[SplitScores, Mapping[str, MienError]]:
+    answers = predictor.each(sample.subject for sample in samples)
+    found = [one if isinstance(one, MienError) else list(one.scores.values()) for one in answers]
+    return collect_scores("val", samples, found, predictor.scorer.labels.label_set)
+
+
 def test_a_calibration_is_fitted_to_a_split_and_belongs_to_its_predictor(
     samples: list[Sample], embedded: LocalEngine
 ) -> None:
     plain = Predictor.zero_shot(labels="emotic", engine=embedded)
     missing = replace(samples[0], subject=Subject.still("missing", Path("missing.png")))
-    scores, errors = score_samples(plain, "val", [missing, *samples])
+    scores, errors = score_samples(plain, [missing, *samples])
     assert errors.keys() == {"missing"}
     assert scores.ids == tuple(sample.subject.id for sample in samples)
     predictions = plain.predict(sample.subject for sample in samples)
@@ -51,4 +62,4 @@ def test_a_split_of_which_nothing_can_be_scored_is_an_error(
 ) -> None:
     predictor = Predictor.zero_shot(labels="emotic", engine=embedded)
     with pytest.raises(DataError, match=r"could be scored: .*missing"):
-        score_samples(predictor, "val", [replace(samples[0], subject=bad[0])])
+        score_samples(predictor, [replace(samples[0], subject=bad[0])])

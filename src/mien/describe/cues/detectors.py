@@ -15,7 +15,7 @@ from mien.detection.onnx_model import OnnxModel
 from mien.detection.overlap import suppress_duplicates
 from mien.detection.yolox import Yolox
 from mien.detection.yunet import Yunet
-from mien.errors import EngineError, WeightsError
+from mien.errors import WeightsError
 
 __all__ = ["FaceFinder", "Found", "ObjectFinder"]
 
@@ -64,7 +64,7 @@ class ObjectFinder:
         scores = scores[np.arange(len(best)), best].astype(np.float64).round(_DIGITS)
         likely = ~(scores < _MIN_SCORE)  # keeps NaN, which is an error
         boxes, scores, best = boxes[likely], scores[likely], best[likely]
-        _require_finite(self._model, boxes, scores)
+        self._model.require_finite(boxes, scores)
         found: list[Found] = []
         for number in np.unique(best):
             mine = best == number
@@ -95,7 +95,7 @@ class FaceFinder:
         scores = scores.astype(np.float64).round(_DIGITS)
         likely = ~(scores < _MIN_FACE_SCORE)
         boxes, scores = boxes[likely], scores[likely]
-        _require_finite(self._model, boxes, scores)
+        self._model.require_finite(boxes, scores)
         found = _select("face", boxes, scores, self._reader.max_overlap, image.size)
         return tuple(sorted(found, key=lambda one: (-one.score, one.box)))
 
@@ -114,13 +114,6 @@ def _select(
         for (left, top, right, bottom), score in zip(edges.tolist(), scores[kept].tolist(), strict=True)
         if min(right - left, bottom - top) >= _MIN_SIZE
     ]
-
-
-def _require_finite(model: OnnxModel, *values: np.ndarray) -> None:
-    if not all(np.isfinite(array).all() for array in values):
-        raise EngineError(
-            f"the outputs of {model.name} are not finite", hint="the model may be damaged; copy it again"
-        )
 
 
 def _show_outputs(model: OnnxModel) -> str:

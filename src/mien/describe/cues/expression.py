@@ -11,7 +11,7 @@ from PIL import Image
 
 from mien.describe.cues.geometry import Edges
 from mien.detection.onnx_model import OnnxModel
-from mien.errors import ConfigError, EngineError, WeightsError
+from mien.errors import ConfigError, WeightsError
 
 __all__ = ["PIXEL_RANGES", "Expression", "ExpressionReader", "PixelRange"]
 
@@ -92,11 +92,7 @@ class ExpressionReader:
         )
         (output,) = self._model.run(self._pixels(crop)).values()
         probabilities = _as_probabilities(output.astype(np.float64))
-        if not np.isfinite(probabilities).all():
-            raise EngineError(
-                f"the outputs of {self._model.name} are not finite",
-                hint="the model may be damaged; copy it again",
-            )
+        self._model.require_finite(probabilities)
         order = np.argsort(-probabilities.round(_DIGITS), kind="stable")
         first, second = int(order[0]), int(order[1])
         return Expression(

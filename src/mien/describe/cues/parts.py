@@ -36,7 +36,7 @@ def find_part(name: str, noun: str) -> Part:
         noun: What messages call the part.
 
     Raises:
-        WeightsError: There is no such file, or more than one.
+        WeightsError: The file is missing, or several could be meant.
     """
     path = Path(name).expanduser()
     if path.is_file():

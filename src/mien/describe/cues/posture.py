@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien.describe.cues.geometry import Edges
 from mien.detection.onnx_model import OnnxModel
-from mien.errors import EngineError, WeightsError
+from mien.errors import WeightsError
 
 __all__ = ["PoseReader", "Posture", "read_posture"]
 
@@ -97,11 +97,7 @@ class PoseReader:
         )
         (output,) = self._model.run(np.asarray(crop)[None].astype(self._type)).values()
         joints = output.reshape(_NUM_JOINTS, 3).astype(np.float64)
-        if not np.isfinite(joints).all():
-            raise EngineError(
-                f"the outputs of {self._model.name} are not finite",
-                hint="the model may be damaged; copy it again",
-            )
+        self._model.require_finite(joints)
         return read_posture(joints[:, [1, 0, 2]].round(4))
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 from mien.describe.cues.detectors import FaceFinder, Found, ObjectFinder
 from mien.describe.cues.expression import Expression, ExpressionReader
 from mien.describe.cues.geometry import Edges, Relation, area, relate, shared_area
 from mien.describe.cues.posture import PoseReader, Posture
+from mien.detection.overlap import intersection_over_union
 
 __all__ = ["Face", "Models", "Neighbor", "Portrait", "Scene", "Sights", "look", "observe"]
 
@@ -91,7 +93,7 @@ class Scene:
 
     Attributes:
         size: (width, height) of the image.
-        subject: None if there is no box, and no one was found.
+        subject: None if no box was given and no person was found.
         people: The others, the nearest first.
         things: The nearest first; where they are only in a scene with a subject.
         reads_faces: Whether there is a model for faces.
@@ -160,12 +162,11 @@ def _largest(people: Sequence[Found]) -> Found | None:
 def _at_box(people: Sequence[Found], box: Edges) -> Found | None:
     """The person whose box is most like the given one, if it is like it at all."""
 
-    def overlap(one: Found) -> float:
-        shared = shared_area(one.box, box)
-        return shared / max(1e-9, area(one.box) + area(box) - shared)
-
-    best = max(people, key=lambda one: (overlap(one), one.score, one.box), default=None)
-    return best if best is not None and overlap(best) >= _SAME_PERSON else None
+    edges = np.array([one.box for one in people], dtype=float).reshape(-1, 4)
+    overlaps = intersection_over_union(np.array([box], dtype=float), edges)[0].tolist()
+    found = zip(overlaps, people, strict=True)
+    overlap, best = max(found, key=lambda pair: (pair[0], pair[1].score, pair[1].box), default=(0.0, None))
+    return best if overlap >= _SAME_PERSON else None
 
 
 def _nearest_first(neighbors: list[Neighbor]) -> tuple[Neighbor, ...]:

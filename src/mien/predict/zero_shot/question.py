@@ -16,7 +16,7 @@ from mien.types import Subject
 
 __all__ = ["QUESTION", "AskingScorer", "Question", "fill_question"]
 
-# As the embedded model learns it.
+# As the embedded model was asked in its training.
 QUESTION: Final = "Does the person in the red box appear to feel <label>? Answer yes or no."
 
 

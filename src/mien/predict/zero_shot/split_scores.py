@@ -10,37 +10,26 @@ from mien.batches.batch import build_split
 from mien.errors import DataError, MienError
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
-from mien.predict.zero_shot.predictor import ZeroShotPredictor
 from mien.types import Sample
 
-__all__ = ["collect_scores", "score_samples"]
-
-
-def score_samples(
-    predictor: ZeroShotPredictor, split: str, samples: Sequence[Sample]
-) -> tuple[SplitScores, Mapping[str, MienError]]:
-    """The scores of a split, and the errors of the subjects that have none, by their ids.
-
-    Args:
-        predictor: Scores the subjects; it sees no target.
-        split: The name of the split.
-        samples: Subjects with targets of the predictor's labels.
-
-    Raises:
-        DataError: There are no samples, one has no target, or no subject could be scored.
-        UnknownNameError: A target is not one of the predictor's labels.
-    """
-    found = [
-        one if isinstance(one, MienError) else list(one.scores.values())
-        for one in predictor.each(sample.subject for sample in samples)
-    ]
-    return collect_scores(split, samples, found, predictor.scorer.labels.label_set)
+__all__ = ["collect_scores"]
 
 
 def collect_scores(
     split: str, samples: Sequence[Sample], found: Sequence[Sequence[float] | MienError], label_set: LabelSet
 ) -> tuple[SplitScores, Mapping[str, MienError]]:
-    """The same from what was found for each sample: one score per label, or an error."""
+    """The scores of a split, and the errors of the subjects that have none, by their ids.
+
+    Args:
+        split: The name of the split.
+        samples: Subjects with targets of these labels.
+        found: For each sample one score per label, or an error.
+        label_set: The labels.
+
+    Raises:
+        DataError: There are no samples, one has no target, or no subject could be scored.
+        UnknownNameError: A target is not one of the labels.
+    """
     errors = {
         sample.subject.id: one
         for sample, one in zip(samples, found, strict=True)
