@@ -63,8 +63,7 @@ def predict(
         typer.Option(
             "--detector",
             metavar="NAME|PATH|none",
-            help="Finds the people: a Hugging Face id, a folder, an .onnx file, or playhouse; none takes the "
-            "whole image.",
+            help="Finds people: a Hugging Face id, a folder or an .onnx file; none takes the whole image.",
             show_default="the usual one of the model",
         ),
     ] = None,
