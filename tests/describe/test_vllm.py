@@ -1,6 +1,7 @@
 """The vLLM engine around a replacement for vLLM itself; `tests/vllm` has those with a real one."""
 
 import gc
+import math
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,33 @@ def test_the_failure_of_an_item_is_returned_in_its_place_in_one_line(llava: Path
 def test_an_error_without_a_message_gives_its_cause(llava: Path) -> None:
     [error] = make_engine(llava, FakeVllm()).describe([request(MUTE)])
     assert str(error).endswith("'s15': ValueError: absolute aspect ratio must be smaller than 200, got 227")
+
+
+def test_first_words_are_those_after_a_blank(llava: Path) -> None:
+    vllm = FakeVllm(lambda _: {"Yes": 0.5, " no": 0.25})
+    engine = make_engine(llava, vllm)
+    (plain,) = engine.describe([request(1)])
+    (found,) = engine.for_first_words().describe([request(1)])
+    assert isinstance(plain, Reply)
+    assert isinstance(found, Reply)
+    assert plain.first_words == ()
+    assert [(word, round(math.exp(value), 9)) for word, value in found.first_words] == [
+        ("Yes", 0.5),
+        (" no", 0.25),
+    ]
+
+
+def test_prompts_share_their_beginnings_only_where_many_ask_about_an_image(llava: Path) -> None:
+    started: list[bool] = []
+
+    def start(*settings: Any) -> FakeVllm:
+        started.append(settings[-1])
+        return FakeVllm()
+
+    engine = VllmEngine(str(llava), start=start)
+    for asked in (engine, engine.for_first_words()):
+        asked.describe([request(1)])
+    assert started == [False, True]
 
 
 def test_vllm_is_shut_down_once_in_its_event_loop(llava: Path) -> None:

@@ -1,8 +1,9 @@
 """A replacement for vLLM's asynchronous engine, for tests in the project's own environment."""
 
 import asyncio
+import math
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,9 @@ class EngineGenerateError(Exception):
 class FakeVllm:
     """Answers with the red value of an image's first pixel.
 
+    Args:
+        words: the shares of the likeliest first words of an answer, by prompt.
+
     Attributes:
         prompts: what it was given.
         max_running: most requests that ran at the same time.
@@ -23,7 +27,8 @@ class FakeVllm:
         shutdowns: names of the threads that ended it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: Callable[[str], Mapping[str, float]] = lambda _: {"Yes": 1.0}) -> None:
+        self.words = words
         self.prompts: list[dict[str, Any]] = []
         self.num_running = self.max_running = 0
         self.errored = False
@@ -56,4 +61,15 @@ class FakeVllm:
             self.errored = True
             raise RuntimeError("EngineDead")
         reason = "length" if red == CUT else "stop"
-        yield SimpleNamespace(outputs=[SimpleNamespace(text=f" red {red} ", finish_reason=reason)])
+        output = SimpleNamespace(text=f" red {red} ", finish_reason=reason, token_ids=[0, 1], logprobs=None)
+        if "logprobs" in sampling_params:
+            output.logprobs = [_alternatives(0, {"\n": 1.0}), _alternatives(1, self.words(prompt["prompt"]))]
+        yield SimpleNamespace(outputs=[output])
+
+
+def _alternatives(first: int, shares: Mapping[str, float]) -> dict[int, Any]:
+    """Words by token, as vLLM lists them."""
+    return {
+        number: SimpleNamespace(decoded_token=word, logprob=math.log(share))
+        for number, (word, share) in enumerate(shares.items(), first)
+    }

@@ -46,6 +46,8 @@ _MAX_CAUSES: Final = 20
 _SECONDS_TO_FINISH: Final = 6.0  # after a signal; `mien describe` waits for eight
 _SECONDS_TO_ABORT: Final = 0.5  # for the step of a batch that its processes are in
 _SECONDS_TO_CLOSE: Final = 10.0  # vLLM gives its processes five
+_FIRST_TOKENS: Final = 4  # a blank may come before the first word
+_ALTERNATIVES: Final = 20  # first words with their log-probabilities; vLLM gives no more by default
 _HINT: Final = "install it with: pip install 'mien[vllm]', on a machine with a GPU"
 
 
@@ -76,7 +78,10 @@ class VllmEngine(Engine):
         max_new_tokens: longest text, in tokens.
         in_flight: most requests that vLLM gets at the same time.
         options: see `VllmOptions`.
-        start: creates vLLM's engine from a folder, a dtype and options; tests pass a replacement.
+        first_words: ask for the likeliest first words of each text, too, and read the common beginning of
+            prompts once.
+        start: creates vLLM's engine from a folder, a dtype, options and whether prompts share their
+            beginnings; tests pass a replacement.
     """
 
     def __init__(
@@ -87,13 +92,16 @@ class VllmEngine(Engine):
         max_new_tokens: int = 160,
         in_flight: int = 256,
         options: VllmOptions | None = None,
-        start: Callable[[Path, str, VllmOptions], Any] | None = None,
+        first_words: bool = False,
+        start: Callable[[Path, str, VllmOptions, bool], Any] | None = None,
     ) -> None:
         self._options = options or VllmOptions()
+        self._model = model
         self._folder = find_model(model, self._options.revision)
         self._dtype = dtype
         self._max_new_tokens = max_new_tokens
         self._in_flight = in_flight
+        self._first_words = first_words
         self._start = start or _start_vllm
         self._lock = threading.Lock()
         self._background: BackgroundLoop | None = None
@@ -110,6 +118,18 @@ class VllmEngine(Engine):
             max_new_tokens=options.max_new_tokens,
             in_flight=_CALLS_AT_ONCE * run.fixed_batch_size,
             options=own,
+        )
+
+    def for_first_words(self) -> VllmEngine:
+        """The same model, asked for the likeliest first words of each answer."""
+        return VllmEngine(
+            self._model,
+            dtype=self._dtype,
+            max_new_tokens=_FIRST_TOKENS,
+            in_flight=self._in_flight,
+            options=self._options,
+            first_words=True,
+            start=self._start,
         )
 
     @property
@@ -180,7 +200,7 @@ class VllmEngine(Engine):
         # Python's tracker of shared memory removes it when it starts, so it starts first.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-        engine = self._start(self._folder.path, self._dtype, self._options)
+        engine = self._start(self._folder.path, self._dtype, self._options, self._first_words)
         # Also at the end of this process: vLLM would be taken apart while its threads run.
         self._closing = weakref.finalize(
             self, self._loop.close, partial(_shut_down, engine, self._running), timeout=_SECONDS_TO_CLOSE
@@ -218,8 +238,13 @@ class VllmEngine(Engine):
             return self._failure(request, error, is_dead=bool(getattr(engine, "errored", False)))
         if last is None or not last.outputs:
             return EngineError(f"vLLM gave no output for {request.subject_id!r}", retryable=True)
-        finish: Literal["stop", "length"] = "length" if last.outputs[0].finish_reason == "length" else "stop"
-        return Reply(text=(open_marker(text) + self._text(last.outputs[0])).strip(), finish=finish)
+        output = last.outputs[0]
+        finish: Literal["stop", "length"] = "length" if output.finish_reason == "length" else "stop"
+        return Reply(
+            text=(open_marker(text) + self._text(output)).strip(),
+            finish=finish,
+            first_words=_first_words(output) if self._first_words else (),
+        )
 
     def _text(self, output: Any) -> str:
         """The text of an output; decoded again if vLLM dropped special tokens that mark reasoning."""
@@ -232,6 +257,8 @@ class VllmEngine(Engine):
     def _sampling(self) -> Any:
         """Greedy decoding, with only the final text returned."""
         settings = {"temperature": 0.0, "max_tokens": self._max_new_tokens, "seed": 0}
+        if self._first_words:
+            settings["logprobs"] = _ALTERNATIVES
         if self._start is not _start_vllm:
             return settings
         from vllm import SamplingParams  # type: ignore[import-not-found]
@@ -252,6 +279,14 @@ class VllmEngine(Engine):
             f"vLLM failed on {request.subject_id!r}: {message}",
             hint="check that the model takes such images and prompts",
         )
+
+
+def _first_words(output: Any) -> tuple[tuple[str, float], ...]:
+    """The alternatives to the first token that is not blank, each a text and a log-probability."""
+    for token, alternatives in zip(output.token_ids, output.logprobs or (), strict=False):
+        if (alternatives[token].decoded_token or "").strip():
+            return tuple((one.decoded_token or "", float(one.logprob)) for one in alternatives.values())
+    return ()
 
 
 def _reason(error: BaseException) -> str:
@@ -282,7 +317,7 @@ def _silence() -> None:
     logging.getLogger("vllm").setLevel(logging.CRITICAL + 1)
 
 
-def _start_vllm(path: Path, dtype: str, options: VllmOptions) -> Any:
+def _start_vllm(path: Path, dtype: str, options: VllmOptions, share_prefixes: bool) -> Any:
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for data
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     try:
@@ -305,7 +340,7 @@ def _start_vllm(path: Path, dtype: str, options: VllmOptions) -> Any:
                 enforce_eager=options.enforce_eager,
                 seed=0,
                 mm_processor_cache_gb=0,
-                enable_prefix_caching=False,
+                enable_prefix_caching=share_prefixes,
                 disable_log_stats=True,
             )
         )

@@ -4,15 +4,19 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.factories.chat_server import MODEL, Handler, Server
+from tests.factories.fake_vllm import FakeVllm
 from tests.factories.real_server import RealServer, real_server
+from tests.factories.tiny_llava import build_tiny_llava
 
 from mien.describe.local.engine import LocalEngine
 from mien.describe.remote.engine import RemoteEngine, RemoteOptions
 from mien.describe.retry import Backoff
+from mien.describe.vllm import VllmEngine
 from mien.errors import ConfigError, EngineDownError, EngineError
 from mien.labels import EMOTIC
 from mien.playhouse.embedded_models import embedded_model_folder
@@ -98,6 +102,21 @@ def test_log_probabilities_are_read(subjects: list[Subject]) -> None:
             yes, no = odds_of(f"Does the {who} appear to feel {label}? Answer yes or no.")
             assert score == pytest.approx(yes / (yes + no), abs=1e-6)
         assert prediction.status == "uncalibrated"
+
+
+def test_vllm_in_this_process_is_asked_for_first_words(subjects: list[Subject], tmp_path: Path) -> None:
+    def words(prompt: str) -> dict[str, float]:
+        yes, no = odds_of(prompt.removeprefix("USER: <image>\n").removesuffix(" ASSISTANT:"))
+        return {"The": 0.1, " Yes": yes / 2, "yes": yes / 2, "no": no}
+
+    engine = VllmEngine(str(build_tiny_llava(tmp_path / "llava")), start=lambda *_: FakeVllm(words))
+    predictor = Predictor.zero_shot(labels=LABELS, engine=engine)
+    (found,) = predictor.predict(subjects[:1])
+    for label, score in found.scores.items():
+        yes, no = odds_of(f"Does the person in the red box appear to feel {label}? Answer yes or no.")
+        assert score == pytest.approx(yes / (yes + no), abs=1e-6)
+    with pytest.raises(ConfigError, match="answer 'label' needs a model in this process"):
+        Predictor.zero_shot(labels=LABELS, engine=engine, answer="label")
 
 
 @pytest.mark.parametrize("gives", ["text", "refuses"])

@@ -12,6 +12,7 @@ from mien.describe.local.engine import LocalEngine
 from mien.describe.open import open_engine
 from mien.describe.prompts import resolve_prompt
 from mien.describe.remote.engine import RemoteEngine
+from mien.describe.vllm import VllmEngine
 from mien.errors import ConfigError, RunError, unknown_name
 from mien.evaluate.calibration.calibrate import Calibration, read_calibration
 from mien.features.device import resolve_device
@@ -20,7 +21,7 @@ from mien.predict.zero_shot.description_scorer import WordsScorer
 from mien.predict.zero_shot.labels import ZeroShotLabels, open_labels
 from mien.predict.zero_shot.likelihood import LikelihoodScorer
 from mien.predict.zero_shot.predictor import ZeroShotPredictor
-from mien.predict.zero_shot.ratings import RatingScorer, open_remote_scorer
+from mien.predict.zero_shot.ratings import FirstWordScorer, RatingScorer, open_remote_scorer
 from mien.predict.zero_shot.scorer import ZeroShotScorer
 from mien.predict.zero_shot.sentence_encoder import DEFAULT_ENCODER, SentenceEncoder
 from mien.predict.zero_shot.similarity import DEFAULT_SIMILARITY_MODEL, SimilarityScorer
@@ -220,4 +221,6 @@ def _likelihood(
         )
     if isinstance(engine, RemoteEngine):
         return open_remote_scorer(engine, labels, question=question, marking=marking)
+    if isinstance(engine, VllmEngine):
+        return FirstWordScorer(engine.for_first_words(), labels, question=question, marking=marking)
     return RatingScorer(engine, labels, marking=marking)

@@ -1,7 +1,8 @@
 """Scores by engines whose probabilities are out of reach, such as servers.
 
-A server that gives the likeliest first words of its answer with their log-probabilities gets one question per
-label, as a local model does. Any other engine gets one request to rate all labels in a JSON object.
+vLLM, and a server that gives the likeliest first words of its answer with their log-probabilities, get one
+question per label, as a local model does. Any other engine gets one request to rate all labels in a JSON
+object.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mien.describe.prompts import get_prompt
 from mien.describe.remote.engine import RemoteEngine
 from mien.describe.retry import describe_with_retries
 from mien.describe.structured_output import parse_scores
+from mien.describe.vllm import VllmEngine
 from mien.errors import EngineError, MienError
 from mien.predict.zero_shot.describing import DescribingScorer, as_scores
 from mien.predict.zero_shot.labels import ZeroShotLabels
@@ -54,10 +56,11 @@ def open_remote_scorer(
 
 
 class FirstWordScorer(AskingScorer):
-    """Asks a server about each label, and reads how likely "yes" is as the first word of the answer.
+    """Asks an engine about each label, and reads how likely "yes" is as the first word of the answer.
 
     Args:
-        engine: Gives the likeliest first words; see `RemoteEngine.for_first_words`.
+        engine: Gives the likeliest first words; see `RemoteEngine.for_first_words` and
+            `VllmEngine.for_first_words`.
         labels: What to score.
         question: Another wording; see `Question`.
         marking: How the person is marked in the image.
@@ -65,7 +68,7 @@ class FirstWordScorer(AskingScorer):
 
     def __init__(
         self,
-        engine: RemoteEngine,
+        engine: RemoteEngine | VllmEngine,
         labels: ZeroShotLabels,
         *,
         question: str | None = None,
