@@ -49,15 +49,16 @@ Arrays = tuple[np.ndarray, list[np.ndarray]]
 
 
 def build_detector() -> YolosForObjectDetection:
-    """A YOLOS with fewer than half a million weights, that is, 1 MB in float16."""
+    """A YOLOS with 0.38 million weights, that is, 0.77 MB in float16."""
     config = YolosConfig(
         hidden_size=WIDTH,
-        intermediate_size=192,
+        intermediate_size=144,
         num_hidden_layers=4,
         num_attention_heads=4,
         image_size=(IMAGE_SIZE, IMAGE_SIZE),
         patch_size=PATCH,
         num_detection_tokens=NUM_TOKENS,
+        use_mid_position_embeddings=False,  # they would be a tenth of all weights
         class_cost=2,
         eos_coefficient=0.4,  # the default is for 100 detections
         initializer_range=0.08,  # the default is for a width of 768

@@ -6,6 +6,7 @@ import pytest
 
 from mien.evaluate.descriptions.text_statistics import (
     compute_statistics,
+    count_hedges,
     is_english,
     is_refusal,
     is_truncated,
@@ -94,7 +95,26 @@ def test_shares_are_of_all_texts() -> None:
     assert found.lengths.mean == pytest.approx((13 + 11 + 2 + 1) / 4)
     assert found.lengths.q05 == pytest.approx(1.15)
     assert found.lengths.q50 == 6.5
+    assert found.hedges == 0
     assert compute_statistics([]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("She may be tired, and appears to wait; it could be **possibly** late.", 4),
+        ("It looks as if he hints at a slight doubt, a little.", 4),
+        ("They are sad. The mayor of Mayfield seemly likes couldron.", 0),
+    ],
+)
+def test_hedges_are_whole_words_and_phrases(text: str, count: int) -> None:
+    assert count_hedges(text) == count
+
+
+def test_hedges_are_per_100_words() -> None:
+    found = compute_statistics([("He seems to be glad.", "stop"), ("He smiles at her.", "stop")])
+    assert found is not None
+    assert found.hedges == pytest.approx(100 / 9)
 
 
 def test_words_are_without_markup_and_case() -> None:

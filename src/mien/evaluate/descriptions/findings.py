@@ -100,8 +100,12 @@ def _length(statistics: TextStatistics) -> str:
     limit = f" ({_percent(statistics.hit_limit)} at the limit)" if statistics.hit_limit else ""
     return (
         f"median {lengths.q50:.0f} words, {lengths.q05:.0f} to {lengths.q95:.0f} in nine of ten; "
-        f"{_percent(statistics.truncated)} end in mid-sentence{limit}"
+        f"{_percent(statistics.truncated)} end in mid-sentence{limit}{_hedges(statistics)}"
     )
+
+
+def _hedges(statistics: TextStatistics) -> str:
+    return "" if statistics.hedges is None else f"; {statistics.hedges:.1f} hedges per 100 words"
 
 
 def _near_duplicates(found: NearDuplicates) -> Finding:

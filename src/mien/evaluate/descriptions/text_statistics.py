@@ -20,6 +20,7 @@ __all__ = [
     "Lengths",
     "TextStatistics",
     "compute_statistics",
+    "count_hedges",
     "is_english",
     "is_refusal",
     "is_truncated",
@@ -39,6 +40,13 @@ _PERSON: Final = re.compile(
     r"\b(he|him|his|himself|she|her|hers|herself|they|them|their|theirs|themselves|box"
     r"|(some(one|body))|(person|individual|subject|character|figure|adult|boy|girl|kid|guy|lady|baby)('?s)?"
     r"|people|man|men|woman|women|child|children|toddler|infant|player|gentleman|couple)\b"
+)
+# After Hyland, Hedging in Scientific Research Articles (1998): verbs, modals, adverbs and phrases.
+_HEDGE: Final = re.compile(
+    r"\b(appear(s|ed|ing)?|seem(s|ed|ing|ingly)?|suggest(s|ed|ing)?|indicat(e|es|ed|ing)|impl(y|ies|ied|ying)"
+    r"|may|might|could|would|likely|unlikely|perhaps|maybe|possib(le|ly)|probab(le|ly)|potential(ly)?|apparent(ly)?"
+    r"|presumabl[ey]|somewhat|slight(ly)?|rather|fairly|hint(s|ed|ing)?|as (if|though)|sort of|kind of"
+    r"|a (little|bit))\b"
 )
 _COMMON_WORDS: Final = (
     "a an and are as at be been but by can for from has have he her his how i in is it its may more not of "
@@ -76,6 +84,7 @@ class TextStatistics:
         truncated: Texts that reached the limit on their length, or end in the middle of a sentence.
         hit_limit: Texts that reached the limit on their length.
         without_person: Texts that mention neither a person nor the box around one.
+        hedges: Hedging words, such as "may" and "appears", among 100 words; None in audits of mien 0.1.
     """
 
     n: int
@@ -85,6 +94,7 @@ class TextStatistics:
     truncated: float
     hit_limit: float
     without_person: float
+    hedges: float | None = None
 
 
 def compute_statistics(texts: Sequence[tuple[str, Finish | None]]) -> TextStatistics | None:
@@ -104,6 +114,7 @@ def compute_statistics(texts: Sequence[tuple[str, Finish | None]]) -> TextStatis
         truncated=_share(finish == "length" or is_truncated(text) for text, finish in texts),
         hit_limit=_share(finish == "length" for _, finish in texts),
         without_person=_share(not mentions_person(text) for text, _ in texts),
+        hedges=100 * sum(count_hedges(text) for text, _ in texts) / max(1, sum(lengths)),
     )
 
 
@@ -125,6 +136,11 @@ def is_truncated(text: str) -> bool:
 def mentions_person(text: str) -> bool:
     """Whether a text mentions a person or the box around one."""
     return _PERSON.search(normalize_text(text)) is not None
+
+
+def count_hedges(text: str) -> int:
+    """How many words or phrases of a text weaken what it claims, such as "may" and "appears"."""
+    return len(_HEDGE.findall(normalize_text(text)))
 
 
 def is_english(text: str) -> bool | None:
