@@ -34,5 +34,7 @@ def test_the_demo_writes_results_a_page_and_a_prediction(tmp_path: Path) -> None
     }
     assert len({row["value"] for row in scores.values()}) > 1
     assert demo.report.is_file()
+    assert demo.run == out / "fused" / "seed-0"
+    assert demo.image.is_file()
     assert demo.prediction.description is not None
     assert "person in the red box" in demo.prediction.description.text

@@ -61,10 +61,12 @@ VARIANTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """The results of the demo, the path of its page, and one prediction."""
+    """The results and the page; a trained run, a test image, and what the run predicts for it."""
 
     results: Evaluation
     report: Path
+    run: Path
+    image: Path
     prediction: Prediction
 
 
@@ -102,4 +104,10 @@ def run_demo(
     run = ablation.out / FUSED / f"seed-{seeds[0]}"
     (first, *_) = load_experiment(run, cache=cache).samples(SPLIT)
     (prediction,) = steps.predict(run, [first.subject])
-    return Demo(results=ablation.results, report=ablation.report, prediction=prediction)
+    return Demo(
+        results=ablation.results,
+        report=ablation.report,
+        run=run,
+        image=first.subject.images[0].path,
+        prediction=prediction,
+    )
