@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 
 from mien.cli import main
+from mien.playhouse.draw import draw_scene
+from mien.playhouse.scene import sample_scene
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,7 +46,8 @@ def test_the_examples_run(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "playhouse.toml").write_text(RECIPE)
-    Image.effect_noise((400, 400), 80).convert("RGB").save("photo.jpg")
+    scene = draw_scene(sample_scene(random.Random(1)))
+    scene.image.resize((400, 400)).save("photo.jpg")
 
     shell = commands("mien ")
     assert [command[1] for command in shell] == ["describe", "train", "evaluate", "predict"]
@@ -59,6 +63,7 @@ def test_the_examples_run(
     assert len(description) > 20
     with Image.open("annotated.jpg") as annotated:
         assert annotated.size == (400, 400)
+    assert [path.name for path in Path("marked").iterdir()] == ["photo.jpg"]
 
 
 def test_make_targets_exist() -> None:

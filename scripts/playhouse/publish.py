@@ -133,7 +133,7 @@ def main() -> None:
         publish_llava(args.tower, args.llava)
     if args.detector:
         publish_detector(args.detector)
-    size = sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file())
+    size = sum(file.stat().st_size for file in WEIGHTS.rglob("*.safetensors"))
     if size > MAX_BYTES:
         raise SystemExit(f"{WEIGHTS} has {size} bytes, more than {MAX_BYTES}")
     print(f"{WEIGHTS}: {size / 1e6:.2f} MB")

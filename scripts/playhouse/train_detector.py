@@ -7,7 +7,7 @@ sooner with it. A killed training goes on where its last checkpoint was. At the 
 precision at an IoU of 0.5 on scenes it has not seen, at several thresholds of the score, for all detections
 and for those that are left when a lower score loses against an overlapping higher one.
 
-    python scripts/playhouse/train_detector.py --out runs/playhouse/detector --steps 12000
+    python scripts/playhouse/train_detector.py --out runs/playhouse/detector --steps 6000
 """
 
 import argparse
@@ -255,7 +255,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--steps", type=int, default=6_000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=13)

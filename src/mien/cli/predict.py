@@ -63,7 +63,8 @@ def predict(
         typer.Option(
             "--detector",
             metavar="NAME|PATH|none",
-            help="Finds people: a Hugging Face id, a folder or an .onnx file; none takes the whole image.",
+            help="Finds the people: a Hugging Face id, a folder, an .onnx file, or playhouse; none takes the "
+            "whole image.",
             show_default="the usual one of the model",
         ),
     ] = None,
@@ -281,31 +282,12 @@ def _open_detector(
     """Gives the predictor its detector; returns the signature, None for no detector."""
     if boxes or name in _WHOLE:
         return None
-    if name is None:
-        name = _usual_detector(embedded=embedded)
-        if name is None:
-            console.note("the whole image counts as one person; --detector or --box says who is in it")
-            return None
     from mien.predict.detect.open import open_detector
-
-    predictor.detector = open_detector(name, device=device)
-    console.note(f"people are found by {predictor.detector.name}")
-    return predictor.detector.signature
-
-
-def _usual_detector(*, embedded: bool) -> str | None:
-    """The detector for a model; None for the whole image."""
-    if not embedded:
-        return "transformers"
-    from mien.errors import WeightsError
-    from mien.playhouse.embedded_models import embedded_model_folder
     from mien.weights.model_folder import EMBEDDED
 
-    try:
-        embedded_model_folder("detector")
-    except WeightsError:
-        return None
-    return EMBEDDED
+    predictor.detector = open_detector(name or (EMBEDDED if embedded else "transformers"), device=device)
+    console.note(f"people are found by {predictor.detector.name}")
+    return predictor.detector.signature
 
 
 def _digest(

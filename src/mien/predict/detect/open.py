@@ -68,6 +68,6 @@ def _kind_and_model(name: str) -> tuple[str, str | None]:
         return "transformers", name
     if ":" in name:
         return name, None
-    error = unknown_name("detector", name, known)
+    error = unknown_name("detector", name, [*known, EMBEDDED])
     error.hint += "; or give a folder, a .onnx file, or a name on the Hugging Face Hub such as ORG/NAME"
     raise error

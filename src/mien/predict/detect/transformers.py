@@ -24,7 +24,7 @@ from mien.predict.detect.detector import Detection, Detector, DetectorOptions
 from mien.predict.detect.opened import detect_opened
 from mien.predict.detect.selection import select_detections
 from mien.weights.build_limits import check_size
-from mien.weights.model_folder import ModelFolder, find_encoder_folder, read_json
+from mien.weights.model_folder import EMBEDDED, ModelFolder, find_encoder_folder, read_json
 from mien.weights.quiet import quiet_transformers
 
 __all__ = ["DEFAULT_MODEL", "TransformersDetector"]
@@ -34,6 +34,7 @@ DEFAULT_MODEL: Final = "ustc-community/dfine-small-coco"  # Apache-2.0, 42 MB
 _VERSION: Final = 1  # raise it when the same files and options give other boxes
 _FILES: Final = ("*.json", "*.safetensors")
 _MIN_SCORE: Final = 0.5
+_MAX_OVERLAP: Final = 0.5  # of the embedded detector, which now and then finds a person twice
 _SHOWN: Final = 10  # classes in a message
 _BATCH: Final = 8  # images at a time: more is not faster, and takes more memory
 _HINT: Final = "choose an object-detection model such as D-FINE, RT-DETRv2 or YOLOS, as safetensors"
@@ -62,7 +63,9 @@ class TransformersDetector(Detector):
     ) -> None:
         self._folder = find_encoder_folder(model, embedded_as="detector", patterns=_FILES)
         self._people = _find_people(self._folder)
-        self._options = (options or DetectorOptions()).with_defaults(min_score=_MIN_SCORE)
+        self._options = (options or DetectorOptions()).with_defaults(
+            min_score=_MIN_SCORE, max_overlap=_MAX_OVERLAP if model == EMBEDDED else None
+        )
         self._device = resolve_device(device)
 
     @classmethod
