@@ -2,7 +2,8 @@
 
 It is an ablation with a fixed recipe. Variants: the fused model; the image alone; the description alone; and
 three controls that should score worse than the fused model: no box in either stage, descriptions shuffled
-between subjects, and a plain caption instead of the description.
+between subjects, and a plain caption instead of the description. Further rows show what the embedded models
+reach without training.
 """
 
 from __future__ import annotations
@@ -53,15 +54,19 @@ VARIANTS: Final = (
     Variant(name="no_box", overrides=("describe.marking=none",)),
     Variant(name="shuffled", texts="shuffled"),
     Variant(name="caption", overrides=("describe.prompt=caption",)),
+    Variant(name="likelihood", overrides=("zero_shot.method=likelihood",)),
+    Variant(name="words", overrides=("zero_shot.method=words", "zero_shot.encoder=none")),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """The results of the demo, the path of its page, and one prediction."""
+    """The results and the page; a trained run, a test image, and what the run predicts for it."""
 
     results: Evaluation
     report: Path
+    run: Path
+    image: Path
     prediction: Prediction
 
 
@@ -99,4 +104,10 @@ def run_demo(
     run = ablation.out / FUSED / f"seed-{seeds[0]}"
     (first, *_) = load_experiment(run, cache=cache).samples(SPLIT)
     (prediction,) = steps.predict(run, [first.subject])
-    return Demo(results=ablation.results, report=ablation.report, prediction=prediction)
+    return Demo(
+        results=ablation.results,
+        report=ablation.report,
+        run=run,
+        image=first.subject.images[0].path,
+        prediction=prediction,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +73,8 @@ def demo(
     document = {
         "results": asdict(result.results),
         "report": str(result.report),
+        "run": str(result.run),
+        "image": str(result.image),
         "prediction": result.prediction.to_json(),
     }
     text = (
@@ -79,3 +82,6 @@ def demo(
         f"report: {result.report}"
     )
     console.print_result(document, text)
+    run = out / result.run.relative_to(out.absolute())
+    command = ["mien", "predict", str(result.image), "--run", str(run), "--annotate", "marked"]
+    console.note(f"try: {shlex.join(command)}")

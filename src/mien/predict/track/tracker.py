@@ -26,10 +26,12 @@ from mien.types import Box
 __all__ = ["TrackOptions", "Tracker"]
 
 _MIN_OVERLAP: Final = 0.1  # intersection over union of the expected and the found box of one person
-_VELOCITY_SECONDS: Final = 0.3  # time constant of the velocity, because detectors jitter
+_VELOCITY_SECONDS: Final = 0.6  # time constant of the velocity, because detectors jitter
 # Where people were last seen counts less than where their motion takes them: people who cross keep their
 # numbers, and one who turns round or steps out of the frame and back is found again.
 _LAST_SEEN_WEIGHT: Final = 0.5
+# A box that fits as it is counts more than one that would fit if a part of it were hidden.
+_COMPLETED_WEIGHT: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,11 @@ class Tracker:
         edges = np.array([boxes[index].as_tuple() for index in order], dtype=float).reshape(-1, 4)
         expected = np.array([track.expected(time) for track in tracks]).reshape(-1, 4)
         completed = complete_boxes(edges, hidden_edges(edges), expected)
-        rows, columns = _assign(tracks, expected, completed)
+        as_found = np.repeat(edges[None], len(tracks), axis=0)
+        fits = np.maximum(
+            _fits(tracks, expected, as_found), _COMPLETED_WEIGHT * _fits(tracks, expected, completed)
+        )
+        rows, columns = _assign(fits)
         found = {
             order[column]: tracks[row].seen(completed[row, column], time)
             for row, column in zip(rows, columns, strict=True)
@@ -135,19 +141,24 @@ class Tracker:
         return [found[index].id for index in range(len(boxes))]
 
 
-def _assign(
+def _fits(
     tracks: Sequence[_Track],
     expected: Float[np.ndarray, "track 4"],
     boxes: Float[np.ndarray, "track box 4"],
-) -> tuple[list[int], list[int]]:
-    """Pairs of a track and a box that belong together, by their positions."""
+) -> Float[np.ndarray, "track box"]:
+    """How much each box overlaps with where a person is expected, or was seen last."""
     overlaps = np.zeros(boxes.shape[:2])
     for row, (track, place, found) in enumerate(zip(tracks, expected, boxes, strict=True)):
         moved, last = intersection_over_union(np.stack([place, track.box]), found)
         overlaps[row] = np.maximum(moved, _LAST_SEEN_WEIGHT * last)
-    overlaps[overlaps < _MIN_OVERLAP] = 0
-    rows, columns = linear_sum_assignment(overlaps, maximize=True)
-    kept = overlaps[rows, columns] > 0
+    return overlaps
+
+
+def _assign(fits: Float[np.ndarray, "track box"]) -> tuple[list[int], list[int]]:
+    """Pairs of a track and a box that belong together."""
+    fits = np.where(fits < _MIN_OVERLAP, 0, fits)
+    rows, columns = linear_sum_assignment(fits, maximize=True)
+    kept = fits[rows, columns] > 0
     return rows[kept].tolist(), columns[kept].tolist()
 
 

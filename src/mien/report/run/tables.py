@@ -40,6 +40,9 @@ _MEANINGS: Final = {
     "no_box": "fused; neither stage sees the box",
     "shuffled": "fused; the descriptions are of other subjects",
     "caption": "fused; a plain caption instead of the description",
+    "likelihood": "no training; how likely the describing model says yes",
+    "words": "no training; the labels that the description names",
+    "similarity": "no training; similarity of image and label",
     "qformer": "image and description together",
     "concat": "image and description concatenated",
 }
