@@ -40,6 +40,17 @@ def test_weights_are_small_and_the_results_are_of_these_weights() -> None:
     assert results()["weights_sha256"] == digest
 
 
+def test_the_clip_is_small_and_its_card_states_the_results_of_these_weights() -> None:
+    folder = embedded_model_folder("clip")
+    weights = (folder / "model.safetensors").read_bytes()
+    found, card = json.loads((folder / "exam.json").read_text()), (folder / "README.md").read_text()
+    assert len(weights) <= 185_000
+    assert found["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    for row in (found["chance"], found["texts"], *found["probes"].values()):
+        assert " | ".join(f"{row[aspect]:.3f}" for aspect in ("setting", "occasion", "expression")) in card
+    assert "knows only Playhouse" in card
+
+
 def test_files_have_the_names_of_published_models() -> None:
     # transformers 5 also reads its own newer names; vLLM and transformers 4 do not.
     folder = embedded_model_folder("llava")

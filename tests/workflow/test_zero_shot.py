@@ -175,6 +175,36 @@ def test_a_calibration_serves_the_evaluation_and_predictions(
         )
 
 
+def test_the_embedded_clip_scores_datasets_and_photos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = ["zero_shot.method=similarity", "describe.model=playhouse", *SETTINGS]
+    arguments = ["evaluate", "playhouse", "--out", str(tmp_path / "run"), "--json"]
+    assert main([*arguments, *(part for setting in recipe for part in ("--set", setting))]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["n"]) for row in found["rows"]] == [("similarity/playhouse", 4)]
+    assert found["unscored"] == []
+
+    subject = next(
+        iter(Playhouse(DataOptions(options=dict(DATA)), tmp_path / "drawn").samples("test"))
+    ).subject
+    box = subject.boxes[0]
+    assert box is not None
+    arguments = [
+        "predict",
+        str(subject.images[0].path),
+        "--box",
+        ",".join(map(str, box.as_tuple())),
+        "--json",
+    ]
+    assert main([*arguments, "--zero-shot", "playhouse", "--method", "similarity"]) == 0
+    printed = capsys.readouterr()
+    assert "know only Playhouse" in printed.err
+    scores = list(json.loads(printed.out)["scores"].values())
+    saved = SplitScores.load(scores_file(tmp_path / "run", "test"))
+    assert scores == pytest.approx(saved.scores[saved.ids.index(subject.id)].tolist(), abs=1e-5)
+
+
 def test_where_one_label_holds_a_temperature_is_fitted(siglip: Path, tmp_path: Path) -> None:
     importlib.import_module("mien.playhouse.layouts.caers").write(
         tmp_path / "data", train=2, val=6, test=14, seed=1

@@ -56,6 +56,7 @@ VARIANTS: Final = (
     Variant(name="caption", overrides=("describe.prompt=caption",)),
     Variant(name="likelihood", overrides=("zero_shot.method=likelihood",)),
     Variant(name="words", overrides=("zero_shot.method=words", "zero_shot.encoder=none")),
+    Variant(name="similarity", overrides=("zero_shot.method=similarity",)),
 )
 
 

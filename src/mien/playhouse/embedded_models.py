@@ -5,13 +5,19 @@ from typing import Final, Literal
 
 from mien.errors import WeightsError
 
-__all__ = ["embedded_model_folder"]
+__all__ = ["EmbeddedName", "embedded_model_folder"]
+
+EmbeddedName = Literal["llava", "words", "detector", "clip"]
 
 _FOLDER: Final = Path(__file__).parent / "weights"
 
 
-def embedded_model_folder(name: Literal["llava", "words", "detector"]) -> Path:
-    """The folder of the tiny LLaVA that describes Playhouse, its vocabulary, or the detector of its people.
+def embedded_model_folder(name: EmbeddedName) -> Path:
+    """The folder of an embedded model.
+
+    Args:
+        name: The tiny LLaVA that describes Playhouse, its vocabulary, the detector of its people, or the
+            CLIP, which shares the LLaVA's vision tower.
 
     Raises:
         WeightsError: If this installation lacks it.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import JsonValue
 
@@ -19,7 +19,7 @@ from mien.digests import digest, file_version
 from mien.documents import read_json as read_document
 from mien.documents import require_files
 from mien.errors import ConfigError, WeightsError
-from mien.playhouse.embedded_models import embedded_model_folder
+from mien.playhouse.embedded_models import EmbeddedName, embedded_model_folder
 from mien.weights.hub import fetch, find_fetched
 
 __all__ = ["EMBEDDED", "ModelFolder", "find_encoder_folder", "find_model", "find_origin", "read_json"]
@@ -102,9 +102,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
     return model
 
 
-def find_encoder_folder(
-    name: str, *, embedded_as: Literal["llava", "words", "detector"], patterns: Sequence[str]
-) -> ModelFolder:
+def find_encoder_folder(name: str, *, embedded_as: EmbeddedName, patterns: Sequence[str]) -> ModelFolder:
     """Finds the folder of an encoder, a tokenizer, a detector or initial weights.
 
     Args:
@@ -133,7 +131,7 @@ def _find(
     name: str,
     revision: str | None,
     *,
-    embedded_as: Literal["llava", "words", "detector"],
+    embedded_as: EmbeddedName,
     patterns: Sequence[str],
     later: Sequence[str] = (),
 ) -> ModelFolder:

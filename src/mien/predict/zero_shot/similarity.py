@@ -42,7 +42,7 @@ class SimilarityScorer(ZeroShotScorer):
     """Scores labels by the similarity of image and text.
 
     Args:
-        model: A CLIP or SigLIP: a folder, or a Hugging Face id.
+        model: A CLIP or SigLIP: a folder, a Hugging Face id, or "playhouse" for the embedded CLIP.
         labels: What to score.
         device: Where it runs.
         prompts: Other prompts, with {} where the label's name is to stand.
@@ -63,7 +63,7 @@ class SimilarityScorer(ZeroShotScorer):
         marking: MarkStyle = "red_box",
     ) -> None:
         self.labels = labels
-        self._folder = find_pretrained(model)
+        self._folder = find_pretrained(model, embedded_as="clip")
         self._device = device
         self._marking = Marking(style=marking)
         own = None if prompts is None else {"label": list(prompts), "definition": []}
