@@ -63,7 +63,7 @@ def test_the_examples_run(
     assert len(description) > 20
     with Image.open("annotated.jpg") as annotated:
         assert annotated.size == (400, 400)
-    assert [path.name for path in Path("marked").iterdir()] == ["photo.jpg"]
+    assert [path.name for path in Path("marked").iterdir()] == ["000001-photo.jpg"]
 
 
 def test_make_targets_exist() -> None:
