@@ -10,7 +10,7 @@ the ratios per round. Prints JSON.
 Frames: eight, spread over 10 s. The bare loop opens the clip, and for each frame seeks, decodes up to it and
 converts it to an image. `mien.media.clips.read_frames` also numbers the frames exactly.
 
-Video: 20 s, of which five frames per second are taken, as `mien predict` does, or all. The bare loop decodes
+Video: five frames per second are taken of it, as `mien predict` does, or all. The bare loop decodes
 every frame and converts those that are taken. `mien.predict.sources.open.open_sources` also looks for what is
 damaged, lists the times of all frames first, and does not decode frames on which no other one depends.
 """
@@ -37,7 +37,7 @@ from small_predictor import hardware
 from mien.media.clips import read_frames, spread_frames
 from mien.predict.sources.open import SourceOptions, open_sources
 
-_WIDTH, _HEIGHT, _RATE, _SECONDS, _VIDEO_SECONDS = 640, 360, 25, 10, 20
+_WIDTH, _HEIGHT, _RATE, _SECONDS = 640, 360, 25, 10
 _FRAMES = spread_frames(0, _RATE * _SECONDS - 1, 8)
 _TAKEN = {"5 frames per second": 5, "all frames": _RATE}
 
@@ -51,15 +51,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--key-every", type=int, nargs="+", default=[30, 250])
     parser.add_argument("--only", choices=("frames", "video"))
+    parser.add_argument("--seconds", type=int, default=20, help="of the video")
     arguments = parser.parse_args()
     result: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "hardware": hardware()}
     with tempfile.TemporaryDirectory() as folder:
         for distance in arguments.key_every:
-            clip = _encode(Path(folder) / f"{distance}.mp4", distance, _SECONDS)
-            video = _encode(Path(folder) / f"{distance}-video.mp4", distance, _VIDEO_SECONDS)
-            pairs = _frame_readers(clip) if arguments.only != "video" else {}
+            pairs: dict[str, tuple[Read, Read]] = {}
+            if arguments.only != "video":
+                pairs |= _frame_readers(_encode(Path(folder) / f"{distance}.mp4", distance, _SECONDS))
             if arguments.only != "frames":
-                pairs |= _video_readers(video)
+                video = Path(folder) / f"{distance}-video.mp4"
+                pairs |= _video_readers(_encode(video, distance, arguments.seconds))
             result[f"key_frame_every_{distance}"] = {
                 name: compare(*pair, arguments.rounds) for name, pair in pairs.items()
             }
