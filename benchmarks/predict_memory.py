@@ -1,6 +1,6 @@
-"""Memory of predicting as the number of pictures and the length of a video grow.
+"""Memory of predicting as the number of images and the length of a video grow.
 
-    PYTHONPATH=src:. python benchmarks/predict_memory.py [--pictures 500 5000] [--minutes 1 10]
+    PYTHONPATH=src:. python benchmarks/predict_memory.py [--images 500 5000] [--minutes 1 10]
 
 Each source is read in a process of its own: people are found by their colors, followed, loaded in batches,
 scored without a model, and written to a file by way of the journal. So only the memory of mien itself can
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, nargs="+", default=[500, 5000])
+    parser.add_argument("--images", type=int, nargs="+", default=[500, 5000])
     parser.add_argument("--minutes", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--predict", type=Path, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -51,14 +51,14 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pictures = {str(count): draw(folder / f"{count}", count) for count in arguments.pictures}
+        images = {str(count): draw(folder / f"{count}", count) for count in arguments.images}
         videos = {
             str(minutes): film(folder / f"{minutes}.mp4", 60 * minutes) for minutes in arguments.minutes
         }
         report = {
             "date": datetime.now(UTC).date().isoformat(),
             "hardware": hardware(),
-            "by_pictures": peaks(pictures, folder),
+            "by_images": peaks(images, folder),
             "by_minutes": peaks(videos, folder),
         }
     print(json.dumps(report, indent=2))

@@ -1,12 +1,12 @@
-"""What mien adds to its models per picture, and a folder of pictures in batches and one by one.
+"""What mien adds to its models per image, and a folder of images in batches and one by one.
 
     PYTHONPATH=src:. python benchmarks/predict_speed.py [--only overhead|folder] [--rounds 5]
-        [--pictures 64] [--folder 1000] [--sample 32]
+        [--images 64] [--folder 1000] [--sample 32]
 
 The models are a detector, the embedded VLM and encoder, and a classifier; see `small_predictor.py`. CPU
 seconds on one thread count, because other programs may use the machine. What is compared takes turns.
 
-Overhead: the bare loop is written with Pillow, torch and transformers alone. It opens each picture once,
+Overhead: the bare loop is written with Pillow, torch and transformers alone. It opens each image once,
 finds people, draws their boxes, and gives them to the models in full batches of 32. mien reads the same files
 with the same weights in the same process, and gives the same scores. Time within the models (a forward pass
 of the detector, `generate`, encoder, classifier) is also measured by itself, in the main thread, because mien
@@ -15,8 +15,8 @@ leaves the cache out: it is what mien's time outside of the models adds to that 
 of mien's models and the bare rest.
 
 Folder: the folder is predicted once, in batches of 32 people. In each round, a sample of it is predicted in
-batches and one picture at a time in one process, and `mien predict` is run on one picture in a process of its
-own, once: a process for each of 1,000 pictures would take more than an hour. The last figures are of labels
+batches and one image at a time in one process, and `mien predict` is run on one image in a process of its
+own, once: a process for each of 1,000 images would take more than an hour. The last figures are of labels
 without training, where the 26 labels of a person are a batch, and people are scored one after another.
 
 Prints JSON.
@@ -42,7 +42,7 @@ import numpy as np
 import torch
 import transformers as _transformers
 from PIL import Image, ImageDraw
-from small_predictor import MIEN, build_detector, cpu_seconds, draw_pictures, hardware, rounded, train_run
+from small_predictor import MIEN, build_detector, cpu_seconds, draw_images, hardware, rounded, train_run
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
@@ -66,9 +66,9 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=("overhead", "folder"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=64, help="that both loops read")
-    parser.add_argument("--folder", type=int, default=1000, help="pictures in the folder")
-    parser.add_argument("--sample", type=int, default=32, help="pictures of it that are read one by one")
+    parser.add_argument("--images", type=int, default=64, help="that both loops read")
+    parser.add_argument("--folder", type=int, default=1000, help="images in the folder")
+    parser.add_argument("--sample", type=int, default=32, help="images of it that are read one by one")
     parser.add_argument("--zero-shot", type=int, default=8, help="of these, that are scored without training")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -83,10 +83,10 @@ def main() -> None:
         run = train_run(folder, max_new_tokens=_MAX_NEW_TOKENS)
         predictor = mien.Predictor.from_pretrained(run, device="cpu", detector=detector)
         if arguments.only != "overhead":
-            files = draw_pictures(folder / "pictures", arguments.folder)
+            files = draw_images(folder / "images", arguments.folder)
             report["folder"] = measure_folder(predictor, files, folder, arguments)
         if arguments.only != "folder":
-            files = draw_pictures(folder / "few", arguments.pictures)
+            files = draw_images(folder / "few", arguments.images)
             report["overhead"] = measure_overhead(predictor, detector, files, arguments.rounds)
     print(json.dumps(report, indent=2))
 
@@ -132,12 +132,12 @@ def measure_folder(
     zero_shot = mien.Predictor.zero_shot("playhouse", device="cpu", detector=predictor.detector)
     one_process = statistics.median(processes)
     return {
-        "pictures": len(files),
+        "images": len(files),
         "people": num_people,
         "cpu_seconds_of_the_folder": round(whole, 2),
-        "cpu_seconds_of_a_process_with_one_picture": [round(value, 2) for value in processes],
-        # Whoever predicts a folder starts a process, too.
-        "one_process_per_picture_to_batches": round(len(files) * one_process / (one_process + whole), 1),
+        "cpu_seconds_of_a_process_with_one_image": [round(value, 2) for value in processes],
+        # A folder takes a process, too.
+        "one_process_per_image_to_batches": round(len(files) * one_process / (one_process + whole), 1),
         "one_at_a_time_to_batches": compared["ratio"],
         "sample": compared,
         "zero_shot_sample": compare_batches(zero_shot, sample[: arguments.zero_shot], 1),
@@ -154,7 +154,7 @@ def compare_batches(predictor: SubjectPredictor, files: Sequence[Path], rounds: 
     assert boxes["batches"] == boxes["one at a time"]
     medians = {way: statistics.median(values) for way, values in seconds.items()}
     return {
-        "pictures": len(files),
+        "images": len(files),
         "people": sum(map(len, boxes["batches"])),
         "cpu_seconds": rounded(seconds),
         "ratio": round(medians["one at a time"] / medians["batches"], 2),
@@ -179,12 +179,12 @@ def measure_overhead(
     outside = {way: statistics.median(np.subtract(seconds[way], models[way]).tolist()) for way in seconds}
     within = statistics.median(models["mien"])
     return {
-        "pictures": len(files),
+        "images": len(files),
         "people": len(found["mien"]),
         "largest_difference_of_a_score": difference,
         "cpu_seconds": rounded(seconds),
         "of_these_in_models": rounded(models),
-        "outside_of_models_ms_per_picture": {
+        "outside_of_models_ms_per_image": {
             way: round(1000 * value / len(files), 2) for way, value in outside.items()
         },
         "ratio": round(whole["mien"] / whole["bare"], 3),
@@ -264,7 +264,7 @@ class Bare:
         return scores
 
     def people(self, files: Sequence[Path]) -> Iterator[Image.Image]:
-        """The square of each person found: the picture with the box drawn, made to fit."""
+        """The square of each person found: the image with the box drawn, made to fit."""
         for batch in batched(files, _DETECTOR_BATCH):
             images = [Image.open(file).convert("RGB") for file in batch]
             pixels = self.detector_processor(images=images, return_tensors="pt")["pixel_values"]

@@ -1,4 +1,4 @@
-"""What the benchmarks of `mien predict` share: a small run, a detector, pictures, and the time of a command.
+"""What the benchmarks of `mien predict` share: a small run, a detector, images, and the time of a command.
 
 The run is trained in a few seconds, with the embedded models and a model as in `recipes/playhouse.toml`. The
 detector is an RT-DETRv2 of random weights with its true processor: it finds no one, one, or a few people.
@@ -19,7 +19,7 @@ from typing import Any, Final
 from PIL import Image
 
 SOURCE: Final = Path(__file__).parents[1] / "src"
-_SIZE: Final = (560, 420)  # pixels; from 576 on, mien would decode a picture at half its size for the VLM
+_SIZE: Final = (560, 420)  # pixels; from 576 on, mien would decode a image at half its size for the VLM
 # The pause of the garbage collector belongs to a process whose command line is its own.
 MIEN: Final = (sys.executable, "-c", "import sys; from mien.cli import main; sys.exit(main())")
 _RECIPE: Final = """
@@ -61,7 +61,7 @@ def build_detector(folder: Path) -> Path:
     return build_tiny_detector("rt_detr_v2", folder, seed=2, side=224)
 
 
-def draw_pictures(folder: Path, count: int, first: int = 0) -> list[Path]:
+def draw_images(folder: Path, count: int, first: int = 0) -> list[Path]:
     """Drawn scenes as JPEG files."""
     from mien.playhouse.draw import draw_scene
     from mien.playhouse.scene import sample_scene
@@ -69,7 +69,7 @@ def draw_pictures(folder: Path, count: int, first: int = 0) -> list[Path]:
     folder.mkdir(exist_ok=True)
     files = []
     for number in range(first, first + count):
-        scene = draw_scene(sample_scene(random.Random(f"picture {number}")))
+        scene = draw_scene(sample_scene(random.Random(f"image {number}")))
         files.append(folder / f"{number:05}.jpg")
         scene.image.resize(_SIZE, Image.Resampling.BICUBIC).save(files[-1], quality=90)
     return files
