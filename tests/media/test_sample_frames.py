@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from pathlib import Path
 
@@ -41,6 +42,23 @@ def test_a_variable_rate_is_sampled_by_time(tmp_path: Path) -> None:
     frames = list(sample_frames(encode(tmp_path / "clip.mkv", times=times), fps=2.5))
     assert numbers(frames) == [0, 3, 5, 6]
     assert [frame.time for frame in frames] == pytest.approx([0, 0.48, 2, 3], abs=0.002)
+
+
+def test_frames_do_not_wait_for_the_garbage_collector(tmp_path: Path) -> None:
+    clip = encode(tmp_path / "clip.mp4", rotation=90)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        count = sum(1 for _ in sample_frames(clip))
+        gc.collect()
+        left = sum(type(found).__name__ == "VideoFrame" for found in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert count == COUNT
+    assert left <= 1
 
 
 def test_a_rotated_clip_is_upright(tmp_path: Path) -> None:

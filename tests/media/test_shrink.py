@@ -1,6 +1,7 @@
 """Large JPEG photos are decoded at a smaller size; what a model sees of them hardly changes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import BoxError
+from mien.features.image_reader import load_pixels
 from mien.media.images import (
     MARK_STYLES,
     ImageIdentity,
@@ -182,6 +184,21 @@ def test_an_opened_photo_is_decoded_again_only_for_another_scale(
         for size in (48, 150, None):
             prepare_frames(Subject.still("b", other, BOX), marking=Marking(), size=size, photo=opened)
     assert read == [(large, 4), (large, 2), (large, 1), (other, 1)]
+
+
+def test_models_that_take_the_same_square_share_it(photo: Callable[..., Path]) -> None:
+    subject, opened = Subject.still("a", photo(), BOX), OpenedPhoto()
+    square = Square(SIDE)
+    (first,) = prepare_frames(subject, marking=Marking(), size=SIDE, photo=opened)
+    assert prepare_frames(subject, marking=Marking(), size=SIDE, photo=opened)[0] is first
+    for marking in (Marking(), CROP, Marking()):
+        pixels = load_pixels(subject, [marking], square, photo=opened)
+        assert np.array_equal(pixels, load_pixels(subject, [marking], square))
+    moved = replace(subject, boxes=(Box(left=0, top=0, right=99, bottom=99),))
+    for other, size, mode in ((moved, SIDE, "letterbox"), (moved, SIDE, "squash"), (moved, 60, "squash")):
+        (made,) = prepare_frames(other, marking=Marking(), size=size, fit_mode=mode, photo=opened)
+        (alone,) = prepare_frames(other, marking=Marking(), size=size, fit_mode=mode)
+        assert made.tobytes() == alone.tobytes() != first.tobytes()
 
 
 def test_pixels_in_memory_are_not_shrunk(photo: Callable[..., Path]) -> None:

@@ -20,7 +20,7 @@ from mien.errors import DataError
 from mien.features.feature_views import feature_key, identify_images, variation_name
 from mien.media.augment import Variation, draw_variation
 from mien.media.images import ImageIdentity, Marking, Square
-from mien.media.views import OpenedPhoto, check_box_orientation, load_frames, mark_frames, reserved
+from mien.media.views import OpenedPhoto, check_box_orientation, load_frames, prepare_frames
 from mien.recipe.features import AugmentKind
 from mien.types import ImageRef, Subject
 
@@ -55,14 +55,13 @@ def load_pixels(
         DataError: If an image cannot be read, or a box is outside of it.
     """
     photo = photo or OpenedPhoto()
-    with reserved(photo) as memory:
-        views = (
-            mark_frames(
-                subject, marking=marking, square=square, variation=variation, memory=memory, photo=photo
-            )
-            for marking in markings
+    views = (
+        prepare_frames(
+            subject, marking=marking, variation=variation, fit_mode=square.mode, size=square.side, photo=photo
         )
-        return np.stack([np.asarray(square(frame)) for frames in views for frame in frames])
+        for marking in markings
+    )
+    return np.stack([np.asarray(frame) for frames in views for frame in frames])
 
 
 class ImageReader:

@@ -243,6 +243,8 @@ class _Clip:
         self._codec.thread_count = 1 if strict else 2
         self._codec.options = {"max_pixels": str(MAX_PIXELS)} | ({"err_detect": "explode"} if strict else {})
         self._end_seconds, self._is_damaged = 0.0, False
+        self._rotation: int | None = None
+        self._turn: Image.Transpose | None = None
         packets = list(self._list_packets())
         self._start = min((packet.dts for packet in packets if packet.dts is not None), default=0)
         self.is_cut = self._is_damaged or self._is_short(len(packets))
@@ -401,8 +403,18 @@ class _Clip:
             raise ClipError(f"{self.path}: a frame is damaged", hint=_BROKEN)
         _require_size(self.path, frame.width, frame.height)  # can exceed the size in the header
         image: Image.Image = frame.to_image()
-        turn = _turn(frame)
+        turn = self._turn_of(frame)
         return image if turn is None else image.transpose(turn)
+
+    def _turn_of(self, frame: Frame) -> Image.Transpose | None:
+        """`_turn` of a frame, read anew only if its rotation changes.
+
+        In PyAV, a frame whose side data were read is in a reference cycle with them: its pixels stay in
+        memory until the garbage collector runs.
+        """
+        if frame.rotation != self._rotation:
+            self._rotation, self._turn = frame.rotation, _turn(frame)
+        return self._turn
 
 
 # --- Files and frames --------------------------------------------------------------------------------

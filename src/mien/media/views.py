@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -45,13 +45,11 @@ __all__ = [
     "check_box_orientation",
     "load_frames",
     "load_image",
-    "mark_frames",
     "prepare_frames",
     "prepare_image",
     "prepare_images",
     "prepare_with_boxes",
     "prepared_bytes",
-    "reserved",
     "select_frames",
 ]
 
@@ -83,6 +81,8 @@ def select_frames(subject: Subject, clip: ClipView) -> Subject:
 class OpenedPhoto:
     """The last photo that was decoded, for the people and models that see it next. Not for several threads.
 
+    It also holds the last squares that were made for a model, because a second model often takes the same.
+
     Args:
         memory: Gets what the photo takes, with a copy of it; by default each preparation reserves its own.
     """
@@ -92,6 +92,7 @@ class OpenedPhoto:
         self._image: ImageRef | None = None
         self._scale = 1
         self._loaded: LoadedImage | None = None
+        self._squares: tuple[Subject, Marking, Square, tuple[Image.Image, ...]] | None = None
 
     def load(self, image: ImageRef, memory: Reservation | None, choose_scale: ChooseScale) -> LoadedImage:
         """The image of `load_image`, which is a still."""
@@ -104,6 +105,16 @@ class OpenedPhoto:
         self._loaded = loaded = load_image(image, memory, choose_scale)
         self._image, self._scale = image, _scale(loaded, choose_scale)
         return loaded
+
+    def squares(
+        self, subject: Subject, marking: Marking, square: Square, make: Callable[[], tuple[Image.Image, ...]]
+    ) -> tuple[Image.Image, ...]:
+        """The images of a subject, marked and fitted; made if the last ones were others."""
+        last = self._squares
+        if last is not None and last[0] is subject and last[1:3] == (marking, square):
+            return last[3]
+        self._squares = (subject, marking, square, make())
+        return self._squares[3]
 
 
 def _scale(loaded: LoadedImage, choose_scale: ChooseScale) -> int:
@@ -177,7 +188,7 @@ def _num_pixels(image: ImageRef) -> int:
     return decoded_pixels(image.path) if image.frame is None else frame_pixels(image.path)
 
 
-def mark_frames(
+def _mark_frames(
     subject: Subject,
     *,
     marking: Marking,
@@ -269,18 +280,24 @@ def prepare_frames(
 ) -> tuple[Image.Image, ...]:
     """Every image of a subject: varied, marked, and fitted to a square if a size is given.
 
-    With `photo`, the photo of the last call is decoded only once.
+    With `photo`, the photo of the last call is decoded only once, and the same squares are made only once.
     """
     square = None if size is None else Square(size, fit_mode)
-    with reserved(photo) as memory:
-        marked = mark_frames(
-            subject, marking=marking, square=square, variation=variation, memory=memory, photo=photo
-        )
-        return tuple(image if square is None else square(image) for image in marked)
+
+    def prepare() -> tuple[Image.Image, ...]:
+        with _reserved(photo) as memory:
+            marked = _mark_frames(
+                subject, marking=marking, square=square, variation=variation, memory=memory, photo=photo
+            )
+            return tuple(image if square is None else square(image) for image in marked)
+
+    if photo is None or square is None or variation is not None:
+        return prepare()
+    return photo.squares(subject, marking, square, prepare)
 
 
 @contextmanager
-def reserved(photo: OpenedPhoto | None) -> Iterator[Reservation]:
+def _reserved(photo: OpenedPhoto | None) -> Iterator[Reservation]:
     """The reservation of an opened photo, or a new one."""
     if photo is not None and photo.memory is not None:
         yield photo.memory
@@ -330,7 +347,7 @@ def prepare_with_boxes(
     The marking "none" keeps boxes from the model. Of a contact sheet, it gets the frames.
     """
     shown = select_frames(subject, clip)
-    with reserved(photo) as memory:
+    with _reserved(photo) as memory:
         frames = _frames_with_boxes(shown, memory, View(marking=marking), photo)
         placed = [place_in_mark(image, box, marking) for image, box, _ in frames]
     return tuple(image for image, _ in placed), tuple(box for _, box in placed)

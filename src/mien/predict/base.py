@@ -6,8 +6,10 @@ A subclass only says what it predicts of each subject. An item that fails is ret
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from mien.describe.engine import Request
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["SubjectPredictor", "describe_prepared", "load_batches"]
 
 _MAX_BATCH_BYTES: Final = 200_000_000  # of images at their full size
-_GROUP: Final = 32  # people that are predicted before the next images are read
-_GROUP_IMAGES: Final = 64
+_WAITING_IMAGES: Final = 64  # and no fewer than there are people in a batch
 
 
 class SubjectPredictor(ABC):
@@ -121,13 +122,12 @@ class SubjectPredictor(ABC):
             DataError: `done` is of other sources.
         """
         found = find_people(sources, detector=self.detector, options=self.tracking, done=done)
+        queue = _Queue(found, max_images=max(_WAITING_IMAGES, batch_size or 0), keep_pixels=keep_pixels)
         video, readings = None, Readings(self.tracking.time_constant)
-        for group in _groups(found, batch_size or _GROUP, keep_pixels=keep_pixels):
-            answers = self.each(_subjects(group), batch_size=batch_size)
-            for item in group:
-                if item.source.video != video:
-                    video, readings = item.source.video, Readings(self.tracking.time_constant)
-                yield item.source, _results(item, answers, readings)
+        for item, answers in queue.answered(partial(self.each, batch_size=batch_size)):
+            if item.source.video != video:
+                video, readings = item.source.video, Readings(self.tracking.time_constant)
+            yield item.source, _results(item, iter(answers), readings)
 
     def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
         """A prediction for each subject, in order; raises the error of the first that cannot have one."""
@@ -210,32 +210,64 @@ def load_batches(
 # --- From people to results ----------------------------------------------------------------------------
 
 
-def _groups(found: Iterable[FoundPeople], size: int, *, keep_pixels: bool) -> Iterator[list[FoundPeople]]:
-    """What is predicted together: so many people, or so many images with fewer people in them.
+_Answer = Prediction | MienError
 
-    Frames lose their pixels where no one in them is to be read.
+
+class _Queue:
+    """Images in order, from when people are found in them until all of these have an answer.
+
+    Batches are of people: one begins with the last people of an image if they had no room in the one before,
+    so that none is smaller than it could be.
+
+    Args:
+        found: Images with the people in them.
+        max_images: The most images that wait for an answer; many have no one to read in them.
+        keep_pixels: Whether frames keep their pixels where no one in them is to be read.
     """
-    group: list[FoundPeople] = []
-    num_people = num_bytes = 0
-    for item in found:
-        count = _count_due(item)
-        if count == 0 and not keep_pixels:
-            item = replace(item, source=item.source.released())  # noqa: PLW2901
-        group.append(item)
-        num_people += count
-        pixels = item.source.image.pixels
-        num_bytes += 0 if pixels is None else image_bytes("RGB", *pixels.size)
+
+    def __init__(self, found: Iterable[FoundPeople], *, max_images: int, keep_pixels: bool) -> None:
+        self._found = iter(found)
+        self._max_images = max_images
+        self._keep_pixels = keep_pixels
+        self._waiting: deque[FoundPeople] = deque()
+        self._is_over = False
+
+    def answered(
+        self, each: Callable[[Iterable[Subject]], Iterator[_Answer]]
+    ) -> Iterator[tuple[FoundPeople, list[_Answer]]]:
+        """Each image, with the answers about the people who are to be read.
+
+        Args:
+            each: Answers in the order of the subjects, which it takes as it needs them.
+        """
+        answers: deque[_Answer] = deque()
+        while not self._is_over:
+            for answer in each(self._subjects()):
+                answers.append(answer)
+                yield from self._complete(answers)
+            yield from self._complete(answers)
+
+    def _subjects(self) -> Iterator[Subject]:
+        """Everyone who is to be read, until the images that wait must have their answers."""
+        for item in self._found:
+            has_pixels = self._keep_pixels or _count_due(item)
+            self._waiting.append(item if has_pixels else replace(item, source=item.source.released()))
+            yield from _subjects_of(item)
+            if self._must_answer():
+                return
+        self._is_over = True
+
+    def _must_answer(self) -> bool:
+        pixels = [item.source.image.pixels for item in self._waiting]
+        num_bytes = sum(0 if image is None else image_bytes("RGB", *image.size) for image in pixels)
+        is_full = len(self._waiting) >= self._max_images or num_bytes > _MAX_BATCH_BYTES
         # An error is returned at once if nothing before it has to wait.
-        if (
-            num_people >= size
-            or len(group) >= _GROUP_IMAGES
-            or num_bytes > _MAX_BATCH_BYTES
-            or not num_people
-        ):
-            yield group
-            group, num_people, num_bytes = [], 0, 0
-    if group:
-        yield group
+        return is_full or (bool(self._waiting) and not any(map(_count_due, self._waiting)))
+
+    def _complete(self, answers: deque[_Answer]) -> Iterator[tuple[FoundPeople, list[_Answer]]]:
+        """The first images that wait for no further answer."""
+        while self._waiting and (count := _count_due(self._waiting[0])) <= len(answers):
+            yield self._waiting.popleft(), [answers.popleft() for _ in range(count)]
 
 
 def _count_due(item: FoundPeople) -> int:
@@ -244,17 +276,16 @@ def _count_due(item: FoundPeople) -> int:
     return sum(person.is_due for person in item.people)
 
 
-def _subjects(group: Sequence[FoundPeople]) -> Iterator[Subject]:
+def _subjects_of(item: FoundPeople) -> Iterator[Subject]:
     """One subject per person who is to be read."""
-    for item in group:
-        if not _count_due(item):
-            continue
-        source = item.source
-        frame = "" if source.frame is None else f"@{source.frame}"
-        for index, person in enumerate(item.people):
-            if person.is_due:
-                name = f"{source.name}{frame}" + ("" if person.box is None else f"#{index}")
-                yield Subject(id=name, images=(source.image,), boxes=(person.box,))
+    if not _count_due(item):
+        return
+    source = item.source
+    frame = "" if source.frame is None else f"@{source.frame}"
+    for index, person in enumerate(item.people):
+        if person.is_due:
+            name = f"{source.name}{frame}" + ("" if person.box is None else f"#{index}")
+            yield Subject(id=name, images=(source.image,), boxes=(person.box,))
 
 
 def _results(item: FoundPeople, answers: Iterator[Prediction | MienError], readings: Readings) -> Results:

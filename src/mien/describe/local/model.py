@@ -85,7 +85,7 @@ class LocalModel:
         """
         import torch
 
-        prompts = [self.prompt_text(request, thinking=thinking) for request in requests]
+        prompts = self._prompt_texts(requests, thinking)
         inputs = self.prepare(prompts, requests)
         with torch.inference_mode():
             tokens = self._model.generate(
@@ -124,6 +124,14 @@ class LocalModel:
         if self.has_encoder and self._processor.chat_template is None:
             return request.prompt  # its processor adds the image
         return format_prompt(self._processor, request, thinking=thinking)
+
+    def _prompt_texts(self, requests: Sequence[Request], thinking: bool | None) -> list[str]:
+        """The text of each request; most are alike, and a chat template takes a while to fill in."""
+        texts: dict[tuple[str, int], str] = {}
+        for request in requests:
+            if (alike := (request.prompt, len(request.images))) not in texts:
+                texts[alike] = self.prompt_text(request, thinking=thinking)
+        return [texts[request.prompt, len(request.images)] for request in requests]
 
     def adds_special_tokens(self, text: str) -> bool:
         """Whether the tokenizer is to add its special tokens; a chat template may have written the first."""
