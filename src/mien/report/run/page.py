@@ -35,6 +35,7 @@ from mien.report.run.tables import (
     repeated_evaluations,
     score_tables,
 )
+from mien.report.run.uncertainty import uncertainty_section
 from mien.report.template import render_page
 from mien.runs import Run
 from mien.version import __version__
@@ -109,6 +110,14 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
         "dimensions": dimension_table(contents.results, None if scores is None else scores.split),
         "calibration": _calibration(contents),
+        "uncertainty": None
+        if scores is None
+        else uncertainty_section(
+            contents.results.abstention,
+            contents.results.prediction_sets,
+            split=scores.split,
+            exclusive=scores.label_set.exclusive,
+        ),
         "descriptions": None if contents.descriptions is None else description_section(contents.descriptions),
         "positive": POSITIVE,
         "best": best,
