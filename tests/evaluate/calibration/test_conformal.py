@@ -57,11 +57,11 @@ def draw(
 def coverages(sets: PredictionSets, test: SplitScores, coverage: float) -> list[float]:
     """The share of true labels in sets, by label or in all, with images counting equally."""
     contained, truth = sets.apply(test.scores, coverage), test.targets > 0.5
+    columns = list(zip(truth.T, contained.T, strict=True))
     if sets.exclusive:
-        contained = (contained & truth).any(axis=1, keepdims=True)
-        truth = truth.any(axis=1, keepdims=True)
+        columns = [(np.any(truth, axis=1), np.any(contained & truth, axis=1))]
     images, found = np.array(test.groups).astype(int), []
-    for who, covered in zip(truth.T, contained.T, strict=True):
+    for who, covered in columns:
         people = np.bincount(images[who])
         hits = np.bincount(images[who], weights=covered[who])
         found.append(float((hits[people > 0] / people[people > 0]).mean()))

@@ -25,6 +25,7 @@ from mien.report.run.contents import RunContents, load_contents
 from mien.report.run.curves import CurveSection, curve_section, render_curve
 from mien.report.run.descriptions import description_section
 from mien.report.run.gallery import best_and_worst
+from mien.report.run.precision_recall import precision_recall_section
 from mien.report.run.tables import (
     difference_tables,
     dimension_table,
@@ -109,6 +110,7 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
         "dimensions": dimension_table(contents.results, None if scores is None else scores.split),
+        "precision_recall": None if scores is None else precision_recall_section(scores),
         "calibration": _calibration(contents),
         "uncertainty": None
         if scores is None
