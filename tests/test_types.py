@@ -131,6 +131,21 @@ def test_above_accepts_one_threshold_or_one_per_label() -> None:
         a_prediction().above({"Anger": 0.5})
 
 
+def test_a_model_is_sure_from_a_score_on_and_if_a_label_reaches_its_threshold() -> None:
+    assert a_prediction().is_sure is None
+    assert dataclasses.replace(a_prediction(), min_confidence=0.7).is_sure is True
+    unsure = dataclasses.replace(a_prediction(), min_confidence=0.75)
+    assert unsure.is_sure is False
+    assert unsure.unsure_because == "the highest score is below 0.750"
+    none = dict.fromkeys(a_prediction().scores, 0.9)
+    assert dataclasses.replace(a_prediction(), min_confidence=0.5, thresholds=none).unsure_because == (
+        "no label reaches its threshold"
+    )
+    assert dataclasses.replace(a_prediction(), min_confidence=0.5, scores={}).is_sure is None
+    sets = dataclasses.replace(unsure, prediction_set=("Joy", "Peace"), coverage=0.9).to_json()
+    assert (sets["sure"], sets["prediction_set"], sets["coverage"]) == (False, ["Joy", "Peace"], 0.9)
+
+
 def test_a_prediction_becomes_plain_json() -> None:
     assert json.loads(json.dumps(a_prediction().to_json())) == {
         "subject_id": "a",

@@ -252,6 +252,11 @@ class Prediction:
         description: The description that the model read, if any.
         status: "ok", or a word for what is missing.
         thresholds: Score per label from which on the label holds; None if the model has none. See `above`.
+        min_confidence: The highest score from which on the model is sure; None if it has none. See `is_sure`.
+        prediction_set: The labels that may hold: of people in photos like those of the split that the sets
+            were fitted on, the share `coverage` of those who have a label have it in their sets. Best first;
+            None without a fit, and in videos.
+        coverage: The stated coverage of the set; None without one.
     """
 
     subject_id: str
@@ -262,6 +267,9 @@ class Prediction:
     status: str = "ok"
     thresholds: Mapping[str, float] | None = None
     bounded: tuple[str, ...] = ()
+    min_confidence: float | None = None
+    prediction_set: tuple[str, ...] | None = None
+    coverage: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", _unit_scores(self.scores, "label"))
@@ -282,6 +290,28 @@ class Prediction:
             raise DataError(f"no threshold for label {missing[0]!r}", hint="give one threshold per label")
         return tuple(name for name, score in self.top(len(self.scores)) if score >= thresholds[name])
 
+    @property
+    def unsure_because(self) -> str | None:
+        """Why the model is not sure, in words; "" if it is, and None if it cannot tell."""
+        if self.min_confidence is None or not self.scores:
+            return None
+        ((_, confidence),) = self.top(1)
+        if confidence < self.min_confidence:
+            return f"the highest score is below {self.min_confidence:.3f}"
+        if self.thresholds is not None and not self.above(self.thresholds):
+            return "no label reaches its threshold"
+        return ""
+
+    @property
+    def is_sure(self) -> bool | None:
+        """Whether the model is sure of its best label; None if it cannot tell, without calibration.
+
+        It is if the highest score reaches `min_confidence`, and any label its threshold. That is a matter of
+        rank: `min_confidence` is chosen so that a stated share of people reach it.
+        """
+        reason = self.unsure_because
+        return None if reason is None else not reason
+
     def dimensions_text(self) -> str:
         """The dimensions out of 10, as in "valence 7.0/10, arousal 10.0/10 (bounded)"; "" without any."""
         return ", ".join(
@@ -292,7 +322,8 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; labels keep their order.
 
-        "above" lists the labels that reach their thresholds, "bounded" the dimensions that were bounded.
+        "above" lists the labels that reach their thresholds, "bounded" the dimensions that were bounded,
+        "sure" says whether the model is sure, and "prediction_set" lists the labels that may hold.
         """
         text = None if self.description is None else self.description.text
         above = {} if self.thresholds is None else {"above": list(self.above(self.thresholds))}
@@ -306,6 +337,9 @@ class Prediction:
             "status": self.status,
             **above,
             **bounded,
+            **({} if self.is_sure is None else {"sure": self.is_sure}),
+            **({} if self.prediction_set is None else {"prediction_set": list(self.prediction_set)}),
+            **({} if self.coverage is None else {"coverage": self.coverage}),
         }
 
 

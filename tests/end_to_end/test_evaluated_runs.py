@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mien.cli import main
@@ -70,6 +71,9 @@ def test_evaluating_fits_on_val_once_and_counts_every_access_to_test(
     ]
     assert {row["metric"] for row in first["calibration"]} == {"ECE", "Brier", "macro_f1"}
     assert {row["fitted_on"] for row in first["calibration"]} == {"val"}
+    assert next(row["answered"] for row in first["abstention"]) == 1.0
+    assert {row["fitted_on"] for row in first["prediction_sets"]} == {"val"}
+    assert any("in every prediction set" in note for note in first["notes"])  # val has 16 images
     assert [row["dimension"] for row in first["dimensions"]] == ["valence", "arousal", "dominance"]
     calibration = read_calibration(run)
     assert calibration is not None
@@ -79,12 +83,15 @@ def test_evaluating_fits_on_val_once_and_counts_every_access_to_test(
     table = capsys.readouterr().out
     assert "test was scored 2 times by this run, with 1 different model" in table
     assert "ECE, by val" in table
+    assert "prediction sets" in table
+    assert "best label is right" in table
     # The calibration was fitted to these weights, so val is not scored again.
     assert sorted(_scored_splits(run)) == ["test", "test", "val"]
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
     assert "was scored 2 times by this run" in page
     assert "Fitted on split" in page
+    assert "When the model is not sure" in page
 
 
 def test_a_damaged_calibration_is_fitted_again(runs: dict[str, Path], run_json: Json) -> None:
@@ -112,8 +119,19 @@ def test_predictions_are_calibrated_and_name_the_labels_above_their_thresholds(
         name for name, score in calibrated["scores"].items() if score >= thresholds[name]
     }
     assert calibrated["scores"] != uncalibrated["scores"]
+    assert (uncalibrated["sure"], uncalibrated["prediction_set"]) == (None, None)
+    assert calibration.min_confidence is not None
+    best = max(calibrated["scores"].values())
+    assert calibrated["sure"] == (best >= calibration.min_confidence and bool(calibrated["above"]))
+    assert calibrated["coverage"] == 0.9
+    assert calibration.name_sets(np.array([list(uncalibrated["scores"].values())])) == [
+        tuple(calibrated["prediction_set"])
+    ]
     assert main(["predict", str(image), "--run", str(run), "--detector", "none"]) == 0
-    assert "above threshold:" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "above threshold:" in out
+    assert "90% prediction set, " in out
+    assert ("not sure:" in out) == (not calibrated["sure"])
     values = json.loads((run / CALIBRATION).read_text())
     (run / CALIBRATION).write_text(json.dumps({**values, "model": "0" * 64}))
     assert main(["predict", str(image), "--run", str(run), "--detector", "none"]) == 4

@@ -52,6 +52,9 @@ class Counting(SubjectPredictor):
                 ),
                 status="uncalibrated",
                 thresholds=dict.fromkeys(LABELS, 0.3),
+                min_confidence=0.7,
+                prediction_set=LABELS,
+                coverage=0.9,
             )
 
 

@@ -187,6 +187,9 @@ def make_results(**changes: object) -> Results:
         scores=scores,
         dimensions={"valence": 0.7, "arousal": 0.4, "dominance": 0.5},
         thresholds=dict.fromkeys(scores, 0.5),
+        min_confidence=0.4,
+        prediction_set=("<b>Happy</b>", "Sad"),
+        coverage=0.9,
     )
     people = (
         Person(id=0, box=Box.from_tuple(BOX), box_source="given", prediction=prediction),
@@ -204,6 +207,8 @@ def test_json_holds_everything() -> None:
     assert first["box"] == list(BOX)
     assert first["scores"]["<b>Happy</b>"] == 0.9
     assert first["above"] == ["<b>Happy</b>"]
+    assert (first["sure"], first["prediction_set"], first["coverage"]) == (True, ["<b>Happy</b>", "Sad"], 0.9)
+    assert (second["sure"], second["prediction_set"], second["coverage"]) == (None, None, None)
     assert (first["valence"], first["arousal"], first["dominance"]) == (0.7, 0.4, 0.5)
     assert (second["status"], second["error"], second["scores"]) == ("failed", "box <i> is outside", {})
 

@@ -86,6 +86,8 @@ OTHER: dict[str, Any] = {
     "evaluate.calibration": "platt",
     "evaluate.thresholds": "cost",
     "evaluate.cost": 2.0,
+    "evaluate.coverage": 0.8,
+    "evaluate.answered": 0.5,
 }
 OTHER_RUN: dict[str, Any] = {
     "device": "cuda",

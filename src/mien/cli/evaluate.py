@@ -115,7 +115,7 @@ def calibrate(
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit probabilities and thresholds to scores without training.
+    """Fit probabilities, thresholds and prediction sets to scores without training.
 
     They are fitted on a split with labels, and saved in the run for mien evaluate and mien predict.
     """
@@ -138,8 +138,12 @@ def calibrate(
         "samples": found.n,
         "method": found.method,
         "labels": len(found.labels),
+        "sure from": f"a score of {found.min_confidence:.3f}, of {found.answered:.0%} of the people",
+        "sets": "none" if found.coverage is None else f"a coverage of {found.coverage:.0%}",
     }
     console.print_result({**found.to_json(), "run": str(experiment.out)}, render_table(table))
+    if found.set_note:
+        console.note(f"note: {found.set_note}")
     if found.shared:
         console.note(f"note: too rare for a slope of their own: {', '.join(found.shared)}")
     if found.defaulted:

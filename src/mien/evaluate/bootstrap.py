@@ -40,6 +40,7 @@ __all__ = [
     "intervals",
     "label_intervals",
     "resample_weights",
+    "resampled_interval",
 ]
 
 RESAMPLES: Final = 1000
@@ -139,6 +140,20 @@ def label_intervals(
         None if np.isnan(value) else _centered(float(value), of_label, lowest=0.0, highest=1.0)
         for value, of_label in zip(values, drawn, strict=True)
     )
+
+
+def resampled_interval(value: float, drawn: PerResample, *, is_difference: bool = False) -> Interval:
+    """The interval of a share from its resamples, for what is not a metric of targets and scores.
+
+    Args:
+        value: The value of all samples, from 0 to 1.
+        drawn: Its resamples, from `resample_weights`; none of them for one image.
+        is_difference: Whether it is a difference of two shares of the same samples.
+    """
+    if not is_difference:
+        return _centered(value, drawn, lowest=0.0, highest=1.0)
+    low, high = _tails(drawn[~np.isnan(drawn)])
+    return Interval(value=value, low=low, high=high)
 
 
 def _mean_average_precisions(

@@ -16,6 +16,7 @@ from mien.evaluate.results.build import (
 )
 from mien.evaluate.results.examples import examples_file, write_examples
 from mien.evaluate.results.results import EVALUATION, Evaluation, SharedImages, SplitAccess, write_results
+from mien.evaluate.results.uncertainty import rate_uncertainty
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import EvaluateOptions
 from mien.types import Description, Sample
@@ -80,6 +81,8 @@ def write_evaluation(
             if calibration is None
             else build_calibration_rows(split, calibration, name=name, resamples=resamples),
             split_accesses=tuple(access for access in split_accesses if access.split == split.split),
-        ) + describe_intervals(split)
+        )
+        results += rate_uncertainty(split, calibration, name=name, resamples=resamples)
+        results += describe_intervals(split)
     write_results(run / EVALUATION, results)
     return results

@@ -1,4 +1,4 @@
-"""Draws people on an image: a box and a tag with the number and the highest label of each."""
+"""Draws people on an image: a box and a tag with the number and the highest label of each, or "not sure"."""
 
 from __future__ import annotations
 
@@ -69,6 +69,8 @@ def _texts(person: Person) -> Iterator[str]:
     number = str(_number(person))
     if person.prediction is None:
         yield f"{number} failed"
+    elif person.is_sure is False:
+        yield f"{number} not sure"
     else:
         yield from (f"{number} {label} {score:.2f}" for label, score in person.top(1))
     yield number

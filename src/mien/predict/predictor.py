@@ -355,9 +355,10 @@ class Predictor(SubjectPredictor):
         label_set = self.trained.label_set
         scores = scores_from_logits(output.logits, exclusive=label_set.exclusive).float().cpu().numpy()
         has_labels = self._recipe.train.heads != "dimensions"
-        thresholds = None
-        if self._calibration is not None:
-            scores, thresholds = self._calibration.apply(scores), self._calibration.by_label()
+        calibration = self._calibration
+        sets = None if calibration is None else calibration.name_sets(scores)
+        if calibration is not None:
+            scores = calibration.apply(scores)
         dimensions = None if output.dimensions is None else output.dimensions.float().cpu().numpy()
         found: list[Prediction | MienError] = []
         for row, item in enumerate(inputs):
@@ -376,7 +377,10 @@ class Predictor(SubjectPredictor):
                     bounded=bounded,
                     description=item.description,
                     status="no description" if self._text_stage and item.description is None else "ok",
-                    thresholds=thresholds,
+                    thresholds=None if calibration is None else calibration.by_label(),
+                    min_confidence=None if calibration is None else calibration.min_confidence,
+                    prediction_set=None if sets is None else sets[row],
+                    coverage=None if calibration is None else calibration.coverage,
                 )
             )
         return found

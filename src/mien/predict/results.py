@@ -87,6 +87,24 @@ class Person:
             return None
         return self.prediction.above(self.prediction.thresholds)
 
+    @property
+    def is_sure(self) -> bool | None:
+        """Whether the model is sure of the best label; None without calibration. See `Prediction.is_sure`."""
+        return None if self.prediction is None else self.prediction.is_sure
+
+    @property
+    def prediction_set(self) -> tuple[str, ...] | None:
+        """The labels that may hold, best first; None without calibration, and in videos.
+
+        Of the people who have a label, the share `coverage` have it in their sets.
+        """
+        return None if self.prediction is None else self.prediction.prediction_set
+
+    @property
+    def coverage(self) -> float | None:
+        """The stated coverage of the prediction set; None without one."""
+        return None if self.prediction is None else self.prediction.coverage
+
     def top(self, k: int) -> tuple[tuple[str, float], ...]:
         """The `k` highest (label, score) pairs, highest first."""
         return () if self.prediction is None else self.prediction.top(k)
@@ -107,6 +125,9 @@ class Person:
             "above": None if self.above is None else list(self.above),
             **{name: dimensions.get(name) for name in DIMENSIONS},
             "bounded": list(self.bounded),
+            "sure": self.is_sure,
+            "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
+            "coverage": self.coverage,
             "description": None if self.description is None else self.description.text,
         }
 

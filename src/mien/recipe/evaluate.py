@@ -12,7 +12,7 @@ __all__ = ["EvaluateOptions"]
 
 
 class EvaluateOptions(Options):
-    """`[evaluate]`: splits, metrics, intervals, calibration."""
+    """`[evaluate]`: splits, metrics, intervals, calibration, prediction sets."""
 
     splits: tuple[str, ...] = ("test",)
     """Splits to score."""
@@ -31,3 +31,9 @@ class EvaluateOptions(Options):
 
     cost: float = Field(default=1.0, gt=0)
     """Cost of a missed label, in false alarms, for `thresholds = "cost"`."""
+
+    coverage: float = Field(default=0.9, gt=0, lt=1)
+    """Coverage of prediction sets: the share of people with a label who are to have it in their sets."""
+
+    answered: float = Field(default=0.8, gt=0, le=1)
+    """Share of people who are to get an answer; of the others, the model is not sure."""

@@ -7,6 +7,8 @@ its class; a recipe passes them on as the table `options`.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field, JsonValue
 
 from mien.digests import digest
@@ -21,6 +23,8 @@ from mien.recipe.train import TrainOptions
 from mien.recipe.zero_shot import ZeroShotOptions
 
 __all__ = ["Recipe"]
+
+_SURENESS: Final = ("coverage", "answered")
 
 
 class Recipe(Options):
@@ -68,4 +72,9 @@ class Recipe(Options):
         new = {"dtype"} if self.features.dtype == "float32" else set()
         unused = {"zero_shot": True} if self.zero_shot == ZeroShotOptions() else {}
         off = {} if self.model.label_names else {"model": {"label_names"}}
-        return digest(self.model_dump(mode="json", exclude={"run": True, "features": new, **off, **unused}))
+        usual = {key for key in _SURENESS if getattr(self.evaluate, key) == getattr(EvaluateOptions(), key)}
+        return digest(
+            self.model_dump(
+                mode="json", exclude={"run": True, "features": new, "evaluate": usual, **off, **unused}
+            )
+        )

@@ -373,7 +373,7 @@ def evaluate(
 
 
 def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> Calibration:
-    """The run's calibration, fitted if it has none for its weights; `scores` are those of this evaluation."""
+    """The run's calibration, fitted unless it has a complete one for its weights; `scores` are at hand."""
     from mien.evaluate.calibration.calibrate import fit_calibration, read_calibration
     from mien.model.checkpoint import model_digest
 
@@ -383,13 +383,15 @@ def _calibration(experiment: Experiment, scores: Mapping[str, SplitScores]) -> C
         calibration = read_calibration(experiment.out)
     except RunError:
         calibration = None  # damaged, so it is fitted again
-    if calibration is not None and calibration.model == model and split not in scores:
+    if calibration is not None and calibration.fits(model) and split not in scores:
         return calibration
     calibration = fit_calibration(
         scores.get(split) or score(experiment, split),
         method=options.calibration,
         rule=options.thresholds,
         cost=options.cost,
+        coverage=options.coverage,
+        answered=options.answered,
         model=model,
     )
     calibration.save(experiment.out)

@@ -174,7 +174,7 @@ def calibrate_zero_shot(
     method: CalibrationMethod | None = None,
     on_progress: _OnProgress = None,
 ) -> Calibration:
-    """Fits probabilities and thresholds to scores without training, and saves them in the run.
+    """Fits probabilities, thresholds and prediction sets to scores without training, and saves them.
 
     Args:
         experiment: Of a recipe with `zero_shot.method`.
@@ -200,6 +200,8 @@ def calibrate_zero_shot(
             method=method or ("temperature" if scores.label_set.exclusive else "platt"),
             rule=recipe.evaluate.thresholds,
             cost=recipe.evaluate.cost,
+            coverage=recipe.evaluate.coverage,
+            answered=recipe.evaluate.answered,
             model=predictor.model_digest,
         )
         calibration.save(experiment.out)

@@ -186,6 +186,74 @@ def test_other_labels_are_refused() -> None:
         found.apply(np.zeros((2, 26)))
 
 
+def test_files_of_earlier_versions_load_without_sets(tmp_path: Path) -> None:
+    found = fit_calibration(scored(SMALL, heat=2.0))
+    new = ("min_confidence", "answered", "prediction_sets")
+    old = {name: value for name, value in found.to_json().items() if name not in new}
+    loaded = Calibration.from_json(old)
+    assert loaded == replace(found, min_confidence=None, answered=None, prediction_sets=None)
+    assert (loaded.coverage, loaded.set_note) == (None, "")
+    assert loaded.name_sets(np.zeros((1, 3))) is None
+    assert loaded.are_sure(np.zeros((2, 3))).all()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"min_confidence": 1.5},
+        {"prediction_sets": {}},
+        {"prediction_sets": 3},
+        {"prediction_sets": {"cuts": []}},
+    ],
+)
+def test_damaged_sets_are_refused(tmp_path: Path, damage: dict[str, object]) -> None:
+    values = fit_calibration(scored(SMALL, heat=2.0)).to_json()
+    (tmp_path / CALIBRATION).write_text(json.dumps({**values, **damage}))
+    with pytest.raises(RunError, match="cannot be read"):
+        read_calibration(tmp_path)
+
+
+def test_the_stated_share_is_sure_and_sets_are_named_best_first() -> None:
+    val = scored(CAERS, heat=2.0)
+    found = fit_calibration(val, coverage=0.8, answered=0.3)
+    calibrated = found.apply(val.scores)
+    assert found.are_sure(calibrated).mean() == pytest.approx(0.3, abs=0.003)
+    assert found.coverage == 0.8
+    sets = found.name_sets(val.scores)
+    assert sets is not None
+    for row, names in enumerate(sets):
+        expected = [CAERS.labels[label] for label in np.argsort(-calibrated[row], kind="stable")]
+        assert list(names) == expected[: len(names)]
+    truth = [CAERS.labels[label] for label in val.targets.argmax(axis=1)]
+    assert np.mean([label in names for label, names in zip(truth, sets, strict=True)]) >= 0.8
+
+
+def test_who_reaches_no_threshold_is_not_sure() -> None:
+    val = scored(SMALL, heat=1.0)
+    found = replace(fit_calibration(val), min_confidence=0.2, thresholds=(0.5, 0.9, 0.5))
+    assert found.are_sure(np.array([[0.6, 0, 0], [0.1, 0.8, 0.4], [0.1, 0.1, 0.1]])).tolist() == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_small_split_gets_a_note_instead_of_sets() -> None:
+    few = fit_calibration(scored(CAERS, heat=1.0, rows=16))  # two people per image
+    assert few.coverage is None
+    assert few.name_sets(np.zeros((1, 7))) is None
+    assert few.set_note == (
+        "no prediction sets: a coverage of 90% needs 9 images with a label, and val has at most 8"
+    )
+    val = scored(SMALL, heat=1.0)
+    targets = val.targets.copy()
+    targets[:, 1] = np.arange(len(targets)) < 16
+    rare = fit_calibration(replace(val, targets=targets))
+    assert rare.coverage == 0.9
+    assert rare.set_note.startswith("in every prediction set, because a coverage of 90% needs 9 images")
+    assert rare.set_note.endswith("val has fewer: Fear")
+
+
 def test_its_effect_is_measured_on_another_split() -> None:
     val, test = scored(EMOTIC, heat=3.0), scored(EMOTIC, heat=3.0, seed=1, split="test")
     found = fit_calibration(val)

@@ -45,6 +45,15 @@ def test_rows_are_the_same_in_every_format(sources: Path, tmp_path: Path) -> Non
     )
     assert "cannot be read" in rows[3]["error"] or "not an image" in rows[3]["error"]
     assert rows[0]["above"] == ["=afraid"]
+    assert (rows[0]["sure"], rows[0]["prediction_set"], rows[0]["coverage"]) == (
+        True,
+        ["calm", "=afraid"],
+        0.9,
+    )
+    assert rows[2]["sure"] is rows[2]["prediction_set"] is None
+    in_video = [row for row in rows if row["time"] is not None and row["status"] != "failed"]
+    assert {row["coverage"] for row in in_video} == {None}  # smoothed scores have no stated coverage
+    assert {row["sure"] for row in in_video} <= {True, False}
     from_parquet = parquet.read_table(tmp_path / "people.parquet").to_pylist()
     assert from_parquet == [{**row, "scores": row["scores"] or None} for row in rows]
     with (tmp_path / "people.csv").open(newline="") as file:

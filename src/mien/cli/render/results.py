@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from mien.ablation.study import Ablation
     from mien.evaluate.results.comparison import Comparison
     from mien.evaluate.results.learning_curve import LearningCurve
-    from mien.evaluate.results.results import CalibrationRow, Difference, Evaluation, ResultRow
+    from mien.evaluate.results.results import (
+        AbstentionRow,
+        CalibrationRow,
+        Difference,
+        Evaluation,
+        ResultRow,
+        SetRow,
+    )
     from mien.predict.results import Person, Results
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "render_track",
 ]
 
+_SHARES: Final = (1.0, 0.8, 0.5, 0.2)  # of the people who get an answer; a report has more
 _BAR: Final = 24  # characters of a score of 1
 
 
@@ -63,10 +71,38 @@ def render_results(results: Evaluation) -> str:
             f"{_interval(row, '+')}"
             for row in results.calibration
         ]
+    lines += _set_lines(results, name) + _abstention_lines(results, name)
     return join_lines([*lines, *_interval_kind(results), *_notes(results)])
 
 
-def _interval(row: ResultRow | Difference | CalibrationRow, sign: str = "") -> str:
+def _set_lines(results: Evaluation, interval_name: str) -> list[str]:
+    """The stated and observed coverage of prediction sets, and how many labels they have."""
+    if not results.prediction_sets:
+        return []
+    head = f"{'prediction sets':30}{'split':7}{'stated':>7}{'found':>7}  {interval_name:17}{'labels':>12}"
+    return ["", head] + [
+        f"{f'fitted on {row.fitted_on}':30}{row.split:7}{row.coverage:7.2f}{row.value:7.3f}  "
+        f"{_interval(row):17}{f'{row.size:.1f} of {row.labels}':>12}"
+        for row in results.prediction_sets
+    ]
+
+
+def _abstention_lines(results: Evaluation, interval_name: str) -> list[str]:
+    """How often the best label is right, for everyone and for those of whom the model is sure."""
+    if not results.abstention:
+        return []
+    lines = ["", f"{'best label is right':30}{'split':7}{'people':>7}{'score':>7}  {interval_name}"]
+    for row in results.abstention:
+        if row.answered not in _SHARES and row.min_confidence is None:
+            continue
+        who = "everyone" if row.answered == 1 else f"the surest {row.answered:.0%}"
+        if row.min_confidence is not None:
+            who = f"score at least {row.min_confidence:.3f}, by {row.fitted_on}"
+        lines.append(f"{who:30}{row.split:7}{row.answered:7.0%}{row.value:7.3f}  {_interval(row)}")
+    return lines
+
+
+def _interval(row: ResultRow | Difference | CalibrationRow | SetRow | AbstentionRow, sign: str = "") -> str:
     if row.low is None or row.high is None:
         return "none"
     return f"{row.low:{sign}.3f} to {row.high:{sign}.3f}"
@@ -165,6 +201,13 @@ def render_prediction(prediction: Prediction, top: int) -> str:
     lines += [f"  {name:18}{score:6.3f}  {'#' * round(score * _BAR)}" for name, score in prediction.top(top)]
     if above is not None:
         lines.append(f"  above threshold: {', '.join(above) or 'none'}")
+    if prediction.unsure_because:
+        lines.append(f"  not sure: {prediction.unsure_because}")
+    if prediction.prediction_set is not None and prediction.coverage is not None:
+        named = f"{len(prediction.prediction_set)} of {len(prediction.scores)} labels"
+        lines.append(
+            f"  {prediction.coverage:.0%} prediction set, {named}: {', '.join(prediction.prediction_set)}"
+        )
     if prediction.dimensions is not None:
         lines.append(f"  {prediction.dimensions_text()}")
     if prediction.description is not None:

@@ -13,20 +13,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Float64
-from scipy.special import expit, logit, logsumexp, softmax
+from jaxtyping import Bool, Float64
 
 from mien.documents import read_json
-from mien.errors import ConfigError, DataError, RunError
+from mien.errors import DataError, RunError
+from mien.evaluate.calibration.abstention import confidences, fit_min_confidence
+from mien.evaluate.calibration.conformal import PredictionSets, fit_prediction_sets, min_images
+from mien.evaluate.calibration.scaling import (
+    CalibrationMethod,
+    fit_lines,
+    label_names,
+    probabilities,
+    to_logits,
+)
 from mien.evaluate.calibration.thresholds import ThresholdRule, fit_thresholds
-from mien.evaluate.metrics.classification import true_labels
 from mien.evaluate.metrics.targets import Labels
 from mien.evaluate.scores import SplitScores
 from mien.files import atomic_write_json
-from mien.labels import LabelSet
 
 __all__ = [
     "CALIBRATION",
@@ -37,19 +43,10 @@ __all__ = [
     "read_calibration",
 ]
 
-CalibrationMethod = Literal["temperature", "platt", "none"]
-
 CALIBRATION: Final = "calibration.json"
 _SCHEMA: Final = 1
 _FORBIDDEN_SPLITS: Final = ("test", "train")
-_MIN_SAMPLES: Final = 5  # a label with fewer positives or negatives has no slope of its own
-
-# Where scores separate a label without an error, the likelihood has its maximum at infinity.
-_SLOPE_BOUNDS: Final = (0.05, 20.0)
-_OFFSET_BOUNDS: Final = (-20.0, 20.0)
-_LOWEST_SCORE, _HIGHEST_SCORE = 1e-30, 1 - 2.0**-25  # a float32 sigmoid returns 0 and 1
-
-Logits = Float64[np.ndarray, "sample label"]
+_NEW: Final = ("min_confidence", "answered", "prediction_sets")  # files of earlier versions lack them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +68,10 @@ class Calibration:
         defaulted: Labels without a positive sample in `split`, whose threshold is 0.5.
         shared: Labels with too few samples for a slope of their own, which have the temperature's.
         model: Digest of the weights.
+        min_confidence: The calibrated score of the best label from which on the model is sure; None in files
+            of earlier versions.
+        answered: The share of people for whom it is sure in `split`; None likewise.
+        prediction_sets: Which labels may hold; None likewise.
     """
 
     method: CalibrationMethod
@@ -87,6 +88,9 @@ class Calibration:
     defaulted: tuple[str, ...]
     shared: tuple[str, ...]
     model: str
+    min_confidence: float | None = None
+    answered: float | None = None
+    prediction_sets: PredictionSets | None = None
 
     def apply(self, scores: Labels) -> Float64[np.ndarray, "sample label"]:
         """Calibrated scores; the same scores if `method` is "none"."""
@@ -97,10 +101,58 @@ class Calibration:
             )
         if self.method == "none":
             return np.asarray(scores, dtype=np.float64)
-        logits = np.asarray(self.slopes) * _logits(scores, exclusive=self.exclusive) + np.asarray(
-            self.offsets
-        )
-        return _probabilities(logits, exclusive=self.exclusive)
+        logits = np.asarray(self.slopes) * to_logits(scores, exclusive=self.exclusive)
+        return probabilities(logits + np.asarray(self.offsets), exclusive=self.exclusive)
+
+    def are_sure(self, calibrated: Labels) -> Bool[np.ndarray, " sample"]:
+        """Of which samples the model is sure, given calibrated scores: see `mien.types.Prediction.is_sure`.
+
+        Of all if the calibration has no lowest confidence.
+        """
+        sure: np.ndarray = confidences(calibrated) >= (self.min_confidence or 0.0)
+        if self.thresholds is not None and self.min_confidence is not None:
+            sure &= (np.asarray(calibrated) >= np.array(self.thresholds)).any(axis=1)
+        return sure
+
+    def name_sets(self, scores: Labels) -> list[tuple[str, ...]] | None:
+        """The labels in each sample's prediction set, the highest calibrated score first; None without sets.
+
+        Args:
+            scores: The model's scores as they are, not calibrated.
+        """
+        if self.prediction_sets is None or self.coverage is None:
+            return None
+        contained, calibrated = self.prediction_sets.apply(scores), self.apply(scores)
+        order = np.argsort(-calibrated, axis=1, kind="stable")
+        return [
+            tuple(self.labels[label] for label in order[row] if contained[row, label])
+            for row in range(len(order))
+        ]
+
+    @property
+    def coverage(self) -> float | None:
+        """The stated coverage of prediction sets; None without any."""
+        sets = self.prediction_sets
+        return sets.coverage if sets is not None and sets.is_promised else None
+
+    def fits(self, model: str) -> bool:
+        """Whether it was fitted to these weights, and not by an earlier version, which fits less."""
+        return self.model == model and self.prediction_sets is not None
+
+    @property
+    def set_note(self) -> str:
+        """Why there are no prediction sets, or which labels all of them have; "" for neither."""
+        sets = self.prediction_sets
+        if sets is None or not sets.unbounded:
+            return ""
+        needed = f"a coverage of {sets.coverage:.0%} needs {min_images(sets.coverage)} images"
+        if sets.is_promised:
+            rare = ", ".join(self.labels[index] for index in sets.unbounded)
+            return (
+                f"in every prediction set, because {needed} with a label, and {sets.split} has fewer: {rare}"
+            )
+        most = max(sets.num_images)
+        return f"no prediction sets: {needed} with a label, and {sets.split} has at most {most}"
 
     @property
     def temperature(self) -> float | None:
@@ -126,9 +178,12 @@ class Calibration:
         if "how" in values:  # as mien 0.1 calls it
             values = {"method": values["how"], **values}
         try:
-            known = {name: values[name] for name in cls.__dataclass_fields__}
+            known = {name: values[name] for name in cls.__dataclass_fields__ if name not in _NEW}
         except KeyError as error:
             raise RunError(f"a calibration lacks {error}", hint="run mien evaluate again") from error
+        known |= {name: values[name] for name in _NEW if values.get(name) is not None}
+        if "prediction_sets" in known:
+            known["prediction_sets"] = PredictionSets.from_json(known["prediction_sets"])
         lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
         found = cls(**{**known, **lists})
         _check_numbers(found)
@@ -145,15 +200,19 @@ def fit_calibration(
     method: CalibrationMethod = "temperature",
     rule: ThresholdRule = "f1",
     cost: float = 1.0,
+    coverage: float = 0.9,
+    answered: float = 0.8,
     model: str = "",
 ) -> Calibration:
-    """Fits probabilities and thresholds to the scores of the split that stops training.
+    """Fits probabilities, thresholds and prediction sets to the scores of the split that stops training.
 
     Args:
         scores: The model's scores on that split.
         method: How logits are transformed.
         rule: How thresholds are chosen; see `fit_thresholds`.
         cost: How many false alarms a missed label costs, for the rule "cost".
+        coverage: Of prediction sets, between 0 and 1.
+        answered: The share of people for whom the model is to be sure, above 0 and up to 1.
         model: Digest of the weights.
 
     Raises:
@@ -162,7 +221,7 @@ def fit_calibration(
     """
     check_calibration_split(scores.split)
     label_set = scores.label_set
-    slopes, offsets, shared = _fit_lines(scores, method)
+    lines = fit_lines(scores.targets, scores.scores, label_set, method)
     calibration = Calibration(
         method=method,
         split=scores.split,
@@ -170,21 +229,24 @@ def fit_calibration(
         label_set=label_set.name,
         labels=label_set.labels,
         exclusive=label_set.exclusive,
-        slopes=tuple(slopes.tolist()),
-        offsets=tuple(offsets.tolist()),
+        slopes=tuple(lines.slopes.tolist()),
+        offsets=tuple(lines.offsets.tolist()),
         thresholds=None,
         rule=rule,
         cost=cost,
         defaulted=(),
-        shared=shared,
+        shared=label_names(label_set, lines.shared),
         model=model,
+        answered=answered,
+        prediction_sets=fit_prediction_sets(scores, coverage=coverage),
     )
+    calibrated = calibration.apply(scores.scores)
+    calibration = replace(calibration, min_confidence=fit_min_confidence(calibrated, answered=answered))
     if label_set.exclusive:
         return calibration
-    probabilities = calibration.apply(scores.scores)
-    thresholds, without = fit_thresholds(scores.targets, probabilities, rule=rule, cost=cost)
+    thresholds, without = fit_thresholds(scores.targets, calibrated, rule=rule, cost=cost)
     return replace(
-        calibration, thresholds=tuple(thresholds.tolist()), defaulted=_label_names(label_set, without)
+        calibration, thresholds=tuple(thresholds.tolist()), defaulted=label_names(label_set, without)
     )
 
 
@@ -204,7 +266,7 @@ def read_calibration(run: Path) -> Calibration | None:
         return None
     try:
         return Calibration.from_json(read_json(path))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise RunError(f"{path} cannot be read: {error}", hint="run mien evaluate again") from error
 
 
@@ -221,95 +283,8 @@ def _check_numbers(calibration: Calibration) -> None:
             raise ValueError(f"{name} are not one finite number for each of {count} labels")
     if thresholds is not None and not all(0 <= value <= 1 for value in thresholds):
         raise ValueError("thresholds are not from 0 to 1")
-
-
-# --- The fit -----------------------------------------------------------------------------------------
-
-
-def _fit_lines(
-    scores: SplitScores, method: CalibrationMethod
-) -> tuple[Float[np.ndarray, " label"], Float[np.ndarray, " label"], tuple[str, ...]]:
-    """Slope and offset of each label, and the names of those that share the temperature's."""
-    label_set, count = scores.label_set, len(scores.label_set)
-    if method == "none":
-        return np.ones(count), np.zeros(count), ()
-    if method == "platt" and label_set.exclusive:
-        raise ConfigError(
-            f"evaluate.calibration 'platt' calibrates each label alone, and in set {label_set.name!r} "
-            "exactly one holds",
-            hint="use 'temperature'",
-        )
-    logits = _logits(scores.scores, exclusive=label_set.exclusive)
-    truth = true_labels(scores.targets, exclusive=label_set.exclusive).astype(np.float64)
-    slope = _fit_slope(logits, truth, exclusive=label_set.exclusive)
-    slopes, offsets = np.full(count, slope), np.zeros(count)
-    if method == "temperature":
-        return slopes, offsets, ()
-    rarer = np.minimum(truth.sum(axis=0), (1 - truth).sum(axis=0))
-    for label in np.flatnonzero(rarer >= _MIN_SAMPLES):
-        slopes[label], offsets[label] = _fit_line(logits[:, label], truth[:, label], start=slope)
-    return slopes, offsets, _label_names(label_set, rarer < _MIN_SAMPLES)
-
-
-def _fit_slope(logits: Logits, truth: Logits, *, exclusive: bool) -> float:
-    """The slope of least loss, the inverse of a temperature; 1 if none is better."""
-
-    def derivative(slope: float) -> float:
-        error = _probabilities(slope * logits, exclusive=exclusive) - truth
-        return float((error * logits).sum())
-
-    low, high = _SLOPE_BOUNDS
-    # The loss is convex in the slope: it has its minimum where the derivative is 0, or at a bound.
-    if derivative(low) >= 0:
-        slope = low
-    elif derivative(high) <= 0:
-        slope = high
-    else:
-        from scipy.optimize import brentq  # late: reading a calibration does not need it
-
-        slope = float(brentq(derivative, low, high, xtol=1e-14))
-    before = _loss(logits, truth, exclusive=exclusive)
-    return slope if _loss(slope * logits, truth, exclusive=exclusive) <= before else 1.0
-
-
-def _fit_line(
-    logits: Float64[np.ndarray, " sample"], truth: Float64[np.ndarray, " sample"], *, start: float
-) -> tuple[float, float]:
-    """Slope (above 0) and offset of least loss for one label; (1, 0) if no other is better."""
-    from scipy.optimize import minimize
-
-    def loss_and_gradient(line: np.ndarray) -> tuple[float, np.ndarray]:
-        moved = line[0] * logits + line[1]
-        error = expit(moved) - truth
-        gradient = np.array([(error * logits).mean(), error.mean()])
-        return float((np.logaddexp(0, moved) - moved * truth).mean()), gradient
-
-    # Not scikit-learn's LogisticRegression: it has no bounds, so it diverges where a label is separable and
-    # reverses the ranking where scores are worse than chance.
-    bounds = (_SLOPE_BOUNDS, _OFFSET_BOUNDS)
-    found = minimize(loss_and_gradient, (start, 0.0), jac=True, method="L-BFGS-B", bounds=bounds)
-    unchanged, _ = loss_and_gradient(np.array([1.0, 0.0]))
-    return (float(found.x[0]), float(found.x[1])) if found.fun <= unchanged else (1.0, 0.0)
-
-
-def _logits(scores: Labels, *, exclusive: bool) -> Logits:
-    """The logits that a sigmoid, or up to a constant a softmax, turns into these scores."""
-    values = np.maximum(np.asarray(scores, dtype=np.float64), _LOWEST_SCORE)
-    logits: Logits = np.log(values) if exclusive else logit(np.minimum(values, _HIGHEST_SCORE))
-    return logits
-
-
-def _probabilities(logits: Logits, *, exclusive: bool) -> Float64[np.ndarray, "sample label"]:
-    probabilities: np.ndarray = softmax(logits, axis=1) if exclusive else expit(logits)
-    return probabilities
-
-
-def _loss(logits: Logits, truth: Logits, *, exclusive: bool) -> float:
-    """Negative log-likelihood, mean over samples; where any number of labels may hold, over labels too."""
-    if exclusive:
-        return float((logsumexp(logits, axis=1) - (logits * truth).sum(axis=1)).mean())
-    return float((np.logaddexp(0, logits) - logits * truth).mean())
-
-
-def _label_names(label_set: LabelSet, chosen: np.ndarray) -> tuple[str, ...]:
-    return tuple(label for label, one in zip(label_set.labels, chosen, strict=True) if one)
+    if calibration.min_confidence is not None and not 0 <= calibration.min_confidence <= 1:
+        raise ValueError("min_confidence is not from 0 to 1")
+    sets = calibration.prediction_sets
+    if sets is not None and (len(sets.num_images) != count or sets.exclusive != calibration.exclusive):
+        raise ValueError(f"prediction sets are not those of {count} labels")

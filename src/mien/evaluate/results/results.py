@@ -19,12 +19,14 @@ __all__ = [
     "EVALUATION",
     "MIN_POSITIVES",
     "RESULTS",
+    "AbstentionRow",
     "CalibrationRow",
     "Difference",
     "DimensionRow",
     "Evaluation",
     "LabelRow",
     "ResultRow",
+    "SetRow",
     "SharedImages",
     "SplitAccess",
     "read_results",
@@ -175,6 +177,83 @@ class CalibrationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetRow:
+    """How often prediction sets contain true labels, and how large the sets are.
+
+    Attributes:
+        name: The model.
+        split: The split.
+        coverage: The stated coverage.
+        value: The observed coverage, in which images count equally, as in the guarantee: the share of people
+            whose set contains their label; where any number of labels may hold, the share of a label's people
+            whose set contains it, averaged over the labels that sets can leave out.
+        low: Lower bound of its 95 % interval; None if the split's images are too few to resample.
+        high: Upper bound, likewise.
+        size: The mean number of labels in a set.
+        single: The share of sets with one label.
+        complete: The share of sets with all labels that a person has, which is not guaranteed where any
+            number may hold.
+        labels: How many labels there are.
+        n: How many samples the split has that have a label.
+        fitted_on: The split on which the cut was fitted.
+        likely_low: A cut that is fitted on so many images covers at least this share in 97.5 % of cases. Of
+            several cuts, it is that of the label with the fewest images.
+        likely_high: At most this share, likewise.
+        is_default: Whether predictions have these sets.
+    """
+
+    name: str
+    split: str
+    coverage: float
+    value: float
+    low: float | None
+    high: float | None
+    size: float
+    single: float
+    complete: float
+    labels: int
+    n: int
+    fitted_on: str
+    likely_low: float
+    likely_high: float
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbstentionRow:
+    """How often the best label is right if only the most confident people get an answer.
+
+    Attributes:
+        name: The model.
+        split: The split.
+        answered: The share of people who get an answer.
+        value: The share of them whose highest score is at one of their labels.
+        low: Lower bound of its 95 % interval; None if the split's images are too few to resample.
+        high: Upper bound, likewise.
+        gain: `value` minus that of everyone.
+        gain_low: Lower bound of the paired 95 % interval of the gain; None likewise.
+        gain_high: Upper bound, likewise.
+        n: How many people get an answer.
+        fitted_on: The split on which the lowest confidence was fitted; "" where the most confident people of
+            `split` itself are taken.
+        min_confidence: The lowest confidence, where one was fitted.
+    """
+
+    name: str
+    split: str
+    answered: float
+    value: float
+    low: float | None
+    high: float | None
+    gain: float
+    gain_low: float | None
+    gain_high: float | None
+    n: int
+    fitted_on: str = ""
+    min_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAccess:
     """How often a run has scored a split so far (`times`), and with how many different `weights`."""
 
@@ -220,6 +299,8 @@ class Evaluation:
         labels: One row per model, split and label.
         dimensions: One row per model, split and dimension: valence, arousal, dominance.
         calibration: What calibration changes on splits other than the one it was fitted on.
+        prediction_sets: The coverage and size of prediction sets, likewise.
+        abstention: How often the best label is right, by how many people get an answer.
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
         shared_images: What scored splits share with those of training.
@@ -235,6 +316,8 @@ class Evaluation:
     labels: tuple[LabelRow, ...] = ()
     dimensions: tuple[DimensionRow, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
+    prediction_sets: tuple[SetRow, ...] = ()
+    abstention: tuple[AbstentionRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
     shared_images: tuple[SharedImages, ...] = ()
     uncalibrated: tuple[str, ...] = ()
@@ -261,11 +344,23 @@ def _excludes_zero(low: float | None, high: float | None) -> bool:
 _TYPES: Final[Mapping[str, Any]] = {
     "float": (int, float),
     "int": int,
+    "bool": bool,
     "str": str,
     "tuple[int, ...]": tuple,
     "None": type(None),
 }
-Row = TypeVar("Row", ResultRow, Difference, LabelRow, DimensionRow, CalibrationRow, SplitAccess, SharedImages)
+Row = TypeVar(
+    "Row",
+    ResultRow,
+    Difference,
+    LabelRow,
+    DimensionRow,
+    CalibrationRow,
+    SetRow,
+    AbstentionRow,
+    SplitAccess,
+    SharedImages,
+)
 
 
 def write_results(path: Path, results: Evaluation) -> None:
@@ -286,6 +381,8 @@ def read_results(path: Path) -> Evaluation:
             labels=_rows(LabelRow, found.get("labels", ())),
             dimensions=_rows(DimensionRow, found.get("dimensions", ())),
             calibration=_rows(CalibrationRow, found.get("calibration", ())),
+            prediction_sets=_rows(SetRow, found.get("prediction_sets", ())),
+            abstention=_rows(AbstentionRow, found.get("abstention", ())),
             split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
             shared_images=_rows(SharedImages, found.get("shared_images", ())),
             uncalibrated=tuple(str(name) for name in found.get("uncalibrated", ())),

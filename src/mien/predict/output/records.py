@@ -27,6 +27,7 @@ def to_record(results: Results) -> dict[str, Any]:
                 "error": _error_record(person.error),
                 "label_set": None if person.prediction is None else person.prediction.label_set,
                 "thresholds": None if person.prediction is None else person.prediction.thresholds,
+                "min_confidence": None if person.prediction is None else person.prediction.min_confidence,
             }
             for person in results
         ],
@@ -66,7 +67,7 @@ def _person(record: Mapping[str, Any]) -> Person:
 
 def _prediction(record: Mapping[str, Any]) -> Prediction:
     dimensions = {name: record[name] for name in DIMENSIONS if record[name] is not None}
-    text = record["description"]
+    text, found = record["description"], record.get("prediction_set")
     description = None
     if text is not None:  # only the text of a description goes into a file
         description = Description(key="", subject_id="", text=text, prompt_id="", engine="", finish="stop")
@@ -79,6 +80,10 @@ def _prediction(record: Mapping[str, Any]) -> Prediction:
         description=description,
         status=record["status"],
         thresholds=record["thresholds"],
+        # A journal of an earlier version lacks these.
+        min_confidence=record.get("min_confidence"),
+        prediction_set=None if found is None else tuple(found),
+        coverage=record.get("coverage"),
     )
 
 

@@ -23,10 +23,12 @@ Row = Mapping[str, Any]
 COLUMNS: Final = (
     "source", "frame", "time", "person", "track", "box", "box_source", "box_score", "status", "error",
     "scores", "above", *DIMENSIONS, "description", "bounded",
+    "sure", "prediction_set", "coverage",
 )  # fmt: skip
 _INTEGERS: Final = frozenset({"frame", "person", "track", "num_frames", "num_failed"})
-_NUMBERS: Final = frozenset({"time", "box_score", "first_time", "last_time", *DIMENSIONS})
-_NESTED: Final = frozenset({"box", "scores", "above", "bounded"})
+_NUMBERS: Final = frozenset({"time", "box_score", "coverage", "first_time", "last_time", *DIMENSIONS})
+_LISTS: Final = frozenset({"above", "bounded", "prediction_set"})
+_NESTED: Final = frozenset({"box", *_LISTS, "scores"})
 _BATCH: Final = 1_000  # rows held at once
 
 
@@ -96,7 +98,7 @@ def _write_parquet(
     schema = pyarrow.schema([(name, _arrow_type(name, labels)) for name in columns])
     with parquet.ParquetWriter(file, schema) as writer:
         for batch in batched(rows, _BATCH):
-            values = {name: [row.get(name) or _null(row.get(name)) for row in batch] for name in columns}
+            values = {name: [_null(row.get(name)) for row in batch] for name in columns}
             writer.write_table(pyarrow.table(values, schema=schema))
 
 
@@ -108,17 +110,15 @@ def _null(value: Any) -> Any:
 def _arrow_type(name: str, labels: Sequence[str]) -> Any:
     import pyarrow
 
-    if name in _INTEGERS:
-        return pyarrow.int64()
-    if name in _NUMBERS:
-        return pyarrow.float64()
-    if name == "box":
-        return pyarrow.list_(pyarrow.float64())
-    if name in {"above", "bounded"}:
-        return pyarrow.list_(pyarrow.string())
-    if name == "scores":
-        return pyarrow.struct([(label, pyarrow.float64()) for label in labels])
-    return pyarrow.string()
+    types = {
+        **dict.fromkeys(_INTEGERS, pyarrow.int64()),
+        **dict.fromkeys(_NUMBERS, pyarrow.float64()),
+        **dict.fromkeys(_LISTS, pyarrow.list_(pyarrow.string())),
+        "box": pyarrow.list_(pyarrow.float64()),
+        "scores": pyarrow.struct([(label, pyarrow.float64()) for label in labels]),
+        "sure": pyarrow.bool_(),
+    }
+    return types.get(name, pyarrow.string())
 
 
 _Writer = Callable[[IO[bytes], Iterable[Row], Sequence[str], Sequence[str]], None]

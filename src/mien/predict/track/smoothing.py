@@ -29,11 +29,14 @@ class Smoother:
     def update(self, time: float, reading: Prediction) -> Prediction:
         """The reading with smoothed scores and dimensions; its description and thresholds stay.
 
+        A prediction set does not: its coverage is stated for photos, and for scores that are not smoothed.
+
         Args:
             time: In seconds; not before the last one.
             reading: What the model predicts at this time.
         """
         last, weight = self._last, self._weight(time)
+        reading = replace(reading, prediction_set=None, coverage=None)
         if last is not None and last.scores.keys() == reading.scores.keys():
             dimensions = reading.dimensions
             if dimensions is not None and last.dimensions is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -89,9 +89,10 @@ class ZeroShotPredictor(SubjectPredictor):
         if isinstance(found, MienError):
             return found
         names, calibration = self.scorer.labels.label_set, self.calibration
-        scores: Sequence[float] = found.scores
+        raw, scores = np.array([found.scores]), found.scores
+        sets = None if calibration is None else calibration.name_sets(raw)
         if calibration is not None:
-            scores = np.minimum(calibration.apply(np.array([scores])), 1.0)[0].tolist()
+            scores = np.minimum(calibration.apply(raw), 1.0)[0].tolist()
         return Prediction(
             subject_id=item.subject.id,
             label_set=names.name,
@@ -99,4 +100,7 @@ class ZeroShotPredictor(SubjectPredictor):
             description=found.description,
             status=UNCALIBRATED if calibration is None else "ok",
             thresholds=None if calibration is None else calibration.by_label(),
+            min_confidence=None if calibration is None else calibration.min_confidence,
+            prediction_set=None if sets is None else sets[0],
+            coverage=None if calibration is None else calibration.coverage,
         )

@@ -111,6 +111,8 @@ def _load_results(run: Path) -> Evaluation:
         labels=compared.labels or own.labels,
         dimensions=compared.dimensions or own.dimensions,
         calibration=compared.calibration or own.calibration,
+        prediction_sets=compared.prediction_sets or own.prediction_sets,
+        abstention=compared.abstention or own.abstention,
         split_accesses=compared.split_accesses or own.split_accesses,
         shared_images=compared.shared_images or own.shared_images,
         uncalibrated=compared.uncalibrated or own.uncalibrated,

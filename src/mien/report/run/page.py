@@ -25,6 +25,7 @@ from mien.report.run.contents import RunContents, load_contents
 from mien.report.run.curves import CurveSection, curve_section, render_curve
 from mien.report.run.descriptions import description_section
 from mien.report.run.gallery import best_and_worst
+from mien.report.run.precision_recall import precision_recall_section
 from mien.report.run.tables import (
     difference_tables,
     dimension_table,
@@ -35,6 +36,7 @@ from mien.report.run.tables import (
     repeated_evaluations,
     score_tables,
 )
+from mien.report.run.uncertainty import uncertainty_section
 from mien.report.template import render_page
 from mien.runs import Run
 from mien.version import __version__
@@ -108,7 +110,16 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
         "dimensions": dimension_table(contents.results, None if scores is None else scores.split),
+        "precision_recall": None if scores is None else precision_recall_section(scores),
         "calibration": _calibration(contents),
+        "uncertainty": None
+        if scores is None
+        else uncertainty_section(
+            contents.results.abstention,
+            contents.results.prediction_sets,
+            split=scores.split,
+            exclusive=scores.label_set.exclusive,
+        ),
         "descriptions": None if contents.descriptions is None else description_section(contents.descriptions),
         "positive": POSITIVE,
         "best": best,
