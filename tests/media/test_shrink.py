@@ -24,6 +24,7 @@ from mien.media.images import (
 from mien.media.memory import Reservation
 from mien.media.shrink import View
 from mien.media.views import OpenedPhoto, prepare_frames
+from mien.recipe.features import FitMode
 from mien.types import Box, ImageRef, Subject
 
 SIDE = 48
@@ -195,7 +196,12 @@ def test_models_that_take_the_same_square_share_it(photo: Callable[..., Path]) -
         pixels = load_pixels(subject, [marking], square, photo=opened)
         assert np.array_equal(pixels, load_pixels(subject, [marking], square))
     moved = replace(subject, boxes=(Box(left=0, top=0, right=99, bottom=99),))
-    for other, size, mode in ((moved, SIDE, "letterbox"), (moved, SIDE, "squash"), (moved, 60, "squash")):
+    others: list[tuple[Subject, int, FitMode]] = [
+        (moved, SIDE, "letterbox"),
+        (moved, SIDE, "squash"),
+        (moved, 60, "squash"),
+    ]
+    for other, size, mode in others:
         (made,) = prepare_frames(other, marking=Marking(), size=size, fit_mode=mode, photo=opened)
         (alone,) = prepare_frames(other, marking=Marking(), size=size, fit_mode=mode)
         assert made.tobytes() == alone.tobytes() != first.tobytes()

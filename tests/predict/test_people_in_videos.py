@@ -17,7 +17,6 @@ from mien.predict.results import Results
 from mien.predict.sources.open import SourceOptions, open_sources
 from mien.predict.track.tracker import TrackOptions
 from mien.prefetch import batched
-from mien.prefetch import batched
 from mien.types import Prediction, Subject
 
 
@@ -69,21 +68,6 @@ class InBatches(ShareOfRed):
             yield from super().each(batch)
 
 
-class InBatches(ShareOfRed):
-    """Answers in batches of four people."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: list[int] = []
-
-    def each(
-        self, subjects: Iterable[Subject], *, batch_size: int | None = None
-    ) -> Iterator[Prediction | MienError]:
-        for batch in batched(subjects, batch_size or 4):
-            self.sizes.append(len(batch))
-            yield from super().each(batch)
-
-
 @pytest.fixture
 def predictor() -> ShareOfRed:
     return ShareOfRed()
@@ -104,44 +88,6 @@ def test_people_are_found_in_photos_and_no_one_is_a_result(predictor: ShareOfRed
     given = predictor(tmp_path / "two.png", boxes=[(0, 0, 9, 9)])
     assert [person.box_source for person in given] == ["given"]
     assert predictor.colors.num_images == 2
-
-
-@pytest.mark.parametrize(("batch_size", "sizes"), [(None, [4, 4, 1]), (2, [2, 2, 2, 2, 1]), (9, [9])])
-def test_batches_are_of_people_and_not_of_photos(
-    tmp_path: Path, batch_size: int | None, sizes: list[int]
-) -> None:
-    counts = [3, 0, 2, 3, 1, 0]
-    for number, count in enumerate(counts):
-        draw_people([(20 + 80 * n, 10, 60 + 80 * n, 100) for n in range(count)]).save(
-            tmp_path / f"{number}.png"
-        )
-    (tmp_path / "7.png").write_bytes(b"no image")
-    predictor = InBatches()
-    results = list(predictor.stream(tmp_path, batch_size=batch_size))
-    assert predictor.sizes == sizes
-    assert [Path(item.source).stem for item in results] == [*"012345", "7"]
-    assert [len(item) for item in results] == [*counts, 0]
-    assert [item.status for item in results[-2:]] == ["no person", "failed"]
-    reds = [[round(person.scores["red"]) for person in item] for item in results]
-    assert reds == [[1, 0, 0], [], [1, 0], [1, 0, 0], [1], [], []]
-
-
-def test_a_person_does_not_wait_for_a_batch_that_never_fills(tmp_path: Path) -> None:
-    draw_people([(10, 10, 50, 100)]).save(tmp_path / "one.png")
-    draw_people([]).save(tmp_path / "none.png")
-    taken = 0
-
-    def photos() -> Iterator[Path]:
-        nonlocal taken
-        for name in ("none", "none", "one", *["none"] * 500):
-            taken += 1
-            yield tmp_path / f"{name}.png"
-
-    stream = InBatches().stream(photos())
-    assert [len(next(stream)) for _ in range(2)] == [0, 0]
-    assert taken <= 12  # a batch of the detector, and what is decoded ahead
-    assert len(next(stream)) == 1
-    assert taken <= 80
 
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(None, [4, 4, 1]), (2, [2, 2, 2, 2, 1]), (9, [9])])

@@ -35,8 +35,9 @@ def open_remote(*servers: VllmServer, max_new_tokens: int = MAX_TOKENS) -> Remot
 def test_two_servers_share_the_work_and_write_what_this_process_writes(
     servers: list[VllmServer], requests: list[Request], texts: list[str]
 ) -> None:
+    before = [server.num_answered() for server in servers]
     assert texts_of(open_remote(*servers), requests) == texts
-    answered = [server.num_answered() for server in servers]
+    answered = [server.num_answered() - count for server, count in zip(servers, before, strict=True)]
     assert min(answered) > COUNT / 5
     assert sum(answered) == COUNT
 
@@ -135,15 +136,13 @@ def _post(server: VllmServer, body: dict[str, Any]) -> dict[str, Any]:
 
 def _first_log_probabilities(request: Request) -> list[tuple[str, float]]:
     """The 20 likeliest first tokens of this process's model."""
-    from mien.describe.local.processor import format_prompt
-
-    model: Any = LocalEngine("playhouse")._model
-    inputs = model._inputs([format_prompt(model._processor, request)], [request])
+    model = LocalEngine("playhouse")._model
+    inputs = model.prepare([model.prompt_text(request)], [request])
     with torch.inference_mode():
-        logits = model._model(**inputs).logits[0, -1]
+        logits = model.module(**inputs).logits[0, -1]
     values, tokens = logits.log_softmax(-1).topk(20)
     return [
-        (model._tokenizer.decode([token]), value)
+        (model.processor.tokenizer.decode([token]), value)
         for token, value in zip(tokens.tolist(), values.tolist(), strict=True)
     ]
 

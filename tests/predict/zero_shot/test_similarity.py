@@ -40,7 +40,7 @@ def copied_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the embedded models that can be changed."""
     folder = tmp_path / "weights"
     for name in ("llava", "clip"):
-        shutil.copytree(embedded_model_folder(name), folder / name)  # type: ignore[arg-type]
+        shutil.copytree(embedded_model_folder(name), folder / name)
     monkeypatch.setattr(embedded_models, "_FOLDER", folder)
     return folder
 
