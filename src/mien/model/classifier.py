@@ -134,7 +134,7 @@ class _LabelHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_labels))
 
     def forward(self, fused: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
-        parts = fused.view(len(fused), *self.weight.shape)
+        parts = fused.view(fused.shape[0], *self.weight.shape)
         return (parts * self.weight).sum(dim=-1) + self.bias
 
 
@@ -146,7 +146,7 @@ class _BaseRates(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_labels), requires_grad=False)
 
     def forward(self, fused: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
-        return self.bias.expand(len(fused), -1)
+        return self.bias.expand(fused.shape[0], -1)
 
 
 def _label_head(fusion: Fusion, num_labels: int) -> nn.Linear | _LabelHead:
