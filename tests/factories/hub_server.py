@@ -134,8 +134,8 @@ class _HubHandler(Handler):
         elif file := _FILE.fullmatch(path):
             self._send_file(file["name"], file["revision"], file["file"])
         elif path.startswith("/storage/"):
-            account, model, commit, file = path.removeprefix("/storage/").split("/", 3)
-            self._send_stored(f"{account}/{model}", commit, file)
+            account, model_name, revision, file_name = path.removeprefix("/storage/").split("/", 3)
+            self._send_stored(f"{account}/{model_name}", revision, file_name)
         else:
             self.answer(404, b"")
 

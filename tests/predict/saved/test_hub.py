@@ -31,8 +31,8 @@ def server(own_hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
     return own_hub
 
 
-def push(saved: Saved, name: str = NAME, **options: bool) -> str:
-    return Predictor.from_pretrained(saved.folder, device="cpu").push_to_hub(name, **options)
+def push(saved: Saved, name: str = NAME) -> str:
+    return Predictor.from_pretrained(saved.folder, device="cpu").push_to_hub(name)
 
 
 def test_what_is_pushed_predicts_the_same_in_a_fresh_process(

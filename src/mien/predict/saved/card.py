@@ -55,7 +55,7 @@ def write_card(
 
     results = read_results(run / EVALUATION) if (run / EVALUATION).exists() else Evaluation()
     dataset = _dataset(trained)
-    values = {
+    values: dict[str, Any] = {
         "name": _text(trained.recipe.name),
         "version": __version__,
         "warning": _warning(trained, models),
@@ -296,11 +296,11 @@ def _metadata(
     is_free = trained.recipe.data.name == _PLAYHOUSE and all(
         model.license == "Apache-2.0" for model in models
     )
-    terms = (
+    terms: dict[str, Any] = (
         {"license": "apache-2.0"} if is_free else {"license": "other", "license_name": "see-the-model-card"}
     )
     emissions = _emissions(run)
-    more = (
+    more: dict[str, Any] = (
         {}
         if emissions is None
         else {"co2_eq_emissions": {"emissions": 1000 * emissions, "source": "CodeCarbon"}}

@@ -74,7 +74,7 @@ def listed_files(folder: Path) -> dict[str, Mapping[str, Any]]:
         content = read_json(file)
         schema, entries = content["schema"], content["files"]
         if schema == _SCHEMA:
-            listed = {
+            listed: dict[str, Mapping[str, Any]] = {
                 str(name): {"bytes": int(e["bytes"]), "sha256": str(e["sha256"])}
                 for name, e in entries.items()
             }

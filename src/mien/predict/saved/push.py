@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["push_model"]
 
+_ID: Final = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 # What an earlier push may have left that this one does not have.
 _REPLACED: Final = (f"{MODELS}/*", "calibration.json", "evaluation.json")
 
@@ -50,15 +52,7 @@ def push_model(
 
 
 def _require_id(name: str) -> None:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-        is_valid = name.count("/") == 1
-    except HFValidationError:
-        is_valid = False
-    if not is_valid:
+    if not _ID.fullmatch(name) or ".." in name or "--" in name:
         raise UsageError(
             f"{name!r} is not a name on the Hub", hint="write it as ACCOUNT/MODEL, such as you/emotic"
         )
