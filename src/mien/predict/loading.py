@@ -97,13 +97,16 @@ def _is_hub_id(name: str) -> bool:
     return bool(_HUB_ID.fullmatch(name)) and not Path(name.partition("/")[0]).exists()
 
 
-def load_model(source: ModelSource, *, device: str, engine: Engine | None = None) -> LoadedModel:
+def load_model(
+    source: ModelSource, *, device: str, engine: Engine | None = None, describes: bool = True
+) -> LoadedModel:
     """Loads a model with its encoder, tokenizer, describing engine and calibration.
 
     Args:
         source: Where it is.
         device: The device to load it to, not "auto".
         engine: Replaces the describing engine that the recipe names.
+        describes: Whether to open the describing engine.
 
     Raises:
         RunError: The model is not trained, or belongs to another recipe, prompt or label set.
@@ -114,11 +117,13 @@ def load_model(source: ModelSource, *, device: str, engine: Engine | None = None
     if source.recipe is not None:
         trained.check_recipe(source.recipe)
     recipe, fusion = trained.recipe, trained.classifier.fusion
-    require_places(recipe, source.folder, but=unread_places(fusion, engine))
+    unread = unread_places(fusion, engine) | (set() if describes else {"describe.model"})
+    require_places(recipe, source.folder, but=unread)
     features, place = recipe.features, recipe.run.model_copy(update={"device": device, "cluster": None})
     tokenizer = vision = None
     if fusion.uses_text:
-        engine = engine or open_engine(recipe.describe, place)
+        if describes and engine is None:
+            engine = open_engine(recipe.describe, place)
         tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
     if fusion.uses_image:
         vision = resolve_vision_encoder(features, device)
