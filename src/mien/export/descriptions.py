@@ -150,9 +150,9 @@ def _write_webdataset(folder: Path, rows: Iterable[_Row]) -> int:
         images = row.images()
         # One image has the plain suffix; the frames of a clip are numbered.
         suffixes = ["png"] if len(images) == 1 else [f"{index}.png" for index in range(len(images))]
-        pictures = {suffix: _png(image) for suffix, image in zip(suffixes, images, strict=True)}
+        encoded = {suffix: _png(image) for suffix, image in zip(suffixes, images, strict=True)}
         about = json.dumps(row.about(), ensure_ascii=False).encode("utf-8", "replace")
-        return {**pictures, "txt": row.description.text.encode("utf-8", "replace"), "json": about}
+        return {**encoded, "txt": row.description.text.encode("utf-8", "replace"), "json": about}
 
     return write_shards(folder, map(members, rows))
 

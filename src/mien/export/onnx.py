@@ -144,7 +144,7 @@ def export_onnx(loaded: LoadedModel, folder: Path) -> OnnxExport:
 
 
 def token_model(loaded: LoadedModel) -> nn.Module:
-    """The encoder as it was trained with the classifier, or the frozen one: pixels in, tokens out."""
+    """The encoder that was trained with the classifier, or the frozen one: pixels in, tokens out."""
     assert loaded.vision is not None
     encoder = loaded.trained.classifier.encoder
     vit = encoder.vit if isinstance(encoder, TrainableEncoder) else loaded.vision.build()
