@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from mien.errors import DataError
 
-__all__ = ["canonical_json", "digest", "file_version"]
+__all__ = ["canonical_json", "digest", "file_digest", "file_version"]
 
 
 def canonical_json(value: object) -> str:
@@ -37,3 +38,14 @@ def file_version(path: Path) -> tuple[int, ...]:
     except (OSError, ValueError):  # ValueError: a null byte in the name
         return ()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; reads a version of a file once per process, because weights have gigabytes."""
+    return _read_digest(path, *file_version(path))
+
+
+@lru_cache(maxsize=256)
+def _read_digest(path: Path, *version: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,9 +2,14 @@
 
 It answers what a model is (its commit, files, sizes and license), and its files: small ones itself, weights
 by a redirect to a storage that takes ranges. Models may be gated or unknown, and the server may fail.
+
+Uploads create a repository, say how each file is to come, take large files in the storage (Git LFS), check
+their digests, and make one commit of all.
 """
 
+import base64
 import hashlib
+import json
 import os
 import re
 import socket
@@ -24,6 +29,9 @@ from mien.weights import hub
 GRANTED, DENIED, EXPIRED = "hf_granted", "hf_denied", "hf_expired"  # tokens
 _MODEL = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)(?:/revision/(?P<revision>.+))?")
 _TREE = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)/tree/(?P<revision>.+)")
+_PREUPLOAD = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)/preupload/(?P<revision>.+)")
+_COMMIT = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)/commit/(?P<revision>.+)")
+_LFS = re.compile(r"/(?P<name>[^/]+/[^/]+)\.git/info/lfs/objects/batch")
 _FILE = re.compile(r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 _HANGS = 20  # seconds; so that a client without a time limit gets an answer, too late
 
@@ -37,6 +45,7 @@ class Repository:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     claimed: dict[str, int] = field(default_factory=dict)  # sizes that are not true
+    private: bool = False
 
     def commit(self, revision: str) -> str | None:
         return revision if revision in self.commits else self.refs.get(revision)
@@ -48,6 +57,7 @@ class HubServer(Server):
     Attributes:
         requests: method and path of each.
         ranges: those that were asked for.
+        objects: what was uploaded to the storage, by SHA-256.
         fault: What happens to the next requests: "503", "hang", "drop" (no answer) or "portal" (the page of a
             network that wants a login); to weights only: "cut" (once, in the middle) or "reset".
     """
@@ -56,6 +66,7 @@ class HubServer(Server):
         self.repositories: dict[str, Repository] = {}
         self.requests: list[tuple[str, str]] = []
         self.ranges: list[str] = []
+        self.objects: dict[str, bytes] = {}
         self.fault: str | None = None
         super().__init__(_HubHandler)
 
@@ -74,7 +85,8 @@ class HubServer(Server):
     ) -> str:
         """Adds a commit with these files, or those of a folder, to a model; returns its hash."""
         if isinstance(files, Path):
-            files = {file.name: file.read_bytes() for file in files.iterdir()}
+            paths = [path for path in files.rglob("*") if path.is_file()]
+            files = {path.relative_to(files).as_posix(): path.read_bytes() for path in paths}
         repository = self.repositories.setdefault(name, Repository(license, gated))
         digest = hashlib.sha1(name.encode(), usedforsecurity=False)
         for file, content in sorted(files.items()):
@@ -122,9 +134,108 @@ class _HubHandler(Handler):
         elif file := _FILE.fullmatch(path):
             self._send_file(file["name"], file["revision"], file["file"])
         elif path.startswith("/storage/"):
-            self._send_stored(*path.removeprefix("/storage/").rsplit("/", 2))
+            account, model_name, revision, file_name = path.removeprefix("/storage/").split("/", 3)
+            self._send_stored(f"{account}/{model_name}", revision, file_name)
         else:
             self.answer(404, b"")
+
+    # --- Uploads ---
+
+    def do_POST(self) -> None:  # noqa: N802
+        path = unquote(urlsplit(self.path).path)
+        self.server.requests.append((self.command, path))
+        body = self.content()
+        if self.server.fault == "503":
+            self.answer(503, b"")
+        elif self._token() != GRANTED:
+            self._refuse_upload()
+        elif path == "/api/validate-yaml":
+            self.answer(200, {"errors": [], "warnings": []})
+        elif path == "/api/repos/create":
+            self._create(json.loads(body))
+        elif preupload := _PREUPLOAD.fullmatch(path):
+            self._preupload(preupload["name"], json.loads(body))
+        elif lfs := _LFS.fullmatch(path):
+            self._offer_storage(lfs["name"], json.loads(body))
+        elif commit := _COMMIT.fullmatch(path):
+            self._commit(commit["name"], commit["revision"], [json.loads(line) for line in body.splitlines()])
+        else:
+            self.answer(404, b"")
+
+    def do_PUT(self) -> None:  # noqa: N802
+        path = unquote(urlsplit(self.path).path)
+        self.server.requests.append((self.command, path))
+        content, oid = self.content(), path.rpartition("/")[2]
+        if hashlib.sha256(content).hexdigest() != oid:
+            self.answer(400, b"")
+        else:
+            self.server.objects[oid] = content
+            self.answer(200, b"", {"ETag": f'"{oid}"'})
+
+    def _refuse_upload(self) -> None:
+        if self._token() == DENIED:
+            self.answer(403, b"", {"X-Error-Message": "You don't have the rights to create a model here"})
+        else:
+            self.answer(401, b"", {"X-Error-Message": "Invalid username or password."})
+
+    def _create(self, body: Mapping[str, Any]) -> None:
+        name = f"{body['organization']}/{body['name']}"
+        if name in self.server.repositories:
+            self.answer(
+                409, {"error": "You already created this model repo", "url": f"{self.server.url}/{name}"}
+            )
+            return
+        private = bool(body.get("private")) or body.get("visibility") == "private"
+        repository = Repository(license=None, gated=False, private=private)
+        self.server.repositories[name] = repository
+        first = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+        repository.commits[first], repository.refs["main"] = {}, first
+        self.answer(200, {"url": f"{self.server.url}/{name}", "name": name, "id": "0"})
+
+    def _preupload(self, name: str, body: Mapping[str, Any]) -> None:
+        if self._find(name, "main") is None:
+            return
+        rows = [
+            {
+                "path": file["path"],
+                "uploadMode": "lfs"
+                if file["path"].endswith((".safetensors", ".bin", ".onnx"))
+                else "regular",
+                "shouldIgnore": False,
+                "oid": None,
+            }
+            for file in body["files"]
+        ]
+        self.answer(200, {"files": rows, "commitOid": self.server.repositories[name].refs["main"]})
+
+    def _offer_storage(self, name: str, body: Mapping[str, Any]) -> None:
+        rows = []
+        for item in body["objects"]:
+            place = {"href": f"{self.server.url}/objects/{item['oid']}", "header": {}}
+            rows.append(
+                {**item, **({} if item["oid"] in self.server.objects else {"actions": {"upload": place}})}
+            )
+        self.answer(200, {"transfer": "basic", "objects": rows})
+
+    def _commit(self, name: str, revision: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        found = self._find(name, revision)
+        if found is None:
+            return
+        repository, parent = found
+        files = dict(repository.commits[parent])
+        for line in lines:
+            key, value = line["key"], line["value"]
+            if key == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif key == "lfsFile":
+                files[value["path"]] = self.server.objects[value["oid"]]
+            elif key == "deletedFile":
+                del files[value["path"]]
+        commit = self.server.add(name, files, refs=(revision,))
+        address = f"{self.server.url}/{name}/commit/{commit}"
+        self.answer(200, {"success": True, "commitOid": commit, "commitUrl": address, "hookOutput": ""})
+
+    # --- Answers ---
 
     def answer(self, status: int, value: object, headers: Mapping[str, str] | None = None) -> None:
         if self.command == "HEAD":
@@ -144,7 +255,7 @@ class _HubHandler(Handler):
 
     def _find(self, name: str, revision: str) -> tuple[Repository, str] | None:
         repository = self.server.repositories.get(name)
-        if repository is None:
+        if repository is None or (repository.private and self._token() != GRANTED):
             if self._token() is None:  # the Hub does not say which private models exist
                 self.answer(401, b"", {"X-Error-Message": "Invalid username or password."})
             else:
@@ -174,7 +285,7 @@ class _HubHandler(Handler):
                 "id": name,
                 "modelId": name,
                 "sha": commit,
-                "private": False,
+                "private": repository.private,
                 "gated": "manual" if repository.gated else False,
                 "disabled": False,
                 "tags": [f"license:{license}"] if license else [],

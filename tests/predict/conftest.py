@@ -18,7 +18,7 @@ from mien.labels import CAERS
 from mien.recipe import DescribeOptions, FeatureOptions, ModelOptions, Recipe, RunOptions, TrainOptions
 from mien.types import DIMENSIONS, Box, Sample, Subject, Target
 
-__all__ = ["own_hub"]  # a fixture
+__all__ = ["Made", "own_hub", "train_run"]  # the second is a fixture
 
 _WORDS = (
     "[PAD]",
@@ -83,13 +83,13 @@ def make_run(
 
     def make(fusion: str = "qformer", engine: str = "local") -> Made:
         if (fusion, engine) not in made:
-            made[fusion, engine] = _train(tmp_path_factory.mktemp("run"), llava, samples, fusion, engine)
+            made[fusion, engine] = train_run(tmp_path_factory.mktemp("run"), llava, samples, fusion, engine)
         return made[fusion, engine]
 
     return make
 
 
-def _train(folder: Path, llava: Path, samples: dict[str, list[Sample]], fusion: str, engine: str) -> Made:
+def train_run(folder: Path, llava: Path, samples: dict[str, list[Sample]], fusion: str, engine: str) -> Made:
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(_WORDS))
     recipe = Recipe(

@@ -47,7 +47,13 @@ def predict(
         ),
     ],
     run: Annotated[
-        Path | None, typer.Option("--run", help="Run directory of a trained model.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="RUN|FOLDER|NAME",
+            help="Run directory of a trained model, a saved folder, or a name on the Hugging Face Hub.",
+            show_default=False,
+        ),
     ] = None,
     zero_shot: ZeroShotModel = None,
     method: Method = None,
@@ -217,12 +223,14 @@ def _open_run(
 ) -> _Opened:
     from mien.evaluate.calibration.calibrate import CALIBRATION
     from mien.model.checkpoint import model_digest
-    from mien.predict.predictor import Predictor, unread_places
-    from mien.recipe.places import outside_note
-    from mien.workflow.experiment import embedded_model_warning, recorded_recipe
+    from mien.predict.loading import find_source, unread_places
+    from mien.predict.predictor import Predictor
+    from mien.recipe.places import outside_note, recorded_recipe
+    from mien.workflow.experiment import embedded_model_warning
     from mien.workflow.steps import limit_threads
 
-    recipe = recorded_recipe(run, places)
+    source = find_source(run, places)
+    run, recipe = source.folder, source.recipe or recorded_recipe(run, places)
     warning = embedded_model_warning(recipe, photographs=True)
     console.note(warning)
     limit_threads(recipe)

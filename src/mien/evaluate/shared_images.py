@@ -18,7 +18,13 @@ from mien.files import atomic_write_json
 from mien.media.images import image_digest
 from mien.types import Sample
 
-__all__ = ["TRAINING_IMAGES", "find_shared_images", "has_training_images", "record_training_images"]
+__all__ = [
+    "TRAINING_IMAGES",
+    "count_training_images",
+    "find_shared_images",
+    "has_training_images",
+    "record_training_images",
+]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +50,11 @@ def record_training_images(run: Path, samples: Mapping[str, Sequence[Sample]], *
 def has_training_images(run: Path, *, model: str) -> bool:
     """Whether the images that this model was trained with are recorded."""
     return _read(run, model) is not None
+
+
+def count_training_images(run: Path, *, model: str) -> dict[str, int]:
+    """How many different images each split has that this model was trained with; empty if not recorded."""
+    return {split: len(keys) for split, keys in (_read(run, model) or {}).items()}
 
 
 def find_shared_images(

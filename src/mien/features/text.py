@@ -64,6 +64,16 @@ class TextTokenizer:
             mask[index, : len(row)] = True
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
+    def save_padded(self, file: Path) -> None:
+        """Writes a tokenizer.json with which the library `tokenizers` alone encodes a text as `encode` does.
+
+        Texts are padded to `max_tokens`. Those that are longer are cut only where `truncate` is "head".
+        """
+        copy = Tokenizer.from_str(self._tokenizer.to_str())
+        token = copy.id_to_token(self.pad_id) or ""
+        copy.enable_padding(length=self.max_tokens, pad_id=self.pad_id, pad_token=token)
+        copy.save(str(file))
+
     def name_tokens(self, label: str) -> tuple[tuple[int, ...], ...]:
         """The ids of each word or phrase by which a text names a label: of "Doubt/Confusion", two."""
         parts = [part.strip() for part in label.split("/")]

@@ -46,6 +46,7 @@ __all__ = [
     "TrainedModel",
     "load_trained",
     "model_digest",
+    "model_recipe",
     "read_tensors",
     "save_trained",
     "write_tensors",
@@ -227,11 +228,30 @@ def model_digest(folder: Path) -> str:
     Raises:
         RunError: If there is no trained model.
     """
+    return _read_header(folder / MODEL_FILE, "digest")
+
+
+def model_recipe(folder: Path) -> dict[str, Any]:
+    """The table of the recipe in the header of `model.safetensors`; nothing is built and no weight is read.
+
+    Raises:
+        RunError: If there is no trained model.
+        DamagedError: If the header is not that of a trained model.
+    """
     file = folder / MODEL_FILE
+    try:
+        return dict(parse_json(_read_header(file, _KEY))["recipe"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(
+            f"{file} has no recipe: {error!r}", hint="get the file again, or train again"
+        ) from error
+
+
+def _read_header(file: Path, key: str) -> str:
     try:
         require_file(file)
         with safe_open(file, framework="np") as opened:
-            return str((opened.metadata() or {})["digest"])
+            return str((opened.metadata() or {})[key])
     except (SafetensorError, OSError, MemoryError, KeyError) as error:
         raise RunError(
             f"{file} does not say which weights it holds: {error}", hint="run mien train first"

@@ -94,6 +94,15 @@ class Classifier(nn.Module):
         """
         if self.encoder is not None and image is not None:
             image = self.encoder(image)
+        return self.classify(image, text_ids, text_mask)
+
+    def classify(
+        self,
+        image: Float[Tensor, "batch patch image_dim"] | None,
+        text_ids: Int[Tensor, "batch text"] | None,
+        text_mask: Bool[Tensor, "batch text"] | None,
+    ) -> ClassifierOutput:
+        """`forward` of image tokens, also where there is an `encoder`."""
         fused = self.fusion(image, text_ids, text_mask)
         dimensions = None if self.dimensions is None else self.dimensions(fused)
         logits = self.labels(fused)
@@ -134,7 +143,7 @@ class _LabelHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_labels))
 
     def forward(self, fused: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
-        parts = fused.view(len(fused), *self.weight.shape)
+        parts = fused.view(fused.shape[0], *self.weight.shape)
         return (parts * self.weight).sum(dim=-1) + self.bias
 
 
@@ -146,7 +155,7 @@ class _BaseRates(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_labels), requires_grad=False)
 
     def forward(self, fused: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
-        return self.bias.expand(len(fused), -1)
+        return self.bias.expand(fused.shape[0], -1)
 
 
 def _label_head(fusion: Fusion, num_labels: int) -> nn.Linear | _LabelHead:

@@ -21,37 +21,34 @@ from jaxtyping import Float, UInt8
 from mien.batches.batch import TextInputs
 from mien.batches.builder import view_markings
 from mien.describe.engine import Engine, Request
-from mien.describe.open import open_engine
 from mien.describe.prompts import resolve_prompt
 from mien.describe.requests import DescriptionRequest, RequestBuilder
 from mien.errors import DataError, MienError, RunError
-from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
+from mien.evaluate.calibration.calibrate import Calibration
 from mien.features.device import resolve_device
 from mien.features.image_reader import load_pixels
-from mien.features.text import TextTokenizer, load_tokenizer
+from mien.features.text import TextTokenizer
 from mien.features.vision_encoder import VisionEncoderSpec
 from mien.media.images import Marking
 from mien.media.memory import image_bytes
 from mien.media.views import OpenedPhoto
-from mien.model.checkpoint import TrainedModel, load_trained, model_digest
+from mien.model.checkpoint import TrainedModel
 from mien.model.classifier import ClassifierOutput, scores_from_logits
-from mien.model.encoder import resolve_vision_encoder
-from mien.model.fusion import Fusion
 from mien.predict.base import SubjectPredictor, describe_prepared, load_batches
 from mien.predict.detect.open import resolve_detector
+from mien.predict.loading import LoadedModel, ModelSource, find_source, load_model
 from mien.recipe.data import lowest_dimension
 from mien.recipe.describe import MarkStyle
-from mien.recipe.places import DATA_PLACES, RUN_PLACES, recorded_recipe, require_places
 from mien.recipe.zero_shot import Answer, ZeroShotMethod
-from mien.runs import MANIFEST
 from mien.types import DIMENSIONS, Description, Prediction, Subject
 
 if TYPE_CHECKING:
     from mien.predict.detect.detector import Detector
+    from mien.predict.saved.save import SavedModel
     from mien.predict.zero_shot.open import Labels
     from mien.predict.zero_shot.predictor import ZeroShotPredictor
 
-__all__ = ["Predictor", "unread_places"]
+__all__ = ["Predictor"]
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +110,7 @@ class Predictor(SubjectPredictor):
         _require_same("tokenizer", features.tokenizer, tokenizer, trained.tokenizer_signature)
         assert tokenizer is None or engine is not None, "a tokenizer needs an engine"
         self._vision = vision
+        self._source: tuple[ModelSource, LoadedModel] | None = None
         self._text_stage = None
         if engine is not None and tokenizer is not None:
             self._text_stage = self._open_text_stage(engine, tokenizer)
@@ -134,10 +132,11 @@ class Predictor(SubjectPredictor):
         detector: str | os.PathLike[str] | Detector | None = None,
         overrides: Sequence[str] = (),
     ) -> Predictor:
-        """Loads the model of a run, with its encoder, tokenizer and describing engine.
+        """Loads a trained model, with its encoder, tokenizer and describing engine.
 
         Args:
-            run: The run directory of a trained model.
+            run: The run directory of a trained model, a folder that `save_pretrained` wrote, or a name on the
+                Hugging Face Hub, also as NAME@REVISION.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest that is available.
             engine: Replaces the describing engine that the recipe names.
             detector: Finds the people where no boxes are given: a name or path as in `open_detector`, such as
@@ -145,39 +144,73 @@ class Predictor(SubjectPredictor):
             overrides: New places of models that have moved, such as "features.vision=/models/clip".
 
         Raises:
-            RunError: The run is not trained, or its encoder or tokenizer has changed since.
+            RunError: The run is not trained, its encoder or tokenizer has changed since, or a saved folder
+                has files that loading must not read.
+            DamagedError: A file of a saved folder is missing or has changed.
             WeightsError: Weights that the run needs are not available.
             EngineError: The device is not available.
         """
-        run = Path(run)
         device = resolve_device(device)
-        places = recorded_recipe(run, overrides) if overrides or (run / MANIFEST).exists() else None
-        if places is not None and places.zero_shot.method is not None:
-            raise RunError(
-                f"{run} was scored without training, so it has no model",
-                hint="use mien predict --zero-shot MODEL --calibration RUN, or mien.Predictor.zero_shot",
-            )
-        trained = load_trained(run, device, places=places)
-        if places is not None:
-            trained.check_recipe(places)
-        recipe, fusion = trained.recipe, trained.classifier.fusion
-        require_places(recipe, run, but=unread_places(fusion, engine))
-        features, place = recipe.features, recipe.run.model_copy(update={"device": device, "cluster": None})
-        tokenizer = vision = None
-        if fusion.uses_text:
-            engine = engine or open_engine(recipe.describe, place)
-            tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
-        if fusion.uses_image:
-            vision = resolve_vision_encoder(features, device)
+        source = find_source(run, overrides)
+        loaded = load_model(source, device=device, engine=engine)
         predictor = cls(
-            trained,
-            engine=engine,
-            tokenizer=tokenizer,
-            vision=vision,
-            calibration=_load_calibration(run, trained),
+            loaded.trained,
+            engine=loaded.engine,
+            tokenizer=loaded.tokenizer,
+            vision=loaded.vision,
+            calibration=loaded.calibration,
         )
+        predictor._source = (source, loaded)
         predictor.detector = resolve_detector(detector, device=device)
         return predictor
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> SavedModel:
+        """Saves the model as one folder, which `from_pretrained` loads on any machine.
+
+        It has the weights, the labels with their thresholds, the prompt, the preprocessing, the recipe, a
+        model card, and a digest of each file. Models from the Hub are named with their commits; those in
+        local folders are copied.
+
+        Args:
+            folder: A new or empty folder.
+
+        Returns:
+            What was saved: the folder, its size, and the models of others that it uses.
+
+        Raises:
+            DataError: The folder is not empty, or cannot be written.
+            RunError: The recipe names code of its own.
+            WeightsError: A model that it uses is not available.
+        """
+        from mien.predict.saved.save import save_model
+
+        return save_model(*self._require_source(), Path(folder))
+
+    def push_to_hub(self, name: str, *, private: bool = True, message: str | None = None) -> str:
+        """Saves the model and uploads it to the Hugging Face Hub, with one commit.
+
+        Args:
+            name: The id, such as "you/emotic". The repository is created unless it exists.
+            private: Whether a new repository is private.
+            message: The message of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            RunError: As in `save_pretrained`.
+            WeightsError: As in `save_pretrained`; or the Hub refuses the upload, or cannot be reached.
+        """
+        from mien.predict.saved.push import push_model
+
+        return push_model(*self._require_source(), name, private=private, message=message)
+
+    def _require_source(self) -> tuple[ModelSource, LoadedModel]:
+        if self._source is None:
+            raise RunError(
+                "this predictor was not loaded from a run", hint="open it with mien.Predictor.from_pretrained"
+            )
+        return self._source
 
     @staticmethod
     def zero_shot(
@@ -423,37 +456,11 @@ class Predictor(SubjectPredictor):
         return output
 
 
-def _load_calibration(run: Path, trained: TrainedModel) -> Calibration | None:
-    """The calibration of the run, if it was evaluated; RunError if it belongs to other weights or labels."""
-    found = read_calibration(run)
-    if found is not None and found.labels != trained.label_set.labels:
-        raise RunError(
-            f"{run / CALIBRATION} has other labels, or in another order, than the model",
-            hint=f"run mien evaluate {run} again, or delete the file to get uncalibrated scores",
-        )
-    if found is not None and found.model != model_digest(run):
-        raise RunError(
-            f"{run / CALIBRATION} was fitted to other weights than those of this run",
-            hint=f"run mien evaluate {run} again, or delete the file to get uncalibrated scores",
-        )
-    return found
-
-
 def _not_finite(subject: Subject) -> RunError:
     return RunError(
         f"the model's scores of {subject.id!r} are not finite",
         hint="the weights contain NaN or infinite numbers; train again",
     )
-
-
-def unread_places(fusion: Fusion, engine: Engine | None = None) -> set[str]:
-    """The keys of places that a prediction does not read: no data, and only the models that are used."""
-    unread = {*DATA_PLACES, *RUN_PLACES, "model.init"}
-    if not fusion.uses_text:
-        unread |= {"describe.model", "features.tokenizer"}
-    if engine is not None:
-        unread.add("describe.model")
-    return unread if fusion.uses_image else {*unread, "features.vision"}
 
 
 def _add_description(item: _Inputs, found: Description | MienError) -> _Inputs | MienError:

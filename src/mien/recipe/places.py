@@ -26,6 +26,7 @@ __all__ = [
     "OutsidePlace",
     "differing_keys",
     "is_same_recipe",
+    "moved_recipe",
     "outside_note",
     "outside_places",
     "recorded_recipe",
@@ -93,6 +94,11 @@ def recorded_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:
         RunError: The directory is not a run.
         ConfigError: An override would change the results.
     """
+    return moved_recipe(Run.open(run).manifest.recipe, run, overrides)
+
+
+def moved_recipe(table: Mapping[str, Any], folder: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """`recorded_recipe` of a table that `relative_to_run` gave, which a file in `folder` holds."""
     overrides = tuple(overrides)
     for override in overrides:
         key = override.partition("=")[0].strip()
@@ -101,8 +107,8 @@ def recorded_recipe(run: Path, overrides: Iterable[str] = ()) -> Recipe:
                 f"override {override!r}: the run was trained with another value or with this one",
                 hint=f"override only [run] and the places {', '.join((*DATA_PLACES, *MODEL_PLACES))}",
             )
-    table = resolve_in_run(Run.open(run).manifest.recipe, run)
-    return Recipe.parse(apply_overrides(table, overrides), where=str(run))
+    table = resolve_in_run(table, folder)
+    return Recipe.parse(apply_overrides(table, overrides), where=str(folder))
 
 
 def outside_places(recipe: Recipe, run: Path) -> tuple[OutsidePlace, ...]:

@@ -29,7 +29,7 @@ __all__ = ["KnownModels", "Snapshot", "adopt_models", "fetch", "find_fetched", "
 
 _log = logging.getLogger(__name__)
 
-_SCHEMA: Final = 1  # of the records
+_SCHEMA: Final = 2  # of the records
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _MAIN: Final = "main"  # the Hub's default branch
 _WEIGHTS: Final = "*.safetensors"
@@ -63,7 +63,7 @@ class _HubModel:
         name: The id.
         commit: The full hash.
         license: As the Hub names it, or None.
-        sizes: The bytes of each file that is not in a folder.
+        sizes: The bytes of each file, by its path.
         unreachable: Why files cannot be downloaded; None if they can.
     """
 
@@ -95,7 +95,7 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], *, later: Se
         name: The id on the Hub.
         revision: A branch, a tag or a commit; by default the branch "main". Within a process it is always the
             same commit.
-        patterns: Which files, as in `fnmatch`; those in folders are never meant.
+        patterns: Which files, as in `fnmatch`; those in folders only by a pattern with a slash.
         later: Which of them not to download yet; that they exist is checked.
 
     Raises:
@@ -137,7 +137,13 @@ def adopt_models(models: KnownModels) -> None:
 
 def _matching(files: Iterable[str], patterns: Iterable[str]) -> list[str]:
     patterns = tuple(patterns)
-    return sorted(file for file in files if any(fnmatchcase(file, pattern) for pattern in patterns))
+    return sorted(file for file in files if any(_matches(file, pattern) for pattern in patterns))
+
+
+def _matches(file: str, pattern: str) -> bool:
+    """Whether a path matches, folder by folder: a star does not match a slash."""
+    parts, wanted = file.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 def _require_safetensors(model: _HubModel, patterns: Iterable[str]) -> None:
@@ -188,7 +194,7 @@ def _look_up(name: str, revision: str) -> _HubModel:
             name=name,
             commit=str(info.sha),
             license=_license(info),
-            sizes={file: size for file, size in sizes.items() if "/" not in file},
+            sizes=sizes,
         )
     except Exception as error:  # the library and its HTTP client raise errors of many kinds
         raise _explain(name, revision, error) from error
@@ -234,7 +240,9 @@ def _model_in_cache(name: str, commit: str) -> _HubModel | None:
     """The model as another program left it in the cache; shards that its index names are files of it, too."""
     model = _HubModel(name=name, commit=commit, license=None, sizes={})
     try:
-        files = {file.name for file in model.folder.iterdir()}
+        files = {
+            file.relative_to(model.folder).as_posix() for file in model.folder.rglob("*") if file.is_file()
+        }
         if _INDEX in files:
             files |= {str(shard) for shard in read_json(model.folder / _INDEX)["weight_map"].values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -6,16 +6,14 @@ fetched: loading them would run their authors' code.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import JsonValue
 
-from mien.digests import digest, file_version
+from mien.digests import digest, file_digest
 from mien.documents import read_json as read_document
 from mien.documents import require_files
 from mien.errors import ConfigError, WeightsError
@@ -61,7 +59,7 @@ class ModelFolder:
         if self.revision is not None:
             return {"model": self.name, "revision": self.revision}
         files = sorted({file for pattern in _FILES for file in self.path.glob(pattern)})
-        return {"weights": digest({file.name: _file_digest(file) for file in files})}
+        return {"weights": digest({file.name: file_digest(file) for file in files})}
 
     def fetch_weights(self) -> None:
         """Downloads the weights of a model from the Hub that the cache lacks.
@@ -174,14 +172,3 @@ def read_json(file: Path) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise WeightsError(f"{file} holds no JSON object", hint="copy the model again")
     return value
-
-
-def _file_digest(file: Path) -> str:
-    """Reads a version of a file once per process: weights have gigabytes and are needed several times."""
-    return _read_digest(file, *file_version(file))
-
-
-@lru_cache(maxsize=64)
-def _read_digest(file: Path, *version: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""What others take away: models as ONNX, descriptions and features as files."""
