@@ -94,6 +94,15 @@ class Classifier(nn.Module):
         """
         if self.encoder is not None and image is not None:
             image = self.encoder(image)
+        return self.classify(image, text_ids, text_mask)
+
+    def classify(
+        self,
+        image: Float[Tensor, "batch patch image_dim"] | None,
+        text_ids: Int[Tensor, "batch text"] | None,
+        text_mask: Bool[Tensor, "batch text"] | None,
+    ) -> ClassifierOutput:
+        """`forward` of image tokens, also with an `encoder`."""
         fused = self.fusion(image, text_ids, text_mask)
         dimensions = None if self.dimensions is None else self.dimensions(fused)
         logits = self.labels(fused)
