@@ -19,6 +19,7 @@ from mien.cli.ablate import ablate, demo
 from mien.cli.data import data, doctor
 from mien.cli.describe import describe
 from mien.cli.evaluate import calibrate, compare, evaluate
+from mien.cli.explain import explain
 from mien.cli.predict import predict
 from mien.cli.render.text import escape_logs, escape_text, show_downloads
 from mien.cli.report import report
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(describe, name="describe")
-for _command in (train, evaluate, calibrate, compare, ablate, report, predict, demo, doctor):
+for _command in (train, evaluate, calibrate, compare, ablate, report, predict, explain, demo, doctor):
     app.command()(_command)
 
 
