@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeVar
 
 from mien.describe.engine import Request
 from mien.describe.requests import DescriptionRequest, RequestBuilder
@@ -41,7 +41,10 @@ class SubjectPredictor(ABC):
     Attributes:
         detector: Finds the people where no boxes are given; None to take the whole image as the subject.
         tracking: How people are followed through videos.
+        has_trained_model: Whether it is a `mien.predict.predictor.Predictor`, whose scores can be explained.
     """
+
+    has_trained_model: ClassVar[bool] = False
 
     detector: Detector | None = None
     tracking: TrackOptions = TrackOptions()

@@ -98,6 +98,8 @@ class Predictor(SubjectPredictor):
         (('Happiness', 0.93), ('Excitement', 0.79), ('Esteem', 0.44))
     """
 
+    has_trained_model = True
+
     def __init__(
         self,
         trained: TrainedModel,

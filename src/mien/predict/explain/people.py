@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from mien.errors import UsageError
 from mien.types import Box, ImageRef, Subject
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mien.predict.base import SubjectPredictor
     from mien.predict.explain.explainer import ExplainOptions
     from mien.predict.explain.explanation import Explanation
+    from mien.predict.predictor import Predictor
     from mien.predict.results import Person
 
 __all__ = ["PersonExplainer"]
@@ -37,13 +38,12 @@ class PersonExplainer:
     ) -> Explanation:
         """What `Person.explain` describes."""
         from mien.predict.explain.explainer import ExplainOptions, explain_subject
-        from mien.predict.predictor import Predictor
 
         if person.prediction is None:
             raise UsageError(
                 f"person {person.id} has no prediction: {person.error}", hint="correct that first"
             )
-        if not isinstance(self.predictor, Predictor):
+        if not self.predictor.has_trained_model:
             raise UsageError(
                 "scores without training cannot be explained", hint="explain the predictions of a trained run"
             )
@@ -55,7 +55,7 @@ class PersonExplainer:
             number: box for number, box in self.boxes.items() if number != person.id and box is not None
         }
         return explain_subject(
-            self.predictor,
+            cast("Predictor", self.predictor),
             Subject(id=f"{self.image.path}#{person.id}", images=(self.image,), boxes=(person.box,)),
             person=person.id,
             others=others,
