@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from mien.playhouse.draw import SIZE, draw_scene, draw_with_person_map, person_boxes
+from mien.playhouse.draw import (
+    OCCASION,
+    SIZE,
+    SYMBOL,
+    draw_scene,
+    draw_with_cue_map,
+    draw_with_person_map,
+    person_boxes,
+)
 from mien.playhouse.figure import Figure
 from mien.playhouse.scene import (
     AGES,
@@ -256,3 +264,13 @@ def test_what_is_held_is_inside_the_image() -> None:
                 _see(replace(scene, people=(replace(scene.people[0], item="suitcase"),))),
             )
             assert _count_changed(empty, full) > 200, (center, pose)
+
+
+def test_the_cue_map_shows_the_occasion_and_who_does_what_to_whom() -> None:
+    for seed in range(30):
+        scene = sample_scene(random.Random(seed))
+        owner, cues = (np.asarray(draw(scene)[1]) for draw in (draw_with_person_map, draw_with_cue_map))
+        people = cues < OCCASION
+        np.testing.assert_array_equal(owner, np.where(people, cues, 0))
+        assert (cues == OCCASION).any() == (scene.occasion != "ordinary")
+        assert (cues == SYMBOL).any() == (scene.company in ("comfort", "shouting", "cheering"))

@@ -214,8 +214,8 @@ def test_an_encoder_that_changed_since_is_refused(make_run: Make, tmp_path: Path
             Predictor(
                 other,
                 engine=FakeEngine(),
-                tokenizer=predictor._text_stage.tokenizer if predictor._text_stage else None,
-                vision=predictor._vision,
+                tokenizer=predictor.text_stage.tokenizer if predictor.text_stage else None,
+                vision=predictor.vision,
             )
 
 

@@ -19,6 +19,7 @@ from mien.cli.ablate import ablate, demo
 from mien.cli.data import data, doctor
 from mien.cli.describe import describe
 from mien.cli.evaluate import calibrate, compare, evaluate
+from mien.cli.explain import explain
 from mien.cli.export import export, push
 from mien.cli.predict import predict
 from mien.cli.render.text import escape_logs, escape_text, show_downloads
@@ -45,7 +46,19 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(describe, name="describe")
 app.add_typer(export, name="export")
-for _command in (train, evaluate, calibrate, compare, ablate, report, predict, push, demo, doctor):
+for _command in (
+    train,
+    evaluate,
+    calibrate,
+    compare,
+    ablate,
+    report,
+    predict,
+    explain,
+    push,
+    demo,
+    doctor,
+):
     app.command()(_command)
 
 

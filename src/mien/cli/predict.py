@@ -6,10 +6,11 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.opening import OpenedPredictor, open_people_detector, open_run, parse_box_option
 from mien.cli.shared import (
     CalibrationPlace,
     Method,
@@ -18,22 +19,19 @@ from mien.cli.shared import (
     make_console,
     zero_shot_method,
 )
-from mien.errors import BoxError, DataError, UsageError
+from mien.errors import UsageError
 from mien.types import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mien.cli.console import Console
-    from mien.predict.base import SubjectPredictor
     from mien.predict.output.write import Outcome
     from mien.predict.results import Results
     from mien.predict.sources.open import SourceOptions
     from mien.recipe.zero_shot import ZeroShotMethod
 
 __all__ = ["predict"]
-
-_WHOLE = ("none", "whole")  # names of no detector
 
 
 def predict(
@@ -126,7 +124,7 @@ def predict(
     from mien.predict.sources.open import SourceOptions, open_sources, require_source
     from mien.predict.track.tracker import TrackOptions
 
-    boxes = [_parse_box(text) for text in box or ()]
+    boxes = [parse_box_option(text) for text in box or ()]
     if boxes and len(sources) > 1:
         raise UsageError(f"one box for {len(sources)} images", hint="give --box with a single image")
     options = SourceOptions(recursive=recursive, fps=fps, every=every)
@@ -174,14 +172,6 @@ def predict(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    """A predictor, and what identifies it and its detector."""
-
-    predictor: SubjectPredictor
-    identity: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _ZeroShot:
     """What was said about scoring without training, None where nothing was."""
 
@@ -210,48 +200,17 @@ def _open_predictor(
     places: Sequence[str],
     detector: str | None,
     boxes: Sequence[Box],
-) -> _Opened:
+) -> OpenedPredictor:
     if run is not None:
         if zero_shot.given is not None:
             raise UsageError(f"--run and {zero_shot.given} exclude each other", hint="give one of them")
-        return _open_run(console, run, places, detector, boxes)
+        return open_run(console, run, places, detector, boxes)
     return _open_zero_shot(console, zero_shot, detector, boxes)
-
-
-def _open_run(
-    console: Console, run: Path, places: Sequence[str], detector: str | None, boxes: Sequence[Box]
-) -> _Opened:
-    from mien.evaluate.calibration.calibrate import CALIBRATION
-    from mien.model.checkpoint import model_digest
-    from mien.predict.loading import find_source, unread_places
-    from mien.predict.predictor import Predictor
-    from mien.recipe.places import outside_note, recorded_recipe
-    from mien.workflow.experiment import embedded_model_warning
-    from mien.workflow.steps import limit_threads
-
-    source = find_source(run, places)
-    run, recipe = source.folder, source.recipe or recorded_recipe(run, places)
-    warning = embedded_model_warning(recipe, photographs=True)
-    console.note(warning)
-    limit_threads(recipe)
-    predictor = Predictor.from_pretrained(run, device=recipe.run.device, overrides=places)
-    trained = predictor.trained
-    console.note(outside_note(trained.recipe, run, but=unread_places(trained.classifier.fusion)))
-    found = _open_detector(
-        console, predictor, detector, boxes, embedded=warning is not None, device=recipe.run.device
-    )
-    calibration = run / CALIBRATION
-    identity = {
-        "run": model_digest(run),
-        "calibration": calibration.read_text(encoding="utf-8") if calibration.exists() else None,
-        "detector": found,
-    }
-    return _Opened(predictor=predictor, identity=identity)
 
 
 def _open_zero_shot(
     console: Console, given: _ZeroShot, detector: str | None, boxes: Sequence[Box]
-) -> _Opened:
+) -> OpenedPredictor:
     from mien.labels import LABEL_SETS
     from mien.predict.zero_shot.open import open_calibrated, open_zero_shot
     from mien.weights.model_folder import EMBEDDED
@@ -269,33 +228,13 @@ def _open_zero_shot(
         console.note(EMBEDDED_MODEL_WARNING)
     if given.model is None and given.calibration is None:
         console.note(f"no run is given: labels are scored without training, by {predictor.model}")
-    found = _open_detector(console, predictor, detector, boxes, embedded=is_embedded, device="auto")
+    found = open_people_detector(console, predictor, detector, boxes, embedded=is_embedded, device="auto")
     identity = {
         "zero_shot": predictor.model_digest,
         "calibration": None if predictor.calibration is None else predictor.calibration.to_json(),
         "detector": found,
     }
-    return _Opened(predictor=predictor, identity=identity)
-
-
-def _open_detector(
-    console: Console,
-    predictor: SubjectPredictor,
-    name: str | None,
-    boxes: Sequence[Box],
-    *,
-    embedded: bool,
-    device: str,
-) -> Mapping[str, Any] | None:
-    """Gives the predictor its detector; returns the signature, None for no detector."""
-    if boxes or name in _WHOLE:
-        return None
-    from mien.predict.detect.open import open_detector
-    from mien.weights.model_folder import EMBEDDED
-
-    predictor.detector = open_detector(name or (EMBEDDED if embedded else "transformers"), device=device)
-    console.note(f"people are found by {predictor.detector.name}")
-    return predictor.detector.signature
+    return OpenedPredictor(predictor=predictor, identity=identity)
 
 
 def _digest(
@@ -303,7 +242,7 @@ def _digest(
     boxes: Sequence[Box],
     options: SourceOptions,
     describe_every: float,
-    opened: _Opened,
+    opened: OpenedPredictor,
 ) -> str:
     """Identifies everything that determines the results, except the content of the sources."""
     from mien.digests import digest
@@ -325,19 +264,6 @@ def _command() -> str:
     import shlex
 
     return shlex.join(["mien", *sys.argv[1:]])
-
-
-def _parse_box(text: str) -> Box:
-    from mien.media.boxes import parse_box
-
-    try:
-        return parse_box(text)
-    except BoxError:
-        raise
-    except DataError as error:
-        raise UsageError(
-            f"box {text!r} is not four numbers", hint="write it as left,top,right,bottom"
-        ) from error
 
 
 # --- Printing ------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +16,27 @@ from mien.errors import WeightsError
 from mien.recipe.features import TruncateMode
 from mien.weights.model_folder import find_encoder_folder, read_json
 
-__all__ = ["TextTokenizer", "load_tokenizer"]
+__all__ = ["TextTokenizer", "TokenSpan", "load_tokenizer"]
 
 _FILES: Final = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _PADDINGS: Final = ("[PAD]", "<pad>", "<|endoftext|>", "</s>")
+
+
+_Item = TypeVar("_Item")
+
+
+class TokenSpan(NamedTuple):
+    """The characters of a text that a token stands for.
+
+    Attributes:
+        start: The first.
+        end: The one after the last; equal to `start` for special tokens.
+        word: Number of the word or punctuation mark that the token is a part of; None for special tokens.
+    """
+
+    start: int
+    end: int
+    word: int | None
 
 
 class TextTokenizer:
@@ -74,13 +91,21 @@ class TextTokenizer:
         copy.enable_padding(length=self.max_tokens, pad_id=self.pad_id, pad_token=token)
         copy.save(str(file))
 
+    def spans(self, text: str) -> list[TokenSpan]:
+        """Where in the text each token of `encode` comes from, in order."""
+        encoding = self._tokenizer.encode(text)
+        words = encoding.word_ids
+        return self._cut(
+            [TokenSpan(start, end, word) for (start, end), word in zip(encoding.offsets, words, strict=True)]
+        )
+
     def name_tokens(self, label: str) -> tuple[tuple[int, ...], ...]:
         """The ids of each word or phrase by which a text names a label: of "Doubt/Confusion", two."""
         parts = [part.strip() for part in label.split("/")]
         rows = (self._tokenizer.encode(part, add_special_tokens=False).ids for part in parts if part)
         return tuple(tuple(row) for row in rows if row)
 
-    def _cut(self, ids: list[int]) -> list[int]:
+    def _cut(self, ids: list[_Item]) -> list[_Item]:
         """The first and the last half of an overlong text; "head" is cut by the tokenizer itself."""
         if len(ids) <= self.max_tokens:
             return ids

@@ -132,6 +132,17 @@ class VisionTransformer(nn.Module):
             "spatial_shapes": torch.tensor([[count, count]] * batch, device=device),
         }
 
+    @property
+    def patch_grid(self) -> tuple[int, int] | None:
+        """(other, side): tokens in front of the patches, and patches per row and column, row by row.
+
+        None if the tokens are not those of a square of patches.
+        """
+        patch = self._patch_size
+        side = math.isqrt(self.num_tokens) if patch is None else self.size // patch
+        others = self.num_tokens - side**2
+        return (others, side) if others >= 0 and side else None
+
     def _skip_other_tokens(self) -> None:
         """Leaves out the tokens in front of the patches: class and register tokens."""
         patch, size = self._patch_size, self.size
@@ -174,10 +185,17 @@ class VisionTransformer(nn.Module):
 
 
 class VisionEncoder:
-    """A frozen vision encoder on a device. Its weights are float32, and its matrix products of `dtype`."""
+    """A frozen vision encoder on a device. Its weights are float32, and its matrix products of `dtype`.
+
+    Attributes:
+        num_tokens: Tokens per image.
+        dim: Width of a token.
+        patch_grid: As that of `VisionTransformer`.
+    """
 
     def __init__(self, vit: VisionTransformer, *, device: torch.device, dtype: Dtype = "float32") -> None:
         self._vit = vit.requires_grad_(requires_grad=False).eval().to(device)
+        self.patch_grid = vit.patch_grid
         self._device = device
         self._dtype = getattr(torch, dtype)
         self.num_tokens, self.dim = vit.num_tokens, vit.dim

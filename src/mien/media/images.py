@@ -36,6 +36,7 @@ __all__ = [
     "Marking",
     "Square",
     "check_box",
+    "crop_edges",
     "crop_pixels",
     "draw_mark",
     "fit_to_square",
@@ -323,7 +324,7 @@ def place_in_mark(image: Image.Image, box: Box | None, marking: Marking) -> tupl
     inside = box.clip(*image.size)
     if marking.style == "red_box":
         return image, inside
-    left, top = _expand(inside, _crop_margin(inside), image.size)[:2] if marking.style == "crop" else (0, 0)
+    left, top = crop_edges(inside, image.size)[:2] if marking.style == "crop" else (0, 0)
     placed = Box(
         left=inside.left - left, top=inside.top - top, right=inside.right - left, bottom=inside.bottom - top
     )
@@ -372,7 +373,12 @@ def _overlap(starts: np.ndarray, length: int, first: int, last: int) -> np.ndarr
 
 
 def _crop(image: Image.Image, box: Box) -> Image.Image:
-    return image.crop(_expand(box, _crop_margin(box), image.size))
+    return image.crop(crop_edges(box, image.size))
+
+
+def crop_edges(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of an image of this size that the style `crop` shows."""
+    return _expand(box, _crop_margin(box), size)
 
 
 def _crop_margin(box: Box) -> int:

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mien.errors import ConfigError, UsageError
+from mien.model.attention import AttentionRollout, roll_out_attention
 from mien.model.frames import FrameEmbedding
 from mien.model.pooling import Pool, PoolMode
 from mien.model.qformer import QFormer, QFormerConfig
@@ -107,6 +108,21 @@ class Fusion(nn.Module, ABC):
             text_mask: True where a text token is real, shape (batch, text).
         """
 
+    def roll_out_attention(
+        self,
+        image: Float[Tensor, "batch patch image_dim"] | None,
+        text_ids: Int[Tensor, "batch text"] | None,
+        text_mask: Bool[Tensor, "batch text"] | None,
+    ) -> AttentionRollout | None:
+        """Where the queries look; None for a fusion without queries that attend to the image.
+
+        Args:
+            image: As in `forward`.
+            text_ids: As in `forward`.
+            text_mask: As in `forward`.
+        """
+        return None
+
     def prepare_image(
         self, image: Float[Tensor, "batch patch image_dim"] | None
     ) -> Float[Tensor, "batch patch image_dim"]:
@@ -153,6 +169,17 @@ class _QueryFusion(Fusion):
         text = (text_ids, text_mask) if self.uses_text else (None, None)
         pooled: Tensor = self.pool(self.qformer(prepared, *text))
         return pooled
+
+    def roll_out_attention(
+        self,
+        image: Float[Tensor, "batch patch image_dim"] | None,
+        text_ids: Int[Tensor, "batch text"] | None,
+        text_mask: Bool[Tensor, "batch text"] | None,
+    ) -> AttentionRollout | None:
+        if not self.uses_image:
+            return None
+        text = (text_ids, text_mask) if self.uses_text else (None, None)
+        return roll_out_attention(self.qformer, self.pool, self.prepare_image(image), *text)
 
 
 class QFormerFusion(_QueryFusion):

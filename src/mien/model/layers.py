@@ -123,6 +123,16 @@ class _SelfAttention(nn.Module):
         output: Tensor = self.output(_join_heads(attended), hidden_states[:, :num_updated])
         return output
 
+    def attention_weights(
+        self,
+        hidden_states: Float[Tensor, "batch token width"],
+        attention_mask: Bool[Tensor, "batch 1 1 token"] | None,
+        num_updated: int,
+    ) -> Float[Tensor, "batch updated token"]:
+        """How the first `num_updated` tokens attend to all, mean of the heads; rows sum to 1."""
+        query, key, _ = (_split_heads(part, self.heads) for part in self._project(hidden_states, num_updated))
+        return _attention_weights(query, key, attention_mask)
+
     def _project(self, hidden_states: Tensor, num_updated: int) -> tuple[Tensor, Tensor, Tensor]:
         width = hidden_states.shape[-1]
         if num_updated == hidden_states.shape[1]:
@@ -160,6 +170,16 @@ class _CrossAttention(nn.Module):
             attended = self._attend_in_head_space(query, image)
         output: Tensor = self.output(attended, hidden_states)
         return output
+
+    def attention_weights(
+        self,
+        hidden_states: Float[Tensor, "batch query width"],
+        image: Float[Tensor, "batch patch image_dim"],
+    ) -> Float[Tensor, "batch query patch"]:
+        """How the tokens attend to the image tokens, mean of the heads; rows sum to 1."""
+        key, _ = self.key_value(image).chunk(2, dim=-1)
+        query = self.query(hidden_states)
+        return _attention_weights(_split_heads(query, self.heads), _split_heads(key, self.heads))
 
     def _attend_in_head_space(
         self, query: Float[Tensor, "batch query width"], image: Float[Tensor, "batch patch image_dim"]
@@ -218,6 +238,18 @@ class _ResidualOutput(nn.Module):
     ) -> Float[Tensor, "batch token width"]:
         normed: Tensor = self.norm(self.dropout(self.dense(branch)) + hidden_states)
         return normed
+
+
+def _attention_weights(
+    query: Float[Tensor, "batch head query head_dim"],
+    key: Float[Tensor, "batch head key head_dim"],
+    attention_mask: Bool[Tensor, "batch 1 1 key"] | None = None,
+) -> Float[Tensor, "batch query key"]:
+    scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, float("-inf"))
+    mean: Tensor = scores.softmax(dim=-1).mean(dim=1)
+    return mean
 
 
 def _split_heads(

@@ -34,6 +34,12 @@ class Pool(nn.Module):
             return pooled
         return queries.flatten(1) if self.flat else queries.mean(dim=1)
 
+    def weights(self, queries: Float[Tensor, "batch query width"]) -> Float[Tensor, "batch query"]:
+        """How much of the vector comes from each query; equal where they are concatenated."""
+        if self.attention is not None:
+            return self.attention.weights(queries)
+        return torch.full_like(queries[:, :, 0], 1 / queries.shape[1])
+
 
 class AttentionPool(nn.Module):
     """The mean of vectors, weighted by the softmax of a learned score. It starts as the plain mean."""
@@ -43,6 +49,9 @@ class AttentionPool(nn.Module):
         self.score = nn.Parameter(torch.zeros(width))
 
     def forward(self, vectors: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch width"]:
-        weights = (vectors @ self.score).softmax(dim=1)
         # (batch, 1, token) by (batch, token, width)
-        return (weights[:, None, :] @ vectors)[:, 0]
+        return (self.weights(vectors)[:, None, :] @ vectors)[:, 0]
+
+    def weights(self, vectors: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token"]:
+        """The weight of each vector; they sum to 1."""
+        return (vectors @ self.score).softmax(dim=1)

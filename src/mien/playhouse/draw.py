@@ -1,6 +1,7 @@
 """Draws scenes. It does not mark the subject: that is done by `mien.media.images`, as for any image."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageDraw
@@ -13,9 +14,22 @@ from mien.playhouse.scene import Scene
 from mien.playhouse.situations import INDOORS
 from mien.types import Box
 
-__all__ = ["SIZE", "Drawing", "draw_scene", "draw_with_person_map", "person_boxes"]
+__all__ = [
+    "OCCASION",
+    "SIZE",
+    "SYMBOL",
+    "Drawing",
+    "draw_scene",
+    "draw_with_cue_map",
+    "draw_with_person_map",
+    "person_boxes",
+]
 
 SIZE = 288  # side of an image, in pixels
+
+# Values of a map of cues that stand for no person.
+OCCASION = 254  # the things of the occasion
+SYMBOL = 255  # what shows who does what to whom: hearts, shouts and flags
 
 # Factors for the colors of the setting, and then for those of the setting and the occasion together.
 _TINTS: dict[str, tuple[tuple[float, float, float], float]] = {
@@ -48,7 +62,21 @@ def draw_with_person_map(scene: Scene, size: int = SIZE) -> tuple[Drawing, Image
 
     The map is i + 1 where `scene.people[i]`, or what they hold, is visible, and 0 elsewhere.
     """
+    drawing, cue_map = draw_with_cue_map(scene, size)
+    return drawing, cue_map.point(_person_only)
+
+
+def draw_with_cue_map(scene: Scene, size: int = SIZE) -> tuple[Drawing, Image.Image]:
+    """Draws a scene, with a map of the same size that says what tells about emotions at each pixel.
+
+    The map is as that of `draw_with_person_map`, but `OCCASION` where a thing of the occasion is visible, and
+    `SYMBOL` where a heart, a shout or a flag is.
+    """
     return _draw(scene, size, with_map=True)
+
+
+def _person_only(value: int) -> int:
+    return 0 if value >= OCCASION else value
 
 
 def person_boxes(scene: Scene, size: int = SIZE) -> tuple[Box, ...]:
@@ -62,7 +90,7 @@ def _draw(scene: Scene, size: int, *, with_map: bool) -> tuple[Drawing, Image.Im
     image = Image.new("RGB", (size, size))
     person_map = Image.new("L", (size, size))
     pen = Pen(ImageDraw.Draw(image), scale=size / 288)
-    _draw_background(image, pen, scene, rng)
+    _draw_background(image, pen, scene, rng, person_map if with_map else None)
     figures = [
         Figure(pen.canvas, person, size, _side_of_neighbor(scene, index))
         for index, person in enumerate(scene.people)
@@ -73,13 +101,16 @@ def _draw(scene: Scene, size: int, *, with_map: bool) -> tuple[Drawing, Image.Im
             draw_part(figure)
             if before is not None:
                 _mark(person_map, index + 1, before, image, _surroundings(figure, size))
-    before = image.copy() if with_map else None
-    draw_in_front(pen, scene.occasion, rng)
-    if scene.weather == "snow":
-        _draw_flakes(pen, rng, 14)
-    _draw_company(pen, scene, figures)
-    if before is not None:
-        _mark(person_map, 0, before, image, (0, 0, size, size))
+    in_front: tuple[tuple[int, Callable[[], None]], ...] = (
+        (OCCASION, lambda: draw_in_front(pen, scene.occasion, rng)),
+        (0, lambda: _draw_flakes(pen, rng, 14) if scene.weather == "snow" else None),
+        (SYMBOL, lambda: _draw_company(pen, scene, figures)),
+    )
+    for value, draw in in_front:
+        before = image.copy() if with_map else None
+        draw()
+        if before is not None:
+            _mark(person_map, value, before, image, (0, 0, size, size))
     return Drawing(image, tuple(_box(figure, size) for figure in figures)), person_map
 
 
@@ -121,7 +152,9 @@ def _box(figure: Figure, size: int) -> Box:
 # -- background, light and weather
 
 
-def _draw_background(image: Image.Image, pen: Pen, scene: Scene, rng: random.Random) -> None:
+def _draw_background(
+    image: Image.Image, pen: Pen, scene: Scene, rng: random.Random, cue_map: Image.Image | None
+) -> None:
     horizon = draw_setting(pen, scene.setting, rng)
     tint, share = _TINTS.get(scene.light, ((1.0, 1.0, 1.0), 1.0))
     if scene.weather == "snow":
@@ -130,7 +163,10 @@ def _draw_background(image: Image.Image, pen: Pen, scene: Scene, rng: random.Ran
         _tint(image, tint)
     if scene.weather == "dry":
         _draw_lights(pen, scene.light, scene.setting in INDOORS, rng)
+    before = image.copy() if cue_map is not None else None
     draw_behind(pen, scene.occasion, horizon, rng, indoors=scene.setting in INDOORS)
+    if cue_map is not None and before is not None:
+        _mark(cue_map, OCCASION, before, image, (0, 0, *image.size))
     if scene.light != "day":
         _tint(image, (share, share, share))
     if scene.weather == "rain":

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeVar
 
 from mien.describe.engine import Request
 from mien.describe.requests import DescriptionRequest, RequestBuilder
@@ -18,6 +18,7 @@ from mien.describe.retry import describe_with_retries
 from mien.errors import DataError, ImageError, MienError
 from mien.media.memory import image_bytes
 from mien.media.views import OpenedPhoto
+from mien.predict.explain.people import PersonExplainer
 from mien.predict.people import FoundPeople, FoundPerson, find_people
 from mien.predict.results import Person, Results
 from mien.predict.sources.image import BoxLike, ImageLike, Source, open_source
@@ -41,7 +42,10 @@ class SubjectPredictor(ABC):
     Attributes:
         detector: Finds the people where no boxes are given; None to take the whole image as the subject.
         tracking: How people are followed through videos.
+        has_trained_model: Whether it is a `mien.predict.predictor.Predictor`, whose scores can be explained.
     """
+
+    has_trained_model: ClassVar[bool] = False
 
     detector: Detector | None = None
     tracking: TrackOptions = TrackOptions()
@@ -127,7 +131,7 @@ class SubjectPredictor(ABC):
         for item, answers in queue.answered(partial(self.each, batch_size=batch_size)):
             if item.source.video != video:
                 video, readings = item.source.video, Readings(self.tracking.time_constant)
-            yield item.source, _results(item, iter(answers), readings)
+            yield item.source, _results(item, iter(answers), readings, self)
 
     def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
         """A prediction for each subject, in order; raises the error of the first that cannot have one."""
@@ -288,7 +292,12 @@ def _subjects_of(item: FoundPeople) -> Iterator[Subject]:
             yield Subject(id=name, images=(source.image,), boxes=(person.box,))
 
 
-def _results(item: FoundPeople, answers: Iterator[Prediction | MienError], readings: Readings) -> Results:
+def _results(
+    item: FoundPeople,
+    answers: Iterator[Prediction | MienError],
+    readings: Readings,
+    predictor: SubjectPredictor,
+) -> Results:
     source = item.source
     about = Results(
         source=source.name,
@@ -297,9 +306,12 @@ def _results(item: FoundPeople, answers: Iterator[Prediction | MienError], readi
         time=source.time,
         error=item.error,
     )
+    boxes = {index: person.box for index, person in enumerate(item.people)}
+    explainer = PersonExplainer(predictor, about.image, boxes)
     if item.done is not None:
         _restore(item, item.done, readings)
-        return replace(item.done, image=about.image)
+        people = tuple(replace(person, explainer=explainer) for person in item.done.people)
+        return replace(item.done, image=about.image, people=people)
     if item.error is not None:
         return about
     read = [_answer(person, source, answers, readings) for person in item.people]
@@ -316,6 +328,7 @@ def _results(item: FoundPeople, answers: Iterator[Prediction | MienError], readi
             box_score=person.box_score,
             prediction=answer if isinstance(answer, Prediction) else None,
             error=answer if isinstance(answer, MienError) else None,
+            explainer=explainer,
         )
         for index, (person, answer) in enumerate(zip(item.people, read, strict=True))
     )

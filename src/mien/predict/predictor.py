@@ -48,14 +48,14 @@ if TYPE_CHECKING:
     from mien.predict.zero_shot.open import Labels
     from mien.predict.zero_shot.predictor import ZeroShotPredictor
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "TextStage"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TextStage:
-    """Describes subjects and tokenizes the descriptions; absent if the fusion uses no text."""
+class TextStage:
+    """Describes subjects and tokenizes the descriptions."""
 
     engine: Engine
     tokenizer: TextTokenizer
@@ -82,6 +82,11 @@ class _Inputs:
 class Predictor(SubjectPredictor):
     """Predicts how people in images appear to feel, with a trained run.
 
+    Attributes:
+        trained: The model.
+        vision: The encoder; None if the fusion uses no images.
+        text_stage: Describes people; None if the fusion uses no text.
+
     Example:
         >>> import mien
         >>> predictor = mien.Predictor.from_pretrained("runs/playhouse")  # doctest: +SKIP
@@ -89,6 +94,8 @@ class Predictor(SubjectPredictor):
         >>> results[0].top(3)  # doctest: +SKIP
         (('Happiness', 0.93), ('Excitement', 0.79), ('Esteem', 0.44))
     """
+
+    has_trained_model = True
 
     def __init__(
         self,
@@ -109,11 +116,11 @@ class Predictor(SubjectPredictor):
         _require_same("encoder", features.vision, vision, trained.vision_signature)
         _require_same("tokenizer", features.tokenizer, tokenizer, trained.tokenizer_signature)
         assert tokenizer is None or engine is not None, "a tokenizer needs an engine"
-        self._vision = vision
+        self.vision = vision
         self._source: tuple[ModelSource, LoadedModel] | None = None
-        self._text_stage = None
+        self.text_stage: TextStage | None = None
         if engine is not None and tokenizer is not None:
-            self._text_stage = self._open_text_stage(engine, tokenizer)
+            self.text_stage = self._open_text_stage(engine, tokenizer)
 
     def __repr__(self) -> str:
         recipe = self._recipe
@@ -310,7 +317,7 @@ class Predictor(SubjectPredictor):
             for item in inputs:
                 yield next(found) if isinstance(item, _Inputs) else item
 
-    def _open_text_stage(self, engine: Engine, tokenizer: TextTokenizer) -> _TextStage:
+    def _open_text_stage(self, engine: Engine, tokenizer: TextTokenizer) -> TextStage:
         options = self._recipe.describe
         request_builder = RequestBuilder(
             engine=engine,
@@ -319,27 +326,42 @@ class Predictor(SubjectPredictor):
             marking=Marking(style=options.marking),
             clip=options.clip,
         )
-        return _TextStage(engine=engine, tokenizer=tokenizer, request_builder=request_builder)
+        return TextStage(engine=engine, tokenizer=tokenizer, request_builder=request_builder)
+
+    @property
+    def markings(self) -> tuple[Marking, ...]:
+        """How the subject is marked in each view that the encoder reads."""
+        return view_markings(self._recipe.features, Marking(style=self._recipe.feature_marking))
+
+    def scores(self, output: ClassifierOutput) -> Float[np.ndarray, "batch label"]:
+        """Scores from 0 to 1 of what the classifier says; calibrated if the run was evaluated."""
+        exclusive = self.trained.label_set.exclusive
+        scores = scores_from_logits(output.logits, exclusive=exclusive).float().cpu().numpy()
+        if self._calibration is not None:
+            scores = self._calibration.apply(scores)
+        # Rounding may lift a softmax slightly above 1; NaN stays.
+        bounded: np.ndarray = np.minimum(scores, 1.0)
+        return bounded
 
     # --- Load, describe, classify ---
 
     def _choose_batch_size(self, inputs: _Inputs) -> int:
         """The batch size of the recipe, or the one that the describing engine chooses."""
         run, chosen = self._recipe.run, None
-        if run.batch_size == "auto" and self._text_stage is not None and inputs.prepared is not None:
-            chosen = self._text_stage.engine.best_batch_size(inputs.prepared)
+        if run.batch_size == "auto" and self.text_stage is not None and inputs.prepared is not None:
+            chosen = self.text_stage.engine.best_batch_size(inputs.prepared)
         return chosen or run.fixed_batch_size
 
     def _load_inputs(self, subject: Subject, photo: OpenedPhoto) -> _Inputs | DataError:
         """The images for both stages, or the error of this subject."""
         inputs = _Inputs(subject=subject)
         try:
-            if self._text_stage is not None:
-                request = self._text_stage.request_builder.build(subject)
-                prepared = self._text_stage.request_builder.prepare(request, photo)
+            if self.text_stage is not None:
+                request = self.text_stage.request_builder.build(subject)
+                prepared = self.text_stage.request_builder.prepare(request, photo)
                 inputs = replace(inputs, request=request, prepared=prepared)
-            if self._vision is not None:
-                inputs = replace(inputs, pixels=self._load_pixels(subject, self._vision, photo))
+            if self.vision is not None:
+                inputs = replace(inputs, pixels=self._load_pixels(subject, self.vision, photo))
         except DataError as error:
             return error
         return inputs
@@ -355,13 +377,11 @@ class Predictor(SubjectPredictor):
                 f"{num_frames}",
                 hint=f"give {num_frames} frames per subject",
             )
-        marking = Marking(style=self._recipe.feature_marking)
-        markings = view_markings(self._recipe.features, marking)
-        return load_pixels(subject, markings, vision.square, photo=photo)
+        return load_pixels(subject, self.markings, vision.square, photo=photo)
 
     def _describe(self, inputs: Sequence[_Inputs | DataError]) -> list[_Inputs | MienError]:
         """Adds a description to each item, or returns its error in its place."""
-        text_stage = self._text_stage
+        text_stage = self.text_stage
         if text_stage is None:
             return list(inputs)
         requests = [
@@ -385,8 +405,7 @@ class Predictor(SubjectPredictor):
         if not inputs:
             return []
         output = self._classify(inputs)
-        label_set = self.trained.label_set
-        scores = scores_from_logits(output.logits, exclusive=label_set.exclusive).float().cpu().numpy()
+        label_set, scores = self.trained.label_set, self.scores(output)
         has_labels = self._recipe.train.heads != "dimensions"
         calibration = self._calibration
         sets = None if calibration is None else calibration.name_sets(scores)
@@ -404,12 +423,11 @@ class Predictor(SubjectPredictor):
                 Prediction(
                     subject_id=item.subject.id,
                     label_set=label_set.name,
-                    # Rounding may lift a softmax slightly above 1.
-                    scores=label_set.decode(np.minimum(scores[row], 1.0).tolist()) if has_labels else {},
+                    scores=label_set.decode(scores[row].tolist()) if has_labels else {},
                     dimensions=inside,
                     bounded=bounded,
                     description=item.description,
-                    status="no description" if self._text_stage and item.description is None else "ok",
+                    status="no description" if self.text_stage and item.description is None else "ok",
                     thresholds=None if calibration is None else calibration.by_label(),
                     min_confidence=None if calibration is None else calibration.min_confidence,
                     prediction_set=None if sets is None else sets[row],
@@ -441,16 +459,16 @@ class Predictor(SubjectPredictor):
     @torch.inference_mode()
     def _classify(self, inputs: Sequence[_Inputs]) -> ClassifierOutput:
         image = ids = mask = None
-        if self._vision is not None:
+        if self.vision is not None:
             pixels = np.stack([item.pixels for item in inputs if item.pixels is not None])
             if self._classifier.encoder is not None:
                 image = torch.from_numpy(pixels).to(self._device)
             else:
                 # Through float16, because the model was trained on features that were cached as float16.
-                image = self._vision.encoder.encode(pixels).half().float().to(self._device)
-        if self._text_stage is not None:
+                image = self.vision.encoder.encode(pixels).half().float().to(self._device)
+        if self.text_stage is not None:
             descriptions = [None if item.description is None else item.description.text for item in inputs]
-            texts = TextInputs.encode(descriptions, self._text_stage.tokenizer)
+            texts = TextInputs.encode(descriptions, self.text_stage.tokenizer)
             ids, mask = texts.ids.to(self._device), texts.mask.to(self._device)
         output: ClassifierOutput = self._classifier(image, ids, mask)
         return output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from mien.media.images import LoadedImage
     from mien.predict.charts.chart import Chart, ChartKind
+    from mien.predict.explain.explainer import ExplainOptions
+    from mien.predict.explain.explanation import Explanation
+    from mien.predict.explain.people import PersonExplainer
 
 __all__ = ["NO_PERSON", "BoxSource", "Person", "Results"]
 
@@ -40,6 +43,7 @@ class Person:
         track: The number of the person across the frames of a video; None for images.
         prediction: Scores and description; None if this person could not be processed.
         error: Why there is no prediction; None if there is one.
+        explainer: What `explain` asks; None if the person was not predicted by this process.
     """
 
     id: int
@@ -49,6 +53,7 @@ class Person:
     track: int | None = None
     prediction: Prediction | None = None
     error: MienError | None = None
+    explainer: PersonExplainer | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         box = None if self.box is None else self.box.as_tuple()
@@ -108,6 +113,33 @@ class Person:
     def top(self, k: int) -> tuple[tuple[str, float], ...]:
         """The `k` highest (label, score) pairs, highest first."""
         return () if self.prediction is None else self.prediction.top(k)
+
+    def explain(
+        self, labels: Sequence[str] | None = None, *, options: ExplainOptions | None = None
+    ) -> Explanation:
+        """Why this person has these scores: words, regions, attention, and what if.
+
+        In a video it explains the scores of this frame alone, which are not smoothed.
+
+        Args:
+            labels: The labels to explain; by default the three with the highest scores.
+            options: More choices.
+
+        Raises:
+            UsageError: The person has no prediction, or it was not made by a trained run in this process.
+            UnknownNameError: There is no such label.
+            DataError: The photo cannot be read any more.
+
+        Example:
+            >>> explanation = results[0].explain(["Happiness"])  # doctest: +SKIP
+            >>> explanation.draw("Happiness").save("why.jpg")  # doctest: +SKIP
+        """
+        if self.explainer is None:
+            raise UsageError(
+                f"person {self.id} was not predicted by this process",
+                hint="predict again, and explain the result",
+            )
+        return self.explainer.explain(self, labels, options)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON. Dimensions are on a scale from 0 to 1."""
