@@ -63,7 +63,9 @@ def test_every_command_takes_a_run_with_one_test_image(
     for row in (*found["rows"], *found["labels"], *found["dimensions"], *found["calibration"]):
         assert row["low"] is row["high"] is None
     assert [row["n"] for row in found["rows"]] == [subjects, subjects]
-    assert found["notes"] == [REASON.removeprefix("note: ")]
+    sets, intervals = found["notes"]
+    assert sets.startswith("no prediction sets: a coverage of 90% needs 9 images")
+    assert intervals == REASON.removeprefix("note: ")
     assert found == json.loads((first / "evaluation.json").read_text())
 
     assert main(["compare", str(first), str(second)]) == 0

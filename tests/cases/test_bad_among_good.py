@@ -61,6 +61,7 @@ def predictor(run: Path) -> Predictor:
 def one_predictor(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands use the model that is in memory already."""
     monkeypatch.setattr(Predictor, "from_pretrained", lambda *_, **__: predictor)
+    monkeypatch.setattr(predictor, "detector", None)  # a command may give it one
 
 
 @pytest.fixture

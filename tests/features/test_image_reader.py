@@ -136,23 +136,25 @@ def test_people_in_one_image_share_only_its_decoding(tmp_path: Path, monkeypatch
     assert np.array_equal(found.read(np.arange(3)), np.stack(separate))
 
 
-def test_the_number_of_threads_is_limited_and_they_end_with_the_reader(tmp_path: Path) -> None:
+def test_the_number_of_threads_is_limited_and_they_end_with_the_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     people = subjects(tmp_path, 6)
     lock, now, most = threading.Lock(), 0, 0
 
-    class Slow(Square):
-        def __call__(self, image: Image.Image) -> Image.Image:
-            nonlocal now, most
-            with lock:
-                now += 1
-                most = max(most, now)
-            time.sleep(0.02)  # long enough for other threads to start
-            with lock:
-                now -= 1
-            return square(image)
+    def slow(*arguments: Any, **options: Any) -> Any:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)  # long enough for other threads to start
+        with lock:
+            now -= 1
+        return load_pixels(*arguments, **options)
 
+    monkeypatch.setattr("mien.features.image_reader.load_pixels", slow)
     before = set(threading.enumerate())
-    found = ImageReader(people, (MARKED,), Slow(SIDE), signature="s", num_tokens=4, dim=3, workers=2)
+    found = ImageReader(people, (MARKED,), square, signature="s", num_tokens=4, dim=3, workers=2)
     with ThreadPoolExecutor(3) as callers:  # as prefetched batches
         batches = list(callers.map(found.read, [np.arange(6)] * 3))
     assert most == 2

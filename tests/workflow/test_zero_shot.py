@@ -139,7 +139,7 @@ def test_a_calibration_serves_the_evaluation_and_predictions(
 ) -> None:
     out, photo = tmp_path / "run", tmp_path / "photo.png"
     assert main(command("calibrate", siglip, out)) == 0
-    assert "method   platt" in capsys.readouterr().out
+    assert "method     platt" in capsys.readouterr().out
     calibration = read_calibration(out)
     assert calibration is not None
     assert (calibration.split, calibration.n, calibration.label_set) == ("val", 4, "emotic")

@@ -18,12 +18,11 @@ import typer
 from mien.cli.ablate import ablate, demo
 from mien.cli.data import data, doctor
 from mien.cli.describe import describe
-from mien.cli.evaluate import calibrate, compare, evaluate
+from mien.cli.evaluate import calibrate, compare, evaluate, report
 from mien.cli.explain import explain
 from mien.cli.export import export, push
 from mien.cli.predict import predict
 from mien.cli.render.text import escape_logs, escape_text, show_downloads
-from mien.cli.report import report
 from mien.cli.train import train
 from mien.errors import DataError, EngineError, MienError, UsageError
 from mien.version import __version__

@@ -1,4 +1,4 @@
-"""`mien evaluate`, `mien calibrate` and `mien compare`."""
+"""`mien evaluate`, `mien calibrate`, `mien compare` and `mien report`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mien.recipe.zero_shot import ZeroShotMethod
     from mien.workflow.experiment import Experiment
 
-__all__ = ["calibrate", "compare", "evaluate"]
+__all__ = ["calibrate", "compare", "evaluate", "report"]
 
 Scored = Annotated[
     str,
@@ -244,3 +244,19 @@ def compare(
 
     comparison = compare_runs(runs, split=split, metrics=metrics, published=published)
     make_console(as_json).print_result(comparison.to_json(), render_comparison(comparison))
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run directory with results.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Write an HTML page about a run.
+
+    The page is self-contained.
+    """
+    from mien.report.run.page import CURVE, write_report
+
+    files = {"report": write_report(run), "curve": run / CURVE}
+    make_console(as_json).print_table({name: str(path) for name, path in files.items() if path.exists()})

@@ -26,7 +26,7 @@ from mien.recipe import Recipe
 from mien.recipe.places import DATA_PLACES, RUN_PLACES, recorded_recipe, require_places
 from mien.runs import MANIFEST
 
-__all__ = ["LoadedModel", "ModelSource", "find_source", "load_model", "unread_places"]
+__all__ = ["LoadedModel", "ModelSource", "find_source", "load_model", "require_same", "unread_places"]
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
 
@@ -160,3 +160,20 @@ def unread_places(fusion: Fusion, engine: Engine | None = None) -> set[str]:
     if engine is not None:
         unread.add("describe.model")
     return unread if fusion.uses_image else {*unread, "features.vision"}
+
+
+def require_same(
+    what: str, name: str, part: VisionEncoderSpec | TextTokenizer | None, trained_with: str | None
+) -> None:
+    """RunError unless this is the encoder or tokenizer that the model was trained with."""
+    given = None if part is None else part.signature
+    if given != trained_with:
+        raise RunError(
+            f"the {what} {name!r} is not the one that the run was trained with "
+            f"({_short(given)}, not {_short(trained_with)})",
+            hint=f"restore the original {what}, or retrain",
+        )
+
+
+def _short(signature: str | None) -> str:
+    return "none" if signature is None else signature[:12]

@@ -29,6 +29,7 @@ from mien.features.device import resolve_device
 from mien.features.image_reader import load_pixels
 from mien.features.text import TextTokenizer
 from mien.features.vision_encoder import VisionEncoderSpec
+from mien.labels import LabelSet
 from mien.media.images import Marking
 from mien.media.memory import image_bytes
 from mien.media.views import OpenedPhoto
@@ -36,7 +37,7 @@ from mien.model.checkpoint import TrainedModel
 from mien.model.classifier import ClassifierOutput, scores_from_logits
 from mien.predict.base import SubjectPredictor, describe_prepared, load_batches
 from mien.predict.detect.open import resolve_detector
-from mien.predict.loading import LoadedModel, ModelSource, find_source, load_model
+from mien.predict.loading import LoadedModel, ModelSource, find_source, load_model, require_same
 from mien.recipe.data import lowest_dimension
 from mien.recipe.describe import MarkStyle
 from mien.recipe.zero_shot import Answer, ZeroShotMethod
@@ -113,8 +114,8 @@ class Predictor(SubjectPredictor):
         self._classifier = trained.classifier.eval()
         self._device = next(self._classifier.parameters()).device
         features = self._recipe.features
-        _require_same("encoder", features.vision, vision, trained.vision_signature)
-        _require_same("tokenizer", features.tokenizer, tokenizer, trained.tokenizer_signature)
+        require_same("encoder", features.vision, vision, trained.vision_signature)
+        require_same("tokenizer", features.tokenizer, tokenizer, trained.tokenizer_signature)
         assert tokenizer is None or engine is not None, "a tokenizer needs an engine"
         self.vision = vision
         self._source: tuple[ModelSource, LoadedModel] | None = None
@@ -335,12 +336,10 @@ class Predictor(SubjectPredictor):
 
     def scores(self, output: ClassifierOutput) -> Float[np.ndarray, "batch label"]:
         """Scores from 0 to 1 of what the classifier says; calibrated if the run was evaluated."""
-        exclusive = self.trained.label_set.exclusive
-        scores = scores_from_logits(output.logits, exclusive=exclusive).float().cpu().numpy()
+        scores = _uncalibrated(output, self.trained.label_set)
         if self._calibration is not None:
             scores = self._calibration.apply(scores)
-        # Rounding may lift a softmax slightly above 1; NaN stays.
-        bounded: np.ndarray = np.minimum(scores, 1.0)
+        bounded: np.ndarray = np.minimum(scores, 1.0)  # rounding may lift a softmax above 1; NaN stays
         return bounded
 
     # --- Load, describe, classify ---
@@ -408,9 +407,7 @@ class Predictor(SubjectPredictor):
         label_set, scores = self.trained.label_set, self.scores(output)
         has_labels = self._recipe.train.heads != "dimensions"
         calibration = self._calibration
-        sets = None if calibration is None else calibration.name_sets(scores)
-        if calibration is not None:
-            scores = calibration.apply(scores)
+        sets = None if calibration is None else calibration.name_sets(_uncalibrated(output, label_set))
         dimensions = None if output.dimensions is None else output.dimensions.float().cpu().numpy()
         found: list[Prediction | MienError] = []
         for row, item in enumerate(inputs):
@@ -474,6 +471,10 @@ class Predictor(SubjectPredictor):
         return output
 
 
+def _uncalibrated(output: ClassifierOutput, label_set: LabelSet) -> Float[np.ndarray, "batch label"]:
+    return scores_from_logits(output.logits, exclusive=label_set.exclusive).float().cpu().numpy()
+
+
 def _not_finite(subject: Subject) -> RunError:
     return RunError(
         f"the model's scores of {subject.id!r} are not finite",
@@ -483,20 +484,3 @@ def _not_finite(subject: Subject) -> RunError:
 
 def _add_description(item: _Inputs, found: Description | MienError) -> _Inputs | MienError:
     return found if isinstance(found, MienError) else replace(item, description=found)
-
-
-def _require_same(
-    what: str, name: str, part: VisionEncoderSpec | TextTokenizer | None, trained_with: str | None
-) -> None:
-    """RunError unless this is the encoder or tokenizer that the model was trained with."""
-    given = None if part is None else part.signature
-    if given != trained_with:
-        raise RunError(
-            f"the {what} {name!r} is not the one that the run was trained with "
-            f"({_short(given)}, not {_short(trained_with)})",
-            hint=f"restore the original {what}, or retrain",
-        )
-
-
-def _short(signature: str | None) -> str:
-    return "none" if signature is None else signature[:12]

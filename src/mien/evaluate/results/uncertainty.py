@@ -40,7 +40,7 @@ def rate_uncertainty(
         return found
     sets = calibration.prediction_sets
     if sets is None:
-        note = "no prediction sets: an earlier version of mien fitted the calibration; fit it again"
+        note = "no prediction sets: the calibration is of an earlier version of mien; fit it again"
         return found + Evaluation(notes=(note,))
     return found + Evaluation(
         prediction_sets=build_set_rows(scores, sets, name=name, resamples=resamples),

@@ -20,13 +20,13 @@ def fetch_saved(name: str) -> Path:
 
     Raises:
         WeightsError: The Hub does not have the model or lacks one of its files, or cannot be reached.
-        RunError: It is not a model that mien saved, or it lists files that can hold code.
+        RunError: It was not saved by mien, or it lists files that can hold code.
     """
     repository, _, revision = name.partition("@")
     found = fetch(repository, revision or None, (HASHES,))
     if not (found.path / HASHES).exists():
         raise RunError(
-            f"{name} on the Hub has no {HASHES}: it is not a model that mien saved",
+            f"{name} on the Hub has no {HASHES}: mien has not saved it",
             hint="name one that was pushed with mien push; other models go into a recipe",
         )
     files = [HASHES, *listed_files(found.path)]
