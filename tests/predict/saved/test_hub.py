@@ -132,7 +132,7 @@ def test_a_tampered_or_truncated_file_on_the_hub_is_named(saved: Saved, server: 
 
 def test_other_models_and_unknown_names_are_distinguished(server: HubServer, tmp_path: Path) -> None:
     server.add("org/clip", {"config.json": b"{}", "model.safetensors": b"x"})
-    with pytest.raises(RunError, match="mien has not saved it"):
+    with pytest.raises(RunError, match="it was not saved by mien"):
         Predictor.from_pretrained("org/clip", device="cpu")
     with pytest.raises(WeightsError, match="no folder 'org/nothing' here, and the Hub has no model"):
         Predictor.from_pretrained("org/nothing", device="cpu")

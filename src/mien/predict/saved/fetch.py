@@ -26,7 +26,7 @@ def fetch_saved(name: str) -> Path:
     found = fetch(repository, revision or None, (HASHES,))
     if not (found.path / HASHES).exists():
         raise RunError(
-            f"{name} on the Hub has no {HASHES}: mien has not saved it",
+            f"{name} on the Hub has no {HASHES}: it was not saved by mien",
             hint="name one that was pushed with mien push; other models go into a recipe",
         )
     files = [HASHES, *listed_files(found.path)]
