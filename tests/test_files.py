@@ -25,6 +25,7 @@ from mien.files import (
     check_writable,
     is_empty,
     map_write_errors,
+    require_new_folder,
     temporary_folder,
 )
 
@@ -318,3 +319,17 @@ def test_a_file_that_was_swept_before_it_was_locked_is_created_again(
     assert (tmp_path / "a").read_bytes() == b"whole"
     assert len(created) == 2
     assert names(tmp_path) == ["a"]
+
+
+def test_a_new_folder_may_hold_what_a_killed_process_left_and_nothing_else(tmp_path: Path) -> None:
+    require_new_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a").is_dir()
+    out = tmp_path / "out"
+    out.mkdir()
+    Writer(hold_folder, out / "x").kill()
+    require_new_folder(out)
+    assert names(out) == []
+    (out / "mine").write_text("mine")
+    for taken in (out, out / "mine"):
+        with pytest.raises(DataError, match="is not an empty folder"):
+            require_new_folder(taken)

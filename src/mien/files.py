@@ -41,6 +41,7 @@ __all__ = [
     "is_empty",
     "make_folder",
     "map_write_errors",
+    "require_new_folder",
     "sync_directory",
     "temporary_folder",
 ]
@@ -150,6 +151,17 @@ def make_folder(path: Path) -> None:
     """Creates a folder with its parents, unless it exists; DataError if that fails."""
     with map_write_errors(path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def require_new_folder(path: Path, *, hint: str = "name a new folder") -> None:
+    """Creates the parents of a folder for `atomic_folder`.
+
+    Raises:
+        DataError: It holds anything but what a killed process left, or is a file.
+    """
+    if path.exists() and (not path.is_dir() or not is_empty(path)):
+        raise DataError(f"{path} is not an empty folder", hint=hint)
+    make_folder(path.parent)
 
 
 def check_writable(path: Path) -> None:

@@ -100,9 +100,27 @@ def test_wrong_names_are_errors(
     words = ["export", "descriptions", str(exported.recipe), "--run", str(exported.run)]
     assert main([*words, "--out", str(tmp_path / "x"), "--format", "csv"]) == 2
     assert "format 'csv'" in capsys.readouterr().err
-    assert main([*words, "--out", str(tmp_path / "x"), "--split", "nothing"]) == 2
+    assert main([*words, "--out", str(tmp_path / "x"), "--split", "nothing"]) == 4  # as everywhere
     assert "no split 'nothing'" in capsys.readouterr().err
     (tmp_path / "mine.txt").write_text("mine")
     assert main([*words, "--out", str(tmp_path)]) == 4
     assert "is not an empty folder" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_another_spelling_of_a_split_is_understood(exported: Exported, tmp_path: Path) -> None:
+    words = [
+        "export",
+        "descriptions",
+        str(exported.recipe),
+        "--run",
+        str(exported.run),
+        "--format",
+        "sharegpt",
+    ]
+    texts = []
+    for spelling in ("val", "validation"):
+        out = tmp_path / spelling
+        assert main([*words, "--out", str(out), "--split", spelling]) == 0
+        texts.append((out / "descriptions.jsonl").read_text())
+    assert texts[0] == texts[1] != ""

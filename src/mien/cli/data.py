@@ -181,13 +181,11 @@ def playhouse(
     """
     import importlib
 
-    from mien.files import atomic_folder, is_empty, make_folder
+    from mien.files import atomic_folder, require_new_folder
 
     if layout not in _LAYOUTS:
         raise unknown_name("layout", layout, _LAYOUTS)
-    if out.exists() and (not out.is_dir() or not is_empty(out)):
-        raise DataError(f"{out} is not an empty folder", hint="give another folder with --out")
-    make_folder(out.parent)
+    require_new_folder(out, hint="give another folder with --out")
     with atomic_folder(out) as folder:
         importlib.import_module(_LAYOUTS[layout]).write(folder, train=train, val=val, test=test, seed=seed)
     make_console(as_json).print_table({"layout": layout, "root": str(out)})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.opening import open_run, parse_box_option
+from mien.cli.opening import DetectorName, open_run, parse_box_option
 from mien.cli.shared import AsJson, NewPlaces, make_console
 from mien.errors import ItemsFailedError, MienError, UsageError
 
@@ -23,7 +23,15 @@ __all__ = ["explain"]
 
 def explain(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A photo.", show_default=False)],
-    run: Annotated[Path, typer.Option("--run", help="Run directory of a trained model.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Option(
+            "--run",
+            metavar="RUN|FOLDER|NAME",
+            help="Run directory of a trained model, a saved folder, or a name on the Hugging Face Hub.",
+            show_default=False,
+        ),
+    ],
     label: Annotated[
         list[str] | None, typer.Option("--label", help="A label to explain; repeatable.", show_default=False)
     ] = None,
@@ -48,15 +56,7 @@ def explain(
         list[str] | None,
         typer.Option("--description", metavar="TEXT", help="Another description to try; repeatable."),
     ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            "--detector",
-            metavar="NAME|PATH|none",
-            help="Finds people: a Hugging Face id, a folder or an .onnx file; none takes the whole image.",
-            show_default="the usual one of the model",
-        ),
-    ] = None,
+    detector: DetectorName = None,
     counterfactuals: Annotated[
         bool,
         typer.Option(
@@ -132,7 +132,7 @@ def _chosen(results: Results, person: int | None) -> Sequence[Person]:
         return results.people
     if person >= len(results):
         raise UsageError(
-            f"there is no person {person} among {len(results)}", hint="people are numbered from 0"
+            f"no person {person} among {len(results)} in the photo", hint="people are numbered from 0"
         )
     return results.people[person : person + 1]
 

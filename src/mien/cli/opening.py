@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from mien.errors import BoxError, DataError, UsageError
 from mien.types import Box
@@ -15,9 +17,20 @@ if TYPE_CHECKING:
     from mien.cli.console import Console
     from mien.predict.base import SubjectPredictor
 
-__all__ = ["OpenedPredictor", "open_people_detector", "open_run", "parse_box_option"]
+__all__ = ["DetectorName", "OpenedPredictor", "open_people_detector", "open_run", "parse_box_option"]
 
 _WHOLE = ("none", "whole")  # names of no detector
+
+DetectorName = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME|PATH|none",
+        help="Finds the people: a Hugging Face id, a folder, an .onnx file, or playhouse; none takes the "
+        "whole image.",
+        show_default="the usual one of the model",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.opening import OpenedPredictor, open_people_detector, open_run, parse_box_option
+from mien.cli.opening import DetectorName, OpenedPredictor, open_people_detector, open_run, parse_box_option
 from mien.cli.shared import (
     CalibrationPlace,
     Method,
@@ -62,16 +62,7 @@ def predict(
             "--labels", metavar="SET|A,B,C", help="With --zero-shot: emotic, bold, caers, or your own."
         ),
     ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            "--detector",
-            metavar="NAME|PATH|none",
-            help="Finds the people: a Hugging Face id, a folder, an .onnx file, or playhouse; none takes the "
-            "whole image.",
-            show_default="the usual one of the model",
-        ),
-    ] = None,
+    detector: DetectorName = None,
     box: Annotated[
         list[str] | None,
         typer.Option(

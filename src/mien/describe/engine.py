@@ -18,10 +18,21 @@ from mien.errors import ConfigError, EngineError
 from mien.recipe import DescribeOptions, RunOptions
 from mien.types import Box, Finish
 
-__all__ = ["MAX_BATCH_SIZE", "AbandonedError", "Engine", "EngineWrapper", "Reply", "Request"]
+__all__ = [
+    "FIRST_TOKENS",
+    "MAX_BATCH_SIZE",
+    "NUM_ALTERNATIVES",
+    "AbandonedError",
+    "Engine",
+    "EngineWrapper",
+    "Reply",
+    "Request",
+]
 
 
 MAX_BATCH_SIZE: Final = 64  # that an engine may ask for
+FIRST_TOKENS: Final = 4  # of an answer whose first word counts: a blank may come before it
+NUM_ALTERNATIVES: Final = 20  # first words with their log-probabilities; vLLM and most servers give no more
 
 
 class AbandonedError(EngineError):

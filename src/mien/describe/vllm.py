@@ -23,7 +23,7 @@ from uuid import uuid4
 from pydantic import Field, JsonValue
 
 from mien.describe.background_loop import BackgroundLoop
-from mien.describe.engine import AbandonedError, Engine, Reply, Request
+from mien.describe.engine import FIRST_TOKENS, NUM_ALTERNATIVES, AbandonedError, Engine, Reply, Request
 from mien.describe.local.processor import (
     decode_tokens,
     format_prompt,
@@ -46,8 +46,6 @@ _MAX_CAUSES: Final = 20
 _SECONDS_TO_FINISH: Final = 6.0  # after a signal; `mien describe` waits for eight
 _SECONDS_TO_ABORT: Final = 0.5  # for the step of a batch that its processes are in
 _SECONDS_TO_CLOSE: Final = 10.0  # vLLM gives its processes five
-_FIRST_TOKENS: Final = 4  # a blank may come before the first word
-_ALTERNATIVES: Final = 20  # first words with their log-probabilities; vLLM gives no more by default
 _HINT: Final = "install it with: pip install 'mien[vllm]', on a machine with a GPU"
 
 
@@ -125,7 +123,7 @@ class VllmEngine(Engine):
         return VllmEngine(
             self._model,
             dtype=self._dtype,
-            max_new_tokens=_FIRST_TOKENS,
+            max_new_tokens=FIRST_TOKENS,
             in_flight=self._in_flight,
             options=self._options,
             first_words=True,
@@ -258,7 +256,7 @@ class VllmEngine(Engine):
         """Greedy decoding, with only the final text returned."""
         settings = {"temperature": 0.0, "max_tokens": self._max_new_tokens, "seed": 0}
         if self._first_words:
-            settings["logprobs"] = _ALTERNATIVES
+            settings["logprobs"] = NUM_ALTERNATIVES
         if self._start is not _start_vllm:
             return settings
         from vllm import SamplingParams  # type: ignore[import-not-found]

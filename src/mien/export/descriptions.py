@@ -19,9 +19,8 @@ from PIL import Image
 from mien.describe.requests import RequestBuilder
 from mien.describe.store.lookup import lookup_descriptions
 from mien.describe.store.store import Store
-from mien.errors import DataError, UsageError
 from mien.export.webdataset import write_shards
-from mien.files import atomic_folder, make_folder
+from mien.files import atomic_folder, require_new_folder
 from mien.prefetch import batched
 from mien.types import Description, Sample
 from mien.workflow.experiment import Experiment
@@ -80,18 +79,13 @@ def export_descriptions(
         splits: Which splits; all by default.
 
     Raises:
-        StoreError: There is no store of descriptions.
-        UsageError: The dataset has no such split.
-        DataError: The folder is not empty, or an image cannot be read.
+        StoreError: Nothing was described yet.
+        DataError: The dataset has no such split, the folder is not empty, or an image cannot be read.
     """
-    known = experiment.dataset.splits
-    unknown = [split for split in splits or () if split not in known]
-    if unknown:
-        raise UsageError(f"the dataset has no split {unknown[0]!r}", hint=f"it has {', '.join(known)}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not an empty folder", hint="name a new folder")
-    make_folder(folder.parent)
-    samples = [sample for split in splits or known for sample in experiment.samples(split)]
+    dataset = experiment.dataset
+    chosen = [dataset.resolve_split(split) for split in splits or dataset.splits]
+    require_new_folder(folder)
+    samples = [sample for split in chosen for sample in experiment.samples(split)]
     builder = experiment.open_request_builder()
     with Store(experiment.store, writable=False) as store, atomic_folder(folder) as target:
         written = _WRITERS[format](target, _rows(samples, builder, store))

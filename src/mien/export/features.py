@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 import numpy as np
 from jaxtyping import Float
 
-from mien.errors import ConfigError, DataError, UsageError
+from mien.errors import ConfigError
 from mien.export.descriptions import ExportSummary
 from mien.export.webdataset import write_shards
 from mien.features.cache import FeatureReader
-from mien.files import atomic_folder, make_folder
+from mien.files import atomic_folder, require_new_folder
 from mien.prefetch import batched
 from mien.workflow.experiment import Experiment
 
@@ -52,23 +52,18 @@ def export_features(
 
     Raises:
         ConfigError: The recipe trains its encoder, so it has no features of its own.
-        UsageError: The dataset has no such split.
-        DataError: The folder is not empty, or an image cannot be read.
+        DataError: The dataset has no such split, the folder is not empty, or an image cannot be read.
     """
-    known = experiment.dataset.splits
-    unknown = [split for split in splits or () if split not in known]
-    if unknown:
-        raise UsageError(f"the dataset has no split {unknown[0]!r}", hint=f"it has {', '.join(known)}")
+    dataset = experiment.dataset
+    chosen = [dataset.resolve_split(split) for split in splits or dataset.splits]
     if experiment.input_builder.trains_encoder:
         raise ConfigError(
             "this recipe trains its encoder, so features change with every step",
             hint='set train.encoder to "frozen"',
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not an empty folder", hint="name a new folder")
-    make_folder(folder.parent)
+    require_new_folder(folder)
     with atomic_folder(folder) as target:
-        rows = _rows(experiment, splits or known)
+        rows = _rows(experiment, chosen)
         written = _write_parquet(target, rows) if format == "parquet" else _write_webdataset(target, rows)
     return ExportSummary(path=folder, written=written, left_out=0)
 

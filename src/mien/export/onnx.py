@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mien.errors import ConfigError, DataError, RunError, first_line
+from mien.errors import ConfigError, RunError, first_line
 from mien.evaluate.calibration.calibrate import Calibration
 from mien.features.trainable_encoder import TrainableEncoder
-from mien.files import atomic_folder, atomic_write_json, make_folder
+from mien.files import atomic_folder, atomic_write_json, require_new_folder
 from mien.model.checkpoint import TrainedModel
 from mien.predict.loading import LoadedModel
 from mien.predict.saved.config import model_config
@@ -117,9 +117,7 @@ def export_onnx(loaded: LoadedModel, folder: Path) -> OnnxExport:
         RunError: The model cannot be expressed in ONNX, or the ONNX model gives other numbers.
     """
     _require_libraries()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not an empty folder", hint="name a new folder")
-    make_folder(folder.parent)
+    require_new_folder(folder)
     trained = loaded.trained
     with atomic_folder(folder) as target:
         model = ScoringModel(trained, loaded.calibration).eval()

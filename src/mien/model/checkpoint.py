@@ -191,7 +191,7 @@ def load_trained(
         places: The run's recipe with its data and models where they are now; by default where they were.
 
     Raises:
-        RunError: If there is no trained model, or the file does not hold what its header says.
+        RunError: If the run is not trained, or the file does not hold what its header says.
         DamagedError: If the file is damaged.
         WeightsError: If the model's own encoder cannot be found, or differs from the one it was trained from.
         EngineError: If the device cannot be used.
@@ -226,7 +226,7 @@ def model_digest(folder: Path) -> str:
     `load_trained` checks whether it is right.
 
     Raises:
-        RunError: If there is no trained model.
+        RunError: If the run is not trained.
     """
     return _read_header(folder / MODEL_FILE, "digest")
 
@@ -235,7 +235,7 @@ def model_recipe(folder: Path) -> dict[str, Any]:
     """The table of the recipe in the header of `model.safetensors`; nothing is built and no weight is read.
 
     Raises:
-        RunError: If there is no trained model.
+        RunError: If the run is not trained.
         DamagedError: If the header is not that of a trained model.
     """
     file = folder / MODEL_FILE

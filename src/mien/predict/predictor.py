@@ -336,7 +336,9 @@ class Predictor(SubjectPredictor):
 
     def scores(self, output: ClassifierOutput) -> Float[np.ndarray, "batch label"]:
         """Scores from 0 to 1 of what the classifier says; calibrated if the run was evaluated."""
-        scores = _uncalibrated(output, self.trained.label_set)
+        return self._calibrate(_uncalibrated(output, self.trained.label_set))
+
+    def _calibrate(self, scores: Float[np.ndarray, "batch label"]) -> Float[np.ndarray, "batch label"]:
         if self._calibration is not None:
             scores = self._calibration.apply(scores)
         bounded: np.ndarray = np.minimum(scores, 1.0)  # rounding may lift a softmax above 1; NaN stays
@@ -404,10 +406,11 @@ class Predictor(SubjectPredictor):
         if not inputs:
             return []
         output = self._classify(inputs)
-        label_set, scores = self.trained.label_set, self.scores(output)
+        label_set, calibration = self.trained.label_set, self._calibration
+        own_scores = _uncalibrated(output, label_set)
+        scores = self._calibrate(own_scores)
+        sets = None if calibration is None else calibration.name_sets(own_scores)
         has_labels = self._recipe.train.heads != "dimensions"
-        calibration = self._calibration
-        sets = None if calibration is None else calibration.name_sets(_uncalibrated(output, label_set))
         dimensions = None if output.dimensions is None else output.dimensions.float().cpu().numpy()
         found: list[Prediction | MienError] = []
         for row, item in enumerate(inputs):

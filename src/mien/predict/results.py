@@ -127,7 +127,7 @@ class Person:
 
         Raises:
             UsageError: The person has no prediction, or it was not made by a trained run in this process.
-            UnknownNameError: There is no such label.
+            UnknownNameError: No label has this name.
             DataError: The photo cannot be read any more.
 
         Example:

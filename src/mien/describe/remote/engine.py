@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue
 
 from mien.describe.background_loop import BackgroundLoop
-from mien.describe.engine import Engine, Reply, Request
+from mien.describe.engine import FIRST_TOKENS, NUM_ALTERNATIVES, Engine, Reply, Request
 from mien.describe.reasoning import thinking_switches
 from mien.describe.remote.api_key import read_api_key
 from mien.describe.remote.client import ChatClient
@@ -38,8 +38,6 @@ _log = logging.getLogger(__name__)
 
 # Raise this when the same server is prompted, or its output read, in another way.
 _VERSION: Final = 1
-_ALTERNATIVES: Final = 20  # first words with their log-probabilities; most servers give no more
-_FIRST_TOKENS: Final = 4  # a blank may come before the first word
 _LOCALHOST: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _RESERVED: Final = frozenset(
     {"model", "messages", "stream", "n", "temperature", "seed", "max_tokens", "max_completion_tokens"}
@@ -154,10 +152,10 @@ class RemoteEngine(Engine):
 
     def for_first_words(self) -> RemoteEngine:
         """The same model on the same servers, asked for the likeliest first words of each answer."""
-        extra = {**self._options.extra, "logprobs": True, "top_logprobs": _ALTERNATIVES}
+        extra = {**self._options.extra, "logprobs": True, "top_logprobs": NUM_ALTERNATIVES}
         options = self._options.model_copy(update={"extra": extra})
         return RemoteEngine(
-            self._model, options, run=self._run, max_new_tokens=_FIRST_TOKENS, backoff=self._backoff
+            self._model, options, run=self._run, max_new_tokens=FIRST_TOKENS, backoff=self._backoff
         )
 
     def stop(self) -> None:

@@ -102,7 +102,7 @@ def explain_subject(
 
     Raises:
         UsageError: The run reads clips, or learned no labels.
-        UnknownNameError: There is no such label.
+        UnknownNameError: No label has this name.
         DataError: The photo cannot be read.
         EngineError: The person cannot be described.
     """
@@ -280,7 +280,7 @@ def _named_label(words: DescriptionWords, base: Float[np.ndarray, " label"], lab
 def _text_notes(probe: ModelProbe, words: DescriptionWords | None) -> list[str]:
     notes = []
     if probe.uses_text and words is None:
-        notes.append("there is no description, so no word can matter")
+        notes.append("the model had no description to read, so no word can matter")
     if words is not None:
         read = sum(word.end - word.start for word in words.words)
         written = sum(not character.isspace() for character in words.text)

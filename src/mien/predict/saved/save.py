@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.errors import DataError
 from mien.evaluate.results.results import EVALUATION, read_results, write_results
-from mien.files import atomic_folder, make_folder
+from mien.files import atomic_folder, require_new_folder
 from mien.model.checkpoint import model_digest, save_trained
 from mien.predict.saved.card import write_card
 from mien.predict.saved.config import model_config, write_config
@@ -48,9 +47,7 @@ def save_model(source: ModelSource, loaded: LoadedModel, folder: Path) -> SavedM
         RunError: The recipe names code of its own, which a saved model cannot have.
         WeightsError: A model that it uses is not available.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not an empty folder", hint="name a new folder")
-    make_folder(folder.parent)
+    require_new_folder(folder)
     recipe = loaded.trained.recipe
     require_registered(recipe.to_json(), source.folder)
     models = find_used_models(recipe, loaded.trained.classifier.fusion)
