@@ -16,6 +16,7 @@ __all__ = ["render_explanation"]
 
 _WORDS: Final = 6  # that are listed per label
 _LEAST: Final = 0.0005  # a change that is shown as 0 is none
+_PUNCTUATION: Final = '.,;:!?"()'  # next to a word; a list of words has its own
 
 
 def render_explanation(explanation: Explanation) -> str:
@@ -43,7 +44,7 @@ def _label(item: LabelExplanation) -> list[str]:
     lines = [f"{item.label} {item.score:.3f}"]
     words = [word for word in item.top_words(_WORDS) if abs(word.occlusion) >= _LEAST]
     if item.words:
-        named = ", ".join(f"{word.word} {word.occlusion:+.3f}" for word in words)
+        named = ", ".join(f"{word.word.strip(_PUNCTUATION)} {word.occlusion:+.3f}" for word in words)
         lines.append(f"  words, drop while hidden: {named or 'none matters'}")
     if item.naming is not None:
         lines.append(f"  {naming_sentence(item)}")

@@ -75,6 +75,15 @@ def render_results(results: Evaluation) -> str:
     return join_lines([*lines, *_interval_kind(results), *_notes(results)])
 
 
+def _set_names(prediction: Prediction) -> str:
+    """The labels of a prediction set, or those that it leaves out if these are fewer."""
+    contained = prediction.prediction_set or ()
+    others = [label for label in prediction.scores if label not in contained]
+    if len(others) >= len(contained):
+        return ", ".join(contained)
+    return f"all but {', '.join(others)}" if others else "all"
+
+
 def _set_lines(results: Evaluation, interval_name: str) -> list[str]:
     """The stated and observed coverage of prediction sets, and how many labels they have."""
     if not results.prediction_sets:
@@ -205,9 +214,7 @@ def render_prediction(prediction: Prediction, top: int) -> str:
         lines.append(f"  not sure: {prediction.unsure_because}")
     if prediction.prediction_set is not None and prediction.coverage is not None:
         named = f"{len(prediction.prediction_set)} of {len(prediction.scores)} labels"
-        lines.append(
-            f"  {prediction.coverage:.0%} prediction set, {named}: {', '.join(prediction.prediction_set)}"
-        )
+        lines.append(f"  {prediction.coverage:.0%} prediction set, {named}: {_set_names(prediction)}")
     if prediction.dimensions is not None:
         lines.append(f"  {prediction.dimensions_text()}")
     if prediction.description is not None:
