@@ -5,8 +5,9 @@
 RUN has the scores of val and test (`mien evaluate RUN --split val --split test`). Sets and the lowest
 confidence are fitted on val and judged on test. "exchangeable" fits them on one random half of the images of
 test and judges them on the other, many times: what is left of the difference if images and annotation are
-alike. "steps" are the gains in accuracy from one share of people to the next smaller one, with paired 95 %
-intervals.
+alike. "same_annotators" (runs of Playhouse) fits them on val as so many of its annotators labeled it as test
+has, and judges them on test: what is left of the difference if only the images are others. "steps" are the
+gains in accuracy from one share of people to the next smaller one, with paired 95 % intervals.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+from mien.data.playhouse import Playhouse, combine_annotations
 from mien.evaluate.bootstrap import RESAMPLES, resample_weights, resampled_interval
 from mien.evaluate.calibration.abstention import answered_accuracy, are_right, confidences
 from mien.evaluate.calibration.calibrate import fit_calibration
@@ -31,7 +34,9 @@ from mien.evaluate.calibration.conformal import fit_prediction_sets
 from mien.evaluate.metrics.metric import unit_weight
 from mien.evaluate.results.uncertainty import ANSWERED, build_abstention_rows, build_set_rows
 from mien.evaluate.scores import SplitScores, scores_file
-from mien.files import atomic_write_json
+from mien.files import atomic_write_json, cache_directory
+from mien.recipe.load import parse_recipe
+from mien.runs import Run
 
 
 def measure(run: Path, splits: int) -> dict[str, Any]:
@@ -47,6 +52,7 @@ def measure(run: Path, splits: int) -> dict[str, Any]:
         },
         "prediction_sets": [asdict(row) for row in build_set_rows(test, calibration.prediction_sets)],
         "exchangeable": _exchangeable(test, splits),
+        "same_annotators": _same_annotators(run, val, test),
         "abstention": [asdict(row) for row in build_abstention_rows(test, calibration)],
         "steps": _steps(test, calibration.apply(test.scores)),
     }
@@ -68,6 +74,40 @@ def _exchangeable(scores: SplitScores, splits: int) -> list[dict[str, float]]:
             "mean": float(np.mean(values)),
             "deviation": float(np.std(values)),
             "standard_error": float(np.std(values) / np.sqrt(len(values))),
+        }
+        for coverage, values in found.items()
+    ]
+
+
+def _same_annotators(run: Path, val: SplitScores, test: SplitScores) -> list[dict[str, float]]:
+    """The coverage on test of sets fitted to val with the labels of as many annotators as test has.
+
+    The mean of all choices of annotators, and the mean size of the sets; empty if the data are not Playhouse.
+    """
+    options = parse_recipe(dict(Run.open(run).manifest.recipe), [], where=str(run)).data
+    if options.name != "playhouse":
+        return []
+    data = Playhouse(options, cache_directory())
+    given = [data.scene("val", int(id.rpartition("/")[2]))[1] for id in val.ids]
+    number = len(data.scene("test", 0)[1])
+    found: dict[float, list[tuple[float, float]]] = {}
+    for chosen in combinations(range(len(given[0])), number):
+        targets = [
+            val.label_set.encode(combine_annotations(tuple(one[index] for index in chosen)).labels)
+            for one in given
+        ]
+        sets = fit_prediction_sets(replace(val, targets=np.array(targets, np.float32)), coverage=0.9)
+        for row in build_set_rows(test, sets, resamples=1):
+            found.setdefault(row.coverage, []).append((row.value, row.size))
+    return [
+        {
+            "coverage": coverage,
+            "annotators": number,
+            "choices": len(values),
+            "mean": float(np.mean([value for value, _ in values])),
+            "lowest": min(value for value, _ in values),
+            "highest": max(value for value, _ in values),
+            "size": float(np.mean([size for _, size in values])),
         }
         for coverage, values in found.items()
     ]
@@ -128,6 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"stated {row['coverage']:.2f}  test {row['value']:.4f}  {row['size']:.1f} labels")
     for row in found["exchangeable"]:
         print(f"stated {row['coverage']:.2f}  halves {row['mean']:.4f} +- {row['standard_error']:.4f}")
+    for row in found["same_annotators"]:
+        print(f"stated {row['coverage']:.2f}  same annotators {row['mean']:.4f}  {row['size']:.1f} labels")
     for row in found["abstention"]:
         print(f"{row['answered']:5.0%} {row['value']:.3f}  {row['low']:.3f} to {row['high']:.3f}")
     for row in found["steps"]:
