@@ -238,6 +238,8 @@ def _continued(options: argparse.Namespace, answers: Sequence[Answer]) -> dict[s
     found: dict[str, Any] = json.loads(options.out.read_text(encoding="utf-8"))
     if found["settings"] != settings:
         raise SystemExit(f"{options.out} has the settings {found['settings']}, not {settings}")
+    if any("right" not in training for training in found["trainings"].values()):
+        raise SystemExit(f"{options.out} lacks single answers, as published results do; name a new file")
     return found
 
 
