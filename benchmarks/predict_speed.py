@@ -161,9 +161,9 @@ def measure_floor() -> dict[str, float]:
     engine = LocalEngine("playhouse")
     labels = open_labels(EMOTIC.name)
     questions = [fill_question(QUESTION, label, labels) for label in EMOTIC.labels]
-    picture = (Image.new("RGB", (_SIDE, _SIDE)),)
+    images = (Image.new("RGB", (_SIDE, _SIDE)),)
     with FlopCounterMode(display=False) as counter:
-        PrefixScorer(engine._model).yes_probabilities([picture], [questions])
+        PrefixScorer(engine._model).yes_probabilities([images], [questions])
     one, other = torch.randn(1024, 1024), torch.randn(1024, 1024)
     seconds = []
     for _ in range(20):

@@ -93,7 +93,7 @@ class PromptBuilder:
 
     def text(self, num_images: int, question: str) -> str:
         """A question in the chat template, with a placeholder per image."""
-        request = Request(subject_id="", images=(_PLACEHOLDER,) * num_images, prompt=question)
+        request = Request(subject_id="", images=(_ANY_IMAGE,) * num_images, prompt=question)
         return self._model.prompt_text(request, thinking=self._thinking)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -145,7 +145,7 @@ class PromptBuilder:
         self._known[key] = prompts
 
 
-_PLACEHOLDER: Final = Image.new("RGB", (1, 1))  # a chat template asks only how many images there are
+_ANY_IMAGE: Final = Image.new("RGB", (1, 1))  # a chat template asks only how many images there are
 
 
 def _gap(text: str) -> str:
