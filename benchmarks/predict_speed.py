@@ -17,7 +17,9 @@ of mien's models and the bare rest.
 Folder: the folder is predicted once, in batches of 32 people. In each round, a sample of it is predicted in
 batches and one image at a time in one process, and `mien predict` is run on one image in a process of its
 own, once: a process for each of 1,000 images would take more than an hour. The last figures are of labels
-without training, where the 26 labels of a person are a batch, and people are scored one after another.
+without training, by likelihood: the 26 labels of a person are a batch also where people come one at a time.
+"floor" is what of that a processor must do: the multiplications of the model for a person, at the rate of a
+product of large matrices, in CPU milliseconds.
 
 Prints JSON.
 """
@@ -43,16 +45,21 @@ import torch
 import transformers as _transformers
 from PIL import Image, ImageDraw
 from small_predictor import MIEN, build_detector, cpu_seconds, draw_images, hardware, rounded, train_run
+from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
 import mien
+from mien.describe.local.engine import LocalEngine
+from mien.describe.local.shared_prefix import PrefixScorer
 from mien.describe.prompts import get_prompt
 from mien.features.vision_encoder import VisionEncoder
 from mien.labels import EMOTIC
 from mien.model.classifier import Classifier
 from mien.playhouse.embedded_models import embedded_model_folder
 from mien.predict.base import SubjectPredictor
+from mien.predict.zero_shot.labels import open_labels
+from mien.predict.zero_shot.question import QUESTION, fill_question
 from mien.prefetch import batched
 
 transformers: Any = _transformers  # its annotations are wrong
@@ -69,7 +76,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="that both loops read")
     parser.add_argument("--folder", type=int, default=1000, help="images in the folder")
     parser.add_argument("--sample", type=int, default=32, help="images of it that are read one by one")
-    parser.add_argument("--zero-shot", type=int, default=8, help="of these, that are scored without training")
+    parser.add_argument(
+        "--zero-shot", type=int, default=32, help="of these, that are scored without training"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     report: dict[str, Any] = {
@@ -140,7 +149,32 @@ def measure_folder(
         "one_process_per_image_to_batches": round(len(files) * one_process / (one_process + whole), 1),
         "one_at_a_time_to_batches": compared["ratio"],
         "sample": compared,
-        "zero_shot_sample": compare_batches(zero_shot, sample[: arguments.zero_shot], 1),
+        "zero_shot_sample": {
+            **compare_batches(zero_shot, sample[: arguments.zero_shot], arguments.rounds),
+            "floor": measure_floor(),
+        },
+    }
+
+
+def measure_floor() -> dict[str, float]:
+    """The least time that the products of matrices take for the labels of one person."""
+    engine = LocalEngine("playhouse")
+    labels = open_labels(EMOTIC.name)
+    questions = [fill_question(QUESTION, label, labels) for label in EMOTIC.labels]
+    images = (Image.new("RGB", (_SIDE, _SIDE)),)
+    with FlopCounterMode(display=False) as counter:
+        PrefixScorer(engine._model).yes_probabilities([images], [questions])
+    one, other = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    seconds = []
+    for _ in range(20):
+        began = time.process_time()
+        one @ other
+        seconds.append(time.process_time() - began)
+    rate = 2 * 1024**3 / min(seconds)
+    return {
+        "gflop_per_person": round(counter.get_total_flops() / 1e9, 3),
+        "gflop_per_second": round(rate / 1e9, 1),
+        "ms_per_person": round(1000 * counter.get_total_flops() / rate, 1),
     }
 
 
@@ -157,6 +191,9 @@ def compare_batches(predictor: SubjectPredictor, files: Sequence[Path], rounds: 
         "images": len(files),
         "people": sum(map(len, boxes["batches"])),
         "cpu_seconds": rounded(seconds),
+        "ms_per_person": {
+            way: round(1000 * value / max(1, sum(map(len, boxes[way]))), 1) for way, value in medians.items()
+        },
         "ratio": round(medians["one at a time"] / medians["batches"], 2),
     }
 

@@ -85,7 +85,7 @@ def compare(folder: ModelFolder, people: list[Subject], rounds: int) -> dict[str
     for number in range(rounds + 1):  # the first warms up
         for kind in list(scorers)[:: 1 if number % 2 == 0 else -1]:
             began = time.process_time()
-            found[kind] = [scorers[kind].yes_probabilities(one, questions) for one in images]
+            found[kind] = [scorers[kind].yes_probabilities([one], [questions])[0] for one in images]
             seconds[kind].append(round(time.process_time() - began, 3))
     pairs = zip(*(chain.from_iterable(found[kind]) for kind in scorers), strict=True)
     timed = {kind: values[1:] for kind, values in seconds.items()}

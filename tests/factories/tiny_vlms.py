@@ -269,6 +269,8 @@ def build_tiny_gemma3(folder: Path) -> Path:
         "processor_config.json": {"image_seq_length": 4, "processor_class": "Gemma3Processor"},
     }
     model = _random(transformers.Gemma3ForConditionalGeneration, config)
+    # It begins at zero, and with that the model would not see the image.
+    model.model.multi_modal_projector.mm_input_projection_weight.data.normal_(std=0.1)
     return _save(folder, model, tokenizer, settings, _template("<start_of_image>"))
 
 

@@ -238,7 +238,7 @@ def test_a_run_that_goes_on_gives_the_same_results(
 
     def run(done: list[Results]) -> list[Results]:
         sources = open_sources(video, SourceOptions(fps=5))
-        return [results for _, results in predictor.run(sources, done=done)]
+        return [found.results for found in predictor.run(sources, done=done)]
 
     whole = run([])
     predictor.subjects.clear()

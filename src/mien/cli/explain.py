@@ -99,7 +99,7 @@ def explain(
         raise UsageError(f"{out} is a file", hint="name a folder for the explanation")
     console = make_console(as_json)
     predictor = open_run(console, run, places or (), detector, boxes).predictor
-    ((_, results),) = predictor.run([open_source(source, boxes)])
+    ((_, results, _),) = predictor.run([open_source(source, boxes)])
     people = _chosen(results, person)
     if options.face is not None and len(people) > 1:
         raise UsageError(f"one face for {len(people)} people", hint="say whose it is with --person")

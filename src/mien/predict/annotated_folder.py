@@ -93,7 +93,8 @@ class _VideoFile:
         self._stack = ExitStack()
         file = self._stack.enter_context(atomic_file(path, sync=False))
         self._container = self._stack.enter_context(av.open(file, "w", format="mp4"))
-        self._stream: Any = self._container.add_stream("libx264", rate=_TICKS)
+        # With mbtree, the same frames sometimes become other bytes unless the width is a multiple of 16.
+        self._stream: Any = self._container.add_stream("libx264", rate=_TICKS, options={"mbtree": "0"})
         # H.264 has half as many colors as pixels in each direction, so sides are even.
         self._size = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         self._stream.width, self._stream.height = self._size

@@ -5,12 +5,13 @@ A subclass only says what it predicts of each subject. An item that fails is ret
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 from mien.describe.engine import Request
 from mien.describe.requests import DescriptionRequest, RequestBuilder
@@ -30,10 +31,26 @@ from mien.types import Description, Prediction, Subject
 if TYPE_CHECKING:
     from mien.predict.detect.detector import Detector
 
-__all__ = ["SubjectPredictor", "describe_prepared", "load_batches"]
+__all__ = ["Predicted", "SubjectPredictor", "describe_prepared", "load_batches"]
 
 _MAX_BATCH_BYTES: Final = 200_000_000  # of images at their full size
 _WAITING_IMAGES: Final = 64  # and no fewer than there are people in a batch
+_ROUND: Final = 64  # people, or a few more, until no batch spans two images; a multiple of most batch sizes
+
+
+class Predicted(NamedTuple):
+    """A source and its results.
+
+    Attributes:
+        source: The source.
+        results: Its results.
+        ends_round: Whether no one in a later source shares a batch with anyone up to here. Batches that begin
+            here are those of a run that went on, so scores are exactly equal.
+    """
+
+    source: Source
+    results: Results
+    ends_round: bool
 
 
 class SubjectPredictor(ABC):
@@ -102,8 +119,8 @@ class SubjectPredictor(ABC):
         return self._stream(open_sources(sources, options), batch_size=batch_size)
 
     def _stream(self, sources: Iterable[Source], *, batch_size: int | None) -> Iterator[Results]:
-        for _, results in self.run(sources, batch_size=batch_size):
-            yield results
+        for found in self.run(sources, batch_size=batch_size):
+            yield found.results
 
     def run(
         self,
@@ -112,7 +129,7 @@ class SubjectPredictor(ABC):
         batch_size: int | None = None,
         done: Iterable[Results] = (),
         keep_pixels: bool = False,
-    ) -> Iterator[tuple[Source, Results]]:
+    ) -> Iterator[Predicted]:
         """`stream` of opened sources, to which results of an earlier run can be given.
 
         Args:
@@ -126,12 +143,18 @@ class SubjectPredictor(ABC):
             DataError: `done` is of other sources.
         """
         found = find_people(sources, detector=self.detector, options=self.tracking, done=done)
-        queue = _Queue(found, max_images=max(_WAITING_IMAGES, batch_size or 0), keep_pixels=keep_pixels)
+        size = batch_size or 1
+        queue = _Queue(
+            found,
+            max_images=max(_WAITING_IMAGES, size),
+            max_people=size * math.ceil(_ROUND / size),
+            keep_pixels=keep_pixels,
+        )
         video, readings = None, Readings(self.tracking.time_constant)
-        for item, answers in queue.answered(partial(self.each, batch_size=batch_size)):
+        for item, answers, ends_round in queue.answered(partial(self.each, batch_size=batch_size)):
             if item.source.video != video:
                 video, readings = item.source.video, Readings(self.tracking.time_constant)
-            yield item.source, _results(item, iter(answers), readings, self)
+            yield Predicted(item.source, _results(item, iter(answers), readings, self), ends_round)
 
     def predict(self, subjects: Iterable[Subject]) -> list[Prediction]:
         """A prediction for each subject, in order; raises the error of the first that cannot have one."""
@@ -221,31 +244,38 @@ class _Queue:
     """Images in order, from when people are found in them until all of these have an answer.
 
     Batches are of people: one begins with the last people of an image if they had no room in the one before,
-    so that none is smaller than it could be.
+    so that none is smaller than it could be. After every so many people a batch ends with an image, so that
+    a later run can go on there with the batches of this one.
 
     Args:
         found: Images with the people in them.
         max_images: The most images that wait for an answer; many have no one to read in them.
+        max_people: A batch ends with the image that has the last of so many people.
         keep_pixels: Whether frames keep their pixels where no one in them is to be read.
     """
 
-    def __init__(self, found: Iterable[FoundPeople], *, max_images: int, keep_pixels: bool) -> None:
+    def __init__(
+        self, found: Iterable[FoundPeople], *, max_images: int, max_people: int, keep_pixels: bool
+    ) -> None:
         self._found = iter(found)
         self._max_images = max_images
+        self._max_people = max_people
         self._keep_pixels = keep_pixels
         self._waiting: deque[FoundPeople] = deque()
         self._is_over = False
+        self._is_round_over = False
 
     def answered(
         self, each: Callable[[Iterable[Subject]], Iterator[_Answer]]
-    ) -> Iterator[tuple[FoundPeople, list[_Answer]]]:
-        """Each image, with the answers about the people who are to be read.
+    ) -> Iterator[tuple[FoundPeople, list[_Answer], bool]]:
+        """Each image, the answers about the people who are to be read, and whether no batch goes on after it.
 
         Args:
             each: Answers in the order of the subjects, which it takes as it needs them.
         """
         answers: deque[_Answer] = deque()
         while not self._is_over:
+            self._is_round_over = False
             for answer in each(self._subjects()):
                 answers.append(answer)
                 yield from self._complete(answers)
@@ -253,11 +283,15 @@ class _Queue:
 
     def _subjects(self) -> Iterator[Subject]:
         """Everyone who is to be read, until the images that wait must have their answers."""
+        num_people = 0
         for item in self._found:
             has_pixels = self._keep_pixels or _count_due(item)
             self._waiting.append(item if has_pixels else replace(item, source=item.source.released()))
+            num_people += _count_due(item)
+            # Before they are taken: a full batch is answered before anyone asks for more.
+            self._is_round_over = num_people >= self._max_people or self._must_answer()
             yield from _subjects_of(item)
-            if self._must_answer():
+            if self._is_round_over:
                 return
         self._is_over = True
 
@@ -268,10 +302,11 @@ class _Queue:
         # An error is returned at once if nothing before it has to wait.
         return is_full or (bool(self._waiting) and not any(map(_count_due, self._waiting)))
 
-    def _complete(self, answers: deque[_Answer]) -> Iterator[tuple[FoundPeople, list[_Answer]]]:
+    def _complete(self, answers: deque[_Answer]) -> Iterator[tuple[FoundPeople, list[_Answer], bool]]:
         """The first images that wait for no further answer."""
         while self._waiting and (count := _count_due(self._waiting[0])) <= len(answers):
-            yield self._waiting.popleft(), [answers.popleft() for _ in range(count)]
+            item, own = self._waiting.popleft(), [answers.popleft() for _ in range(count)]
+            yield item, own, self._is_round_over and not self._waiting
 
 
 def _count_due(item: FoundPeople) -> int:

@@ -13,7 +13,7 @@ from tests.factories.tiny_vlms import build_tiny_florence2
 
 from mien.describe.engine import Reply, Request
 from mien.describe.local.engine import LocalEngine
-from mien.errors import WeightsError
+from mien.errors import EngineError, WeightsError
 
 transformers: Any = _transformers  # its annotations are wrong
 NUM_TOKENS = 12
@@ -71,9 +71,26 @@ def test_a_batch_is_described_as_by_the_library_one_by_one(
     assert len({reply.text for reply in replies if isinstance(reply, Reply)}) > 2
 
 
+def yes_probabilities(engine: LocalEngine, request: Request, questions: Sequence[str]) -> list[float]:
+    (found,) = engine.yes_probabilities([request], [questions])
+    assert not isinstance(found, EngineError)
+    return found
+
+
+def test_several_requests_are_scored_as_one_by_one(engine: LocalEngine) -> None:
+    batch = [make_request(number) for number in range(3)]
+    questions = [QUESTIONS, QUESTIONS[:1], QUESTIONS[1:]]
+    found = engine.yes_probabilities(batch, questions)
+    for one, request, texts in zip(found, batch, questions, strict=True):
+        assert one == pytest.approx(yes_probabilities(engine, request, texts), abs=1e-5)
+    likelihoods = engine.answer_log_likelihoods(batch, ANSWERS)
+    for one, request in zip(likelihoods, batch, strict=True):
+        assert one == pytest.approx(engine.answer_log_likelihoods([request], ANSWERS)[0], abs=1e-5)
+
+
 def test_yes_is_as_likely_as_the_library_says(engine: LocalEngine, plain: tuple[Any, Any]) -> None:
     request = make_request(1)
-    found = engine.yes_probabilities(request, QUESTIONS)
+    found = yes_probabilities(engine, request, QUESTIONS)
     tokenizer = plain[1].tokenizer
     yes, no = (tokenizer.convert_tokens_to_ids(list(pair)) for pair in ("yY", "nN"))
     for question, probability in zip(QUESTIONS, found, strict=True):
@@ -81,18 +98,20 @@ def test_yes_is_as_likely_as_the_library_says(engine: LocalEngine, plain: tuple[
         # A space before the word is a token of its own here, and no part of either answer.
         assert probability == pytest.approx(float(odds[yes].sum() / odds[yes + no].sum()), abs=1e-5)
     assert len({round(one, 3) for one in found}) == len(QUESTIONS)
-    assert engine.yes_probabilities(request, QUESTIONS[::-1]) == pytest.approx(found[::-1], abs=1e-6)
+    assert yes_probabilities(engine, request, QUESTIONS[::-1]) == pytest.approx(found[::-1], abs=1e-6)
 
 
 def test_answers_are_as_likely_as_the_library_says(engine: LocalEngine, plain: tuple[Any, Any]) -> None:
     request = make_request(1)
-    found = engine.answer_log_likelihoods(request, ANSWERS)
+    (found,) = engine.answer_log_likelihoods([request], ANSWERS)
+    assert not isinstance(found, EngineError)
     for answer, likelihood in zip(ANSWERS, found, strict=True):
         tokens = plain[1].tokenizer(answer, add_special_tokens=False)["input_ids"]
         rows = logits(plain, request.prompt, tokens).log_softmax(-1)
         expected = np.mean([rows[index, token] for index, token in enumerate(tokens)])
         assert likelihood == pytest.approx(expected, abs=1e-4)
-        assert engine.answer_log_likelihoods(request, [answer]) == pytest.approx([likelihood], abs=1e-4)
+        (alone,) = engine.answer_log_likelihoods([request], [answer])
+        assert alone == pytest.approx([likelihood], abs=1e-4)
 
 
 def test_a_model_without_a_start_token_is_refused(tmp_path: Path) -> None:

@@ -104,23 +104,51 @@ def ask() -> list[str]:
 def test_labels_are_scored_alike_with_and_without_a_shared_prefix(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mien.describe.local.shared_prefix._PASS_BYTES", 1)
     monkeypatch.setattr("mien.describe.local.shared_prefix._ROWS", 3)
-    request, answers = make_request(4), ("Joy", "Doubt/Confusion", "Sadness", "Joyful", "a")
+    images, answers = [make_request(4).images], ("Joy", "Doubt/Confusion", "Sadness", "Joyful", "a")
     questions = ask()
     shared, separate = (PrefixScorer(engine._model, shares_prefix=shares) for shares in (True, False))
-    found = shared.yes_probabilities(request.images, questions)
-    assert found == pytest.approx(separate.yes_probabilities(request.images, questions), abs=1e-5)
+    (found,) = shared.yes_probabilities(images, [questions])
+    assert found == pytest.approx(separate.yes_probabilities(images, [questions])[0], abs=1e-5)
     assert len({round(one, 4) for one in found}) > 3
-    likelihoods = shared.answer_log_likelihoods(request.images, "How?", answers)
+    (likelihoods,) = shared.answer_log_likelihoods(images, ["How?"], answers)
     assert likelihoods == pytest.approx(
-        separate.answer_log_likelihoods(request.images, "How?", answers), abs=1e-4
+        separate.answer_log_likelihoods(images, ["How?"], answers)[0], abs=1e-4
     )
     assert shared._shares_prefix  # it has not given up
     # One label alone, and labels in another order, have the same scores.
-    assert shared.yes_probabilities(request.images, questions[:1]) == pytest.approx(found[:1], abs=1e-5)
-    assert shared.yes_probabilities(request.images, questions[::-1]) == pytest.approx(found[::-1], abs=1e-5)
-    alone = shared.answer_log_likelihoods(request.images, "How?", answers[1:2])
+    assert shared.yes_probabilities(images, [questions[:1]])[0] == pytest.approx(found[:1], abs=1e-5)
+    assert shared.yes_probabilities(images, [questions[::-1]])[0] == pytest.approx(found[::-1], abs=1e-5)
+    (alone,) = shared.answer_log_likelihoods(images, ["How?"], answers[1:2])
     assert alone == pytest.approx(likelihoods[1:2], abs=1e-4)
+
+
+def test_people_are_scored_together_as_alone(engine: LocalEngine) -> None:
+    """Images of three sizes, one or two of them, questions of other lengths."""
+    kinds = [(1, 1), (4, 1), (1, 1), (2, 2), (1, 1), (4, 1), (1, 2), (2, 2)]
+    images = []
+    for number, (size, count) in enumerate(kinds):
+        # Colors, because noise is gone where a processor makes images of another size.
+        color = tuple(np.random.default_rng(number).integers(0, 256, 3).tolist())
+        images.append((Image.new("RGB", (60 + 20 * (size % 3), 40 + 9 * size), color),) * count)
+    questions = [ask() if number < 5 else ask()[::2] for number in range(len(images))]
+    asked = ["How?" if number % 2 else "How does the person feel?" for number in range(len(images))]
+    answers = ("Joy", "Doubt/Confusion", "a")
+    together, separate = (PrefixScorer(engine._model, shares_prefix=shares) for shares in (True, False))
+    found = together.yes_probabilities(images, questions)
+    likelihoods = together.answer_log_likelihoods(images, asked, answers)
+    assert together._shares_prefix  # it has not given up
+    for number in range(len(images)):
+        one = slice(number, number + 1)
+        alone = together.yes_probabilities(images[one], questions[one])
+        assert found[number] == pytest.approx(alone[0], abs=1e-5)
+        alone = together.answer_log_likelihoods(images[one], asked[one], answers)
+        assert likelihoods[number] == pytest.approx(alone[0], abs=1e-4)
+    whole = separate.yes_probabilities(images[3:5], questions[3:5])
+    assert found[3] == pytest.approx(whole[0], abs=1e-5)
+    assert found[4] == pytest.approx(whole[1], abs=1e-5)
+    assert len({tuple(round(one, 6) for one in scores) for scores in found}) == len(images)
 
 
 def test_the_square_is_the_size_that_the_processor_makes(engine: LocalEngine) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,11 +14,13 @@ from tests.factories.tiny_vlms import build_tiny_paligemma
 
 from mien.describe.engine import Request
 from mien.describe.local.engine import LocalEngine
+from mien.describe.local.label_prompts import LabelPrompts, PromptBuilder
 from mien.describe.local.shared_prefix import PrefixScorer
 from mien.errors import EngineDownError, EngineError
 
 QUESTIONS = ("Is it joy? Yes or no?", "Is it fear? Yes or no?", "Is it doubt or pain? Yes or no?")
 IMAGES = (Image.effect_noise((40, 30), 90).convert("RGB"),)
+REQUEST = Request(subject_id="s", images=IMAGES, prompt="How?")
 # Puts the words before the image.
 QUESTION_FIRST = (
     "{% for message in messages %}USER: {% for part in message['content'] %}{% if part['type'] == 'text' %}"
@@ -26,11 +29,14 @@ QUESTION_FIRST = (
 
 
 def scores_of(engine: LocalEngine, questions: Sequence[str] = QUESTIONS) -> list[float]:
-    return engine.yes_probabilities(Request(subject_id="s", images=IMAGES, prompt=""), questions)
+    (found,) = engine.yes_probabilities([REQUEST], [questions])
+    assert not isinstance(found, EngineError)
+    return found
 
 
 def separate(engine: LocalEngine) -> list[float]:
-    return PrefixScorer(engine._model, shares_prefix=False).yes_probabilities(IMAGES, QUESTIONS)
+    scorer = PrefixScorer(engine._model, shares_prefix=False)
+    return scorer.yes_probabilities([IMAGES], [QUESTIONS])[0]
 
 
 def test_words_before_the_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -49,7 +55,7 @@ def test_a_prompt_that_is_read_in_both_directions(tmp_path: Path) -> None:
     assert len(set(found)) == len(QUESTIONS)
     # Its processor ends every prompt with a line break, also after an answer.
     with pytest.raises(EngineDownError, match="changes what is answered"):
-        engine.answer_log_likelihoods(Request(subject_id="s", images=IMAGES, prompt="How?"), ["joy", "fear"])
+        engine.answer_log_likelihoods([REQUEST], ["joy", "fear"])
 
 
 @pytest.fixture
@@ -92,9 +98,9 @@ def test_an_unknown_type_that_answers_otherwise_takes_whole_passes(
 def test_the_space_before_a_word_may_be_a_token_of_its_own(tmp_path: Path) -> None:
     # The byte tokenizer writes " yes" as a space and letters; the template ends without a space.
     engine = LocalEngine(build_tiny_llava(tmp_path / "llava"))
-    scorer = PrefixScorer(engine._model)
-    text = scorer._text(IMAGES, QUESTIONS[0])
-    start, yes, no = scorer._answer_tokens(text)
+    builder = PromptBuilder(engine._model, thinking=None)
+    text = builder.text(len(IMAGES), QUESTIONS[0])
+    start, yes, no = builder.answer_tokens(text)
     tokenizer = engine._model.processor.tokenizer
     assert start == " "
     assert {tokenizer.decode([token]) for token in yes} == {"y", "Y"}
@@ -107,13 +113,119 @@ def test_the_space_before_a_word_may_be_a_token_of_its_own(tmp_path: Path) -> No
     assert scores_of(engine)[0] == pytest.approx(expected.item(), abs=1e-5)
 
 
+def test_an_unknown_type_is_compared_again_with_several_subjects(unknown: LocalEngine) -> None:
+    scores_of(unknown)
+    calls = count_calls(unknown)
+    found = unknown.yes_probabilities([REQUEST, REQUEST], [QUESTIONS, QUESTIONS])
+    assert len(calls) == 3  # the prefixes, the rests, and one whole pass
+    assert found == [pytest.approx(separate(unknown), abs=1e-5)] * 2
+    calls.clear()
+    assert unknown.yes_probabilities([REQUEST] * 3, [QUESTIONS] * 3)[2] == pytest.approx(found[0], abs=1e-5)
+    assert len(calls) == 2
+
+
+def make_request(number: int, size: tuple[int, int] = (40, 30)) -> Request:
+    rng = np.random.default_rng(number)
+    image = Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    return Request(subject_id=f"s{number}", images=(image,), prompt="")
+
+
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
+    return LocalEngine(build_tiny_llava(tmp_path_factory.mktemp("models") / "llava"))
+
+
+def test_subjects_with_other_questions_have_passes_of_their_own(llava: LocalEngine) -> None:
+    requests = [make_request(number) for number in range(4)]
+    other = ("Is the person sad? Yes or no?", "Is the person very sad? Yes or no?")
+    questions = [QUESTIONS, other, QUESTIONS, other[:1]]
+    alone = [
+        llava.yes_probabilities([one], [texts])[0] for one, texts in zip(requests, questions, strict=True)
+    ]
+    calls = count_calls(llava)
+    found = llava.yes_probabilities(requests, questions)
+    assert len(calls) == 6  # a prefix and the rests, for each of three kinds
+    for one, expected in zip(found, alone, strict=True):
+        assert one == pytest.approx(expected, abs=1e-5)
+    assert len({round(one, 5) for scores in found for one in scores}) == 9  # type: ignore[union-attr]
+
+
+def test_memory_bounds_how_many_subjects_share_a_pass(
+    llava: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests, questions = [make_request(number) for number in range(5)], [QUESTIONS] * 5
+    together = llava.yes_probabilities(requests, questions)
+    monkeypatch.setattr("mien.describe.local.shared_prefix._PASS_BYTES", 1)
+    monkeypatch.setattr("mien.describe.local.shared_prefix._ROWS", 2 * len(QUESTIONS) + 1)
+    calls = count_calls(llava)
+    for one, other in zip(llava.yes_probabilities(requests, questions), together, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    assert len(calls) == 6  # a prefix and the rests, for two, two and one
+    # Fewer than there are questions: each subject is alone, and its questions take two passes.
+    monkeypatch.setattr("mien.describe.local.shared_prefix._ROWS", 2)
+    calls.clear()
+    for one, other in zip(llava.yes_probabilities(requests, questions), together, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    assert len(calls) == 5 * 3
+
+
+def test_subjects_share_a_pass_with_the_same_others_in_each_run(llava: LocalEngine) -> None:
+    # So a command that was killed and started again writes the same digits.
+    requests, questions = [make_request(number) for number in range(5)], [QUESTIONS] * 5
+    fresh = LocalEngine(llava._folder.path)
+    llava.yes_probabilities(requests[:1], questions[:1])
+    assert llava.yes_probabilities(requests, questions) == fresh.yes_probabilities(requests, questions)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "num_subjects", "max_rows", "passes"),
+    [
+        ([9, 9, 11], 1, 32, [[2, 0, 1]]),  # two tokens of padding for each of two cost less than a pass
+        ([9] * 25 + [11], 8, 999, [[25], [*range(25)]]),
+        ([9, 9, 9, 9, 9], 2, 4, [[0, 1], [2, 3], [4]]),
+        ([3, 80, 3], 1, 32, [[1], [0, 2]]),
+        ([5, 5], 9, 4, [[0], [1]]),
+    ],
+)
+def test_prompts_of_nearly_the_same_length_share_a_pass(
+    lengths: list[int], num_subjects: int, max_rows: int, passes: list[list[int]]
+) -> None:
+    prompts = LabelPrompts(
+        texts=("",) * len(lengths),
+        answers=((),) * len(lengths),
+        rests=tuple((1,) * length for length in lengths),
+    )
+    assert list(prompts.passes(num_subjects, max_rows)) == passes
+
+
 def test_a_failure_of_the_model_is_an_error_of_the_engine(unknown: LocalEngine) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("shapes differ")
 
     unknown._model.module.forward = fail
-    with pytest.raises(EngineError, match="shapes differ"):
-        scores_of(unknown)
+    (found,) = unknown.yes_probabilities([REQUEST], [QUESTIONS])
+    assert isinstance(found, EngineError)
+    assert "shapes differ" in str(found)
+
+
+def test_a_subject_that_the_model_fails_on_costs_no_other(llava: LocalEngine) -> None:
+    requests, questions = [make_request(number) for number in range(5)], [QUESTIONS] * 5
+    expected = llava.yes_probabilities(requests, questions)
+    prepare, poison = llava._model.prepare, requests[2].images
+
+    def fail(texts: list[str], requests: Sequence[Request]) -> Any:
+        if any(one.images is poison for one in requests):
+            raise RuntimeError("cannot be read")
+        return prepare(texts, requests)
+
+    llava._model.prepare = fail  # type: ignore[method-assign]
+    try:
+        found = llava.yes_probabilities(requests, questions)
+    finally:
+        llava._model.prepare = prepare  # type: ignore[method-assign]
+    assert [isinstance(one, EngineError) for one in found] == [False, False, True, False, False]
+    for index in (0, 1, 3, 4):
+        assert found[index] == pytest.approx(expected[index], abs=1e-5)
 
 
 def count_calls(engine: LocalEngine) -> list[int]:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from pyarrow import parquet
-from tests.factories.color_people import crossing, draw_people, film_people
+from tests.factories.color_people import ColorDetector, crossing, draw_people, film_people
 from tests.factories.killed_predictions import killed, predict
 
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, MienError, UsageError
+from mien.predict.base import SubjectPredictor
+from mien.predict.output.journal import Journal
 from mien.predict.output.tables import COLUMNS
+from mien.predict.output.write import Outcome, write_results
+from mien.predict.sources.open import open_sources
+from mien.prefetch import batched
+from mien.types import Prediction, Subject
 
 
 @pytest.fixture
@@ -84,6 +93,60 @@ def test_a_killed_run_goes_on_and_gives_the_same_file(sources: Path, tmp_path: P
     tracks = f"people.tracks.{suffix}", f"whole.tracks.{suffix}"
     assert (tmp_path / tracks[0]).read_bytes() == (tmp_path / tracks[1]).read_bytes()
     assert list(predict(sources, out)) == []  # it is complete
+
+
+class Batched(SubjectPredictor):
+    """A score depends on everyone in the batch, as the last digits of a model's scores do."""
+
+    def __init__(self) -> None:
+        self.detector = ColorDetector(one_per_color=True)
+
+    def each(
+        self, subjects: Iterable[Subject], *, batch_size: int | None = None
+    ) -> Iterator[Prediction | MienError]:
+        for batch in batched(subjects, 3):
+            share = crc32(" ".join(subject.id for subject in batch).encode()) / 2**32
+            for subject in batch:
+                scores = {"calm": share, "afraid": 1 - share}
+                yield Prediction(subject_id=subject.id, label_set="own", scores=scores)
+
+
+def predict_batched(sources: Path, out: Path, stop_after: int | None = None) -> int:
+    """Writes, and stops as a kill does; returns how many results were there already."""
+    with Journal(out, request="r", command="mien predict") as journal:
+        num_done = journal.num_results
+        found = write_results(Batched(), open_sources(sources), Outcome(), journal=journal)
+        for _ in islice(found, stop_after):
+            pass
+    return num_done
+
+
+def test_a_killed_run_goes_on_with_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.predict.base._ROUND", 8)
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for number in range(30):
+        count = 0 if number in (7, 20) else 1 + number % 3 % 2
+        boxes = [(10, 10, 50, 100), (90, 10, 150, 100)][:count]
+        draw_people(boxes).save(sources / f"{number:02}.png")
+    whole = tmp_path / "whole.jsonl"
+    predict_batched(sources, whole)
+    for kills in ((1, 9, 17), (20, 25, 29), (13,)):
+        out = tmp_path / f"{kills[0]}.jsonl"
+        done = [predict_batched(sources, out, stop_after) for stop_after in kills]
+        done.append(predict_batched(sources, out))
+        assert out.read_bytes() == whole.read_bytes()
+        # What is read again is less than a round: eight people, or nine, are in eight images or fewer.
+        assert all(0 <= kill - again < 8 for kill, again in zip(kills, done[1:], strict=True))
+    # Batches span images.
+    rows = [json.loads(line) for line in whole.read_text().splitlines()]
+    shares = [row["scores"]["calm"] for row in rows if row["scores"]]
+    assert any(
+        row["person"] and share != before
+        for row, share, before in zip(
+            [row for row in rows if row["scores"]][1:], shares[1:], shares, strict=False
+        )
+    )
 
 
 def test_what_a_kill_left_of_a_line_is_cut_off(sources: Path, tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
-
 from mien.describe.engine import Request
+from mien.describe.local.label_prompts import Images
 from mien.describe.local.model import LocalModel, decoder_start_tokens
 from mien.describe.local.yes_no import NO, YES, distinct_tokens, first_tokens
 
@@ -25,24 +24,34 @@ class EncoderDecoderScorer:
         self._model = model
         self._start = decoder_start_tokens(model.module)
 
-    def yes_probabilities(self, images: tuple[Image.Image, ...], questions: Sequence[str]) -> list[float]:
-        """The probability of "yes", given that the answer is "yes" or "no", per question about the images."""
-        import torch
-
+    def yes_probabilities(
+        self, images: Sequence[Images], questions: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """The probability of "yes", given that the answer is "yes" or "no", per subject and question."""
         tokenizer = self._model.processor.tokenizer
         yes, no = distinct_tokens(tokenizer, first_tokens(tokenizer, YES), first_tokens(tokenizer, NO))
-        found = []
-        for question in questions:
-            last = self._logits(images, question, [[]])[0, -1]
-            found.append(torch.sigmoid(last[yes].logsumexp(0) - last[no].logsumexp(0)).item())
-        return found
+        return [
+            [self._yes_probability(some, question, yes, no) for question in texts]
+            for some, texts in zip(images, questions, strict=True)
+        ]
 
     def answer_log_likelihoods(
-        self, images: tuple[Image.Image, ...], question: str, answers: Sequence[str]
-    ) -> list[float]:
-        """The mean log-probability of the tokens of each answer to one question about the images."""
-        tokenizer = self._model.processor.tokenizer
-        tokens: list[list[int]] = tokenizer(list(answers), add_special_tokens=False)["input_ids"]
+        self, images: Sequence[Images], questions: Sequence[str], answers: Sequence[str]
+    ) -> list[list[float]]:
+        """The mean log-probability of the tokens of each answer, per subject and answer."""
+        tokens = self._model.processor.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
+        return [
+            self._log_likelihoods(some, question, tokens)
+            for some, question in zip(images, questions, strict=True)
+        ]
+
+    def _yes_probability(self, images: Images, question: str, yes: Sequence[int], no: Sequence[int]) -> float:
+        import torch
+
+        last = self._logits(images, question, [[]])[0, -1]
+        return float(torch.sigmoid(last[yes].logsumexp(0) - last[no].logsumexp(0)))
+
+    def _log_likelihoods(self, images: Images, question: str, tokens: Sequence[Sequence[int]]) -> list[float]:
         log_probabilities = self._logits(images, question, tokens).log_softmax(-1)
         first = len(self._start) - 1  # the logits after the start tokens are about the first token
         return [
@@ -50,9 +59,7 @@ class EncoderDecoderScorer:
             for rows, answer in zip(log_probabilities, tokens, strict=True)
         ]
 
-    def _logits(
-        self, images: tuple[Image.Image, ...], question: str, answers: Sequence[Sequence[int]]
-    ) -> Any:
+    def _logits(self, images: Images, question: str, answers: Sequence[Sequence[int]]) -> Any:
         """Logits of shape (answer, token, vocabulary), of the start tokens and of those of each answer.
 
         Answers are padded on the right, where a decoder never looks.

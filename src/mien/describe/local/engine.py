@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -26,7 +26,7 @@ from mien.describe.local.library import device_identity, is_out_of_memory, map_m
 from mien.describe.local.model import LoadOptions, LocalModel
 from mien.describe.local.processor import square_image_size
 from mien.describe.local.shared_prefix import PrefixScorer
-from mien.errors import EngineError
+from mien.errors import EngineDownError, EngineError
 from mien.recipe import DescribeOptions, Options, RunOptions
 from mien.weights.dtypes import resolve_dtype
 from mien.weights.model_folder import find_model
@@ -147,25 +147,62 @@ class LocalEngine(Engine):
                 replies += self._describe_first(requests[len(replies) :])
             return replies
 
-    def yes_probabilities(self, request: Request, questions: Sequence[str]) -> list[float]:
-        """The probability of "yes" among "yes" and "no", per question about the images of a request.
+    def yes_probabilities(
+        self, requests: Sequence[Request], questions: Sequence[Sequence[str]]
+    ) -> list[list[float] | EngineError]:
+        """The probability of "yes" among "yes" and "no", per question about the images of each request.
 
-        The images are read once for all questions, where the model allows it.
+        The images are read once for all questions, where the model allows it. An error of one request
+        stands in its place.
+
+        Args:
+            requests: What to show; their prompts are not read.
+            questions: Those about each request.
 
         Raises:
-            EngineError: the model failed on them.
             EngineDownError: the model cannot be asked so.
         """
-        with self._lock, map_model_errors(self._folder):
-            return self._scorer.yes_probabilities(request.images, questions)
 
-    def answer_log_likelihoods(self, request: Request, answers: Sequence[str]) -> list[float]:
-        """The mean log-probability of the tokens of each answer to the request's prompt.
+        def score(some: Sequence[int]) -> list[list[float]]:
+            shown = [requests[index].images for index in some]
+            return self._scorer.yes_probabilities(shown, [questions[index] for index in some])
 
-        Raises: as `yes_probabilities`.
+        return self._score(range(len(requests)), score)
+
+    def answer_log_likelihoods(
+        self, requests: Sequence[Request], answers: Sequence[str]
+    ) -> list[list[float] | EngineError]:
+        """The mean log-probability of the tokens of each answer to the prompt of each request.
+
+        Errors: as of `yes_probabilities`.
         """
-        with self._lock, map_model_errors(self._folder):
-            return self._scorer.answer_log_likelihoods(request.images, request.prompt, answers)
+
+        def score(some: Sequence[int]) -> list[list[float]]:
+            shown = [requests[index].images for index in some]
+            return self._scorer.answer_log_likelihoods(
+                shown, [requests[index].prompt for index in some], answers
+            )
+
+        return self._score(range(len(requests)), score)
+
+    def _score(
+        self, indices: Sequence[int], score: Callable[[Sequence[int]], list[list[float]]]
+    ) -> list[list[float] | EngineError]:
+        """The scores of some requests, and of halves of them if that fails."""
+        try:
+            with self._lock, map_model_errors(self._folder):
+                return list(score(indices))
+        except EngineDownError:
+            raise
+        except EngineError as error:
+            if len(indices) == 1:
+                return [error]
+            is_memory = is_out_of_memory(error)
+        # Outside of the handler, because its traceback keeps the tensors alive.
+        if is_memory:
+            self._model.free_memory()
+        middle = len(indices) // 2
+        return [*self._score(indices[:middle], score), *self._score(indices[middle:], score)]
 
     def _describe_first(self, requests: Sequence[Request]) -> list[Reply | EngineError]:
         """Replies to as many of the first requests as fit into memory; remembers how many that are."""

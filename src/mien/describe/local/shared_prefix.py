@@ -2,8 +2,9 @@
 
 The prompts of one subject differ from some token on: before it are the images and most of the question. The
 keys and values of that prefix are computed once, and the rests of all prompts attend to them in one batch.
-A rest is padded on its right, where a causal model never looks, so that positions are those of a whole pass.
-The probabilities are those of separate passes, up to rounding.
+Subjects with the same questions and with images of the same sizes share these passes: their prefixes are
+equally long, so none is padded. A rest may be padded on its right, where a causal model never looks, so
+positions are those of a whole pass. The probabilities are those of separate passes, up to rounding.
 
 Where a prefix cannot be shared, every prompt gets a pass of its own: the images come after the question, the
 prompt is not read causally, or the model remembers anything but keys and values.
@@ -13,22 +14,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from PIL import Image
-
 from mien.describe.engine import Request
+from mien.describe.local.label_prompts import Images, LabelPrompts, PromptBuilder
 from mien.describe.local.model import LocalModel
-from mien.describe.local.yes_no import NO, YES, distinct_tokens, first_tokens
 from mien.errors import EngineDownError
 
 __all__ = ["PrefixScorer"]
 
 _log = logging.getLogger(__name__)
-_ROWS: Final = 32  # prompts at once: each layer's keys and values are copied for all of them
-# Families whose shared passes are tested to equal whole ones; others are compared on their first subject.
+# A layer's keys and values are copied for each prompt of a pass, which has no more prompts than fit into so
+# many bytes; but these many it may always have.
+_PASS_BYTES: Final = 64_000_000
+_ROWS: Final = 32
+# Families whose shared passes are tested to equal whole ones; others are compared on their first subjects.
 _TESTED: Final = frozenset(
     {
         *("llava", "llava_next", "llava_onevision", "idefics3", "smolvlm", "internvl", "gemma3"),
@@ -39,21 +40,6 @@ _TOLERANCE: Final = 0.02  # of a probability; half precision rounds to about hal
 
 # Caches of keys and values, whole or of a window.
 _LAYERS: Final = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prompts:
-    """Prompts of one subject as tokens.
-
-    Attributes:
-        inputs: What the model takes for the whole first prompt, images included.
-        num_shared: Tokens that all of them begin with, the images' included; 0 if they cannot share any.
-        rests: The further tokens of each.
-    """
-
-    inputs: Any
-    num_shared: int
-    rests: tuple[tuple[int, ...], ...]
 
 
 class PrefixScorer:
@@ -69,91 +55,97 @@ class PrefixScorer:
         self, model: LocalModel, *, thinking: bool | None = None, shares_prefix: bool | None = None
     ) -> None:
         self._model = model
-        self._thinking = thinking
-        self._shares_prefix = shares_prefix
-        if shares_prefix is None and model.module.config.model_type in _TESTED:
-            self._shares_prefix = True
+        self._builder = PromptBuilder(model, thinking)
+        self._shares_prefix = shares_prefix is not False
+        # Whether one subject alone, and several at once, are known to score as in whole passes.
+        is_known = shares_prefix or model.module.config.model_type in _TESTED
+        self._compared: set[bool] = {False, True} if is_known else set()
 
-    def yes_probabilities(self, images: tuple[Image.Image, ...], questions: Sequence[str]) -> list[float]:
-        """The probability of "yes", given that the answer is "yes" or "no", per question about the images."""
+    def yes_probabilities(
+        self, images: Sequence[Images], questions: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """The probability of "yes", given that the answer is "yes" or "no", per subject and question.
+
+        Args:
+            images: Those of each subject.
+            questions: Those about each subject.
+        """
         import torch
 
-        texts = [self._text(images, question) for question in questions]
-        start, yes, no = self._answer_tokens(texts[0])
+        asked = [
+            self._builder.yes_no(len(some), texts) for some, texts in zip(images, questions, strict=True)
+        ]
         found = []
-        for rows in self._logits(images, [text + start for text in texts], [0] * len(texts)):
-            last = rows[-1].double()
-            found.append(torch.sigmoid(last[yes].logsumexp(0) - last[no].logsumexp(0)).item())
+        for prompts, rows in zip(asked, self._logits(images, asked), strict=True):
+            last = torch.stack([row[-1] for row in rows]).double()
+            odds = last[:, prompts.yes].logsumexp(1) - last[:, prompts.no].logsumexp(1)
+            found.append(torch.sigmoid(odds).tolist())
         return found
 
     def answer_log_likelihoods(
-        self, images: tuple[Image.Image, ...], question: str, answers: Sequence[str]
-    ) -> list[float]:
-        """The mean log-probability of the tokens of each answer to one question about the images."""
-        text = self._text(images, question)
-        texts = [f"{text}{_gap(text)}{answer}" for answer in answers]
-        (plain,), wholes = self._tokenize([text]), self._tokenize(texts)
-        counts = [len(whole) - _num_common([plain, whole]) for whole in wholes]
-        found = []
-        for rows, whole, count in zip(self._logits(images, texts, counts), wholes, counts, strict=True):
-            # Before each token of the answer; the last row is about what would follow it.
-            log_probabilities = rows[:-1].double().log_softmax(-1)
-            picked = [log_probabilities[index, token] for index, token in enumerate(whole[-count:])]
-            found.append(float(sum(picked) / count))
-        return found
+        self, images: Sequence[Images], questions: Sequence[str], answers: Sequence[str]
+    ) -> list[list[float]]:
+        """The mean log-probability of the tokens of each answer, per subject and answer.
 
-    # --- Texts and tokens ---
-
-    def _text(self, images: tuple[Image.Image, ...], question: str) -> str:
-        return self._model.prompt_text(_request(images, question), thinking=self._thinking)
-
-    def _inputs(self, images: tuple[Image.Image, ...], text: str) -> Any:
-        inputs = self._model.prepare([text], [_request(images)])
-        inputs.pop("labels", None)  # PaliGemma's processor prepares a training
-        return inputs
-
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """The tokens of each text, with one placeholder per image."""
-        tokenizer = self._model.processor.tokenizer
-        found = tokenizer(list(texts), add_special_tokens=self._model.adds_special_tokens(texts[0]))
-        return [list(row) for row in found["input_ids"]]
-
-    def _answer_tokens(self, text: str) -> tuple[str, list[int], list[int]]:
-        """What an answer to this prompt begins with before its first word, and the tokens of yes and of no.
-
-        Some tokenizers write the space before the word as a token of its own, which tells nothing.
+        Args:
+            images: Those of each subject.
+            questions: The question about each subject.
+            answers: The answers to all questions.
         """
-        gap = _gap(text)
-        plain, spaced, *rows = self._tokenize([text, text + gap, *(text + gap + word for word in YES + NO)])
-        common = rows[0][: _num_common(rows)]
-        has_own_space = common == spaced and spaced[: len(plain)] == plain
-        start = gap if has_own_space else ""
-        begun = len(spaced) if has_own_space else len(plain)
-        tokenizer = self._model.processor.tokenizer
-        found: list[set[int]] = []
-        for words, answers in ((YES, rows[: len(YES)]), (NO, rows[len(YES) :])):
-            tokens = {row[begun] for row in answers if row[:begun] == (spaced if start else plain)}
-            found.append(tokens if start else tokens | first_tokens(tokenizer, words))
-        return start, *distinct_tokens(tokenizer, *found)
+        asked = [
+            self._builder.answered(len(some), question, answers)
+            for some, question in zip(images, questions, strict=True)
+        ]
+        return [
+            [_mean_log_probability(*one) for one in zip(rows, prompts.answers, strict=True)]
+            for prompts, rows in zip(asked, self._logits(images, asked), strict=True)
+        ]
 
     # --- One pass for what is shared, or a pass for each ---
 
-    def _logits(self, images: tuple[Image.Image, ...], texts: list[str], counts: list[int]) -> list[Any]:
-        """For each text, logits of shape (count + 1, vocabulary): of its last tokens, and of the next one."""
+    def _logits(self, images: Sequence[Images], asked: Sequence[LabelPrompts]) -> list[list[Any]]:
+        """For each prompt of each subject, logits of its scored tokens and of what follows it.
+
+        Each has shape (tokens + 1, vocabulary).
+        """
         import torch
 
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for index, (some, prompts) in enumerate(zip(images, asked, strict=True)):
+            alike.setdefault((prompts, *(image.size for image in some)), []).append(index)
+        found: dict[int, list[Any]] = {}
         with torch.inference_mode():
-            shared = None if self._shares_prefix is False else self._shared_logits(images, texts, counts)
-            if shared is None:
-                return [self._whole_logits(images, *one) for one in zip(texts, counts, strict=True)]
-            if self._shares_prefix is None:
-                whole = self._whole_logits(images, texts[-1], counts[-1])
-                difference = (whole.softmax(-1) - shared[-1].softmax(-1)).abs().max().item()
-                if not difference <= _TOLERANCE:
-                    self._stop_sharing(f"a probability differs by {difference:.3f} otherwise")
-                    return self._logits(images, texts, counts)
-                self._shares_prefix = True
+            for indices in alike.values():
+                group = [images[index] for index in indices]
+                found |= zip(indices, self._logits_of_group(group, asked[indices[0]]), strict=True)
+        return [found[index] for index in range(len(images))]
+
+    def _logits_of_group(self, images: Sequence[Images], prompts: LabelPrompts) -> Iterator[list[Any]]:
+        """The logits of subjects whose prompts and sizes of images are the same."""
+        start, most = 0, 1
+        if len(images) > 1 and self._shares_prefix:
+            most = self._max_subjects(images[0], prompts)
+        while start < len(images) and self._shares_prefix:
+            some = images[start : start + most]
+            if (shared := self._compared_logits(some, prompts)) is not None:
+                yield from shared
+                start += len(some)
+        for one in images[start:]:
+            yield [self._whole_logits(one, prompts, index) for index in range(len(prompts.texts))]
+
+    def _compared_logits(self, images: Sequence[Images], prompts: LabelPrompts) -> list[list[Any]] | None:
+        """The logits by a shared prefix; None, once and for all, if they are not those of whole passes."""
+        shared = self._shared_logits(images, prompts)
+        is_batch = len(images) > 1
+        if shared is None or is_batch in self._compared:
             return shared
+        whole = self._whole_logits(images[-1], prompts, len(prompts.texts) - 1)
+        difference = (whole.softmax(-1) - shared[-1][-1].softmax(-1)).abs().max().item()
+        if not difference <= _TOLERANCE:
+            self._stop_sharing(f"a probability differs by {difference:.3f} otherwise")
+            return None
+        self._compared.add(is_batch)
+        return shared
 
     def _stop_sharing(self, why: str) -> None:
         self._shares_prefix = False
@@ -163,9 +155,16 @@ class PrefixScorer:
             why,
         )
 
-    def _whole_logits(self, images: tuple[Image.Image, ...], text: str, count: int) -> Any:
-        inputs = self._inputs(images, text)
-        if count and inputs["input_ids"][0, -count:].tolist() != self._tokenize([text])[0][-count:]:
+    def _inputs(self, images: Sequence[Images], text: str) -> Any:
+        requests = [Request(subject_id="", images=some, prompt="") for some in images]
+        inputs = self._model.prepare([text] * len(images), requests)
+        inputs.pop("labels", None)  # PaliGemma's processor prepares a training
+        return inputs
+
+    def _whole_logits(self, images: Images, prompts: LabelPrompts, index: int) -> Any:
+        inputs, answer = self._inputs([images], prompts.texts[index]), prompts.answers[index]
+        count = len(answer)
+        if count and inputs["input_ids"][0, -count:].tolist() != list(answer):
             raise EngineDownError(
                 f"the processor of a model of type {self._model.module.config.model_type!r} changes what "
                 "is answered",
@@ -174,95 +173,109 @@ class PrefixScorer:
         output = self._model.module(**inputs, use_cache=False, logits_to_keep=count + 1)
         return output.logits[0, -count - 1 :].float()
 
-    def _shared_logits(
-        self, images: tuple[Image.Image, ...], texts: list[str], counts: list[int]
-    ) -> list[Any] | None:
+    def _shared_logits(self, images: Sequence[Images], prompts: LabelPrompts) -> list[list[Any]] | None:
         """The logits by a shared prefix; None, once and for all, if the model does not allow it."""
-        prompts = self._prompts(images, texts, counts)
-        if prompts is None:
+        inputs = self._inputs(images, prompts.texts[0])
+        num_shared = _num_shared(inputs["input_ids"], prompts)
+        if not num_shared:
             self._stop_sharing("its prompts share no beginning with the image in it")
             return None
-        inputs = {
+        prefix = {
             # Masks and types of tokens are as long as the tokens.
-            name: value[:, : prompts.num_shared]
-            if getattr(value, "shape", None) == prompts.inputs["input_ids"].shape
+            name: value[:, :num_shared]
+            if getattr(value, "shape", None) == inputs["input_ids"].shape
             else value
-            for name, value in prompts.inputs.items()
+            for name, value in inputs.items()
         }
-        cache = self._model.module(**inputs, use_cache=True, logits_to_keep=1).past_key_values
+        cache = self._model.module(**prefix, use_cache=True, logits_to_keep=1).past_key_values
         layers = getattr(cache, "layers", None)
         if not layers or any(type(layer).__name__ not in _LAYERS for layer in layers):
             self._stop_sharing("it remembers more than keys and values")
             return None
         for layer in layers:
             layer.update = partial(_read_only, layer)
-        found: list[Any] = []
-        for start in range(0, len(texts), _ROWS):
-            rows = slice(start, start + _ROWS)
-            found += self._rest_logits(cache, prompts.rests[rows], counts[rows])
+        found: list[list[Any]] = [[None] * len(prompts.texts) for _ in images]
+        for indices in prompts.passes(len(images), self._max_rows(inputs["input_ids"].shape[1])):
+            for (subject, index), logits in self._rest_logits(cache, prompts, indices, len(images)):
+                found[subject][index] = logits
         return found
 
     def _rest_logits(
-        self, cache: Any, rests: Sequence[Sequence[int]], counts: Sequence[int]
-    ) -> Iterator[Any]:
+        self, cache: Any, prompts: LabelPrompts, indices: Sequence[int], num_subjects: int
+    ) -> Iterator[tuple[tuple[int, int], Any]]:
+        """The logits of some prompts by the numbers of subject and prompt."""
         import torch
 
+        assert prompts.rests is not None
+        rests = [prompts.rests[index] for index in indices]
         longest = max(map(len, rests))
         pad = self._model.processor.tokenizer.pad_token_id
         ids = [[*rest, *[pad] * (longest - len(rest))] for rest in rests]
-        starts = [len(rest) - count - 1 for rest, count in zip(rests, counts, strict=True)]
+        starts = [
+            len(rest) - len(prompts.answers[index]) - 1 for index, rest in zip(indices, rests, strict=True)
+        ]
         output = self._model.module(
-            input_ids=torch.tensor(ids, device=self._model.module.device),
+            input_ids=torch.tensor(ids * num_subjects, device=self._model.module.device),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=longest - min(starts),
         )
-        for row, (start, rest) in enumerate(zip(starts, rests, strict=True)):
-            first = start - longest  # from the right, whether the model gave all rows or the last
-            yield output.logits[row, first : len(rest) - longest or None].float()
+        for row in range(num_subjects * len(indices)):
+            subject, position = divmod(row, len(indices))
+            # From the right, whether the model gave all rows or the last.
+            first, end = starts[position] - longest, len(rests[position]) - longest or None
+            yield (subject, indices[position]), output.logits[row, first:end].float()
 
-    def _prompts(
-        self, images: tuple[Image.Image, ...], texts: list[str], counts: list[int]
-    ) -> _Prompts | None:
-        """The tokens of all prompts; None if the images are not in what they share.
+    # --- Memory ---
 
-        The processor sees the images once, with the first prompt.
+    def _max_subjects(self, images: Images, prompts: LabelPrompts) -> int:
+        """How many subjects share a pass; one if there are more prompts than a pass may have.
+
+        It depends on nothing but the sizes, so that subjects share a pass with the same others in each run.
         """
-        tokens = self._tokenize(texts)
-        inputs = self._inputs(images, texts[0])
-        whole = tuple(inputs["input_ids"][0].tolist())
-        # The logits before a scored token are those of the token before it, which is in the rest.
-        limits = (len(row) - count - 1 for row, count in zip(tokens, counts, strict=True))
-        num_common = min(_num_common(tokens), *limits)
-        rests = tuple(tuple(row[num_common:]) for row in tokens)
-        num_shared = len(whole) - len(rests[0])
-        if num_common <= 0 or num_shared <= 0 or whole[num_shared:] != rests[0]:
-            return None
-        return _Prompts(inputs=inputs, num_shared=num_shared, rests=rests)
+        num_tokens = self._inputs([images], prompts.texts[0])["input_ids"].shape[1]
+        return max(1, self._max_rows(num_tokens) // len(prompts.texts))
+
+    def _max_rows(self, num_tokens: int) -> int:
+        config = self._model.module.config.get_text_config(decoder=True)
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        row_bytes: int = 2 * num_tokens * heads * width * self._model.module.dtype.itemsize
+        return max(_ROWS, _PASS_BYTES // row_bytes)
+
+
+def _num_shared(ids: Any, prompts: LabelPrompts) -> int:
+    """How many tokens all prompts begin with, of which these are the first ones; 0 if it is not clear.
+
+    Args:
+        ids: Tokens of shape (subject, token), with those of the images.
+        prompts: The prompts.
+    """
+    if prompts.rests is None:
+        return 0
+    first = list(prompts.rests[0])
+    num_shared = max(0, ids.shape[1] - len(first))
+    return num_shared if all(row[num_shared:] == first for row in ids.tolist()) else 0
 
 
 def _read_only(layer: Any, keys: Any, values: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
-    """Replaces a layer's `update`: any number of rows reads the prefix, and nothing of theirs is kept."""
-    import torch
+    """Replaces a layer's `update`: any number of rows reads the prefix, and nothing of theirs is kept.
 
-    return tuple(  # type: ignore[return-value]  # two
-        torch.cat([prefix.expand(len(rest), *prefix.shape[1:]), rest], dim=-2)
-        for prefix, rest in ((layer.keys, keys), (layer.values, values))
-    )
+    The rows of a subject follow one another.
+    """
+    return _behind(layer.keys, keys), _behind(layer.values, values)
 
 
-def _request(images: tuple[Image.Image, ...], question: str = "") -> Request:
-    return Request(subject_id="", images=images, prompt=question)
+def _behind(prefix: Any, rest: Any) -> Any:
+    """Each row behind the prefix of its subject, in one copy."""
+    num_subjects, num_heads, length, width = prefix.shape
+    rows = rest.new_empty(num_subjects, len(rest) // num_subjects, num_heads, length + rest.shape[2], width)
+    rows[..., :length, :] = prefix[:, None]
+    rows[..., length:, :] = rest.reshape(*rows.shape[:3], -1, width)
+    return rows.flatten(0, 1)
 
 
-def _gap(text: str) -> str:
-    """What stands between a prompt and its answer."""
-    return "" if text[-1:].isspace() else " "
-
-
-def _num_common(rows: Sequence[Sequence[int]]) -> int:
-    """How many tokens all rows begin with."""
-    return next(
-        (index for index, tokens in enumerate(zip(*rows, strict=False)) if len(set(tokens)) > 1),
-        min(map(len, rows)),
-    )
+def _mean_log_probability(logits: Any, answer: Sequence[int]) -> float:
+    """Of the tokens of an answer, from the logits of what stands at their place and, last, behind them."""
+    log_probabilities = logits[:-1].double().log_softmax(-1)
+    return float(sum(log_probabilities[index, token] for index, token in enumerate(answer)) / len(answer))

@@ -2,7 +2,8 @@
 
 A journal is a folder `.NAME.journal` next to the file NAME that results are for. It has a lock, the request
 (a digest of everything that determines the results), and one line per image or frame. A line counts once it
-is complete; what a kill or a crash left of the last one is cut off. The file itself appears only at the end.
+is complete, and if it or a later one ends a round (see `Predicted`): what a kill or a crash left after the
+last round is cut off, because its batches were not finished. The file itself appears only at the end.
 The request stays: it says what made the file.
 """
 
@@ -12,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -27,8 +29,24 @@ __all__ = ["Journal"]
 
 _FORMAT: Final = 1
 _LOCK, _REQUEST, _LINES = "lock", "request.json", "results.jsonl"
+_COMPLETE, _ENDS_ROUND = "complete", "ends_round"  # keys of lines
 _MAX_REQUEST: Final = 1 << 20  # bytes
 _SYNC_EVERY: Final = 64  # lines: a crash of the machine loses at most so many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """A complete line.
+
+    Attributes:
+        results: None for the mark of the end.
+        ends_round: Whether another process can go on behind it.
+        num_bytes: Its length.
+    """
+
+    results: Results | None
+    ends_round: bool
+    num_bytes: int
 
 
 class Journal:
@@ -44,7 +62,7 @@ class Journal:
         UsageError: The file, or the journal, is of another request.
 
     Attributes:
-        num_results: How many results are in the journal.
+        num_results: How many results are in the journal and end with a round.
         is_complete: Whether all are.
         is_finished: Whether the file is written, too.
     """
@@ -80,18 +98,18 @@ class Journal:
 
     def results(self, count: int | None = None) -> Iterator[Results]:
         """What is in the journal, in order; at most the first so many."""
-        found = (record for record, _ in self._all_lines() if record is not None)
+        found = (line.results for line in self._all_lines() if line.results is not None)
         yield from islice(found, count)
 
-    def append(self, results: Results) -> None:
-        """Adds the next results; after a kill of the process they are there."""
-        self._write(to_record(results))
+    def append(self, results: Results, *, ends_round: bool = True) -> None:
+        """Adds the next results; after a kill of the process they are there, if they end a round."""
+        self._write({**to_record(results), _ENDS_ROUND: ends_round})
         self.num_results += 1
 
     def finish(self) -> None:
         """Marks that all results are here."""
         if not self.is_complete:
-            self._write({"complete": True})
+            self._write({_COMPLETE: True})
             self._sync()
             self.is_complete = True
 
@@ -138,21 +156,23 @@ class Journal:
         return self._lines.exists() and self.is_complete
 
     def _read_lines(self) -> None:
-        """Counts what an earlier process has written."""
-        for results, num_bytes in self._all_lines():
-            self._length += num_bytes
-            self.num_results += results is not None
-            self.is_complete = self.is_complete or results is None
+        """Counts what an earlier process has written, without what follows the last round."""
+        length = num_results = 0
+        for line in self._all_lines():
+            length += line.num_bytes
+            num_results += line.results is not None
+            self.is_complete = self.is_complete or line.results is None
+            if line.ends_round:
+                self._length, self.num_results = length, num_results
 
-    def _all_lines(self) -> Iterator[tuple[Results | None, int]]:
-        """The results of each complete line, None for the mark of the end, and the bytes of the line."""
+    def _all_lines(self) -> Iterator[_Line]:
         with suppress(FileNotFoundError), self._lines.open("rb") as file:
             for line in file:
                 try:
-                    results = _parse(line)
+                    found = _parse(line)
                 except (ValueError, KeyError, TypeError, AttributeError, MienError, RecursionError):
                     return  # what is left of a line
-                yield results, len(line)
+                yield found
 
     def _write(self, record: Mapping[str, Any]) -> None:
         with map_write_errors(self._lines):
@@ -201,9 +221,11 @@ def _read_request(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("format") == _FORMAT else None
 
 
-def _parse(line: bytes) -> Results | None:
-    """The results of a complete line, None for the mark of the end; raises nearly anything for others."""
+def _parse(line: bytes) -> _Line:
+    """A complete line; raises nearly anything for others."""
     if not line.endswith(b"\n"):
         raise ValueError("the line has no end")
     record = json.loads(line)
-    return None if "complete" in record else from_record(record)
+    if _COMPLETE in record:
+        return _Line(results=None, ends_round=True, num_bytes=len(line))
+    return _Line(results=from_record(record), ends_round=record.get(_ENDS_ROUND, False), num_bytes=len(line))

@@ -93,9 +93,9 @@ def write_results(
             stack.enter_context(annotate)
         earlier = () if journal is None else journal.results(num_done)
         found = predictor.run(sources, done=earlier, keep_pixels=annotate is not None)
-        for index, (source, results) in enumerate(found):
+        for index, (source, results, ends_round) in enumerate(found):
             if journal is not None and index >= num_done:
-                journal.append(results)
+                journal.append(results, ends_round=ends_round)
             if annotate is not None:
                 annotate.add(source, results)
             outcome.add(results)

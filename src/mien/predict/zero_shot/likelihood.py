@@ -3,8 +3,8 @@
 "yes_no": the probability of "yes", given that the answer is yes or no, to one question per label. "label":
 the likelihood of each label's name as the answer to one question, per token, as shares of all labels.
 
-All questions of a subject begin alike, so the image and the shared words are read once (see
-`mien.describe.local.shared_prefix`).
+All questions of a subject begin alike, so the image and the shared words are read once, and those of several
+subjects together (see `mien.describe.local.shared_prefix`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from scipy.special import softmax
 
 from mien.describe.local.engine import LocalEngine
-from mien.errors import EngineDownError, EngineError, MienError
+from mien.errors import EngineError, MienError
 from mien.predict.zero_shot.labels import ZeroShotLabels
 from mien.predict.zero_shot.question import QUESTION, AskingScorer, fill_question
 from mien.predict.zero_shot.scorer import LabelScores, ScorerInput, from_probabilities
@@ -80,21 +80,21 @@ class LikelihoodScorer(AskingScorer):
         }
 
     def score(self, inputs: Sequence[ScorerInput]) -> list[LabelScores | MienError]:
-        return [self._score_one(item) for item in inputs]
-
-    def _score_one(self, item: ScorerInput) -> LabelScores | MienError:
         names = self.labels.label_set.labels
-        request = item.asked()
-        try:
-            if self._answer == "label":
-                probabilities = softmax(np.array(self._engine.answer_log_likelihoods(request, names)))
-            else:
-                questions = [fill_question(item.prompt, name, self.labels) for name in names]
-                probabilities = np.array(self._engine.yes_probabilities(request, questions))
-        except EngineDownError:
-            raise
-        except EngineError as error:
-            return error
+        requests = [item.asked() for item in inputs]
+        if self._answer == "label":
+            answered = self._engine.answer_log_likelihoods(requests, names)
+        else:
+            questions = [[fill_question(item.prompt, name, self.labels) for name in names] for item in inputs]
+            answered = self._engine.yes_probabilities(requests, questions)
+        return [self._read(item, found) for item, found in zip(inputs, answered, strict=True)]
+
+    def _read(self, item: ScorerInput, found: Sequence[float] | EngineError) -> LabelScores | MienError:
+        if isinstance(found, EngineError):
+            return found
+        probabilities = np.array(found)
+        if self._answer == "label":
+            probabilities = softmax(probabilities)
         if not np.isfinite(probabilities).all():
             return EngineError(
                 f"the model's answers about {item.subject.id!r} are not numbers",
