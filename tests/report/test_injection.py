@@ -37,10 +37,12 @@ def _shifted(by: int) -> tuple[str, ...]:
 def _run(path: Path) -> Path:
     """A run with a script wherever a user, a file, a model or an error can put text."""
     recipe = Recipe(name=INJECTIONS[0])
+    describe = recipe.to_json()["describe"]
+    assert isinstance(describe, dict)
     resolved = {
         **recipe.to_json(),
         "data": {"name": INJECTIONS[1], "label_set": INJECTIONS[2]},
-        "describe": {**recipe.to_json()["describe"], "model": INJECTIONS[3], "prompt": INJECTIONS[4]},
+        "describe": {**describe, "model": INJECTIONS[3], "prompt": INJECTIONS[4]},
     }
     Run.create(path, command=INJECTIONS[5], recipe=resolved, digest=recipe.digest())
     labels = LabelSet(name=INJECTIONS[6], labels=INJECTIONS, exclusive=False)

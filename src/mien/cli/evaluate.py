@@ -267,6 +267,15 @@ def report(
             show_default=False,
         ),
     ] = None,
+    explain: Annotated[
+        int,
+        typer.Option(
+            "--explain",
+            min=0,
+            metavar="N",
+            help="Explain the N best and the N worst predictions of a trained run, and keep why in the run.",
+        ),
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML page about a run.
@@ -282,6 +291,18 @@ def report(
         raise unknown_name("way to show photos", photos, PHOTO_MODES)
     if faces is not None and mode != "blurred":
         raise UsageError("--faces blurs faces, and photos are not blurred", hint="add --photos blurred")
+    console, failures = make_console(as_json), []
+    if explain:
+        from mien.workflow.explanations import explain_examples
+
+        failures = explain_examples(
+            run, explain, on_progress=lambda done, of: console.note(f"explaining person {done + 1} of {of}")
+        )
     page = write_report(run, photos=mode, find_faces=None if faces is None else FaceFinder(faces))
     files = {"report": page, "curve": run / CURVE}
-    make_console(as_json).print_table({name: str(path) for name, path in files.items() if path.exists()})
+    console.print_table({name: str(path) for name, path in files.items() if path.exists()})
+    if failures:
+        raise ItemsFailedError(
+            f"{len(failures)} people could not be explained, for example: {failures[0]}",
+            hint=failures[0].hint or "the page shows the others",
+        )

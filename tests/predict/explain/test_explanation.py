@@ -17,11 +17,11 @@ from tests.factories.chromium import chromium, open_page, serious_faults
 
 import mien
 from mien.errors import UnknownNameError, UsageError
+from mien.evaluate.explanations.heat_map import HeatMap, draw_heat_map
 from mien.predict.explain.counterfactuals import Counterfactual, face_area
 from mien.predict.explain.curves import Curve, Faithfulness
 from mien.predict.explain.explainer import ExplainOptions, explain_subject
 from mien.predict.explain.explanation import Explanation, LabelExplanation, WordImportance
-from mien.predict.explain.heat_map import HeatMap, draw_heat_map
 from mien.predict.output.records import from_record, to_record
 from mien.predict.predictor import Predictor
 from mien.types import Box, ImageRef, Subject

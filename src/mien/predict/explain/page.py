@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from mien.evaluate.explanations.heat_map import AGAINST, FOR
 from mien.predict.charts.chart import INK, LINE, PALE, Chart, draw_chart, line, text, text_width
-from mien.predict.explain.heat_map import AGAINST, FOR
 
 if TYPE_CHECKING:
+    from mien.evaluate.explanations.heat_map import HeatMap
     from mien.predict.explain.counterfactuals import Counterfactual
     from mien.predict.explain.curves import Curve, Faithfulness
     from mien.predict.explain.explanation import Explanation, LabelExplanation
-    from mien.predict.explain.heat_map import HeatMap
 
 __all__ = ["explanation_chart", "explanation_html", "explanation_page", "naming_sentence"]
 
