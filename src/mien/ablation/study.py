@@ -20,7 +20,6 @@ from mien.ablation.prepare import (
 from mien.ablation.workers import worker_pool
 from mien.describe.progress import Progress
 from mien.errors import ConfigError, RunError
-from mien.evaluate.evaluation import save_split
 from mien.evaluate.metrics.metric_inputs import select_metrics
 from mien.evaluate.metrics.table import default_metrics, resolve_metric
 from mien.evaluate.results.build import (
@@ -37,7 +36,7 @@ from mien.recipe import Recipe
 from mien.report.run.page import CURVE, write_report
 from mien.train.loop import open_run
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
-from mien.workflow.experiment import find_texts
+from mien.workflow.experiment import find_texts, save_scored
 
 __all__ = ["Ablation", "ablate", "default_folder"]
 
@@ -257,4 +256,4 @@ def _save_examples(job: TrainingJob, scores: SplitScores, out: Path) -> None:
     """Save the scores and samples of the reference's first seed, which the page shows."""
     experiment = job.open()
     samples = experiment.samples(job.split)
-    save_split(out, scores, samples, find_texts(experiment, samples))
+    save_scored(experiment, scores, samples, find_texts(experiment, samples), out)

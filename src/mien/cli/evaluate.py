@@ -250,13 +250,59 @@ def report(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Run directory with results.", show_default=False)
     ],
+    photos: Annotated[
+        str,
+        typer.Option(
+            "--photos",
+            metavar="full|blurred|none",
+            help="Show photos as they are, with heads blurred beyond recovery, or not at all.",
+        ),
+    ] = "full",
+    faces: Annotated[
+        Path | None,
+        typer.Option(
+            "--faces",
+            metavar="FILE",
+            help="With --photos blurred: also blur the faces that this YuNet finds (ONNX).",
+            show_default=False,
+        ),
+    ] = None,
+    explain: Annotated[
+        int,
+        typer.Option(
+            "--explain",
+            min=0,
+            metavar="N",
+            help="Explain the N best and the N worst predictions of a trained run, and keep why in the run.",
+        ),
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML page about a run.
 
-    The page is self-contained.
+    The page is self-contained, and nothing on it runs.
     """
+    from mien.errors import unknown_name
+    from mien.report.photos import PHOTO_MODES, FaceFinder
     from mien.report.run.page import CURVE, write_report
 
-    files = {"report": write_report(run), "curve": run / CURVE}
-    make_console(as_json).print_table({name: str(path) for name, path in files.items() if path.exists()})
+    mode = next((known for known in PHOTO_MODES if known == photos), None)
+    if mode is None:
+        raise unknown_name("way to show photos", photos, PHOTO_MODES)
+    if faces is not None and mode != "blurred":
+        raise UsageError("--faces blurs faces, and photos are not blurred", hint="add --photos blurred")
+    console, failures = make_console(as_json), []
+    if explain:
+        from mien.workflow.explanations import explain_examples
+
+        failures = explain_examples(
+            run, explain, on_progress=lambda done, of: console.note(f"explaining person {done + 1} of {of}")
+        )
+    page = write_report(run, photos=mode, find_faces=None if faces is None else FaceFinder(faces))
+    files = {"report": page, "curve": run / CURVE}
+    console.print_table({name: str(path) for name, path in files.items() if path.exists()})
+    if failures:
+        raise ItemsFailedError(
+            f"{len(failures)} people could not be explained, for example: {failures[0]}",
+            hint=failures[0].hint or "the page shows the others",
+        )

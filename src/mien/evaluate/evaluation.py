@@ -17,6 +17,7 @@ from mien.evaluate.results.build import (
 from mien.evaluate.results.examples import examples_file, write_examples
 from mien.evaluate.results.results import EVALUATION, Evaluation, SharedImages, SplitAccess, write_results
 from mien.evaluate.results.uncertainty import rate_uncertainty
+from mien.evaluate.results.votes import Votes
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import EvaluateOptions
 from mien.types import Description, Sample
@@ -29,13 +30,15 @@ def save_split(
     scores: SplitScores,
     samples: Iterable[Sample],
     descriptions: Mapping[str, Description | str],
+    *,
+    votes: Mapping[str, Votes] | None = None,
 ) -> None:
     """Saves the scores and samples of one split in a run directory, for reports and comparisons.
 
-    Writes `scores-<split>.npz` and `samples-<split>.jsonl`.
+    Writes `scores-<split>.npz` and `samples-<split>.jsonl`. Descriptions and votes are by subject id.
     """
     scores.save(scores_file(run, scores.split))
-    write_examples(examples_file(run, scores.split), samples, descriptions)
+    write_examples(examples_file(run, scores.split), samples, descriptions, votes=votes)
 
 
 def write_evaluation(

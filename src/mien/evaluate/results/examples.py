@@ -13,6 +13,7 @@ from typing import Any
 
 from mien.documents import MAX_TABLE_BYTES, parse_json, read_text
 from mien.errors import MienError, RunError
+from mien.evaluate.results.votes import Votes
 from mien.files import atomic_write_text
 from mien.names import is_path_below, plain_name
 from mien.types import Box, Description, Sample
@@ -22,7 +23,10 @@ __all__ = ["Example", "examples_file", "read_examples", "write_examples"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One sample of a scored split; `description` is None if there is none."""
+    """One sample of a scored split; `description` is None if there is none.
+
+    `votes` are those of its annotators; None if there is one, or it is not known what each of them chose.
+    """
 
     id: str
     images: tuple[Path, ...]
@@ -31,6 +35,7 @@ class Example:
     labels: Mapping[str, float]
     dimensions: Mapping[str, float] | None
     description: str | None
+    votes: Votes | None = None
 
 
 def examples_file(run: Path, split: str) -> Path:
@@ -39,10 +44,24 @@ def examples_file(run: Path, split: str) -> Path:
 
 
 def write_examples(
-    path: Path, samples: Iterable[Sample], descriptions: Mapping[str, Description | str]
+    path: Path,
+    samples: Iterable[Sample],
+    descriptions: Mapping[str, Description | str],
+    *,
+    votes: Mapping[str, Votes] | None = None,
 ) -> None:
-    """Writes one line of JSON per sample; `descriptions` by subject id, as values or as plain text."""
-    lines = [json.dumps(_line(sample, descriptions, path.parent)) for sample in samples]
+    """Writes one line of JSON per sample.
+
+    Args:
+        path: The file.
+        samples: The samples.
+        descriptions: By subject id, as values or as plain text.
+        votes: By subject id.
+    """
+    lines = [
+        json.dumps({**_line(sample, descriptions, path.parent), **_vote_fields(sample, votes or {})})
+        for sample in samples
+    ]
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -79,6 +98,21 @@ def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Pa
     }
 
 
+def _vote_fields(sample: Sample, votes: Mapping[str, Votes]) -> dict[str, Any]:
+    """Nothing without votes, as in the files of earlier versions."""
+    found = votes.get(sample.subject.id)
+    if found is None:
+        return {}
+    return {"votes": {"annotators": found.annotators, "chosen": dict(found.chosen)}}
+
+
+def _votes(fields: Mapping[str, Any] | None) -> Votes | None:
+    if fields is None:
+        return None
+    chosen = {str(label): int(count) for label, count in fields["chosen"].items()}
+    return Votes(annotators=max(2, int(fields["annotators"])), chosen=chosen)
+
+
 def _example(fields: dict[str, Any], run: Path) -> Example:
     return Example(
         id=str(fields["id"]),
@@ -88,6 +122,7 @@ def _example(fields: dict[str, Any], run: Path) -> Example:
         labels={str(name): float(score) for name, score in fields["labels"].items()},
         dimensions=fields["dimensions"],
         description=fields["description"],
+        votes=_votes(fields.get("votes")),
     )
 
 

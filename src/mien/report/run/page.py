@@ -13,13 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from mien.evaluate.calibration.calibrate import Calibration
 from mien.evaluate.metrics.targets import POSITIVE
 from mien.evaluate.results.learning_curve import learning_curves
 from mien.evaluate.results.results import Evaluation
 from mien.files import atomic_write_bytes
 from mien.locks import lock_run
 from mien.recipe.data import lowest_dimension
+from mien.report.error_browser.section import error_browser
 from mien.report.formatting import format_count
+from mien.report.photos import FaceFinder, PhotoMode, PhotoReader
 from mien.report.run.calibration import CalibrationSection, calibration_section
 from mien.report.run.contents import RunContents, load_contents
 from mien.report.run.curves import CurveSection, curve_section, render_curve
@@ -45,13 +48,18 @@ __all__ = ["CURVE", "REPORT", "write_report"]
 
 REPORT: Final = "report.html"
 CURVE: Final = "curve.svg"
-_STYLES: Final = ("base.css", "run/page.css", "run/curves.css")
+_STYLES: Final = ("base.css", "run/page.css", "run/curves.css", "error_browser/section.css")
 _NUM_EXAMPLES: Final = 4  # of the best, and of the worst
 _EMBEDDED: Final = "playhouse"
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, *, photos: PhotoMode = "full", find_faces: FaceFinder | None = None) -> Path:
     """Writes the page of a run.
+
+    Args:
+        run: The run directory.
+        photos: Whether photos are shown as they are, with heads blurred, or not at all.
+        find_faces: Finds further faces to blur.
 
     Returns:
         The path of the page.
@@ -63,13 +71,13 @@ def write_report(run: Path) -> Path:
     """
     Run.open(run)  # a lock file belongs into runs only
     with lock_run(run):
-        return _write_report(run)
+        contents = load_contents(run)
+        return _write_report(run, contents, PhotoReader(photos, contents.examples.values(), find_faces))
 
 
-def _write_report(run: Path) -> Path:
-    contents = load_contents(run)
+def _write_report(run: Path, contents: RunContents, photos: PhotoReader) -> Path:
     curves = [curve_section(curve) for curve in learning_curves(contents.results)]
-    html = render_page("run/page.html", _page_values(contents, curves), styles=_STYLES)
+    html = render_page("run/page.html", _page_values(contents, curves, photos), styles=_STYLES)
     path = run / REPORT
     # A description can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
     atomic_write_bytes(path, html.encode("utf-8", "replace"))
@@ -79,14 +87,23 @@ def _write_report(run: Path) -> Path:
     return path
 
 
-def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[str, object]:
+def _page_values(
+    contents: RunContents, curves: Sequence[CurveSection], photos: PhotoReader
+) -> dict[str, object]:
     scores, labels = contents.scores, contents.labels
     tables = score_tables([row for row in contents.results.rows if row.train_size is None])
     lowest = lowest_dimension(contents.recipe_section("data").get("name"))
     best, worst = (
         ((), ())
         if scores is None
-        else best_and_worst(scores, contents.examples, _NUM_EXAMPLES, lowest=lowest)
+        else best_and_worst(
+            scores,
+            contents.examples,
+            max(_NUM_EXAMPLES, -(-len(contents.explanations) // 2)),
+            lowest=lowest,
+            photos=photos,
+            explanations=contents.explanations,
+        )
     )
     return {
         "version": __version__,
@@ -124,6 +141,13 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         "positive": POSITIVE,
         "best": best,
         "worst": worst,
+        "has_explanations": any(card.why for card in (*best, *worst)),
+        "photos_note": photos.note,
+        "error_browser": None
+        if scores is None
+        else error_browser(
+            scores, contents.examples, _usable_calibration(contents), photos, contents.explanations
+        ),
     }
 
 
@@ -137,13 +161,19 @@ def _curve_headline(results: Evaluation) -> str:
     return f"With {format_count(most)} training images, o{sentence.removeprefix('O')}"
 
 
-def _calibration(contents: RunContents) -> CalibrationSection | None:
+def _usable_calibration(contents: RunContents) -> Calibration | None:
     """The calibration, if it was fitted on another split than the one that is shown."""
     scores, calibration = contents.scores, contents.calibration
     if scores is None or calibration is None or scores.split == calibration.split:
         return None
-    if calibration.labels != scores.label_set.labels:
-        return None  # left over from an evaluation with other labels
+    # One with other labels is left over from another evaluation.
+    return calibration if calibration.labels == scores.label_set.labels else None
+
+
+def _calibration(contents: RunContents) -> CalibrationSection | None:
+    scores, calibration = contents.scores, _usable_calibration(contents)
+    if scores is None or calibration is None:
+        return None
     return calibration_section(scores, calibration, contents.results.calibration)
 
 
