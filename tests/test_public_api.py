@@ -20,6 +20,7 @@ from mien.cli import main
 NAMES = [
     "Ablation",
     "Box",
+    "Client",
     "Dataset",
     "MienError",
     "Person",

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from mien.predict.predictor import Predictor
     from mien.predict.results import Person, Results
     from mien.recipe import Recipe, load_recipe
+    from mien.serve.client import Client
     from mien.types import Box
     from mien.workflow.api import TrainedRun, calibrate, compare, describe, evaluate, load_dataset, train
 
 __all__ = [
     "Ablation",
     "Box",
+    "Client",
     "Dataset",
     "MienError",
     "Person",
@@ -52,6 +54,7 @@ __all__ = [
 _MODULES = {
     "Ablation": "mien.ablation.study",
     "Box": "mien.types",
+    "Client": "mien.serve.client",
     "Dataset": "mien.data.dataset",
     "MienError": "mien.errors",
     "Person": "mien.predict.results",

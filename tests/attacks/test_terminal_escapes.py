@@ -13,7 +13,7 @@ from PIL import Image
 from tests.factories.chat_server import Handler, Server
 
 from mien.cli import main
-from mien.cli.console import Console
+from mien.cli.render.console import Console
 from mien.cli.render.text import LogFormatter, escape_logs, escape_text, format_json, join_lines
 from mien.predict.results import Person
 from mien.types import Prediction

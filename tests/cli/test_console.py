@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mien.cli.console import Console, render_table
+from mien.cli.render.console import Console, render_table
 from mien.describe.progress import Progress
 
 
@@ -50,7 +50,7 @@ def test_elsewhere_a_line_is_printed_now_and_then_and_at_the_end(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter((100.0, 101.0, 111.0, 112.0, 113.0))
-    monkeypatch.setattr("mien.cli.console.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("mien.cli.render.console.time.monotonic", lambda: next(times))
     console = Console(as_json=False, live=False, out=screen)
     for done in (1, 2, 3, 10):
         console.show_describing(progress(done))

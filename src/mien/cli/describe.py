@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from mien.cli.console import render_table
 from mien.cli.descriptions import commands
+from mien.cli.render.console import render_table
 from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, Splits, make_console, open_experiment
 from mien.cli.signals import graceful_shutdown
 from mien.errors import ItemsFailedError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from mien.cli.console import render_table
+from mien.cli.render.console import render_table
 from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, Splits, make_console, open_experiment
 from mien.errors import DamagedStoreError, ItemsFailedError, StoreError, UsageError
 

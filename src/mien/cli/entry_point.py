@@ -23,6 +23,7 @@ from mien.cli.explain import explain
 from mien.cli.export import export, push
 from mien.cli.predict import predict
 from mien.cli.render.text import escape_logs, escape_text, show_downloads
+from mien.cli.serve import serve
 from mien.cli.train import train
 from mien.errors import DataError, EngineError, MienError, UsageError
 from mien.version import __version__
@@ -54,6 +55,7 @@ for _command in (
     report,
     predict,
     explain,
+    serve,
     push,
     demo,
     doctor,

@@ -26,7 +26,7 @@ from mien.errors import ItemsFailedError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mien.cli.console import Console
+    from mien.cli.render.console import Console
     from mien.evaluate.results.results import Evaluation
     from mien.recipe.zero_shot import ZeroShotMethod
     from mien.workflow.experiment import Experiment
@@ -119,7 +119,7 @@ def calibrate(
 
     They are fitted on a split with labels, and saved in the run for mien evaluate and mien predict.
     """
-    from mien.cli.console import render_table
+    from mien.cli.render.console import render_table
     from mien.errors import unknown_name
     from mien.workflow.zero_shot import FITS, calibrate_zero_shot
 

@@ -14,7 +14,7 @@ from mien.errors import ItemsFailedError, MienError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mien.cli.console import Console
+    from mien.cli.render.console import Console
     from mien.predict.explain.explanation import Explanation
     from mien.predict.results import Person, Results
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.opening import DetectorName, OpenedPredictor, open_people_detector, open_run, parse_box_option
+from mien.cli.opening import (
+    DetectorName,
+    OpenedPredictor,
+    ZeroShotArguments,
+    ZeroShotLabelNames,
+    open_predictor,
+    parse_box_option,
+)
 from mien.cli.shared import (
     CalibrationPlace,
     Method,
@@ -25,11 +31,10 @@ from mien.types import Box
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mien.cli.console import Console
+    from mien.cli.render.console import Console
     from mien.predict.output.write import Outcome
     from mien.predict.results import Results
     from mien.predict.sources.open import SourceOptions
-    from mien.recipe.zero_shot import ZeroShotMethod
 
 __all__ = ["predict"]
 
@@ -56,12 +61,7 @@ def predict(
     zero_shot: ZeroShotModel = None,
     method: Method = None,
     calibration: CalibrationPlace = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            "--labels", metavar="SET|A,B,C", help="With --zero-shot: emotic, bold, caers, or your own."
-        ),
-    ] = None,
+    labels: ZeroShotLabelNames = None,
     detector: DetectorName = None,
     box: Annotated[
         list[str] | None,
@@ -125,10 +125,10 @@ def predict(
     if run is None and len(sources) == 1:
         require_source(sources[0])  # before a model is downloaded
     console = make_console(as_json)
-    opened = _open_predictor(
+    opened = open_predictor(
         console,
         run=run,
-        zero_shot=_ZeroShot(
+        zero_shot=ZeroShotArguments(
             model=zero_shot, method=zero_shot_method(method), labels=labels, calibration=calibration
         ),
         places=places or (),
@@ -157,75 +157,6 @@ def predict(
         console.print_result({}, _summary(outcome))
     if outcome.error is not None:
         raise outcome.error
-
-
-# --- Opening -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ZeroShot:
-    """What was said about scoring without training, None where nothing was."""
-
-    model: str | None
-    method: ZeroShotMethod | None
-    labels: str | None
-    calibration: Path | None
-
-    @property
-    def given(self) -> str | None:
-        """The first option that was given."""
-        options = {
-            "--zero-shot": self.model,
-            "--method": self.method,
-            "--labels": self.labels,
-            "--calibration": self.calibration,
-        }
-        return next((name for name, value in options.items() if value is not None), None)
-
-
-def _open_predictor(
-    console: Console,
-    *,
-    run: Path | None,
-    zero_shot: _ZeroShot,
-    places: Sequence[str],
-    detector: str | None,
-    boxes: Sequence[Box],
-) -> OpenedPredictor:
-    if run is not None:
-        if zero_shot.given is not None:
-            raise UsageError(f"--run and {zero_shot.given} exclude each other", hint="give one of them")
-        return open_run(console, run, places, detector, boxes)
-    return _open_zero_shot(console, zero_shot, detector, boxes)
-
-
-def _open_zero_shot(
-    console: Console, given: _ZeroShot, detector: str | None, boxes: Sequence[Box]
-) -> OpenedPredictor:
-    from mien.labels import LABEL_SETS
-    from mien.predict.zero_shot.open import open_calibrated, open_zero_shot
-    from mien.weights.model_folder import EMBEDDED
-    from mien.workflow.experiment import EMBEDDED_MODEL_WARNING
-
-    names: str | list[str] | None = given.labels
-    if given.labels is not None and given.labels not in LABEL_SETS:
-        names = [name.strip() for name in given.labels.split(",")]
-    if given.calibration is not None:
-        predictor = open_calibrated(given.calibration, model=given.model, method=given.method, labels=names)
-    else:
-        predictor = open_zero_shot(given.model, names or "emotic", method=given.method or "likelihood")
-    is_embedded = predictor.model == EMBEDDED
-    if is_embedded:
-        console.note(EMBEDDED_MODEL_WARNING)
-    if given.model is None and given.calibration is None:
-        console.note(f"no run is given: labels are scored without training, by {predictor.model}")
-    found = open_people_detector(console, predictor, detector, boxes, embedded=is_embedded, device="auto")
-    identity = {
-        "zero_shot": predictor.model_digest,
-        "calibration": None if predictor.calibration is None else predictor.calibration.to_json(),
-        "detector": found,
-    }
-    return OpenedPredictor(predictor=predictor, identity=identity)
 
 
 def _digest(

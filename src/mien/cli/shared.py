@@ -14,7 +14,7 @@ import typer
 from mien.errors import UsageError
 
 if TYPE_CHECKING:
-    from mien.cli.console import Console
+    from mien.cli.render.console import Console
     from mien.recipe import Recipe
     from mien.recipe.zero_shot import ZeroShotMethod
     from mien.workflow.experiment import Experiment
@@ -145,7 +145,7 @@ def cache_directory() -> Path:
 
 def make_console(as_json: bool) -> Console:
     """The console of this process; of the processes that torchrun starts, only the first one prints."""
-    from mien.cli.console import Console
+    from mien.cli.render.console import Console
 
     is_first = os.environ.get("RANK", "0") == "0"
     return Console(

@@ -135,6 +135,7 @@ def decode_image(
     max_pixels: int = MAX_PIXELS,
     draft: tuple[str, int] | None = None,
     choose_scale: ChooseScale | None = None,
+    is_whole: bool = False,
 ) -> StoredImage:
     """Decodes an open file; of an animation, the first frame.
 
@@ -145,6 +146,7 @@ def decode_image(
         max_pixels: The most pixels of the result.
         draft: Pillow's mode, and a side in pixels that is enough, for JPEG files.
         choose_scale: In place of `draft`: the scale for a (width, height) as stored, for JPEG files.
+        is_whole: Refuse a JPEG with too many pixels, instead of decoding it at a smaller size.
 
     Raises:
         ImageError: It is not an image that can be read, is damaged, or takes too much memory.
@@ -156,7 +158,14 @@ def decode_image(
         reason = f"it is {kind.name}" if kind.name else "unknown format"
         raise ImageError(f"{path} cannot be read as an image: {reason}", hint=kind.hint)
     decoder = _Decoder(
-        path, file, kind, memory=memory, max_pixels=max_pixels, draft=draft, choose_scale=choose_scale
+        path,
+        file,
+        kind,
+        memory=memory,
+        max_pixels=max_pixels,
+        draft=draft,
+        choose_scale=choose_scale,
+        is_whole=is_whole,
     )
     decoder.require_size(stated_size(head, kind))
     return decoder.decode()
@@ -210,9 +219,10 @@ class _Decoder:
         max_pixels: int,
         draft: tuple[str, int] | None,
         choose_scale: ChooseScale | None,
+        is_whole: bool,
     ) -> None:
         self._path, self._file, self._kind = path, file, kind
-        self._memory, self._max_pixels = memory, max_pixels
+        self._memory, self._max_pixels, self._is_whole = memory, max_pixels, is_whole
         self._draft, self._choose_scale = draft, choose_scale
         self._layout = jpeg_layout(file) if kind.pillow == "JPEG" else None
         self._tag_bytes = 0  # that a TIFF file takes
@@ -321,7 +331,7 @@ class _Decoder:
     def _shrink(self, header: Any) -> tuple[int, tuple[float, float, float, float] | None]:
         """Chooses the scale of a JPEG, and reserves the memory that decoding will take."""
         width, height = header.size
-        if self._kind.pillow != "JPEG":
+        if self._kind.pillow != "JPEG" or self._is_whole:
             self._require_memory(header.size, header.mode, header.size)
             return 1, None
         draft, enough = None, 1

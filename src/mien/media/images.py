@@ -8,6 +8,7 @@ one of them.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,14 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from mien.digests import digest
 from mien.errors import DataError, ImageError, unknown_name
 from mien.media.boxes import are_shares, parse_box
-from mien.media.decode import MAX_PIXELS, ChooseScale, decode_image, shrinkable_size, warn_once
+from mien.media.decode import (
+    MAX_PIXELS,
+    ChooseScale,
+    StoredImage,
+    decode_image,
+    shrinkable_size,
+    warn_once,
+)
 from mien.media.files import require_file
 from mien.media.formats import IMAGE_HINT
 from mien.media.memory import Reservation
@@ -42,6 +50,7 @@ __all__ = [
     "fit_to_square",
     "identify_image",
     "image_digest",
+    "load_image_bytes",
     "load_image_file",
     "mark_subject",
     "open_image",
@@ -90,6 +99,7 @@ class LoadedImage:
         scale: Pixels of the file per pixel of the image; more than 1 if it was decoded at a smaller size.
         is_turned: Whether its width is the height in the file, before the EXIF orientation is applied.
         is_shrinkable: Whether its file can be decoded at a smaller size.
+        notes: What the user should know about the file.
     """
 
     image: Image.Image
@@ -97,6 +107,7 @@ class LoadedImage:
     scale: int = 1
     is_turned: bool = False
     is_shrinkable: bool = False
+    notes: tuple[str, ...] = ()
 
     def place(self, box: Box | None) -> Box | None:
         """The box, which is in pixels of the file, in pixels of the image."""
@@ -134,12 +145,37 @@ def load_image_file(
     require_file(path, noun="image", error=ImageError, hint=IMAGE_HINT)
     try:
         with path.open("rb") as file:
-            stored = decode_image(path, file, memory=memory, max_pixels=max_pixels, choose_scale=choose_scale)
+            loaded = _upright(
+                decode_image(path, file, memory=memory, max_pixels=max_pixels, choose_scale=choose_scale)
+            )
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}", hint=IMAGE_HINT) from error
-    for note in stored.notes:
+    for note in loaded.notes:
         warn_once(path, note)
+    return loaded
+
+
+def load_image_bytes(name: str, content: bytes, *, max_pixels: int = MAX_PIXELS) -> LoadedImage:
+    """`load_image_file` for the content of a file; no image is decoded at a smaller size.
+
+    Args:
+        name: What messages call it.
+        content: All bytes of the file.
+        max_pixels: The most pixels of the image.
+
+    Raises:
+        ImageError: The content is not an image, has too many pixels, or cannot be decoded.
+    """
+    if not content:
+        raise ImageError(f"{name} is empty (0 bytes)", hint=IMAGE_HINT)
+    file = io.BytesIO(content)
+    with Reservation() as memory:
+        return _upright(decode_image(Path(name), file, memory=memory, max_pixels=max_pixels, is_whole=True))
+
+
+def _upright(stored: StoredImage) -> LoadedImage:
     pixels, orientation, scale, size = stored.pixels, stored.orientation, stored.scale, stored.size
+    notes = stored.notes
     profile = pixels.info.get("icc_profile")
     is_shrinkable = stored.is_shrinkable
     del stored  # it would keep the pixels
@@ -154,6 +190,7 @@ def load_image_file(
         scale=scale,
         is_turned=is_turned,
         is_shrinkable=is_shrinkable,
+        notes=notes,
     )
 
 

@@ -87,6 +87,7 @@ class Predictor(SubjectPredictor):
         trained: The model.
         vision: The encoder; None if the fusion uses no images.
         text_stage: Describes people; None if the fusion uses no text.
+        calibration: Makes scores probabilities; None if the run was not evaluated.
 
     Example:
         >>> import mien
@@ -109,7 +110,7 @@ class Predictor(SubjectPredictor):
     ) -> None:
         self.trained = trained
         self._has_warned = False
-        self._calibration = calibration
+        self.calibration = calibration
         self._recipe = trained.recipe
         self._classifier = trained.classifier.eval()
         self._device = next(self._classifier.parameters()).device
@@ -339,8 +340,8 @@ class Predictor(SubjectPredictor):
         return self._calibrate(_uncalibrated(output, self.trained.label_set))
 
     def _calibrate(self, scores: Float[np.ndarray, "batch label"]) -> Float[np.ndarray, "batch label"]:
-        if self._calibration is not None:
-            scores = self._calibration.apply(scores)
+        if self.calibration is not None:
+            scores = self.calibration.apply(scores)
         bounded: np.ndarray = np.minimum(scores, 1.0)  # rounding may lift a softmax above 1; NaN stays
         return bounded
 
@@ -406,7 +407,7 @@ class Predictor(SubjectPredictor):
         if not inputs:
             return []
         output = self._classify(inputs)
-        label_set, calibration = self.trained.label_set, self._calibration
+        label_set, calibration = self.trained.label_set, self.calibration
         own_scores = _uncalibrated(output, label_set)
         scores = self._calibrate(own_scores)
         sets = None if calibration is None else calibration.name_sets(own_scores)

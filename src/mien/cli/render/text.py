@@ -11,7 +11,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "format_number",
     "join_lines",
     "show_downloads",
+    "show_requests",
 ]
 
 # C0 but tab and line feed, DEL, C1, marks that change the direction of text, separators of lines, and halves
@@ -80,11 +81,20 @@ class LogFormatter(logging.Formatter):
         return escape_text(super().format(record))
 
 
-@contextmanager
-def show_downloads() -> Iterator[None]:
+def show_downloads() -> AbstractContextManager[None]:
     """Until the block ends, what `mien.weights` logs, such as a download, is a note on stderr."""
-    handler, logger = logging.StreamHandler(), logging.getLogger("mien.weights")
-    handler.setFormatter(LogFormatter("note: %(message)s"))
+    return _show_logs("mien.weights", "note: %(message)s")
+
+
+def show_requests() -> AbstractContextManager[None]:
+    """Until the block ends, what `mien.serve` logs, a line per request, goes to stderr with the time."""
+    return _show_logs("mien.serve", "%(asctime)s %(message)s")
+
+
+@contextmanager
+def _show_logs(name: str, form: str) -> Iterator[None]:
+    handler, logger = logging.StreamHandler(), logging.getLogger(name)
+    handler.setFormatter(LogFormatter(form))
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

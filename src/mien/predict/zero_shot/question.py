@@ -77,6 +77,16 @@ class AskingScorer(ZeroShotScorer):
         self._marking = Marking(style=marking)
         self._question = Question(question, self._marking, needs_label=needs_label)
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that answers."""
+        return self._asked
+
+    @property
+    def marking(self) -> Marking:
+        """How the person is marked in the image."""
+        return self._marking
+
     def prepare(self, subject: Subject, photo: OpenedPhoto) -> ScorerInput:
         shown = select_frames(subject, "middle_frame")
         images = prepare_images(subject, marking=self._marking, size=self._asked.image_size, photo=photo)

@@ -1,0 +1,274 @@
+"""The HTTP interface of a service: its routes, and what surrounds each request."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mien.serve.errors import RequestError, as_request_error
+from mien.serve.limits import ClientLeftError, TrackedReceive
+from mien.serve.metrics import CONTENT_TYPE
+from mien.serve.openapi import DESCRIPTION, error_responses, request_body
+from mien.serve.schemas import (
+    DescribeAnswer,
+    ErrorAnswer,
+    ErrorDetail,
+    ExplainAnswer,
+    ExplainRequest,
+    Health,
+    ImagesRequest,
+    Limits,
+    ModelsAnswer,
+    PredictAnswer,
+)
+from mien.serve.security import SECURITY_HEADERS, check_access
+from mien.serve.service import Service
+from mien.version import __version__
+
+__all__ = ["create_app"]
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_LEFT: Final = 499  # the client closed the connection; as in nginx, for the log only
+_READING: Final = (401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
+_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
+_ENDPOINTS: Final = (
+    "/v1/predict", "/v1/describe", "/v1/explain", "/v1/models",
+    "/healthz", "/readyz", "/metrics", "/openapi.json",
+)  # fmt: skip
+
+
+def create_app(service: Service) -> ASGIApp:
+    """The application of a service, to be started and closed by the caller."""
+    app = FastAPI(
+        title="mien",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,  # these pages load scripts from other servers
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    _add_model_routes(app, service)
+    _add_status_routes(app, service)
+    return _Guard(app, service)
+
+
+def _add_model_routes(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/v1/predict",
+        response_model=PredictAnswer,
+        responses=error_responses(*_READING),
+        openapi_extra=request_body(ImagesRequest),
+        summary="Find people in images and score how they appear to feel",
+        operation_id="predict",
+    )
+    async def predict(request: Request) -> Response:
+        return await _respond(service.predict, request)
+
+    @app.post(
+        "/v1/describe",
+        response_model=DescribeAnswer,
+        responses=error_responses(*_READING, 404),
+        openapi_extra=request_body(ImagesRequest),
+        summary="Find people in images and describe them in words",
+        operation_id="describe",
+    )
+    async def describe(request: Request) -> Response:
+        return await _respond(service.describe, request)
+
+    @app.post(
+        "/v1/explain",
+        response_model=ExplainAnswer,
+        responses=error_responses(*_READING, 404),
+        openapi_extra=request_body(ExplainRequest),
+        summary="Explain the scores of one person in an image",
+        operation_id="explain",
+    )
+    async def explain(request: Request) -> Response:
+        return await _respond(service.explain, request)
+
+
+def _add_status_routes(app: FastAPI, service: Service) -> None:
+    options = service.options
+    limits = Limits(
+        max_images=options.max_images,
+        max_boxes=options.max_boxes,
+        max_bytes=options.max_body_bytes,
+        max_pixels=options.max_pixels,
+    )
+
+    @app.get(
+        "/v1/models",
+        responses=error_responses(401, 403),
+        summary="What is served, and what one request may hold",
+        operation_id="models",
+    )
+    async def models() -> ModelsAnswer:
+        return ModelsAnswer(version=__version__, models=[service.card], limits=limits)
+
+    @app.get(
+        "/healthz",
+        responses=error_responses(403),
+        summary="Whether the process lives",
+        operation_id="healthz",
+    )
+    async def healthz() -> Health:
+        return Health(status="ok")
+
+    @app.get(
+        "/readyz",
+        response_model=Health,
+        responses=error_responses(403, 503),
+        summary="Whether requests are accepted",
+        operation_id="readyz",
+    )
+    async def readyz(request: Request) -> Response:
+        try:
+            service.require_ready()
+        except RequestError as error:
+            return _error_response(error, request.scope)
+        return _json_response(Health(status="ready"))
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={
+            **error_responses(401, 403),
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        },
+        summary="Counters for Prometheus",
+        operation_id="metrics",
+    )
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+
+
+async def _respond(call: Callable[[Request], Awaitable[BaseModel]], request: Request) -> Response:
+    try:
+        return _json_response(await call(request))
+    except ClientLeftError:
+        return Response(status_code=_LEFT)
+    except Exception as error:  # noqa: BLE001  no client sees a traceback
+        if not isinstance(error, RequestError):
+            log.error("%s failed: %s", _request_id(request.scope), type(error).__name__)
+        return _error_response(as_request_error(error), request.scope)
+
+
+def _json_response(answer: BaseModel) -> Response:
+    # Not through FastAPI, which would check the values again.
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _error_response(error: RequestError, scope: Scope, headers: dict[str, str] | None = None) -> Response:
+    detail = ErrorDetail(code=error.code, message=str(error), hint=error.hint, field=error.field)
+    answer = ErrorAnswer(error=detail, request_id=_request_id(scope))
+    headers = dict(headers or {})
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(answer.model_dump(), status_code=error.status, headers=headers)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the router refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    found = RequestError(
+        error.status_code,
+        _CODES.get(error.status_code, "invalid_request"),
+        f"{request.method} of this path is not served"
+        if error.status_code == 405
+        else "there is no such path",
+        hint="see /openapi.json for all paths",
+    )
+    return _error_response(found, request.scope, dict(error.headers or {}))
+
+
+def _request_id(scope: Scope) -> str:
+    found: str = scope["state"]["request_id"]
+    return found
+
+
+# --- Around each request -------------------------------------------------------------------------------
+
+
+class _Guard:
+    """Checks access, gives each request an id, counts it, and writes one line about it to the log.
+
+    The line has the id, the method, the endpoint, the status and the time: nothing that was sent.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        exchange = _Exchange(TrackedReceive(receive), send, headers, self._service.options.max_body_bytes)
+        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        began = time.monotonic()
+        try:
+            check_access(scope["path"], headers, self._service.options)
+        except RequestError as error:
+            response = _error_response(error, scope)
+            await response(scope, exchange.receive, exchange.send)
+        else:
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            self._count(scope, exchange, time.monotonic() - began)
+
+    def _count(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
+        endpoint = scope["path"] if scope["path"] in _ENDPOINTS else "other"
+        metrics = self._service.metrics
+        metrics.requests.labels(endpoint, str(exchange.status)).inc()
+        metrics.seconds.labels(endpoint).observe(seconds)
+        if exchange.status == _LEFT:
+            metrics.left.inc()
+        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        log.info("%s %s %s %d %.3f s", exchange.request_id, method, endpoint, exchange.status, seconds)
+
+
+class _Exchange:
+    """A request and its response, which gets headers and is not cut off by what the client still sends."""
+
+    def __init__(self, receive: TrackedReceive, send: Send, headers: Headers, max_bytes: int) -> None:
+        self.receive = receive
+        self.status = 500
+        given = headers.get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self._send, self._max_bytes = send, max_bytes
+        self._expects_continue = "expect" in headers
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of the response."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            await self._finish_reading(message)
+        if self.status != _LEFT:
+            await self._send(message)
+
+    async def _finish_reading(self, message: Message) -> None:
+        headers: Any = MutableHeaders(scope=message)
+        for name, value in SECURITY_HEADERS:
+            headers.setdefault(name.decode(), value.decode())
+        headers["x-request-id"] = self.request_id
+        # A client that waits for "100 Continue" sends nothing more if it sees the response first.
+        if not self._expects_continue and self.status not in (_LEFT, 408):
+            await self.receive.discard(self._max_bytes)
+        if not self.receive.is_complete:
+            headers["connection"] = "close"

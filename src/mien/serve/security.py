@@ -1,0 +1,81 @@
+"""Who may use a service: a token off loopback, and on loopback no page of another site.
+
+Programs on the same machine may use a service on loopback. A browser on it runs pages of anyone, so requests
+that a page of another origin makes are refused, and so are names that another site has pointed here (DNS
+rebinding). No response allows another origin to read it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+from urllib.parse import urlsplit
+
+from mien.serve.errors import RequestError
+from mien.serve.settings import ServiceOptions, is_loopback
+
+__all__ = ["PUBLIC_PATHS", "SECURITY_HEADERS", "check_access"]
+
+PUBLIC_PATHS: Final = ("/healthz", "/readyz")  # an orchestrator has no token
+
+SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+def check_access(path: str, headers: Mapping[str, str], options: ServiceOptions) -> None:
+    """Refuses who may not use the service.
+
+    Args:
+        path: The path of the request.
+        headers: Its headers, with names in small letters.
+        options: The host and the token.
+
+    Raises:
+        RequestError: 401 without the token, 403 for a page of another origin or another name of the host.
+    """
+    host = headers.get("host", "")
+    if options.token is None and not _is_local(host):
+        raise RequestError(
+            403,
+            "forbidden",
+            "the service is only for this machine, and the request names another host",
+            hint="use 127.0.0.1 or localhost, or give the service a token",
+        )
+    origin = headers.get("origin")
+    if headers.get("sec-fetch-site") == "cross-site" or (
+        origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    ):
+        raise RequestError(
+            403,
+            "forbidden",
+            "the request comes from a page of another site",
+            hint="call the service from a program, or serve the page from the same address",
+        )
+    if options.token is None or path in PUBLIC_PATHS:
+        return
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    # Digests have the same length, so that the time says nothing about the token, nor about its length.
+    if not hmac.compare_digest(_digest(given.strip()), _digest(options.token)) or scheme.lower() != "bearer":
+        raise RequestError(
+            401, "unauthorized", "the token is missing or wrong", hint="send Authorization: Bearer TOKEN"
+        )
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _is_local(host: str) -> bool:
+    """Whether a Host header names this machine alone."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name is not None and is_loopback(name)
