@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.factories.service import RunningService, running_service
-from tests.factories.tiny_runs import train_tiny_run
+from tests.factories.tiny_runs import train_tiny_describing_run, train_tiny_run
 
 from mien.predict.predictor import Predictor
 
@@ -34,6 +34,20 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 @pytest.fixture(scope="session")
 def service(predictor: Predictor) -> Iterator[RunningService]:
     with running_service(predictor) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def describing_predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """Of images and words, evaluated, with no detector."""
+    return Predictor.from_pretrained(
+        train_tiny_describing_run(tmp_path_factory.mktemp("words")), device="cpu"
+    )
+
+
+@pytest.fixture(scope="session")
+def describing_service(describing_predictor: Predictor) -> Iterator[RunningService]:
+    with running_service(describing_predictor) as running:
         yield running
 
 

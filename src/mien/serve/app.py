@@ -78,7 +78,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         operation_id="predict",
     )
     async def predict(request: Request) -> Response:
-        return await _respond(service.predict, request)
+        return await _respond(service, service.predict, request)
 
     @app.post(
         "/v1/describe",
@@ -89,7 +89,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         operation_id="describe",
     )
     async def describe(request: Request) -> Response:
-        return await _respond(service.describe, request)
+        return await _respond(service, service.describe, request)
 
     @app.post(
         "/v1/explain",
@@ -100,7 +100,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         operation_id="explain",
     )
     async def explain(request: Request) -> Response:
-        return await _respond(service.explain, request)
+        return await _respond(service, service.explain, request)
 
 
 def _add_status_routes(app: FastAPI, service: Service) -> None:
@@ -158,7 +158,9 @@ def _add_status_routes(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
-async def _respond(call: Callable[[Request], Awaitable[BaseModel]], request: Request) -> Response:
+async def _respond(
+    service: Service, call: Callable[[Request], Awaitable[BaseModel]], request: Request
+) -> Response:
     try:
         return _json_response(await call(request))
     except ClientLeftError:
@@ -166,7 +168,9 @@ async def _respond(call: Callable[[Request], Awaitable[BaseModel]], request: Req
     except Exception as error:  # noqa: BLE001  no client sees a traceback
         if not isinstance(error, RequestError):
             log.error("%s failed: %s", _request_id(request.scope), type(error).__name__)
-        return _error_response(as_request_error(error), request.scope)
+        found = as_request_error(error)
+        service.metrics.refused.labels(found.code).inc()
+        return _error_response(found, request.scope)
 
 
 def _json_response(answer: BaseModel) -> Response:

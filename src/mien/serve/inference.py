@@ -115,7 +115,10 @@ class ServedModel:
         """Answers jobs of one kind."""
         if kind == "explain":
             for job in jobs:
-                job.answer(self._explain(job.payload))
+                try:
+                    job.answer(self._explain(job.payload))
+                except RequestError as error:  # the request is wrong, and not the model
+                    job.fail(error)
         elif kind == "describe":
             assert self._describer is not None
             self._read(self._describer, jobs, DescribedImage)

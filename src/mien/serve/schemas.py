@@ -35,6 +35,10 @@ __all__ = [
 
 NOTICE: Final = "Estimates of appearance, not of feelings: how people appear to feel."
 _MAX_TEXTS, _MAX_TEXT = 4, 4000
+# A gray image of 2 x 2 pixels.
+_EXAMPLE_IMAGE: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADklEQVR42mNsYGBiYAAAApIAhOoU7S4AAAAASUVORK5CYII="
+)
 
 
 class _Value(BaseModel):
@@ -64,7 +68,14 @@ _BoxEdges = Annotated[
 _ImageBytes = Annotated[
     bytes,
     BeforeValidator(_decode_image),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "An image, as Base64."}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "contentEncoding": "base64",
+            "pattern": "^[A-Za-z0-9+/]*={0,2}$",
+            "description": "An image, as Base64.",
+        }
+    ),
 ]
 _Boxes = Annotated[
     list[list[_BoxEdges] | None] | None,
@@ -80,7 +91,7 @@ class ImagesRequest(BaseModel):
         strict=True,
         frozen=True,
         json_schema_extra={
-            "examples": [{"images": ["iVBORw0KGgo..."], "boxes": [[[40, 30, 210, 380]]]}],
+            "examples": [{"images": [_EXAMPLE_IMAGE], "boxes": [[[0, 0, 2, 2]]]}],
         },
     )
 
@@ -96,7 +107,7 @@ class ExplainRequest(BaseModel):
         strict=True,
         frozen=True,
         json_schema_extra={
-            "examples": [{"images": ["iVBORw0KGgo..."], "boxes": [[[40, 30, 210, 380]]], "person": 0}],
+            "examples": [{"images": [_EXAMPLE_IMAGE], "boxes": [[[0, 0, 2, 2]]], "person": 0}],
         },
     )
 
