@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mien.cli.opening import DetectorName, ZeroShotArguments, ZeroShotLabelNames, open_predictor
+from mien.cli.opening import (
+    DetectorName,
+    OpenedPredictor,
+    ZeroShotArguments,
+    ZeroShotLabelNames,
+    open_predictor,
+)
 from mien.cli.shared import (
     AsJson,
     CalibrationPlace,
@@ -20,7 +26,13 @@ from mien.cli.shared import (
 )
 from mien.errors import UsageError
 
-__all__ = ["serve"]
+if TYPE_CHECKING:
+    import socket
+
+    from mien.cli.render.console import Console
+    from mien.serve.settings import ServiceOptions
+
+__all__ = ["require_service", "serve", "serve_predictor"]
 
 _TOKEN: Final = "MIEN_SERVE_TOKEN"
 _MEGABYTE: Final = 2**20
@@ -77,17 +89,9 @@ def serve(
     It listens on this machine only, unless --host says more. A token in the environment variable
     MIEN_SERVE_TOKEN is then required from every client.
     """
-    from mien.cli.render.text import show_requests
-    from mien.cli.signals import graceful_shutdown
-
-    try:
-        from mien.serve.inference import ServedModel
-        from mien.serve.server import bind, run_service, url_of
-        from mien.serve.settings import ServiceOptions
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("mien"):
-            raise
-        raise UsageError(f"serving needs {error.name}", hint='pip install "mien[serve]"') from error
+    require_service()
+    from mien.serve.server import bind
+    from mien.serve.settings import ServiceOptions
 
     options = ServiceOptions(
         host=host,
@@ -114,20 +118,61 @@ def serve(
             detector=detector,
         )
         name = Path(getattr(opened.predictor, "model", "") if run is None else run).name
-        model = ServedModel(
-            opened.predictor, name=name, max_pixels=options.max_pixels, is_embedded=opened.is_embedded
-        )
-        url = url_of(listener)
+        code = serve_predictor(console, opened, name, options, listener, is_result=True)
+    finally:
+        listener.close()
+    if code is not None:
+        raise typer.Exit(code)
 
-        def announce() -> None:
+
+def require_service() -> None:
+    """UsageError unless what `mien[serve]` brings is installed."""
+    try:
+        import mien.serve.server  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("mien"):
+            raise
+        raise UsageError(f"serving needs {error.name}", hint='pip install "mien[serve]"') from error
+
+
+def serve_predictor(
+    console: Console,
+    opened: OpenedPredictor,
+    name: str,
+    options: ServiceOptions,
+    listener: socket.socket,
+    *,
+    is_result: bool,
+) -> int | None:
+    """Serves until a signal, whose exit code it returns.
+
+    Args:
+        console: Gets the address as soon as the service is ready.
+        opened: Predicts.
+        name: What clients call the model.
+        options: The limits.
+        listener: A socket from `bind`.
+        is_result: Whether the address is the result of the command, and not a note.
+    """
+    from mien.cli.render.text import show_requests
+    from mien.cli.signals import graceful_shutdown
+    from mien.serve.inference import ServedModel
+    from mien.serve.server import run_service, url_of
+
+    model = ServedModel(
+        opened.predictor, name=name, max_pixels=options.max_pixels, is_embedded=opened.is_embedded
+    )
+    url = url_of(listener)
+
+    def announce() -> None:
+        if is_result:
             console.print_result(
                 {"url": url, "model": model.name, "endpoints": list(model.endpoints)},
                 f"serving {model.name} at {url}",
             )
+        else:
+            console.note(f"open {url} in a browser; stop with Ctrl+C")
 
-        with show_requests(), graceful_shutdown(drain + _LAST_SECONDS) as shutdown:
-            run_service(model, options, listener, should_stop=shutdown, on_ready=announce)
-    finally:
-        listener.close()
-    if shutdown.exit_code is not None:
-        raise typer.Exit(shutdown.exit_code)
+    with show_requests(), graceful_shutdown(options.drain_seconds + _LAST_SECONDS) as shutdown:
+        run_service(model, options, listener, should_stop=shutdown, on_ready=announce)
+    return shutdown.exit_code

@@ -20,6 +20,7 @@ from mien.serve.errors import RequestError, as_request_error
 from mien.serve.limits import ClientLeftError, TrackedReceive
 from mien.serve.metrics import CONTENT_TYPE
 from mien.serve.openapi import DESCRIPTION, error_responses, request_body
+from mien.serve.page.files import add_page
 from mien.serve.schemas import (
     DescribeAnswer,
     ErrorAnswer,
@@ -63,6 +64,7 @@ def create_app(service: Service) -> ASGIApp:
     app.add_exception_handler(HTTPException, _on_http_exception)
     _add_model_routes(app, service)
     _add_status_routes(app, service)
+    add_page(app)
     return _Guard(app, service)
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mien.serve.errors import RequestError
+from mien.serve.page.files import PAGE_PATHS
 from mien.serve.settings import ServiceOptions, is_loopback
 
 __all__ = ["PUBLIC_PATHS", "SECURITY_HEADERS", "check_access"]
@@ -48,6 +49,8 @@ def check_access(path: str, headers: Mapping[str, str], options: ServiceOptions)
             "the service is only for this machine, and the request names another host",
             hint="use 127.0.0.1 or localhost, or give the service a token",
         )
+    if path in PAGE_PATHS:  # a link of another site may lead here
+        return
     origin = headers.get("origin")
     if headers.get("sec-fetch-site") == "cross-site" or (
         origin is not None and urlsplit(origin).netloc.lower() != host.lower()

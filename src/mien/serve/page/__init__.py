@@ -1,0 +1,1 @@
+"""A page to try the service in a browser, at /: static files, and examples from Playhouse."""
