@@ -12,6 +12,7 @@ ENV := .venv-$(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_
 endif
 BIN := $(ENV)/bin
 TOOLS := .venv-tools
+DOCS := .venv-docs
 LOWEST := .venv-lowest
 VLLM := .venv-vllm
 
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # On a few cores, tiny models are much slower with several threads.
 test test-lowest fuzz chaos vllm: export OMP_NUM_THREADS := 1
 
-.PHONY: help env demo test test-lowest fuzz vllm check golden chaos lock sbom
+.PHONY: help env demo test test-lowest fuzz vllm check golden chaos lock sbom docs
 
 help:
 	@echo "make demo         run the whole method on Playhouse, a small drawn world"
@@ -30,6 +31,7 @@ help:
 	@echo "make fuzz         read thousands of mutated images, clips, manifests and stores"
 	@echo "make vllm         run the tests of a real vLLM, in an environment of 3.5 GB; before a release"
 	@echo "make check        check format, lint, types and import contracts"
+	@echo "make docs         build the documentation site in build/site; warnings and broken links are errors"
 	@echo "make chaos        kill every command that writes, KILLS=500 times in all; count what is torn, lost or left"
 	@echo "make golden       rewrite the golden files; review the diff before you commit"
 	@echo "make env          create the environment in .venv"
@@ -58,6 +60,11 @@ $(ENV)/.ready: pyproject.toml requirements/dev.txt requirements/torch.txt
 $(TOOLS)/.ready: requirements/tools.txt
 	python3 -m venv --clear $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --no-deps --require-hashes -r requirements/tools.txt
+	touch $@
+
+$(DOCS)/.ready: requirements/docs.txt
+	python3 -m venv --clear $(DOCS)
+	$(DOCS)/bin/pip install --quiet --no-deps --require-hashes -r requirements/docs.txt
 	touch $@
 
 # Without wheels from elsewhere: the oldest torch is on PyPI only.
@@ -95,6 +102,9 @@ check: $(ENV)/.ready
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/check_prose.py
 
+docs: $(ENV)/.ready $(DOCS)/.ready
+	$(BIN)/python -m scripts.docs.build_site --zensical $(DOCS)/bin/zensical
+
 KILLS ?= 500
 chaos: $(ENV)/.ready
 	$(BIN)/python scripts/chaos.py --kills $(KILLS)
@@ -109,6 +119,7 @@ lock: $(TOOLS)/.ready
 	$(COMPILE) $(ARGS) pyproject.toml --extra dev -c requirements/torch.txt --no-emit-package torch \
 		--excludes requirements/gpu-libraries.txt -o requirements/dev.txt
 	$(COMPILE) $(ARGS) --group pyproject.toml:tools -o requirements/tools.txt
+	$(COMPILE) $(ARGS) --group pyproject.toml:docs -o requirements/docs.txt
 
 sbom: $(ENV)/.ready $(TOOLS)/.ready
 	mkdir -p build

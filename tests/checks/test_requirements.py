@@ -15,6 +15,7 @@ DIRECT = [
     for text in PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]
 ]
 TOOLS = [Requirement(text) for text in PROJECT["dependency-groups"]["tools"]]
+DOCS = [Requirement(text) for text in PROJECT["dependency-groups"]["docs"]]
 BUILD = [Requirement(text) for text in PROJECT["build-system"]["requires"]]
 
 
@@ -48,7 +49,12 @@ def test_every_tool_is_locked_within_its_bounds(requirement: Requirement) -> Non
     assert requirement.specifier.contains(pins("tools.txt")[canonicalize_name(requirement.name)])
 
 
-@pytest.mark.parametrize("name", ["dev.txt", "tools.txt"])
+@pytest.mark.parametrize("requirement", DOCS, ids=str)
+def test_everything_that_builds_the_site_is_locked_within_its_bounds(requirement: Requirement) -> None:
+    assert requirement.specifier.contains(pins("docs.txt")[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("name", ["dev.txt", "tools.txt", "docs.txt"])
 def test_every_locked_package_has_digests(name: str) -> None:
     assert len(entries(name)) > 20
     assert [entry for entry in entries(name) if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)] == []
@@ -60,6 +66,6 @@ def test_the_lock_has_only_wheels_and_no_libraries_for_gpus() -> None:
     assert [name for name in LOCKED if name.startswith(("nvidia", "cuda")) or name == "triton"] == []
 
 
-@pytest.mark.parametrize("requirement", BUILD + TOOLS, ids=str)
+@pytest.mark.parametrize("requirement", BUILD + TOOLS + DOCS, ids=str)
 def test_what_builds_and_locks_is_bounded(requirement: Requirement) -> None:
     assert {specifier.operator for specifier in requirement.specifier} == {">=", "<"}

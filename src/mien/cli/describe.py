@@ -32,7 +32,8 @@ class _RunByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         is_help = bool(args) and args[0] in ctx.help_option_names
-        if not is_help and (not args or args[0] not in self.commands):
+        is_completed = ctx.resilient_parsing and not args  # by the shell, which asks for commands
+        if not is_help and not is_completed and (not args or args[0] not in self.commands):
             args = [_RUN, *args]
         return super().parse_args(ctx, args)
 

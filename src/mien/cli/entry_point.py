@@ -38,7 +38,6 @@ _DISK_HINT: Final = "make room on the disk, or name a writable folder; everythin
 
 app = typer.Typer(
     name="mien",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: importing rich would take longer than everything else
     context_settings={"help_option_names": ["-h", "--help"]},

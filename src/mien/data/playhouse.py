@@ -27,7 +27,14 @@ _NUM_ANNOTATORS: Final = {"train": 1, "val": 5, "test": 3}
 
 
 class PlayhouseOptions(Options):
-    """`[data.options]` of Playhouse: the number of scenes per split, and the random seed."""
+    """`[data.options]` of Playhouse.
+
+    Attributes:
+        train: Number of scenes of the split.
+        val: Number of scenes of the split.
+        test: Number of scenes of the split.
+        seed: Random seed of the scenes; another one draws others.
+    """
 
     train: int = Field(default=2000, gt=0)
     val: int = Field(default=400, gt=0)

@@ -152,8 +152,11 @@ def label_loss(
 class BinaryOptions(LossOptions):
     """[train.loss_options] of "bce".
 
-    `positive_weights`: the positives of a label count as often as it has negatives per positive in the
-    training split, to the `power`, at most `cap` times.
+    Attributes:
+        positive_weights: Whether the positives of a label count as often as it has negatives per positive in
+            the training split, to the `power`, at most `cap` times.
+        power: The exponent of these weights.
+        cap: The highest of these weights.
     """
 
     positive_weights: bool = False
@@ -184,7 +187,12 @@ def cross_entropy(
 
 
 class FocalOptions(LossOptions):
-    """[train.loss_options] of "focal". `alpha`: the weight of positives; negatives have 1 - `alpha`."""
+    """[train.loss_options] of "focal".
+
+    Attributes:
+        gamma: How much less well-classified samples count; 0 is cross-entropy.
+        alpha: The weight of positives; negatives have 1 - `alpha`. By default both have 1.
+    """
 
     gamma: float = Field(default=2.0, ge=0)
     alpha: float | None = Field(default=None, gt=0, lt=1)
@@ -209,7 +217,13 @@ def focal_loss(
 
 
 class AsymmetricOptions(LossOptions):
-    """[train.loss_options] of "asl"; the defaults are the paper's."""
+    """[train.loss_options] of "asl"; the defaults are the paper's.
+
+    Attributes:
+        gamma_positive: Exponent of positives, as `gamma` of the focal loss.
+        gamma_negative: Exponent of negatives, likewise.
+        margin: Probability below which negatives are ignored.
+    """
 
     gamma_positive: float = Field(default=0.0, ge=0)
     gamma_negative: float = Field(default=4.0, ge=0)
@@ -248,7 +262,12 @@ def asymmetric_loss(
 
 
 class ClassBalancedOptions(LossOptions):
-    """[train.loss_options] of "class_balanced". `gamma` above 0 adds focal weighting, as in the paper."""
+    """[train.loss_options] of "class_balanced".
+
+    Attributes:
+        beta: How much rare labels gain: 0 weights all labels alike, toward 1 by the inverse of their number.
+        gamma: Exponent of the focal weighting, as in the paper; 0 for none.
+    """
 
     beta: float = Field(default=0.999, ge=0, lt=1)
     gamma: float = Field(default=0.0, ge=0)

@@ -68,12 +68,15 @@ _FORMATS: Final = "a .jsonl, .csv, .tsv, .parquet or .json file, or a Hugging Fa
 class ManifestOptions(Options):
     """`[data.options]` of a manifest.
 
-    `labels`: a custom label set, in order; empty to use `data.label_set`. `exclusive`: exactly one label of
-    the custom set holds. `limit`: how many people to take from each split, for a trial run. `val_share`: the
-    share of the training images to hold out for validation, chosen by a hash of the file name. `images`: the
-    folder that image paths are relative to, itself relative to the manifest's folder. `ignore`: columns to
-    ignore. `num_frames`: how many frames to take of a clip. `categories`: the categories of a COCO document
-    that are people.
+    Attributes:
+        labels: A custom label set, in order; empty to use `data.label_set`.
+        exclusive: Exactly one label of the custom set holds.
+        limit: How many people to take from each split, for a trial run.
+        val_share: Share of the training images to hold out for validation, chosen by a hash of the file name.
+        images: Folder that image paths are relative to, itself relative to the manifest's folder.
+        ignore: Columns to ignore.
+        num_frames: How many frames to take of a clip.
+        categories: Categories of a COCO document that are people.
     """
 
     labels: tuple[str, ...] = ()

@@ -38,7 +38,8 @@ def is_imported(options: DescribeOptions) -> bool:
 class ImportedOptions(Options):
     """Options of the engine "imported".
 
-    `name`: what made the descriptions. Another name is another engine, with other keys.
+    Attributes:
+        name: What made the descriptions. Another name is another engine, with other keys.
     """
 
     name: str = Field(min_length=1)
