@@ -62,6 +62,9 @@ def check_line(line: str) -> None:
     """For a whole line: it parses, its recipe exists, and what it sets are keys of that recipe."""
     line = re.sub(r"\$\w+", "0", line)  # shell variables
     words = [word for word in shlex.split(line, comments=True) if word != "..."]
+    if words[1].startswith("--"):
+        check_mention(words[1:])
+        return
     command, rest = leaf_of(words[1:])
     context = command.make_context("mien", rest)
     paths = [Path(word) for word in words if re.fullmatch(r"recipes/[\w/-]+\.toml", word)]
