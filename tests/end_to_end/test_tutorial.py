@@ -10,7 +10,9 @@ import pytest
 
 from mien.cli import main
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+PAPER_TABLE = (DOCS / "how-to" / "paper-table.md").read_text(encoding="utf-8")
 SMALL = {  # the recipe in seconds
     "train = 600, val = 150, test = 200": "train = 24, val = 12, test = 12",
     "epochs = 8": "epochs = 1",
@@ -35,6 +37,9 @@ def run_tutorial(recipe: str, folder: Path, capture: pytest.CaptureFixture[str])
     (python,) = blocks("python")
     exec(compile(python, "tutorial.md", "exec"), {})  # noqa: S102  the page's own text
     printed["python"] = capture.readouterr().out
+    (table,) = re.findall(r"```python\n(.*?)```", PAPER_TABLE, re.DOTALL)  # of the same two runs
+    exec(compile(table, "paper-table.md", "exec"), {})  # noqa: S102  the page's own text
+    printed["table"] = capture.readouterr().out
     return printed
 
 
@@ -62,8 +67,9 @@ def test_the_tutorial_runs_in_small(folder: Path, capsys: pytest.CaptureFixture[
         assert written in recipe
         recipe = recipe.replace(written, small)
     printed = run_tutorial(recipe, folder, capsys)
-    assert len(printed) == len([line for block in blocks("console") for line in block.splitlines()]) + 1
+    assert len(printed) == len([line for block in blocks("console") for line in block.splitlines()]) + 2
     assert printed["python"].startswith("((")
+    assert len(printed["table"].splitlines()) == 3
     check_files(folder)
 
 
