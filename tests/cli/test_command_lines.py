@@ -165,6 +165,20 @@ def test_every_mentioned_command_exists() -> None:
     assert failures == []
 
 
+def test_every_page_with_commands_says_what_they_need_or_is_run() -> None:
+    run = {"tutorial.md", "extend.md"}  # tests/end_to_end
+    pages = [
+        path for path in (ROOT / "docs").rglob("*.md") if "```console" in path.read_text(encoding="utf-8")
+    ]
+    unmarked = {
+        path.name
+        for path in pages
+        if not re.match(r"# .*\n\n\*Needs .+\.\*\n\n", path.read_text(encoding="utf-8"))
+    }
+    assert len(pages) > 10
+    assert unmarked == run
+
+
 def test_lines_and_mentions_are_found_in_every_kind_of_file() -> None:
     places = {path.relative_to(ROOT).parts[0] for path, _ in lines()}
     assert places >= {"README.md", "docs", "recipes"}

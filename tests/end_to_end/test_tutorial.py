@@ -52,6 +52,12 @@ def check_files(folder: Path) -> None:
         "why/explanation.html",
     ):
         assert (folder / name).stat().st_size > 100, name
+    page = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w.-]+)/?`", page.partition("## Descriptions")[0]))
+    written = {
+        re.sub(r"-(val|test)\.", "-SPLIT.", path.name) for path in (folder / "runs" / "tutorial").iterdir()
+    }
+    assert written - named == set()
 
 
 @pytest.fixture
