@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # On a few cores, tiny models are much slower with several threads.
 test test-lowest fuzz chaos vllm: export OMP_NUM_THREADS := 1
 
-.PHONY: help env demo test test-lowest fuzz vllm check golden chaos lock sbom docs
+.PHONY: help env demo test test-lowest fuzz vllm check golden chaos lock sbom docs notebook wheel-test
 
 help:
 	@echo "make demo         run the whole method on Playhouse, a small drawn world"
@@ -32,6 +32,8 @@ help:
 	@echo "make vllm         run the tests of a real vLLM, in an environment of 3.5 GB; before a release"
 	@echo "make check        check format, lint, types and import contracts"
 	@echo "make docs         build the documentation site in build/site; warnings and broken links are errors"
+	@echo "make notebook     write the tutorial as a notebook, build/tutorial.ipynb"
+	@echo "make wheel-test   build the releases, and try the wheel with each extra in a clean environment"
 	@echo "make chaos        kill every command that writes, KILLS=500 times in all; count what is torn, lost or left"
 	@echo "make golden       rewrite the golden files; review the diff before you commit"
 	@echo "make env          create the environment in .venv"
@@ -104,6 +106,13 @@ check: $(ENV)/.ready
 
 docs: $(ENV)/.ready $(DOCS)/.ready
 	$(BIN)/python -m scripts.docs.build_site --zensical $(DOCS)/bin/zensical
+
+notebook: $(ENV)/.ready
+	$(BIN)/python -m scripts.docs.notebook $(ARGS)
+
+wheel-test: $(ENV)/.ready $(TOOLS)/.ready
+	$(TOOLS)/bin/hadolint Dockerfile
+	$(BIN)/python scripts/wheel_test.py --uv $(TOOLS)/bin/uv $(ARGS)
 
 KILLS ?= 500
 chaos: $(ENV)/.ready

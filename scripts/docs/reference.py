@@ -253,7 +253,7 @@ def schemas_page() -> str:
         [
             "# JSON schemas\n",
             "Generated from the classes that read and write the files; JSON Schema 2020-12. "
-            "They are described under Files.\n",
+            "[Files](files.md) says where they are.\n",
             "| schema | file | |",
             "|---|---|---|",
             *rows,

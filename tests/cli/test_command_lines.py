@@ -62,6 +62,9 @@ def check_line(line: str) -> None:
     """For a whole line: it parses, its recipe exists, and what it sets are keys of that recipe."""
     line = re.sub(r"\$\w+", "0", line)  # shell variables
     words = [word for word in shlex.split(line, comments=True) if word != "..."]
+    if words[1].startswith("--"):
+        check_mention(words[1:])
+        return
     command, rest = leaf_of(words[1:])
     context = command.make_context("mien", rest)
     paths = [Path(word) for word in words if re.fullmatch(r"recipes/[\w/-]+\.toml", word)]
@@ -160,6 +163,20 @@ def test_every_mentioned_command_exists() -> None:
         except NotACommandError as error:
             failures.append(f"{path.relative_to(ROOT)}: mien {' '.join(words)}: {error}")
     assert failures == []
+
+
+def test_every_page_with_commands_says_what_they_need_or_is_run() -> None:
+    run = {"tutorial.md", "extend.md"}  # tests/end_to_end
+    pages = [
+        path for path in (ROOT / "docs").rglob("*.md") if "```console" in path.read_text(encoding="utf-8")
+    ]
+    unmarked = {
+        path.name
+        for path in pages
+        if not re.match(r"# .*\n\n\*Needs .+\.\*\n\n", path.read_text(encoding="utf-8"))
+    }
+    assert len(pages) > 10
+    assert unmarked == run
 
 
 def test_lines_and_mentions_are_found_in_every_kind_of_file() -> None:
