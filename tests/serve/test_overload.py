@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import httpx2
 import pytest
@@ -55,7 +56,7 @@ def gate(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 
 @contextmanager
-def gated_service(predictor: Predictor, gate: Gate, **settings: object) -> Iterator[RunningService]:
+def gated_service(predictor: Predictor, gate: Gate, **settings: Any) -> Iterator[RunningService]:
     with running_service(predictor, **settings) as running:
         try:
             yield running
@@ -192,7 +193,7 @@ def test_nothing_is_answered_before_the_model_is_warm(predictor: Predictor, gate
         started.set()
         warm.wait()
 
-    gate.error = wait  # type: ignore[assignment]
+    gate.error = wait
     gate.may_go_on.set()
     with running_service(predictor, wait=False) as service:
         started.wait()
