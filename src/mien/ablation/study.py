@@ -30,11 +30,13 @@ from mien.evaluate.results.build import (
     describe_intervals,
     mark_uncalibrated,
 )
+from mien.evaluate.results.groups import build_group_rows
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.locks import lock_run
 from mien.recipe import Recipe
 from mien.report.run.page import CURVE, write_report
+from mien.runs import Run
 from mien.train.loop import open_run
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 from mien.workflow.experiment import find_texts
@@ -177,8 +179,17 @@ def _summarize(
     for size in sizes:
         of_size = {variant.name: scored[variant.name, size] for variant in grid.variants}
         results += _at_size(_compare_variants(grid, of_size, metric_name), size)
+    attributes = _save_examples(shown, shown_scores, out)
+    results += Evaluation(
+        groups=build_group_rows(
+            shown_scores,
+            attributes,
+            name=grid.reference,
+            resamples=grid.reference_recipe.evaluate.bootstrap,
+        )
+    )
     write_results(out / RESULTS, results)
-    _save_examples(shown, shown_scores, out)
+    Run.open(out).record_command()
     return Ablation(
         results=results,
         reference=grid.reference,
@@ -253,8 +264,14 @@ def _row_metrics(
     return tuple(dict.fromkeys((*select_metrics(named, runs), compared_by)))
 
 
-def _save_examples(job: TrainingJob, scores: SplitScores, out: Path) -> None:
-    """Save the scores and samples of the reference's first seed, which the page shows."""
+def _save_examples(job: TrainingJob, scores: SplitScores, out: Path) -> Mapping[str, Mapping[str, str]]:
+    """Save the scores and samples of the reference's first seed, which the page shows.
+
+    Returns:
+        The attributes of the people, for the audit by group.
+    """
     experiment = job.open()
     samples = experiment.samples(job.split)
-    save_split(out, scores, samples, find_texts(experiment, samples))
+    texts, attributes = find_texts(experiment, samples), experiment.dataset.attributes(job.split)
+    save_split(out, scores, samples, texts, attributes)
+    return attributes

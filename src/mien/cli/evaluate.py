@@ -79,6 +79,7 @@ def evaluate(
         return
     from mien.cli.render.results import render_results
     from mien.predict.zero_shot.open import load_calibration
+    from mien.runs import Run
     from mien.workflow.zero_shot import evaluate_zero_shot
 
     experiment = _open_zero_shot(console, run, zero_shot, chosen, settings or (), root, out)
@@ -88,6 +89,7 @@ def evaluate(
         calibration=None if calibration is None else load_calibration(calibration),
         on_progress=console.show_scoring,
     )
+    Run.open(experiment.out).record_command()
     console.print_result({**asdict(results), "run": str(experiment.out)}, render_results(results))
     console.note(f"run: {experiment.out}")
     _require_all_scored(results)
@@ -121,6 +123,7 @@ def calibrate(
     """
     from mien.cli.console import render_table
     from mien.errors import unknown_name
+    from mien.runs import Run
     from mien.workflow.zero_shot import FITS, calibrate_zero_shot
 
     console = make_console(as_json)
@@ -132,6 +135,7 @@ def calibrate(
         raise unknown_name("calibration", fit, FITS)
     experiment = _open_zero_shot(console, run, zero_shot, chosen, settings or (), root, out)
     found = calibrate_zero_shot(experiment, split=split, method=kind, on_progress=console.show_scoring)
+    Run.open(experiment.out).record_command()
     table = {
         "run": str(experiment.out),
         "split": found.split,
@@ -172,10 +176,12 @@ def _evaluate_trained(
 ) -> None:
     from mien.cli.render.results import render_results
     from mien.recipe.places import outside_note, recorded_recipe
+    from mien.runs import Run
     from mien.workflow import steps
 
     console.note(outside_note(recorded_recipe(run, places), run, but=("model.init",)))
     results = steps.evaluate(run, cache=cache_directory(), splits=splits, overrides=places)
+    Run.open(run).record_command()
     console.print_result(asdict(results), render_results(results))
 
 

@@ -42,6 +42,7 @@ class DatasetCard:
         access: How to obtain it.
         components: What a complete copy consists of.
         num_subjects: Published number of subjects by split, where known.
+        attributes: Attributes of its records by which scores can be audited, such as gender and age.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DatasetCard:
     access: str = ""
     components: tuple[Component, ...] = ()
     num_subjects: Mapping[str, int] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,23 @@ class Dataset(ABC):
             DataError: There is no such split.
         """
         return self._records(self.resolve_split(split))
+
+    def attributes(self, split: str) -> dict[str, Mapping[str, str]]:
+        """The attributes that the card names, by subject id, for audits of scores; no model reads them.
+
+        Empty if the card names none. People without any are left out.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        names, split = self.card.attributes, self.resolve_split(split)
+        found = {
+            record.sample.subject.id: {
+                name: record.attributes[name] for name in names if name in record.attributes
+            }
+            for record in (self._records(split) if names else ())
+        }
+        return {subject_id: attributes for subject_id, attributes in found.items() if attributes}
 
     def all_records(self) -> Iterator[tuple[str, Record]]:
         """The split and record of everyone; those of one split are in its order.

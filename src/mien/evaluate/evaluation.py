@@ -14,7 +14,8 @@ from mien.evaluate.results.build import (
     build_score_rows,
     describe_intervals,
 )
-from mien.evaluate.results.examples import examples_file, write_examples
+from mien.evaluate.results.examples import examples_file, read_examples, write_examples
+from mien.evaluate.results.groups import build_group_rows
 from mien.evaluate.results.results import EVALUATION, Evaluation, SharedImages, SplitAccess, write_results
 from mien.evaluate.results.uncertainty import rate_uncertainty
 from mien.evaluate.scores import SplitScores, scores_file
@@ -29,13 +30,14 @@ def save_split(
     scores: SplitScores,
     samples: Iterable[Sample],
     descriptions: Mapping[str, Description | str],
+    attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Saves the scores and samples of one split in a run directory, for reports and comparisons.
 
-    Writes `scores-<split>.npz` and `samples-<split>.jsonl`.
+    Writes `scores-<split>.npz` and `samples-<split>.jsonl`. `attributes`, by subject id, are for audits.
     """
     scores.save(scores_file(run, scores.split))
-    write_examples(examples_file(run, scores.split), samples, descriptions)
+    write_examples(examples_file(run, scores.split), samples, descriptions, attributes)
 
 
 def write_evaluation(
@@ -82,7 +84,16 @@ def write_evaluation(
             else build_calibration_rows(split, calibration, name=name, resamples=resamples),
             split_accesses=tuple(access for access in split_accesses if access.split == split.split),
         )
+        results += Evaluation(
+            groups=build_group_rows(split, _attributes(run, split.split), name=name, resamples=resamples)
+        )
         results += rate_uncertainty(split, calibration, name=name, resamples=resamples)
         results += describe_intervals(split)
     write_results(run / EVALUATION, results)
     return results
+
+
+def _attributes(run: Path, split: str) -> dict[str, Mapping[str, str]]:
+    """The attributes of the people of a split that was saved, by subject id; of the others there are none."""
+    path = examples_file(run, split)
+    return {example.id: example.attributes for example in read_examples(path)} if path.exists() else {}

@@ -318,7 +318,8 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
         samples = experiment.samples(split)
         # Kept for the report even if the model does not read them.
         found = find_texts(experiment, samples)
-        save_split(experiment.out, scores, samples, texts(found) if texts else found)
+        attributes = experiment.dataset.attributes(split)
+        save_split(experiment.out, scores, samples, texts(found) if texts else found, attributes)
         record_split_access(experiment.out, split, model=model_digest(experiment.out), n=len(scores))
     return scores
 

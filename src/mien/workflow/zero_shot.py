@@ -245,7 +245,7 @@ def _score(
         found = score_once(predictor, subjects, file, batch_size=size, on_progress=on_progress)
     scores, errors = collect_scores(split, samples, found, scorer.labels.label_set)
     scored = [sample for sample in samples if sample.subject.id not in errors]
-    save_split(experiment.out, scores, scored, texts)
+    save_split(experiment.out, scores, scored, texts, experiment.dataset.attributes(split))
     record_split_access(experiment.out, split, model=predictor.model_digest, n=len(scores))
     return scores, errors
 

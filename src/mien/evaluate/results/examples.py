@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ __all__ = ["Example", "examples_file", "read_examples", "write_examples"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One sample of a scored split; `description` is None if there is none."""
+    """One sample of a scored split; `description` is None if there is none.
+
+    `attributes` are what annotators said besides emotion, such as gender and age. They are for audits of
+    scores by group, and are written after scoring: neither a description nor a model has seen them.
+    """
 
     id: str
     images: tuple[Path, ...]
@@ -31,6 +35,7 @@ class Example:
     labels: Mapping[str, float]
     dimensions: Mapping[str, float] | None
     description: str | None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 def examples_file(run: Path, split: str) -> Path:
@@ -39,10 +44,20 @@ def examples_file(run: Path, split: str) -> Path:
 
 
 def write_examples(
-    path: Path, samples: Iterable[Sample], descriptions: Mapping[str, Description | str]
+    path: Path,
+    samples: Iterable[Sample],
+    descriptions: Mapping[str, Description | str],
+    attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
-    """Writes one line of JSON per sample; `descriptions` by subject id, as values or as plain text."""
-    lines = [json.dumps(_line(sample, descriptions, path.parent)) for sample in samples]
+    """Writes one line of JSON per sample.
+
+    Args:
+        path: The file.
+        samples: The samples.
+        descriptions: By subject id, as values or as plain text.
+        attributes: By subject id, for audits; see `Example`.
+    """
+    lines = [json.dumps(_line(sample, descriptions, attributes or {}, path.parent)) for sample in samples]
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -64,7 +79,12 @@ def read_examples(path: Path) -> Iterator[Example]:
             ) from error
 
 
-def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Path) -> dict[str, Any]:
+def _line(
+    sample: Sample,
+    descriptions: Mapping[str, Description | str],
+    attributes: Mapping[str, Mapping[str, str]],
+    run: Path,
+) -> dict[str, Any]:
     subject, target = sample.subject, sample.target
     description = descriptions.get(subject.id)
     return {
@@ -76,6 +96,7 @@ def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Pa
         "dimensions": None if target is None or target.dimensions is None else dict(target.dimensions),
         "split": sample.split,
         "description": description.text if isinstance(description, Description) else description,
+        **({"attributes": dict(attributes[subject.id])} if subject.id in attributes else {}),
     }
 
 
@@ -88,6 +109,7 @@ def _example(fields: dict[str, Any], run: Path) -> Example:
         labels={str(name): float(score) for name, score in fields["labels"].items()},
         dimensions=fields["dimensions"],
         description=fields["description"],
+        attributes={str(name): str(value) for name, value in fields.get("attributes", {}).items()},
     )
 
 

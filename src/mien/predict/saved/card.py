@@ -6,7 +6,6 @@ link or HTML on the Hub's page.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,19 +15,19 @@ from typing import Any, Final
 from mien.data.open import dataset_class
 from mien.evaluate.metrics.table import find_metric
 from mien.evaluate.results.results import EVALUATION, Evaluation, LabelRow, ResultRow, read_results
+from mien.evaluate.results.run_history import carbon_emissions, duration_text, training_seconds
 from mien.evaluate.shared_images import count_training_images
 from mien.files import atomic_write_text
 from mien.model.checkpoint import TrainedModel, model_digest
 from mien.predict.saved.layout import CARD
 from mien.predict.saved.models import UsedModel
 from mien.registry import registered_names
-from mien.runs import MANIFEST, Run
+from mien.runs import MANIFEST
 from mien.version import __version__
 
 __all__ = ["write_card"]
 
 _TEMPLATE: Final = Path(__file__).with_name("card.md")
-_EMISSIONS: Final = "emissions.csv"  # as CodeCarbon writes it
 _PLAYHOUSE: Final = "playhouse"
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|!&~$])")
 _NONE: Final = "-"
@@ -252,35 +251,13 @@ def _training(trained: TrainedModel, run: Path) -> list[tuple[str, str]]:
         ("Steps", f"{result.steps:,}; the weights are those of epoch {result.best_epoch}"),
         ("Recipe", f"`recipe.json`, digest {trained.recipe.digest()[:12]}"),
     ]
-    seconds = _seconds(run)
-    found.append(("Time", f"{_duration(seconds)} of training steps" if seconds else "not recorded"))
-    emissions = _emissions(run)
+    seconds = training_seconds(run)
+    found.append(("Time", f"{duration_text(seconds)} of training steps" if seconds else "not recorded"))
+    emissions = carbon_emissions(run)
     measured = (
         "not measured" if emissions is None else f"{emissions:.3f} kg of CO2 equivalents, by CodeCarbon"
     )
     return [*found, ("Carbon", f"{measured}; descriptions and features not counted")]
-
-
-def _seconds(run: Path) -> float:
-    """How long the epochs took, from the events of the run."""
-    if not (run / MANIFEST).exists():
-        return 0.0
-    epochs = {event.get("epoch"): event.get("seconds") for event in Run.open(run).events().named("epoch")}
-    return sum(float(value) for value in epochs.values() if isinstance(value, int | float))
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds:.0f} seconds"
-
-
-def _emissions(run: Path) -> float | None:
-    """Kilograms of CO2 equivalents in the file that CodeCarbon writes; None if there is none."""
-    try:
-        with (run / _EMISSIONS).open(encoding="utf-8", newline="") as file:
-            total = sum(float(row["emissions"]) for row in csv.DictReader(file))
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
-        return None
-    return total if math.isfinite(total) else None
 
 
 def _metadata(
@@ -299,7 +276,7 @@ def _metadata(
     terms: dict[str, Any] = (
         {"license": "apache-2.0"} if is_free else {"license": "other", "license_name": "see-the-model-card"}
     )
-    emissions = _emissions(run)
+    emissions = carbon_emissions(run)
     more: dict[str, Any] = (
         {}
         if emissions is None

@@ -7,7 +7,6 @@ Names, ids, descriptions and messages are untrusted: the template engine escapes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,6 @@ from mien.report.run.gallery import best_and_worst
 from mien.report.run.precision_recall import precision_recall_section
 from mien.report.run.tables import (
     difference_tables,
-    dimension_table,
     headline,
     interval_name,
     label_details,
@@ -37,6 +35,10 @@ from mien.report.run.tables import (
     score_tables,
 )
 from mien.report.run.uncertainty import uncertainty_section
+from mien.report.sections.dimensions import dimension_section
+from mien.report.sections.groups import group_section
+from mien.report.sections.label_errors import label_error_section
+from mien.report.sections.provenance import provenance_section
 from mien.report.template import render_page
 from mien.runs import Run
 from mien.version import __version__
@@ -45,7 +47,7 @@ __all__ = ["CURVE", "REPORT", "write_report"]
 
 REPORT: Final = "report.html"
 CURVE: Final = "curve.svg"
-_STYLES: Final = ("base.css", "run/page.css", "run/curves.css")
+_STYLES: Final = ("base.css", "run/page.css", "run/curves.css", "sections/sections.css")
 _NUM_EXAMPLES: Final = 4  # of the best, and of the worst
 _EMBEDDED: Final = "playhouse"
 
@@ -92,12 +94,12 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         "version": __version__,
         "manifest": contents.manifest,
         "facts": _facts(contents),
-        "recipe": json.dumps(contents.manifest.recipe, indent=2, ensure_ascii=False),
         "notice": _notice(contents),
         "headline": headline(tables[0], interval_name(contents.results, tables[0].split))
         if tables
         else _curve_headline(contents.results),
         "curves": curves,
+        "shown_model": contents.shown_model,
         "interval_name": partial(interval_name, contents.results),
         "interval_kind": contents.results.interval,
         "tables": tables,
@@ -109,7 +111,10 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         ),
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
-        "dimensions": dimension_table(contents.results, None if scores is None else scores.split),
+        "label_errors": None if scores is None else label_error_section(scores, contents.usable_calibration),
+        "dimensions": dimension_section(contents.results, scores),
+        "groups": group_section(contents.results.groups, split=None if scores is None else scores.split),
+        "made": provenance_section(contents.run, contents.manifest, contents.examples),
         "precision_recall": None if scores is None else precision_recall_section(scores),
         "calibration": _calibration(contents),
         "uncertainty": None
@@ -138,12 +143,9 @@ def _curve_headline(results: Evaluation) -> str:
 
 
 def _calibration(contents: RunContents) -> CalibrationSection | None:
-    """The calibration, if it was fitted on another split than the one that is shown."""
-    scores, calibration = contents.scores, contents.calibration
-    if scores is None or calibration is None or scores.split == calibration.split:
+    scores, calibration = contents.scores, contents.usable_calibration
+    if scores is None or calibration is None:
         return None
-    if calibration.labels != scores.label_set.labels:
-        return None  # left over from an evaluation with other labels
     return calibration_section(scores, calibration, contents.results.calibration)
 
 
