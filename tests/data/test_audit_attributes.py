@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -9,24 +10,30 @@ import pytest
 from tests.factories.bold_copies import Someone, everywhere, open_bold, save_clip
 from tests.factories.emotic_copies import annotated_image, copy_in_all_forms, open_emotic, ticked
 
+from mien.data.dataset import Dataset
 from mien.data.splits import ResplitDataset, write_splits
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.prompts import get_prompt
 from mien.describe.requests import RequestBuilder
 from mien.evaluate.results.examples import examples_file, read_examples, write_examples
+from mien.evaluate.results.groups import collect_attributes
 from mien.media.images import Marking
 from mien.playhouse.layouts.emotic import write_emotic
 from mien.types import Sample, Subject
+
+
+def _attributes(dataset: Dataset, split: str) -> dict[str, Mapping[str, str]]:
+    return collect_attributes(dataset.records(split), dataset.card.attributes)
 
 
 def test_emotic_has_gender_and_age_where_its_files_have_them(tmp_path: Path) -> None:
     root = copy_in_all_forms(tmp_path)
     for form in ("mat", "csv"):
         dataset = open_emotic(root, form=form)
-        found = dataset.attributes("val")
+        found = _attributes(dataset, "val")
         assert list(found) == [record.sample.subject.id for record in dataset.records("val")]
         assert {tuple(one) for one in found.values()} == {("gender", "age")}
-    assert open_emotic(root, form="npy").attributes("val") == {}
+    assert _attributes(open_emotic(root, form="npy"), "val") == {}
 
 
 def test_bold_has_no_confidence_among_its_attributes(tmp_path: Path) -> None:
@@ -34,15 +41,15 @@ def test_bold_has_no_confidence_among_its_attributes(tmp_path: Path) -> None:
         attributes=("Female", "Adult", "", "0.5"), seen=everywhere(0, 0, 9, 9), scores={"Peace": 1.0}
     )
     save_clip(tmp_path, "003/film.mp4/0001.mp4", someone)
-    (found,) = open_bold(tmp_path).attributes("train").values()
+    (found,) = _attributes(open_bold(tmp_path), "train").values()
     assert found == {"gender": "Female", "age": "Adult"}
 
 
 def test_other_splits_keep_the_attributes(tmp_path: Path) -> None:
     dataset = open_emotic(copy_in_all_forms(tmp_path))
-    ids = list(dataset.attributes("val"))
+    ids = list(_attributes(dataset, "val"))
     write_splits(tmp_path / "splits.jsonl", {one: "mine" if index else None for index, one in enumerate(ids)})
-    assert list(ResplitDataset(dataset, tmp_path / "splits.jsonl").attributes("mine")) == ids[1:]
+    assert list(_attributes(ResplitDataset(dataset, tmp_path / "splits.jsonl"), "mine")) == ids[1:]
 
 
 def test_no_subject_sample_or_request_has_them(tmp_path: Path) -> None:
@@ -60,7 +67,7 @@ def test_no_subject_sample_or_request_has_them(tmp_path: Path) -> None:
         marking=Marking(),
     )
     samples = {name: list(open_emotic(tmp_path / name).samples("val")) for name in ("one", "other")}
-    attributes = [open_emotic(tmp_path / name).attributes("val") for name in samples]
+    attributes = [_attributes(open_emotic(tmp_path / name), "val") for name in samples]
     assert not set(attributes[0][next(iter(attributes[0]))].values()) & set(
         attributes[1][next(iter(attributes[1]))].values()
     )
@@ -80,10 +87,12 @@ def test_they_are_stored_next_to_the_samples_and_old_files_load(tmp_path: Path) 
     write_examples(path, samples, {})
     old = path.read_bytes()
     assert [example.attributes for example in read_examples(path)] == [{}] * len(samples)
-    write_examples(path, samples, {}, dataset.attributes("val"))
-    assert [example.attributes for example in read_examples(path)] == list(dataset.attributes("val").values())
+    write_examples(path, samples, {}, attributes=_attributes(dataset, "val"))
+    assert [example.attributes for example in read_examples(path)] == list(
+        _attributes(dataset, "val").values()
+    )
     path.write_bytes(old)
-    write_examples(path, samples, {}, {})
+    write_examples(path, samples, {}, attributes={})
     assert path.read_bytes() == old
 
 

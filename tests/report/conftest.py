@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.evaluation import save_split, write_evaluation
 from mien.evaluate.results.build import build_difference, build_label_rows, build_score_rows
 from mien.evaluate.results.results import RESULTS, Evaluation, SplitAccess, write_results
+from mien.evaluate.results.votes import Votes
 from mien.evaluate.scores import SplitScores
 from mien.labels import EMOTIC, LabelSet
 from mien.playhouse.draw import draw_scene
@@ -31,20 +33,21 @@ _SIGNAL = {"fused": 2.6, "image_only": 2.1, "text_only": 2.2, "no_box": 2.2, "sh
 
 @dataclass(frozen=True)
 class PlayhouseSamples:
-    """Samples of the split "test" and their descriptions."""
+    """Samples of the split "test", their descriptions, and the votes of their annotators."""
 
     samples: list[Sample]
     descriptions: dict[str, str]
+    votes: dict[str, Votes]
 
 
 def draw_samples(folder: Path, count: int) -> PlayhouseSamples:
     """Draws `count` scenes into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    samples, descriptions = [], {}
+    samples, descriptions, votes = [], {}, {}
     for index in range(count):
         rng = random.Random(index)
         scene = sample_scene(rng)
-        annotations = annotate(scene, rng)
+        annotations = annotate(scene, rng, 3)
         staging = draw_scene(scene)
         path = folder / f"{index:05d}.png"
         staging.image.save(path, compress_level=1)
@@ -57,7 +60,9 @@ def draw_samples(folder: Path, count: int) -> PlayhouseSamples:
         target = Target(labels=labels, dimensions=dict(zip(DIMENSIONS, means.tolist(), strict=True)))
         samples.append(Sample(subject=subject, target=target, split="test"))
         descriptions[subject.id] = describe_emotions(scene)
-    return PlayhouseSamples(samples, descriptions)
+        chosen = Counter(label for annotation in annotations for label in annotation.labels)
+        votes[subject.id] = Votes(annotators=len(annotations), chosen=chosen)
+    return PlayhouseSamples(samples, descriptions, votes)
 
 
 def make_scores(
@@ -106,7 +111,7 @@ def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) 
         for name, signal in _SIGNAL.items()
     }
     options = EvaluateOptions(bootstrap=100)
-    save_split(path, runs["fused"][0], drawn.samples, drawn.descriptions)
+    save_split(path, runs["fused"][0], drawn.samples, drawn.descriptions, votes=drawn.votes)
     # The validation split: the same people, with other random errors of the model.
     calibration = fit_calibration(replace(make_scores(drawn, signal=_SIGNAL["fused"], seed=9), split="val"))
     calibration.save(path)

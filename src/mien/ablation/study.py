@@ -20,7 +20,6 @@ from mien.ablation.prepare import (
 from mien.ablation.workers import worker_pool
 from mien.describe.progress import Progress
 from mien.errors import ConfigError, RunError
-from mien.evaluate.evaluation import save_split
 from mien.evaluate.metrics.metric_inputs import select_metrics
 from mien.evaluate.metrics.table import default_metrics, resolve_metric
 from mien.evaluate.results.build import (
@@ -30,6 +29,7 @@ from mien.evaluate.results.build import (
     describe_intervals,
     mark_uncalibrated,
 )
+from mien.evaluate.results.examples import read_attributes
 from mien.evaluate.results.groups import build_group_rows
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
@@ -39,7 +39,7 @@ from mien.report.run.page import CURVE, write_report
 from mien.runs import Run
 from mien.train.loop import open_run
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
-from mien.workflow.experiment import find_texts
+from mien.workflow.experiment import find_texts, save_scored
 
 __all__ = ["Ablation", "ablate", "default_folder"]
 
@@ -179,11 +179,11 @@ def _summarize(
     for size in sizes:
         of_size = {variant.name: scored[variant.name, size] for variant in grid.variants}
         results += _at_size(_compare_variants(grid, of_size, metric_name), size)
-    attributes = _save_examples(shown, shown_scores, out)
+    _save_examples(shown, shown_scores, out)
     results += Evaluation(
         groups=build_group_rows(
             shown_scores,
-            attributes,
+            read_attributes(out, shown_scores.split),
             name=grid.reference,
             resamples=grid.reference_recipe.evaluate.bootstrap,
         )
@@ -264,14 +264,8 @@ def _row_metrics(
     return tuple(dict.fromkeys((*select_metrics(named, runs), compared_by)))
 
 
-def _save_examples(job: TrainingJob, scores: SplitScores, out: Path) -> Mapping[str, Mapping[str, str]]:
-    """Save the scores and samples of the reference's first seed, which the page shows.
-
-    Returns:
-        The attributes of the people, for the audit by group.
-    """
+def _save_examples(job: TrainingJob, scores: SplitScores, out: Path) -> None:
+    """Save the scores and samples of the reference's first seed, which the page shows."""
     experiment = job.open()
     samples = experiment.samples(job.split)
-    texts, attributes = find_texts(experiment, samples), experiment.dataset.attributes(job.split)
-    save_split(out, scores, samples, texts, attributes)
-    return attributes
+    save_scored(experiment, scores, samples, find_texts(experiment, samples), out)

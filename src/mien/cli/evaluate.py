@@ -256,13 +256,53 @@ def report(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Run directory with results.", show_default=False)
     ],
+    photos: Annotated[
+        str,
+        typer.Option(
+            "--photos",
+            metavar="full|blurred|none",
+            help="Show photos as they are, with heads blurred beyond recovery, or not at all.",
+        ),
+    ] = "full",
+    faces: Annotated[
+        Path | None,
+        typer.Option(
+            "--faces",
+            metavar="FILE",
+            help="With --photos blurred: also blur the faces that this YuNet finds (ONNX).",
+            show_default=False,
+        ),
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            "--tables",
+            metavar="FOLDER",
+            help="Also write every table as CSV and LaTeX into this folder.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML page about a run.
 
-    The page is self-contained.
+    The page is self-contained, and nothing on it runs.
     """
+    from mien.errors import unknown_name
+    from mien.report.photos import PHOTO_MODES, FaceFinder
+    from mien.report.run.contents import load_contents
     from mien.report.run.page import CURVE, write_report
+    from mien.report.tables.of_run import run_tables
+    from mien.report.tables.write import write_tables
 
-    files = {"report": write_report(run), "curve": run / CURVE}
+    mode = next((known for known in PHOTO_MODES if known == photos), None)
+    if mode is None:
+        raise unknown_name("way to show photos", photos, PHOTO_MODES)
+    if faces is not None and mode != "blurred":
+        raise UsageError("--faces blurs faces, and photos are not blurred", hint="add --photos blurred")
+    page = write_report(run, photos=mode, find_faces=None if faces is None else FaceFinder(faces))
+    files = {"report": page, "curve": run / CURVE}
+    if tables is not None:
+        write_tables(run_tables(load_contents(run)), tables)
+        files["tables"] = tables
     make_console(as_json).print_table({name: str(path) for name, path in files.items() if path.exists()})

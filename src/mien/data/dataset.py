@@ -129,23 +129,6 @@ class Dataset(ABC):
         """
         return self._records(self.resolve_split(split))
 
-    def attributes(self, split: str) -> dict[str, Mapping[str, str]]:
-        """The attributes that the card names, by subject id, for audits of scores; no model reads them.
-
-        Empty if the card names none. People without any are left out.
-
-        Raises:
-            DataError: There is no such split.
-        """
-        names, split = self.card.attributes, self.resolve_split(split)
-        found = {
-            record.sample.subject.id: {
-                name: record.attributes[name] for name in names if name in record.attributes
-            }
-            for record in (self._records(split) if names else ())
-        }
-        return {subject_id: attributes for subject_id, attributes in found.items() if attributes}
-
     def all_records(self) -> Iterator[tuple[str, Record]]:
         """The split and record of everyone; those of one split are in its order.
 

@@ -14,10 +14,11 @@ from mien.evaluate.results.build import (
     build_score_rows,
     describe_intervals,
 )
-from mien.evaluate.results.examples import examples_file, read_examples, write_examples
+from mien.evaluate.results.examples import examples_file, read_attributes, write_examples
 from mien.evaluate.results.groups import build_group_rows
 from mien.evaluate.results.results import EVALUATION, Evaluation, SharedImages, SplitAccess, write_results
 from mien.evaluate.results.uncertainty import rate_uncertainty
+from mien.evaluate.results.votes import Votes
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import EvaluateOptions
 from mien.types import Description, Sample
@@ -30,14 +31,18 @@ def save_split(
     scores: SplitScores,
     samples: Iterable[Sample],
     descriptions: Mapping[str, Description | str],
+    *,
+    votes: Mapping[str, Votes] | None = None,
     attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Saves the scores and samples of one split in a run directory, for reports and comparisons.
 
-    Writes `scores-<split>.npz` and `samples-<split>.jsonl`. `attributes`, by subject id, are for audits.
+    Writes `scores-<split>.npz` and `samples-<split>.jsonl`. Descriptions, votes and attributes are by
+    subject id.
     """
     scores.save(scores_file(run, scores.split))
-    write_examples(examples_file(run, scores.split), samples, descriptions, attributes)
+    path = examples_file(run, scores.split)
+    write_examples(path, samples, descriptions, votes=votes, attributes=attributes)
 
 
 def write_evaluation(
@@ -85,15 +90,9 @@ def write_evaluation(
             split_accesses=tuple(access for access in split_accesses if access.split == split.split),
         )
         results += Evaluation(
-            groups=build_group_rows(split, _attributes(run, split.split), name=name, resamples=resamples)
+            groups=build_group_rows(split, read_attributes(run, split.split), name=name, resamples=resamples)
         )
         results += rate_uncertainty(split, calibration, name=name, resamples=resamples)
         results += describe_intervals(split)
     write_results(run / EVALUATION, results)
     return results
-
-
-def _attributes(run: Path, split: str) -> dict[str, Mapping[str, str]]:
-    """The attributes of the people of a split that was saved, by subject id; of the others there are none."""
-    path = examples_file(run, split)
-    return {example.id: example.attributes for example in read_examples(path)} if path.exists() else {}

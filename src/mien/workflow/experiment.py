@@ -25,6 +25,7 @@ from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 
 if TYPE_CHECKING:
     from mien.batches.builder import InputBuilder
+    from mien.evaluate.scores import SplitScores
 
 __all__ = [
     "EMBEDDED_MODEL_WARNING",
@@ -36,6 +37,7 @@ __all__ = [
     "open_experiment",
     "open_recipe_dataset",
     "recorded_recipe",
+    "save_scored",
 ]
 
 _EMBEDDED: Final = "playhouse"
@@ -246,3 +248,28 @@ def find_descriptions(experiment: Experiment, samples: Sequence[Sample]) -> Desc
 def find_texts(experiment: Experiment, samples: Sequence[Sample]) -> dict[str, str]:
     """The texts of samples, by subject id; empty if there is no store yet."""
     return find_descriptions(experiment, samples).texts if experiment.store.exists() else {}
+
+
+def save_scored(
+    experiment: Experiment,
+    scores: SplitScores,
+    samples: Sequence[Sample],
+    texts: Mapping[str, str],
+    out: Path,
+) -> None:
+    """Saves a scored split in a run directory, with what a report shows of its people.
+
+    Args:
+        experiment: Where the people come from.
+        scores: One row per sample.
+        samples: The people.
+        texts: Their descriptions by subject id.
+        out: The run directory.
+    """
+    from mien.evaluate.evaluation import save_split
+    from mien.evaluate.results.groups import collect_attributes
+    from mien.evaluate.results.votes import count_votes
+
+    records = list(experiment.dataset.records(scores.split))
+    attributes = collect_attributes(records, experiment.dataset.card.attributes)
+    save_split(out, scores, samples, texts, votes=count_votes(records), attributes=attributes)

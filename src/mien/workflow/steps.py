@@ -39,6 +39,7 @@ from mien.workflow.experiment import (
     find_texts,
     load_experiment,
     recorded_recipe,
+    save_scored,
 )
 
 if TYPE_CHECKING:
@@ -302,7 +303,6 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
     Raises:
         RunError: The run is not trained, or was trained by another recipe or with another encoder.
     """
-    from mien.evaluate.evaluation import save_split
     from mien.evaluate.results.split_accesses import record_split_access
     from mien.evaluate.scorer import score_split
     from mien.model.checkpoint import load_trained, model_digest
@@ -318,8 +318,7 @@ def score(experiment: Experiment, split: str, *, texts: TextTransform | None = N
         samples = experiment.samples(split)
         # Kept for the report even if the model does not read them.
         found = find_texts(experiment, samples)
-        attributes = experiment.dataset.attributes(split)
-        save_split(experiment.out, scores, samples, texts(found) if texts else found, attributes)
+        save_scored(experiment, scores, samples, texts(found) if texts else found, experiment.out)
         record_split_access(experiment.out, split, model=model_digest(experiment.out), n=len(scores))
     return scores
 

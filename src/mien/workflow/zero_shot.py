@@ -27,7 +27,7 @@ from mien.evaluate.calibration.calibrate import (
     fit_calibration,
     read_calibration,
 )
-from mien.evaluate.evaluation import save_split, write_evaluation
+from mien.evaluate.evaluation import write_evaluation
 from mien.evaluate.metrics.table import resolve_metric
 from mien.evaluate.results.build import mark_uncalibrated
 from mien.evaluate.results.results import Evaluation
@@ -44,7 +44,7 @@ from mien.recipe.zero_shot import ZeroShotMethod
 from mien.train.loop import open_run
 from mien.types import DIMENSIONS, Subject
 from mien.workflow.descriptions import lock_for_describing
-from mien.workflow.experiment import Experiment
+from mien.workflow.experiment import Experiment, save_scored
 from mien.workflow.steps import limit_threads
 
 __all__ = ["FITS", "calibrate_zero_shot", "evaluate_zero_shot", "score_zero_shot", "zero_shot_recipe"]
@@ -245,7 +245,7 @@ def _score(
         found = score_once(predictor, subjects, file, batch_size=size, on_progress=on_progress)
     scores, errors = collect_scores(split, samples, found, scorer.labels.label_set)
     scored = [sample for sample in samples if sample.subject.id not in errors]
-    save_split(experiment.out, scores, scored, texts, experiment.dataset.attributes(split))
+    save_scored(experiment, scores, scored, texts, experiment.out)
     record_split_access(experiment.out, split, model=predictor.model_digest, n=len(scores))
     return scores, errors
 

@@ -115,7 +115,7 @@ def test_an_evaluation_writes_the_groups_of_saved_samples(tmp_path: Path) -> Non
         Sample(subject=Subject.still(one, tmp_path / "x.png"), target=Target(labels={}), split="test")
         for one in scores.ids
     ]
-    save_split(tmp_path, scores, samples, {}, _halves(scores))
+    save_split(tmp_path, scores, samples, {}, attributes=_halves(scores))
     found = write_evaluation(tmp_path, [scores], name="fused", seed=0, options=EvaluateOptions(bootstrap=20))
     assert {row.group for row in found.groups} == {"Adult", "Kid"}
     assert read_results(tmp_path / "evaluation.json").groups == found.groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_the_page_shows_all_results(demo_run: Path) -> None:
         assert f"{row['chance']:.3f}" in page.text
     for difference in results["differences"]:
         assert f"{difference['value']:+.3f}".replace("-", "\u2212") in page.text
-    assert sum(tag == "img" for tag, _ in page.tags) == 8
+    assert sum(tag == "img" for tag, _ in page.tags) == 8 + 40  # cards, and everyone in the error browser
 
 
 def test_the_page_is_self_contained(demo_run: Path) -> None:
@@ -93,7 +94,7 @@ def test_the_page_is_self_contained(demo_run: Path) -> None:
     for tag, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes)
         if tag == "img":
-            assert (attributes["src"] or "").startswith("data:image/jpeg;base64,")
+            assert re.match(r"data:image/(jpeg|webp);base64,", attributes["src"] or "")
     source = (demo_run / "report.html").read_text(encoding="utf-8")
     assert "http://" not in source
     assert "https://" not in source

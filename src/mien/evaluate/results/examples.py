@@ -13,17 +13,19 @@ from typing import Any
 
 from mien.documents import MAX_TABLE_BYTES, parse_json, read_text
 from mien.errors import MienError, RunError
+from mien.evaluate.results.votes import Votes
 from mien.files import atomic_write_text
 from mien.names import is_path_below, plain_name
 from mien.types import Box, Description, Sample
 
-__all__ = ["Example", "examples_file", "read_examples", "write_examples"]
+__all__ = ["Example", "examples_file", "read_attributes", "read_examples", "write_examples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One sample of a scored split; `description` is None if there is none.
 
+    `votes` are those of its annotators; None if there is one, or it is not known what each of them chose.
     `attributes` are what annotators said besides emotion, such as gender and age. They are for audits of
     scores by group, and are written after scoring: neither a description nor a model has seen them.
     """
@@ -35,6 +37,7 @@ class Example:
     labels: Mapping[str, float]
     dimensions: Mapping[str, float] | None
     description: str | None
+    votes: Votes | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -47,6 +50,8 @@ def write_examples(
     path: Path,
     samples: Iterable[Sample],
     descriptions: Mapping[str, Description | str],
+    *,
+    votes: Mapping[str, Votes] | None = None,
     attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Writes one line of JSON per sample.
@@ -55,9 +60,19 @@ def write_examples(
         path: The file.
         samples: The samples.
         descriptions: By subject id, as values or as plain text.
+        votes: By subject id.
         attributes: By subject id, for audits; see `Example`.
     """
-    lines = [json.dumps(_line(sample, descriptions, attributes or {}, path.parent)) for sample in samples]
+    lines = [
+        json.dumps(
+            {
+                **_line(sample, descriptions, path.parent),
+                **_vote_fields(sample, votes or {}),
+                **_attribute_fields(sample, attributes or {}),
+            }
+        )
+        for sample in samples
+    ]
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -79,12 +94,13 @@ def read_examples(path: Path) -> Iterator[Example]:
             ) from error
 
 
-def _line(
-    sample: Sample,
-    descriptions: Mapping[str, Description | str],
-    attributes: Mapping[str, Mapping[str, str]],
-    run: Path,
-) -> dict[str, Any]:
+def read_attributes(run: Path, split: str) -> dict[str, Mapping[str, str]]:
+    """The attributes of the people of a split by subject id; empty if the split's samples were not saved."""
+    path = examples_file(run, split)
+    return {example.id: example.attributes for example in read_examples(path)} if path.exists() else {}
+
+
+def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Path) -> dict[str, Any]:
     subject, target = sample.subject, sample.target
     description = descriptions.get(subject.id)
     return {
@@ -96,8 +112,28 @@ def _line(
         "dimensions": None if target is None or target.dimensions is None else dict(target.dimensions),
         "split": sample.split,
         "description": description.text if isinstance(description, Description) else description,
-        **({"attributes": dict(attributes[subject.id])} if subject.id in attributes else {}),
     }
+
+
+def _vote_fields(sample: Sample, votes: Mapping[str, Votes]) -> dict[str, Any]:
+    """Nothing without votes, as in the files of earlier versions."""
+    found = votes.get(sample.subject.id)
+    if found is None:
+        return {}
+    return {"votes": {"annotators": found.annotators, "chosen": dict(found.chosen)}}
+
+
+def _attribute_fields(sample: Sample, attributes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Nothing without attributes, as in the files of earlier versions."""
+    found = attributes.get(sample.subject.id)
+    return {"attributes": dict(found)} if found else {}
+
+
+def _votes(fields: Mapping[str, Any] | None) -> Votes | None:
+    if fields is None:
+        return None
+    chosen = {str(label): int(count) for label, count in fields["chosen"].items()}
+    return Votes(annotators=max(2, int(fields["annotators"])), chosen=chosen)
 
 
 def _example(fields: dict[str, Any], run: Path) -> Example:
@@ -109,6 +145,7 @@ def _example(fields: dict[str, Any], run: Path) -> Example:
         labels={str(name): float(score) for name, score in fields["labels"].items()},
         dimensions=fields["dimensions"],
         description=fields["description"],
+        votes=_votes(fields.get("votes")),
         attributes={str(name): str(value) for name, value in fields.get("attributes", {}).items()},
     )
 

@@ -7,12 +7,13 @@ level, and groups are compared in other metrics.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from jaxtyping import Bool
 
+from mien.data.dataset import Record
 from mien.evaluate.bootstrap import RESAMPLES, Interval, resample_weights, resampled_interval
 from mien.evaluate.metrics.metric import PerResample
 from mien.evaluate.metrics.metric_inputs import MetricInput
@@ -21,13 +22,24 @@ from mien.evaluate.metrics.table import resolve_metric
 from mien.evaluate.results.results import MIN_POSITIVES, GroupRow
 from mien.evaluate.scores import SplitScores
 
-__all__ = ["MAX_GROUPS", "NOT_ANNOTATED", "build_group_rows"]
+__all__ = ["MAX_GROUPS", "NOT_ANNOTATED", "build_group_rows", "collect_attributes"]
 
 NOT_ANNOTATED: Final = "not annotated"
 MAX_GROUPS: Final = 12  # of an attribute, the largest ones
 _COMPARED: Final = ("mRA", "accuracy", "vad_mae")  # they depend little on how many people have a label
 
 Rows = Bool[np.ndarray, " sample"]
+
+
+def collect_attributes(records: Iterable[Record], names: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    """The attributes of these names by subject id. People without any are omitted."""
+    found = {
+        record.sample.subject.id: {
+            name: record.attributes[name] for name in names if name in record.attributes
+        }
+        for record in records
+    }
+    return {subject_id: attributes for subject_id, attributes in found.items() if attributes}
 
 
 def build_group_rows(

@@ -6,7 +6,6 @@ outranks every other label. Ties are broken by the margin between the scores of 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,19 +13,24 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mien.errors import MienError
 from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
-from mien.media.views import prepare_image
+from mien.media.images import draw_mark
 from mien.report.charts import UNIT_SCALE
 from mien.report.formatting import format_number
 from mien.report.page_images import RED_BOX, data_uri
-from mien.types import DIMENSIONS, ImageRef, Subject
+from mien.report.photos import PhotoReader
+from mien.types import DIMENSIONS
 
-__all__ = ["DimensionScore", "ExampleCard", "LabelScore", "best_and_worst", "rate_samples"]
-
-log = logging.getLogger(__name__)
+__all__ = [
+    "DimensionScore",
+    "ExampleCard",
+    "LabelScore",
+    "best_and_worst",
+    "best_and_worst_rows",
+    "rate_samples",
+]
 
 _NUM_SCORES: Final = 5
 
@@ -74,27 +78,43 @@ class ExampleCard:
 
 
 def best_and_worst(
-    scores: SplitScores, examples: Mapping[str, Example], count: int, *, lowest: float = 0.0
+    scores: SplitScores,
+    examples: Mapping[str, Example],
+    count: int,
+    *,
+    lowest: float = 0.0,
+    photos: PhotoReader | None = None,
 ) -> tuple[tuple[ExampleCard, ...], tuple[ExampleCard, ...]]:
     """Up to `count` cards of the best samples, best first, and of the worst, worst first, without overlap.
 
     Samples without a true label or without a stored example are not shown. Predicted dimensions are bounded
-    to `lowest` and 1.
+    to `lowest` and 1. `photos` opens photos, by default as they are.
     """
+    best, worst = best_and_worst_rows(scores, examples, count)
+    ratings, _ = rate_samples(scores.scores, positives(scores.targets))
+    photos = photos or PhotoReader("full")
+
+    def cards(chosen: Sequence[int]) -> tuple[ExampleCard, ...]:
+        return tuple(
+            _card(scores, row, float(ratings[row]), examples[scores.ids[row]], lowest=lowest, photos=photos)
+            for row in chosen
+        )
+
+    return cards(best), cards(worst)
+
+
+def best_and_worst_rows(
+    scores: SplitScores, examples: Mapping[str, Example], count: int
+) -> tuple[list[int], list[int]]:
+    """The rows of the best samples, best first, and of the worst, worst first; see `best_and_worst`."""
     if not scores.has_labels:
-        return (), ()  # the rating needs labels
+        return [], []  # the rating needs labels
     ratings, margins = rate_samples(scores.scores, positives(scores.targets))
     rows = [row for row, id in enumerate(scores.ids) if id in examples and not np.isnan(ratings[row])]
     ranked = sorted(rows, key=lambda row: (-ratings[row], -margins[row], row))
     count = min(count, len(ranked) // 2) if len(ranked) > 1 else len(ranked)
     worst = ranked[len(ranked) - count :][::-1] if len(ranked) > 1 else []
-
-    def cards(chosen: Sequence[int]) -> tuple[ExampleCard, ...]:
-        return tuple(
-            _card(scores, row, float(ratings[row]), examples[scores.ids[row]], lowest) for row in chosen
-        )
-
-    return cards(ranked[:count]), cards(worst)
+    return ranked[:count], worst
 
 
 def rate_samples(
@@ -115,14 +135,16 @@ def rate_samples(
     return ratings, margins
 
 
-def _card(scores: SplitScores, row: int, rating: float, example: Example, lowest: float) -> ExampleCard:
+def _card(
+    scores: SplitScores, row: int, rating: float, example: Example, *, lowest: float, photos: PhotoReader
+) -> ExampleCard:
     ranking = _ranking(scores, row)
-    image, error = _render_image(example)
+    photo = photos.read(example)
     return ExampleCard(
         id=example.id,
         rating=format_number(rating, 2),
-        image=image,
-        error=error,
+        image="" if photo.image is None else data_uri(draw_mark(photo.image, photo.box, RED_BOX)),
+        error=photo.reason,
         description=example.description,
         true_labels=tuple(item.label for item in ranking if item.is_true),
         top_scores=tuple(ranking[:_NUM_SCORES]),
@@ -167,17 +189,3 @@ def _bounded(value: float, lowest: float) -> str:
     """Within the scale; metrics use the model's own value."""
     inside = min(1.0, max(lowest, value))
     return format_number(inside, 2) + (", bounded" if inside != value else "")
-
-
-def _render_image(example: Example) -> tuple[str, str]:
-    """The image with its box, of a clip the middle frame, as a data URI; or "" and the reason."""
-    images = tuple(
-        ImageRef(path=path, frame=frame) for path, frame in zip(example.images, example.frames, strict=True)
-    )
-    try:
-        image = prepare_image(Subject(id=example.id, images=images, boxes=example.boxes), marking=RED_BOX)
-    except MienError as error:
-        # In ASCII, because ids may contain control characters and lone surrogates.
-        log.warning("example %a is shown without its image: %a", example.id, str(error))
-        return "", str(error)
-    return data_uri(image), ""

@@ -18,7 +18,9 @@ from mien.evaluate.results.results import Evaluation
 from mien.files import atomic_write_bytes
 from mien.locks import lock_run
 from mien.recipe.data import lowest_dimension
+from mien.report.error_browser.section import error_browser
 from mien.report.formatting import format_count
+from mien.report.photos import FaceFinder, PhotoMode, PhotoReader
 from mien.report.run.calibration import CalibrationSection, calibration_section
 from mien.report.run.contents import RunContents, load_contents
 from mien.report.run.curves import CurveSection, curve_section, render_curve
@@ -47,13 +49,21 @@ __all__ = ["CURVE", "REPORT", "write_report"]
 
 REPORT: Final = "report.html"
 CURVE: Final = "curve.svg"
-_STYLES: Final = ("base.css", "run/page.css", "run/curves.css", "sections/sections.css")
+_STYLES: Final = (
+    *("base.css", "run/page.css", "run/curves.css"),
+    *("sections/sections.css", "error_browser/section.css"),
+)
 _NUM_EXAMPLES: Final = 4  # of the best, and of the worst
 _EMBEDDED: Final = "playhouse"
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, *, photos: PhotoMode = "full", find_faces: FaceFinder | None = None) -> Path:
     """Writes the page of a run.
+
+    Args:
+        run: The run directory.
+        photos: Whether photos are shown as they are, with heads blurred, or not at all.
+        find_faces: Finds further faces to blur.
 
     Returns:
         The path of the page.
@@ -65,13 +75,13 @@ def write_report(run: Path) -> Path:
     """
     Run.open(run)  # a lock file belongs into runs only
     with lock_run(run):
-        return _write_report(run)
+        contents = load_contents(run)
+        return _write_report(run, contents, PhotoReader(photos, contents.examples.values(), find_faces))
 
 
-def _write_report(run: Path) -> Path:
-    contents = load_contents(run)
+def _write_report(run: Path, contents: RunContents, photos: PhotoReader) -> Path:
     curves = [curve_section(curve) for curve in learning_curves(contents.results)]
-    html = render_page("run/page.html", _page_values(contents, curves), styles=_STYLES)
+    html = render_page("run/page.html", _page_values(contents, curves, photos), styles=_STYLES)
     path = run / REPORT
     # A description can contain a lone surrogate, which UTF-8 cannot encode; it becomes a question mark.
     atomic_write_bytes(path, html.encode("utf-8", "replace"))
@@ -81,14 +91,16 @@ def _write_report(run: Path) -> Path:
     return path
 
 
-def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[str, object]:
+def _page_values(
+    contents: RunContents, curves: Sequence[CurveSection], photos: PhotoReader
+) -> dict[str, object]:
     scores, labels = contents.scores, contents.labels
     tables = score_tables([row for row in contents.results.rows if row.train_size is None])
     lowest = lowest_dimension(contents.recipe_section("data").get("name"))
     best, worst = (
         ((), ())
         if scores is None
-        else best_and_worst(scores, contents.examples, _NUM_EXAMPLES, lowest=lowest)
+        else best_and_worst(scores, contents.examples, _NUM_EXAMPLES, lowest=lowest, photos=photos)
     )
     return {
         "version": __version__,
@@ -129,6 +141,10 @@ def _page_values(contents: RunContents, curves: Sequence[CurveSection]) -> dict[
         "positive": POSITIVE,
         "best": best,
         "worst": worst,
+        "photos_note": photos.note,
+        "error_browser": None
+        if scores is None
+        else error_browser(scores, contents.examples, contents.usable_calibration, photos),
     }
 
 
