@@ -253,9 +253,15 @@ def compare(
 
 
 def report(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run directory with results.", show_default=False)
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN", help="Run directory with results; several with --compare.", show_default=False
+        ),
     ],
+    compare_them: Annotated[
+        bool, typer.Option("--compare", help="Write one page that compares the runs with the first one.")
+    ] = False,
     photos: Annotated[
         str,
         typer.Option(
@@ -282,17 +288,24 @@ def report(
             show_default=False,
         ),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="With --compare: the split.", show_default="test, or one that all have"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="With --compare: the page.", show_default="comparison.html"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write an HTML page about a run.
+    """Write an HTML page about a run, or one that compares runs.
 
     The page is self-contained, and nothing on it runs.
     """
     from mien.errors import unknown_name
     from mien.report.photos import PHOTO_MODES, FaceFinder
-    from mien.report.run.contents import load_contents
-    from mien.report.run.page import CURVE, write_report
-    from mien.report.tables.of_run import run_tables
     from mien.report.tables.write import write_tables
 
     mode = next((known for known in PHOTO_MODES if known == photos), None)
@@ -300,9 +313,39 @@ def report(
         raise unknown_name("way to show photos", photos, PHOTO_MODES)
     if faces is not None and mode != "blurred":
         raise UsageError("--faces blurs faces, and photos are not blurred", hint="add --photos blurred")
-    page = write_report(run, photos=mode, find_faces=None if faces is None else FaceFinder(faces))
-    files = {"report": page, "curve": run / CURVE}
+    if not compare_them:
+        _require_one_run(runs, split, out)
+    finder = None if faces is None else FaceFinder(faces)
+    if compare_them:
+        from mien.report.comparison.page import (
+            COMPARISON,
+            comparison_tables,
+            load_comparison,
+            write_comparison,
+        )
+
+        found = load_comparison(runs, split=split)
+        page = write_comparison(found, out or Path(COMPARISON), photos=mode, find_faces=finder)
+        files, values = {"comparison": page}, comparison_tables(found)
+    else:
+        from mien.report.run.contents import load_contents
+        from mien.report.run.page import CURVE, write_report
+        from mien.report.tables.of_run import run_tables
+
+        page = write_report(runs[0], photos=mode, find_faces=finder)
+        files = {"report": page, "curve": runs[0] / CURVE}
+        values = () if tables is None else run_tables(load_contents(runs[0]))
     if tables is not None:
-        write_tables(run_tables(load_contents(run)), tables)
+        write_tables(values, tables)
         files["tables"] = tables
     make_console(as_json).print_table({name: str(path) for name, path in files.items() if path.exists()})
+
+
+def _require_one_run(runs: Sequence[Path], split: str | None, out: Path | None) -> None:
+    if len(runs) > 1:
+        raise UsageError(f"{len(runs)} runs have no common report", hint="add --compare, or name one run")
+    if split is not None or out is not None:
+        raise UsageError(
+            "--split and --out are for --compare; the report of a run lies in the run",
+            hint="leave them out, or name several runs and --compare",
+        )

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from mien.evaluate.metrics.targets import POSITIVE
 from mien.evaluate.results.learning_curve import learning_curves
+from mien.evaluate.results.measured_on import dataset_text, embedded_notice, size_notice
 from mien.evaluate.results.results import Evaluation
 from mien.files import atomic_write_bytes
 from mien.locks import lock_run
@@ -54,7 +55,6 @@ _STYLES: Final = (
     *("sections/sections.css", "error_browser/section.css"),
 )
 _NUM_EXAMPLES: Final = 4  # of the best, and of the worst
-_EMBEDDED: Final = "playhouse"
 
 
 def write_report(run: Path, *, photos: PhotoMode = "full", find_faces: FaceFinder | None = None) -> Path:
@@ -106,7 +106,7 @@ def _page_values(
         "version": __version__,
         "manifest": contents.manifest,
         "facts": _facts(contents),
-        "notice": _notice(contents),
+        "notice": embedded_notice(contents.manifest.recipe),
         "headline": headline(tables[0], interval_name(contents.results, tables[0].split))
         if tables
         else _curve_headline(contents.results),
@@ -116,7 +116,7 @@ def _page_values(
         "interval_kind": contents.results.interval,
         "tables": tables,
         "repeated_evaluations": repeated_evaluations(contents.results.split_accesses),
-        "notes": contents.results.notes,
+        "notes": (*contents.results.notes, *_size_notices(contents)),
         "shared_images": [str(found) for found in contents.results.shared_images],
         "differences": difference_tables(
             [item for item in contents.results.differences if item.train_size is None]
@@ -165,22 +165,23 @@ def _calibration(contents: RunContents) -> CalibrationSection | None:
     return calibration_section(scores, calibration, contents.results.calibration)
 
 
-def _notice(contents: RunContents) -> str:
-    """The limitation that applies to every number of a run on Playhouse or with embedded models."""
-    if contents.recipe_section("data").get("name") == _EMBEDDED:
-        return (
-            "Playhouse is a small drawn world whose labels follow written rules. It is a demonstration and "
-            "a test bed: its numbers say nothing about real photographs."
-        )
-    models = [contents.recipe_section("describe").get("model")]
-    if contents.recipe_section("zero_shot").get("method") is None:
-        models += [contents.recipe_section("features").get(key) for key in ("vision", "tokenizer")]
-    if _EMBEDDED in models:
-        return (
-            "This run used the models that are embedded in mien, which were trained only on the drawn scenes "
-            "of Playhouse. Their output on other images shows that the programs work, and nothing else."
-        )
-    return ""
+def _size_notices(contents: RunContents) -> list[str]:
+    """Which splits have not as many people as published, once each."""
+    name = contents.recipe_section("data").get("name")
+    sizes = dict.fromkeys((row.split, row.n) for row in contents.results.rows)
+    return [notice for split, n in sizes if (notice := size_notice(name, split, n))]
+
+
+def _scored_on(contents: RunContents) -> Sequence[tuple[str, str]]:
+    """On whom the shown numbers are measured, and what chose the weights."""
+    scores, found = contents.scores, []
+    if scores is not None:
+        people, images = format_count(len(scores)), format_count(len(set(scores.groups)))
+        found.append(("Scored on", f"split {scores.split}: {people} people in {images} images"))
+    selected = contents.recipe_section("train").get("select_on")
+    if selected is not None and contents.recipe_section("zero_shot").get("method") is None:
+        found.append(("Weights chosen on", f"split {selected}"))
+    return found
 
 
 def _facts(contents: RunContents) -> tuple[tuple[str, str], ...]:
@@ -205,7 +206,8 @@ def _facts(contents: RunContents) -> tuple[tuple[str, str], ...]:
             ("Marking", _join(describe, "marking")),
         )
     facts = (
-        ("Dataset", _join(data, "name", "label_set")),
+        ("Dataset", f"{dataset_text(contents.manifest.recipe)} (labels: {data.get('label_set', 'unknown')})"),
+        *_scored_on(contents),
         *used,
         ("Command", contents.manifest.command),
         ("Started", contents.manifest.created[:16].replace("T", " ") + " UTC"),

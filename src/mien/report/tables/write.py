@@ -118,7 +118,7 @@ def latex_text(table: Table) -> str:
 def _line(cells: Iterable[str]) -> str:
     line = " & ".join(cells)
     # After the end of a row, LaTeX takes a bracket or a star for an option of it.
-    return (f"{{}}{line}" if line.startswith(("[", "*")) else line) + r" \\"
+    return (f"{{}}{line}" if line.lstrip().startswith(("[", "*")) else line) + r" \\"
 
 
 def _latex_cell(column: Column, value: Value) -> str:
