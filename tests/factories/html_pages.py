@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-_VOID = {"meta", "img", "line", "rect", "circle", "path", "br", "link"}
+_VOID = {"meta", "img", "line", "rect", "circle", "path", "br", "link", "input"}
 
 
 class PageReader(HTMLParser):

@@ -298,6 +298,15 @@ def report(
             "--out", metavar="FILE", help="With --compare: the page.", show_default="comparison.html"
         ),
     ] = None,
+    explain: Annotated[
+        int,
+        typer.Option(
+            "--explain",
+            min=0,
+            metavar="N",
+            help="Explain the N best and the N worst predictions of a trained run, and keep why in the run.",
+        ),
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML page about a run, or one that compares runs.
@@ -315,6 +324,9 @@ def report(
         raise UsageError("--faces blurs faces, and photos are not blurred", hint="add --photos blurred")
     if not compare_them:
         _require_one_run(runs, split, out)
+    elif explain:
+        raise UsageError("--explain is for the report of one run", hint="explain each run without --compare")
+    console, failures = make_console(as_json), []
     finder = None if faces is None else FaceFinder(faces)
     if compare_them:
         from mien.report.comparison.page import (
@@ -332,13 +344,26 @@ def report(
         from mien.report.run.page import CURVE, write_report
         from mien.report.tables.of_run import run_tables
 
+        if explain:
+            from mien.workflow.explanations import explain_examples
+
+            failures = explain_examples(
+                runs[0],
+                explain,
+                on_progress=lambda done, of: console.note(f"explaining person {done + 1} of {of}"),
+            )
         page = write_report(runs[0], photos=mode, find_faces=finder)
         files = {"report": page, "curve": runs[0] / CURVE}
         values = () if tables is None else run_tables(load_contents(runs[0]))
     if tables is not None:
         write_tables(values, tables)
         files["tables"] = tables
-    make_console(as_json).print_table({name: str(path) for name, path in files.items() if path.exists()})
+    console.print_table({name: str(path) for name, path in files.items() if path.exists()})
+    if failures:
+        raise ItemsFailedError(
+            f"{len(failures)} people could not be explained, for example: {failures[0]}",
+            hint=failures[0].hint or "the page shows the others",
+        )
 
 
 def _require_one_run(runs: Sequence[Path], split: str | None, out: Path | None) -> None:

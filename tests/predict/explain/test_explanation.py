@@ -8,18 +8,20 @@ import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.factories.chromium import chromium, open_page, serious_faults
 
 import mien
 from mien.errors import UnknownNameError, UsageError
+from mien.evaluate.explanations.heat_map import HeatMap, draw_heat_map
 from mien.predict.explain.counterfactuals import Counterfactual, face_area
 from mien.predict.explain.curves import Curve, Faithfulness
 from mien.predict.explain.explainer import ExplainOptions, explain_subject
 from mien.predict.explain.explanation import Explanation, LabelExplanation, WordImportance
-from mien.predict.explain.heat_map import HeatMap, draw_heat_map
 from mien.predict.output.records import from_record, to_record
 from mien.predict.predictor import Predictor
 from mien.types import Box, ImageRef, Subject
@@ -126,6 +128,22 @@ def test_pages_run_nothing_that_came_from_data(explanation: Explanation, tmp_pat
     assert explanation.plot().svg.count("<script") == 0
     assert "Attention of regions is not faithful" in page
     assert page.index("Occlusion:") < page.index("Where the queries looked")  # the leading map is first
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(
+    explanation: Explanation, tmp_path: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    explanation.save(tmp_path / "out")
+    with (
+        chromium() as browser,
+        open_page(
+            browser, tmp_path / "out" / "explanation.html", scripts=True, scheme=scheme, width=width
+        ) as (page, events),
+    ):
+        assert serious_faults(page) == []
+        assert (events.dialogs, events.requests) == ([], [])
 
 
 def test_a_map_is_drawn_in_orange_and_blue(explanation: Explanation) -> None:

@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from PIL import Image, ImageDraw
+from tests.factories.chromium import chromium, open_page, serious_faults
 from tests.factories.datasets import InMemoryDataset, image_record
 from tests.factories.html_pages import PageReader, read_page
 
@@ -296,3 +297,17 @@ def test_an_empty_split_and_playhouse_have_pages(tmp_path: Path, paint: Callable
     page, table = _write(tmp_path / "2", open_dataset(options, cache=tmp_path / "cache"))
     assert "says nothing about real photographs" in page.text
     assert set(table["agreement"]) == {"val", "test"}
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(tmp_path: Path, scheme: Literal["light", "dark"], width: int) -> None:
+    _write(tmp_path / "out", _dataset(tmp_path))
+    with (
+        chromium() as browser,
+        open_page(browser, tmp_path / "out" / "audit.html", scripts=True, scheme=scheme, width=width) as (
+            page,
+            _,
+        ),
+    ):
+        assert serious_faults(page) == []

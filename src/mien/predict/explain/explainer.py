@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 
 from mien.errors import UsageError
+from mien.evaluate.explanations.heat_map import HeatMap
 from mien.model.attention import AttentionRollout
 from mien.predict.explain.counterfactuals import (
     COUNTERFACTUAL_KINDS,
@@ -27,7 +28,6 @@ from mien.predict.explain.explanation import (
     WordImportance,
 )
 from mien.predict.explain.geometry import CellGrid
-from mien.predict.explain.heat_map import HeatMap
 from mien.predict.explain.probe import ModelProbe, TextTokens
 from mien.predict.explain.regions import PhotoRegions
 from mien.types import Box, Subject

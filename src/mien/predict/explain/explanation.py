@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import MienError, UsageError, unknown_name
+from mien.evaluate.explanations.heat_map import HeatMap, draw_heat_map
 from mien.files import atomic_write_json, atomic_write_text, make_folder
 from mien.media.views import load_image
 from mien.predict.explain.counterfactuals import Counterfactual
 from mien.predict.explain.curves import Faithfulness
-from mien.predict.explain.heat_map import HeatMap, draw_heat_map
 from mien.types import Box, ImageRef
 
 if TYPE_CHECKING:

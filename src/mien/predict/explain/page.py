@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from mien.evaluate.explanations.heat_map import AGAINST, FOR
 from mien.predict.charts.chart import INK, LINE, PALE, Chart, draw_chart, line, text, text_width
-from mien.predict.explain.heat_map import AGAINST, FOR
 
 if TYPE_CHECKING:
+    from mien.evaluate.explanations.heat_map import HeatMap
     from mien.predict.explain.counterfactuals import Counterfactual
     from mien.predict.explain.curves import Curve, Faithfulness
     from mien.predict.explain.explanation import Explanation, LabelExplanation
-    from mien.predict.explain.heat_map import HeatMap
 
 __all__ = ["explanation_chart", "explanation_html", "explanation_page", "naming_sentence"]
 
@@ -23,20 +23,32 @@ _NOTICE: Final = "Apparent emotion, as an onlooker might see it; not what the pe
 _STRONGEST: Final = 0.6  # opacity of the background of a word, so that its text stays legible
 _FAINT: Final = 0.25  # of the strongest word: below it, a word has no underline
 _STYLE: Final = """
-.mien-why{font:15px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:70rem}
+.mien-why{--ink:#1a1a1a;--paper:#fff;--quiet:#4a4a4a;--line:#c4cad0;--warm:#fdf3ec;color-scheme:light dark}
+@media screen and (prefers-color-scheme:dark){
+.mien-why{--ink:#e6e9ed;--paper:#14181d;--quiet:#b4bcc5;--line:#4a545f;--warm:#38281c}}
+.mien-why{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:70rem}
 .mien-why h2{font-size:1.25rem;margin:1.6rem 0 .4rem}.mien-why h3{font-size:1rem;margin:1rem 0 .3rem}
 .mien-why .maps{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
 .mien-why figure{margin:0;max-width:30rem}.mien-why img{max-width:100%;height:auto;display:block}
-.mien-why figcaption,.mien-why .quiet{color:#4a4a4a;font-size:.9rem}
+.mien-why figcaption,.mien-why .quiet{color:var(--quiet);font-size:.9rem}
 .mien-why .words{line-height:2}.mien-why .words span{padding:.1rem .15rem;border-radius:.2rem}
 .mien-why .for{border-bottom:2px solid #d55e00}.mien-why .against{border-bottom:2px dashed #0072b2}
 .mien-why .scroll{overflow-x:auto}.mien-why table{border-collapse:collapse}
 .mien-why th,.mien-why td{text-align:left;padding:.25rem .7rem .25rem 0}
-.mien-why th,.mien-why td{border-bottom:1px solid #c4cad0;vertical-align:top}
+.mien-why th,.mien-why td{border-bottom:1px solid var(--line);vertical-align:top}
 .mien-why td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.mien-why .warning{border-left:4px solid #d55e00;padding:.2rem .7rem;background:#fdf3ec}
+.mien-why .warning{border-left:4px solid #d55e00;padding:.2rem .7rem;background:var(--warm)}
+.mien-why :focus-visible{outline:3px solid #9a5fd0;outline-offset:2px}
+@media print{.mien-why figure,.mien-why tr{break-inside:avoid}.mien-why h2{break-after:avoid}}
 """
-_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_SCROLL: Final = '<div class="scroll" role="region" aria-label="Table" tabindex="0">'
+_BODY: Final = """
+:root{color-scheme:light dark}body{margin:1rem auto;padding:0 1rem;max-width:70rem;background:#fff}
+@media screen and (prefers-color-scheme:dark){body{background:#14181d}}
+"""
+_POLICY: Final = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 
 
 def explanation_page(explanation: Explanation) -> str:
@@ -46,7 +58,7 @@ def explanation_page(explanation: Explanation) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
-        f"<style>body{{margin:1rem auto;padding:0 1rem;max-width:70rem;background:#fff}}</style></head>"
+        f"<style>{_BODY}</style></head>"
         f'<body><main><h1 class="mien-why" style="font-size:1.5rem">{title}</h1>'
         f"{explanation_html(explanation)}</main></body></html>"
     )
@@ -180,7 +192,7 @@ def _faithfulness_table(item: LabelExplanation) -> str:
         for parts, found in rows
     )
     return (
-        '<h3>Is that faithful?</h3><div class="scroll"><table>'
+        f"<h3>Is that faithful?</h3>{_SCROLL}<table>"
         f"{head}{body}</table></div>"
         '<p class="quiet">Mean score while the most important parts are hidden first (deletion, lower is '
         "better) or shown first (insertion, higher is better); the gain is the difference, next to what 95 % "
@@ -220,7 +232,7 @@ def _counterfactual_section(explanation: Explanation) -> str:
     base = "".join(f'<td class="number">{explanation.scores[name]:.2f}</td>' for name in names)
     rows = "".join(_counterfactual_row(explanation, item, names) for item in explanation.counterfactuals)
     return (
-        '<h2>What if</h2><div class="scroll"><table><tr><th>with</th>'
+        f"<h2>What if</h2>{_SCROLL}<table><tr><th>with</th>"
         f"{head}<th>highest</th></tr><tr><td>everything as it is</td>{base}"
         f"<td>{_highest(explanation.scores)}</td></tr>{rows}</table></div>{_new_descriptions(explanation)}"
     )

@@ -22,7 +22,7 @@ def _chosen(menu: str, value: str) -> str:
 def filter_rules(num_labels: int) -> str:
     """The rules for menus of labels, of kinds, of right and wrong, and of agreement."""
     any_label = _chosen("by-label", "all")
-    rules = [".filters:not(:has(.by-label [value=all]:checked)) ~ .people .person {{ display: none }}"]
+    rules = [".filters:not(:has(.by-label [value=all]:checked)) ~ .people .person { display: none }"]
     for kind in KINDS:
         rules.append(f"{any_label}{_has(kind)} ~ .people .person:not(.a{kind}) {{ display: none }}")
     for index in range(num_labels):

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from markupsafe import Markup
 
 from mien.evaluate.calibration.calibrate import Calibration
+from mien.evaluate.explanations.stored import ExplainedPerson
 from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
@@ -24,6 +25,7 @@ from mien.report.error_browser.people import (
     predict_labels,
 )
 from mien.report.error_browser.thumbnails import Thumbnail, make_thumbnails
+from mien.report.explained import Why, why
 from mien.report.formatting import format_count
 from mien.report.photos import PhotoReader
 from mien.report.run.gallery import rate_samples
@@ -31,6 +33,7 @@ from mien.report.run.gallery import rate_samples
 __all__ = ["ErrorBrowser", "LabelOption", "error_browser"]
 
 PAGE_BYTES: Final = 29_000_000  # of the page with everything else on it
+_MAP_SIDE: Final = 300  # pixels
 _OTHER_BYTES: Final = 1_500_000  # of everything else on it
 _TEXT_BYTES: Final = 14_000_000  # of what is said about people; who comes after that is left out
 
@@ -55,12 +58,13 @@ class ErrorBrowser:
         num_left_out: Of those, who do not fit onto the page.
         num_images: Who has a image.
         has_agreement: Whether it is known how far annotators agree.
+        has_explanations: Whether someone's scores are explained.
         style: The rules of the filters.
     """
 
     split: str
     rule: str
-    people: tuple[tuple[PersonEntry, Thumbnail], ...]
+    people: tuple[tuple[PersonEntry, Thumbnail, Why | None], ...]
     num_people: str
     num_left_out: str
     num_images: str
@@ -69,6 +73,7 @@ class ErrorBrowser:
     kinds: Mapping[str, str]
     agreements: Mapping[str, str]
     has_agreement: bool
+    has_explanations: bool
     style: Markup
 
 
@@ -77,6 +82,7 @@ def error_browser(
     examples: Mapping[str, Example],
     calibration: Calibration | None,
     photos: PhotoReader,
+    explanations: Mapping[str, ExplainedPerson],
 ) -> ErrorBrowser | None:
     """The section, or None if no labels were predicted or no examples were stored.
 
@@ -85,6 +91,7 @@ def error_browser(
         examples: Of the same split, by id.
         calibration: What was fitted on another split; None if nothing was.
         photos: Opens photos.
+        explanations: Of some of them, by id.
     """
     if not scores.has_labels or not any(id in examples for id in scores.ids):
         return None
@@ -97,19 +104,24 @@ def error_browser(
     ids = {entry.id for entry in shown}
     in_order = [examples[id] for id in scores.ids if id in ids]
     thumbnails = make_thumbnails(photos, in_order, PAGE_BYTES - _OTHER_BYTES - num_text)
-    people = tuple((entry, thumbnails[entry.id]) for entry in shown)
+    reasons = {
+        id: why(explanations[id], photos.read(examples[id]), max_side=_MAP_SIDE, max_maps=1)
+        for id in ids & explanations.keys()
+    }
+    people = tuple((entry, thumbnails[entry.id], reasons.get(entry.id)) for entry in shown)
     return ErrorBrowser(
         split=scores.split,
         rule=found.rule,
         people=people,
         num_people=format_count(len(entries)),
         num_left_out=format_count(len(entries) - len(shown)) if len(shown) < len(entries) else "",
-        num_images=format_count(sum(bool(image.source) for _, image in people)),
+        num_images=format_count(sum(bool(image.source) for _, image, _ in people)),
         budget=f"{PAGE_BYTES // 1_000_000} MB",
         labels=_options(scores, truth, found, [row for row, _ in rows[: len(shown)]]),
         kinds=KINDS,
         agreements=AGREEMENTS,
         has_agreement=any("g0" not in entry.classes.split() for entry in shown),
+        has_explanations=bool(reasons),
         style=Markup(filter_rules(len(scores.label_set))),  # noqa: S704 - numbers and our own words
     )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from mien.errors import RunError
 from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
 from mien.evaluate.descriptions.description_audit import DescriptionAudit, read_audit
+from mien.evaluate.explanations.stored import ExplainedPerson, read_explanations
 from mien.evaluate.results.build import build_label_rows
 from mien.evaluate.results.examples import Example, examples_file, read_examples
 from mien.evaluate.results.results import EVALUATION, RESULTS, Evaluation, LabelRow, read_results
@@ -17,6 +19,8 @@ from mien.evaluate.scores import SplitScores, scores_file
 from mien.runs import Run, RunManifest
 
 __all__ = ["RunContents", "load_contents"]
+
+log = logging.getLogger(__name__)
 
 _MODEL_FILE: Final = "model.safetensors"
 
@@ -29,6 +33,7 @@ class RunContents:
         run: The run directory.
         scores: Of the split that is shown.
         examples: Of the same split, by id; empty if none were stored.
+        explanations: Of some people of the split, by id, by the weights of this run.
     """
 
     run: Path
@@ -38,6 +43,7 @@ class RunContents:
     examples: Mapping[str, Example]
     descriptions: DescriptionAudit | None = None
     calibration: Calibration | None = None
+    explanations: Mapping[str, ExplainedPerson] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[LabelRow, ...]:
@@ -97,7 +103,22 @@ def load_contents(run: Path) -> RunContents:
         examples={} if split is None else _load_examples(examples_file(run, split)),
         descriptions=descriptions,
         calibration=_load_calibration(run),
+        explanations={} if split is None else _load_explanations(run, split),
     )
+
+
+def _load_explanations(run: Path, split: str) -> dict[str, ExplainedPerson]:
+    """The explanations by id; those by other weights than those of the run are left out, with a warning."""
+    found = read_explanations(run, split)
+    if found is None:
+        return {}
+    if (run / _MODEL_FILE).exists():
+        from mien.model.checkpoint import model_digest  # imports torch
+
+        if found.model != model_digest(run):
+            log.warning("explanations of %s are by other weights, and left out: use --explain again", run)
+            return {}
+    return {person.id: person for person in found.people}
 
 
 def _load_calibration(run: Path) -> Calibration | None:

@@ -13,11 +13,13 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mien.evaluate.explanations.stored import ExplainedPerson
 from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
 from mien.media.images import draw_mark
 from mien.report.charts import UNIT_SCALE
+from mien.report.explained import Why, why
 from mien.report.formatting import format_number
 from mien.report.page_images import RED_BOX, data_uri
 from mien.report.photos import PhotoReader
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _NUM_SCORES: Final = 5
+_MAP_SIDE: Final = 400  # pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,7 @@ class ExampleCard:
     top_scores: tuple[LabelScore, ...]
     missed: tuple[LabelScore, ...]
     dimensions: tuple[DimensionScore, ...]
+    why: Why | None = None
 
 
 def best_and_worst(
@@ -84,19 +88,28 @@ def best_and_worst(
     *,
     lowest: float = 0.0,
     photos: PhotoReader | None = None,
+    explanations: Mapping[str, ExplainedPerson] | None = None,
 ) -> tuple[tuple[ExampleCard, ...], tuple[ExampleCard, ...]]:
     """Up to `count` cards of the best samples, best first, and of the worst, worst first, without overlap.
 
     Samples without a true label or without a stored example are not shown. Predicted dimensions are bounded
-    to `lowest` and 1. `photos` opens photos, by default as they are.
+    to `lowest` and 1. `photos` opens photos, by default as they are; `explanations` are by id.
     """
     best, worst = best_and_worst_rows(scores, examples, count)
     ratings, _ = rate_samples(scores.scores, positives(scores.targets))
-    photos = photos or PhotoReader("full")
+    photos, explained = photos or PhotoReader("full"), explanations or {}
 
     def cards(chosen: Sequence[int]) -> tuple[ExampleCard, ...]:
         return tuple(
-            _card(scores, row, float(ratings[row]), examples[scores.ids[row]], lowest=lowest, photos=photos)
+            _card(
+                scores,
+                row,
+                float(ratings[row]),
+                examples[scores.ids[row]],
+                lowest=lowest,
+                photos=photos,
+                explained=explained.get(scores.ids[row]),
+            )
             for row in chosen
         )
 
@@ -136,7 +149,14 @@ def rate_samples(
 
 
 def _card(
-    scores: SplitScores, row: int, rating: float, example: Example, *, lowest: float, photos: PhotoReader
+    scores: SplitScores,
+    row: int,
+    rating: float,
+    example: Example,
+    *,
+    lowest: float,
+    photos: PhotoReader,
+    explained: ExplainedPerson | None,
 ) -> ExampleCard:
     ranking = _ranking(scores, row)
     photo = photos.read(example)
@@ -150,6 +170,7 @@ def _card(
         top_scores=tuple(ranking[:_NUM_SCORES]),
         missed=tuple(item for item in ranking[_NUM_SCORES:] if item.is_true),
         dimensions=_dimensions(scores, row, lowest),
+        why=None if explained is None else why(explained, photo, max_side=_MAP_SIDE),
     )
 
 

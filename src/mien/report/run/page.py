@@ -100,7 +100,14 @@ def _page_values(
     best, worst = (
         ((), ())
         if scores is None
-        else best_and_worst(scores, contents.examples, _NUM_EXAMPLES, lowest=lowest, photos=photos)
+        else best_and_worst(
+            scores,
+            contents.examples,
+            max(_NUM_EXAMPLES, -(-len(contents.explanations) // 2)),
+            lowest=lowest,
+            photos=photos,
+            explanations=contents.explanations,
+        )
     )
     return {
         "version": __version__,
@@ -141,10 +148,13 @@ def _page_values(
         "positive": POSITIVE,
         "best": best,
         "worst": worst,
+        "has_explanations": any(card.why for card in (*best, *worst)),
         "photos_note": photos.note,
         "error_browser": None
         if scores is None
-        else error_browser(scores, contents.examples, contents.usable_calibration, photos),
+        else error_browser(
+            scores, contents.examples, contents.usable_calibration, photos, contents.explanations
+        ),
     }
 
 
