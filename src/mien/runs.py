@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -26,6 +30,8 @@ __all__ = [
     "Run",
     "RunManifest",
     "append_event",
+    "command_event",
+    "command_line",
     "read_events",
 ]
 
@@ -35,6 +41,9 @@ _SCHEMAS: Final = (1, _SCHEMA)
 MANIFEST: Final = "manifest.json"
 _RESTORE: Final = "restore the file, or run again"
 _EVENTS: Final = "events.jsonl"
+_COMMAND: Final = "command"
+# The command line of this process, and when it started (time.monotonic); None in Python and in workers.
+_COMMAND_LINE: Final[ContextVar[tuple[str, float] | None]] = ContextVar("command_line", default=None)
 
 # Libraries that a result can depend on.
 _RECORDED: Final = ("mien", "torch", "transformers", "tokenizers", "numpy", "pillow", "scikit-learn")
@@ -124,9 +133,40 @@ class Run:
         """Appends an event: a name, the time and JSON values."""
         append_event(self.path / _EVENTS, event, **fields)
 
+    def record_command(self) -> None:
+        """Records the command line that has done its work on this run, its time, and library versions.
+
+        The same one with the same versions is recorded once. Nothing is recorded if Python called the step.
+        """
+        fields = command_event()
+        known = [(event.get("line"), event.get("versions")) for event in self.events().named(_COMMAND)]
+        if fields and (fields["line"], fields["versions"]) not in known:
+            self.append(_COMMAND, **fields)
+
     def events(self) -> Events:
         """All events so far."""
         return read_events(self.path / _EVENTS)
+
+
+@contextmanager
+def command_line(arguments: Sequence[str]) -> Iterator[None]:
+    """Within it, steps record that this command line works on their runs."""
+    token = _COMMAND_LINE.set((shlex.join(arguments), time.monotonic()))
+    try:
+        yield
+    finally:
+        _COMMAND_LINE.reset(token)
+
+
+def command_event() -> dict[str, Any]:
+    """The command line, its seconds so far, library versions and the machine, as JSON; empty in Python."""
+    current = _COMMAND_LINE.get()
+    if current is None:
+        return {}
+    line, start = current
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    seconds = round(time.monotonic() - start, 1)
+    return {"line": line, "seconds": seconds, "versions": _versions(), "machine": machine}
 
 
 def append_event(path: Path, event: str, **fields: Any) -> None:

@@ -360,3 +360,13 @@ def test_places_are_relative_inside_of_a_run_and_absolute_outside(tmp_path: Path
     assert resolve_in_run(written, run) == table
     moved = resolve_in_run(written, tmp_path / "y")["run"]
     assert moved["out"] == str(tmp_path / "y")
+
+
+def test_options_of_a_dataset_are_places_below_its_root(tmp_path: Path) -> None:
+    table = {
+        "name": "x",
+        "data": {"name": "caers", "root": str(tmp_path / "CAER-S"), "options": {"faces": "boxes"}},
+    }
+    (place, other) = outside_places(Recipe.parse(table, where="a test"), tmp_path / "run")
+    assert place == OutsidePlace("data.root", tmp_path / "CAER-S")
+    assert other == OutsidePlace("data.options.faces", tmp_path / "CAER-S" / "boxes")

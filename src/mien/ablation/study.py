@@ -29,11 +29,14 @@ from mien.evaluate.results.build import (
     describe_intervals,
     mark_uncalibrated,
 )
+from mien.evaluate.results.examples import read_attributes
+from mien.evaluate.results.groups import build_group_rows
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.locks import lock_run
 from mien.recipe import Recipe
 from mien.report.run.page import CURVE, write_report
+from mien.runs import Run
 from mien.train.loop import open_run
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 from mien.workflow.experiment import find_texts, save_scored
@@ -176,8 +179,17 @@ def _summarize(
     for size in sizes:
         of_size = {variant.name: scored[variant.name, size] for variant in grid.variants}
         results += _at_size(_compare_variants(grid, of_size, metric_name), size)
-    write_results(out / RESULTS, results)
     _save_examples(shown, shown_scores, out)
+    results += Evaluation(
+        groups=build_group_rows(
+            shown_scores,
+            read_attributes(out, shown_scores.split),
+            name=grid.reference,
+            resamples=grid.reference_recipe.evaluate.bootstrap,
+        )
+    )
+    write_results(out / RESULTS, results)
+    Run.open(out).record_command()
     return Ablation(
         results=results,
         reference=grid.reference,

@@ -26,6 +26,7 @@ from mien.cli.render.text import escape_logs, escape_text, show_downloads
 from mien.cli.serve import serve
 from mien.cli.train import train
 from mien.errors import DataError, EngineError, MienError, UsageError
+from mien.runs import command_line
 from mien.version import __version__
 
 __all__ = ["app", "run_command_line"]
@@ -88,7 +89,7 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         if any("\0" in argument for argument in given):
             raise UsageError("an argument contains a NUL character", hint="remove it")
         # Outside of standalone mode, Typer raises its errors and returns the code of `Exit`.
-        with escape_logs(), show_downloads():
+        with escape_logs(), show_downloads(), command_line(["mien", *given]):
             code = app(given, prog_name="mien", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except MienError as error:

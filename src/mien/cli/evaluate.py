@@ -79,6 +79,7 @@ def evaluate(
         return
     from mien.cli.render.results import render_results
     from mien.predict.zero_shot.open import load_calibration
+    from mien.runs import Run
     from mien.workflow.zero_shot import evaluate_zero_shot
 
     experiment = _open_zero_shot(console, run, zero_shot, chosen, settings or (), root, out)
@@ -88,6 +89,7 @@ def evaluate(
         calibration=None if calibration is None else load_calibration(calibration),
         on_progress=console.show_scoring,
     )
+    Run.open(experiment.out).record_command()
     console.print_result({**asdict(results), "run": str(experiment.out)}, render_results(results))
     console.note(f"run: {experiment.out}")
     _require_all_scored(results)
@@ -121,6 +123,7 @@ def calibrate(
     """
     from mien.cli.render.console import render_table
     from mien.errors import unknown_name
+    from mien.runs import Run
     from mien.workflow.zero_shot import FITS, calibrate_zero_shot
 
     console = make_console(as_json)
@@ -132,6 +135,7 @@ def calibrate(
         raise unknown_name("calibration", fit, FITS)
     experiment = _open_zero_shot(console, run, zero_shot, chosen, settings or (), root, out)
     found = calibrate_zero_shot(experiment, split=split, method=kind, on_progress=console.show_scoring)
+    Run.open(experiment.out).record_command()
     table = {
         "run": str(experiment.out),
         "split": found.split,
@@ -172,10 +176,12 @@ def _evaluate_trained(
 ) -> None:
     from mien.cli.render.results import render_results
     from mien.recipe.places import outside_note, recorded_recipe
+    from mien.runs import Run
     from mien.workflow import steps
 
     console.note(outside_note(recorded_recipe(run, places), run, but=("model.init",)))
     results = steps.evaluate(run, cache=cache_directory(), splits=splits, overrides=places)
+    Run.open(run).record_command()
     console.print_result(asdict(results), render_results(results))
 
 
@@ -247,9 +253,15 @@ def compare(
 
 
 def report(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run directory with results.", show_default=False)
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN", help="Run directory with results; several with --compare.", show_default=False
+        ),
     ],
+    compare_them: Annotated[
+        bool, typer.Option("--compare", help="Write one page that compares the runs with the first one.")
+    ] = False,
     photos: Annotated[
         str,
         typer.Option(
@@ -267,6 +279,25 @@ def report(
             show_default=False,
         ),
     ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            "--tables",
+            metavar="FOLDER",
+            help="Also write every table as CSV and LaTeX into this folder.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="With --compare: the split.", show_default="test, or one that all have"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="With --compare: the page.", show_default="comparison.html"
+        ),
+    ] = None,
     explain: Annotated[
         int,
         typer.Option(
@@ -278,31 +309,68 @@ def report(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write an HTML page about a run.
+    """Write an HTML page about a run, or one that compares runs.
 
     The page is self-contained, and nothing on it runs.
     """
     from mien.errors import unknown_name
     from mien.report.photos import PHOTO_MODES, FaceFinder
-    from mien.report.run.page import CURVE, write_report
+    from mien.report.tables.write import write_tables
 
     mode = next((known for known in PHOTO_MODES if known == photos), None)
     if mode is None:
         raise unknown_name("way to show photos", photos, PHOTO_MODES)
     if faces is not None and mode != "blurred":
         raise UsageError("--faces blurs faces, and photos are not blurred", hint="add --photos blurred")
+    if not compare_them:
+        _require_one_run(runs, split, out)
+    elif explain:
+        raise UsageError("--explain is for the report of one run", hint="explain each run without --compare")
     console, failures = make_console(as_json), []
-    if explain:
-        from mien.workflow.explanations import explain_examples
-
-        failures = explain_examples(
-            run, explain, on_progress=lambda done, of: console.note(f"explaining person {done + 1} of {of}")
+    finder = None if faces is None else FaceFinder(faces)
+    if compare_them:
+        from mien.report.comparison.page import (
+            COMPARISON,
+            comparison_tables,
+            load_comparison,
+            write_comparison,
         )
-    page = write_report(run, photos=mode, find_faces=None if faces is None else FaceFinder(faces))
-    files = {"report": page, "curve": run / CURVE}
+
+        found = load_comparison(runs, split=split)
+        page = write_comparison(found, out or Path(COMPARISON), photos=mode, find_faces=finder)
+        files, values = {"comparison": page}, comparison_tables(found)
+    else:
+        from mien.report.run.contents import load_contents
+        from mien.report.run.page import CURVE, write_report
+        from mien.report.tables.of_run import run_tables
+
+        if explain:
+            from mien.workflow.explanations import explain_examples
+
+            failures = explain_examples(
+                runs[0],
+                explain,
+                on_progress=lambda done, of: console.note(f"explaining person {done + 1} of {of}"),
+            )
+        page = write_report(runs[0], photos=mode, find_faces=finder)
+        files = {"report": page, "curve": runs[0] / CURVE}
+        values = () if tables is None else run_tables(load_contents(runs[0]))
+    if tables is not None:
+        write_tables(values, tables)
+        files["tables"] = tables
     console.print_table({name: str(path) for name, path in files.items() if path.exists()})
     if failures:
         raise ItemsFailedError(
             f"{len(failures)} people could not be explained, for example: {failures[0]}",
             hint=failures[0].hint or "the page shows the others",
+        )
+
+
+def _require_one_run(runs: Sequence[Path], split: str | None, out: Path | None) -> None:
+    if len(runs) > 1:
+        raise UsageError(f"{len(runs)} runs have no common report", hint="add --compare, or name one run")
+    if split is not None or out is not None:
+        raise UsageError(
+            "--split and --out are for --compare; the report of a run lies in the run",
+            hint="leave them out, or name several runs and --compare",
         )

@@ -31,6 +31,7 @@ __all__ = [
     "Splits",
     "ZeroShotModel",
     "cache_directory",
+    "is_first_process",
     "make_console",
     "open_experiment",
     "read_recipe",
@@ -147,13 +148,17 @@ def make_console(as_json: bool) -> Console:
     """The console of this process; of the processes that torchrun starts, only the first one prints."""
     from mien.cli.render.console import Console
 
-    is_first = os.environ.get("RANK", "0") == "0"
     return Console(
         as_json=as_json,
         live=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
-        out=typer.echo if is_first else _discard,
+        out=typer.echo if is_first_process() else _discard,
         encoding=sys.stdout.encoding,
     )
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first one that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _discard(*_: object, **__: object) -> None: ...

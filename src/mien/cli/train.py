@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, make_console, open_experiment
+from mien.cli.shared import (
+    AsJson,
+    Out,
+    Overrides,
+    RecipeFile,
+    is_first_process,
+    make_console,
+    open_experiment,
+)
 
 __all__ = ["train"]
 
@@ -26,6 +34,7 @@ def train(
     """
     from mien.cli.render.training import render_plan
     from mien.recipe.places import DATA_PLACES, MODEL_PLACES, outside_note
+    from mien.runs import Run
     from mien.workflow import steps
     from mien.workflow.experiment import embedded_model_warning
 
@@ -40,6 +49,8 @@ def train(
         console.print_result(plan.to_json(), render_plan(plan))
         return
     result = steps.train(experiment, on_progress=console.show_training)
+    if is_first_process():
+        Run.open(experiment.out).record_command()
     console.print_table(
         {
             "run": str(experiment.out),

@@ -42,6 +42,7 @@ class DatasetCard:
         access: How to obtain it.
         components: What a complete copy consists of.
         num_subjects: Published number of subjects by split, where known.
+        attributes: Attributes of its records by which scores can be audited, such as gender and age.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DatasetCard:
     access: str = ""
     components: tuple[Component, ...] = ()
     num_subjects: Mapping[str, int] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

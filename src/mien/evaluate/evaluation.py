@@ -14,7 +14,8 @@ from mien.evaluate.results.build import (
     build_score_rows,
     describe_intervals,
 )
-from mien.evaluate.results.examples import examples_file, write_examples
+from mien.evaluate.results.examples import examples_file, read_attributes, write_examples
+from mien.evaluate.results.groups import build_group_rows
 from mien.evaluate.results.results import EVALUATION, Evaluation, SharedImages, SplitAccess, write_results
 from mien.evaluate.results.uncertainty import rate_uncertainty
 from mien.evaluate.results.votes import Votes
@@ -32,13 +33,16 @@ def save_split(
     descriptions: Mapping[str, Description | str],
     *,
     votes: Mapping[str, Votes] | None = None,
+    attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Saves the scores and samples of one split in a run directory, for reports and comparisons.
 
-    Writes `scores-<split>.npz` and `samples-<split>.jsonl`. Descriptions and votes are by subject id.
+    Writes `scores-<split>.npz` and `samples-<split>.jsonl`. Descriptions, votes and attributes are by
+    subject id.
     """
     scores.save(scores_file(run, scores.split))
-    write_examples(examples_file(run, scores.split), samples, descriptions, votes=votes)
+    path = examples_file(run, scores.split)
+    write_examples(path, samples, descriptions, votes=votes, attributes=attributes)
 
 
 def write_evaluation(
@@ -84,6 +88,9 @@ def write_evaluation(
             if calibration is None
             else build_calibration_rows(split, calibration, name=name, resamples=resamples),
             split_accesses=tuple(access for access in split_accesses if access.split == split.split),
+        )
+        results += Evaluation(
+            groups=build_group_rows(split, read_attributes(run, split.split), name=name, resamples=resamples)
         )
         results += rate_uncertainty(split, calibration, name=name, resamples=resamples)
         results += describe_intervals(split)

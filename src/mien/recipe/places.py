@@ -119,7 +119,9 @@ def outside_places(recipe: Recipe, run: Path) -> tuple[OutsidePlace, ...]:
         is_name = key in MODEL_PLACES and not Path(str(value)).is_absolute()
         if not isinstance(value, str) or key == "run.out" or is_name:
             continue
-        path = Path(value).absolute()
+        # Options of a dataset name what lies below its root.
+        below = recipe.data.root if key.startswith("data.options.") else None
+        path = ((below or Path()) / value).absolute()
         if _relative(str(path), run) == str(path):
             found.append(OutsidePlace(key, path))
     return tuple(found)

@@ -24,7 +24,7 @@ from mien.describe.store.lookup import StoreStatus, count_by_status, iterate_sta
 from mien.describe.store.store import Store
 from mien.errors import ConfigError, DataError
 from mien.locks import lock_run
-from mien.runs import append_event, read_events
+from mien.runs import append_event, command_event, read_events
 from mien.types import Failure, Subject
 from mien.workflow.experiment import Experiment, find_descriptions
 
@@ -204,6 +204,7 @@ def record_rate(store: Path, engine: Engine, summary: DescribeSummary) -> None:
             done=summary.done,
             seconds=round(summary.seconds, 3),
             batch_size=summary.batch_size,
+            **({"command": command["line"]} if (command := command_event()) else {}),
         )
     except DataError as error:  # the descriptions are safe; a missing estimate is not worth a failure
         _log.warning("the rate of this run could not be recorded: %s", error)

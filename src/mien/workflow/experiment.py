@@ -267,7 +267,9 @@ def save_scored(
         out: The run directory.
     """
     from mien.evaluate.evaluation import save_split
+    from mien.evaluate.results.groups import collect_attributes
     from mien.evaluate.results.votes import count_votes
 
-    votes = count_votes(experiment.dataset.records(scores.split))
-    save_split(out, scores, samples, texts, votes=votes)
+    records = list(experiment.dataset.records(scores.split))
+    attributes = collect_attributes(records, experiment.dataset.card.attributes)
+    save_split(out, scores, samples, texts, votes=count_votes(records), attributes=attributes)

@@ -48,6 +48,10 @@ def test_every_number_has_its_split_interval_and_chance(run: Path, tmp_path: Pat
         )
         assert line.endswith(f"| {row.value:.3f} | {row.low:.3f} to {row.high:.3f} | {row.chance:.3f} |")
     assert "Measured on the split **test** of Playhouse, a small drawn world, on 4 people" in text
+    assert "on 4 people in 4 images, next to" in text
+    assert "**Weights chosen by:** mAP on the split val" in text
+    assert "fitted on the split **val**" in text
+    assert "Variation between training seeds is not included." in text
     assert "**Split train:** 8 different images" in text
     assert "numbers say nothing about real photographs" in text
     assert "This run scored the split test 1 time, with 1 set of weights." in text

@@ -95,6 +95,7 @@ class Bold(Dataset):
             Component(name="clips", globs=_release_globs("videos/*")),
             Component(name="joints", globs=_release_globs("joints/*")),
         ),
+        attributes=("gender", "age", "ethnicity"),
     )
 
     def __init__(self, options: DataOptions, cache: Path) -> None:

@@ -81,6 +81,7 @@ class Emotic(Dataset):
         ),
         # People with dimensions, as counted in the literature.
         num_subjects={"train": 23_266, "val": 3_315, "test": 7_203},
+        attributes=("gender", "age"),
     )
 
     def __init__(self, options: DataOptions, cache: Path) -> None:

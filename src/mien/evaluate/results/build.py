@@ -48,6 +48,7 @@ __all__ = [
     "build_score_rows",
     "describe_intervals",
     "mark_uncalibrated",
+    "require_same_samples",
 ]
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def build_score_rows(
 
     Metrics that these samples do not determine are omitted, with a warning in the log; DataError if all are.
     """
-    first = _require_same_samples(runs)
+    first = require_same_samples(runs)
     names = select_metrics("auto", runs) if metrics == "auto" else metrics
     items = _defined(
         [MetricInput.from_runs(resolve_metric(one, first.label_set), runs) for one in names], first.split
@@ -117,7 +118,7 @@ def build_difference(
     resamples: int = RESAMPLES,
 ) -> Difference:
     """Model a minus model b, each as its name and its scores on one split, one per training seed."""
-    first = _require_same_samples((*a[1], *b[1]))
+    first = require_same_samples((*a[1], *b[1]))
     item = resolve_metric(metric, first.label_set)
     found = difference(
         MetricInput.from_runs(item, a[1]),
@@ -139,7 +140,7 @@ def build_label_rows(
 
     `calibration` is that of the only run, for its thresholds. A model that predicts no labels has no rows.
     """
-    first = _require_same_samples(runs)
+    first = require_same_samples(runs)
     if not all(run.has_labels for run in runs):
         return ()
     counts = positives(first.targets).sum(axis=0)
@@ -170,7 +171,7 @@ def build_dimension_rows(
     runs: Sequence[SplitScores], *, name: str = "", resamples: int = RESAMPLES
 ) -> tuple[DimensionRow, ...]:
     """One row per dimension that was predicted and annotated: valence, arousal, dominance."""
-    first = _require_same_samples(runs)
+    first = require_same_samples(runs)
     if not all(run.has_dimensions for run in runs) or first.dimension_targets is None:
         return ()
     known = np.isfinite(first.dimension_targets).sum(axis=0)
@@ -264,8 +265,8 @@ def _defined(items: Sequence[MetricInput], split: str) -> list[MetricInput]:
     return defined
 
 
-def _require_same_samples(runs: Sequence[SplitScores]) -> SplitScores:
-    """The first of the runs."""
+def require_same_samples(runs: Sequence[SplitScores]) -> SplitScores:
+    """The first of the runs; DataError if they are not of the same samples, labels and targets."""
     if not runs:
         raise DataError("no scores to evaluate", hint="give the scores of at least one seed")
     first = runs[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +44,7 @@ class Comparison:
         split: The split.
         settings: The recipe settings in which the rows differ, by row.
         split_accesses: How often each run has scored the split, by run directory.
+        scored: The run directories and the scores of each row's seeds.
         published: Scores that others reported on the same dataset, if requested, each with the reasons why it
             may not be comparable.
     """
@@ -52,6 +53,7 @@ class Comparison:
     split: str
     settings: Mapping[str, Mapping[str, Any]]
     split_accesses: Mapping[str, SplitAccess]
+    scored: Mapping[str, tuple[tuple[Path, SplitScores], ...]] = field(default_factory=dict)
     published: tuple[tuple[Published, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -104,6 +106,7 @@ def compare_runs(
     split: str = "test",
     metrics: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
+    all_differences: bool = False,
 ) -> Comparison:
     """Compares run directories that `mien evaluate` has scored on the same split.
 
@@ -113,6 +116,7 @@ def compare_runs(
         metrics: The metrics of rows and differences. None: those that the label set asks for, and differences
             in the first of them that all runs have.
         resamples: How many resamples the intervals come from.
+        all_differences: Whether there are differences in all metrics that all runs have.
 
     Raises:
         UsageError: There are no runs, or one is given twice.
@@ -137,7 +141,7 @@ def compare_runs(
     common = _common_metrics(rows)
     differences = tuple(
         build_difference(reference, other, metric=metric, resamples=resamples)
-        for metric in (common if metrics else common[:1])
+        for metric in (common if metrics or all_differences else common[:1])
         for other in others
     )
     return Comparison(
@@ -155,6 +159,7 @@ def compare_runs(
         + describe_intervals(scored[0].scores),
         split=split,
         settings=_differing_settings(groups),
+        scored={name: tuple((run.path, run.scores) for run in group) for name, group in groups.items()},
         split_accesses={
             str(run.path): access
             for run in scored

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from mien.files import atomic_write_text
 from mien.names import is_path_below, plain_name
 from mien.types import Box, Description, Sample
 
-__all__ = ["Example", "examples_file", "read_examples", "write_examples"]
+__all__ = ["Example", "examples_file", "read_attributes", "read_examples", "write_examples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,8 @@ class Example:
     """One sample of a scored split; `description` is None if there is none.
 
     `votes` are those of its annotators; None if there is one, or it is not known what each of them chose.
+    `attributes` are what annotators said besides emotion, such as gender and age. They are for audits of
+    scores by group, and are written after scoring: neither a description nor a model has seen them.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Example:
     dimensions: Mapping[str, float] | None
     description: str | None
     votes: Votes | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 def examples_file(run: Path, split: str) -> Path:
@@ -49,6 +52,7 @@ def write_examples(
     descriptions: Mapping[str, Description | str],
     *,
     votes: Mapping[str, Votes] | None = None,
+    attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Writes one line of JSON per sample.
 
@@ -57,9 +61,16 @@ def write_examples(
         samples: The samples.
         descriptions: By subject id, as values or as plain text.
         votes: By subject id.
+        attributes: By subject id, for audits; see `Example`.
     """
     lines = [
-        json.dumps({**_line(sample, descriptions, path.parent), **_vote_fields(sample, votes or {})})
+        json.dumps(
+            {
+                **_line(sample, descriptions, path.parent),
+                **_vote_fields(sample, votes or {}),
+                **_attribute_fields(sample, attributes or {}),
+            }
+        )
         for sample in samples
     ]
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))
@@ -81,6 +92,12 @@ def read_examples(path: Path) -> Iterator[Example]:
             raise RunError(
                 f"{path} line {number} is not a sample: {error}", hint="run mien evaluate again"
             ) from error
+
+
+def read_attributes(run: Path, split: str) -> dict[str, Mapping[str, str]]:
+    """The attributes of the people of a split by subject id; empty if the split's samples were not saved."""
+    path = examples_file(run, split)
+    return {example.id: example.attributes for example in read_examples(path)} if path.exists() else {}
 
 
 def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Path) -> dict[str, Any]:
@@ -106,6 +123,12 @@ def _vote_fields(sample: Sample, votes: Mapping[str, Votes]) -> dict[str, Any]:
     return {"votes": {"annotators": found.annotators, "chosen": dict(found.chosen)}}
 
 
+def _attribute_fields(sample: Sample, attributes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Nothing without attributes, as in the files of earlier versions."""
+    found = attributes.get(sample.subject.id)
+    return {"attributes": dict(found)} if found else {}
+
+
 def _votes(fields: Mapping[str, Any] | None) -> Votes | None:
     if fields is None:
         return None
@@ -123,6 +146,7 @@ def _example(fields: dict[str, Any], run: Path) -> Example:
         dimensions=fields["dimensions"],
         description=fields["description"],
         votes=_votes(fields.get("votes")),
+        attributes={str(name): str(value) for name, value in fields.get("attributes", {}).items()},
     )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Difference",
     "DimensionRow",
     "Evaluation",
+    "GroupRow",
     "LabelRow",
     "ResultRow",
     "SetRow",
@@ -254,6 +255,53 @@ class AbstentionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRow:
+    """A metric of one group of people, such as those annotated as adults: for audits only.
+
+    Attributes:
+        name: The model.
+        split: The split.
+        attribute: What groups people, such as "age".
+        group: Which group, as the dataset spells it.
+        metric: The metric.
+        value: The metric of the group; None if it has fewer than `MIN_POSITIVES` people, or if they do not
+            determine the metric.
+        low: Lower bound of the 95 % interval; None without a value, or if the split has one image.
+        high: Upper bound, likewise.
+        chance: What a model that sees neither image nor text reaches on the group.
+        n: How many people the group has.
+        images: How many images they are in. With fewer than 100, the interval is approximate.
+        labels: How many labels count: those that someone in the group has. None for dimensions alone.
+        compared_with: The largest group of the attribute; "" where the metric does not compare groups.
+        difference: `value` minus that of `compared_with`.
+        difference_low: Lower bound of its 95 % interval, on the same resamples.
+        difference_high: Upper bound, likewise.
+    """
+
+    name: str
+    split: str
+    attribute: str
+    group: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    chance: float | None
+    n: int
+    images: int
+    labels: int | None = None
+    compared_with: str = ""
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True if the whole interval of the difference lies on one side of zero: the groups differ."""
+        return _excludes_zero(self.difference_low, self.difference_high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAccess:
     """How often a run has scored a split so far (`times`), and with how many different `weights`."""
 
@@ -301,6 +349,7 @@ class Evaluation:
         calibration: What calibration changes on splits other than the one it was fitted on.
         prediction_sets: The coverage and size of prediction sets, likewise.
         abstention: How often the best label is right, by how many people get an answer.
+        groups: Metrics by annotated group of people, for audits only.
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
         shared_images: What scored splits share with those of training.
@@ -318,6 +367,7 @@ class Evaluation:
     calibration: tuple[CalibrationRow, ...] = ()
     prediction_sets: tuple[SetRow, ...] = ()
     abstention: tuple[AbstentionRow, ...] = ()
+    groups: tuple[GroupRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
     shared_images: tuple[SharedImages, ...] = ()
     uncalibrated: tuple[str, ...] = ()
@@ -358,6 +408,7 @@ Row = TypeVar(
     CalibrationRow,
     SetRow,
     AbstentionRow,
+    GroupRow,
     SplitAccess,
     SharedImages,
 )
@@ -383,6 +434,7 @@ def read_results(path: Path) -> Evaluation:
             calibration=_rows(CalibrationRow, found.get("calibration", ())),
             prediction_sets=_rows(SetRow, found.get("prediction_sets", ())),
             abstention=_rows(AbstentionRow, found.get("abstention", ())),
+            groups=_rows(GroupRow, found.get("groups", ())),
             split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
             shared_images=_rows(SharedImages, found.get("shared_images", ())),
             uncalibrated=tuple(str(name) for name in found.get("uncalibrated", ())),

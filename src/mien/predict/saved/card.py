@@ -6,7 +6,6 @@ link or HTML on the Hub's page.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,20 +14,22 @@ from typing import Any, Final
 
 from mien.data.open import dataset_class
 from mien.evaluate.metrics.table import find_metric
+from mien.evaluate.results.measured_on import dataset_text, size_notice
 from mien.evaluate.results.results import EVALUATION, Evaluation, LabelRow, ResultRow, read_results
+from mien.evaluate.results.run_history import carbon_emissions, duration_text, training_seconds
+from mien.evaluate.scores import SplitScores
 from mien.evaluate.shared_images import count_training_images
 from mien.files import atomic_write_text
 from mien.model.checkpoint import TrainedModel, model_digest
 from mien.predict.saved.layout import CARD
 from mien.predict.saved.models import UsedModel
 from mien.registry import registered_names
-from mien.runs import MANIFEST, Run
+from mien.runs import MANIFEST
 from mien.version import __version__
 
 __all__ = ["write_card"]
 
 _TEMPLATE: Final = Path(__file__).with_name("card.md")
-_EMISSIONS: Final = "emissions.csv"  # as CodeCarbon writes it
 _PLAYHOUSE: Final = "playhouse"
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|!&~$])")
 _NONE: Final = "-"
@@ -62,11 +63,13 @@ def write_card(
         "facts": _facts(trained, config, models),
         "prompt": _quoted(config["describing"]["prompt"]["text"]) if config["describing"] else "",
         "dataset": dataset["title"],
+        "images": _image_counts(run),
         "data": _data(trained, dataset, run),
         "results": _results(results),
-        "notes": _notes(results),
+        "notes": _notes(results, trained.recipe.data.name),
         "labels": [_label(row) for row in _shown_labels(results)],
         "labels_split": next((_text(row.split) for row in _shown_labels(results)), ""),
+        "threshold_split": _threshold_split(config),
         "calibrated": _calibrated(config),
         "parts": _parts(dataset, models),
         "training": _training(trained, run),
@@ -145,6 +148,12 @@ def _used(model: UsedModel) -> str:
     return f"{_text(model.name)}{revision}{kinds[model.kind]}"
 
 
+def _threshold_split(config: Mapping[str, Any]) -> str:
+    """The split on which thresholds were fitted; "" without thresholds."""
+    calibration = config["calibration"]
+    return "" if calibration is None or not calibration["thresholds"] else _text(calibration["fitted_on"])
+
+
 def _calibrated(config: Mapping[str, Any]) -> str:
     calibration = config["calibration"]
     if calibration is None:
@@ -162,7 +171,7 @@ def _dataset(trained: TrainedModel) -> dict[str, str]:
     if name not in registered_names("dataset"):
         return {"title": _text(name), "license": "not known", "homepage": ""}
     card = dataset_class(name).card
-    title = "a dataset of its own, as a manifest" if name == "manifest" else _text(card.title)
+    title = _text(dataset_text(trained.recipe.to_json()))
     license = "as its author says" if name == "manifest" else _text(card.license)
     return {"title": title, "license": license, "homepage": card.homepage}
 
@@ -173,7 +182,14 @@ def _data(trained: TrainedModel, dataset: Mapping[str, str], run: Path) -> list[
     if (run / MANIFEST).exists():
         counts = count_training_images(run, model=model_digest(run))
         found += [(f"Split {_text(split)}", f"{count:,} different images") for split, count in counts.items()]
-    return [*found, ("Weights chosen by", f"{_text(trained.result.metric)} on the validation split")]
+    chosen = f"{_text(trained.result.metric)} on the split {_text(trained.recipe.train.select_on)}"
+    return [*found, ("Weights chosen by", chosen)]
+
+
+def _image_counts(run: Path) -> dict[str, str]:
+    """How many images the people of each scored split are in, by the split's escaped name."""
+    scored = [SplitScores.load(file) for file in sorted(run.glob("scores-*.npz"))]
+    return {_text(scores.split): f"{len(set(scores.groups)):,}" for scores in scored}
 
 
 def _results(results: Evaluation) -> list[tuple[str, list[dict[str, str]]]]:
@@ -183,7 +199,8 @@ def _results(results: Evaluation) -> list[tuple[str, list[dict[str, str]]]]:
 
 def _row(row: ResultRow) -> dict[str, str]:
     metric = find_metric(row.metric) if row.metric in registered_names("metric") else None
-    title = row.metric if metric is None else f"{row.metric}: {metric.title}"
+    is_named = metric is None or metric.title == row.metric
+    title = row.metric if metric is None or is_named else f"{row.metric}: {metric.title}"
     return {
         "metric": _text(title),
         "value": _number(row.value),
@@ -209,9 +226,13 @@ def _label(row: LabelRow) -> dict[str, str]:
     }
 
 
-def _notes(results: Evaluation) -> list[str]:
-    """What limits the numbers: the kind of intervals, repeated evaluations, images shared with training."""
-    notes = [f"Intervals: {_text(results.interval)}."] if results.interval else []
+def _notes(results: Evaluation, dataset: str) -> list[str]:
+    """What limits the numbers: who was scored, the kind of intervals, repeated evaluations, shared images."""
+    seeds = "Variation between training seeds is not included."
+    notes = [f"Intervals: {_text(results.interval)}. {seeds}"] if results.interval else []
+    for split, n in dict.fromkeys((row.split, row.n) for row in results.rows):
+        if notice := size_notice(dataset, split, n):
+            notes.append(_text(f"{notice[:1].upper()}{notice[1:]}."))
     for access in results.split_accesses:
         notes.append(
             f"This run scored the split {_text(access.split)} {_count(access.times, 'time')}, with "
@@ -250,37 +271,16 @@ def _training(trained: TrainedModel, run: Path) -> list[tuple[str, str]]:
     result = trained.result
     found = [
         ("Steps", f"{result.steps:,}; the weights are those of epoch {result.best_epoch}"),
+        ("Seed", str(trained.recipe.train.seed)),
         ("Recipe", f"`recipe.json`, digest {trained.recipe.digest()[:12]}"),
     ]
-    seconds = _seconds(run)
-    found.append(("Time", f"{_duration(seconds)} of training steps" if seconds else "not recorded"))
-    emissions = _emissions(run)
+    seconds = training_seconds(run)
+    found.append(("Time", f"{duration_text(seconds)} of training steps" if seconds else "not recorded"))
+    emissions = carbon_emissions(run)
     measured = (
         "not measured" if emissions is None else f"{emissions:.3f} kg of CO2 equivalents, by CodeCarbon"
     )
     return [*found, ("Carbon", f"{measured}; descriptions and features not counted")]
-
-
-def _seconds(run: Path) -> float:
-    """How long the epochs took, from the events of the run."""
-    if not (run / MANIFEST).exists():
-        return 0.0
-    epochs = {event.get("epoch"): event.get("seconds") for event in Run.open(run).events().named("epoch")}
-    return sum(float(value) for value in epochs.values() if isinstance(value, int | float))
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds:.0f} seconds"
-
-
-def _emissions(run: Path) -> float | None:
-    """Kilograms of CO2 equivalents in the file that CodeCarbon writes; None if there is none."""
-    try:
-        with (run / _EMISSIONS).open(encoding="utf-8", newline="") as file:
-            total = sum(float(row["emissions"]) for row in csv.DictReader(file))
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
-        return None
-    return total if math.isfinite(total) else None
 
 
 def _metadata(
@@ -299,7 +299,7 @@ def _metadata(
     terms: dict[str, Any] = (
         {"license": "apache-2.0"} if is_free else {"license": "other", "license_name": "see-the-model-card"}
     )
-    emissions = _emissions(run)
+    emissions = carbon_emissions(run)
     more: dict[str, Any] = (
         {}
         if emissions is None

@@ -30,11 +30,13 @@ class RunContents:
     """What a run directory contains.
 
     Attributes:
+        run: The run directory.
         scores: Of the split that is shown.
         examples: Of the same split, by id; empty if none were stored.
         explanations: Of some people of the split, by id, by the weights of this run.
     """
 
+    run: Path
     manifest: RunManifest
     results: Evaluation
     scores: SplitScores | None
@@ -54,6 +56,25 @@ class RunContents:
         split = self.scores.split
         rows = _of_first_model([row for row in self.results.labels if row.split == split])
         return rows or build_label_rows([self.scores])
+
+    @property
+    def shown_model(self) -> str:
+        """The model whose scores are shown, in words: of several seeds, they are those of the first."""
+        split = None if self.scores is None else self.scores.split
+        rows = [row for row in self.results.rows if split in (None, row.split)]
+        labels = [row.name for row in self.results.labels if split in (None, row.split)]
+        name = next(iter(labels), rows[0].name if rows else "this model")
+        seeds = next((row.seeds for row in rows if row.name == name), ())
+        return f"{name}, the first of {len(seeds)} seeds" if len(seeds) > 1 else name
+
+    @property
+    def usable_calibration(self) -> Calibration | None:
+        """The calibration, if it was fitted on another split than the one that is shown."""
+        scores, calibration = self.scores, self.calibration
+        if scores is None or calibration is None or scores.split == calibration.split:
+            return None
+        # One of other labels is left over from an earlier evaluation.
+        return calibration if calibration.labels == scores.label_set.labels else None
 
     def recipe_section(self, name: str) -> Mapping[str, Any]:
         """One section of the run's recipe, empty if the recipe does not have it."""
@@ -75,6 +96,7 @@ def load_contents(run: Path) -> RunContents:
         raise RunError(f"{run} has no results to report", hint=f"first run mien evaluate {run}")
     scores = None if split is None else SplitScores.load(scores_file(run, split))
     return RunContents(
+        run=run,
         manifest=manifest,
         results=results,
         scores=scores,
@@ -134,6 +156,7 @@ def _load_results(run: Path) -> Evaluation:
         calibration=compared.calibration or own.calibration,
         prediction_sets=compared.prediction_sets or own.prediction_sets,
         abstention=compared.abstention or own.abstention,
+        groups=compared.groups or own.groups,
         split_accesses=compared.split_accesses or own.split_accesses,
         shared_images=compared.shared_images or own.shared_images,
         uncalibrated=compared.uncalibrated or own.uncalibrated,

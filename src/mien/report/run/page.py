@@ -7,15 +7,14 @@ Names, ids, descriptions and messages are untrusted: the template engine escapes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from mien.evaluate.calibration.calibrate import Calibration
 from mien.evaluate.metrics.targets import POSITIVE
 from mien.evaluate.results.learning_curve import learning_curves
+from mien.evaluate.results.measured_on import dataset_text, embedded_notice, size_notice
 from mien.evaluate.results.results import Evaluation
 from mien.files import atomic_write_bytes
 from mien.locks import lock_run
@@ -31,7 +30,6 @@ from mien.report.run.gallery import best_and_worst
 from mien.report.run.precision_recall import precision_recall_section
 from mien.report.run.tables import (
     difference_tables,
-    dimension_table,
     headline,
     interval_name,
     label_details,
@@ -40,6 +38,10 @@ from mien.report.run.tables import (
     score_tables,
 )
 from mien.report.run.uncertainty import uncertainty_section
+from mien.report.sections.dimensions import dimension_section
+from mien.report.sections.groups import group_section
+from mien.report.sections.label_errors import label_error_section
+from mien.report.sections.provenance import provenance_section
 from mien.report.template import render_page
 from mien.runs import Run
 from mien.version import __version__
@@ -48,9 +50,11 @@ __all__ = ["CURVE", "REPORT", "write_report"]
 
 REPORT: Final = "report.html"
 CURVE: Final = "curve.svg"
-_STYLES: Final = ("base.css", "run/page.css", "run/curves.css", "error_browser/section.css")
+_STYLES: Final = (
+    *("base.css", "run/page.css", "run/curves.css"),
+    *("sections/sections.css", "error_browser/section.css"),
+)
 _NUM_EXAMPLES: Final = 4  # of the best, and of the worst
-_EMBEDDED: Final = "playhouse"
 
 
 def write_report(run: Path, *, photos: PhotoMode = "full", find_faces: FaceFinder | None = None) -> Path:
@@ -109,24 +113,27 @@ def _page_values(
         "version": __version__,
         "manifest": contents.manifest,
         "facts": _facts(contents),
-        "recipe": json.dumps(contents.manifest.recipe, indent=2, ensure_ascii=False),
-        "notice": _notice(contents),
+        "notice": embedded_notice(contents.manifest.recipe),
         "headline": headline(tables[0], interval_name(contents.results, tables[0].split))
         if tables
         else _curve_headline(contents.results),
         "curves": curves,
+        "shown_model": contents.shown_model,
         "interval_name": partial(interval_name, contents.results),
         "interval_kind": contents.results.interval,
         "tables": tables,
         "repeated_evaluations": repeated_evaluations(contents.results.split_accesses),
-        "notes": contents.results.notes,
+        "notes": (*contents.results.notes, *_size_notices(contents)),
         "shared_images": [str(found) for found in contents.results.shared_images],
         "differences": difference_tables(
             [item for item in contents.results.differences if item.train_size is None]
         ),
         "labels": label_table(labels, () if scores is None else scores.label_set.labels) if labels else None,
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
-        "dimensions": dimension_table(contents.results, None if scores is None else scores.split),
+        "label_errors": None if scores is None else label_error_section(scores, contents.usable_calibration),
+        "dimensions": dimension_section(contents.results, scores),
+        "groups": group_section(contents.results.groups, split=None if scores is None else scores.split),
+        "made": provenance_section(contents.run, contents.manifest, contents.examples),
         "precision_recall": None if scores is None else precision_recall_section(scores),
         "calibration": _calibration(contents),
         "uncertainty": None
@@ -146,7 +153,7 @@ def _page_values(
         "error_browser": None
         if scores is None
         else error_browser(
-            scores, contents.examples, _usable_calibration(contents), photos, contents.explanations
+            scores, contents.examples, contents.usable_calibration, photos, contents.explanations
         ),
     }
 
@@ -161,38 +168,30 @@ def _curve_headline(results: Evaluation) -> str:
     return f"With {format_count(most)} training images, o{sentence.removeprefix('O')}"
 
 
-def _usable_calibration(contents: RunContents) -> Calibration | None:
-    """The calibration, if it was fitted on another split than the one that is shown."""
-    scores, calibration = contents.scores, contents.calibration
-    if scores is None or calibration is None or scores.split == calibration.split:
-        return None
-    # One with other labels is left over from another evaluation.
-    return calibration if calibration.labels == scores.label_set.labels else None
-
-
 def _calibration(contents: RunContents) -> CalibrationSection | None:
-    scores, calibration = contents.scores, _usable_calibration(contents)
+    scores, calibration = contents.scores, contents.usable_calibration
     if scores is None or calibration is None:
         return None
     return calibration_section(scores, calibration, contents.results.calibration)
 
 
-def _notice(contents: RunContents) -> str:
-    """The limitation that applies to every number of a run on Playhouse or with embedded models."""
-    if contents.recipe_section("data").get("name") == _EMBEDDED:
-        return (
-            "Playhouse is a small drawn world whose labels follow written rules. It is a demonstration and "
-            "a test bed: its numbers say nothing about real photographs."
-        )
-    models = [contents.recipe_section("describe").get("model")]
-    if contents.recipe_section("zero_shot").get("method") is None:
-        models += [contents.recipe_section("features").get(key) for key in ("vision", "tokenizer")]
-    if _EMBEDDED in models:
-        return (
-            "This run used the models that are embedded in mien, which were trained only on the drawn scenes "
-            "of Playhouse. Their output on other images shows that the programs work, and nothing else."
-        )
-    return ""
+def _size_notices(contents: RunContents) -> list[str]:
+    """Which splits have not as many people as published, once each."""
+    name = contents.recipe_section("data").get("name")
+    sizes = dict.fromkeys((row.split, row.n) for row in contents.results.rows)
+    return [notice for split, n in sizes if (notice := size_notice(name, split, n))]
+
+
+def _scored_on(contents: RunContents) -> Sequence[tuple[str, str]]:
+    """On whom the shown numbers are measured, and what chose the weights."""
+    scores, found = contents.scores, []
+    if scores is not None:
+        people, images = format_count(len(scores)), format_count(len(set(scores.groups)))
+        found.append(("Scored on", f"split {scores.split}: {people} people in {images} images"))
+    selected = contents.recipe_section("train").get("select_on")
+    if selected is not None and contents.recipe_section("zero_shot").get("method") is None:
+        found.append(("Weights chosen on", f"split {selected}"))
+    return found
 
 
 def _facts(contents: RunContents) -> tuple[tuple[str, str], ...]:
@@ -217,7 +216,8 @@ def _facts(contents: RunContents) -> tuple[tuple[str, str], ...]:
             ("Marking", _join(describe, "marking")),
         )
     facts = (
-        ("Dataset", _join(data, "name", "label_set")),
+        ("Dataset", f"{dataset_text(contents.manifest.recipe)} (labels: {data.get('label_set', 'unknown')})"),
+        *_scored_on(contents),
         *used,
         ("Command", contents.manifest.command),
         ("Started", contents.manifest.created[:16].replace("T", " ") + " UTC"),

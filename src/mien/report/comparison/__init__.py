@@ -1,0 +1,1 @@
+"""The page that compares runs: scores, differences, labels, and the people whose outcome changed most."""
