@@ -1,9 +1,11 @@
 """Playhouse as a dataset: splits like EMOTIC's, situations that train lacks, images drawn once."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydantic import JsonValue
 
 from mien.data import open_dataset
 from mien.data.playhouse import Playhouse, combine_annotations
@@ -13,6 +15,7 @@ from mien.playhouse.rules import SimulatedAnnotation
 from mien.playhouse.scene import EXPRESSIONS, POSES, STRENGTHS
 from mien.playhouse.situations import ITEMS, OCCASIONS, SETTINGS, SITUATIONS, is_absent_from_train
 from mien.recipe import DataOptions
+from mien.types import Target
 
 
 def _playhouse(cache: Path, **options: int) -> Playhouse:
@@ -55,6 +58,32 @@ def test_splits_have_as_many_annotators_as_those_of_emotic(tmp_path: Path) -> No
     )
     assert combined.labels == {"Peace": 1.0, "Happiness": 1.0}
     assert combined.dimensions == pytest.approx({"valence": 0.7, "arousal": 0.3, "dominance": 0.5})
+
+
+def test_more_annotators_of_train_keep_the_first(tmp_path: Path) -> None:
+    one, five = _playhouse(tmp_path), _playhouse(tmp_path, train_annotators=5)
+    assert one.scene("train", 7)[0] == five.scene("train", 7)[0]
+    assert five.scene("train", 7)[1][:1] == one.scene("train", 7)[1]
+    assert [len(five.scene(split, 0)[1]) for split in five.splits] == [5, 5, 3]
+
+
+def test_targets_are_the_union_the_majority_or_the_shares(tmp_path: Path) -> None:
+    targets: dict[str, Target | None] = {}
+    for how in ("combined", "majority", "soft"):
+        options: dict[str, JsonValue] = {"train": 1, "train_annotators": 5, "target": how}
+        dataset = open_dataset(DataOptions(name="playhouse", options=options), cache=tmp_path)
+        (record,) = dataset.records("train")
+        targets[how] = record.sample.target
+        chosen = Counter(label for answer in record.annotations for label in answer.labels)
+    union, majority, soft = (targets[how] for how in ("combined", "majority", "soft"))
+    assert union is not None
+    assert majority is not None
+    assert soft is not None
+    assert max(chosen.values()) >= 2
+    assert soft.labels == {label: count / 5 for label, count in chosen.items()}
+    assert set(union.labels) == set(chosen)
+    assert set(majority.labels) <= set(union.labels)
+    assert union.dimensions == majority.dimensions == soft.dimensions
 
 
 def test_images_are_drawn_once_and_a_larger_split_starts_with_the_smaller(tmp_path: Path) -> None:

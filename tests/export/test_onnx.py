@@ -14,12 +14,15 @@ import pytest
 import torch
 from tests.export.conftest import Exported
 
+from mien.batches.batch import TextInputs
 from mien.errors import DataError
 from mien.export.onnx import ScoringModel, example_inputs, export_onnx, token_model
+from mien.features.image_reader import load_pixels
 from mien.media.images import load_image_file
 from mien.predict.loading import find_source, load_model
 from mien.predict.predictor import Predictor
 from mien.types import Box, Subject
+from mien.workflow.experiment import load_experiment
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "share-models.md"
 TOLERANCE = 1e-4
@@ -59,6 +62,29 @@ def test_the_encoder_agrees(exported: Exported) -> None:
     found = session(exported.onnx / "encoder.onnx").run(["tokens"], {"pixels": pixels})[0]
     np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=TOLERANCE)
     assert expected.std() > 0.1
+
+
+def test_the_chain_from_pixels_to_scores_agrees_for_all_people(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(exported.images))
+    experiment = load_experiment(exported.run, cache=exported.images / "mien")
+    predictor = Predictor.from_pretrained(exported.run, device="cpu")
+    assert predictor.vision is not None
+    assert predictor.text_stage is not None
+    encoder, classifier = session(exported.onnx / "encoder.onnx"), session(exported.onnx / "classifier.onnx")
+    subjects = [sample.subject for split in ("val", "test") for sample in experiment.samples(split)]
+    largest = 0.0
+    for prediction, subject in zip(predictor.predict(subjects), subjects, strict=True):
+        assert prediction.description is not None
+        pixels = load_pixels(subject, predictor.markings, predictor.vision.square)
+        image = encoder.run(["tokens"], {"pixels": pixels})[0]
+        text = TextInputs.encode([prediction.description.text], predictor.text_stage.tokenizer)
+        inputs = {"image": image, "text_ids": text.ids.long().numpy(), "text_mask": text.mask.numpy()}
+        found = classifier.run(["scores"], inputs)[0][0]
+        largest = max(largest, float(np.abs(found - list(prediction.scores.values())).max()))
+    assert len(subjects) == 14
+    assert largest <= TOLERANCE
 
 
 def test_the_predictor_of_the_page_needs_no_torch_and_gives_the_scores_of_mien(

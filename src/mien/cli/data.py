@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mien.cli.shared import AsJson, Overrides, Root, cache_directory, make_console, recipe_of
-from mien.errors import DataError, unknown_name
+from mien.cli.shared import AsJson, Overrides, Root, Splits, cache_directory, make_console, recipe_of
+from mien.errors import DataError, UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mien.data.dataset import Dataset
     from mien.recipe import Recipe
 
@@ -115,22 +117,100 @@ def verify(
 
 @data.command()
 def export(
-    what: Source,
-    split: Annotated[str, typer.Option("--split", help="Split to write.", show_default=False)],
-    out: Target,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE|NAME|RUN|FILE",
+            help="Recipe, or name of a dataset; or an evaluated run, or a file of mien predict.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="File or folder to write.", show_default=False)],
+    splits: Splits = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Of a run or a file: put the images into the folder.")
+    ] = False,
     root: Root = None,
     options: Option = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export a split as JSON lines.
+    """Export a split as JSON lines, or predictions as a Hugging Face dataset.
 
-    Writes one line per subject: images, boxes, labels, dimensions.
+    Of a recipe or a dataset: one line per subject of one split, with images, boxes, labels, dimensions. Of a
+    run or a file of predictions: a folder for datasets.load_dataset, with boxes, annotators, descriptions,
+    scores, and a card. Images are only named there, without --images.
     """
+    if _has_predictions(what):
+        _export_predictions(
+            Path(what),
+            out,
+            splits=splits,
+            images=images,
+            root=root,
+            options=options,
+            overrides=overrides,
+            as_json=as_json,
+        )
+        return
     from mien.data.export import export_split
 
-    count = export_split(_open_dataset(what, root, options, overrides), split, out)
+    if images:
+        raise UsageError("--images is of a run or a file of predictions", hint="leave it out")
+    if splits is None or len(splits) != 1:
+        raise UsageError("a file has one split", hint="give one: --split test")
+    count = export_split(_open_dataset(what, root, options, overrides), splits[0], out)
     make_console(as_json).print_table({"subjects": count, "file": str(out)})
+
+
+def _has_predictions(what: str) -> bool:
+    """Whether this is a run directory, or a file that is not a recipe."""
+    from mien.registry import registered_names
+    from mien.runs import MANIFEST
+
+    path = Path(what)
+    if what in registered_names("dataset"):
+        return (path / MANIFEST).is_file()
+    return path.is_dir() or path.suffix.lower() in (".jsonl", ".parquet", ".csv")
+
+
+def _export_predictions(
+    source: Path,
+    out: Path,
+    *,
+    splits: list[str] | None,
+    images: bool,
+    root: Path | None,
+    options: list[str] | None,
+    overrides: list[str] | None,
+    as_json: bool,
+) -> None:
+    from mien.export.hf_dataset import write_dataset
+    from mien.export.predictions import read_predictions
+
+    if options:
+        raise UsageError("a run has the options of its dataset", hint="leave out --option")
+    places = [*(overrides or ()), *([] if root is None else [f"data.root={root}"])]
+    predictions = read_predictions(source, cache=cache_directory(), splits=splits, overrides=places)
+    found = write_dataset(predictions, out, images=images)
+    console = make_console(as_json)
+    for note in predictions.notes:
+        console.note(f"note: {note}")
+    if found.images:
+        terms = "" if predictions.card is None else f" ({predictions.card.license})"
+        console.note(f"note: {out} contains images; check their terms before you pass it on{terms}")
+    console.print_table(
+        {
+            "folder": str(found.path),
+            "people": dict(found.splits) if as_json else _counts(found.splits),
+            "images": found.images if as_json else found.images or "none, only their names (see --images)",
+            "left_out": found.left_out,
+        }
+    )
+
+
+def _counts(splits: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} in {split}" for split, count in splits.items())
 
 
 @data.command()

@@ -105,6 +105,11 @@ class Dataset(ABC):
     def splits(self) -> tuple[str, ...]:
         """The names of the splits that are present."""
 
+    @property
+    def has_annotators(self) -> bool:
+        """Whether records keep the answers of several annotators, where there are several."""
+        return False
+
     @abstractmethod
     def _records(self, split: str) -> Iterator[Record]:
         """The usable records of a split that exists."""

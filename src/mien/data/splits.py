@@ -46,6 +46,10 @@ class ResplitDataset(Dataset):
     def splits(self) -> tuple[str, ...]:
         return self._splits
 
+    @property
+    def has_annotators(self) -> bool:
+        return self._inner.has_annotators
+
     def problems(self) -> Sequence[Problem]:
         return self._inner.problems()
 

@@ -349,6 +349,7 @@ def evaluate(
     from mien.evaluate.results.split_accesses import read_split_accesses
     from mien.evaluate.shared_images import find_shared_images
     from mien.model.checkpoint import model_digest
+    from mien.workflow.annotators import rate_by_annotators
 
     experiment = load_experiment(run, cache=cache, overrides=overrides)
     recipe = experiment.recipe
@@ -369,6 +370,7 @@ def evaluate(
                 {split: experiment.samples(split) for split in scores},
                 model=model_digest(experiment.out),
             ),
+            more=rate_by_annotators(experiment, scores, name=recipe.model.fusion),
         )
 
 

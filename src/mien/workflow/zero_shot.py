@@ -43,6 +43,7 @@ from mien.recipe import DescribeOptions, Recipe, TrainOptions
 from mien.recipe.zero_shot import ZeroShotMethod
 from mien.train.loop import open_run
 from mien.types import DIMENSIONS, Subject
+from mien.workflow.annotators import rate_by_annotators
 from mien.workflow.descriptions import lock_for_describing
 from mien.workflow.experiment import Experiment, save_scored
 from mien.workflow.steps import limit_threads
@@ -142,7 +143,7 @@ def evaluate_zero_shot(
             options=recipe.evaluate,
             calibration=calibration,
             split_accesses=read_split_accesses(out),
-            more=more,
+            more=more + rate_by_annotators(experiment, scores, name=predictor.scorer.name),
         )
 
 

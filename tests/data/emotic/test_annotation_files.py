@@ -72,7 +72,7 @@ def test_files_are_found_where_scripts_put_them(root: Path, folder: str, form: s
 
 
 @pytest.mark.parametrize("form", ["csv", "npy"])
-@pytest.mark.parametrize("target", ["majority", "annotator"])
+@pytest.mark.parametrize("target", ["majority", "soft", "annotator"])
 def test_formats_with_the_union_only_cannot_separate_annotators(root: Path, form: str, target: str) -> None:
     with pytest.raises(ConfigError, match=f"'{target}' needs the labels of every annotator") as caught:
         open_emotic(root, form=form, target=target)

@@ -187,6 +187,23 @@ def test_majority_is_the_labels_of_more_than_half_or_else_the_most_frequent(tmp_
     assert len(first.annotations) == 3
 
 
+def test_soft_is_the_share_of_the_annotators_who_chose_a_label(tmp_path: Path) -> None:
+    assert _targets(tmp_path, target="soft").keys() == {"0", "1", "2"}
+    dataset = open_emotic(tmp_path / "copy", target="soft")
+    first, second, last = dataset.records("val")
+    found = [dict(one.sample.target.labels) for one in (first, second, last) if one.sample.target]
+    assert found == [
+        {"Fear": pytest.approx(1 / 3), "Pain": pytest.approx(1 / 3), "Peace": pytest.approx(2 / 3)},
+        {"Fear": 0.5, "Pain": 0.5, "Peace": 0.5},
+        {"Anger": 1.0},
+    ]
+    assert first.sample.target is not None
+    assert first.sample.target.dimensions == pytest.approx({"valence": 0.3, "arousal": 0.4, "dominance": 0.5})
+    assert [len(one.annotations) for one in (first, second, last)] == [3, 2, 1]
+    assert dataset.has_annotators
+    assert not open_emotic(tmp_path / "copy", target="annotator").has_annotators
+
+
 def test_annotator_gives_one_sample_per_annotator(tmp_path: Path) -> None:
     assert _targets(tmp_path, target="annotator") == {
         "0@annotator-0": {"Peace", "Fear"},

@@ -112,21 +112,69 @@ def test_gradient_times_input_is_the_slope_of_the_embeddings_scale(
     assert np.abs(found).max() > 1e-4
 
 
-def test_gradient_times_input_equals_captum(naming_predictor: Predictor, subject: Subject) -> None:
-    attr = pytest.importorskip("captum.attr", reason="captum is an oracle for development")
-    words, label = _words(naming_predictor, subject, "They feel words."), CAERS.index("Sad")
-    classifier: Any = naming_predictor.trained.classifier
+def _log_probability(predictor: Predictor, words: DescriptionWords) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The model as captum calls it: token ids in, log-probabilities of labels out."""
 
-    def log_probability(ids: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = classifier.classify(words._image, ids, words._tokens.mask).logits
+    def forward(ids: torch.Tensor) -> torch.Tensor:
+        logits = predictor.trained.classifier.classify(words._image, ids, words._tokens.mask).logits
         return logits.log_softmax(dim=-1)
 
-    oracle = attr.LayerGradientXActivation(log_probability, classifier.fusion.qformer.word_embeddings)
-    theirs = oracle.attribute(words._tokens.ids, target=label)[0].sum(dim=-1).detach().numpy()
-    ours = words.gradient_times_input([label])
-    assert ours is not None
-    expected = [theirs[list(word.tokens)].sum() for word in words.words]
-    np.testing.assert_allclose(ours[0], expected, rtol=1e-4, atol=1e-7)
+    return forward
+
+
+@pytest.mark.parametrize("method", ["LayerGradientXActivation", "InputXGradient"])
+def test_gradient_times_input_equals_captum(
+    naming_predictor: Predictor, subject: Subject, method: str
+) -> None:
+    attr = pytest.importorskip("captum.attr", reason="captum is an oracle for development")
+    words = _words(naming_predictor, subject, "They feel words about friends.")
+    forward = _log_probability(naming_predictor, words)
+    classifier: Any = naming_predictor.trained.classifier
+    embeddings, ids = classifier.fusion.qformer.word_embeddings, words._tokens.ids
+
+    def from_embeddings(values: torch.Tensor) -> torch.Tensor:
+        hook = embeddings.register_forward_hook(lambda *_: values)
+        try:
+            return forward(ids)
+        finally:
+            hook.remove()
+
+    for label in (CAERS.index("Sad"), CAERS.index("Happy")):
+        if method == "InputXGradient":
+            values = embeddings(ids).detach().requires_grad_()
+            found = attr.InputXGradient(from_embeddings).attribute(values, target=label)
+        else:
+            found = attr.LayerGradientXActivation(forward, embeddings).attribute(ids, target=label)
+        theirs = found[0].sum(dim=-1).detach().numpy()
+        ours = words.gradient_times_input([label])
+        assert ours is not None
+        expected = [theirs[list(word.tokens)].sum() for word in words.words]
+        np.testing.assert_allclose(ours[0], expected, rtol=1e-4, atol=1e-7)
+        assert np.abs(ours).max() > 1e-4
+
+
+def test_occlusion_of_words_equals_captum(naming_predictor: Predictor, subject: Subject) -> None:
+    """Each word is a feature of the attention mask. The text names no label, so that the mask is all."""
+    attr = pytest.importorskip("captum.attr", reason="captum is an oracle for development")
+    words = _words(naming_predictor, subject, "They feel words about friends, perhaps alone.")
+    classifier, ids = naming_predictor.trained.classifier, words._tokens.ids
+    features = torch.full_like(ids, len(words.words))  # the special tokens
+    for index, word in enumerate(words.words):
+        features[0, list(word.tokens)] = index
+
+    def probabilities(mask: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            logits = classifier.classify(words._image, ids, mask > 0).logits
+        return logits.softmax(dim=-1)
+
+    mask = words._tokens.mask.float()
+    base = words.scores(np.zeros((1, words.num_parts), dtype=bool))[0]
+    ours = words.occlusion(base)
+    for label in range(len(CAERS)):
+        found = attr.FeatureAblation(probabilities).attribute(mask, target=label, feature_mask=features)
+        theirs = [float(found[0, word.tokens[0]]) for word in words.words]
+        np.testing.assert_allclose(ours[label], theirs, atol=1e-6)
+    assert np.abs(ours).max() > 1e-4
 
 
 def test_a_hidden_word_is_one_that_is_not_attended_to(naming_predictor: Predictor, subject: Subject) -> None:
@@ -235,6 +283,25 @@ def test_occlusion_is_the_mean_drop_of_the_windows_over_a_cell(
     drops = [base - regions.scores(window.reshape(1, 6))[0] for window in corner]
     np.testing.assert_allclose(found[:, 0, 0], np.mean(drops, axis=0), atol=1e-6)
     assert np.abs(found).max() > 1e-5
+
+
+def test_occlusion_of_regions_equals_captum(naming_predictor: Predictor, subject: Subject) -> None:
+    """A window over the edge is one on a grid with a border, of whose cells the photo has none."""
+    attr = pytest.importorskip("captum.attr", reason="captum is an oracle for development")
+    probe = ModelProbe(naming_predictor)
+    regions = PhotoRegions(probe, subject, probe.tokenize(TEXT), cells=4)
+    base = regions.scores(np.zeros((1, 12), dtype=bool))[0]
+
+    def scores(grid: torch.Tensor) -> torch.Tensor:
+        hidden = grid[:, 1:-1, 1:-1].reshape(len(grid), -1).numpy() == 0
+        return torch.from_numpy(regions.scores(hidden))
+
+    shown = torch.ones(1, regions.grid.rows + 2, regions.grid.columns + 2)
+    ours = regions.occlusion(base)
+    for label in range(len(CAERS)):
+        theirs = attr.Occlusion(scores).attribute(shown, (2, 2), target=label)[0, 1:-1, 1:-1]
+        np.testing.assert_allclose(ours[label], theirs.numpy(), atol=1e-6)
+    assert np.abs(ours).max() > 1e-5
 
 
 def test_patches_spread_over_the_photo_and_the_padding_is_left_out(

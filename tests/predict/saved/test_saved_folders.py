@@ -105,6 +105,30 @@ def test_a_truncated_file_is_named(copy: Path, name: str) -> None:
     assert f"{copy / name} has {size - 1:,} bytes instead of {size:,}" in str(error_of(copy))
 
 
+def test_every_file_is_checked_against_every_damage(copy: Path) -> None:
+    """Not a choice of files: each saved file is named if it is changed, cut, emptied or replaced."""
+    listed = json.loads((copy / HASHES).read_text())["files"]
+    damages: dict[str, Callable[[bytes], bytes]] = {
+        "changed": lambda content: bytes([content[0] ^ 1]) + content[1:],
+        "cut": lambda content: content[:-1],
+        "emptied": lambda _: b"",
+        "replaced": lambda _: pickle.dumps([1, 2]),
+        "a pickle of the same size": lambda content: pickle.dumps([1])[: len(content)].ljust(len(content)),
+    }
+    passed = []
+    for name in listed:
+        content = (copy / name).read_bytes()
+        for what, damage in damages.items():
+            (copy / name).write_bytes(damage(content))
+            error = error_of(copy)
+            if not isinstance(error, DamagedError) or str(copy / name) not in str(error):
+                passed.append((name, what, str(error)))
+        (copy / name).write_bytes(content)
+    assert passed == []
+    assert len(listed) > 8
+    Predictor.from_pretrained(copy, device="cpu")
+
+
 def test_a_missing_file_is_named(copy: Path) -> None:
     (copy / "calibration.json").unlink()
     assert f"{copy / 'calibration.json'} is missing" in str(error_of(copy))

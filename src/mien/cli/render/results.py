@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mien.evaluate.results.learning_curve import LearningCurve
     from mien.evaluate.results.results import (
         AbstentionRow,
+        AnnotatorRow,
         CalibrationRow,
         Difference,
         Evaluation,
@@ -71,8 +72,20 @@ def render_results(results: Evaluation) -> str:
             f"{_interval(row, '+')}"
             for row in results.calibration
         ]
-    lines += _set_lines(results, name) + _abstention_lines(results, name)
+    lines += _annotator_lines(results, name) + _set_lines(results, name) + _abstention_lines(results, name)
     return join_lines([*lines, *_interval_kind(results), *_notes(results)])
+
+
+def _annotator_lines(results: Evaluation, interval_name: str) -> list[str]:
+    """The same scores against what any annotator says, and against what most say."""
+    if not results.annotators:
+        return []
+    head = f"{'of several annotators':30}{'split':7}{'score':>7}  {interval_name:17}{'chance':>7}"
+    return ["", head] + [
+        f"{f'{row.metric}, {row.truth}':30}{row.split:7}{row.value:7.3f}  "
+        f"{_interval(row):17}{row.chance:7.3f}"
+        for row in results.annotators
+    ]
 
 
 def _set_names(prediction: Prediction) -> str:
@@ -111,7 +124,9 @@ def _abstention_lines(results: Evaluation, interval_name: str) -> list[str]:
     return lines
 
 
-def _interval(row: ResultRow | Difference | CalibrationRow | SetRow | AbstentionRow, sign: str = "") -> str:
+def _interval(
+    row: ResultRow | Difference | CalibrationRow | SetRow | AbstentionRow | AnnotatorRow, sign: str = ""
+) -> str:
     if row.low is None or row.high is None:
         return "none"
     return f"{row.low:{sign}.3f} to {row.high:{sign}.3f}"

@@ -35,15 +35,15 @@ class EmoticOptions(Options):
         form: Which annotation files to read. "auto" takes the most complete ones that are present.
         target: "combined" is the union of the annotators' labels and the mean of their dimensions. "majority"
             is the labels that more than half of them chose, or the most frequent ones if there are none, and
-            the mean. "annotator" is one sample per annotator who chose a label, with `@annotator-k` (from 0)
-            appended to its id.
+            the mean. "soft" is the share of the annotators who chose each label, and the mean. "annotator" is
+            one sample per annotator who chose a label, with `@annotator-k` (from 0) appended to its id.
         drop_without_vad: Leave out samples without dimensions, as published results do
             (23,266 / 3,315 / 7,203).
         images: The folder that holds `mscoco/images` and the others, relative to the root.
     """
 
     form: Literal["auto", "mat", "csv", "npy"] = "auto"
-    target: Literal["combined", "majority", "annotator"] = "combined"
+    target: Literal["combined", "majority", "soft", "annotator"] = "combined"
     drop_without_vad: bool = False
     images: Path | None = None
 
@@ -118,6 +118,11 @@ class Emotic(Dataset):
     def splits(self) -> tuple[str, ...]:
         return tuple(split for split in _SPLITS if split in self._tables.splits)
 
+    @property
+    def has_annotators(self) -> bool:
+        """The other formats have the union alone; "annotator" makes each answer a sample of its own."""
+        return self._files.form == "mat" and self._options.target != "annotator"
+
     def problems(self) -> Sequence[Problem]:
         return self._tables.problems()
 
@@ -169,7 +174,7 @@ class Emotic(Dataset):
 
     def _targets(self, annotations: Sequence[EncodedAnnotation]) -> Iterator[tuple[int | None, Target]]:
         if self._options.target != "annotator":
-            yield None, combine_annotations(annotations, majority=self._options.target == "majority")
+            yield None, combine_annotations(annotations, self._options.target)
             return
         for annotator, (label_bits, dimensions) in enumerate(annotations):
             if label_bits:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from mien.data.annotators import Combination, combine_labels
 from mien.labels import EMOTIC
 from mien.types import Target
 
@@ -40,19 +41,19 @@ def _labels(bits: int) -> dict[str, float]:
     return {label: 1.0 for index, label in enumerate(EMOTIC.labels) if bits >> index & 1}
 
 
-def combine_annotations(annotations: Sequence[EncodedAnnotation], *, majority: bool) -> Target:
-    """The combined labels, and the mean dimensions of the annotators who gave any.
-
-    Args:
-        majority: Use the labels that more than half of the annotators chose instead of the union. If there is
-            no such label, use the most frequent ones, so that every person has a label. When two annotators
-            disagree completely, this is the union.
-    """
+def combine_annotations(annotations: Sequence[EncodedAnnotation], how: Combination = "combined") -> Target:
+    """The labels combined by `mien.data.annotators.combine_labels`, and the mean of the dimensions given."""
     if len(annotations) == 1:
         return annotation_target(*annotations[0])
     given = [dimensions for _, dimensions in annotations if dimensions is not None]
     means = tuple(sum(ratings) / len(given) for ratings in zip(*given, strict=True)) if given else None
-    return annotation_target(_majority(annotations) if majority else _union(annotations), means)
+    if how == "combined":  # without a list of names, because most people are read this way
+        return annotation_target(_union(annotations), means)
+    shares = combine_labels([_labels(bits) for bits, _ in annotations], how)
+    return Target(
+        labels={label: shares[label] for label in EMOTIC.labels if label in shares},
+        dimensions=annotation_target(0, means).dimensions,
+    )
 
 
 def _union(annotations: Sequence[EncodedAnnotation]) -> int:
@@ -60,10 +61,3 @@ def _union(annotations: Sequence[EncodedAnnotation]) -> int:
     for bits, _ in annotations:
         union |= bits
     return union
-
-
-def _majority(annotations: Sequence[EncodedAnnotation]) -> int:
-    counts = [sum(bits >> index & 1 for bits, _ in annotations) for index in range(len(EMOTIC))]
-    # More than half, or the highest count if no label reaches that.
-    required = min(len(annotations) // 2 + 1, max(counts))
-    return sum(1 << index for index, count in enumerate(counts) if count >= required)

@@ -20,6 +20,7 @@ __all__ = [
     "MIN_POSITIVES",
     "RESULTS",
     "AbstentionRow",
+    "AnnotatorRow",
     "CalibrationRow",
     "Difference",
     "DimensionRow",
@@ -302,6 +303,38 @@ class GroupRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatorRow:
+    """A model on one split, rated against one way to combine the annotators.
+
+    Attributes:
+        name: The model.
+        metric: Name of the metric, of labels.
+        split: The split.
+        truth: "union", the labels that any annotator chose; or "majority", those that more than half chose,
+            or the most frequent ones if there are none.
+        value: The metric.
+        low: Lower bound of the 95 % interval; None if the samples are of one image.
+        high: Upper bound.
+        chance: The metric of scores that say nothing, on this truth.
+        n: Samples.
+        labels: Labels that some sample has on this truth.
+        annotators: Annotators per sample, the mean.
+    """
+
+    name: str
+    metric: str
+    split: str
+    truth: str
+    value: float
+    low: float | None
+    high: float | None
+    chance: float
+    n: int
+    labels: int | None
+    annotators: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAccess:
     """How often a run has scored a split so far (`times`), and with how many different `weights`."""
 
@@ -350,6 +383,7 @@ class Evaluation:
         prediction_sets: The coverage and size of prediction sets, likewise.
         abstention: How often the best label is right, by how many people get an answer.
         groups: Metrics by annotated group of people, for audits only.
+        annotators: The same scores against the union and against the majority of several annotators.
         split_accesses: How often each split was scored; a test split that guides changes to a
             model does not test it any more.
         shared_images: What scored splits share with those of training.
@@ -368,6 +402,7 @@ class Evaluation:
     prediction_sets: tuple[SetRow, ...] = ()
     abstention: tuple[AbstentionRow, ...] = ()
     groups: tuple[GroupRow, ...] = ()
+    annotators: tuple[AnnotatorRow, ...] = ()
     split_accesses: tuple[SplitAccess, ...] = ()
     shared_images: tuple[SharedImages, ...] = ()
     uncalibrated: tuple[str, ...] = ()
@@ -409,6 +444,7 @@ Row = TypeVar(
     SetRow,
     AbstentionRow,
     GroupRow,
+    AnnotatorRow,
     SplitAccess,
     SharedImages,
 )
@@ -435,6 +471,7 @@ def read_results(path: Path) -> Evaluation:
             prediction_sets=_rows(SetRow, found.get("prediction_sets", ())),
             abstention=_rows(AbstentionRow, found.get("abstention", ())),
             groups=_rows(GroupRow, found.get("groups", ())),
+            annotators=_rows(AnnotatorRow, found.get("annotators", ())),
             split_accesses=_rows(SplitAccess, found.get("split_accesses", found.get("looks", ()))),
             shared_images=_rows(SharedImages, found.get("shared_images", ())),
             uncalibrated=tuple(str(name) for name in found.get("uncalibrated", ())),

@@ -27,7 +27,7 @@ from mien.registry import registered_names
 from mien.runs import MANIFEST
 from mien.version import __version__
 
-__all__ = ["write_card"]
+__all__ = ["markdown_text", "write_card"]
 
 _TEMPLATE: Final = Path(__file__).with_name("card.md")
 _PLAYHOUSE: Final = "playhouse"
@@ -79,10 +79,13 @@ def write_card(
     atomic_write_text(folder / CARD, str(card).strip() + "\n")
 
 
-def _text(value: object) -> str:
+def markdown_text(value: object) -> str:
     """Text of others on one line of Markdown, in which it is nothing but text."""
     line = "".join(character if character.isprintable() else " " for character in str(value))
     return _SPECIAL.sub(r"\\\1", " ".join(line.split())) or _NONE
+
+
+_text = markdown_text  # short, because each value needs it
 
 
 def _quoted(text: str) -> str:
