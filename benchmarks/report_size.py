@@ -6,7 +6,7 @@ Draws one scene of Playhouse per two people (or takes a folder's photos in turn)
 scores of the 26 labels, three annotators and a description, writes the report with everyone in its error
 browser, and opens it from `file://` in the installed Chromium: with scripts allowed and blocked.
 "seconds" is until the whole page is loaded, "first_paint" until something is visible, "renderer" and "other"
-the processor time meanwhile of the process that shows the page and of Chromium's others, which run next to it.
+the processor time meanwhile of the process that shows the page and of Chromium's others next to it.
 "filter" is from choosing a label to an image of the window, and "filter_renderer" the processor time of that.
 What was drawn is in DIR and is used again. Prints JSON. Needs playwright.
 """
