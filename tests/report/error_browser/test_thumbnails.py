@@ -56,6 +56,17 @@ def test_who_does_not_fit_has_no_image_and_the_reason(examples: list[Example]) -
     assert {(item.source, item.reason) for item in found.values()} == {("", "no space for it on this page")}
 
 
+def test_who_needs_more_gets_what_others_left(examples: list[Example], tmp_path: Path) -> None:
+    path = tmp_path / "plain.png"
+    Image.new("RGB", (60, 40), (128, 128, 128)).save(path)
+    plain = [_example(f"plain{index}", path) for index in range(36)]
+    num_bytes = 48 * 600  # less than the smallest image of noise, more than one of a plain photo
+    found = make_thumbnails(PhotoReader("full"), [*plain, *examples], num_bytes)
+    assert sum(len(item.source) for item in found.values()) <= num_bytes
+    assert all(found[example.id].source for example in plain)
+    assert sum(len(found[example.id].source) > 600 for example in examples) > len(examples) / 2
+
+
 def test_the_box_is_drawn_after_shrinking(tmp_path: Path) -> None:
     path = tmp_path / "gray.png"
     Image.new("RGB", (2000, 1000), (128, 128, 128)).save(path)

@@ -23,7 +23,7 @@ __all__ = ["MAX_SIDE", "Thumbnail", "make_thumbnails"]
 MAX_SIDE: Final = 224  # pixels
 _MIN_SIDE: Final = 56  # below that, little can be seen
 _FIRST_SIDE: Final = 128
-_QUALITY: Final = 45
+_QUALITY: Final = 35  # a larger image tells more than a smoother one of as many bytes
 _METHOD: Final = 2  # of the encoder: slower ones save less than a tenth
 _GROWTH: Final = 1.7  # bytes grow as about this power of the side
 _TRIES: Final = 4
@@ -40,13 +40,16 @@ class Thumbnail:
     reason: str = ""
 
 
+_NO_SPACE: Final = Thumbnail(reason="no space for it on this page")
+
+
 def make_thumbnails(
     reader: PhotoReader, examples: Sequence[Example], num_bytes: int
 ) -> Mapping[str, Thumbnail]:
     """The images of people with the red box, by id; each photo is opened once.
 
-    Everyone may have the same number of bytes. Who does not fit into them even with the smallest image has
-    none.
+    Everyone may have the same number of bytes. Who does not fit into them even with the smallest image may
+    have what others left, and has no image if that is used up.
 
     Args:
         reader: Opens photos.
@@ -69,25 +72,33 @@ def make_thumbnails(
     workers = min(_MAX_THREADS, os.cpu_count() or 1)
     with thread_pool(workers) as pool:
         rendered = prefetch(render, groups.values(), pool=pool, window=4 * workers)
-        return dict(item for items in rendered for item in items)
+        found = dict(item for items in rendered for item in items)
+    left = num_bytes - sum(len(item.source) for item in found.values() if len(item.source) <= largest)
+    for id, item in found.items():
+        if len(item.source) > largest:
+            if len(item.source) <= left:
+                left -= len(item.source)
+            else:
+                found[id] = _NO_SPACE
+    return found
 
 
 def _thumbnail(photo: Photo, max_bytes: int) -> Thumbnail:
-    """The largest image that fits, about; sizes are tried because bytes depend on the content."""
+    """About the largest image that fits, or the smallest if none does; bytes depend on the content."""
     if photo.image is None:
         return Thumbnail(reason=photo.reason)
     largest = min(MAX_SIDE, max(photo.image.size))
-    best, side = Thumbnail(reason="no space for it on this page"), min(_FIRST_SIDE, largest)
+    best, side = None, min(_FIRST_SIDE, largest)
     for _ in range(_TRIES):
         found = _encode(photo.image, photo.box, side)
         if len(found.source) <= max_bytes:
-            best = max(best, found, key=lambda item: item.width)
-        fitting = side * (0.95 * max_bytes / len(found.source)) ** (1 / _GROWTH)
+            best = found if best is None else max(best, found, key=lambda item: item.width)
+        fitting = side * (0.97 * max_bytes / len(found.source)) ** (1 / _GROWTH)
         following = round(min(largest, max(_MIN_SIDE, fitting)))
-        if following == side or (best.source and following < 1.15 * max(best.width, best.height)):
+        if following == side or (best and following < 1.1 * max(best.width, best.height)):
             break
         side = following
-    return best
+    return best or _encode(photo.image, photo.box, min(_MIN_SIDE, largest))
 
 
 def _encode(image: Image.Image, box: Box | None, side: int) -> Thumbnail:
