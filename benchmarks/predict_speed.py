@@ -283,9 +283,9 @@ class Bare:
             num_additional_image_tokens=1,
             chat_template=(embedded / "chat_template.jinja").read_text(),
         )
-        assert predictor._vision is not None
-        assert predictor._text_stage is not None
-        self.encoder, self.tokenizer = predictor._vision.encoder, predictor._text_stage.tokenizer
+        assert predictor.vision is not None
+        assert predictor.text_stage is not None
+        self.encoder, self.tokenizer = predictor.vision.encoder, predictor.text_stage.tokenizer
         self.classifier = predictor.trained.classifier
         question = get_prompt("paper").render(EMOTIC)
         content = [{"type": "image"}, {"type": "text", "text": question}]
