@@ -321,8 +321,9 @@ async function explain(person, labels) {
   render(photo, "why");
   let next;
   try {
-    // All boxes, so that the person can be compared with the others.
-    const people = photo.people.filter((other) => other === person || (other.result !== null && !other.isStale));
+    // With the boxes of others, so that the person can be compared with them.
+    const others = photo.people.filter((other) => other !== person && other.result !== null && !other.isStale);
+    const people = [...others.slice(0, limits.max_boxes - 1), person].sort((a, b) => a.number - b.number);
     const hasBoxes = people.every((other) => other.box !== null);
     const { explanation } = await service.explain(
       photo.file,
