@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from mien.predict.base import SubjectPredictor
@@ -36,10 +37,10 @@ class RunningService:
 
 @contextmanager
 def running_service(
-    model: SubjectPredictor | ServedModel, *, wait: bool = True, **settings: object
+    model: SubjectPredictor | ServedModel, *, wait: bool = True, **settings: Any
 ) -> Iterator[RunningService]:
     """Serves until the block ends; `wait` for it to be ready."""
-    options = ServiceOptions(port=0, **settings)  # type: ignore[arg-type]
+    options = ServiceOptions(port=0, **settings)
     if isinstance(model, SubjectPredictor):
         model = ServedModel(model, name="tiny", max_pixels=options.max_pixels, is_embedded=True)
     listener = bind(options)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.errors import ImageError
-from mien.media.images import image_digest, open_image
+from mien.media.images import image_digest, load_image_bytes, load_image_file, open_image
 
 Paint = Callable[..., Path]
 
@@ -175,3 +175,40 @@ def test_broken_bytes_give_an_image_or_an_image_error(
 def test_the_digest_depends_on_the_bytes_not_the_name(paint: Paint) -> None:
     one, same, other = paint("a.png"), paint("b.png"), paint("c.png", color="black")
     assert image_digest(one) == image_digest(same) != image_digest(other)
+
+
+# --- Bytes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_bytes_are_read_as_files(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "image"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(40, 30).save(path, kind, **({"exif": exif} if kind in ("PNG", "JPEG", "WEBP") else {}))
+    found, wanted = load_image_bytes("upload", path.read_bytes()), load_image_file(path)
+    assert found.image.tobytes() == wanted.image.tobytes()
+    assert (found.full_size, found.scale, found.is_turned) == (wanted.full_size, 1, wanted.is_turned)
+
+
+def test_errors_of_bytes_have_the_given_name(tmp_path: Path) -> None:
+    for content in (b"", b"text", b"\xff\xd8\xff\xe0"):
+        with pytest.raises(ImageError, match=r"^upload "):
+            load_image_bytes("upload", content)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_bytes_are_never_decoded_at_a_smaller_size(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "image.jpg"
+    Image.new(mode, (300, 200)).save(path)
+    assert load_image_file(path, max_pixels=50_000).scale > 1 or mode == "CMYK"
+    with pytest.raises(ImageError, match="300 x 200 pixels, more than the 50,000 allowed"):
+        load_image_bytes("upload", path.read_bytes(), max_pixels=50_000)
+
+
+def test_notes_say_what_the_user_should_know(tmp_path: Path) -> None:
+    path = tmp_path / "moving.gif"
+    noise(40, 30).save(path, save_all=True, append_images=[noise(40, 30).rotate(90)])
+    assert load_image_bytes("upload", path.read_bytes()).notes == (
+        "it has several frames or pages, of which the first is read",
+    )

@@ -1,4 +1,4 @@
-"""Jobs share batches, wait in order, expire, are cancelled, and are not failed by others."""
+"""Jobs share batches, wait in order, expire, are given up, and are not failed by others."""
 
 from __future__ import annotations
 

@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+from tests.factories.served_process import started
 from tests.factories.tiny_runs import train_tiny_run
 
 from mien.cli import main
 
-ROOT = Path(__file__).parents[2]
 Noise = Callable[..., bytes]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_tiny_run(tmp_path_factory.mktemp("served"))
-
-
-@contextmanager
-def started(*arguments: str, log: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process of `mien serve`, and its address once it is ready."""
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mien", "serve", *arguments, "--port", "0", "--json"],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
-        )
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, log.read_text()
-            yield process, json.loads(line)["url"]
-        finally:
-            process.kill()
-            process.wait()
 
 
 def test_nothing_that_was_sent_is_logged_or_kept(run: Path, tmp_path: Path, noise: Noise) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from tests.factories.service import RunningService
 
+import mien
 from mien.predict.predictor import Predictor
 
 Noise = Callable[..., bytes]
@@ -231,3 +232,48 @@ def test_no_response_is_stored_or_read_by_other_sites(http: httpx2.Client) -> No
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert not [name for name in headers if name.startswith("access-control")]
         assert "server" not in headers
+
+
+def test_descriptions(
+    describing_service: RunningService, describing_predictor: Predictor, noise: Noise
+) -> None:
+    image, boxes = noise(7), [[4, 4, 30, 40]]
+    answer = httpx2.post(
+        f"{describing_service.url}/v1/describe",
+        files=[("images", image), ("images", b"text")],
+        data={"boxes": [json.dumps(boxes), ""]},
+        trust_env=False,
+    ).json()
+    (person,), failed = answer["results"][0]["people"], answer["results"][1]
+    wanted = describing_predictor(Image.open(io.BytesIO(image)), boxes=boxes)[0].description
+    assert wanted is not None
+    assert (person["description"], person["prompt_id"]) == (wanted.text, wanted.prompt_id)
+    assert (person["engine"], person["finish"]) == (wanted.engine, wanted.finish)
+    assert "scores" not in person
+    assert failed["error"]["code"] == "image_error"
+
+
+def test_a_calibrated_run_says_what_it_is_sure_of(
+    describing_service: RunningService, describing_predictor: Predictor, noise: Noise
+) -> None:
+    image = noise(8)
+    wanted = describing_predictor(Image.open(io.BytesIO(image)))[0]
+    assert wanted.prediction is not None
+    with mien.Client(describing_service.url) as client:
+        (model,) = client.models()
+        assert (model.calibrated, model.endpoints) == (True, ("predict", "describe", "explain"))
+        found = client.predict(image)[0]
+        assert (found.above, found.is_sure) == (wanted.above, wanted.is_sure)
+        assert (found.prediction_set, found.coverage) == (wanted.prediction_set, wanted.coverage)
+        assert found.prediction is not None
+        assert found.prediction.thresholds == pytest.approx(wanted.prediction.thresholds)
+        assert found.description is not None
+        assert wanted.description is not None
+        assert found.description.text == wanted.description.text
+        described = client.describe(image)[0].description
+        assert described is not None
+        assert (described.text, described.engine) == (wanted.description.text, wanted.description.engine)
+        explained = client.explain(image, labels=["Fear"], random_orders=0, descriptions=["They smile."])
+        assert explained.description == wanted.description.text
+        assert explained["Fear"].words
+        assert [item.kind for item in explained.counterfactuals][-1] == "description"
