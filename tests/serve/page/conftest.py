@@ -18,7 +18,7 @@ from tests.factories.service import RunningService, running_service
 from mien.predict.predictor import Predictor
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 Visit = Callable[..., "Page"]
 Serve = Callable[..., str]
@@ -53,7 +53,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
             stack.callback(context.close)
             page, events = context.new_page(), PageEvents()
             visits.append((url, events))
-            page.on("dialog", lambda dialog: (events.dialogs.append(dialog.message), dialog.dismiss())[0])
+            page.on("dialog", lambda dialog: _dismiss(dialog, events))
             if console:
                 page.on("console", lambda message: events.console.append(message.text))
             page.on("pageerror", lambda error: events.errors.append(str(error)))
@@ -70,13 +70,19 @@ def visit(browser: Browser) -> Iterator[Visit]:
         assert [place for place in events.requests if not place.startswith((f"{url}/", f"blob:{url}/"))] == []
 
 
+def _dismiss(dialog: Dialog, events: PageEvents) -> None:
+    events.dialogs.append(dialog.message)
+    dialog.dismiss()
+
+
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """serve(ScriptedModel(...), token="..."): the URL of a service."""
     with ExitStack() as stack:
 
         def start(model: ScriptedModel, **settings: object) -> str:
-            return stack.enter_context(running_service(model.as_served(), **settings)).url
+            running = running_service(model.as_served(), wait=True, **settings)
+            return stack.enter_context(running).url
 
         yield start
 

@@ -15,7 +15,7 @@ from tests.serve.page.conftest import Visit
 from mien.serve.page.examples import EXAMPLES, draw_example
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import FilePayload, Locator, Page
 
 TWO_PEOPLE = 0  # the number of an example
 
@@ -268,9 +268,10 @@ def color_of_the_strongest_cell(page: Page, values: list[list[float]]) -> int:
 
 
 def upload(page: Page, *photos: tuple[str, bytes]) -> None:
-    page.set_input_files(
-        "#files", [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in photos]
-    )
+    files: list[FilePayload] = [
+        {"name": name, "mimeType": "image/png", "buffer": content} for name, content in photos
+    ]
+    page.set_input_files("#files", files)
 
 
 def test_a_photo_is_uploaded(page_service: RunningService, api: httpx2.Client, visit: Visit) -> None:

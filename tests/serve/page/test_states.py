@@ -26,7 +26,7 @@ def gate() -> Iterator[threading.Event]:
     event.set()  # so that the service can end
 
 
-def test_reading_shows_progress_and_can_be_cancelled(
+def test_reading_shows_progress_and_can_be_canceled(
     serve: Serve, visit: Visit, gate: threading.Event
 ) -> None:
     def predict(upload: Upload) -> list[PredictedPerson]:
@@ -38,13 +38,13 @@ def test_reading_shows_progress_and_can_be_cancelled(
     page.locator("#result .progress").wait_for()
     page.locator("#result .progress", has_text="1 s").wait_for()
     page.get_by_role("button", name="Cancel").click()
-    page.locator("#result", has_text="Reading was cancelled.").wait_for()
+    page.locator("#result", has_text="Reading was canceled.").wait_for()
     gate.set()
     page.get_by_role("button", name="Read the photo").click()
     page.locator("article .conclusion").wait_for()
 
 
-def test_explaining_can_be_cancelled(serve: Serve, visit: Visit, gate: threading.Event) -> None:
+def test_explaining_can_be_canceled(serve: Serve, visit: Visit, gate: threading.Event) -> None:
     def explain(_: object) -> dict[str, object]:
         gate.wait()
         return explanation_of(["Peace"], "A calm face.", {"Peace": 0.7, "Fear": 0.2})
