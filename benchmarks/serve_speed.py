@@ -90,7 +90,7 @@ def main() -> None:
 @contextmanager
 def serving(run: Path, folder: Path, max_batch: int) -> Iterator[Service]:
     command = [*MIEN, "serve", str(run), "--detector", "none", "--port", "0", "--json"]
-    command += ["--max-batch", str(max_batch), "--max-pending", "200"]
+    command += ["--max-batch", str(max_batch), "--max-pending", "200", "--deadline", "600"]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "XDG_CACHE_HOME": str(folder / "cache")}
     with (folder / f"log-{max_batch}.txt").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
