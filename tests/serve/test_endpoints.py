@@ -153,7 +153,6 @@ def test_health_readiness_and_metrics(http: httpx2.Client, noise: Noise) -> None
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
         ("GET", "/v1/predict", 405, "method_not_allowed"),
         ("GET", "/v1/predict/", 404, "not_found"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),

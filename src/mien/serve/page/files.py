@@ -18,8 +18,8 @@ from mien.serve.page.examples import EXAMPLES, draw_example, title_of
 
 __all__ = ["PAGE_PATHS", "POLICY", "add_page"]
 
-# Scripts, styles and requests only of this service; images also of the visitor's own files. Trusted types keep
-# scripts from parsing HTML.
+# Scripts, styles and requests only of this service; images also of the visitor's own files. Trusted types
+# keep scripts from parsing HTML.
 POLICY: Final = "; ".join(
     (
         "default-src 'none'",

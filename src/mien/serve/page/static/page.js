@@ -87,7 +87,7 @@ class Photo {
 
   get summary() {
     if (this.reading !== null) return this.reading.began === null ? "waiting" : "reading";
-    if (this.error !== null) return this.error.name === "AbortError" ? "cancelled" : "failed";
+    if (this.error !== null) return this.error.name === "AbortError" ? "canceled" : "failed";
     return this.people.length ? plural(this.people.length, "person", "people") : "no one found";
   }
 
@@ -321,8 +321,9 @@ async function explain(person, labels) {
   render(photo, "why");
   let next;
   try {
-    // All boxes, so that the person can be compared with the others.
-    const people = photo.people.filter((other) => other === person || (other.result !== null && !other.isStale));
+    // With the boxes of others, so that the person can be compared with them.
+    const others = photo.people.filter((other) => other !== person && other.result !== null && !other.isStale);
+    const people = [...others.slice(0, limits.max_boxes - 1), person].sort((a, b) => a.number - b.number);
     const hasBoxes = people.every((other) => other.box !== null);
     const { explanation } = await service.explain(
       photo.file,
@@ -403,7 +404,7 @@ function resultParts(photo) {
 function photoError(photo) {
   const isRepeatable = photo.file.size <= limits.max_bytes;
   if (photo.error.name === "AbortError") {
-    return h("div", {}, h("p", {}, "Reading was cancelled."), h("button", { type: "button", on: { click: () => readPhoto(photo) } }, "Read the photo"));
+    return h("div", {}, h("p", {}, "Reading was canceled."), h("button", { type: "button", on: { click: () => readPhoto(photo) } }, "Read the photo"));
   }
   return alertBox(photo.error, isRepeatable ? () => readPhoto(photo) : null);
 }
@@ -412,7 +413,7 @@ function cancelPhoto(photo) {
   photo.reading.controller.abort();
   if (photo.reading.began !== null) return;
   photo.reading = null;
-  photo.error = new DOMException("cancelled", "AbortError");
+  photo.error = new DOMException("canceled", "AbortError");
   render(photo);
 }
 

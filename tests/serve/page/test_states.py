@@ -1,0 +1,135 @@
+"""What the page says while it waits, when something fails, and when the service needs a token."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from tests.factories.scripted_model import ScriptedModel, explanation_of, person_of
+from tests.serve.page.conftest import Serve, Visit
+from tests.serve.page.test_results import choose_example, upload
+
+from mien.errors import EngineError
+from mien.serve.page.examples import draw_example
+from mien.serve.schemas import PredictedPerson
+from mien.serve.uploads import Upload
+
+TOKEN = "a token of thirty-two characters"
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Holds a model until it is set."""
+    event = threading.Event()
+    yield event
+    event.set()  # so that the service can end
+
+
+def test_reading_shows_progress_and_can_be_canceled(
+    serve: Serve, visit: Visit, gate: threading.Event
+) -> None:
+    def predict(upload: Upload) -> list[PredictedPerson]:
+        gate.wait()
+        return [person_of()]
+
+    page = visit(serve(ScriptedModel(predict=predict)))
+    page.locator("#example-list button").first.click()
+    page.locator("#result .progress").wait_for()
+    page.locator("#result .progress", has_text="1 s").wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    page.locator("#result", has_text="Reading was canceled.").wait_for()
+    gate.set()
+    page.get_by_role("button", name="Read the photo").click()
+    page.locator("article .conclusion").wait_for()
+
+
+def test_explaining_can_be_canceled(serve: Serve, visit: Visit, gate: threading.Event) -> None:
+    def explain(_: object) -> dict[str, object]:
+        gate.wait()
+        return explanation_of(["Peace"], "A calm face.", {"Peace": 0.7, "Fear": 0.2})
+
+    page = visit(serve(ScriptedModel(explain=explain)))
+    choose_example(page)
+    page.locator("[data-key=explain]").click()
+    page.locator(".why .progress").get_by_role("button", name="Cancel").click()
+    page.locator("[data-key=explain]").wait_for()
+    gate.set()
+    page.locator("[data-key=explain]").click()
+    page.locator("table.ifs").wait_for()
+
+
+def test_what_fails_has_a_hint_and_can_be_tried_again(serve: Serve, visit: Visit) -> None:
+    failures = [EngineError("the engine is down", hint="start it")]
+
+    def predict(upload: Upload) -> list[PredictedPerson]:
+        if failures:
+            raise failures.pop()
+        return [person_of()]
+
+    page = visit(serve(ScriptedModel(predict=predict)))
+    page.locator("#example-list button").first.click()
+    alert = page.locator("#result .alert")
+    alert.wait_for()
+    assert "The service cannot answer now." in alert.inner_text()
+    assert "Try again later" in alert.inner_text()
+    assert "Request " in alert.inner_text()
+    alert.get_by_role("button", name="Try again").click()
+    page.locator("article .conclusion").wait_for()
+
+
+def test_a_photo_that_is_too_large_is_not_sent(serve: Serve, visit: Visit) -> None:
+    model = ScriptedModel()
+    page = visit(serve(model, max_body_bytes=2**20))
+    upload(page, ("large.png", draw_example(0) + bytes(2**20)), ("a.png", draw_example(1)))
+    page.locator("#result .alert", has_text="the service takes 1").wait_for()
+    page.locator("#photo-list", has_text="1 person").wait_for()
+    assert [len(item.content) for item in model.uploads] == [len(draw_example(1))]
+
+
+def test_a_photo_without_people_asks_for_a_box(serve: Serve, visit: Visit) -> None:
+    page = visit(serve(ScriptedModel(predict=lambda upload: [person_of()] if upload.boxes else [])))
+    page.locator("#example-list button").first.click()
+    page.locator("#result", has_text="No people were found. Draw a box").wait_for()
+    page.locator("[data-key=draw]").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.locator("article .conclusion").wait_for()
+
+
+def test_uncertainty_is_said_first(serve: Serve, visit: Visit) -> None:
+    people = [
+        person_of(0, sure=False, above=[], prediction_set=["Peace", "Fear"], coverage=0.8),
+        person_of(1, sure=True, above=["Peace"], prediction_set=["Peace"], coverage=0.8),
+        person_of(2, box=[150.0, 10.0, 190.0, 90.0]),
+    ]
+    page = visit(serve(ScriptedModel(predict=lambda upload: people)))
+    choose_example(page)
+    assert "Not sure" in page.locator(".conclusion").inner_text()
+    assert "No label reaches its threshold. Closest: Peace." in page.locator(".conclusion").inner_text()
+    assert "All labels may hold" in page.locator("article").inner_text()
+    assert page.locator(".people button").all_inner_texts()[0].endswith("not sure")
+    page.locator(".people button").nth(1).click()
+    assert page.locator(".chips").inner_text() == "Peace"
+    assert "Peace (1 of 2 labels)" in page.locator("article").inner_text()
+    assert "80 % coverage" in page.locator("article").inner_text()
+    page.locator(".people button").nth(2).click()
+    assert "not calibrated" in page.locator(".conclusion").inner_text()
+
+
+def test_a_token_is_asked_for_and_kept_in_memory_only(serve: Serve, visit: Visit) -> None:
+    page = visit(serve(ScriptedModel(), token=TOKEN))
+    assert not page.locator("#intake").is_visible()
+    field = page.get_by_label("Token", exact=True)
+    field.fill("wrong")
+    page.keyboard.press("Enter")
+    page.locator("#token-error", has_text="refuses").wait_for()
+    field.fill(TOKEN)
+    page.keyboard.press("Enter")
+    page.locator("#intake").wait_for()
+    choose_example(page)
+    stored = page.evaluate("[localStorage.length, sessionStorage.length, document.cookie, location.search]")
+    assert stored == [0, 0, "", ""]
+    assert field.input_value() == ""
+    page.reload()
+    page.locator("#token-form").wait_for()
