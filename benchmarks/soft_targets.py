@@ -26,8 +26,8 @@ import numpy as np
 
 from mien.cli import main as run_command
 from mien.data.annotators import Combination
+from mien.evaluate.analysis.annotators import with_truth
 from mien.evaluate.bootstrap import RESAMPLES, resample_weights
-from mien.evaluate.results.annotators import with_truth
 from mien.evaluate.results.build import build_difference, build_score_rows
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.files import atomic_write_json, cache_directory

@@ -15,8 +15,8 @@ from mien.data.splits import ResplitDataset, write_splits
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.prompts import get_prompt
 from mien.describe.requests import RequestBuilder
+from mien.evaluate.analysis.groups import collect_attributes
 from mien.evaluate.results.examples import examples_file, read_examples, write_examples
-from mien.evaluate.results.groups import collect_attributes
 from mien.media.images import Marking
 from mien.playhouse.layouts.emotic import write_emotic
 from mien.types import Sample, Subject

@@ -20,6 +20,7 @@ from mien.ablation.prepare import (
 from mien.ablation.workers import worker_pool
 from mien.describe.progress import Progress
 from mien.errors import ConfigError, RunError
+from mien.evaluate.analysis.groups import build_group_rows
 from mien.evaluate.metrics.metric_inputs import select_metrics
 from mien.evaluate.metrics.table import default_metrics, resolve_metric
 from mien.evaluate.results.build import (
@@ -30,7 +31,6 @@ from mien.evaluate.results.build import (
     mark_uncalibrated,
 )
 from mien.evaluate.results.examples import read_attributes
-from mien.evaluate.results.groups import build_group_rows
 from mien.evaluate.results.results import RESULTS, Evaluation, write_results
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.locks import lock_run

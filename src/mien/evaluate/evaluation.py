@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mien.evaluate.analysis.groups import build_group_rows
 from mien.evaluate.calibration.calibrate import Calibration
 from mien.evaluate.metrics.metric_inputs import select_metrics
 from mien.evaluate.results.build import (
@@ -15,7 +16,6 @@ from mien.evaluate.results.build import (
     describe_intervals,
 )
 from mien.evaluate.results.examples import examples_file, read_attributes, write_examples
-from mien.evaluate.results.groups import build_group_rows
 from mien.evaluate.results.results import EVALUATION, Evaluation, SharedImages, SplitAccess, write_results
 from mien.evaluate.results.uncertainty import rate_uncertainty
 from mien.evaluate.results.votes import Votes

@@ -146,9 +146,9 @@ class ServedModel:
 
         found: dict[int, list[PredictedImage | DescribedImage]] = {}
         results = predictor.run(sources())
-        for (number, index), (_, result) in zip(places, results, strict=True):
+        for (number, index), predicted in zip(places, results, strict=True):
             images = found.setdefault(number, [])
-            images.append(answer.of(index, result, notes.pop((number, index), ())))
+            images.append(answer.of(index, predicted.results, notes.pop((number, index), ())))
             job = jobs[number]
             if len(images) == job.size:
                 if time.monotonic() > job.deadline:
@@ -158,7 +158,8 @@ class ServedModel:
     def _explain(self, work: ExplainWork) -> ExplainAnswer:
         request = work.request
         source, _ = open_upload(work.upload, 0, self._max_pixels)
-        ((_, results),) = self._predictor.run([source])
+        (predicted,) = self._predictor.run([source])
+        results = predicted.results
         person = _chosen(results, request.person)
         options = ExplainOptions(
             labels=tuple(request.labels),

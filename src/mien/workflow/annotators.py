@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mien.evaluate.results.annotators import build_annotator_rows
+from mien.evaluate.analysis.annotators import build_annotator_rows
 from mien.evaluate.results.results import Evaluation
 from mien.evaluate.scores import SplitScores
 from mien.workflow.experiment import Experiment

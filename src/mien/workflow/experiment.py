@@ -266,8 +266,8 @@ def save_scored(
         texts: Their descriptions by subject id.
         out: The run directory.
     """
+    from mien.evaluate.analysis.groups import collect_attributes
     from mien.evaluate.evaluation import save_split
-    from mien.evaluate.results.groups import collect_attributes
     from mien.evaluate.results.votes import count_votes
 
     records = list(experiment.dataset.records(scores.split))

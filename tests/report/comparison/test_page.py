@@ -15,10 +15,10 @@ from tests.report.conftest import PlayhouseSamples, draw_samples, make_scores
 
 from mien.cli import main
 from mien.errors import DataError, RunError, UsageError
+from mien.evaluate.analysis.label_differences import build_label_differences
 from mien.evaluate.evaluation import save_split
 from mien.evaluate.results.build import build_difference
 from mien.evaluate.results.examples import Example
-from mien.evaluate.results.label_differences import build_label_differences
 from mien.evaluate.scores import SplitScores
 from mien.labels import EMOTIC, LabelSet
 from mien.recipe import ModelOptions, Recipe, TrainOptions

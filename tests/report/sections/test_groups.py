@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.factories.html_pages import read_page
 
-from mien.evaluate.results.results import GroupRow
+from mien.evaluate.results.breakdown_rows import GroupRow
 from mien.report.run.page import write_report
 from mien.report.sections.groups import group_section
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mien.ablation.study import Ablation
+    from mien.evaluate.results.breakdown_rows import AnnotatorRow
     from mien.evaluate.results.comparison import Comparison
     from mien.evaluate.results.learning_curve import LearningCurve
     from mien.evaluate.results.results import (
         AbstentionRow,
-        AnnotatorRow,
         CalibrationRow,
         Difference,
         Evaluation,

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from mien.documents import read_json
 from mien.errors import RunError
+from mien.evaluate.results.breakdown_rows import AnnotatorRow, GroupRow
 from mien.files import atomic_write_json
 
 __all__ = [
@@ -20,12 +21,10 @@ __all__ = [
     "MIN_POSITIVES",
     "RESULTS",
     "AbstentionRow",
-    "AnnotatorRow",
     "CalibrationRow",
     "Difference",
     "DimensionRow",
     "Evaluation",
-    "GroupRow",
     "LabelRow",
     "ResultRow",
     "SetRow",
@@ -253,85 +252,6 @@ class AbstentionRow:
     n: int
     fitted_on: str = ""
     min_confidence: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupRow:
-    """A metric of one group of people, such as those annotated as adults: for audits only.
-
-    Attributes:
-        name: The model.
-        split: The split.
-        attribute: What groups people, such as "age".
-        group: Which group, as the dataset spells it.
-        metric: The metric.
-        value: The metric of the group; None if it has fewer than `MIN_POSITIVES` people, or if they do not
-            determine the metric.
-        low: Lower bound of the 95 % interval; None without a value, or if the split has one image.
-        high: Upper bound, likewise.
-        chance: What a model that sees neither image nor text reaches on the group.
-        n: How many people the group has.
-        images: How many images they are in. With fewer than 100, the interval is approximate.
-        labels: How many labels count: those that someone in the group has. None for dimensions alone.
-        compared_with: The largest group of the attribute; "" where the metric does not compare groups.
-        difference: `value` minus that of `compared_with`.
-        difference_low: Lower bound of its 95 % interval, on the same resamples.
-        difference_high: Upper bound, likewise.
-    """
-
-    name: str
-    split: str
-    attribute: str
-    group: str
-    metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    chance: float | None
-    n: int
-    images: int
-    labels: int | None = None
-    compared_with: str = ""
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-
-    @property
-    def excludes_zero(self) -> bool:
-        """True if the whole interval of the difference lies on one side of zero: the groups differ."""
-        return _excludes_zero(self.difference_low, self.difference_high)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnnotatorRow:
-    """A model on one split, rated against one way to combine the annotators.
-
-    Attributes:
-        name: The model.
-        metric: Name of the metric, of labels.
-        split: The split.
-        truth: "union", the labels that any annotator chose; or "majority", those that more than half chose,
-            or the most frequent ones if there are none.
-        value: The metric.
-        low: Lower bound of the 95 % interval; None if the samples are of one image.
-        high: Upper bound.
-        chance: The metric of scores that say nothing, on this truth.
-        n: Samples.
-        labels: Labels that some sample has on this truth.
-        annotators: Annotators per sample, the mean.
-    """
-
-    name: str
-    metric: str
-    split: str
-    truth: str
-    value: float
-    low: float | None
-    high: float | None
-    chance: float
-    n: int
-    labels: int | None
-    annotators: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import EngineError
+from mien.evaluate.explanations.heat_map import HeatMap
 from mien.predict.explain.counterfactuals import Counterfactual
 from mien.predict.explain.curves import Curve, Faithfulness
 from mien.predict.explain.explanation import (
@@ -17,7 +18,6 @@ from mien.predict.explain.explanation import (
     NamedLabel,
     WordImportance,
 )
-from mien.predict.explain.heat_map import HeatMap
 from mien.types import Box, ImageRef
 
 __all__ = ["explanation_from_dict"]

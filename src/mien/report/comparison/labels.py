@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mien.evaluate.results.label_differences import LabelDifference
+from mien.evaluate.analysis.label_differences import LabelDifference
 from mien.report.charts import Scale, Whisker, scale_over
 from mien.report.formatting import format_count, format_interval, format_number
 

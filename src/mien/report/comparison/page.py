@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.errors import UsageError
+from mien.evaluate.analysis.label_differences import LabelDifference, build_label_differences
 from mien.evaluate.bootstrap import RESAMPLES
 from mien.evaluate.results.comparison import Comparison, compare_runs
 from mien.evaluate.results.examples import Example, examples_file, read_examples
-from mien.evaluate.results.label_differences import LabelDifference, build_label_differences
 from mien.evaluate.results.measured_on import dataset_text, embedded_notice, size_notice
 from mien.evaluate.scores import SplitScores
 from mien.files import atomic_write_bytes

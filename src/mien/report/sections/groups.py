@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mien.evaluate.bootstrap import MIN_IMAGES
-from mien.evaluate.results.results import MIN_POSITIVES, GroupRow
+from mien.evaluate.results.breakdown_rows import GroupRow
+from mien.evaluate.results.results import MIN_POSITIVES
 from mien.report.formatting import NO_VALUE, count_noun, format_count, format_interval, format_number
 
 __all__ = ["GroupCell", "GroupLine", "GroupSection", "GroupTable", "group_section"]

@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from mien.evaluate.analysis.label_errors import ErrorKind, ErrorPair, confusion_matrix, error_pairs
 from mien.evaluate.calibration.calibrate import Calibration
 from mien.evaluate.calibration.thresholds import decide
 from mien.evaluate.metrics.classification import predicted_labels, true_labels
-from mien.evaluate.results.label_errors import ErrorKind, ErrorPair, confusion_matrix, error_pairs
 from mien.evaluate.results.results import MIN_POSITIVES
 from mien.evaluate.scores import SplitScores
 from mien.report.formatting import format_count, format_number

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mien.evaluate.results.results import Difference, Evaluation, GroupRow, LabelRow, ResultRow
+from mien.evaluate.results.breakdown_rows import GroupRow
+from mien.evaluate.results.results import Difference, Evaluation, LabelRow, ResultRow
 from mien.report.run.contents import RunContents
 from mien.report.sections.label_errors import LabelErrorSection, label_error_section
 from mien.report.sections.provenance import provenance_section

@@ -19,7 +19,8 @@ from mien.evaluate.metrics.metric import PerResample
 from mien.evaluate.metrics.metric_inputs import MetricInput
 from mien.evaluate.metrics.ranking import share_rankings
 from mien.evaluate.metrics.table import resolve_metric
-from mien.evaluate.results.results import MIN_POSITIVES, GroupRow
+from mien.evaluate.results.breakdown_rows import GroupRow
+from mien.evaluate.results.results import MIN_POSITIVES
 from mien.evaluate.scores import SplitScores
 
 __all__ = ["MAX_GROUPS", "NOT_ANNOTATED", "build_group_rows", "collect_attributes"]

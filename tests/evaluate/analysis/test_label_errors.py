@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from mien.evaluate.results.label_errors import confusion_matrix, error_pairs
+from mien.evaluate.analysis.label_errors import confusion_matrix, error_pairs
 
 LABELS = ("Anger", "Fear", "Peace", "Surprise")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from mien.evaluate.results.annotators import build_annotator_rows, with_truth
+from mien.evaluate.analysis.annotators import build_annotator_rows, with_truth
 from mien.evaluate.results.results import Evaluation, read_results, write_results
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet

@@ -17,8 +17,8 @@ from mien.evaluate.bootstrap import RESAMPLES
 from mien.evaluate.metrics.metric_inputs import select_metrics
 from mien.evaluate.metrics.table import resolve_metric
 from mien.evaluate.metrics.targets import POSITIVE
+from mien.evaluate.results.breakdown_rows import AnnotatorRow
 from mien.evaluate.results.build import build_score_rows
-from mien.evaluate.results.results import AnnotatorRow
 from mien.evaluate.scores import SplitScores
 from mien.types import Target
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from mien.evaluate.analysis.groups import MAX_GROUPS, NOT_ANNOTATED, build_group_rows
 from mien.evaluate.evaluation import save_split, write_evaluation
 from mien.evaluate.metrics.metric_inputs import metric_value
 from mien.evaluate.metrics.table import resolve_metric
-from mien.evaluate.results.groups import MAX_GROUPS, NOT_ANNOTATED, build_group_rows
-from mien.evaluate.results.results import GroupRow, read_results
+from mien.evaluate.results.breakdown_rows import GroupRow
+from mien.evaluate.results.results import read_results
 from mien.evaluate.scores import SplitScores
 from mien.labels import CAERS, EMOTIC, LabelSet
 from mien.recipe import EvaluateOptions

@@ -1,0 +1,1 @@
+"""What scores depend on: labels, groups of people, annotators."""
