@@ -282,7 +282,7 @@ def test_a_photo_is_uploaded(page_service: RunningService, api: httpx2.Client, v
     (person,) = predicted(api, photo)
     assert page.locator("article blockquote").inner_text() == person["description"]
     assert page.locator("figcaption").inner_text() == "<i>me</i>.png, 288 × 288 pixels"  # noqa: RUF001
-    assert "1 person" in (page.locator("#status").text_content() or "")
+    page.locator("#status", has_text="1 person").wait_for(state="attached")
     page.get_by_role("button", name="Remove photo").click()
     assert not page.locator("#desk").is_visible()
     assert page.locator("#files").evaluate("element => element === document.activeElement")
@@ -331,6 +331,7 @@ def test_a_photo_that_fails_costs_the_others_nothing(page_service: RunningServic
     alert = page.locator("#result .alert").inner_text()
     assert "The photo cannot be read as an image" in alert
     assert len(alert.strip().splitlines()) >= 2  # a message, and what to do
+    assert "Try again" not in alert
     page.locator("#photo-list button").nth(2).click()
     page.locator("article .conclusion").wait_for()
     assert page.locator(".overlay .box").count() == 2

@@ -7,6 +7,7 @@ import { Stage } from "./stage.js";
 import { whyView } from "./why.js";
 
 const AT_ONCE = 2; // photos that are read at the same time
+const AGAIN = new Set([0, 401, 408, 429, 500, 503, 504]); // statuses after which the same photo may be read
 const MEGABYTE = 2 ** 20;
 const NO_ONE = "No people were found. Draw a box around a person to read them.";
 
@@ -402,7 +403,7 @@ function resultParts(photo) {
 }
 
 function photoError(photo) {
-  const isRepeatable = photo.file.size <= limits.max_bytes;
+  const isRepeatable = AGAIN.has(photo.error.status);
   if (photo.error.name === "AbortError") {
     return h("div", {}, h("p", {}, "Reading was canceled."), h("button", { type: "button", on: { click: () => readPhoto(photo) } }, "Read the photo"));
   }

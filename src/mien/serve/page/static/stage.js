@@ -66,7 +66,7 @@ export class Stage {
 
   #image() {
     if (this.#photo.isShown) return h("img", { src: this.#photo.url, alt: "", draggable: "false" });
-    const why = this.#photo.isReading ? "" : "This browser cannot show the photo. If the service can read it, results are below.";
+    const why = this.#photo.isReading ? "" : this.#photo.error === null ? "This browser cannot show the photo, but the service has read it." : "No preview";
     return h("div", { class: "unseen" }, h("p", {}, why));
   }
 

@@ -5,6 +5,7 @@ import { drawHeatMap, strongestPlace } from "./heatmap.js";
 import { ranked } from "./result.js";
 
 const FAINT = 0.25; // of the strongest word: below it, a word has no underline
+const SHOWN_CHANGE = 0.005; // of a score, which two digits show
 const METHODS = {
   occlusion: "What hiding changes",
   attention: "Where the model looked",
@@ -156,7 +157,10 @@ function wordSection(item, { description }) {
     end = word.end;
   }
   parts.push(text(end));
-  const top = [...item.words].sort((a, b) => Math.abs(b.occlusion) - Math.abs(a.occlusion)).slice(0, 3);
+  const top = item.words
+    .filter((word) => Math.abs(word.occlusion) >= SHOWN_CHANGE)
+    .sort((a, b) => Math.abs(b.occlusion) - Math.abs(a.occlusion))
+    .slice(0, 3);
   return h(
     "section",
     {},
@@ -165,7 +169,7 @@ function wordSection(item, { description }) {
     h(
       "p",
       { class: "muted" },
-      "Hiding these changes the score most: ",
+      top.length ? "Hiding these changes the score most: " : "Hiding any one word hardly changes the score",
       top.flatMap((word, index) => [index ? ", " : "", user(word.word), ` ${signed(-word.occlusion)}`]),
       ". ",
       keyItem("for", "the score drops while the word is hidden"),
@@ -225,7 +229,7 @@ function counterfactualRow(found, label, base, numbers) {
   const name = h("th", { scope: "row" }, user(what));
   if (found.error !== null) return h("tr", {}, name, h("td", { colspan: 3, class: "wrong" }, user(sentence(found.error))));
   const change = found.scores[label] - base[label];
-  const kind = Math.abs(change) < 0.005 ? "" : change < 0 ? " less" : " more";
+  const kind = Math.abs(change) < SHOWN_CHANGE ? "" : change < 0 ? " less" : " more";
   return h(
     "tr",
     {},
