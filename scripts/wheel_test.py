@@ -38,6 +38,7 @@ IMPORTS: Final = {
     "remote": "import httpx2; import mien.describe.remote.client",
     "ray": "import ray; import mien.describe.ray.connection",
     "pandas": "import pandas",
+    "serve": "import fastapi, httpx2, prometheus_client, uvicorn; import mien.serve.app, mien.serve.client",
 }
 RESOLVED_ONLY: Final = {"vllm": "needs a GPU, or a build of its own", "quantize": "needs a GPU"}
 NOT_SHIPPED: Final = {"dev"}
