@@ -59,8 +59,8 @@ def _work(words: Sequence[str], after: int | None) -> int:
 
     append = Journal.append
 
-    def append_and_kill(journal: Journal, results: Any) -> None:
-        append(journal, results)
+    def append_and_kill(journal: Journal, results: Any, **given: Any) -> None:
+        append(journal, results, **given)
         if journal.num_results == after:
             os.kill(os.getpid(), signal.SIGKILL)
 
