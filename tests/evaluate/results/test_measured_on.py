@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mien.evaluate.results.measured_on import dataset_text, embedded_notice, size_notice
+from mien.evaluate.results.measured_on import dataset_ids, dataset_text, embedded_notice, size_notice
 from mien.recipe import DataOptions, DescribeOptions, FeatureOptions, Recipe
 
 
@@ -22,6 +22,14 @@ def test_models_of_drawn_scenes_never_claim_a_dataset() -> None:
     assert dataset_text(real) == "EMOTIC: emotions in context"
     assert "shows that the programs work" in embedded_notice(drawn)
     assert embedded_notice(real) == ""
+
+
+def test_neither_do_the_tables_that_programs_read() -> None:
+    drawn, real = (_recipe("bold", embedded=embedded).to_json() for embedded in (True, False))
+    assert dataset_ids(drawn) == ("bold-layout", "images in the layout of bold")
+    assert dataset_ids(real) == ("bold", "bold")
+    assert dataset_ids(_recipe("playhouse", embedded=True).to_json()) == ("playhouse", "playhouse")
+    assert dataset_ids(_recipe("manifest", embedded=True).to_json()) == ("manifest", "manifest")
 
 
 def test_playhouse_and_own_datasets_are_named_as_what_they_are() -> None:

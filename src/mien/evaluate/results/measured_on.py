@@ -13,7 +13,7 @@ from mien.data.dataset import DatasetCard
 from mien.data.open import dataset_class
 from mien.errors import MienError
 
-__all__ = ["dataset_text", "embedded_notice", "find_card", "size_notice"]
+__all__ = ["dataset_ids", "dataset_text", "embedded_notice", "find_card", "size_notice"]
 
 _EMBEDDED: Final = "playhouse"
 _PLAYHOUSE: Final = (
@@ -50,6 +50,14 @@ def dataset_text(recipe: Mapping[str, Any]) -> str:
         if name == _EMBEDDED or not embedded_notice(recipe)
         else f"images in the layout of {card.title}"
     )
+
+
+def dataset_ids(recipe: Mapping[str, Any]) -> tuple[str, str]:
+    """An identifier and a short name of the images of a run, for tables that programs read."""
+    name = str(_get(recipe, "data", "name"))
+    if name in (_EMBEDDED, "manifest") or not embedded_notice(recipe):
+        return name, name
+    return f"{name}-layout", f"images in the layout of {name}"
 
 
 def embedded_notice(recipe: Mapping[str, Any]) -> str:

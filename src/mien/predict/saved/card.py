@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mien.data.open import dataset_class
 from mien.evaluate.metrics.table import find_metric
-from mien.evaluate.results.measured_on import dataset_text, size_notice
+from mien.evaluate.results.measured_on import dataset_ids, dataset_text, size_notice
 from mien.evaluate.results.results import EVALUATION, Evaluation, LabelRow, ResultRow, read_results
 from mien.evaluate.results.run_history import carbon_emissions, duration_text, training_seconds
 from mien.evaluate.scores import SplitScores
@@ -302,6 +302,7 @@ def _metadata(
     terms: dict[str, Any] = (
         {"license": "apache-2.0"} if is_free else {"license": "other", "license_name": "see-the-model-card"}
     )
+    dataset_type, dataset_name = dataset_ids(trained.recipe.to_json())
     emissions = carbon_emissions(run)
     more: dict[str, Any] = (
         {}
@@ -318,8 +319,8 @@ def _metadata(
         eval_results=[
             EvalResult(
                 task_type="image-classification",
-                dataset_type=trained.recipe.data.name,
-                dataset_name=trained.recipe.data.name,
+                dataset_type=dataset_type,
+                dataset_name=dataset_name,
                 dataset_split=row.split,
                 metric_type=row.metric,
                 metric_value=round(row.value, 4),
