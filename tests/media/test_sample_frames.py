@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 from tests.factories.numbered_clips import COUNT, encode, number_of
@@ -103,3 +104,25 @@ def test_one_frame_is_in_memory_at_a_time(tmp_path: Path) -> None:
         images.append(weakref.ref(frame.image))
         most = max(most, sum(image() is not None for image in images))
     assert (len(images), most <= 2) == (COUNT, True)
+
+
+@pytest.mark.parametrize("damaged", [12, 17])  # a key frame, and one that depends on others
+def test_damage_that_the_decoder_conceals_is_an_error_in_its_place(tmp_path: Path, damaged: int) -> None:
+    clip = tmp_path / "clip.mp4"
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    with av.open(str(clip), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"g": "12", "bf": "0", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(36):
+            frame = av.VideoFrame.from_ndarray(np.roll(noise, 3 * number, axis=1), format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    with av.open(str(clip)) as file:
+        packet = [packet for packet in file.demux(video=0) if packet.size][damaged]
+        start, size = packet.pos, packet.size
+    assert start is not None
+    content = bytearray(clip.read_bytes())
+    half = start + size // 2
+    content[half : half + size // 4] = np.random.default_rng(1).bytes(size // 4)
+    clip.write_bytes(content)
+    assert [frame.number for frame in sample_frames(clip) if isinstance(frame.image, ClipError)] == [damaged]

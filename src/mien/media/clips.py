@@ -240,7 +240,9 @@ class _Clip:
         self._stream = _video_stream(path, container)
         self._codec = self._stream.codec_context
         # A second thread makes one clip faster, a third does not; verification reads clips in parallel.
+        # Threads per frame: with threads per slice, FFmpeg does not mark frames in which it conceals damage.
         self._codec.thread_count = 1 if strict else 2
+        self._codec.thread_type = "FRAME"
         self._codec.options = {"max_pixels": str(MAX_PIXELS)} | ({"err_detect": "explode"} if strict else {})
         self._end_seconds, self._is_damaged = 0.0, False
         self._rotation: int | None = None
