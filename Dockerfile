@@ -9,7 +9,7 @@ RUN python -m venv /usr/local/mien \
     && /usr/local/mien/bin/pip install --no-cache-dir --index-url "$TORCH_INDEX" -r requirements/torch.txt
 COPY . .
 RUN grep -v -e '--only-binary' -e '--hash' requirements/dev.txt | sed 's/ *\\$//' > /tmp/constraints.txt \
-    && /usr/local/mien/bin/pip install --no-cache-dir -c /tmp/constraints.txt '.[remote,onnx,pandas]'
+    && /usr/local/mien/bin/pip install --no-cache-dir -c /tmp/constraints.txt '.[remote,onnx,pandas,serve]'
 
 FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="mien" org.opencontainers.image.licenses="Apache-2.0"

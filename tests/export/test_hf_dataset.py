@@ -147,7 +147,7 @@ def test_the_card_says_apparent_and_leaves_the_license_to_its_reader(
     assert "**apparent** emotion" in card
     assert "choose a license before you pass this on" in card
     assert "Scores are calibrated" in card
-    assert "A demonstration. Playhouse is a small drawn world" in card
+    assert "numbers say nothing about real photographs" in card
     for column in rows_of(tmp_path / "out" / TEST)[0]:
         assert f"| `{column}` |" in card
 
@@ -203,9 +203,10 @@ def test_a_dataset_that_is_not_here_leaves_annotators_out_and_says_so(
     (run / "manifest.json").write_text(json.dumps(manifest))
     (run / "descriptions.sqlite").unlink()
     found = read_predictions(run, cache=tmp_path / "cache")
-    assert len(found.notes) == 2
+    assert len(found.notes) == 3
     assert "answers of single annotators are left out: data.root is not set for emotic" in found.notes[0]
-    assert "Prompt and engine of the descriptions are not known" in found.notes[1]
+    assert "were fitted to split val, so they look better there" in found.notes[1]
+    assert "Prompt and engine of the descriptions are not known" in found.notes[2]
     write_dataset(found, tmp_path / "out")
     rows = rows_of(tmp_path / "out" / TEST)
     assert {(row["annotators"], row["prompt_id"], row["engine"]) for row in rows} == {(None, None, None)}
@@ -383,3 +384,14 @@ def test_names_of_others_stay_names(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="datasets is an oracle for development")
     loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert set(loaded) == set(written.splits)
+
+
+def test_a_calibration_of_other_weights_is_refused(exported: Exported, tmp_path: Path) -> None:
+    path = exported.run / "calibration.json"
+    original = path.read_bytes()
+    path.write_text(json.dumps({**json.loads(original), "model": "0" * 64}))
+    try:
+        with pytest.raises(RunError, match="was fitted to other weights"):
+            read_predictions(exported.run, cache=tmp_path)
+    finally:
+        path.write_bytes(original)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -187,3 +188,26 @@ def test_the_end_answers_what_was_taken_and_takes_no_more(model: Model) -> None:
     assert all(item.future.done() for item in jobs)
     with pytest.raises(RequestError, match="closed"):
         batcher.submit(job("late"))
+
+
+def test_an_idle_batcher_holds_no_images() -> None:
+    class Payload:
+        pass
+
+    def run(kind: str, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            job.answer(kind)
+
+    batcher = Batcher(run, max_batch=4, max_wait=0.0)
+    batcher.start()
+    payload = Payload()
+    reference = weakref.ref(payload)
+    job = Job(kind="x", payload=payload, deadline=time.monotonic() + 30)
+    batcher.submit(job)
+    assert job.future.result(timeout=30) == "x"
+    del job, payload
+    ends = time.monotonic() + 30
+    while reference() is not None and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert reference() is None
+    batcher.close()

@@ -111,9 +111,9 @@ def test_a_port_that_is_taken(run: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "token", "says"),
     [
-        (["--host", "::"], "", "there is no token"),
+        (["--host", "::"], "", "so a token is needed"),
         (["--host", "::"], "short", "fewer than 16"),
-        (["--host", "192.0.2.1"], "", "there is no token"),
+        (["--host", "192.0.2.1"], "", "so a token is needed"),
         (["--max-batch", "0"], "", "max_batch is 0"),
         (["--deadline", "-1"], "", "deadline is -1"),
         (["--port", "70000"], "", "not a port"),

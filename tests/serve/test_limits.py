@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
+from pydantic import ValidationError
 from tests.factories.service import RunningService, running_service
 
 from mien.predict.predictor import Predictor
+from mien.serve.errors import RequestError
+from mien.serve.schemas import ImagesRequest
 
 Noise = Callable[..., bytes]
 FORM = "multipart/form-data; boundary=x"
@@ -225,6 +228,25 @@ def test_counts_of_images_boxes_fields_and_pixels(strict: RunningService, noise:
             found = post(files={"images": noise(1, size, kind)}).json()["results"][0]
             assert found["status"] == status, kind
             assert status == "ok" or "40,000" in found["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"images": ["AA=="], "boxes": [0] * 30_000}, "boxes.0"),
+        ({"images": ["AA=="], "boxes": [[0] * 30_000]}, "boxes.0.0"),
+        ({"images": [0] * 30_000}, "images.0"),
+        ({"images": ["AA=="]} | {f"x{number}": 0 for number in range(10_000)}, "x0"),
+    ],
+)
+def test_one_of_many_mistakes_is_looked_for(
+    strict: RunningService, body: dict[str, object], field: str
+) -> None:
+    answer = httpx2.post(f"{strict.url}/v1/predict", json=body, trust_env=False, timeout=30)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+    with pytest.raises((ValidationError, RequestError)) as caught:
+        ImagesRequest.model_validate_json(json.dumps(body))
+    assert not isinstance(caught.value, ValidationError) or caught.value.error_count() == 1
 
 
 @pytest.mark.parametrize(

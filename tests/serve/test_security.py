@@ -193,6 +193,7 @@ def test_names_that_another_site_has_pointed_here(http: httpx2.Client, host: str
         {"origin": "null"},
         {"origin": "http://127.0.0.1:1"},
         {"origin": "http://127.0.0.1"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
     ],
 )
@@ -267,6 +268,6 @@ def test_the_token_is_not_shown() -> None:
 def test_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
     if not expected:
-        with pytest.raises(UsageError, match="no token"):
+        with pytest.raises(UsageError, match="a token is needed"):
             ServiceOptions(host=host)
         assert ServiceOptions(host=host, token=TOKEN).host == host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,6 @@ from mien.types import Box
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from mien.cli.render.console import Console
     from mien.predict.base import SubjectPredictor
@@ -48,8 +48,9 @@ ZeroShotLabelNames = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedPredictor:
-    """A predictor, what identifies it and its detector, and whether it knows only Playhouse."""
+    """A predictor, its name, what identifies it and its detector, and whether it knows only Playhouse."""
 
+    name: str
     predictor: SubjectPredictor
     identity: Mapping[str, Any]
     is_embedded: bool
@@ -88,7 +89,7 @@ def open_predictor(
     """The predictor of a run, or one that needs no training, and what finds people unless there are boxes."""
     if run is not None:
         if zero_shot.given is not None:
-            raise UsageError(f"--run and {zero_shot.given} exclude each other", hint="give one of them")
+            raise UsageError(f"a run and {zero_shot.given} exclude each other", hint="give one of them")
         return open_run(console, run, places, detector, boxes)
     return _open_zero_shot(console, zero_shot, detector, boxes)
 
@@ -122,7 +123,9 @@ def open_run(
         "calibration": calibration.read_text(encoding="utf-8") if calibration.exists() else None,
         "detector": found,
     }
-    return OpenedPredictor(predictor=predictor, identity=identity, is_embedded=warning is not None)
+    return OpenedPredictor(
+        name=run.resolve().name, predictor=predictor, identity=identity, is_embedded=warning is not None
+    )
 
 
 def _open_zero_shot(
@@ -151,7 +154,8 @@ def _open_zero_shot(
         "calibration": None if predictor.calibration is None else predictor.calibration.to_json(),
         "detector": found,
     }
-    return OpenedPredictor(predictor=predictor, identity=identity, is_embedded=is_embedded)
+    name = Path(predictor.model).name
+    return OpenedPredictor(name=name, predictor=predictor, identity=identity, is_embedded=is_embedded)
 
 
 def _open_people_detector(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -60,7 +61,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen on; 0 for a free one.")] = 8000,
     max_batch: Annotated[
-        int, typer.Option("--max-batch", metavar="N", help="Most images that the model reads at once.")
+        int, typer.Option("--max-batch", metavar="N", help="Most images of requests that share a batch.")
     ] = 32,
     max_wait: Annotated[
         float,
@@ -101,8 +102,8 @@ def serve(
         max_wait=max_wait / 1000,
         max_pending=max_pending,
         deadline=deadline,
-        max_body_bytes=int(max_upload * _MEGABYTE),
-        max_pixels=int(max_pixels * 1e6),
+        max_body_bytes=_whole(max_upload * _MEGABYTE, "--max-upload"),
+        max_pixels=_whole(max_pixels * 1e6, "--max-pixels"),
         drain_seconds=drain,
     )
     console = make_console(as_json)
@@ -117,12 +118,17 @@ def serve(
             places=places or (),
             detector=detector,
         )
-        name = Path(getattr(opened.predictor, "model", "") if run is None else run).name
-        code = serve_predictor(console, opened, name, options, listener, is_result=True)
+        code = serve_predictor(console, opened, opened.name, options, listener, is_result=True)
     finally:
         listener.close()
     if code is not None:
         raise typer.Exit(code)
+
+
+def _whole(value: float, option: str) -> int:
+    if not 1 <= value < math.inf:
+        raise UsageError(f"{option} is too small or not a number", hint="give a number above 0")
+    return int(value)
 
 
 def require_service() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.evaluate.metrics.targets import POSITIVE
+from mien.evaluate.results.measured_on import embedded_notice
 from mien.export.predictions import PredictedPerson, Predictions
 from mien.files import atomic_folder, atomic_write_text, require_new_folder
 from mien.media.views import OpenedPhoto, load_frames
@@ -34,8 +35,7 @@ _BATCH: Final = 100
 _PER_FILE: Final = 100_000
 _PER_FILE_WITH_IMAGES: Final = 1_000
 _ALL: Final = "all"  # `datasets` takes it for the sum of all splits
-_SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (math.inf, "n>100K"))
-_EMBEDDED: Final = "playhouse"
+_SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (math.inf, "100K<n<1M"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,20 +329,7 @@ def _write_card(
 
 
 def _warning(predictions: Predictions) -> str:
-    recipe = predictions.recipe
-    if recipe is None:
-        return ""
-    if recipe.data.name == _EMBEDDED:
-        return (
-            "A demonstration. Playhouse is a small drawn world whose labels follow written rules: it says "
-            "nothing about real photographs."
-        )
-    if _EMBEDDED in (recipe.describe.model, recipe.features.vision):
-        return (
-            "A dry run. It uses the models that are embedded in mien, which know only drawn scenes; what "
-            "they say about photographs is not a result."
-        )
-    return ""
+    return "" if predictions.recipe is None else embedded_notice(predictions.recipe.to_json())
 
 
 def _sources(predictions: Predictions) -> Iterator[tuple[str, str, str]]:

@@ -16,7 +16,7 @@ from mien.data.open import dataset_class
 from mien.describe.store.store import Store
 from mien.documents import parse_json, require_file
 from mien.errors import DataError, MienError, RunError, UsageError, first_line
-from mien.evaluate.calibration.calibrate import Calibration, read_calibration
+from mien.evaluate.calibration.calibrate import Calibration, read_own_calibration
 from mien.evaluate.results.examples import Example, examples_file, read_examples
 from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe import Recipe
@@ -124,17 +124,21 @@ def _read_run(
     recipe = recorded_recipe(run, overrides)
     chosen = _chosen_splits(run, splits)
     annotators, notes = _annotators(recipe, chosen, cache)
+    labels = SplitScores.load(scores_file(run, chosen[0])).label_set.labels
     reader = _RunReader(
         run=run,
         recipe=recipe,
-        calibration=read_calibration(run),
+        calibration=read_own_calibration(run, labels),
         origins=_Origins(recipe.run.store or run / _STORE),
     )
     people = {split: list(reader.people(split, annotators.get(split, {}))) for split in chosen}
     calibration, note = reader.calibration, reader.origins.note
+    if calibration is not None and calibration.split in chosen:
+        split = calibration.split
+        notes.append(f"Calibration and thresholds were fitted to split {split}, so they look better there")
     return Predictions(
         name=recipe.name,
-        labels=SplitScores.load(scores_file(run, chosen[0])).label_set.labels,
+        labels=labels,
         people=people,
         recipe=recipe,
         card=dataset_class(recipe.data.name).card,

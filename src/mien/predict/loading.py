@@ -12,10 +12,10 @@ from typing import Final
 from mien.describe.engine import Engine
 from mien.describe.open import open_engine
 from mien.errors import RunError, WeightsError
-from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
+from mien.evaluate.calibration.calibrate import Calibration, read_own_calibration
 from mien.features.text import TextTokenizer, load_tokenizer
 from mien.features.vision_encoder import VisionEncoderSpec
-from mien.model.checkpoint import TrainedModel, load_trained, model_digest
+from mien.model.checkpoint import TrainedModel, load_trained
 from mien.model.encoder import resolve_vision_encoder
 from mien.model.fusion import Fusion
 from mien.predict.saved.config import check_config
@@ -127,29 +127,13 @@ def load_model(
         tokenizer = load_tokenizer(features.tokenizer, features.max_text_tokens, features.truncate)
     if fusion.uses_image:
         vision = resolve_vision_encoder(features, device)
-    calibration = _load_calibration(source.folder, trained)
+    calibration = read_own_calibration(source.folder, trained.label_set.labels)
     loaded = LoadedModel(
         trained=trained, engine=engine, tokenizer=tokenizer, vision=vision, calibration=calibration
     )
     if source.is_saved:
         check_config(source.folder, trained, vision=vision, tokenizer=tokenizer, calibration=calibration)
     return loaded
-
-
-def _load_calibration(run: Path, trained: TrainedModel) -> Calibration | None:
-    """The calibration of the run, if it was evaluated; RunError if it belongs to other weights or labels."""
-    found = read_calibration(run)
-    if found is not None and found.labels != trained.label_set.labels:
-        raise RunError(
-            f"{run / CALIBRATION} has other labels, or in another order, than the model",
-            hint=f"run mien evaluate {run} again, or delete the file to get uncalibrated scores",
-        )
-    if found is not None and found.model != model_digest(run):
-        raise RunError(
-            f"{run / CALIBRATION} was fitted to other weights than those of this run",
-            hint=f"run mien evaluate {run} again, or delete the file to get uncalibrated scores",
-        )
-    return found
 
 
 def unread_places(fusion: Fusion, engine: Engine | None = None) -> set[str]:

@@ -169,7 +169,6 @@ async def _respond(
         if not isinstance(error, RequestError):
             log.error("%s failed: %s", _request_id(request.scope), type(error).__name__)
         found = as_request_error(error)
-        service.metrics.refused.labels(found.code).inc()
         return _error_response(found, request.scope)
 
 
@@ -179,6 +178,7 @@ def _json_response(answer: BaseModel) -> Response:
 
 
 def _error_response(error: RequestError, scope: Scope, headers: dict[str, str] | None = None) -> Response:
+    scope["state"]["error_code"] = error.code
     detail = ErrorDetail(code=error.code, message=str(error), hint=error.hint, field=error.field)
     answer = ErrorAnswer(error=detail, request_id=_request_id(scope))
     headers = dict(headers or {})
@@ -195,9 +195,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     found = RequestError(
         error.status_code,
         _CODES.get(error.status_code, "invalid_request"),
-        f"{request.method} of this path is not served"
-        if error.status_code == 405
-        else "there is no such path",
+        f"{request.method} of this path is not served" if error.status_code == 405 else "the path is unknown",
         hint="see /openapi.json for all paths",
     )
     return _error_response(found, request.scope, dict(error.headers or {}))
@@ -242,6 +240,9 @@ class _Guard:
         endpoint = scope["path"] if scope["path"] in _ENDPOINTS else "other"
         metrics = self._service.metrics
         metrics.requests.labels(endpoint, str(exchange.status)).inc()
+        code = scope["state"].get("error_code")
+        if code is not None and endpoint != "/readyz":
+            metrics.refused.labels(code).inc()
         metrics.seconds.labels(endpoint).observe(seconds)
         if exchange.status == _LEFT:
             metrics.left.inc()

@@ -131,6 +131,7 @@ class Batcher:
             self._seconds_per_image += 0.2 * (seconds / size - self._seconds_per_image)
             if self._on_batch is not None:
                 self._on_batch(size, seconds)
+            del batch  # its images are not to stay in memory until the next one comes
 
     def _next_batch(self) -> list[Job]:
         """The next jobs that go together; empty at the end."""

@@ -7,10 +7,11 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from mien.describe.retry import Backoff
 from mien.documents import read_bytes
 from mien.errors import DataError, EngineDownError, EngineError, ImageError, MienError, UsageError, first_line
 from mien.predict.results import Person, Results
@@ -25,6 +26,8 @@ __all__ = ["Client", "RemoteModel"]
 
 _MAX_WAIT: Final = 10.0  # seconds that a retry waits, also if the service says more
 _MAX_IMAGE: Final = 256 * 2**20  # bytes
+_EXPLAIN: Final = "/v1/explain"
+_BACKOFF: Final = Backoff(base=0.5, cap=_MAX_WAIT, max_retry_after=_MAX_WAIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +214,11 @@ class Client:
         with _understood():
             return [
                 RemoteModel(
-                    **{**card, "labels": tuple(card["labels"]), "endpoints": tuple(card["endpoints"])}
+                    **{
+                        **_known(card),
+                        "labels": tuple(card["labels"]),
+                        "endpoints": tuple(card["endpoints"]),
+                    }
                 )
                 for card in answer["models"]
             ]
@@ -267,7 +274,7 @@ class Client:
             raise EngineError(
                 f"the service at {self.url} did not answer in time",
                 hint="send fewer images at once, or allow a longer timeout",
-                retryable=True,
+                retryable=path != _EXPLAIN,  # the service goes on with an explanation that it has begun
             ) from error
         except library.HTTPError as error:
             raise EngineError(
@@ -281,15 +288,23 @@ class Client:
             return values
         with _understood():
             detail = values["error"]
-            problem = from_code(str(detail["code"]), str(detail["message"]), str(detail["hint"]))
-        problem.__dict__["retry_after"] = response.headers.get("retry-after")
+            code = str(detail["code"])
+            problem = from_code(code, str(detail["message"]), str(detail["hint"]))
+        stated = response.headers.get("retry-after")
+        problem.retryable = stated is not None and (path, code) != (_EXPLAIN, "deadline_exceeded")
+        problem.__dict__["retry_after"] = stated
         raise problem
 
 
+def _known(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What this version knows of a model; a later service may say more."""
+    return {item.name: card[item.name] for item in fields(RemoteModel)}
+
+
 def _pause(error: MienError, attempt: int) -> float:
-    """Seconds until the next attempt: what the service says, within bounds."""
-    stated = error.__dict__.get("retry_after") or ""
-    return min(_MAX_WAIT, float(stated) if stated.isdecimal() else 2.0**attempt / 2)
+    """Seconds until the next attempt: what the service says and some more, so that clients spread out."""
+    stated = _BACKOFF.retry_after(error.__dict__.get("retry_after"))
+    return min(_MAX_WAIT, (stated or 0.0) + _BACKOFF.pause(attempt + 1))
 
 
 # --- Images --------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ Without the web stack, because the client needs it as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from mien import errors
@@ -27,20 +26,20 @@ from mien.errors import (
 
 __all__ = ["OWN_CODES", "RequestError", "as_request_error", "code_of", "from_code", "public"]
 
-# Codes that are not names of errors: the class that the client raises, and whether trying again may help.
-OWN_CODES: Final[Mapping[str, tuple[type[MienError], bool]]] = {
-    "invalid_request": (UsageError, False),
-    "unauthorized": (UsageError, False),
-    "forbidden": (UsageError, False),
-    "not_found": (UsageError, False),
-    "method_not_allowed": (UsageError, False),
-    "slow_request": (UsageError, False),
-    "too_large": (UsageError, False),
-    "unsupported_media_type": (UsageError, False),
-    "overloaded": (EngineError, True),
-    "not_ready": (EngineError, True),
-    "deadline_exceeded": (EngineError, True),
-    "internal_error": (EngineError, False),
+# Codes that are not names of errors, and the class that the client raises.
+OWN_CODES: Final[dict[str, type[MienError]]] = {
+    "invalid_request": UsageError,
+    "unauthorized": UsageError,
+    "forbidden": UsageError,
+    "not_found": UsageError,
+    "method_not_allowed": UsageError,
+    "slow_request": UsageError,
+    "too_large": UsageError,
+    "unsupported_media_type": UsageError,
+    "overloaded": EngineError,
+    "not_ready": EngineError,
+    "deadline_exceeded": EngineError,
+    "internal_error": EngineError,
 }
 _LATER: Final = 5  # seconds after which a client may try again
 _OURS: Final = "the service cannot answer now"
@@ -117,21 +116,18 @@ def code_of(error: MienError) -> str:
     """The code of an error, by the name of its class."""
     if isinstance(error, RequestError):
         return error.code
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+    return _snake_case(type(error).__name__)
 
 
-_BY_CODE: Final[Mapping[str, type[MienError]]] = {
-    re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(): getattr(errors, name)
-    for name in errors.__all__
-    if name.endswith("Error")
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+_BY_CODE: Final[dict[str, type[MienError]]] = {
+    _snake_case(name): getattr(errors, name) for name in errors.__all__ if name.endswith("Error")
 }
 
 
 def from_code(code: str, message: str, hint: str = "") -> MienError:
     """The error that a client raises for a code; EngineError for an unknown one."""
-    if code in _BY_CODE:
-        return _BY_CODE[code](message, hint=hint)
-    kind, is_retryable = OWN_CODES.get(code, (EngineError, False))
-    error = kind(message, hint=hint)
-    error.retryable = is_retryable
-    return error
+    return (_BY_CODE | OWN_CODES).get(code, EngineError)(message, hint=hint)

@@ -103,7 +103,7 @@ class ServedModel:
         )
 
     def warm_up(self) -> None:
-        """Loads all weights by reading a gray image in each way; raises what the first request would."""
+        """Loads all weights by reading a gray image in each way; raises what makes the model unusable."""
         image = ImageRef(path=Path("warm-up"), pixels=Image.new("RGB", _WARM_UP_SIZE, "gray"))
         sources = [Source(image=image, boxes=(_WARM_UP_BOX,)), Source(image=image)]
         for predictor in (self._predictor, self._describer):
@@ -212,7 +212,7 @@ def _chosen(results: Results, number: int) -> Person:
     """The person to explain.
 
     Raises:
-        RequestError: There is no such person, or no prediction.
+        RequestError: The number is too high, or the person has no prediction.
     """
     if results.error is not None:
         raise as_request_error(results.error, "images.0")

@@ -105,7 +105,7 @@ class BodyReader:
         if declared.isdecimal() and int(declared[:20]) > self._options.max_body_bytes:
             raise self._too_large()
         loop = asyncio.get_running_loop()
-        ends = loop.time() + self._options.read_seconds
+        ends = loop.time() + min(self._options.read_seconds, self._options.deadline)
         has_more = True
         while has_more:
             message = await self._next(min(self._options.idle_seconds, ends - loop.time()))

@@ -7,11 +7,11 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from mien.errors import MienError
 from mien.predict.results import Person, Results
-from mien.serve.errors import code_of, public
+from mien.serve.errors import RequestError, code_of, public
 from mien.types import MAX_EDGE
 
 __all__ = [
@@ -77,13 +77,36 @@ _ImageBytes = Annotated[
         }
     ),
 ]
+# Lists stop at their first error: millions of errors would fill the memory.
 _Boxes = Annotated[
-    list[list[_BoxEdges] | None] | None,
+    Annotated[
+        list[Annotated[list[_BoxEdges], Field(fail_fast=True)] | None],
+        Field(fail_fast=True),
+    ]
+    | None,
     Field(description="One entry per image: the boxes of its people, or null to find them."),
 ]
 
 
-class ImagesRequest(BaseModel):
+class _Request(BaseModel):
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, values: object) -> object:
+        """Stops at the first; pydantic would list them all."""
+        if isinstance(values, Mapping):
+            unknown = next((str(name) for name in values if name not in cls.model_fields), None)
+            if unknown is not None:
+                raise RequestError(
+                    422,
+                    "invalid_request",
+                    "the field is unknown",
+                    hint="see /openapi.json for what a request may hold",
+                    field=unknown[:100],
+                )
+        return values
+
+
+class ImagesRequest(_Request):
     """Images, each with the boxes of its people or without."""
 
     model_config = ConfigDict(
@@ -95,11 +118,11 @@ class ImagesRequest(BaseModel):
         },
     )
 
-    images: Annotated[list[_ImageBytes], Field(min_length=1)]
+    images: Annotated[list[_ImageBytes], Field(min_length=1, fail_fast=True)]
     boxes: _Boxes = None
 
 
-class ExplainRequest(BaseModel):
+class ExplainRequest(_Request):
     """One image with the person in it whose scores are to be explained."""
 
     model_config = ConfigDict(
@@ -111,14 +134,18 @@ class ExplainRequest(BaseModel):
         },
     )
 
-    images: Annotated[list[_ImageBytes], Field(min_length=1, max_length=1)]
+    images: Annotated[list[_ImageBytes], Field(min_length=1, max_length=1, fail_fast=True)]
     boxes: _Boxes = None
     person: Annotated[
         int, Field(ge=0, le=1000, description="The number of the person in the image, from 0.")
     ] = 0
     labels: Annotated[
         list[Annotated[str, Field(max_length=200)]],
-        Field(max_length=64, description="The labels to explain; by default those with the highest scores."),
+        Field(
+            max_length=64,
+            fail_fast=True,
+            description="The labels to explain; by default those with the highest scores.",
+        ),
     ] = []
     top: Annotated[int, Field(ge=1, le=10, description="Without labels: how many.")] = 3
     cells: Annotated[int, Field(ge=2, le=16, description="Regions along the longer side.")] = 8
@@ -128,7 +155,7 @@ class ExplainRequest(BaseModel):
     ] = 8
     descriptions: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=_MAX_TEXT)]],
-        Field(max_length=_MAX_TEXTS, description="Other descriptions to try."),
+        Field(max_length=_MAX_TEXTS, fail_fast=True, description="Other descriptions to try."),
     ] = []
 
 

@@ -52,9 +52,7 @@ def check_access(path: str, headers: Mapping[str, str], options: ServiceOptions)
     if path in PAGE_PATHS:  # a link of another site may lead here
         return
     origin = headers.get("origin")
-    if headers.get("sec-fetch-site") == "cross-site" or (
-        origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-    ):
+    if headers.get("sec-fetch-site") == "cross-site" or (origin is not None and _is_foreign(origin, host)):
         raise RequestError(
             403,
             "forbidden",
@@ -73,6 +71,13 @@ def check_access(path: str, headers: Mapping[str, str], options: ServiceOptions)
 
 def _digest(text: str) -> bytes:
     return sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _is_foreign(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() != host.lower()
+    except ValueError:
+        return True
 
 
 def _is_local(host: str) -> bool:

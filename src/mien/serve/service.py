@@ -55,6 +55,7 @@ class Service:
         self.metrics = Metrics()
         self.card = model.card
         self._budget = ByteBudget(options.max_pending_bytes)
+        self.metrics.pending_bytes.set_function(lambda: self._budget.held)
         self._batcher = Batcher(
             model.run,
             max_batch=options.max_batch,
@@ -170,7 +171,6 @@ class Service:
             load.pending -= 1
             load.explaining -= is_explaining
             self.metrics.pending.set(load.pending)
-            self.metrics.pending_bytes.set(self._budget.held)
 
     def _overloaded(self) -> RequestError:
         seconds = math.ceil(self._batcher.seconds_for(max(1, self._batcher.num_waiting)))
@@ -202,7 +202,7 @@ class Service:
             ClientLeftError: The client has closed the connection.
         """
         self._batcher.submit(job)
-        answered = asyncio.ensure_future(asyncio.wrap_future(job.future))
+        answered = asyncio.wrap_future(job.future)
         left = asyncio.ensure_future(wait_until_left(request.receive))
         try:
             await asyncio.wait(

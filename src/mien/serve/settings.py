@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from dataclasses import dataclass, field, fields
 
 from mien.errors import UsageError
@@ -22,7 +23,7 @@ class ServiceOptions:
         host: The address to listen on. Anything but a loopback address needs a token.
         port: The port; 0 for a free one.
         token: What clients must send as `Authorization: Bearer TOKEN`; None to let every local program in.
-        max_batch: The most images that the model reads at once; requests share batches.
+        max_batch: The most images of requests that share a batch.
         max_wait: Seconds that a request waits for others to fill its batch.
         max_pending: Requests that are being read, wait, or are answered; more are refused.
         max_explaining: Of these, requests for explanations, which take long.
@@ -65,7 +66,7 @@ class ServiceOptions:
         for item in fields(self):
             value = getattr(self, item.name)
             least = 0 if item.name in ("port", "max_wait") else 1e-3
-            if isinstance(value, int | float) and value < least:
+            if isinstance(value, int | float) and not least <= value < math.inf:
                 raise UsageError(f"{item.name} is {value}", hint="give a number above 0")
         if self.port > 65535:
             raise UsageError(f"port {self.port} is not a port", hint="give a number up to 65535")
@@ -76,7 +77,7 @@ class ServiceOptions:
             )
         if self.token is None and not is_loopback(self.host):
             raise UsageError(
-                f"{self.host} can be reached from other machines, and there is no token",
+                f"{self.host} can be reached from other machines, so a token is needed",
                 hint="set MIEN_SERVE_TOKEN, or listen on 127.0.0.1",
             )
 

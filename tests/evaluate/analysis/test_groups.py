@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mien.evaluate.analysis.groups import MAX_GROUPS, NOT_ANNOTATED, build_group_rows
+from mien.evaluate.analysis.groups import MAX_GROUPS, NOT_ANNOTATED, OTHERS, build_group_rows
 from mien.evaluate.evaluation import save_split, write_evaluation
 from mien.evaluate.metrics.metric_inputs import metric_value
 from mien.evaluate.metrics.table import resolve_metric
@@ -97,8 +97,14 @@ def test_people_without_the_attribute_are_a_group_and_tiny_groups_have_no_score(
     attributes = {one: {"gender": "Male"} for one in scores.ids[:40]}
     attributes |= {one: {"gender": "Female"} for one in scores.ids[40:44]}
     rows = _of(build_group_rows(scores, attributes, resamples=20), "mAP")
-    assert [(row.group, row.n) for row in rows] == [("Male", 40), (NOT_ANNOTATED, 16), ("Female", 4)]
-    assert (rows[2].value, rows[2].low, rows[2].chance) == (None, None, None)
+    assert [(row.group, row.n) for row in rows] == [("Male", 40), ("Female", 4), (NOT_ANNOTATED, 16)]
+    assert (rows[1].value, rows[1].low, rows[1].chance) == (None, None, None)
+
+
+def test_people_without_the_attribute_are_never_the_reference() -> None:
+    scores = _scores(EMOTIC, 60)
+    rows = build_group_rows(scores, {one: {"gender": "Male"} for one in scores.ids[:20]}, resamples=20)
+    assert {row.compared_with for row in _of(rows, "mRA")} == {"", "Male"}
 
 
 def test_one_group_or_none_gives_no_rows_and_many_are_cut() -> None:
@@ -107,7 +113,10 @@ def test_one_group_or_none_gives_no_rows_and_many_are_cut() -> None:
     assert build_group_rows(scores, {one: {"age": "Adult"} for one in scores.ids}) == ()
     many = {one: {"age": str(int(one) // 6)} for one in scores.ids}
     rows = build_group_rows(scores, many, resamples=5)
-    assert len({row.group for row in rows}) == MAX_GROUPS
+    people = {row.group: row.n for row in rows}
+    assert len(people) == MAX_GROUPS
+    assert sum(people.values()) == 120
+    assert people[OTHERS] == 120 - 6 * (MAX_GROUPS - 1)
 
 
 def test_an_evaluation_writes_the_groups_of_saved_samples(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from mien.evaluate.results.examples import Example
 from mien.evaluate.results.votes import Votes
 from mien.evaluate.scores import SplitScores
 from mien.labels import LabelSet
-from mien.report.error_browser.people import person_entry, predict_labels
+from mien.report.error_browser.people import person_entry
+from mien.report.predictions import predict_labels
 
 _SET = LabelSet(name="mood", labels=("Glad", "Sad", "Cross"), exclusive=False)
 

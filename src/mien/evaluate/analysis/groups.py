@@ -23,10 +23,11 @@ from mien.evaluate.results.breakdown_rows import GroupRow
 from mien.evaluate.results.results import MIN_POSITIVES
 from mien.evaluate.scores import SplitScores
 
-__all__ = ["MAX_GROUPS", "NOT_ANNOTATED", "build_group_rows", "collect_attributes"]
+__all__ = ["MAX_GROUPS", "NOT_ANNOTATED", "OTHERS", "build_group_rows", "collect_attributes"]
 
 NOT_ANNOTATED: Final = "not annotated"
-MAX_GROUPS: Final = 12  # of an attribute, the largest ones
+OTHERS: Final = "all others"
+MAX_GROUPS: Final = 12  # of an attribute, besides those who are not annotated; the smallest ones become one
 _COMPARED: Final = ("mRA", "accuracy", "vad_mae")  # they depend little on how many people have a label
 
 Rows = Bool[np.ndarray, " sample"]
@@ -50,7 +51,7 @@ def build_group_rows(
     name: str = "",
     resamples: int = RESAMPLES,
 ) -> tuple[GroupRow, ...]:
-    """One row per attribute, metric and group, the largest group of an attribute first.
+    """One row per attribute, metric and group, the largest annotated group of an attribute first.
 
     Args:
         scores: A model's scores on one split.
@@ -70,11 +71,14 @@ def build_group_rows(
 def _groups(
     scores: SplitScores, attribute: str, attributes: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Rows]:
-    """Who is in each group, the largest first."""
-    values = np.array(
-        [attributes.get(one, {}).get(attribute) or NOT_ANNOTATED for one in scores.ids], dtype=object
-    )
-    return {value: values == value for value, _ in Counter(values.tolist()).most_common(MAX_GROUPS)}
+    """Who is in each group, the largest first; at the end all others, and those who are not annotated."""
+    given = [attributes.get(one, {}).get(attribute) or None for one in scores.ids]
+    ranked = [value for value, _ in Counter(value for value in given if value is not None).most_common()]
+    small = set(ranked[MAX_GROUPS - 1 :]) if len(ranked) > MAX_GROUPS else set()
+    names = [OTHERS if value in small else value or NOT_ANNOTATED for value in given]
+    values = np.array(names, dtype=object)
+    ordered = [value for value in ranked if value not in small]
+    return {value: values == value for value in (*ordered, OTHERS, NOT_ANNOTATED) if value in set(names)}
 
 
 def _metrics(scores: SplitScores) -> Sequence[str]:

@@ -42,7 +42,9 @@ class ErrorPair:
         count: How many people have both errors.
         expected: How many would have them if both errors were independent, given what annotators chose.
         n: How many people can have both errors.
-        is_clear: Whether so many are unlikely (Poisson, 5 % over all pairs of the kind together).
+        is_clear: Whether so many are unlikely (Poisson, 5 % over all pairs of the kind together). People
+            count as independent. Those of one image share errors, so images with many people make it too
+            easily true.
     """
 
     kind: ErrorKind

@@ -10,7 +10,7 @@ the split on which they are fitted, and are skipped where they do not lower it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -41,9 +41,11 @@ __all__ = [
     "check_calibration_split",
     "fit_calibration",
     "read_calibration",
+    "read_own_calibration",
 ]
 
 CALIBRATION: Final = "calibration.json"
+_WEIGHTS: Final = "model.safetensors"  # as in mien.model.checkpoint, which imports torch
 _SCHEMA: Final = 1
 _FORBIDDEN_SPLITS: Final = ("test", "train")
 _NEW: Final = ("min_confidence", "answered", "prediction_sets")  # files of earlier versions lack them
@@ -268,6 +270,29 @@ def read_calibration(run: Path) -> Calibration | None:
         return Calibration.from_json(read_json(path))
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise RunError(f"{path} cannot be read: {error}", hint="run mien evaluate again") from error
+
+
+def read_own_calibration(run: Path, labels: Sequence[str] | None = None) -> Calibration | None:
+    """The calibration of a run or saved folder, if it has one; RunError if it belongs to another model.
+
+    Args:
+        run: The folder. Without weights, as of an ablation, nothing says which model it belongs to.
+        labels: The labels of the model, to be compared, too.
+    """
+    found = read_calibration(run)
+    hint = f"run mien evaluate {run} again, or delete the file to get uncalibrated scores"
+    if found is not None and labels is not None and found.labels != tuple(labels):
+        raise RunError(
+            f"{run / CALIBRATION} has other labels, or in another order, than the model", hint=hint
+        )
+    if found is not None and (run / _WEIGHTS).exists():
+        from mien.model.checkpoint import model_digest  # imports torch
+
+        if found.model != model_digest(run):
+            raise RunError(
+                f"{run / CALIBRATION} was fitted to other weights than those of this run", hint=hint
+            )
+    return found
 
 
 def _check_numbers(calibration: Calibration) -> None:

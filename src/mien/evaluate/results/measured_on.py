@@ -76,9 +76,14 @@ def size_notice(name: object, split: str, n: int) -> str:
     published = None if card is None else card.num_subjects.get(split)
     if published is None or published == n:
         return ""
+    what = (
+        "a part, another version, or other images in its layout"
+        if n < published
+        else "another version, or counts people whom published results leave out (see the dataset's options)"
+    )
     return (
-        f"split {split} has {n:,} people here, and {published:,} in the published dataset: it is a part, "
-        "another version, or other images in its layout; do not compare its scores with published ones"
+        f"split {split} has {n:,} people here, and {published:,} in the published dataset: it is {what}; "
+        "do not compare its scores with published ones"
     )
 
 

@@ -25,7 +25,7 @@ from mien.report.formatting import format_count
 from mien.report.photos import FaceFinder, PhotoMode, PhotoReader
 from mien.report.run.tables import difference_tables, headline, interval_name, score_tables
 from mien.report.tables.of_run import difference_table, score_table
-from mien.report.tables.table import Column, Table
+from mien.report.tables.table import Column, Table, build_table
 from mien.report.template import render_page
 from mien.runs import Run
 from mien.version import __version__
@@ -224,33 +224,20 @@ def _shown(value: Any) -> str:
 
 
 def _label_table(labels: Sequence[Sequence[LabelDifference]]) -> Table:
-    return Table(
-        name="label-differences",
-        caption="Average precision by label, and paired differences with 95% intervals.",
-        columns=(
-            Column(name="Label"),
-            Column(name="First"),
-            Column(name="Second"),
-            Column(name="AP of the first", kind="number"),
-            Column(name="AP of the second", kind="number"),
-            Column(name="First minus second", kind="number", signed=True),
-            Column(name="95% interval", kind="interval", signed=True),
-            Column(name="Subjects", kind="count"),
-        ),
-        rows=tuple(
-            (
-                row.label,
-                row.a,
-                row.b,
-                row.value_a,
-                row.value_b,
-                row.difference,
-                (row.low, row.high),
-                row.positives,
-            )
-            for rows in labels
-            for row in rows
-        ),
+    return build_table(
+        "label-differences",
+        "Average precision by label, and paired differences with 95% intervals.",
+        [row for rows in labels for row in rows],
+        [
+            (Column(name="Label"), lambda row: row.label),
+            (Column(name="First"), lambda row: row.a),
+            (Column(name="Second"), lambda row: row.b),
+            (Column(name="AP of the first", kind="number"), lambda row: row.value_a),
+            (Column(name="AP of the second", kind="number"), lambda row: row.value_b),
+            (Column(name="First minus second", kind="number", signed=True), lambda row: row.difference),
+            (Column(name="95% interval", kind="interval", signed=True), lambda row: (row.low, row.high)),
+            (Column(name="Subjects", kind="count"), lambda row: row.positives),
+        ],
     )
 
 

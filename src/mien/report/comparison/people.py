@@ -16,11 +16,10 @@ from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.examples import Example
 from mien.evaluate.scores import SplitScores
 from mien.media.images import draw_mark
-from mien.report.charts import UNIT_SCALE
 from mien.report.formatting import format_number
 from mien.report.page_images import RED_BOX, data_uri
 from mien.report.photos import PhotoReader
-from mien.report.run.gallery import LabelScore, rate_samples
+from mien.report.run.gallery import LabelScore, rank_labels, rate_samples
 
 __all__ = ["ChangedPerson", "ModelView", "changed_people", "ratings"]
 
@@ -113,7 +112,7 @@ def _person(
         ModelView(
             name=name,
             rating=format_number(float(rating[row]), 2),
-            scores=_top_scores(runs[0], row),
+            scores=tuple(rank_labels(runs[0], row)[:_NUM_SCORES]),
             description=found[subject_id].description if subject_id in found else None,
         )
         for (name, runs), rating, found in zip(models, rated, examples, strict=True)
@@ -131,19 +130,4 @@ def _person(
             if holds
         ),
         views=(views[0], views[1]),
-    )
-
-
-def _top_scores(scores: SplitScores, row: int) -> tuple[LabelScore, ...]:
-    values, truth = scores.scores[row], positives(scores.targets[row : row + 1])[0]
-    order = np.argsort(-values, kind="stable")[:_NUM_SCORES]
-    return tuple(
-        LabelScore(
-            label=scores.label_set.labels[index],
-            score=format_number(float(values[index]), 2),
-            at=UNIT_SCALE.at(float(values[index])),
-            rank=rank,
-            is_true=bool(truth[index]),
-        )
-        for rank, index in enumerate(order, start=1)
     )

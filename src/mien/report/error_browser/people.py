@@ -10,49 +10,32 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
-from mien.evaluate.calibration.calibrate import Calibration
 from mien.evaluate.metrics.targets import positives
 from mien.evaluate.results.examples import Example
 from mien.evaluate.results.votes import Votes
 from mien.evaluate.scores import SplitScores
 from mien.report.formatting import format_number
+from mien.report.predictions import Predictions
 
 __all__ = [
     "AGREEMENTS",
     "KINDS",
     "PersonEntry",
-    "Predictions",
     "ShownLabel",
     "person_entry",
-    "predict_labels",
 ]
 
 # By the letter that marks a label in the classes of a person.
+_HALF: Final = 0.5  # of the annotators
 KINDS: Final = {"t": "chosen by annotators", "h": "found", "m": "missed", "f": "false alarm"}
-_HALF: Final = 0.5
 AGREEMENTS: Final = {
     "g3": "all chose the same labels",
     "g2": "mostly agree (mean share above 50%)",
     "g1": "mostly disagree (50% or less)",
     "g0": "one annotator, or not known",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """Scores as they are shown, and which labels they predict.
-
-    Attributes:
-        scores: Calibrated where thresholds were fitted on another split.
-        predicted: Which labels are predicted.
-        rule: How a label is predicted, in words.
-    """
-
-    scores: Float[np.ndarray, "sample label"]
-    predicted: Bool[np.ndarray, "sample label"]
-    rule: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,27 +72,6 @@ class PersonEntry:
         words = len((self.description or "").encode("utf-8", "replace"))
         labels = sum(60 + len(item.label.encode("utf-8", "replace")) for item in self.labels)
         return 400 + len(self.id.encode("utf-8", "replace")) + len(self.classes) + words + labels
-
-
-def predict_labels(scores: SplitScores, calibration: Calibration | None) -> Predictions:
-    """Which labels are predicted for everyone.
-
-    Args:
-        scores: Of the split.
-        calibration: What was fitted on another split; None if nothing was.
-    """
-    shown = np.asarray(scores.scores if calibration is None else calibration.apply(scores.scores))
-    if scores.label_set.exclusive:
-        best = np.zeros(shown.shape, dtype=bool)
-        best[np.arange(len(shown)), shown.argmax(axis=1)] = True
-        return Predictions(scores=shown, predicted=best, rule="its score is the highest")
-    if calibration is None or calibration.thresholds is None:
-        return Predictions(scores=shown, predicted=shown >= _HALF, rule="its score is at least 0.5")
-    return Predictions(
-        scores=shown,
-        predicted=shown >= np.array(calibration.thresholds),
-        rule=f"its calibrated score reaches the threshold that was fitted on split {calibration.split}",
-    )
 
 
 def person_entry(

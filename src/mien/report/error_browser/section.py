@@ -20,14 +20,13 @@ from mien.report.error_browser.people import (
     AGREEMENTS,
     KINDS,
     PersonEntry,
-    Predictions,
     person_entry,
-    predict_labels,
 )
 from mien.report.error_browser.thumbnails import Thumbnail, make_thumbnails
 from mien.report.explained import Why, why
 from mien.report.formatting import format_count
 from mien.report.photos import PhotoReader
+from mien.report.predictions import Predictions, predict_labels
 from mien.report.run.gallery import rate_samples
 
 __all__ = ["ErrorBrowser", "LabelOption", "error_browser"]
@@ -103,11 +102,14 @@ def error_browser(
     num_text = sum(entry.num_bytes for entry in shown)
     ids = {entry.id for entry in shown}
     in_order = [examples[id] for id in scores.ids if id in ids]
-    thumbnails = make_thumbnails(photos, in_order, PAGE_BYTES - _OTHER_BYTES - num_text)
     reasons = {
         id: why(explanations[id], photos.read(examples[id]), max_side=_MAP_SIDE, max_maps=1)
         for id in ids & explanations.keys()
     }
+    num_maps = sum(
+        len(drawn.image) for reason in reasons.values() for item in reason.labels for drawn in item.maps
+    )
+    thumbnails = make_thumbnails(photos, in_order, PAGE_BYTES - _OTHER_BYTES - num_text - num_maps)
     people = tuple((entry, thumbnails[entry.id], reasons.get(entry.id)) for entry in shown)
     return ErrorBrowser(
         split=scores.split,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.errors import RunError
-from mien.evaluate.calibration.calibrate import CALIBRATION, Calibration, read_calibration
+from mien.evaluate.calibration.calibrate import Calibration, read_own_calibration
 from mien.evaluate.descriptions.description_audit import DescriptionAudit, read_audit
 from mien.evaluate.explanations.stored import ExplainedPerson, read_explanations
 from mien.evaluate.results.build import build_label_rows
@@ -102,7 +102,7 @@ def load_contents(run: Path) -> RunContents:
         scores=scores,
         examples={} if split is None else _load_examples(examples_file(run, split)),
         descriptions=descriptions,
-        calibration=_load_calibration(run),
+        calibration=read_own_calibration(run),
         explanations={} if split is None else _load_explanations(run, split),
     )
 
@@ -119,21 +119,6 @@ def _load_explanations(run: Path, split: str) -> dict[str, ExplainedPerson]:
             log.warning("explanations of %s are by other weights, and left out: use --explain again", run)
             return {}
     return {person.id: person for person in found.people}
-
-
-def _load_calibration(run: Path) -> Calibration | None:
-    """The calibration; RunError if it was fitted to other weights than those of the run."""
-    found = read_calibration(run)
-    if found is None or not (run / _MODEL_FILE).exists():
-        return found
-    from mien.model.checkpoint import model_digest  # imports torch
-
-    if found.model != model_digest(run):
-        raise RunError(
-            f"{run / CALIBRATION} was fitted to other weights than those of this run",
-            hint=f"run mien evaluate {run} again",
-        )
-    return found
 
 
 def _of_first_model(rows: Sequence[LabelRow]) -> tuple[LabelRow, ...]:
@@ -156,6 +141,7 @@ def _load_results(run: Path) -> Evaluation:
         calibration=compared.calibration or own.calibration,
         prediction_sets=compared.prediction_sets or own.prediction_sets,
         abstention=compared.abstention or own.abstention,
+        annotators=compared.annotators or own.annotators,
         groups=compared.groups or own.groups,
         split_accesses=compared.split_accesses or own.split_accesses,
         shared_images=compared.shared_images or own.shared_images,

@@ -31,6 +31,7 @@ __all__ = [
     "LabelScore",
     "best_and_worst",
     "best_and_worst_rows",
+    "rank_labels",
     "rate_samples",
 ]
 
@@ -158,7 +159,7 @@ def _card(
     photos: PhotoReader,
     explained: ExplainedPerson | None,
 ) -> ExampleCard:
-    ranking = _ranking(scores, row)
+    ranking = rank_labels(scores, row)
     photo = photos.read(example)
     return ExampleCard(
         id=example.id,
@@ -174,8 +175,8 @@ def _card(
     )
 
 
-def _ranking(scores: SplitScores, row: int) -> list[LabelScore]:
-    """All labels, the highest score first."""
+def rank_labels(scores: SplitScores, row: int) -> list[LabelScore]:
+    """All labels for the subject of a row, the highest score first."""
     values, truth = scores.scores[row], positives(scores.targets[row : row + 1])[0]
     order = np.argsort(-values, kind="stable")
     return [

@@ -103,7 +103,7 @@ def _page_values(
         else best_and_worst(
             scores,
             contents.examples,
-            max(_NUM_EXAMPLES, -(-len(contents.explanations) // 2)),
+            _NUM_EXAMPLES,
             lowest=lowest,
             photos=photos,
             explanations=contents.explanations,

@@ -9,11 +9,11 @@ import numpy as np
 
 from mien.evaluate.analysis.label_errors import ErrorKind, ErrorPair, confusion_matrix, error_pairs
 from mien.evaluate.calibration.calibrate import Calibration
-from mien.evaluate.calibration.thresholds import decide
-from mien.evaluate.metrics.classification import predicted_labels, true_labels
+from mien.evaluate.metrics.classification import true_labels
 from mien.evaluate.results.results import MIN_POSITIVES
 from mien.evaluate.scores import SplitScores
 from mien.report.formatting import format_count, format_number
+from mien.report.predictions import predict_labels
 
 __all__ = [
     "ConfusionCell",
@@ -118,19 +118,14 @@ def label_error_section(scores: SplitScores, calibration: Calibration | None) ->
         return None
     labels, exclusive = scores.label_set.labels, scores.label_set.exclusive
     truth = true_labels(scores.targets, exclusive=exclusive)
-    thresholds = None if calibration is None or exclusive else calibration.thresholds
-    if calibration is not None and thresholds is not None:
-        predicted = decide(calibration.apply(scores.scores), np.array(thresholds)) > 0
-    else:
-        predicted = predicted_labels(scores.scores, exclusive=exclusive)
+    found = predict_labels(scores, calibration)
+    predicted = found.predicted
     pairs = () if exclusive else error_pairs(truth, predicted, labels)
-    counts = (
-        confusion_matrix(scores.targets, scores.scores) if exclusive else np.empty((0, 0), dtype=np.int64)
-    )
+    counts = confusion_matrix(scores.targets, found.scores) if exclusive else np.empty((0, 0), dtype=np.int64)
     return LabelErrorSection(
         split=scores.split,
         people=format_count(len(scores)),
-        fitted_on=calibration.split if calibration is not None and thresholds is not None else "",
+        fitted_on=found.fitted_on,
         missed=f"{format_count(int((truth & ~predicted).sum()))} of {format_count(int(truth.sum()))}",
         given=format_count(int((~truth & predicted).sum())),
         tables=tuple(_pair_table(kind, pairs) for kind in _CAPTIONS) if pairs else (),

@@ -2,38 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from mien.evaluate.results.breakdown_rows import GroupRow
-from mien.evaluate.results.results import Difference, Evaluation, LabelRow, ResultRow
+from mien.evaluate.results.results import (
+    AbstentionRow,
+    CalibrationRow,
+    Difference,
+    DimensionRow,
+    Evaluation,
+    LabelRow,
+    ResultRow,
+    SetRow,
+)
 from mien.report.run.contents import RunContents
 from mien.report.sections.label_errors import LabelErrorSection, label_error_section
 from mien.report.sections.provenance import provenance_section
-from mien.report.tables.table import Column, Table, Value
+from mien.report.tables.table import Column, Field, Table, build_table
 
 __all__ = ["difference_table", "run_tables", "score_table"]
 
-_SCORE: Final = (
-    Column(name="Model"),
-    Column(name="Metric"),
-    Column(name="Split"),
-    Column(name="Score", kind="number"),
-    Column(name="95% interval", kind="interval"),
-    Column(name="Chance", kind="number"),
-    Column(name="Subjects", kind="count"),
-    Column(name="Seeds", kind="count"),
+_INTERVAL: Final = Column(name="95% interval", kind="interval")
+
+_SCORE: Final[tuple[Field[ResultRow], ...]] = (
+    (Column(name="Model"), lambda row: row.name),
+    (Column(name="Metric"), lambda row: row.metric),
+    (Column(name="Split"), lambda row: row.split),
+    (Column(name="Score", kind="number"), lambda row: row.value),
+    (_INTERVAL, lambda row: (row.low, row.high)),
+    (Column(name="Chance", kind="number"), lambda row: row.chance),
+    (Column(name="Subjects", kind="count"), lambda row: row.n),
+    (Column(name="Seeds", kind="count"), lambda row: len(row.seeds)),
 )
-_DIFFERENCE: Final = (
-    Column(name="First"),
-    Column(name="Second"),
-    Column(name="Metric"),
-    Column(name="Split"),
-    Column(name="First minus second", kind="number", signed=True),
-    Column(name="95% interval", kind="interval", signed=True),
-    Column(name="Clear"),
+_DIFFERENCE: Final[tuple[Field[Difference], ...]] = (
+    (Column(name="First"), lambda row: row.a),
+    (Column(name="Second"), lambda row: row.b),
+    (Column(name="Metric"), lambda row: row.metric),
+    (Column(name="Split"), lambda row: row.split),
+    (Column(name="First minus second", kind="number", signed=True), lambda row: row.value),
+    (Column(name="95% interval", kind="interval", signed=True), lambda row: (row.low, row.high)),
+    (Column(name="Clear"), lambda row: _yes(row.excludes_zero)),
 )
 _TRAIN_SIZE: Final = Column(name="Training images", kind="count")
+_DIMENSION: Final[tuple[Field[DimensionRow], ...]] = (
+    (Column(name="Model"), lambda row: row.name),
+    (Column(name="Split"), lambda row: row.split),
+    (Column(name="Dimension"), lambda row: row.dimension),
+    (Column(name="Error", kind="number"), lambda row: row.value),
+    (_INTERVAL, lambda row: (row.low, row.high)),
+    (Column(name="Chance", kind="number"), lambda row: row.chance),
+    (Column(name="R2", kind="number"), lambda row: row.r2),
+    (Column(name="Subjects", kind="count"), lambda row: row.n),
+)
+_CALIBRATION: Final[tuple[Field[CalibrationRow], ...]] = (
+    (Column(name="Model"), lambda row: row.name),
+    (Column(name="Metric"), lambda row: row.metric),
+    (Column(name="Split"), lambda row: row.split),
+    (Column(name="Fitted on"), lambda row: row.fitted_on),
+    (Column(name="Before", kind="number"), lambda row: row.before),
+    (Column(name="After", kind="number"), lambda row: row.after),
+    (
+        Column(name="95% interval of the change", kind="interval", signed=True),
+        lambda row: (row.low, row.high),
+    ),
+    (Column(name="Subjects", kind="count"), lambda row: row.n),
+)
+_ABSTENTION: Final[tuple[Field[AbstentionRow], ...]] = (
+    (Column(name="Model"), lambda row: row.name),
+    (Column(name="Split"), lambda row: row.split),
+    (Column(name="Answered", kind="number", digits=2), lambda row: row.answered),
+    (Column(name="People", kind="count"), lambda row: row.n),
+    (Column(name="Accuracy", kind="number"), lambda row: row.value),
+    (_INTERVAL, lambda row: (row.low, row.high)),
+    (Column(name="More than for everyone", kind="number", signed=True), lambda row: row.gain),
+    (
+        Column(name="95% interval of the gain", kind="interval", signed=True),
+        lambda row: (row.gain_low, row.gain_high),
+    ),
+    (Column(name="Score from", kind="number"), lambda row: row.min_confidence),
+    (Column(name="Fitted on"), lambda row: row.fitted_on or None),
+)
+_PREDICTION_SETS: Final[tuple[Field[SetRow], ...]] = (
+    (Column(name="Model"), lambda row: row.name),
+    (Column(name="Split"), lambda row: row.split),
+    (Column(name="Fitted on"), lambda row: row.fitted_on),
+    (Column(name="Stated coverage", kind="number", digits=2), lambda row: row.coverage),
+    (Column(name="Found", kind="number"), lambda row: row.value),
+    (_INTERVAL, lambda row: (row.low, row.high)),
+    (Column(name="Expected", kind="interval"), lambda row: (row.likely_low, row.likely_high)),
+    (Column(name="Labels in a set", kind="number", digits=1), lambda row: row.size),
+    (Column(name="One label", kind="number", digits=2), lambda row: row.single),
+    (Column(name="All labels of a person", kind="number", digits=2), lambda row: row.complete),
+    (Column(name="Subjects", kind="count"), lambda row: row.n),
+)
+_GROUP: Final[tuple[Field[GroupRow], ...]] = (
+    (Column(name="Model"), lambda row: row.name),
+    (Column(name="Split"), lambda row: row.split),
+    (Column(name="Attribute"), lambda row: row.attribute),
+    (Column(name="Group"), lambda row: row.group),
+    (Column(name="Metric"), lambda row: row.metric),
+    (Column(name="Score", kind="number"), lambda row: row.value),
+    (_INTERVAL, lambda row: (row.low, row.high)),
+    (Column(name="Chance", kind="number"), lambda row: row.chance),
+    (Column(name="People", kind="count"), lambda row: row.n),
+    (Column(name="Images", kind="count"), lambda row: row.images),
+    (Column(name="Compared with"), lambda row: row.compared_with or None),
+    (Column(name="Difference", kind="number", signed=True), lambda row: row.difference),
+    (
+        Column(name="95% interval of the difference", kind="interval", signed=True),
+        lambda row: (row.difference_low, row.difference_high),
+    ),
+)
+_LABEL: Final[tuple[Field[LabelRow], ...]] = (
+    (Column(name="Label"), lambda row: row.label),
+    (Column(name="AP", kind="number"), lambda row: row.value),
+    (_INTERVAL, lambda row: (row.low, row.high)),
+    (Column(name="Share", kind="number"), lambda row: row.prevalence),
+)
+# Columns that are left out if no label has a value.
+_OPTIONAL_OF_LABEL: Final[tuple[tuple[str, Callable[[LabelRow], float | None]], ...]] = (
+    ("AP interpolated", lambda row: row.ap_emotic),
+    ("AUC", lambda row: row.auc),
+    ("F1", lambda row: row.f1),
+    ("Threshold", lambda row: row.threshold),
+    ("F1 at threshold", lambda row: row.f1_at_threshold),
+)
 
 
 def run_tables(contents: RunContents) -> tuple[Table, ...]:
@@ -51,42 +145,48 @@ def _all_tables(contents: RunContents) -> Iterator[Table]:
         section = label_error_section(contents.scores, contents.usable_calibration)
         if section is not None:
             yield _label_errors(section)
-    yield _dimensions(results)
-    yield _calibration(results)
-    yield _abstention(results)
-    yield _prediction_sets(results)
-    yield _groups(results.groups)
+    yield build_table(
+        "dimensions",
+        "Mean absolute error of valence, arousal and dominance from 0 to 1, with 95% intervals.",
+        results.dimensions,
+        _DIMENSION,
+    )
+    yield build_table(
+        "calibration",
+        "Metrics before and after calibration, with 95% intervals of the change.",
+        results.calibration,
+        _CALIBRATION,
+    )
+    yield build_table(
+        "abstention",
+        "Accuracy of the best label by who gets an answer, with 95% intervals.",
+        results.abstention,
+        _ABSTENTION,
+    )
+    yield build_table(
+        "prediction-sets",
+        "Stated and observed coverage of prediction sets, with 95% intervals, and their size.",
+        results.prediction_sets,
+        _PREDICTION_SETS,
+    )
+    yield build_table(
+        "groups",
+        "Scores by annotated group of people, for audit only, with 95% intervals.",
+        results.groups,
+        _GROUP,
+    )
     yield _made(contents)
 
 
 def score_table(rows: Sequence[ResultRow]) -> Table:
     """Scores of models in metrics."""
-    return Table(
-        name="scores",
-        caption="Scores with 95% intervals, and chance.",
-        columns=_SCORE,
-        rows=tuple(map(_score, rows)),
-    )
+    return build_table("scores", "Scores with 95% intervals, and chance.", rows, _SCORE)
 
 
 def difference_table(items: Sequence[Difference]) -> Table:
     """Paired differences of models."""
-    return Table(
-        name="differences",
-        caption="Paired differences with 95% intervals. Clear: the interval excludes zero.",
-        columns=_DIFFERENCE,
-        rows=tuple(map(_difference, items)),
-    )
-
-
-def _score(row: ResultRow) -> tuple[Value, ...]:
-    bounds = (row.low, row.high)
-    return (row.name, row.metric, row.split, row.value, bounds, row.chance, row.n, len(row.seeds))
-
-
-def _difference(item: Difference) -> tuple[Value, ...]:
-    bounds = (item.low, item.high)
-    return (item.a, item.b, item.metric, item.split, item.value, bounds, _yes(item.excludes_zero))
+    caption = "Paired differences with 95% intervals. Clear: the interval excludes zero."
+    return build_table("differences", caption, items, _DIFFERENCE)
 
 
 def _yes(is_true: bool) -> str:
@@ -94,55 +194,32 @@ def _yes(is_true: bool) -> str:
 
 
 def _curves(results: Evaluation) -> Iterator[Table]:
-    rows = [row for row in results.rows if row.train_size is not None]
-    differences = [item for item in results.differences if item.train_size is not None]
-    yield Table(
-        name="curves",
-        caption="Scores by the number of training images, with 95% intervals, and chance.",
-        columns=(_TRAIN_SIZE, *_SCORE),
-        rows=tuple((row.train_size, *_score(row)) for row in rows),
+    yield build_table(
+        "curves",
+        "Scores by the number of training images, with 95% intervals, and chance.",
+        [row for row in results.rows if row.train_size is not None],
+        [(_TRAIN_SIZE, lambda row: row.train_size), *_SCORE],
     )
-    yield Table(
-        name="curve-differences",
-        caption="Paired differences by the number of training images, with 95% intervals.",
-        columns=(_TRAIN_SIZE, *_DIFFERENCE),
-        rows=tuple((item.train_size, *_difference(item)) for item in differences),
+    yield build_table(
+        "curve-differences",
+        "Paired differences by the number of training images, with 95% intervals.",
+        [item for item in results.differences if item.train_size is not None],
+        [(_TRAIN_SIZE, lambda row: row.train_size), *_DIFFERENCE],
     )
 
 
 def _labels(rows: Sequence[LabelRow]) -> Table:
-    ranked = sorted(rows, key=lambda row: -row.prevalence)
-    optional = {
-        "AP interpolated": [row.ap_emotic for row in ranked],
-        "AUC": [row.auc for row in ranked],
-        "F1": [row.f1 for row in ranked],
-        "Threshold": [row.threshold for row in ranked],
-        "F1 at threshold": [row.f1_at_threshold for row in ranked],
-    }
-    known = {name: values for name, values in optional.items() if any(value is not None for value in values)}
     split = f" on split {rows[0].split}" if rows else ""
-    return Table(
-        name="labels",
-        caption=f"Average precision by label{split}, with 95% intervals, and the share of subjects.",
-        columns=(
-            Column(name="Label"),
-            Column(name="AP", kind="number"),
-            Column(name="95% interval", kind="interval"),
-            Column(name="Share", kind="number"),
-            *(Column(name=name, kind="number") for name in known),
-            Column(name="Subjects", kind="count"),
-        ),
-        rows=tuple(
-            (
-                row.label,
-                row.value,
-                (row.low, row.high),
-                row.prevalence,
-                *(values[index] for values in known.values()),
-                row.positives,
-            )
-            for index, row in enumerate(ranked)
-        ),
+    known: list[Field[LabelRow]] = [
+        (Column(name=name, kind="number"), value)
+        for name, value in _OPTIONAL_OF_LABEL
+        if any(value(row) is not None for row in rows)
+    ]
+    return build_table(
+        "labels",
+        f"Average precision by label{split}, with 95% intervals, and the share of subjects.",
+        sorted(rows, key=lambda row: -row.prevalence),
+        [*_LABEL, *known, (Column(name="Subjects", kind="count"), lambda row: row.positives)],
     )
 
 
@@ -157,150 +234,19 @@ def _label_errors(section: LabelErrorSection) -> Table:
             ),
             rows=tuple((label, *row) for label, row in zip(section.labels, section.counts, strict=True)),
         )
-    return Table(
-        name="error-pairs",
-        caption=f"Errors of labels that come together on split {section.split}. Expected: if independent.",
-        columns=(
-            Column(name="Kind"),
-            Column(name="First"),
-            Column(name="Second"),
-            Column(name="People", kind="count"),
-            Column(name="Expected", kind="number", digits=1),
-            Column(name="Out of", kind="count"),
-            Column(name="Clear"),
-        ),
-        rows=tuple(
-            (pair.kind, pair.first, pair.second, pair.count, pair.expected, pair.n, _yes(pair.is_clear))
-            for pair in section.pairs
-        ),
-    )
-
-
-def _dimensions(results: Evaluation) -> Table:
-    return Table(
-        name="dimensions",
-        caption="Mean absolute error of valence, arousal and dominance from 0 to 1, with 95% intervals.",
-        columns=(
-            Column(name="Model"),
-            Column(name="Split"),
-            Column(name="Dimension"),
-            Column(name="Error", kind="number"),
-            Column(name="95% interval", kind="interval"),
-            Column(name="Chance", kind="number"),
-            Column(name="R2", kind="number"),
-            Column(name="Subjects", kind="count"),
-        ),
-        rows=tuple(
-            (row.name, row.split, row.dimension, row.value, (row.low, row.high), row.chance, row.r2, row.n)
-            for row in results.dimensions
-        ),
-    )
-
-
-def _calibration(results: Evaluation) -> Table:
-    return Table(
-        name="calibration",
-        caption="Metrics before and after calibration, with 95% intervals of the change.",
-        columns=(
-            Column(name="Model"),
-            Column(name="Metric"),
-            Column(name="Split"),
-            Column(name="Fitted on"),
-            Column(name="Before", kind="number"),
-            Column(name="After", kind="number"),
-            Column(name="95% interval of the change", kind="interval", signed=True),
-            Column(name="Subjects", kind="count"),
-        ),
-        rows=tuple(
-            (
-                *(row.name, row.metric, row.split, row.fitted_on),
-                *(row.before, row.after, (row.low, row.high), row.n),
-            )
-            for row in results.calibration
-        ),
-    )
-
-
-def _abstention(results: Evaluation) -> Table:
-    return Table(
-        name="abstention",
-        caption="Accuracy of the best label by who gets an answer, with 95% intervals.",
-        columns=(
-            Column(name="Model"),
-            Column(name="Split"),
-            Column(name="Answered", kind="number", digits=2),
-            Column(name="People", kind="count"),
-            Column(name="Accuracy", kind="number"),
-            Column(name="95% interval", kind="interval"),
-            Column(name="More than for everyone", kind="number", signed=True),
-            Column(name="95% interval of the gain", kind="interval", signed=True),
-            Column(name="Score from", kind="number"),
-            Column(name="Fitted on"),
-        ),
-        rows=tuple(
-            (
-                *(row.name, row.split, row.answered, row.n, row.value, (row.low, row.high)),
-                *(row.gain, (row.gain_low, row.gain_high), row.min_confidence, row.fitted_on or None),
-            )
-            for row in results.abstention
-        ),
-    )
-
-
-def _prediction_sets(results: Evaluation) -> Table:
-    return Table(
-        name="prediction-sets",
-        caption="Stated and observed coverage of prediction sets, with 95% intervals, and their size.",
-        columns=(
-            Column(name="Model"),
-            Column(name="Split"),
-            Column(name="Fitted on"),
-            Column(name="Stated coverage", kind="number", digits=2),
-            Column(name="Found", kind="number"),
-            Column(name="95% interval", kind="interval"),
-            Column(name="Expected", kind="interval"),
-            Column(name="Labels in a set", kind="number", digits=1),
-            Column(name="One label", kind="number", digits=2),
-            Column(name="All labels of a person", kind="number", digits=2),
-            Column(name="Subjects", kind="count"),
-        ),
-        rows=tuple(
-            (
-                *(row.name, row.split, row.fitted_on, row.coverage, row.value, (row.low, row.high)),
-                *((row.likely_low, row.likely_high), row.size, row.single, row.complete, row.n),
-            )
-            for row in results.prediction_sets
-        ),
-    )
-
-
-def _groups(rows: Sequence[GroupRow]) -> Table:
-    return Table(
-        name="groups",
-        caption="Scores by annotated group of people, for audit only, with 95% intervals.",
-        columns=(
-            Column(name="Model"),
-            Column(name="Split"),
-            Column(name="Attribute"),
-            Column(name="Group"),
-            Column(name="Metric"),
-            Column(name="Score", kind="number"),
-            Column(name="95% interval", kind="interval"),
-            Column(name="Chance", kind="number"),
-            Column(name="People", kind="count"),
-            Column(name="Images", kind="count"),
-            Column(name="Compared with"),
-            Column(name="Difference", kind="number", signed=True),
-            Column(name="95% interval of the difference", kind="interval", signed=True),
-        ),
-        rows=tuple(
-            (
-                *(row.name, row.split, row.attribute, row.group, row.metric, row.value, (row.low, row.high)),
-                *(row.chance, row.n, row.images, row.compared_with or None),
-                *(row.difference, (row.difference_low, row.difference_high)),
-            )
-            for row in rows
-        ),
+    return build_table(
+        "error-pairs",
+        f"Errors of labels that come together on split {section.split}. Expected: if independent.",
+        section.pairs,
+        [
+            (Column(name="Kind"), lambda pair: pair.kind),
+            (Column(name="First"), lambda pair: pair.first),
+            (Column(name="Second"), lambda pair: pair.second),
+            (Column(name="People", kind="count"), lambda pair: pair.count),
+            (Column(name="Expected", kind="number", digits=1), lambda pair: pair.expected),
+            (Column(name="Out of", kind="count"), lambda pair: pair.n),
+            (Column(name="Clear"), lambda pair: _yes(pair.is_clear)),
+        ],
     )
 
 

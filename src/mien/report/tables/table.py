@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-__all__ = ["Bounds", "Column", "Table", "Value"]
+__all__ = ["Bounds", "Column", "Field", "Table", "Value", "build_table"]
 
 # Both ends of an interval; None where there is none.
 Bounds = tuple[float | None, float | None]
 Value = str | int | float | Bounds | None
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +40,17 @@ class Table:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value, ...], ...]
+
+
+# A column, and its value for an item.
+Field = tuple[Column, Callable[[Item], Value]]
+
+
+def build_table(name: str, caption: str, items: Iterable[Item], fields: Sequence[Field[Item]]) -> Table:
+    """A table with a row per item and a column per field."""
+    return Table(
+        name=name,
+        caption=caption,
+        columns=tuple(column for column, _ in fields),
+        rows=tuple(tuple(value(item) for _, value in fields) for item in items),
+    )

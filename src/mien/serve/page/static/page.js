@@ -233,7 +233,7 @@ async function readPhoto(photo) {
 }
 
 function photoNews(photo) {
-  if (photo.error !== null) return photo.error.name === "AbortError" ? "Cancelled." : sentence(photo.error.message);
+  if (photo.error !== null) return photo.error.name === "AbortError" ? "Canceled." : sentence(photo.error.message);
   if (!photo.people.length) return NO_ONE;
   const [first] = photo.people;
   return `${photo.name}: ${plural(photo.people.length, "person", "people")}. ${first.title}.`;
@@ -336,7 +336,7 @@ async function explain(person, labels) {
     announce("The explanation is ready.");
   } catch (error) {
     next = error.name === "AbortError" ? null : { error, labels };
-    if (next === null) announce("Cancelled.");
+    if (next === null) announce("Canceled.");
   }
   if (person.why !== why) return; // it was read again
   person.why = next;
