@@ -15,6 +15,7 @@ from tests.factories.tiny_vlms import build_tiny_paligemma
 from mien.describe.engine import Request
 from mien.describe.local.engine import LocalEngine
 from mien.describe.local.label_prompts import LabelPrompts, PromptBuilder
+from mien.describe.local.library import cache_keyword
 from mien.describe.local.shared_prefix import PrefixScorer
 from mien.errors import EngineDownError, EngineError
 
@@ -84,7 +85,7 @@ def test_an_unknown_type_that_answers_otherwise_takes_whole_passes(
 
     def forget(*arguments: Any, **options: Any) -> Any:
         """As a model whose cached states are not those of a whole pass."""
-        if (cache := options.get("past_key_values")) is not None:
+        if (cache := options.get(cache_keyword())) is not None:
             for layer in cache.layers:
                 layer.keys = layer.keys * 0.5
         return forward(*arguments, **options)

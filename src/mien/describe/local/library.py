@@ -8,12 +8,21 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from mien.errors import EngineError, MienError, WeightsError, first_line
 from mien.weights.model_folder import ModelFolder
 
-__all__ = ["device_identity", "is_out_of_memory", "load_error", "map_model_errors", "transformers_library"]
+__all__ = [
+    "cache_keyword",
+    "device_identity",
+    "is_out_of_memory",
+    "load_error",
+    "map_model_errors",
+    "transformers_library",
+]
+
+_RENAMED: Final = (5, 24)  # the version of transformers that renames past_key_values
 
 
 def transformers_library() -> Any:
@@ -21,6 +30,12 @@ def transformers_library() -> Any:
     import transformers
 
     return transformers
+
+
+def cache_keyword() -> str:
+    """What models call their keys and values, as an argument and in their output."""
+    version = tuple(int(part) for part in transformers_library().__version__.split(".")[:2])
+    return "cache" if version >= _RENAMED else "past_key_values"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from mien.describe.engine import Reply, Request
-from mien.describe.local.library import load_error, transformers_library
+from mien.describe.local.library import cache_keyword, load_error, transformers_library
 from mien.describe.local.processor import decode_tokens, format_prompt, load_processor
 from mien.describe.reasoning import open_marker
 from mien.errors import EngineDownError, EngineError, WeightsError, first_line
@@ -91,7 +91,7 @@ class LocalModel:
             tokens = self._model.generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
-                past_key_values=_preallocated_cache(self._model.config, max_new_tokens),
+                **{cache_keyword(): _preallocated_cache(self._model.config, max_new_tokens)},
             )
         # A decoder that continues the prompt repeats it; one of its own begins with its start token.
         start = 1 if self.has_encoder else inputs["input_ids"].shape[1]

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from mien.describe.engine import Request
 from mien.describe.local.label_prompts import Images, LabelPrompts, PromptBuilder
+from mien.describe.local.library import cache_keyword
 from mien.describe.local.model import LocalModel
 from mien.errors import EngineDownError
 
@@ -187,7 +188,7 @@ class PrefixScorer:
             else value
             for name, value in inputs.items()
         }
-        cache = self._model.module(**prefix, use_cache=True, logits_to_keep=1).past_key_values
+        cache = self._model.module(**prefix, use_cache=True, logits_to_keep=1).get(cache_keyword())
         layers = getattr(cache, "layers", None)
         if not layers or any(type(layer).__name__ not in _LAYERS for layer in layers):
             self._stop_sharing("it remembers more than keys and values")
@@ -216,9 +217,9 @@ class PrefixScorer:
         ]
         output = self._model.module(
             input_ids=torch.tensor(ids * num_subjects, device=self._model.module.device),
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=longest - min(starts),
+            **{cache_keyword(): cache},
         )
         for row in range(num_subjects * len(indices)):
             subject, position = divmod(row, len(indices))
