@@ -42,6 +42,9 @@ class Metrics:
             "mien_pending_requests", "Requests that are read, wait, or are answered.", registry=registry
         )
         self.pending_bytes = Gauge("mien_pending_bytes", "Bytes of bodies that are held.", registry=registry)
+        self.waiting = Gauge(
+            "mien_waiting_images", "Images that wait for the model; not those in it.", registry=registry
+        )
         self.images = Counter("mien_images", "Images by their status.", ["status"], registry=registry)
         self.people = Counter("mien_people", "People that were found or given.", registry=registry)
         self.batches = Histogram(

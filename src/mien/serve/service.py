@@ -62,6 +62,7 @@ class Service:
             max_wait=options.max_wait,
             on_batch=self.metrics.count_batch,
         )
+        self.metrics.waiting.set_function(lambda: self._batcher.num_waiting)
         self._load = _Load()
         self._is_warm = self._is_draining = False
 
