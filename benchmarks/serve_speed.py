@@ -7,14 +7,18 @@ The model is a small trained run: the embedded VLM describes, an encoder and a Q
 its own, and talks over the loopback device.
 
 Throughput: so many clients at once, each with a connection of its own, send requests until all are answered:
-with `--max-batch 1`, in which the model reads one image after another, and with `--max-batch 32`. Both
-services run at the same time and take turns. Other programs may use the machine, so that CPU seconds of the
-service are counted as well as seconds; "ratio" is that of the medians.
+with `--max-batch 1`, in which the model reads one image after another, and with `--max-batch 32`. There are
+more clients than images in a batch, so that the next batch waits while one is read. Each is measured with all
+cores, which is the default of `mien serve`, and with one thread: large products of matrices gain from a
+second core, and the small ones of a single image do not. All services run at the same time and take turns.
+Other programs may use the machine, so that CPU seconds of the service are counted as well as seconds; "ratio"
+is that of the medians.
 
-Overhead: one client, and a run of the same kind whose descriptions are cut after four tokens, because an
-overhead of milliseconds cannot be seen next to a second. In turn, an image is predicted by the bare predictor
-in this process, and by the service with the same run, which gets it as an upload. "overhead_ms" has the
-quantiles of the service minus those of the bare predictor; "paired_ms" those of the differences.
+Overhead: one thread, one client, and a run of the same kind whose descriptions are cut after four tokens,
+because an overhead of milliseconds cannot be seen next to a second. In turn, an image is predicted by the
+bare predictor in this process, and by the service with the same run, which gets it as an upload.
+"overhead_ms" has the quantiles of the service minus those of the bare predictor; "paired_ms" those of the
+differences.
 
 Prints JSON.
 """
@@ -24,14 +28,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,12 +47,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import psutil
 import torch
-from small_predictor import MIEN, SOURCE, draw_images, hardware, train_run
+from small_predictor import MIEN, SOURCE, draw_images, train_run
 
 import mien
 
 _BOX = (140.0, 60.0, 320.0, 400.0)
 _QUANTILES = (50, 90, 99)
+_BATCHES = (1, 32)  # --max-batch
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--requests", type=int, default=192, help="per round")
-    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=300, help="images of the overhead")
     arguments = parser.parse_args()
@@ -74,31 +80,44 @@ def main() -> None:
         folder = Path(name)
         run = train_run(folder)
         files = draw_images(folder / "images", 64)
-        with serving(run, folder, 1) as single, serving(run, folder, 32) as batched:
-            report: dict[str, Any] = {
-                "date": datetime.now(UTC).date().isoformat(),
-                "hardware": hardware(),
-                "versions": {"torch": torch.__version__},
-                "throughput": measure_throughput({"1": single, "32": batched}, files, arguments),
+        report: dict[str, Any] = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
+            "versions": {"torch": torch.__version__},
+            "requests": arguments.requests,
+            "clients": arguments.clients,
+        }
+        with ExitStack() as stack:
+            services = {
+                (threads, size): stack.enter_context(serving(run, folder, size, threads))
+                for threads in (os.cpu_count() or 1, 1)
+                for size in _BATCHES
             }
+            report["throughput"] = measure_throughput(services, files, arguments)
         short = train_run(folder / "short", max_new_tokens=4)
-        with serving(short, folder / "short", 32) as service:
+        with serving(short, folder / "short", max(_BATCHES), 1) as service:
             report["overhead"] = measure_overhead(short, service, files, arguments.pairs)
     print(json.dumps(report, indent=2))
 
 
 @contextmanager
-def serving(run: Path, folder: Path, max_batch: int) -> Iterator[Service]:
+def serving(run: Path, folder: Path, max_batch: int, threads: int) -> Iterator[Service]:
     command = [*MIEN, "serve", str(run), "--detector", "none", "--port", "0", "--json"]
     command += ["--max-batch", str(max_batch), "--max-pending", "200", "--deadline", "600"]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "XDG_CACHE_HOME": str(folder / "cache")}
-    with (folder / f"log-{max_batch}.txt").open("w") as log:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(SOURCE),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "OMP_NUM_THREADS": str(threads),
+    }
+    log_file = folder / f"log-{max_batch}-{threads}.txt"
+    with log_file.open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             if not line:
-                raise SystemExit((folder / f"log-{max_batch}.txt").read_text())
+                raise SystemExit(log_file.read_text())
             yield Service(json.loads(line)["url"], psutil.Process(process.pid))
         finally:
             process.terminate()
@@ -109,26 +128,30 @@ def serving(run: Path, folder: Path, max_batch: int) -> Iterator[Service]:
 
 
 def measure_throughput(
-    services: dict[str, Service], files: Sequence[Path], arguments: argparse.Namespace
+    services: Mapping[tuple[int, int], Service], files: Sequence[Path], arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    seconds: dict[str, list[float]] = {name: [] for name in services}
-    cpu: dict[str, list[float]] = {name: [] for name in services}
+    """What services do, by threads and images per batch."""
+    seconds: dict[tuple[int, int], list[float]] = {key: [] for key in services}
+    cpu: dict[tuple[int, int], list[float]] = {key: [] for key in services}
     for number in range(arguments.rounds + 1):
-        for name in list(services)[:: 1 if number % 2 == 0 else -1]:
-            count = arguments.requests if number else arguments.clients  # the first round warms up
-            began, cpu_began = time.perf_counter(), services[name].cpu_seconds()
-            send(services[name].url, files, count, arguments.clients)
-            if number:
-                seconds[name].append(time.perf_counter() - began)
-                cpu[name].append(services[name].cpu_seconds() - cpu_began)
-    rates = {name: [arguments.requests / value for value in values] for name, values in seconds.items()}
+        for key in list(services)[:: 1 if number % 2 == 0 else -1]:
+            service, count = services[key], arguments.requests if number else arguments.clients
+            began, cpu_began = time.perf_counter(), service.cpu_seconds()
+            send(service.url, files, count, arguments.clients)
+            if number:  # the first round warms up
+                seconds[key].append(time.perf_counter() - began)
+                cpu[key].append(service.cpu_seconds() - cpu_began)
     return {
-        "requests": arguments.requests,
-        "clients": arguments.clients,
-        "images_per_second": {name: rounded(values) for name, values in rates.items()},
-        "cpu_seconds": {name: rounded(values) for name, values in cpu.items()},
-        "ratio": ratio(seconds),
-        "ratio_of_cpu_seconds": ratio(cpu),
+        f"threads {threads}": {
+            "images_per_second": {
+                str(size): rounded([arguments.requests / value for value in seconds[threads, size]])
+                for size in _BATCHES
+            },
+            "cpu_seconds": {str(size): rounded(cpu[threads, size]) for size in _BATCHES},
+            "ratio": ratio([seconds[threads, size] for size in _BATCHES]),
+            "ratio_of_cpu_seconds": ratio([cpu[threads, size] for size in _BATCHES]),
+        }
+        for threads in dict.fromkeys(threads for threads, _ in services)
     }
 
 
@@ -144,8 +167,9 @@ def send(url: str, files: Sequence[Path], count: int, num_clients: int) -> None:
             future.result()
 
 
-def ratio(values: dict[str, list[float]]) -> float:
-    return round(statistics.median(values["1"]) / statistics.median(values["32"]), 2)
+def ratio(values: Sequence[Sequence[float]]) -> float:
+    single, batched = (statistics.median(some) for some in values)
+    return round(single / batched, 2)
 
 
 def rounded(values: Sequence[float]) -> list[float]:

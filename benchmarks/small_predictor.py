@@ -28,7 +28,7 @@ data = { name = "playhouse", options = { train = 8, val = 4, test = 4, seed = 3 
 describe = { max_new_tokens = MAX_NEW_TOKENS }
 model = { fusion = "qformer", width = 96, heads = 4, layers = 2, num_queries = 8 }
 train = { epochs = 1, batch_size = 4 }
-run = { threads = 1, batch_size = 32 }
+run = { batch_size = 32 }
 """
 
 

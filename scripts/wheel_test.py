@@ -38,9 +38,10 @@ IMPORTS: Final = {
     "remote": "import httpx2; import mien.describe.remote.client",
     "ray": "import ray; import mien.describe.ray.connection",
     "pandas": "import pandas",
+    "quantize": "import accelerate, bitsandbytes",
     "serve": "import fastapi, httpx2, prometheus_client, uvicorn; import mien.serve.app, mien.serve.client",
 }
-RESOLVED_ONLY: Final = {"vllm": "needs a GPU, or a build of its own", "quantize": "needs a GPU"}
+RESOLVED_ONLY: Final = {"vllm": "needs a GPU, or a build of its own"}
 NOT_SHIPPED: Final = {"dev"}
 # Smaller than in the recipe, so that the README's commands take seconds.
 SMALL: Final = "options = { train = 16, val = 8, test = 8, seed = 3 }"

@@ -10,6 +10,7 @@ folder, and a failure ends it.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--execute", metavar="FOLDER", type=Path, help="run it in this folder, which must exist"
+        "--execute", metavar="FOLDER", type=Path, help="run it in this folder, which is made if needed"
     )
     folder = parser.parse_args().execute
     notebook = make_notebook(TUTORIAL.read_text(encoding="utf-8"))
@@ -75,6 +76,9 @@ def main() -> int:
     nbformat.write(notebook, out)
     print(out.relative_to(ROOT))
     if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Its commands run in a shell, which is to find the mien of this environment.
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(folder)}}).execute()
         print(f"executed {len(notebook.cells)} cells")
     return 0

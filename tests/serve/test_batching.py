@@ -125,6 +125,29 @@ def test_a_job_waits_for_others_for_a_moment(model: Model) -> None:
     assert model.batches == [("predict", [0, 1, 2])]
 
 
+def test_a_job_waits_only_if_others_may_come(model: Model) -> None:
+    model.gate.set()
+    pending = 1
+    batcher = Batcher(model.run, max_batch=2, max_wait=2 * LATER, num_pending=lambda: pending)
+    batcher.start()
+    batcher.submit(alone := job("alone"))
+    alone.future.result(timeout=LATER)
+    pending = 2  # one of them is still being read
+    submit(batcher, *(both := [job("first", left=3 * LATER), job("second", left=3 * LATER)]))
+    for item in both:
+        item.future.result(timeout=LATER)
+    pending = 1  # but the batch before was shared
+    submit(batcher, *(both := [job("third", left=3 * LATER), job("fourth", left=3 * LATER)]))
+    for item in both:
+        item.future.result(timeout=LATER)
+    batcher.close()
+    assert [payloads for _, payloads in model.batches] == [
+        ["alone"],
+        ["first", "second"],
+        ["third", "fourth"],
+    ]
+
+
 def test_who_left_or_came_too_late_costs_nothing(batcher: Batcher, model: Model) -> None:
     occupy(batcher, model)
     left, late, good = job("left"), job("late", left=-1.0), job("good")

@@ -1,6 +1,7 @@
 """One thread for the model: requests that wait at the same time share its batches.
 
-A batch is not waited for longer than a few milliseconds. While one is read, the next fills by itself.
+A batch is not waited for longer than a few milliseconds, and not at all if no one else asks. While one is
+read, the next fills by itself.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Batcher:
         run: Runs jobs of one kind, and answers each.
         max_batch: The most images in a batch.
         max_wait: Seconds that a job waits for others to fill its batch.
+        num_pending: How many requests there are, including those that are still being read. A job waits for
+            others only if there are some, or if the batch before was shared. None to wait always.
         on_batch: Is called with the number of images and the seconds of each batch.
     """
 
@@ -80,9 +83,12 @@ class Batcher:
         *,
         max_batch: int,
         max_wait: float,
+        num_pending: Callable[[], int] | None = None,
         on_batch: Callable[[int, float], None] | None = None,
     ) -> None:
         self._run, self._max_batch, self._max_wait = run, max_batch, max_wait
+        self._num_pending = num_pending
+        self._was_shared = False
         self._on_batch = on_batch
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
@@ -125,6 +131,7 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._next_batch():
+            self._was_shared = len(batch) > 1
             began = time.monotonic()
             self._run_batch(batch)
             seconds, size = time.monotonic() - began, sum(job.size for job in batch)
@@ -148,7 +155,7 @@ class Batcher:
     def _fill(self, first: Job) -> list[Job]:
         """The jobs that go with the first one, which waits for others for a moment."""
         ends = first.arrived + self._max_wait
-        while first.is_shared and not self._is_closed and self._count(first.kind) < self._max_batch:
+        while first.is_shared and self._count(first.kind) < self._max_batch and self._others_may_come():
             left = ends - time.monotonic()
             if left <= 0:
                 break
@@ -166,6 +173,11 @@ class Batcher:
         for job in batch:
             self._jobs.remove(job)
         return batch
+
+    def _others_may_come(self) -> bool:
+        if self._is_closed:
+            return False
+        return self._num_pending is None or self._was_shared or self._num_pending() > len(self._jobs)
 
     def _count(self, kind: str) -> int:
         return sum(job.size for job in self._jobs if job.kind == kind)

@@ -54,16 +54,17 @@ class Service:
         self.model, self.options = model, options
         self.metrics = Metrics()
         self.card = model.card
+        self._load = _Load()
         self._budget = ByteBudget(options.max_pending_bytes)
         self.metrics.pending_bytes.set_function(lambda: self._budget.held)
         self._batcher = Batcher(
             model.run,
             max_batch=options.max_batch,
             max_wait=options.max_wait,
+            num_pending=lambda: self._load.pending,
             on_batch=self.metrics.count_batch,
         )
         self.metrics.waiting.set_function(lambda: self._batcher.num_waiting)
-        self._load = _Load()
         self._is_warm = self._is_draining = False
 
     # --- Life ---

@@ -24,7 +24,7 @@ class ServiceOptions:
         port: The port; 0 for a free one.
         token: What clients must send as `Authorization: Bearer TOKEN`; None to let every local program in.
         max_batch: The most images of requests that share a batch.
-        max_wait: Seconds that a request waits for others to fill its batch.
+        max_wait: Seconds that a request waits for others to fill its batch, unless it is the only one.
         max_pending: Requests that are being read, wait, or are answered; more are refused.
         max_explaining: Of these, requests for explanations, which take long.
         deadline: Seconds from the start of a request to its answer.
