@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.factories.chat_server import chat_server
 
 from mien.cli import main
 from mien.describe.store.export import read_export
+from mien.evaluate.results.run_history import describing_time
 
 RECIPE = """
 name = "people"
@@ -54,6 +56,28 @@ def ask(capsys: Capture) -> Ask:
         return code, found
 
     return run
+
+
+def test_tokens_are_counted_shown_and_recorded(ask: Ask, capsys: Capture) -> None:
+    with chat_server() as server:
+        served = (
+            *("--set", "describe.engine=remote", "--set", "describe.model=llava-7b"),
+            *("--set", f'run.endpoints=["{server.url}"]'),
+        )
+        assert ask("recipe.toml", *served, "--split", "test")[1]["tokens"] is None
+        server.usage = {"prompt_tokens": 1200, "completion_tokens": 50}
+        assert main(["describe", "recipe.toml", *served, "--split", "train"]) == 0
+        shown = capsys.readouterr().out
+        lines = dict(line.split("  ", 1) for line in shown.splitlines())
+        assert lines["tokens read"].strip() == "7,200 (1,200 per reply)"
+        assert lines["tokens written"].strip() == "300 (50 per reply)"
+        Path("store.sqlite").unlink()
+        _, found = ask("recipe.toml", *served)
+        assert found["tokens"] == {"replies": 10, "prompt": 12_000, "completion": 500}
+    made = describing_time(Path("store.sqlite"))
+    assert made is not None
+    assert (made.done, made.replies) == (20, 16)
+    assert (made.prompt_tokens, made.completion_tokens) == (19_200, 800)
 
 
 # --- The group -----------------------------------------------------------------------------------------

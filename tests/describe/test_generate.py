@@ -1,6 +1,7 @@
 """Describing: each subject once, failures stored, memory bounded, a broken engine detected."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from tests.factories.engines import RecordingEngine
 from tests.factories.subjects import MARKED_BOX
 
+from mien.describe.engine import EngineWrapper, Reply, Request, TokenUsage
 from mien.describe.fake import FakeEngine, FakeOptions
 from mien.describe.generate import describe
-from mien.describe.progress import Progress
+from mien.describe.progress import Progress, TokenTotals
 from mien.describe.requests import RequestBuilder
 from mien.describe.store.lookup import lookup_descriptions
 from mien.describe.store.store import Store
@@ -40,6 +42,34 @@ def test_every_subject_is_described_once(
     again = describe(people, request_builder, store, **options)
     assert (again.done, again.skipped, again.failed, again.num_requests) == (0, 11, 0, 0)
     assert len(engine.subject_ids) == 11
+
+
+class CountingEngine(EngineWrapper):
+    """Counts 100 tokens that it reads and 7 that it writes, and for every fourth person only reasons."""
+
+    def describe(self, requests: Sequence[Request]) -> Sequence[Reply | EngineError]:
+        usage = TokenUsage(prompt=100, completion=7)
+        return [
+            reply
+            if isinstance(reply, EngineError)
+            else replace(
+                reply, text="<think>well" if request.subject_id in ("s3", "s7") else reply.text, usage=usage
+            )
+            for request, reply in zip(requests, self.inner.describe(requests), strict=True)
+        ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_tokens_of_all_replies_are_counted(
+    subjects: Make, store: Store, request_options: dict[str, Any], batch_size: int
+) -> None:
+    engine = CountingEngine(FakeEngine(FakeOptions(refuse=("s1",))))
+    builder = RequestBuilder(engine=engine, **request_options)
+    summary = describe(subjects(9), builder, store, batch_size=batch_size)
+    assert (summary.done, summary.failed) == (6, 3)
+    # One request had no reply. Two replies hold no description, but have cost something.
+    assert summary.tokens == TokenTotals(replies=8, prompt=800, completion=56)
+    assert describe(subjects(9), builder, store).tokens is None  # nothing was asked
 
 
 def test_texts_do_not_depend_on_the_batch_size(

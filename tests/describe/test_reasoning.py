@@ -2,7 +2,7 @@
 
 import pytest
 
-from mien.describe.engine import Reply
+from mien.describe.engine import Reply, TokenUsage
 from mien.describe.reasoning import is_reasoning_marker, open_marker, remove_reasoning
 from mien.errors import EngineError
 
@@ -31,7 +31,9 @@ ANSWER = "A calm woman."
     ],
 )
 def test_only_the_answer_is_kept(text: str) -> None:
-    assert remove_reasoning(Reply(text=text, finish="length")) == Reply(text=ANSWER, finish="length")
+    usage = TokenUsage(prompt=640, completion=52)  # with the reasoning, which has cost something
+    found = remove_reasoning(Reply(text=text, finish="length", usage=usage))
+    assert found == Reply(text=ANSWER, finish="length", usage=usage)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.factories.fake_vllm import CUT, ENDLESS, FATAL, MUTE, REFUSED, FakeVllm
 from tests.factories.tiny_llava import build_tiny_llava
 
-from mien.describe.engine import AbandonedError, Reply, Request
+from mien.describe.engine import AbandonedError, Reply, Request, TokenUsage
 from mien.describe.open import open_engine
 from mien.describe.vllm import VllmEngine, VllmOptions
 from mien.errors import EngineDownError, EngineError
@@ -37,7 +37,14 @@ def make_engine(llava: Path, vllm: FakeVllm, **options: Any) -> VllmEngine:
 def test_replies_come_in_order_with_limited_requests_in_flight(llava: Path) -> None:
     vllm = FakeVllm()
     found = make_engine(llava, vllm, in_flight=3).describe([request(red) for red in range(10)])
-    assert found == [Reply(text=f"red {red}", finish="length" if red == CUT else "stop") for red in range(10)]
+    assert found == [
+        Reply(
+            text=f"red {red}",
+            finish="length" if red == CUT else "stop",
+            usage=TokenUsage(prompt=7 + red, completion=2),
+        )
+        for red in range(10)
+    ]
     assert vllm.max_running == 3
 
 
@@ -51,7 +58,7 @@ def test_vllm_gets_the_formatted_prompt_and_the_images_as_they_are(llava: Path) 
 
 def test_the_failure_of_an_item_is_returned_in_its_place_in_one_line(llava: Path) -> None:
     first, bad, last = make_engine(llava, FakeVllm()).describe([request(1), request(REFUSED), request(2)])
-    assert (first, last) == (Reply(text="red 1"), Reply(text="red 2"))
+    assert [reply.text for reply in (first, last) if isinstance(reply, Reply)] == ["red 1", "red 2"]
     assert isinstance(bad, EngineError)
     assert "s13" in str(bad)
     assert "stack" not in str(bad)

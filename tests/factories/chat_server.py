@@ -75,10 +75,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class ChatServer(Server):
-    """Records the bodies and headers of its requests, and takes `delay` seconds for each."""
+    """Records the bodies and headers of its requests, and takes `delay` seconds for each.
+
+    It says `usage`, unless that is None.
+    """
 
     def __init__(self, delay: float = 0.0, port: int = 0) -> None:
         self.delay = delay
+        self.usage: dict[str, int] | None = None
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
         super().__init__(_ChatHandler, port)
@@ -99,7 +103,8 @@ class _ChatHandler(Handler):
         images = [_decode(part["image_url"]["url"]) for part in images_sent]
         message = {"role": "assistant", "content": f" {_text(images, prompt['text'])}"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        self.answer(200, {"object": "chat.completion", "model": body["model"], "choices": [choice]})
+        value = {"object": "chat.completion", "model": body["model"], "choices": [choice]}
+        self.answer(200, value if self.server.usage is None else {**value, "usage": self.server.usage})
 
 
 def _decode(url: str) -> Image.Image:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +101,25 @@ def open_page(
         yield page, events
     finally:
         context.close()
+
+
+def require_inert(page_file: Path, strings: Sequence[str]) -> None:
+    """Opens a page with scripts, with and without its policy: nothing runs, and every string is text."""
+    with chromium() as browser:
+        for bypass in (False, True):
+            with open_page(browser, page_file, scripts=True, bypass_csp=bypass) as (page, events):
+                page.wait_for_timeout(200)
+                assert page.evaluate("window.ran") is None
+                # The console would also say what the policy stopped: nothing came that far.
+                assert (events.dialogs, events.console, events.errors) == ([], [], [])
+                assert events.requests == []
+                text = page.evaluate("document.documentElement.textContent")
+                attributes = page.evaluate(
+                    "[...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames())"
+                )
+    assert not [name for name in attributes if name.startswith("on")]
+    shown = re.sub(r"\s+", " ", text)
+    assert [string for string in strings if string not in shown] == []
 
 
 def serious_faults(page: Page) -> list[str]:

@@ -64,7 +64,7 @@ class FakeVllm:
         output = SimpleNamespace(text=f" red {red} ", finish_reason=reason, token_ids=[0, 1], logprobs=None)
         if "logprobs" in sampling_params:
             output.logprobs = [_alternatives(0, {"\n": 1.0}), _alternatives(1, self.words(prompt["prompt"]))]
-        yield SimpleNamespace(outputs=[output])
+        yield SimpleNamespace(outputs=[output], prompt_token_ids=list(range(7 + red)))
 
 
 def _alternatives(first: int, shares: Mapping[str, float]) -> dict[int, Any]:

@@ -12,10 +12,18 @@ import numpy as np
 import pytest
 
 from mien.batches.batch import image_groups
+from mien.evaluate.analysis.annotators import build_annotator_rows
 from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.evaluation import save_split, write_evaluation
 from mien.evaluate.results.build import build_difference, build_label_rows, build_score_rows
-from mien.evaluate.results.results import RESULTS, Evaluation, SplitAccess, write_results
+from mien.evaluate.results.results import (
+    EVALUATION,
+    RESULTS,
+    Evaluation,
+    SplitAccess,
+    read_results,
+    write_results,
+)
 from mien.evaluate.results.votes import Votes
 from mien.evaluate.scores import SplitScores
 from mien.labels import EMOTIC, LabelSet
@@ -33,17 +41,18 @@ _SIGNAL = {"fused": 2.6, "image_only": 2.1, "text_only": 2.2, "no_box": 2.2, "sh
 
 @dataclass(frozen=True)
 class PlayhouseSamples:
-    """Samples of the split "test", their descriptions, and the votes of their annotators."""
+    """Samples of the split "test", their descriptions, the answers of their annotators, and the votes."""
 
     samples: list[Sample]
     descriptions: dict[str, str]
     votes: dict[str, Votes]
+    annotations: dict[str, list[Target]]
 
 
 def draw_samples(folder: Path, count: int) -> PlayhouseSamples:
     """Draws `count` scenes into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    samples, descriptions, votes = [], {}, {}
+    samples, descriptions, votes, answers = [], {}, {}, {}
     for index in range(count):
         rng = random.Random(index)
         scene = sample_scene(rng)
@@ -62,7 +71,8 @@ def draw_samples(folder: Path, count: int) -> PlayhouseSamples:
         descriptions[subject.id] = describe_emotions(scene)
         chosen = Counter(label for annotation in annotations for label in annotation.labels)
         votes[subject.id] = Votes(annotators=len(annotations), chosen=chosen)
-    return PlayhouseSamples(samples, descriptions, votes)
+        answers[subject.id] = [Target(labels=dict.fromkeys(item.labels, 1.0)) for item in annotations]
+    return PlayhouseSamples(samples, descriptions, votes, answers)
 
 
 def make_scores(
@@ -127,6 +137,13 @@ def make_demo_run(path: Path, count: int = 40, seeds: tuple[int, ...] = (0, 1)) 
             SplitAccess(split="val", times=2, weights=2),
         ],
     )
+    evaluation = replace(
+        read_results(path / EVALUATION),
+        annotators=build_annotator_rows(
+            runs["fused"][0], drawn.annotations, name="fused", metrics=("mAP", "mRA"), resamples=100
+        ),
+    )
+    write_results(path / EVALUATION, evaluation)
     rows = [
         row
         for name, scores in runs.items()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.factories.chromium import chromium, open_page
+from tests.factories.chromium import chromium, open_page, require_inert
 from tests.factories.datasets import InMemoryDataset, image_record
 from tests.factories.script_injections import INJECTIONS
 
@@ -73,25 +71,6 @@ def _run(path: Path) -> Path:
     return path
 
 
-def _require_inert(page_file: Path, strings: Sequence[str]) -> None:
-    """Opens the page with scripts, with and without its policy: nothing runs, and every string is text."""
-    with chromium() as browser:
-        for bypass in (False, True):
-            with open_page(browser, page_file, scripts=True, bypass_csp=bypass) as (page, events):
-                page.wait_for_timeout(200)
-                assert page.evaluate("window.ran") is None
-                # The console would also say what the policy stopped: nothing came that far.
-                assert (events.dialogs, events.console, events.errors) == ([], [], [])
-                assert events.requests == []
-                text = page.evaluate("document.documentElement.textContent")
-                attributes = page.evaluate(
-                    "[...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames())"
-                )
-    assert not [name for name in attributes if name.startswith("on")]
-    shown = re.sub(r"\s+", " ", text)
-    assert [string for string in strings if string not in shown] == []
-
-
 def test_there_are_200_strings_and_they_run_where_they_are_not_escaped(tmp_path: Path) -> None:
     assert len(set(INJECTIONS)) == 200
     (tmp_path / "x.html").write_text(f"<!doctype html><title>x</title>{INJECTIONS[3]}", encoding="utf-8")
@@ -101,13 +80,13 @@ def test_there_are_200_strings_and_they_run_where_they_are_not_escaped(tmp_path:
 
 
 def test_no_script_runs_in_the_report_of_a_run(tmp_path: Path) -> None:
-    _require_inert(write_report(_run(tmp_path / "run")), INJECTIONS)
+    require_inert(write_report(_run(tmp_path / "run")), INJECTIONS)
 
 
 @pytest.mark.parametrize("mode", ["blurred", "none"])
 def test_no_script_runs_with_photos_changed(tmp_path: Path, mode: str) -> None:
     page = write_report(_run(tmp_path / "run"), photos="blurred" if mode == "blurred" else "none")
-    _require_inert(page, INJECTIONS)
+    require_inert(page, INJECTIONS)
 
 
 def test_no_script_runs_in_an_audit(tmp_path: Path) -> None:
@@ -121,4 +100,4 @@ def test_no_script_runs_in_an_audit(tmp_path: Path) -> None:
     page, _ = write_audit_report(
         tmp_path / "out", dataset, summarize(dataset), measure_agreement(dataset), verify(dataset, workers=1)
     )
-    _require_inert(page, INJECTIONS)
+    require_inert(page, INJECTIONS)

@@ -69,6 +69,11 @@ def post(service: RunningService, *images: bytes) -> httpx2.Response:
     return httpx2.post(f"{service.url}/v1/predict", files=files, timeout=60, trust_env=False)
 
 
+def explain(service: RunningService, image: bytes, data: dict[str, str]) -> httpx2.Response:
+    url = f"{service.url}/v1/explain"
+    return httpx2.post(url, files={"images": image}, data=data, timeout=60, trust_env=False)
+
+
 def metrics(service: RunningService) -> str:
     return httpx2.get(f"{service.url}/metrics", trust_env=False).text
 
@@ -171,20 +176,80 @@ def test_a_request_that_the_model_cannot_take(predictor: Predictor, gate: Gate, 
 
 
 def test_explanations_have_a_limit_of_their_own(predictor: Predictor, gate: Gate, noise: Noise) -> None:
-    def explain(service: RunningService) -> httpx2.Response:
-        data = {"counterfactuals": "false", "random_orders": "0", "cells": "2"}
-        return httpx2.post(
-            f"{service.url}/v1/explain", files={"images": noise()}, data=data, timeout=60, trust_env=False
-        )
-
+    quick = {"counterfactuals": "false", "random_orders": "0", "cells": "2"}
     with gated_service(predictor, gate, max_explaining=1) as service, ThreadPoolExecutor(4) as pool:
-        first = pool.submit(explain, service)
+        first = pool.submit(explain, service, noise(), quick)
         gate.began.wait()
-        assert explain(service).status_code == 429
+        assert explain(service, noise(), quick).status_code == 429
         other = pool.submit(post, service, noise())
         wait_for(service, "mien_pending_requests 2.0")
         gate.may_go_on.set()
         assert (first.result().status_code, other.result().status_code) == (200, 200)
+
+
+class Readings:
+    """Counts what an explanation reads, and holds it at the third reading."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._scores = predictor.scores
+        self.may_go_on = threading.Event()
+        self.began = threading.Event()
+        self.count = 0
+
+    def scores(self, output: Any) -> Any:
+        self.count += 1
+        if self.count == 3:
+            self.began.set()
+            self.may_go_on.wait()
+        return self._scores(output)
+
+
+@pytest.fixture
+def readings(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Readings]:
+    made = Readings(predictor)
+    monkeypatch.setattr(predictor, "scores", made.scores)
+    yield made
+    made.may_go_on.set()
+
+
+EXPLAINED = {"cells": "4", "random_orders": "2"}
+
+
+def test_an_explanation_reads_the_model_many_times(
+    predictor: Predictor, readings: Readings, noise: Noise
+) -> None:
+    readings.may_go_on.set()
+    with running_service(predictor) as service:
+        answer = explain(service, noise(), EXPLAINED)
+        assert answer.status_code == 200
+    assert readings.count > 10
+
+
+def test_an_explanation_ends_when_its_client_leaves(
+    predictor: Predictor, readings: Readings, noise: Noise
+) -> None:
+    with running_service(predictor, max_wait=0.0) as service:
+        request = httpx2.Request(
+            "POST", f"{service.url}/v1/explain", files={"images": noise()}, data=EXPLAINED
+        )
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        with socket.create_connection(service.address) as leaving:
+            leaving.sendall(f"POST /v1/explain HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+            readings.began.wait()
+        wait_for(service, "mien_clients_left_total 1.0")
+        readings.may_go_on.set()
+        assert post(service, noise()).status_code == 200  # by the same thread, so after the explanation
+        assert readings.count == 3
+
+
+def test_an_explanation_ends_when_it_is_late(predictor: Predictor, readings: Readings, noise: Noise) -> None:
+    with running_service(predictor, max_wait=0.0, deadline=2.0) as service:
+        answer = explain(service, noise(), EXPLAINED)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+        readings.may_go_on.set()
+        while post(service, noise()).status_code != 200:  # a busy machine may be late again
+            pass
+        assert readings.count <= 3
 
 
 def test_nothing_is_answered_before_the_model_is_warm(predictor: Predictor, gate: Gate, noise: Noise) -> None:

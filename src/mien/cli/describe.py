@@ -111,7 +111,7 @@ def run(
     failures = descriptions.failures(experiment, splits, part) if summary.failed and not stopped else ()
     table = _table(experiment, summary, part) | ({"stopped_by": stopped} if stopped else {})
     listed = [{"id": failure.subject_id, "error": failure.error} for failure in failures]
-    console.print_result(table | {"failures": listed}, render_table(table))
+    console.print_result(table | {"failures": listed}, render_table(_shown(table)))
     console.note(_next_step(experiment, part, stopped))
     if shutdown.exit_code is not None:
         raise typer.Exit(shutdown.exit_code)
@@ -128,8 +128,21 @@ def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None)
         "seconds": round(summary.seconds, 2),
         "per_second": round(summary.rate, 2),
         "batch_size": summary.batch_size,
+        "tokens": None if summary.tokens is None else asdict(summary.tokens),
         "store": str(store_path(experiment, part)),
     }
+
+
+def _shown(table: dict[str, Any]) -> dict[str, Any]:
+    """The table for a reader: tokens in two lines, or in none if they are not counted."""
+    shown: dict[str, Any] = {}
+    for name, value in table.items():
+        if name != "tokens":
+            shown[name] = value
+        elif value is not None:
+            for title, kind in (("tokens_read", "prompt"), ("tokens_written", "completion")):
+                shown[title] = f"{value[kind]:,} ({value[kind] / value['replies']:,.0f} per reply)"
+    return shown
 
 
 def _next_step(experiment: Experiment, part: Shard | None, stopped: str | None) -> str | None:

@@ -27,6 +27,7 @@ __all__ = [
     "EngineWrapper",
     "Reply",
     "Request",
+    "TokenUsage",
 ]
 
 
@@ -69,6 +70,14 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUsage:
+    """What a reply cost: the tokens that the model read, and those that it wrote, reasoning included."""
+
+    prompt: int
+    completion: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """The text that a model wrote, and why it ended.
 
@@ -76,11 +85,13 @@ class Reply:
         text: The text.
         finish: Whether it ended by itself, or at the length limit.
         first_words: The likeliest first words with their log-probabilities, if the engine was asked for them.
+        usage: The tokens it took; None if the engine does not count them.
     """
 
     text: str
     finish: Finish = "stop"
     first_words: tuple[tuple[str, float], ...] = ()
+    usage: TokenUsage | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice, takewhile
 from typing import Final
 
-from mien.describe.engine import MAX_BATCH_SIZE, AbandonedError, Engine, Request
+from mien.describe.engine import MAX_BATCH_SIZE, AbandonedError, Engine, Reply, Request
 from mien.describe.progress import DescribeSummary, Progress, ProgressCounter
 from mien.describe.requests import KEYED_AT_ONCE, DescriptionRequest, RequestBuilder
 from mien.describe.retry import Outcome, describe_with_retries
@@ -312,6 +312,8 @@ class _DescribeRun:
         descriptions: list[Description],
         failures: list[Failure],
     ) -> None:
+        if isinstance(outcome.result, Reply) and outcome.result.usage is not None:
+            self._progress.tokens += outcome.result.usage
         result = self._request_builder.check(outcome.result)
         if isinstance(result, EngineError):
             failure = _failure(request.key, request.subject, result, outcome.attempts)

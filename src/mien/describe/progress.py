@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["DescribeSummary", "Progress", "ProgressCounter"]
+from mien.describe.engine import TokenUsage
+
+__all__ = ["DescribeSummary", "Progress", "ProgressCounter", "TokenTotals"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,25 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTotals:
+    """The tokens of all replies whose engine counts them, also of those that the prompt does not allow.
+
+    What failed without a reply, such as a request that timed out, may have cost more.
+    """
+
+    replies: int = 0
+    prompt: int = 0
+    completion: int = 0
+
+    def __add__(self, usage: TokenUsage) -> TokenTotals:
+        return TokenTotals(
+            replies=self.replies + 1,
+            prompt=self.prompt + usage.prompt,
+            completion=self.completion + usage.completion,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeSummary:
     """The result of a describe run.
 
@@ -49,6 +70,7 @@ class DescribeSummary:
         num_requests: Requests to the engine, fewer than `done` where subjects share an image and a box.
         seconds: Duration of the run.
         batch_size: Requests of the last call of the engine, unless fewer were left.
+        tokens: What the replies took; None if the engine does not count it.
     """
 
     done: int
@@ -57,6 +79,7 @@ class DescribeSummary:
     num_requests: int
     seconds: float
     batch_size: int
+    tokens: TokenTotals | None = None
 
     @property
     def rate(self) -> float:
@@ -76,6 +99,7 @@ class ProgressCounter:
         failed: int = 0,
     ) -> None:
         self.done = self.num_requests = 0
+        self.tokens = TokenTotals()
         self.skipped, self.failed = skipped, failed
         self._total = total
         self._on_progress = on_progress
@@ -103,6 +127,7 @@ class ProgressCounter:
             num_requests=self.num_requests,
             seconds=self._elapsed(),
             batch_size=batch_size,
+            tokens=self.tokens if self.tokens.replies else None,
         )
 
     def _elapsed(self) -> float:

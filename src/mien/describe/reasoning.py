@@ -85,7 +85,7 @@ def remove_reasoning(reply: Reply) -> Reply | EngineError:
         )
     if not answer.strip():
         return EngineError("the answer holds only reasoning and no description", hint=THINKING_HINT)
-    return Reply(text=answer.strip(), finish=reply.finish)
+    return Reply(text=answer.strip(), finish=reply.finish, usage=reply.usage)
 
 
 def is_reasoning_marker(token: str) -> bool:

@@ -23,7 +23,15 @@ from uuid import uuid4
 from pydantic import Field, JsonValue
 
 from mien.describe.background_loop import BackgroundLoop
-from mien.describe.engine import FIRST_TOKENS, NUM_ALTERNATIVES, AbandonedError, Engine, Reply, Request
+from mien.describe.engine import (
+    FIRST_TOKENS,
+    NUM_ALTERNATIVES,
+    AbandonedError,
+    Engine,
+    Reply,
+    Request,
+    TokenUsage,
+)
 from mien.describe.local.processor import (
     decode_tokens,
     format_prompt,
@@ -242,6 +250,9 @@ class VllmEngine(Engine):
             text=(open_marker(text) + self._text(output)).strip(),
             finish=finish,
             first_words=_first_words(output) if self._first_words else (),
+            usage=None
+            if last.prompt_token_ids is None
+            else TokenUsage(prompt=len(last.prompt_token_ids), completion=len(output.token_ids)),
         )
 
     def _text(self, output: Any) -> str:

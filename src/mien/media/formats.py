@@ -108,7 +108,7 @@ def _convert(command: str) -> str:
 _MAGICK: Final = _convert("magick photo photo.jpg")
 RAW_HINT: Final = _convert("darktable-cli photo photo.jpg")
 _NO_SOUND: Final = "give an image or a clip"
-_AGAIN: Final = "download the image itself; the server sent this instead"
+_NOT_IT: Final = "give the image itself; if this was downloaded as an image, the server sent something else"
 _FRAME: Final = "take a frame out of it, for example: ffmpeg -ss 1 -i clip -frames:v 1 frame.png"
 IMAGE_HINT: Final = "give a JPEG, PNG, WebP, GIF, BMP or TIFF file"
 _UNKNOWN: Final = FileKind(name="", hint=IMAGE_HINT)
@@ -187,14 +187,14 @@ _TEXTS: Final[Sequence[tuple[bytes, FileKind]]] = (
     (rb"(<\?xml.{0,512}?)?(<!--.{0,512}?-->\s*)?(<!doctype svg|<svg)", FileKind(
         name="an SVG drawing", hint=_convert("rsvg-convert drawing.svg -o drawing.png"))),
     (rb"(<\?xml.{0,512}?)?(<!--.{0,512}?-->\s*)?(<!doctype html|<html|<head|<body|<script)", FileKind(
-        name="a web page (HTML)", hint=_AGAIN)),
-    (rb"<\?xml.{0,512}?<error", FileKind(name="an error message of a server (XML)", hint=_AGAIN)),
-    (rb"(<\?xml|<error)", FileKind(name="an XML document", hint=_AGAIN)),
-    (rb"[{\[]\s*[\"{\[}\]0-9]", FileKind(name="a JSON document", hint=_AGAIN)),
+        name="a web page (HTML)", hint=_NOT_IT)),
+    (rb"<\?xml.{0,512}?<error", FileKind(name="an error message of a server (XML)", hint=_NOT_IT)),
+    (rb"(<\?xml|<error)", FileKind(name="an XML document", hint=_NOT_IT)),
+    (rb"[{\[]\s*[\"{\[}\]0-9]", FileKind(name="a JSON document", hint=_NOT_IT)),
     (rb"data:image/", FileKind(name="a data URI as text", hint="decode its Base64 and save the bytes")),
     (rb"(/9j/4|ivborw0kgg|uklgr)[a-z0-9+/=\s]+$", FileKind(
         name="an image as Base64 text", hint="decode it first, for example: base64 -d")),
-    (rb"[\t\n\f\r\x20-\x7e\x80-\xff]+$", FileKind(name="a text file", hint=_AGAIN)),
+    (rb"[\t\n\f\r\x20-\x7e\x80-\xff]+$", FileKind(name="a text file", hint=_NOT_IT)),
 )  # fmt: skip
 _TEXT_PATTERNS: Final = [(re.compile(start, re.DOTALL), kind) for start, kind in _TEXTS]
 

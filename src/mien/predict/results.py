@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
@@ -115,7 +115,11 @@ class Person:
         return () if self.prediction is None else self.prediction.top(k)
 
     def explain(
-        self, labels: Sequence[str] | None = None, *, options: ExplainOptions | None = None
+        self,
+        labels: Sequence[str] | None = None,
+        *,
+        options: ExplainOptions | None = None,
+        before_batch: Callable[[], None] | None = None,
     ) -> Explanation:
         """Why this person has these scores: words, regions, attention, and what if.
 
@@ -124,6 +128,8 @@ class Person:
         Args:
             labels: The labels to explain; by default the three with the highest scores.
             options: More choices.
+            before_batch: Is called before each batch that the model reads. What it raises ends
+                the explanation.
 
         Raises:
             UsageError: The person has no prediction, or it was not made by a trained run in this process.
@@ -139,7 +145,7 @@ class Person:
                 f"person {self.id} was not predicted by this process",
                 hint="predict again, and explain the result",
             )
-        return self.explainer.explain(self, labels, options)
+        return self.explainer.explain(self, labels, options, before_batch)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON. Dimensions are on a scale from 0 to 1."""

@@ -54,6 +54,11 @@ class Job:
         """Whether no one waits for an answer."""
         return self.future.done() or time.monotonic() > self.deadline
 
+    def require_open(self) -> None:
+        """RequestError if no one waits for an answer."""
+        if self.is_over:
+            raise deadline_error()
+
     def answer(self, value: object) -> None:
         """Answers, unless no one waits any more."""
         with suppress(InvalidStateError):

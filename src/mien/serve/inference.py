@@ -116,8 +116,8 @@ class ServedModel:
         if kind == "explain":
             for job in jobs:
                 try:
-                    job.answer(self._explain(job.payload))
-                except RequestError as error:  # the request is wrong, and not the model
+                    job.answer(self._explain(job))
+                except RequestError as error:  # the request is wrong or over, and not the model
                     job.fail(error)
         elif kind == "describe":
             assert self._describer is not None
@@ -155,7 +155,9 @@ class ServedModel:
                     job.fail(deadline_error())
                 job.answer(found.pop(number))
 
-    def _explain(self, work: ExplainWork) -> ExplainAnswer:
+    def _explain(self, job: Job) -> ExplainAnswer:
+        """Explains, and ends between two batches when no one waits for it any more."""
+        work: ExplainWork = job.payload
         request = work.request
         source, _ = open_upload(work.upload, 0, self._max_pixels)
         (predicted,) = self._predictor.run([source])
@@ -170,7 +172,7 @@ class ServedModel:
             random_orders=request.random_orders,
         )
         try:
-            explained = person.explain(options=options)
+            explained = person.explain(options=options, before_batch=job.require_open)
         except UsageError as error:
             raise as_request_error(
                 error, "labels" if isinstance(error, UnknownNameError) else None

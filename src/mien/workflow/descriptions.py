@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -192,7 +192,7 @@ def require_imported(experiment: Experiment, splits: Sequence[str] | None = None
 
 
 def record_rate(store: Path, engine: Engine, summary: DescribeSummary) -> None:
-    """Records next to the store how fast an engine was, for the estimate of the next run, and its model."""
+    """Records next to the store an engine's speed, for the estimate of the next run, its model and tokens."""
     if not summary.done:
         return
     try:
@@ -204,6 +204,7 @@ def record_rate(store: Path, engine: Engine, summary: DescribeSummary) -> None:
             done=summary.done,
             seconds=round(summary.seconds, 3),
             batch_size=summary.batch_size,
+            **({} if summary.tokens is None else {"tokens": asdict(summary.tokens)}),
             **({"command": command["line"]} if (command := command_event()) else {}),
         )
     except DataError as error:  # the descriptions are safe; a missing estimate is not worth a failure

@@ -58,6 +58,26 @@ def test_a_small_dataset_has_the_counts_found_by_hand(tmp_path: Path, paint: Cal
     assert found.problems == {}
 
 
+@pytest.mark.parametrize("cached", ["nothing", "one", "all"])
+def test_images_that_are_drawn_when_they_are_read_are_not_missing(tmp_path: Path, cached: str) -> None:
+    dataset = open_dataset(
+        DataOptions(name="playhouse", options={"train": 3, "val": 2, "test": 2}), cache=tmp_path
+    )
+    for split in {"nothing": (), "one": ("val",), "all": dataset.splits}[cached]:
+        list(dataset.records(split))
+    found = summarize(dataset)
+    assert [split.num_images for split in found.splits] == [3, 2, 2]
+    assert (found.problems, found.missing) == ({}, ())
+
+
+def test_a_file_that_is_gone_is_missing_next_to_one_that_is_there(
+    tmp_path: Path, paint: Callable[..., Path]
+) -> None:
+    people = [image_record("a", paint("1.png")), image_record("b", tmp_path / "2.png")]
+    found = summarize(InMemoryDataset({"train": people}))
+    assert (found.problems, found.missing) == ({"missing": 1}, (str(tmp_path / "2.png"),))
+
+
 def test_the_document_starts_with_the_documented_keys(tmp_path: Path, paint: Callable[..., Path]) -> None:
     found = summarize(InMemoryDataset({"train": [image_record("a", paint("a.png"), "calm")]})).to_json()
     assert list(found) == [

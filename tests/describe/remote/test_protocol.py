@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.describe.engine import Reply, Request
+from mien.describe.engine import Reply, Request, TokenUsage
 from mien.describe.remote.api_key import ApiKey
 from mien.describe.remote.errors import ChatError
 from mien.describe.remote.protocol import ChatProtocol, ImageEncoding, RequestFields, is_same_model
@@ -121,6 +121,23 @@ def test_responses_become_replies(content: bytes, reply: Reply) -> None:
 def test_the_reason_why_a_text_ended(reason: str | None, num_tokens: int, finish: str) -> None:
     content = answer(choice={"finish_reason": reason}, usage={"completion_tokens": num_tokens})
     assert protocol().reply(200, content).finish == finish
+
+
+@pytest.mark.parametrize(
+    ("usage", "found"),
+    [
+        ({"prompt_tokens": 640, "completion_tokens": 52}, TokenUsage(prompt=640, completion=52)),
+        ({"input_tokens": "640", "output_tokens": 52.0}, TokenUsage(prompt=640, completion=52)),
+        *((usage, None) for usage in (None, 7, {}, {"prompt_tokens": 640}, {"completion_tokens": 52})),
+        *(
+            ({"prompt_tokens": count, "completion_tokens": 52}, None)
+            for count in (-1, 1e300, float("nan"), float("inf"), True, "many", None)
+        ),
+    ],
+)
+def test_tokens_are_counted_where_the_server_says_them(usage: Any, found: TokenUsage | None) -> None:
+    reply = protocol(max_new_tokens=90).reply(200, answer(usage=usage))
+    assert reply == Reply(text="Calm.", usage=found)
 
 
 def test_without_reason_and_count_a_text_counts_as_complete() -> None:

@@ -9,7 +9,7 @@ from tests.factories.fault_proxy import TEMPORARY, fault_proxy
 from tests.factories.real_server import RealServer
 
 from mien.data.playhouse import Playhouse
-from mien.describe.engine import Request
+from mien.describe.engine import Reply, Request
 from mien.describe.generate import describe
 from mien.describe.local.engine import LocalEngine
 from mien.describe.prompts import get_prompt
@@ -60,7 +60,10 @@ def test_replies_equal_those_of_the_local_engine(real_server: RealServer, people
     batch = requests(people[:3])
     replies = local_engine(12).describe(batch)  # so short that both must report the cut
     assert {getattr(reply, "finish", None) for reply in replies} == {"length"}
+    assert {reply.usage and reply.usage.completion for reply in replies if isinstance(reply, Reply)} == {12}
+    # Also the tokens that both count, of the prompt and of the text.
     assert remote_engine(real_server.address, 12).describe(batch) == replies
+    assert remote_engine(real_server.address).describe(batch) == local_engine().describe(batch)
 
 
 def test_whole_stores_are_equal_also_through_faults(

@@ -394,6 +394,38 @@ def test_a_counterfactual_that_fails_is_an_error_in_its_place(
     assert "outside" in explanation.to_dict()["counterfactuals"][0]["error"]
 
 
+class _LeftError(Exception):
+    """The one who asked is gone."""
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
+def test_an_explanation_ends_before_any_batch(
+    naming_predictor: Predictor, subject: Subject, share: float
+) -> None:
+    options = ExplainOptions(cells=3, random_orders=1, steps=2)
+    calls: list[int] = []
+    whole = explain_subject(
+        naming_predictor, subject, others={4: OTHER}, options=options, before_batch=lambda: calls.append(1)
+    )
+    total = len(calls)
+    assert total > 20
+    assert whole == explain_subject(naming_predictor, subject, others={4: OTHER}, options=options)
+    left = int(share * (total - 1))
+    count = 0
+
+    def leave() -> None:
+        nonlocal count
+        count += 1
+        if count > left:
+            raise _LeftError
+
+    with pytest.raises(_LeftError):
+        explain_subject(naming_predictor, subject, others={4: OTHER}, options=options, before_batch=leave)
+    assert count == left + 1
+    # Nothing is left behind in the model.
+    assert whole == explain_subject(naming_predictor, subject, others={4: OTHER}, options=options)
+
+
 @pytest.mark.parametrize("fusion", ["image_only", "text_only"])
 def test_a_model_of_one_input_answers_less(make_run: Make, subject: Subject, fusion: str) -> None:
     predictor = Predictor.from_pretrained(make_run(fusion, "fake").run)

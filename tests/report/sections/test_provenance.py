@@ -96,7 +96,14 @@ def test_descriptions_are_those_of_the_store(tmp_path: Path) -> None:
     )
     append_event(events, "described", engine="local/x", done=20, seconds=10.0)
     append_event(events, "described", engine="broken", done="many", seconds=None)
+    assert "Tokens" not in dict(provenance_section(run.path, run.manifest, {}).costs)
+    tokens = {"replies": 40, "prompt": 48_000, "completion": 2_020}
+    append_event(events, "described", engine="local/x", done=39, seconds=10.0, tokens=tokens)
+    append_event(events, "described", engine="local/x", done=1, seconds=10.0, tokens={"replies": "many"})
     section = provenance_section(run.path, run.manifest, {})
-    assert "120 descriptions in 60 seconds, 2.0 per second, by local/x" in dict(section.costs)["Describing"]
+    assert "160 descriptions in 80 seconds, 2.0 per second, by local/x" in dict(section.costs)["Describing"]
+    assert dict(section.costs)["Tokens"] == (
+        "48,000 read and 2,020 written in 40 replies; 1,200 and 50 per reply"
+    )
     assert [command.line for command in section.commands] == ["mien describe r.toml"]
     assert section.repeat  # how it was trained is not known

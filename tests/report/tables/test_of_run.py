@@ -32,7 +32,7 @@ def test_every_table_of_the_page_is_a_file(exported: Path) -> None:
     names = {path.stem for path in (exported / "tables").iterdir()}
     assert names == {
         *("scores", "differences", "labels", "error-pairs", "dimensions", "calibration"),
-        *("abstention", "prediction-sets", "made"),
+        *("annotators", "abstention", "prediction-sets", "made"),
     }
     for name in names:
         rows = parse_latex((exported / "tables" / f"{name}.tex").read_text(encoding="utf-8"))
@@ -45,6 +45,7 @@ def test_every_table_of_the_page_is_a_file(exported: Path) -> None:
         ("scores", ["Score", "95% interval low", "95% interval high", "Chance"]),
         ("differences", ["First minus second", "95% interval low"]),
         ("labels", ["AP", "95% interval low", "Share", "AUC", "F1"]),
+        ("annotators", ["Score", "95% interval low", "95% interval high", "Chance", "Labels"]),
         ("dimensions", ["Error", "95% interval high", "R2"]),
         ("calibration", ["Before", "After", "95% interval of the change low"]),
         ("prediction-sets", ["Found", "Labels in a set"]),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.factories.scripted_model import ScriptedModel, explanation_of, person_of
+from tests.factories.service import RunningService
 from tests.serve.page.conftest import Serve, Visit
 from tests.serve.page.test_results import choose_example, upload
 
@@ -85,6 +86,19 @@ def test_a_photo_that_is_too_large_is_not_sent(serve: Serve, visit: Visit) -> No
     page.locator("#result .alert", has_text="the service takes 1").wait_for()
     page.locator("#photo-list", has_text="1 person").wait_for()
     assert [len(item.content) for item in model.uploads] == [len(draw_example(1))]
+
+
+def test_a_file_that_is_not_a_photo_is_named_with_a_hint_that_fits(
+    page_service: RunningService, visit: Visit
+) -> None:
+    page = visit(page_service.url)
+    upload(page, ("notes.txt", b"Bread, milk and tea.\n"))
+    alert = page.locator("#result .alert")
+    alert.wait_for()
+    assert alert.locator("p").all_inner_texts() == [
+        "The photo cannot be read as an image: it is a text file.",
+        "Give the image itself; if this was downloaded as an image, the server sent something else.",
+    ]
 
 
 def test_a_photo_without_people_asks_for_a_box(serve: Serve, visit: Visit) -> None:

@@ -235,7 +235,9 @@ def summarize(dataset: Dataset) -> Summary:
     problems = dataset.problems()
     reported = {problem.file for problem in problems if problem.kind == "missing"}
     not_found = dict.fromkeys(path for counter in counters.values() for path in counter.missing)
-    missing = tuple(path for path in not_found if path not in reported)
+    # Listed again: Playhouse draws an image when its record is read.
+    listing = DirectoryListing()
+    missing = tuple(path for path in not_found if path not in reported and not listing.has_file(Path(path)))
     kinds = Counter(problem.kind for problem in problems)
     kinds["missing"] += len(missing)
     label_set = dataset.label_set

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from mien.describe.engine import Reply, Request
+from mien.describe.engine import Reply, Request, TokenUsage
 from mien.describe.local.library import cache_keyword, load_error, transformers_library
 from mien.describe.local.processor import decode_tokens, format_prompt, load_processor
 from mien.describe.reasoning import open_marker
@@ -95,7 +95,8 @@ class LocalModel:
             )
         # A decoder that continues the prompt repeats it; one of its own begins with its start token.
         start = 1 if self.has_encoder else inputs["input_ids"].shape[1]
-        return self._replies(prompts, tokens[:, start:].tolist())
+        num_read = inputs["attention_mask"].sum(dim=1).tolist()  # without padding
+        return self._replies(prompts, num_read, tokens[:, start:].tolist())
 
     def free_memory(self) -> None:
         """Releases memory that a failed batch left with the device's allocator."""
@@ -154,7 +155,9 @@ class LocalModel:
         )
         return inputs.to(self._model.device, self._model.dtype)
 
-    def _replies(self, prompts: Sequence[str], generated: list[list[int]]) -> list[Reply | EngineError]:
+    def _replies(
+        self, prompts: Sequence[str], num_read: Sequence[int], generated: list[list[int]]
+    ) -> list[Reply | EngineError]:
         """The texts of the generated tokens, each up to its first stop token.
 
         A text that continues reasoning begins with the marker by which its prompt opened it.
@@ -167,8 +170,14 @@ class LocalModel:
             is_complete.append(end is not None)
         texts = decode_tokens(self._tokenizer, kept)
         return [
-            Reply(text=(open_marker(prompt) + text).strip(), finish="stop" if complete else "length")
-            for prompt, text, complete in zip(prompts, texts, is_complete, strict=True)
+            Reply(
+                text=(open_marker(prompt) + text).strip(),
+                finish="stop" if complete else "length",
+                usage=TokenUsage(prompt=count, completion=len(tokens) + complete),
+            )
+            for prompt, text, complete, count, tokens in zip(
+                prompts, texts, is_complete, num_read, kept, strict=True
+            )
         ]
 
 

@@ -38,6 +38,7 @@ class Completion:
         refusal: why the answer was withheld; "" if it was not.
         model: the model that answered, as the server names it; "" if it does not.
         num_tokens: length of the answer, reasoning included; None if the server does not say.
+        prompt_tokens: length of the question, images included; None if the server does not say.
         error: an error inside of the choice.
         first_words: the likeliest first words with their log-probabilities, if the server was asked.
     """
@@ -49,6 +50,7 @@ class Completion:
     refusal: str
     model: str
     num_tokens: float | None
+    prompt_tokens: float | None
     error: Any
     first_words: tuple[tuple[str, float], ...] = ()
 
@@ -137,7 +139,8 @@ def read_completion(value: Any) -> Completion:
         reason=reason,
         refusal=_string(message.get("refusal")) or refused,
         model=_string(value.get("model")),
-        num_tokens=_num_tokens(value.get("usage")),
+        num_tokens=_num_tokens(value.get("usage"), "completion_tokens", "output_tokens"),
+        prompt_tokens=_num_tokens(value.get("usage"), "prompt_tokens", "input_tokens"),
         error=choice.get("error") or message.get("error"),
         first_words=_first_words(choice.get("logprobs")),
     )
@@ -201,10 +204,10 @@ def _reasoning_field(message: Mapping[str, Any]) -> str:
     return next((name for name in _REASONING_FIELDS if message.get(name)), "")
 
 
-def _num_tokens(usage: Any) -> float | None:
+def _num_tokens(usage: Any, *names: str) -> float | None:
     if not isinstance(usage, dict):
         return None
-    for name in ("completion_tokens", "output_tokens"):
+    for name in names:
         count = usage.get(name)
         if isinstance(count, str):
             count = float(count) if re.fullmatch(r"\d{1,12}(\.\d{1,12})?", count.strip()) else None

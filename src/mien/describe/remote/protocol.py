@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from PIL import Image
 from pydantic import JsonValue
 
-from mien.describe.engine import Reply, Request
+from mien.describe.engine import Reply, Request, TokenUsage
 from mien.describe.reasoning import THINKING_HINT, remove_reasoning
 from mien.describe.remote.api_key import ApiKey
 from mien.describe.remote.completion import (
@@ -38,6 +38,7 @@ from mien.errors import EngineError
 
 __all__ = ["ChatProtocol", "ImageEncoding", "RequestFields", "is_same_model"]
 
+_MAX_TOKENS: Final = 10**9  # of a question or an answer; a server may say anything
 _MAX_TEXT: Final = 200_000  # characters, reasoning included
 _NOT_AN_API: Final = (
     "check that run.endpoints name an OpenAI-compatible server (often ending in /v1), and that no proxy or "
@@ -248,6 +249,7 @@ class ChatProtocol:
                 text=completion.text.strip(),
                 finish=self._finish(completion),
                 first_words=completion.first_words,
+                usage=_usage(completion),
             )
         )
         if isinstance(reply, EngineError):
@@ -339,6 +341,15 @@ class ChatProtocol:
 
     def _quote(self, text: str) -> str:
         return quote(text, self._key)
+
+
+def _usage(completion: Completion) -> TokenUsage | None:
+    """What a server says that a completion took; None if that cannot be."""
+    counts = completion.prompt_tokens, completion.num_tokens
+    prompt, written = (count if count is not None and 0 <= count <= _MAX_TOKENS else None for count in counts)
+    if prompt is None or written is None:
+        return None
+    return TokenUsage(prompt=round(prompt), completion=round(written))
 
 
 def _outer_error(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -38,14 +38,22 @@ class RecordedCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Describing:
-    """How many descriptions the store of a run got, by which engines, and in how many seconds.
+    """How many descriptions the store of a run got, by which engines, in how many seconds and tokens.
 
     Runs may share a store: it may have descriptions of people that this run does not score.
+
+    Attributes:
+        replies: The replies whose tokens were counted; some engines do not count them.
+        prompt_tokens: The tokens that the model read for these.
+        completion_tokens: The tokens that it wrote.
     """
 
     engines: tuple[str, ...]
     done: int
     seconds: float
+    replies: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
     commands: tuple[RecordedCommand, ...] = ()
 
 
@@ -90,8 +98,22 @@ def describing_time(store: Path) -> Describing | None:
         engines=tuple(dict.fromkeys(str(event.get("engine")) for event, _, _ in counted)),
         done=int(sum(done for _, done, _ in counted)),
         seconds=sum(seconds for _, _, seconds in counted),
+        **_tokens([event for event, _, _ in counted]),
         commands=tuple(lines.values()),
     )
+
+
+def _tokens(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The tokens of all runs that counted them."""
+    names = {"replies": "replies", "prompt_tokens": "prompt", "completion_tokens": "completion"}
+    totals = dict.fromkeys(names, 0)
+    for event in events:
+        found = event.get("tokens")
+        counts = [_number(found.get(key)) for key in names.values()] if isinstance(found, dict) else [None]
+        if None not in counts:
+            for name, count in zip(names, counts, strict=True):
+                totals[name] += int(count or 0)
+    return totals
 
 
 def training_seconds(run: Path) -> float:

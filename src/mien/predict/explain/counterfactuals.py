@@ -174,7 +174,7 @@ class _Questions:
         self, kind: CounterfactualKind, names: Sequence[str], subjects: Sequence[Subject]
     ) -> list[Counterfactual]:
         """Both stages for changed subjects; an error is one of that item."""
-        answers = self._probe.predictor.each(subjects)
+        answers = self._probe.predict(subjects)
         return [
             self._reading(kind, what, subject, found)
             for what, subject, found in zip(names, subjects, answers, strict=True)

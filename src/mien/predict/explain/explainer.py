@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,6 +86,7 @@ def explain_subject(
     others: Mapping[int, Box] | None = None,
     description: str | None = None,
     options: ExplainOptions | None = None,
+    before_batch: Callable[[], None] | None = None,
 ) -> Explanation:
     """Why a person has these scores.
 
@@ -99,6 +100,7 @@ def explain_subject(
         others: The boxes of other people in the photo, by their numbers.
         description: What the model is to read; by default the person is described.
         options: What to explain.
+        before_batch: Is called before each batch that the model reads. What it raises ends the explanation.
 
     Raises:
         UsageError: The run reads clips, or learned no labels.
@@ -108,7 +110,7 @@ def explain_subject(
     """
     options = options or ExplainOptions()
     _check(predictor, subject, options)
-    probe = ModelProbe(predictor)
+    probe = ModelProbe(predictor, before_batch)
     notes = []
     if probe.uses_text and description is None:
         (prediction,) = predictor.predict([subject])

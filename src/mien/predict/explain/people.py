@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -34,7 +34,11 @@ class PersonExplainer:
     boxes: Mapping[int, Box | None]
 
     def explain(
-        self, person: Person, labels: Sequence[str] | None = None, options: ExplainOptions | None = None
+        self,
+        person: Person,
+        labels: Sequence[str] | None = None,
+        options: ExplainOptions | None = None,
+        before_batch: Callable[[], None] | None = None,
     ) -> Explanation:
         """What `Person.explain` describes."""
         from mien.predict.explain.explainer import ExplainOptions, explain_subject
@@ -61,6 +65,7 @@ class PersonExplainer:
             others=others,
             description=None if description is None else description.text,
             options=options,
+            before_batch=before_batch,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

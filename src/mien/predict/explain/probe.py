@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,9 @@ from mien.batches.batch import TextInputs
 from mien.model.classifier import ClassifierOutput
 
 if TYPE_CHECKING:
+    from mien.errors import MienError
     from mien.predict.predictor import Predictor
+    from mien.types import Prediction, Subject
 
 __all__ = ["ModelProbe", "TextTokens"]
 
@@ -41,6 +43,7 @@ class ModelProbe:
 
     Args:
         predictor: The predictor whose model reads the changed inputs.
+        before_batch: Is called before each batch that is read; what it raises ends the work.
 
     Attributes:
         classifier: The model.
@@ -49,8 +52,9 @@ class ModelProbe:
         uses_text: Whether it reads descriptions.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, before_batch: Callable[[], None] | None = None) -> None:
         self.predictor = predictor
+        self._before_batch = before_batch or _go_on
         self.classifier = predictor.trained.classifier
         self.device = next(self.classifier.parameters()).device
         self.uses_image = predictor.vision is not None
@@ -63,6 +67,7 @@ class ModelProbe:
         """The image tokens of each variant, as in a prediction."""
         vision = self.predictor.vision
         assert vision is not None, "the model reads no images"
+        self._before_batch()
         if self.classifier.encoder is not None:
             tokens: Tensor = self.classifier.encoder(torch.from_numpy(pixels).to(self.device))
             return tokens
@@ -80,6 +85,7 @@ class ModelProbe:
         self, image: Float[Tensor, "variant patch image_dim"] | None, text: TextTokens | None
     ) -> ClassifierOutput:
         """What the model says of each variant, with gradients. One image or text stands for all variants."""
+        self._before_batch()
         count = max(1 if image is None else len(image), 1 if text is None else len(text.ids))
         ids = mask = None
         if text is not None:
@@ -110,9 +116,22 @@ class ModelProbe:
         """The scores of each variant of the pixels, with the same text."""
         return np.concatenate([self.scores(tokens, text) for tokens in self._encode_all(variants)])
 
+    def predict(self, subjects: Iterable[Subject]) -> Iterator[Prediction | MienError]:
+        """Both stages for other subjects: the prediction or the error of each, in order."""
+        return self.predictor.each(self._one_by_one(subjects))
+
+    def _one_by_one(self, subjects: Iterable[Subject]) -> Iterator[Subject]:
+        for subject in subjects:
+            self._before_batch()
+            yield subject
+
     def _encode_all(
         self, variants: Iterable[UInt8[np.ndarray, "image height width channel"]]
     ) -> Iterator[Float[Tensor, "variant patch image_dim"]]:
         remaining = iter(variants)
         while some := list(islice(remaining, _BATCH)):
             yield self.encode(np.stack(some))
+
+
+def _go_on() -> None:
+    """Raises nothing."""

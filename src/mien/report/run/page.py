@@ -38,6 +38,7 @@ from mien.report.run.tables import (
     score_tables,
 )
 from mien.report.run.uncertainty import uncertainty_section
+from mien.report.sections.annotators import annotator_section
 from mien.report.sections.dimensions import dimension_section
 from mien.report.sections.groups import group_section
 from mien.report.sections.label_errors import label_error_section
@@ -132,6 +133,9 @@ def _page_values(
         "label_details": label_details(labels) if any(row.auc is not None for row in labels) else None,
         "label_errors": None if scores is None else label_error_section(scores, contents.usable_calibration),
         "dimensions": dimension_section(contents.results, scores),
+        "annotators": annotator_section(
+            contents.results.annotators, split=None if scores is None else scores.split
+        ),
         "groups": group_section(contents.results.groups, split=None if scores is None else scores.split),
         "made": provenance_section(contents.run, contents.manifest, contents.examples),
         "precision_recall": None if scores is None else precision_recall_section(scores),

@@ -1,1 +1,1 @@
-"""Sections of the page of a run: dimensions, errors of labels, groups of people, and how the run was made."""
+"""Sections of the page of a run: dimensions, errors of labels, annotators, groups, and how it was made."""

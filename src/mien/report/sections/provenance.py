@@ -138,10 +138,22 @@ def _described(found: Describing | None, examples: Mapping[str, Example]) -> Seq
             f"{count_noun(found.done, 'description')} in {duration_text(found.seconds)}{rate}, by {engines}"
         )
         costs.append(("Describing", f"{text}; runs that share the store share them"))
+        costs += _tokens(found)
     if lengths:
         words = f"{format_count(sum(lengths))} words, {format_number(float(np.mean(lengths)), 0)} per person"
         costs.append(("Length of the texts", f"{count_noun(len(lengths), 'description')} of {words}"))
     return costs
+
+
+def _tokens(found: Describing) -> Sequence[tuple[str, str]]:
+    """What the replies took, where the engine counts it."""
+    if not found.replies:
+        return ()
+    totals = found.prompt_tokens, found.completion_tokens
+    means = [format_count(round(total / found.replies)) for total in totals]
+    read, written = map(format_count, totals)
+    text = f"{read} read and {written} written in {count_noun(found.replies, 'reply', 'replies')}"
+    return (("Tokens", f"{text}; {means[0]} and {means[1]} per reply"),)
 
 
 def _trained(run: Path) -> Sequence[tuple[str, str]]:

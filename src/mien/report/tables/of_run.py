@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from mien.evaluate.results.breakdown_rows import GroupRow
+from mien.evaluate.results.breakdown_rows import AnnotatorRow, GroupRow
 from mien.evaluate.results.results import (
     AbstentionRow,
     CalibrationRow,
@@ -96,6 +96,18 @@ _PREDICTION_SETS: Final[tuple[Field[SetRow], ...]] = (
     (Column(name="All labels of a person", kind="number", digits=2), lambda row: row.complete),
     (Column(name="Subjects", kind="count"), lambda row: row.n),
 )
+_ANNOTATORS: Final[tuple[Field[AnnotatorRow], ...]] = (
+    (Column(name="Model"), lambda row: row.name),
+    (Column(name="Metric"), lambda row: row.metric),
+    (Column(name="Split"), lambda row: row.split),
+    (Column(name="Rated against"), lambda row: row.truth),
+    (Column(name="Score", kind="number"), lambda row: row.value),
+    (_INTERVAL, lambda row: (row.low, row.high)),
+    (Column(name="Chance", kind="number"), lambda row: row.chance),
+    (Column(name="Labels", kind="count"), lambda row: row.labels),
+    (Column(name="Subjects", kind="count"), lambda row: row.n),
+    (Column(name="Annotators per subject", kind="number", digits=1), lambda row: row.annotators),
+)
 _GROUP: Final[tuple[Field[GroupRow], ...]] = (
     (Column(name="Model"), lambda row: row.name),
     (Column(name="Split"), lambda row: row.split),
@@ -145,6 +157,12 @@ def _all_tables(contents: RunContents) -> Iterator[Table]:
         section = label_error_section(contents.scores, contents.usable_calibration)
         if section is not None:
             yield _label_errors(section)
+    yield build_table(
+        "annotators",
+        "Scores against the union and the majority of several annotators, with 95% intervals, and chance.",
+        results.annotators,
+        _ANNOTATORS,
+    )
     yield build_table(
         "dimensions",
         "Mean absolute error of valence, arousal and dominance from 0 to 1, with 95% intervals.",
