@@ -39,6 +39,7 @@ IMPORTS: Final = {
     "ray": "import ray; import mien.describe.ray.connection",
     "pandas": "import pandas",
     "serve": "import fastapi, httpx2, prometheus_client, uvicorn; import mien.serve.app, mien.serve.client",
+    "serve-ray": "import ray.serve; from mien.serve.ray import app; import mien.serve.ray.proxy",
 }
 RESOLVED_ONLY: Final = {"vllm": "needs a GPU, or a build of its own", "quantize": "needs a GPU"}
 NOT_SHIPPED: Final = {"dev"}
