@@ -80,6 +80,7 @@ def serving(arguments: Arguments, folder: Path) -> Iterator[Deployed]:
         "MIEN_SERVE_TOKEN": TOKEN,
         "MIEN_SERVE_MAX_UPLOAD": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]),
+        "RAY_worker_niceness": "0",  # otherwise all other tests come first
         # A busy machine is not a failure.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "600",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "600",
