@@ -184,6 +184,7 @@ ALLOWED: Final = (
     Allowed("tests/evaluate/descriptions/test_description_audit.py", "nobody", "a key that 0.1.0 stored"),
     Allowed("src/mien/data/manifest/dataset.py", "pictures", "the cache folder's name since 0.1.0"),
     Allowed("src/mien/describe/vllm.py", "CancelledError", "the name of a class of Python"),
+    Allowed("src/mien/serve/app.py", "CancelledError", "the name of a class of Python"),
     Allowed("src/mien/describe/prompts.py", "picture", "a prompt's wording, from which keys are computed"),
     Allowed("src/mien/features/image_reader.py", "pictures", "part of the fingerprints that 0.1.0 stored"),
     Allowed("src/mien/playhouse/text.py", "nobody", "what the embedded model has learned to write"),

@@ -40,6 +40,7 @@ IMPORTS: Final = {
     "pandas": "import pandas",
     "quantize": "import accelerate, bitsandbytes",
     "serve": "import fastapi, httpx2, prometheus_client, uvicorn; import mien.serve.app, mien.serve.client",
+    "serve-ray": "import ray.serve; from mien.serve.ray import app; import mien.serve.ray.proxy",
 }
 RESOLVED_ONLY: Final = {"vllm": "needs a GPU, or a build of its own"}
 NOT_SHIPPED: Final = {"dev"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -227,14 +228,21 @@ class _Guard:
         scope.setdefault("state", {})["request_id"] = exchange.request_id
         began = time.monotonic()
         try:
-            check_access(scope["path"], headers, self._service.options)
+            await self._answer(scope, exchange)
+        except asyncio.CancelledError:  # Ray Serve cancels what no one waits for
+            exchange.status = _LEFT
+            raise
+        finally:
+            self._count(scope, exchange, time.monotonic() - began)
+
+    async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
+        try:
+            check_access(scope["path"], Headers(scope=scope), self._service.options)
         except RequestError as error:
             response = _error_response(error, scope)
             await response(scope, exchange.receive, exchange.send)
         else:
             await self._app(scope, exchange.receive, exchange.send)
-        finally:
-            self._count(scope, exchange, time.monotonic() - began)
 
     def _count(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
         endpoint = scope["path"] if scope["path"] in _ENDPOINTS else "other"

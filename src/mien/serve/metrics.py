@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client import (
@@ -12,6 +13,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.samples import Sample
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -60,6 +62,11 @@ class Metrics:
         """Counts a batch of the model."""
         self.batches.observe(num_images)
         self.model_seconds.inc(seconds)
+
+    def samples(self) -> Iterator[Sample]:
+        """All of them, one by one, without the times at which counting began."""
+        for family in self._registry.collect():
+            yield from (sample for sample in family.samples if not sample.name.endswith("_created"))
 
     def text(self) -> bytes:
         """All of them, in the format of Prometheus."""
