@@ -17,6 +17,7 @@ from mien.cli.signals import graceful_shutdown
 from mien.errors import ItemsFailedError
 
 if TYPE_CHECKING:
+    from mien.cli.documents.describe import DescribeRun, ListedFailure
     from mien.describe.progress import DescribeSummary
     from mien.describe.shards import Shard
     from mien.types import Failure
@@ -109,19 +110,27 @@ def run(
     console.end_progress()
     stopped = None if shutdown.signal is None else shutdown.signal.name
     failures = descriptions.failures(experiment, splits, part) if summary.failed and not stopped else ()
-    table = _table(experiment, summary, part) | ({"stopped_by": stopped} if stopped else {})
-    listed = [{"id": failure.subject_id, "error": failure.error} for failure in failures]
-    console.print_result(table | {"failures": listed}, render_table(table))
+    document = _document(experiment, summary, part, stopped, failures)
+    console.print_result(
+        document, render_table({name: value for name, value in document.items() if name != "failures"})
+    )
     console.note(_next_step(experiment, part, stopped))
     if shutdown.exit_code is not None:
         raise typer.Exit(shutdown.exit_code)
     _require_all_described(summary, failures)
 
 
-def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None) -> dict[str, Any]:
+def _document(
+    experiment: Experiment,
+    summary: DescribeSummary,
+    part: Shard | None,
+    stopped: str | None,
+    failures: tuple[Failure, ...],
+) -> DescribeRun:
     from mien.workflow.descriptions import store_path
 
-    return {
+    listed: list[ListedFailure] = [{"id": failure.subject_id, "error": failure.error} for failure in failures]
+    document: DescribeRun = {
         "described": summary.done,
         "already_described": summary.skipped,
         "failed": summary.failed,
@@ -129,7 +138,11 @@ def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None)
         "per_second": round(summary.rate, 2),
         "batch_size": summary.batch_size,
         "store": str(store_path(experiment, part)),
+        "failures": listed,
     }
+    if stopped:
+        document["stopped_by"] = stopped
+    return document
 
 
 def _next_step(experiment: Experiment, part: Shard | None, stopped: str | None) -> str | None:
