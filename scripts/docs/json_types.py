@@ -39,9 +39,9 @@ class Part:
     computed: tuple[str, ...] = ()
     others: Any = None
 
-    def document(self) -> dict[str, Any]:
-        """The schema of the object, with its definitions."""
-        found = merge([json_schema(kind) for kind in self.kinds])
+    def document(self, *, is_complete: bool) -> dict[str, Any]:
+        """The schema of the object, with its definitions; see `json_schema`."""
+        found = merge([json_schema(kind, is_complete=is_complete) for kind in self.kinds])
         for name in self.computed:
             getter = getattr(self.kinds[0], name).fget
             value = TypeAdapter(get_type_hints(getter)["return"]).json_schema()
@@ -52,13 +52,21 @@ class Part:
         return found
 
 
-def json_schema(kind: Any) -> dict[str, Any]:
-    """The schema of a type. Texts are from docstrings, unless it is a pydantic model, which has its own."""
+def json_schema(kind: Any, *, is_complete: bool) -> dict[str, Any]:
+    """The schema of a type. Texts are from docstrings, unless it is a pydantic model, which has its own.
+
+    Args:
+        kind: The type.
+        is_complete: Whether values of dataclasses have all keys, as they are written. Otherwise those with a
+            default can be missing, as in files of earlier versions.
+    """
     found = TypeAdapter(_readable(kind)).json_schema(mode="validation")
     definitions = _described(kind)
     for name, part in [(_name(kind), found), *found.get("$defs", {}).items()]:
         if name in definitions:
             _describe(part, definitions[name])
+            if is_complete and is_dataclass(definitions[name]):
+                part["required"] = list(part["properties"])
     return found
 
 

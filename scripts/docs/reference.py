@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
+from scripts.docs.json_keys import keys_page
 from scripts.docs.option_tables import argument_texts, first_paragraph, key_table
 from scripts.docs.schemas import SCHEMAS
 from scripts.docs.schemas_page import schema_file, schemas_page
@@ -50,6 +51,7 @@ def generated_pages() -> dict[str, str]:
         "api.md": api_page(),
         "errors.md": errors_page(),
         "schemas.md": schemas_page(),
+        "json-keys.md": keys_page(),
     }
     return {f"{_REFERENCE}/{name}": text for name, text in pages.items()}
 

@@ -54,6 +54,7 @@ class Schema:
         columns: The keys that rows of all parts have, in order; null in rows whose part lacks them. None if
             each part has keys of its own.
         is_lines: Whether the file or the output has one document per line.
+        is_complete: Whether all documents have all keys; files of earlier versions can lack some.
     """
 
     about: str
@@ -62,10 +63,12 @@ class Schema:
     version: int | None = None
     columns: tuple[str, ...] | None = None
     is_lines: bool = False
+    is_complete: bool = False
 
-    def document(self) -> dict[str, Any]:
-        """The schema."""
-        parts = [self._versioned(part.document()) for part in self.parts]
+    def document(self, *, is_complete: bool | None = None) -> dict[str, Any]:
+        """The schema; `is_complete` replaces that of the schema."""
+        complete = self.is_complete if is_complete is None else is_complete
+        parts = [self._versioned(part.document(is_complete=complete)) for part in self.parts]
         if self.columns is not None:
             return {"$schema": DIALECT, **_one_row(parts, self.columns)}
         if len(parts) == 1:
@@ -111,7 +114,9 @@ def schema_name(command: str) -> str:
 
 def _printed(about: str, *parts: Part | type, version: int | None = SCHEMA, is_lines: bool = False) -> Schema:
     """The document of a command; the console adds the version to those that have none of their own."""
-    return Schema(about=about, parts=tuple(map(_part, parts)), version=version, is_lines=is_lines)
+    return Schema(
+        about=about, parts=tuple(map(_part, parts)), version=version, is_lines=is_lines, is_complete=True
+    )
 
 
 def _file(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from scripts.docs.json_keys import text_of, type_words
 from scripts.docs.schemas import COMMANDS, FILES, INTERNAL_FILES, TABLES, Schema, schema_name
 
 from mien.predict.output.tables import NESTED, column_type
@@ -16,7 +16,8 @@ _INTRO = """\
 # JSON schemas
 
 Generated from the types of the code that writes the documents; JSON Schema 2020-12. Tests validate what
-every command prints and what is in every file of a run.
+every command prints and what is in every file of a run. [Keys of JSON documents](json-keys.md) explains
+each key.
 
 Later versions of mien may add keys to any document, so ignore those that you do not know; the schemas
 allow them. A change of the meaning or a removal increases the number in the key `schema`. To check
@@ -125,20 +126,5 @@ def _columns(name: str, schema: Schema) -> Iterator[str]:
     for column, value in schema.document()["properties"].items():
         arrow = str(column_type(column, ["LABEL"])).replace("<", "&lt;").replace(">", "&gt;")
         cell = "JSON" if column in NESTED else "plain"
-        text = str(value["description"]).replace("|", "\\|").replace("<", "&lt;")
-        yield f"| `{column}` | {_words(value)} | {arrow} | {cell} | {text} |"
+        yield f"| `{column}` | {type_words(value)} | {arrow} | {cell} | {text_of(value)} |"
     yield ""
-
-
-def _words(value: Mapping[str, Any]) -> str:
-    """The types of a value in words."""
-    if "anyOf" in value:
-        return " or ".join(_words(part) for part in value["anyOf"])
-    if "enum" in value:
-        return ", ".join(f"`{json.dumps(one)}`" for one in value["enum"])
-    kind = str(value["type"])
-    if kind == "array":
-        return f"array of {_words(value['items'])}"
-    if kind == "object":
-        return f"object of {_words(value['additionalProperties'])}"
-    return kind

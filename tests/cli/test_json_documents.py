@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 import typer
+from scripts.docs.json_keys import definitions, keys_page
 from scripts.docs.schemas import COMMANDS, FILES, INTERNAL_FILES, SCHEMAS, TABLES
 from tests.factories.hub_server import GRANTED, HubServer, own_hub
 from tests.factories.json_documents import check_document, check_printed, command_of, with_known_keys_only
@@ -332,6 +333,14 @@ def unexplained(schema: Any, path: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("name", list(SCHEMAS))
 def test_every_key_of_a_document_is_explained(name: str) -> None:
     assert list(unexplained(SCHEMAS[name].document())) == []
+
+
+def test_a_name_stands_for_the_same_object_in_all_documents() -> None:
+    found = definitions()
+    assert {"ResultRow", "LabelExplanation", "SplitSummary"} <= set(found)
+    page = keys_page()
+    assert all(f"\n### {name}\n" in page for name in found)
+    assert all(f"\n### `{command}`\n" in page for command in COMMANDS)
 
 
 def test_closing_a_schema_keeps_maps_and_free_values() -> None:
