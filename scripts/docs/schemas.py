@@ -25,6 +25,7 @@ from mien.evaluate.results.comparison import ComparisonFacts
 from mien.evaluate.results.examples import ExampleLine
 from mien.evaluate.results.results import Evaluation
 from mien.evaluate.shared_images import TrainingImages
+from mien.export.onnx import OnnxConfig
 from mien.predict.explain.explanation import ExplanationDict
 from mien.predict.output.tables import COLUMNS
 from mien.predict.results import ImageRow, PersonRow
@@ -244,6 +245,9 @@ FILES: Final[Mapping[str, Schema]] = {
         "a description, from `mien describe export`", "descriptions.jsonl", part=Description, lines=True
     ),
     "saved_config": _file("what a saved model takes and gives", "config.json", part=SavedConfig),
+    "onnx_config": _file(
+        "what a model of `mien export onnx` takes and gives", "FOLDER/config.json", part=OnnxConfig
+    ),
     "saved_recipe": _file("the recipe of a saved model", "recipe.json", part=SavedRecipe),
     "saved_files": _file("the files of a saved model", "hashes.json", part=SavedFiles),
 }

@@ -41,7 +41,7 @@ is ready.
 Errors are not JSON: a command that fails prints two lines to stderr and ends with an [exit
 code](errors.md#exit-codes). The document is printed as well if only some items failed (code 3), or if the
 command looks for problems and finds some, such as `mien data verify`, `mien describe check` and `mien
-doctor` (code 4).
+doctor` (code 4). `mien --version` prints text.
 """
 _ROWS = """\
 ## Rows of predictions
