@@ -1,5 +1,6 @@
 """Fixtures of all tests; property tests without deadlines; one thread per process."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -8,6 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from tests.factories.json_documents import check_printed
+
+from mien.cli.render import console, text
+from mien.runs import command_event
 
 # A shell starts its background jobs with SIGINT ignored, and mien leaves ignored signals alone.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -39,6 +44,19 @@ def paint(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return save
+
+
+@pytest.fixture(autouse=True)
+def printed_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that commands print with --json in this process is checked against their JSON schemas."""
+
+    def format_json(value: object, encoding: str | None = None) -> str:
+        shown = text.format_json(value, encoding)
+        if event := command_event():  # none for a console without a command
+            check_printed(event["line"], json.loads(shown))
+        return shown
+
+    monkeypatch.setattr(console, "format_json", format_json)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

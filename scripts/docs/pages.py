@@ -1,6 +1,7 @@
 """Collects the pages of the site: docs/, pages in the root of the repository, and the generated reference.
 
-Links out of docs/ are rewritten: to the page of the site if the target is one, else to a copy of the file.
+Links out of docs/ are rewritten: to the page of the site if the target is one, else to a copy of the file. A
+generated page is only on the site, and so are links to it: `<!-- site: TARGET -->words<!-- /site -->`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ROOT_PAGES", "PageError", "collect_pages", "rewrite_links"]
+__all__ = ["ROOT_PAGES", "PageError", "collect_pages", "link_generated", "rewrite_links"]
 
 # Pages outside of docs/, and their names in the site.
 ROOT_PAGES: Final[Mapping[str, str]] = {
@@ -25,6 +26,7 @@ ROOT_PAGES: Final[Mapping[str, str]] = {
 FILES: Final = "files"  # copies of linked files other than pages
 
 _LINK = re.compile(r"(?P<start>\]\()(?P<target>[^()\s]+)(?P<end>\))")
+_SITE_LINK = re.compile(r"<!-- site: (?P<target>\S+) -->(?P<words>.+?)<!-- /site -->", re.DOTALL)
 _CODE = re.compile(r"(^[ ]*(`{3,})[^\n]*\n.*?^[ ]*\2[ ]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 
@@ -53,7 +55,7 @@ def collect_pages(root: Path, generated: Mapping[str, str], out: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".md"):
             text, files = rewrite_links((root / name).read_text(encoding="utf-8"), name, pages, root)
-            place.write_text(text, encoding="utf-8")
+            place.write_text(link_generated(text, target, generated), encoding="utf-8")
             for file in files:
                 copy = out / FILES / file
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,24 @@ def collect_pages(root: Path, generated: Mapping[str, str], out: Path) -> None:
         place = out / target
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
+
+
+def link_generated(text: str, place: str, generated: Mapping[str, str]) -> str:
+    """The text of a page with links to generated pages.
+
+    Args:
+        text: Markdown.
+        place: Path of the page in the site.
+        generated: The generated pages, by path in the site.
+    """
+
+    def link(match: re.Match[str]) -> str:
+        target = match["target"].partition("#")[0]
+        if posixpath.normpath(posixpath.join(posixpath.dirname(place), target)) not in generated:
+            raise PageError(f"{place}: no generated page at {target}")
+        return f"[{match['words']}]({match['target']})"
+
+    return _SITE_LINK.sub(link, text)
 
 
 def rewrite_links(text: str, name: str, pages: Mapping[str, str], root: Path) -> tuple[str, set[str]]:

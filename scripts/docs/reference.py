@@ -6,14 +6,15 @@ Nothing of it is committed, so it cannot be out of date.
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import typer
+from scripts.docs.json_keys import keys_page
 from scripts.docs.option_tables import argument_texts, first_paragraph, key_table
 from scripts.docs.schemas import SCHEMAS
+from scripts.docs.schemas_page import schema_file, schemas_page
 
 import mien
 import mien.errors
@@ -50,6 +51,7 @@ def generated_pages() -> dict[str, str]:
         "api.md": api_page(),
         "errors.md": errors_page(),
         "schemas.md": schemas_page(),
+        "json-keys.md": keys_page(),
     }
     return {f"{_REFERENCE}/{name}": text for name, text in pages.items()}
 
@@ -57,8 +59,7 @@ def generated_pages() -> dict[str, str]:
 def generated_files() -> dict[str, str]:
     """JSON schemas by path in the site."""
     return {
-        f"{_REFERENCE}/schemas/{name}.schema.json": json.dumps(schema.document(), indent=1) + "\n"
-        for name, schema in SCHEMAS.items()
+        f"{_REFERENCE}/schemas/{name}.schema.json": schema_file(schema) for name, schema in SCHEMAS.items()
     }
 
 
@@ -70,7 +71,8 @@ def commands_page() -> str:
     tree: Any = typer.main.get_command(app)
     intro = (
         "# Commands\n\n"
-        'Data go to stdout, everything else to stderr. `--json` prints one JSON document with `"schema": 1`. '
+        "Data go to stdout, everything else to stderr. `--json` prints one JSON document with its version in "
+        "`schema`; the [JSON schemas](schemas.md) say what is in it. "
         "[Exit codes](errors.md#exit-codes) say how a command ended. This page is generated from the "
         "command line itself; `mien COMMAND --help` prints the same.\n\n"
         "`mien --install-completion` sets up completion for bash, zsh, fish or PowerShell; "
@@ -238,32 +240,3 @@ def _error_rows(error: type[MienError]) -> Iterator[str]:
     for child in sorted(error.__subclasses__(), key=lambda child: (child.exit_code, child.__name__)):
         if child.__module__ == mien.errors.__name__:
             yield from _error_rows(child)
-
-
-# --- JSON schemas ---
-
-
-def schemas_page() -> str:
-    """The schemas, each with what it is for."""
-    rows = [
-        f"| [{name}](schemas/{name}.schema.json) | {schema.file} | {schema.about} |"
-        for name, schema in SCHEMAS.items()
-    ]
-    return "\n".join(
-        [
-            "# JSON schemas\n",
-            "Generated from the classes that read and write the files; JSON Schema 2020-12. "
-            "[Files](files.md) says where they are.\n",
-            "| schema | file | |",
-            "|---|---|---|",
-            *rows,
-            "",
-            "An editor with a TOML language server completes and checks the keys of a recipe if its "
-            "first line "
-            "names a copy of the schema:\n",
-            "```toml\n#:schema ./recipe.schema.json\n```\n",
-            "Later versions of mien may add keys to any document. A change of the meaning or a removal "
-            "increases "
-            "the number in its key `schema`.\n",
-        ]
-    )

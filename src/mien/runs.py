@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from mien.documents import MAX_TABLE_BYTES, parse_json, read_bytes, read_json, require_file
 from mien.errors import RunError
@@ -26,6 +26,7 @@ from mien.files import atomic_write_json, make_folder, map_write_errors
 
 __all__ = [
     "MANIFEST",
+    "Event",
     "Events",
     "Run",
     "RunManifest",
@@ -65,7 +66,16 @@ def _now() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
-    """What a run is: its command, the resolved recipe and its digest, library versions, the start time."""
+    """What a run is.
+
+    Attributes:
+        command: The command that created it, such as "train".
+        recipe: The resolved recipe.
+        digest: Of the recipe.
+        versions: Of Python and of libraries, by name.
+        created: When, in UTC: ISO 8601.
+        schema: The version of these values.
+    """
 
     command: str
     recipe: Mapping[str, Any]
@@ -73,6 +83,18 @@ class RunManifest:
     versions: Mapping[str, str] = field(default_factory=_versions)
     created: str = field(default_factory=_now)
     schema: int = _SCHEMA
+
+
+class Event(TypedDict):
+    """A line of `events.jsonl`. Further keys depend on the event.
+
+    Attributes:
+        event: What happened, such as "command", "epoch", "trained" or "scored".
+        time: When, in UTC: ISO 8601.
+    """
+
+    event: str
+    time: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +194,8 @@ def command_event() -> dict[str, Any]:
 def append_event(path: Path, event: str, **fields: Any) -> None:
     """Appends an event to a file: a name, the time and JSON values."""
     try:
-        line = json.dumps({"event": event, "time": _now(), **fields}, allow_nan=False)
+        start: Event = {"event": event, "time": _now()}
+        line = json.dumps({**start, **fields}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise RunError(
             f"event {event!r} cannot be written: {error}", hint="give finite JSON values"
@@ -185,8 +208,8 @@ def append_event(path: Path, event: str, **fields: Any) -> None:
         raise RunError(f"{path} cannot be written: {error.strerror}", hint=_RESTORE) from error
     with map_write_errors(path), path.open("ab+") as file:
         # A newline after an incomplete line keeps this event intact.
-        start = "\n" if _ends_incomplete(file.fileno()) else ""
-        file.write(f"{start}{line}\n".encode())
+        separator = "\n" if _ends_incomplete(file.fileno()) else ""
+        file.write(f"{separator}{line}\n".encode())
 
 
 def read_events(path: Path) -> Events:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, TypedDict, get_args
 
 from mien.errors import BoxError, DataError
 
@@ -26,6 +26,7 @@ __all__ = [
     "Finish",
     "ImageRef",
     "Prediction",
+    "PredictionDict",
     "Problem",
     "Sample",
     "Subject",
@@ -212,7 +213,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What an engine wrote about a subject; the key identifies everything that determined the text."""
+    """What an engine wrote about a subject.
+
+    Attributes:
+        key: Identifies everything that determined the text.
+        subject_id: Id of the subject.
+        text: What was written.
+        prompt_id: Name of the prompt.
+        engine: What wrote it, with a digest of its settings.
+        finish: "stop", or "length" if the text was cut at the maximum length.
+    """
 
     key: str
     subject_id: str
@@ -237,6 +247,28 @@ class Failure:
     error: str
     retryable: bool
     attempts: int
+
+
+class PredictionDict(TypedDict):
+    """`Prediction` as JSON values. What is None or empty is left out, except dimensions and description.
+
+    Attributes:
+        description: The text that the model read, if any.
+        above: The labels that reach their thresholds, best first.
+        sure: Whether the model is sure of its best label.
+    """
+
+    subject_id: str
+    label_set: str
+    scores: dict[str, float]
+    dimensions: dict[str, float] | None
+    description: str | None
+    status: str
+    above: NotRequired[list[str]]
+    bounded: NotRequired[list[str]]
+    sure: NotRequired[bool]
+    prediction_set: NotRequired[list[str]]
+    coverage: NotRequired[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,33 +351,42 @@ class Prediction:
             for name, value in (self.dimensions or {}).items()
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PredictionDict:
         """Plain JSON values; labels keep their order.
 
         "above" lists the labels that reach their thresholds, "bounded" the dimensions that were bounded,
         "sure" says whether the model is sure, and "prediction_set" lists the labels that may hold.
         """
-        text = None if self.description is None else self.description.text
-        above = {} if self.thresholds is None else {"above": list(self.above(self.thresholds))}
-        bounded = {"bounded": list(self.bounded)} if self.bounded else {}
-        return {
+        found: PredictionDict = {
             "subject_id": self.subject_id,
             "label_set": self.label_set,
             "scores": dict(self.scores),
             "dimensions": None if self.dimensions is None else dict(self.dimensions),
-            "description": text,
+            "description": None if self.description is None else self.description.text,
             "status": self.status,
-            **above,
-            **bounded,
-            **({} if self.is_sure is None else {"sure": self.is_sure}),
-            **({} if self.prediction_set is None else {"prediction_set": list(self.prediction_set)}),
-            **({} if self.coverage is None else {"coverage": self.coverage}),
         }
+        if self.thresholds is not None:
+            found["above"] = list(self.above(self.thresholds))
+        if self.bounded:
+            found["bounded"] = list(self.bounded)
+        if self.is_sure is not None:
+            found["sure"] = self.is_sure
+        if self.prediction_set is not None:
+            found["prediction_set"] = list(self.prediction_set)
+        if self.coverage is not None:
+            found["coverage"] = self.coverage
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A problem of a dataset on disk: its `kind` in one word, the `file`, and a message."""
+    """A problem of a dataset on disk.
+
+    Attributes:
+        kind: What it is, in one word.
+        file: The file.
+        message: What is wrong, in a sentence.
+    """
 
     kind: str
     file: str

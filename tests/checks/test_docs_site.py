@@ -14,7 +14,7 @@ import typer
 import yaml
 from scripts.docs.links import find_problems
 from scripts.docs.option_tables import attribute_texts
-from scripts.docs.pages import ROOT_PAGES, PageError, collect_pages, rewrite_links
+from scripts.docs.pages import ROOT_PAGES, PageError, collect_pages, link_generated, rewrite_links
 from scripts.docs.reference import EXIT_CODES, generated_files, generated_pages
 from scripts.docs.schemas import SCHEMAS
 
@@ -52,6 +52,15 @@ def test_links_out_of_the_docs_lead_to_pages_or_copies(tmp_path: Path) -> None:
         rewrite_links("[c](c.md)", "docs/b.md", pages, tmp_path)
     with pytest.raises(PageError, match="no file or page"):
         rewrite_links("[up](../../outside.md)", "docs/b.md", pages, tmp_path)
+
+
+def test_generated_pages_are_linked_to_on_the_site_only() -> None:
+    text = "See <!-- site: ../reference/schemas.md#files -->JSON\nschemas<!-- /site -->."
+    assert link_generated(text, "how-to/a.md", {"reference/schemas.md": ""}) == (
+        "See [JSON\nschemas](../reference/schemas.md#files)."
+    )
+    with pytest.raises(PageError, match=r"how-to/a.md: no generated page at ../reference/schemas.md"):
+        link_generated(text, "how-to/a.md", {"schemas.md": ""})
 
 
 def test_all_pages_are_collected_and_none_is_written_twice(tmp_path: Path, generated: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from tests.export.conftest import Exported
+from tests.factories.json_documents import check_document
 
 from mien.batches.batch import TextInputs
 from mien.errors import DataError
@@ -116,6 +117,7 @@ def test_the_predictor_of_the_page_needs_no_torch_and_gives_the_scores_of_mien(
 
 def test_the_folder_says_what_the_models_take(exported: Exported) -> None:
     config = json.loads((exported.onnx / "config.json").read_text())
+    check_document("onnx_config", config)
     assert config["onnx"]["classifier"] == {
         "inputs": ["image", "text_ids", "text_mask"],
         "outputs": ["scores", "dimensions"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
 from mien.ablation.grid import Grid
 from mien.ablation.jobs import TrainingJob, build_jobs, train_and_score
@@ -41,9 +41,41 @@ from mien.train.loop import open_run
 from mien.workflow.dtypes import record_dtypes, resolve_dtypes
 from mien.workflow.experiment import find_texts, save_scored
 
-__all__ = ["Ablation", "ablate", "default_folder"]
+__all__ = ["Ablation", "AblationFacts", "ablate", "default_folder"]
 
 _NUM_WORKERS: Final = 2  # each uses one core
+
+
+class ReusedDict(TypedDict):
+    """What existed, or was made for another variant.
+
+    Attributes:
+        n: How many.
+        of: Of how many.
+    """
+
+    n: int
+    of: int
+
+
+class AblationFacts(TypedDict):
+    """What the results of an ablation say beyond rows and differences.
+
+    Attributes:
+        reference: The variant that others are compared with.
+        metric: The metric of the differences.
+        split: The split of all scores.
+        reused: By kind: descriptions, features, runs.
+        report: The page.
+        curve: The figure of a learning curve; missing without one.
+    """
+
+    reference: str
+    metric: str
+    split: str
+    reused: dict[str, ReusedDict]
+    report: str
+    curve: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +96,16 @@ class Ablation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `rows` and `differences` are as in `results.json`."""
-        return {
-            **asdict(self.results),
+        facts: AblationFacts = {
             "reference": self.reference,
             "metric": self.metric,
             "split": self.split,
             "reused": {kind: {"n": count.reused, "of": count.total} for kind, count in self.reused.items()},
             "report": str(self.report),
-            **({} if self.curve is None else {"curve": str(self.curve)}),
         }
+        if self.curve is not None:
+            facts["curve"] = str(self.curve)
+        return {**asdict(self.results), **facts}
 
 
 def default_folder(grid: Grid) -> Path:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.shared import AsJson, Overrides, cache_directory, make_console
 
 if TYPE_CHECKING:
+    from mien.cli.documents.models import DemoRun
     from mien.cli.render.console import Console
 
 __all__ = ["ablate", "demo"]
@@ -110,8 +111,9 @@ def _run_demo(console: Console, out: Path) -> Path:
     from mien.cli.render.results import render_prediction, render_results
 
     result = run_demo(out, cache=cache_directory(), note=console.note, on_describe=console.show_describing)
-    document = {
-        "results": asdict(result.results),
+    results: Any = asdict(result.results)
+    document: DemoRun = {
+        "results": results,
         "report": str(result.report),
         "run": str(result.run),
         "image": str(result.image),

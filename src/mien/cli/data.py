@@ -13,6 +13,13 @@ from mien.errors import DataError, UsageError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mien.cli.documents.data import (
+        DataProblem,
+        DrawnDataset,
+        ExportedPeople,
+        ExportedSplit,
+        VerifiedDataset,
+    )
     from mien.data.dataset import Dataset
     from mien.recipe import Recipe
 
@@ -88,8 +95,17 @@ def verify(
         verified = check(dataset, workers=workers, on_progress=console.show_verifying)
     except DataError as error:
         # The document lists this problem like any other.
-        fault = {"kind": "unreadable", "file": str(recipe.data.root), "message": str(error)}
-        document = {"dataset": recipe.data.name, "images": 0, "subjects": 0, "problems": [fault]}
+        fault: DataProblem = {
+            "kind": "unreadable",
+            "file": str(recipe.data.root),
+            "message": str(error),
+        }
+        document: VerifiedDataset = {
+            "dataset": recipe.data.name,
+            "images": 0,
+            "subjects": 0,
+            "problems": [fault],
+        }
         console.print_result(document, None)
         raise
     console.end_progress()
@@ -97,18 +113,18 @@ def verify(
     page, table = write_audit_report(
         folder, dataset, summarize(dataset), measure_agreement(dataset), verified
     )
-    problems = [{"kind": one.kind, "file": one.file, "message": one.message} for one in verified.problems]
-    console.print_result(
-        {
-            "dataset": dataset.card.name,
-            "images": verified.num_images,
-            "subjects": verified.num_subjects,
-            "problems": problems,
-            "report": str(page),
-            "table": str(table),
-        },
-        render_verification(verified, page),
-    )
+    problems: list[DataProblem] = [
+        {"kind": one.kind, "file": one.file, "message": one.message} for one in verified.problems
+    ]
+    document = {
+        "dataset": dataset.card.name,
+        "images": verified.num_images,
+        "subjects": verified.num_subjects,
+        "problems": problems,
+        "report": str(page),
+        "table": str(table),
+    }
+    console.print_result(document, render_verification(verified, page))
     if problems:
         raise DataError(
             f"{count_noun(len(problems), 'problem')} in {recipe.name}", hint=f"see the list in {page}"
@@ -160,7 +176,8 @@ def export(
     if splits is None or len(splits) != 1:
         raise UsageError("a file has one split", hint="give one: --split test")
     count = export_split(_open_dataset(what, root, options, overrides), splits[0], out)
-    make_console(as_json).print_table({"subjects": count, "file": str(out)})
+    written: ExportedSplit = {"subjects": count, "file": str(out)}
+    make_console(as_json).print_table(written)
 
 
 def _has_predictions(what: str) -> bool:
@@ -185,6 +202,7 @@ def _export_predictions(
     overrides: list[str] | None,
     as_json: bool,
 ) -> None:
+    from mien.cli.render.console import render_table
     from mien.export.hf_dataset import write_dataset
     from mien.export.predictions import read_predictions
 
@@ -199,14 +217,18 @@ def _export_predictions(
     if found.images:
         terms = "" if predictions.card is None else f" ({predictions.card.license})"
         console.note(f"note: {out} contains images; check their terms before you pass it on{terms}")
-    console.print_table(
-        {
-            "folder": str(found.path),
-            "people": dict(found.splits) if as_json else _counts(found.splits),
-            "images": found.images if as_json else found.images or "none, only their names (see --images)",
-            "left_out": found.left_out,
-        }
-    )
+    document: ExportedPeople = {
+        "folder": str(found.path),
+        "people": dict(found.splits),
+        "images": found.images,
+        "left_out": found.left_out,
+    }
+    table = {
+        **document,
+        "people": _counts(found.splits),
+        "images": found.images or "none, only their names (see --images)",
+    }
+    console.print_result(document, render_table(table))
 
 
 def _counts(splits: Mapping[str, int]) -> str:
@@ -268,7 +290,8 @@ def playhouse(
     require_new_folder(out, hint="give another folder with --out")
     with atomic_folder(out) as folder:
         importlib.import_module(_LAYOUTS[layout]).write(folder, train=train, val=val, test=test, seed=seed)
-    make_console(as_json).print_table({"layout": layout, "root": str(out)})
+    drawn: DrawnDataset = {"layout": layout, "root": str(out)}
+    make_console(as_json).print_table(drawn)
 
 
 def doctor(

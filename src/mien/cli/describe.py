@@ -17,6 +17,7 @@ from mien.cli.signals import graceful_shutdown
 from mien.errors import ItemsFailedError
 
 if TYPE_CHECKING:
+    from mien.cli.documents.describe import CountedTokens, DescribeRun, ListedFailure
     from mien.describe.progress import DescribeSummary
     from mien.describe.shards import Shard
     from mien.types import Failure
@@ -109,39 +110,52 @@ def run(
     console.end_progress()
     stopped = None if shutdown.signal is None else shutdown.signal.name
     failures = descriptions.failures(experiment, splits, part) if summary.failed and not stopped else ()
-    table = _table(experiment, summary, part) | ({"stopped_by": stopped} if stopped else {})
-    listed = [{"id": failure.subject_id, "error": failure.error} for failure in failures]
-    console.print_result(table | {"failures": listed}, render_table(_shown(table)))
+    document = _document(experiment, summary, part, stopped, failures)
+    console.print_result(document, render_table(_shown(document)))
     console.note(_next_step(experiment, part, stopped))
     if shutdown.exit_code is not None:
         raise typer.Exit(shutdown.exit_code)
     _require_all_described(summary, failures)
 
 
-def _table(experiment: Experiment, summary: DescribeSummary, part: Shard | None) -> dict[str, Any]:
+def _document(
+    experiment: Experiment,
+    summary: DescribeSummary,
+    part: Shard | None,
+    stopped: str | None,
+    failures: tuple[Failure, ...],
+) -> DescribeRun:
     from mien.workflow.descriptions import store_path
 
-    return {
+    listed: list[ListedFailure] = [{"id": failure.subject_id, "error": failure.error} for failure in failures]
+    tokens: CountedTokens | None = None
+    if (found := summary.tokens) is not None:
+        tokens = {"replies": found.replies, "prompt": found.prompt, "completion": found.completion}
+    document: DescribeRun = {
         "described": summary.done,
         "already_described": summary.skipped,
         "failed": summary.failed,
         "seconds": round(summary.seconds, 2),
         "per_second": round(summary.rate, 2),
         "batch_size": summary.batch_size,
-        "tokens": None if summary.tokens is None else asdict(summary.tokens),
+        "tokens": tokens,
         "store": str(store_path(experiment, part)),
+        "failures": listed,
     }
+    if stopped:
+        document["stopped_by"] = stopped
+    return document
 
 
-def _shown(table: dict[str, Any]) -> dict[str, Any]:
-    """The table for a reader: tokens in two lines, or in none if they are not counted."""
+def _shown(document: DescribeRun) -> dict[str, Any]:
+    """The document for a reader: without failures; tokens in two lines, or none if they are not counted."""
     shown: dict[str, Any] = {}
-    for name, value in table.items():
-        if name != "tokens":
+    for name, value in document.items():
+        if name not in ("tokens", "failures"):
             shown[name] = value
-        elif value is not None:
-            for title, kind in (("tokens_read", "prompt"), ("tokens_written", "completion")):
-                shown[title] = f"{value[kind]:,} ({value[kind] / value['replies']:,.0f} per reply)"
+        elif name == "tokens" and (tokens := document["tokens"]) is not None:
+            for title, count in (("tokens_read", tokens["prompt"]), ("tokens_written", tokens["completion"])):
+                shown[title] = f"{count:,} ({count / tokens['replies']:,.0f} per reply)"
     return shown
 
 

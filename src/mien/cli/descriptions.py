@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,17 @@ from mien.cli.shared import AsJson, Out, Overrides, RecipeFile, Splits, make_con
 from mien.errors import DamagedStoreError, ItemsFailedError, StoreError, UsageError
 
 if TYPE_CHECKING:
+    from mien.cli.documents.describe import (
+        CheckedStore,
+        DescribeStatus,
+        DifferingDescription,
+        ExportedDescriptions,
+        ImportedDescriptions,
+        KnownModels,
+        KnownPrompts,
+        ListedRow,
+        MergedStore,
+    )
     from mien.describe.store.rows import DamagedRow
     from mien.evaluate.descriptions.description_audit import DescriptionAudit
 
@@ -43,19 +54,20 @@ def status(
     experiment = open_experiment(recipe, overrides, out)
     counts = descriptions.status(experiment, splits)
     path = experiment.store
-    facts = {
+    counted: Any = {split: asdict(count) for split, count in counts.items()}
+    document: DescribeStatus = {
         "store": str(path),
         "bytes": path.stat().st_size if path.exists() else 0,
         "engine": experiment.open_request_builder().engine_id,
         "prompt": experiment.recipe.describe.prompt,
         "to_describe": sum(count.missing for count in counts.values()),
         "to_retry": sum(count.num_failed for count in counts.values()),
+        "splits": counted,
     }
     if num_damaged := sum(count.damaged for count in counts.values()):
-        facts["damaged"] = num_damaged
+        document["damaged"] = num_damaged
     make_console(as_json).print_result(
-        facts | {"splits": {split: asdict(count) for split, count in counts.items()}},
-        f"{render_table(facts)}\n\n{render_status(counts)}",
+        document, f"{render_table(_without_lists(document))}\n\n{render_status(counts)}"
     )
 
 
@@ -78,11 +90,17 @@ def export(
 
     path = open_experiment(what, overrides, None).store if what.suffix == ".toml" else what
     with Store(path, writable=False) as store:
-        table = {"descriptions": write_export(target, store), "store": str(path), "file": str(target)}
+        count = write_export(target, store)
         damaged = store.damaged_rows
+    document: ExportedDescriptions = {
+        "descriptions": count,
+        "store": str(path),
+        "file": str(target),
+        "left_out": _listed(damaged),
+    }
     if damaged:
-        table["damaged"] = len(damaged)
-    make_console(as_json).print_result(table | {"left_out": _listed(damaged)}, render_table(table))
+        document["damaged"] = len(damaged)
+    make_console(as_json).print_result(document, render_table(_without_lists(document)))
     if damaged:
         raise ItemsFailedError(
             f"{len(damaged)} damaged rows of {path} were left out; the first: {damaged[0].subject_id!r}: "
@@ -91,8 +109,13 @@ def export(
         )
 
 
-def _listed(rows: Sequence[DamagedRow]) -> list[dict[str, str]]:
+def _listed(rows: Sequence[DamagedRow]) -> list[ListedRow]:
     return [{"key": row.key, "id": row.subject_id, "reason": row.reason} for row in rows[:_MAX_IDS]]
+
+
+def _without_lists(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person wants to see of a document: the values that fit in a line."""
+    return {name: value for name, value in document.items() if isinstance(value, str | int)}
 
 
 def check(
@@ -107,7 +130,7 @@ def check(
 
     console = make_console(as_json)
     found = check_store(store)
-    table = {
+    document: CheckedStore = {
         "descriptions": found.descriptions,
         "failures": found.failures,
         "damaged": len(found.damaged),
@@ -118,12 +141,11 @@ def check(
         if found.has_damaged_index
         else "ok",
         "store": str(store),
-    }
-    document = table | {
         "problems": list(found.problems),
         "listed": _listed(found.damaged),
         "repair": found.repair,
     }
+    table = {name: value for name, value in _without_lists(document).items() if name != "repair"}
     console.print_result(document, render_table(table))
     if found.unverified:
         console.note("note: rows get digests when the store is written next, as by mien describe RECIPE")
@@ -150,15 +172,16 @@ def import_(
 
     experiment = open_experiment(recipe, overrides, out)
     found = descriptions.import_file(experiment, file)
-    table = {
+    document: ImportedDescriptions = {
         "imported": found.new,
         "existing": found.existing,
         "subjects_without": len(found.missing_ids),
         "unmatched": len(found.unknown_ids),
         "store": str(experiment.store),
+        "without": list(found.missing_ids[:_MAX_IDS]),
+        "unknown": list(found.unknown_ids[:_MAX_IDS]),
     }
-    ids = {"without": found.missing_ids[:_MAX_IDS], "unknown": found.unknown_ids[:_MAX_IDS]}
-    make_console(as_json).print_result(table | ids, render_table(table))
+    make_console(as_json).print_result(document, render_table(_without_lists(document)))
     if found.unknown_ids:
         raise ItemsFailedError(
             f"{len(found.unknown_ids)} ids of {file} belong to no subject; the first: "
@@ -186,27 +209,26 @@ def merge(
 
     console = make_console(as_json)
     found = merge_stores(stores, target, prefer_first=prefer is Prefer.FIRST)
-    table: dict[str, Any] = {
+    listed: list[DifferingDescription] = [
+        {"key": one.key, "id": one.subject_id, "stores": [str(one.first), str(one.second)]}
+        for one in found.conflicts
+    ]
+    document: MergedStore = {
         "descriptions": found.descriptions,
         "failures": found.failures,
         "conflicts": found.num_conflicts,
         "store": str(target),
+        "written": found.written,
+        "listed": listed,
+        "left_out": {str(path): _listed(rows) for path, rows in found.damaged.items()},
+        "recovered_from": {str(path): number for path, number in found.recovered.items()},
     }
     if found.num_damaged:
-        table["damaged"] = found.num_damaged
+        document["damaged"] = found.num_damaged
     if found.recovered:
-        table["recovered"] = sum(found.recovered.values())
-    damaged = {str(path): _listed(rows) for path, rows in found.damaged.items()}
-    recovered = {str(path): number for path, number in found.recovered.items()}
-    listed = [
-        {"key": one.key, "id": one.subject_id, "stores": [str(one.first), str(one.second)]}
-        for one in found.conflicts
-    ]
-    console.print_result(
-        table
-        | {"written": found.written, "listed": listed, "left_out": damaged, "recovered_from": recovered},
-        render_table(table) if found.written else None,
-    )
+        document["recovered"] = sum(found.recovered.values())
+    table = {name: value for name, value in _without_lists(document).items() if name != "written"}
+    console.print_result(document, render_table(table) if found.written else None)
     for one in found.conflicts:
         console.note(f"differs: {one.subject_id} in {one.first} and {one.second} (key {one.key[:12]})")
     if not found.written:
@@ -233,7 +255,8 @@ def models(as_json: AsJson = False) -> None:
     from mien.describe.local.known_models import list_models
 
     found = list_models()
-    make_console(as_json).print_result({"models": found}, render_models(found))
+    document: KnownModels = {"models": found}
+    make_console(as_json).print_result(document, render_models(found))
 
 
 def prompts(as_json: AsJson = False) -> None:
@@ -242,7 +265,8 @@ def prompts(as_json: AsJson = False) -> None:
     from mien.describe.prompts import list_prompts
 
     found = list_prompts()
-    make_console(as_json).print_result({"prompts": found}, render_prompts(found))
+    document: KnownPrompts = {"prompts": found}
+    make_console(as_json).print_result(document, render_prompts(found))
 
 
 def audit(

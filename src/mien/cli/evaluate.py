@@ -26,6 +26,7 @@ from mien.errors import ItemsFailedError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mien.cli.documents.models import OfRun, WrittenPages
     from mien.cli.render.console import Console
     from mien.evaluate.results.results import Evaluation
     from mien.recipe.zero_shot import ZeroShotMethod
@@ -90,7 +91,8 @@ def evaluate(
         on_progress=console.show_scoring,
     )
     Run.open(experiment.out).record_command()
-    console.print_result({**asdict(results), "run": str(experiment.out)}, render_results(results))
+    of_run: OfRun = {"run": str(experiment.out)}
+    console.print_result({**asdict(results), **of_run}, render_results(results))
     console.note(f"run: {experiment.out}")
     _require_all_scored(results)
 
@@ -145,7 +147,8 @@ def calibrate(
         "sure from": f"a score of {found.min_confidence:.3f}, of {found.answered:.0%} of the people",
         "sets": "none" if found.coverage is None else f"a coverage of {found.coverage:.0%}",
     }
-    console.print_result({**found.to_json(), "run": str(experiment.out)}, render_table(table))
+    of_run: OfRun = {"run": str(experiment.out)}
+    console.print_result({**found.to_json(), **of_run}, render_table(table))
     if found.set_note:
         console.note(f"note: {found.set_note}")
     if found.shared:
@@ -338,7 +341,8 @@ def report(
 
         found = load_comparison(runs, split=split)
         page = write_comparison(found, out or Path(COMPARISON), photos=mode, find_faces=finder)
-        files, values = {"comparison": page}, comparison_tables(found)
+        document: WrittenPages = {"comparison": str(page)}
+        values = comparison_tables(found)
     else:
         from mien.report.run.contents import load_contents
         from mien.report.run.page import CURVE, write_report
@@ -353,12 +357,13 @@ def report(
                 on_progress=lambda done, of: console.note(f"explaining person {done + 1} of {of}"),
             )
         page = write_report(runs[0], photos=mode, find_faces=finder)
-        files = {"report": page, "curve": runs[0] / CURVE}
+        curve = runs[0] / CURVE
+        document = {"report": str(page), "curve": str(curve)} if curve.exists() else {"report": str(page)}
         values = () if tables is None else run_tables(load_contents(runs[0]))
     if tables is not None:
         write_tables(values, tables)
-        files["tables"] = tables
-    console.print_table({name: str(path) for name, path in files.items() if path.exists()})
+        document["tables"] = str(tables)
+    console.print_table(document)
     if failures:
         raise ItemsFailedError(
             f"{len(failures)} people could not be explained, for example: {failures[0]}",

@@ -14,6 +14,7 @@ from mien.errors import ItemsFailedError, MienError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mien.cli.documents.models import ExplainedPhoto
     from mien.cli.render.console import Console
     from mien.predict.explain.explanation import Explanation
     from mien.predict.results import Person, Results
@@ -165,7 +166,7 @@ def _print(
         parts.append(join_lines([f"{results.source}: {results.status}"]))
     if files:
         parts.append(join_lines([f"written: {path}" for path in files]))
-    document = {
+    document: ExplainedPhoto = {
         "source": results.source,
         "status": results.status,
         "people": [item.to_dict() for item in explained],

@@ -22,6 +22,13 @@ from mien.files import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mien.cli.documents.models import (
+        ExportedFiles,
+        ExportedOnnx,
+        ExportedSubjects,
+        PushedModel,
+        SavedModel,
+    )
     from mien.predict.predictor import Predictor
 
 __all__ = ["export", "push"]
@@ -55,13 +62,13 @@ def hub(run: Model, out: Folder, places: NewPlaces = None, as_json: AsJson = Fal
     of each file. Load it with mien predict --run FOLDER, or with mien.Predictor.from_pretrained.
     """
     saved = _open(run, places).save_pretrained(out)
-    table = {
+    document: SavedModel = {
         "folder": str(saved.path),
         "files": saved.num_files,
         "size": format_bytes(saved.num_bytes),
         "models": ", ".join(f"{model.name} ({model.kind})" for model in saved.models) or "none",
     }
-    make_console(as_json).print_table(table)
+    make_console(as_json).print_table(document)
 
 
 @export.command()
@@ -75,12 +82,12 @@ def onnx(run: Model, out: Folder, places: NewPlaces = None, as_json: AsJson = Fa
 
     loaded = load_model(find_source(run, places or ()), device="cpu", describes=False)
     found = export_onnx(loaded, out)
-    table = {
+    document: ExportedOnnx = {
         "folder": str(found.path),
         "files": ", ".join(found.files),
         "difference": f"{found.largest_difference:.1e}",
     }
-    make_console(as_json).print_table(table)
+    make_console(as_json).print_table(document)
 
 
 @export.command()
@@ -104,9 +111,12 @@ def descriptions(
 
     kind = _format(format, DESCRIPTION_FORMATS)
     found = export_descriptions(open_experiment(recipe, overrides, run), out, format=kind, splits=splits)
-    make_console(as_json).print_table(
-        {"folder": str(found.path), "descriptions": found.written, "left_out": found.left_out}
-    )
+    document: ExportedFiles = {
+        "folder": str(found.path),
+        "descriptions": found.written,
+        "left_out": found.left_out,
+    }
+    make_console(as_json).print_table(document)
 
 
 @export.command()
@@ -129,7 +139,8 @@ def features(
 
     kind = _format(format, FEATURE_FORMATS)
     found = export_features(open_experiment(recipe, overrides, run), out, format=kind, splits=splits)
-    make_console(as_json).print_table({"folder": str(found.path), "subjects": found.written})
+    document: ExportedSubjects = {"folder": str(found.path), "subjects": found.written}
+    make_console(as_json).print_table(document)
 
 
 def _format(name: str, known: Sequence[_Format]) -> _Format:
@@ -158,4 +169,5 @@ def push(
     Log in first with: hf auth login. The commit has the files of mien export hub.
     """
     address = _open(run, places).push_to_hub(name, private=not public, message=message)
-    make_console(as_json).print_table({"name": name, "commit": address})
+    document: PushedModel = {"name": name, "commit": address}
+    make_console(as_json).print_table(document)

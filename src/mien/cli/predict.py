@@ -210,13 +210,13 @@ def _print_results(
             for row in results.rows():
                 console.print_line(row)
         elif not quiet:
-            for row in tracks.add(results):
-                show(render_track(row, top))
+            for track in tracks.add(results):
+                show(render_track(track, top))
             if results.frame is None or results.error is not None:
                 show(render_predictions(results, top))
     if not as_json and not quiet:
-        for row in tracks.end():
-            show(render_track(row, top))
+        for track in tracks.end():
+            show(render_track(track, top))
 
 
 def _summary(outcome: Outcome) -> str:

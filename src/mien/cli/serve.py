@@ -30,6 +30,7 @@ from mien.errors import UsageError
 if TYPE_CHECKING:
     import socket
 
+    from mien.cli.documents.models import ServedAddress
     from mien.cli.render.console import Console
     from mien.serve.settings import ServiceOptions
 
@@ -172,10 +173,12 @@ def serve_predictor(
 
     def announce() -> None:
         if is_result:
-            console.print_result(
-                {"url": url, "model": model.name, "endpoints": list(model.endpoints)},
-                f"serving {model.name} at {url}",
-            )
+            document: ServedAddress = {
+                "url": url,
+                "model": model.name,
+                "endpoints": list(model.endpoints),
+            }
+            console.print_result(document, f"serving {model.name} at {url}")
         else:
             console.note(f"open {url} in a browser; stop with Ctrl+C")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from mien.cli.shared import (
     make_console,
     open_experiment,
 )
+
+if TYPE_CHECKING:
+    from mien.cli.documents.models import FinishedTraining
 
 __all__ = ["train"]
 
@@ -32,6 +35,7 @@ def train(
 
     To train on N processes: torchrun --nproc-per-node N -m mien train RECIPE
     """
+    from mien.cli.render.console import render_table
     from mien.cli.render.training import render_plan
     from mien.recipe.places import DATA_PLACES, MODEL_PLACES, outside_note
     from mien.runs import Run
@@ -51,11 +55,20 @@ def train(
     result = steps.train(experiment, on_progress=console.show_training)
     if is_first_process():
         Run.open(experiment.out).record_command()
-    console.print_table(
-        {
-            "run": str(experiment.out),
-            "best_epoch": result.best_epoch,
-            f"{experiment.recipe.train.select_on}_{result.metric}": result.best_score,
-            "steps": result.steps,
-        }
-    )
+    split = experiment.recipe.train.select_on
+    document: FinishedTraining = {
+        "run": str(experiment.out),
+        "best_epoch": result.best_epoch,
+        "split": split,
+        "metric": result.metric,
+        "score": result.best_score,
+        "steps": result.steps,
+    }
+    score = {f"{split}_{result.metric}": result.best_score}
+    table = {
+        "run": document["run"],
+        "best_epoch": result.best_epoch,
+        **score,
+        "steps": result.steps,
+    }
+    console.print_result({**document, **score}, render_table(table))

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final, TypedDict
 
 from mien.data.dataset import Dataset
 from mien.errors import DataError
@@ -14,7 +14,7 @@ from mien.files import atomic_file
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Sample
 
-__all__ = ["export_split"]
+__all__ = ["SampleLine", "export_split"]
 
 _SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
 
@@ -41,7 +41,32 @@ def export_split(dataset: Dataset, split: str, path: Path) -> int:
         return _write(file, samples, dataset.label_set)
 
 
-def _sample_to_json(sample: Sample, label_set: LabelSet) -> dict[str, Any]:
+class SampleLine(TypedDict):
+    """A person of a split.
+
+    Attributes:
+        id: The id of the person.
+        images: Absolute paths of the images, or of the clip once per frame.
+        frames: The number of each frame in a clip; None for images.
+        boxes: The box in each image: left, top, right, bottom in pixels of the upright image, the last two
+            exclusive; None if the whole image is the subject.
+        labels: Scores from 0 to 1 by label, in the order of the label set; None without annotation.
+        dimensions: Valence, arousal and dominance from 0 to 1; None without annotation.
+        split: The split.
+        size: Width and height of the image according to the annotations; None if they do not say it.
+    """
+
+    id: str
+    images: list[str]
+    frames: list[int | None]
+    boxes: list[list[float] | None]
+    labels: dict[str, float] | None
+    dimensions: dict[str, float] | None
+    split: str
+    size: list[int] | None
+
+
+def _sample_to_json(sample: Sample, label_set: LabelSet) -> SampleLine:
     """A sample as JSON values.
 
     Labels are in the set's order, and null if the sample is not annotated. The size is that of the image

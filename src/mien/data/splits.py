@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict
 
 from mien.data.dataset import Dataset, Record
 from mien.data.json_text import parse_strict_json
@@ -19,7 +20,7 @@ from mien.labels import LabelSet
 from mien.names import plain_name
 from mien.types import Problem
 
-__all__ = ["ResplitDataset", "read_splits", "write_splits"]
+__all__ = ["ResplitDataset", "SplitLine", "read_splits", "write_splits"]
 
 _HINT = "regenerate it: mien data dedup RECIPE --out FILE"
 
@@ -87,10 +88,22 @@ class ResplitDataset(Dataset):
             )
 
 
+class SplitLine(TypedDict):
+    """The split of a person.
+
+    Attributes:
+        id: The id of the person.
+        split: The split; None for one who is left out.
+    """
+
+    id: str
+    split: str | None
+
+
 def write_splits(path: Path, splits: Mapping[str, str | None]) -> None:
     """Writes one line per subject."""
-    lines = (json.dumps({"id": name, "split": split}) for name, split in splits.items())
-    atomic_write_text(path, "".join(f"{line}\n" for line in lines))
+    rows: Iterator[SplitLine] = ({"id": name, "split": split} for name, split in splits.items())
+    atomic_write_text(path, "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def read_splits(path: Path) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final, Literal, TypedDict
 
 from mien.digests import digest
 from mien.errors import ConfigError, DataError, unknown_name
@@ -21,6 +21,7 @@ from mien.types import Box
 
 __all__ = [
     "PROMPTS",
+    "ListedPrompt",
     "Prompt",
     "ReplyFormat",
     "get_prompt",
@@ -129,7 +130,27 @@ def get_prompt(name: str) -> Prompt:
     return PROMPTS[name]
 
 
-def list_prompts() -> list[dict[str, Any]]:
+class ListedPrompt(TypedDict):
+    """A built-in prompt, as `mien describe prompts --json` prints it.
+
+    Attributes:
+        id: The name that a recipe gives as `describe.prompt`.
+        digest: Of its wording and its settings.
+        needs_box: Whether it mentions the red box.
+        no_box: The name of the counterpart for images that show no box; None if it needs none.
+        answer: "text", or "scores": JSON with a score for each label.
+        template: The wording, with `<class_names>` where the labels are listed.
+    """
+
+    id: str
+    digest: str
+    needs_box: bool
+    no_box: str | None
+    answer: str
+    template: str
+
+
+def list_prompts() -> list[ListedPrompt]:
     """The built-in prompts as plain values, for tables."""
     return [
         {

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypedDict
 
 from mien.errors import ImageError
 from mien.evaluate.results.results import SharedImages
@@ -20,6 +20,7 @@ from mien.types import Sample
 
 __all__ = [
     "TRAINING_IMAGES",
+    "TrainingImages",
     "count_training_images",
     "find_shared_images",
     "has_training_images",
@@ -35,6 +36,20 @@ _DIGEST_DIGITS: Final = 32  # 128 bits
 _DIGITS: Final = _SIZE_DIGITS + _DIGEST_DIGITS
 
 
+class TrainingImages(TypedDict):
+    """The images that a model was trained with.
+
+    Attributes:
+        model: The digest of its weights.
+        images: By split, a text with 44 hexadecimal digits per image, sorted: 12 for the size of its file in
+            bytes, and the first 32 of the SHA-256 digest of the file.
+    """
+
+    schema: Literal[1]
+    model: str
+    images: dict[str, str]
+
+
 def record_training_images(run: Path, samples: Mapping[str, Sequence[Sample]], *, model: str) -> None:
     """Records the images of each split that the model of this digest was trained with.
 
@@ -44,7 +59,8 @@ def record_training_images(run: Path, samples: Mapping[str, Sequence[Sample]], *
     for split, of_split in samples.items():
         keys = {key for path in _paths(of_split) if (key := _key(path)) is not None}
         splits[split] = "".join(sorted(keys))
-    atomic_write_json(run / TRAINING_IMAGES, {"schema": _SCHEMA, "model": model, "images": splits})
+    document: TrainingImages = {"schema": _SCHEMA, "model": model, "images": splits}
+    atomic_write_json(run / TRAINING_IMAGES, document)
 
 
 def has_training_images(run: Path, *, model: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -26,13 +26,14 @@ from mien.features.trainable_encoder import TrainableEncoder
 from mien.files import atomic_folder, atomic_write_json, require_new_folder
 from mien.model.checkpoint import TrainedModel
 from mien.predict.loading import LoadedModel
-from mien.predict.saved.config import model_config
+from mien.predict.saved.config import ModelConfig, model_config
 from mien.recipe.data import lowest_dimension
 
 __all__ = [
     "CLASSIFIER",
     "ENCODER",
     "TOKENIZER",
+    "OnnxConfig",
     "OnnxExport",
     "ScoringModel",
     "example_inputs",
@@ -49,6 +50,42 @@ _TOLERANCE: Final = 1e-4
 _INSTALL: Final = 'install them with: pip install "mien[onnx-export]"'
 # Two samples of a text of this length show that neither is fixed in the graph.
 _EXAMPLE_BATCH, _EXAMPLE_TOKENS = 2, 16
+
+
+class OnnxGraph(TypedDict):
+    """The names of tensors of an ONNX model.
+
+    Attributes:
+        inputs: What it takes, in order.
+        outputs: What it gives, in order.
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+
+
+class OnnxModels(TypedDict):
+    """The ONNX models of a folder.
+
+    Attributes:
+        opset: The version of the ONNX operators.
+        classifier: From image tokens and token ids to scores.
+        encoder: From pixels to image tokens; missing if the model reads no image.
+    """
+
+    opset: int
+    classifier: OnnxGraph
+    encoder: NotRequired[OnnxGraph]
+
+
+class OnnxConfig(ModelConfig):
+    """What a model as ONNX takes and gives.
+
+    Attributes:
+        onnx: The ONNX models.
+    """
+
+    onnx: OnnxModels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,19 +161,23 @@ def export_onnx(loaded: LoadedModel, folder: Path) -> OnnxExport:
         inputs = example_inputs(loaded)
         outputs = _output_names(trained)
         difference = _write(model, inputs, outputs, target / CLASSIFIER)
-        settings: dict[str, Any] = {"classifier": {"inputs": list(inputs), "outputs": list(outputs)}}
+        onnx: OnnxModels = {
+            "opset": _OPSET,
+            "classifier": {"inputs": list(inputs), "outputs": list(outputs)},
+        }
         if loaded.vision is not None:
             encoder = token_model(loaded)
             size = loaded.vision.preprocessing.size
             blank = {"pixels": _random_pixels(size)}
             difference = max(difference, _write(encoder, blank, ("tokens",), target / ENCODER))
-            settings["encoder"] = {"inputs": ["pixels"], "outputs": ["tokens"]}
+            onnx["encoder"] = {"inputs": ["pixels"], "outputs": ["tokens"]}
         if loaded.tokenizer is not None:
             loaded.tokenizer.save_padded(target / TOKENIZER)
         config = model_config(
             trained, vision=loaded.vision, tokenizer=loaded.tokenizer, calibration=loaded.calibration
         )
-        atomic_write_json(target / _CONFIG, {**config, "onnx": {"opset": _OPSET, **settings}})
+        written: OnnxConfig = {**config, "onnx": onnx}
+        atomic_write_json(target / _CONFIG, written)
         files = tuple(sorted(file.name for file in target.iterdir()))
     return OnnxExport(path=folder, files=files, largest_difference=difference)
 

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, overload
 
 from mien.errors import MienError, UsageError
 from mien.media.views import load_image
-from mien.types import DIMENSIONS, Box, Description, ImageRef, Prediction
+from mien.types import Box, Description, ImageRef, Prediction
 
 if TYPE_CHECKING:
     import pandas
@@ -22,13 +22,106 @@ if TYPE_CHECKING:
     from mien.predict.explain.explanation import Explanation
     from mien.predict.explain.people import PersonExplainer
 
-__all__ = ["NO_PERSON", "BoxSource", "Person", "Results"]
+__all__ = [
+    "NO_PERSON",
+    "BoxSource",
+    "ImageRow",
+    "Person",
+    "PersonDict",
+    "PersonRow",
+    "Results",
+    "ResultsDict",
+]
 
 NO_PERSON: Final = "no person"  # the status of an image in which no one was found
 
 # Where a box comes from: the caller gave it; there is none, and the whole image is the subject; a detector
 # found the person; or it found a face, from which the body was guessed.
 BoxSource = Literal["given", "whole", "detected", "face"]
+
+
+class PersonDict(TypedDict):
+    """`Person` as plain values.
+
+    Attributes:
+        person: The number of the person in the image, from 0.
+        box: Left, top, right, bottom in pixels of the upright image; None if the whole image is the subject.
+        error: Why there is no prediction; None if there is one.
+        hint: What to do about it; None without an error.
+        valence: How pleasant it appears, from 0 to 1; None if the model does not predict it.
+        arousal: How excited it appears, likewise.
+        dominance: How much in control the person appears, likewise.
+        sure: Whether the model is sure of the best label; None without calibration.
+        description: What the vision-language model wrote; None if the model reads no text or there is none.
+    """
+
+    person: int
+    track: int | None
+    box: list[float] | None
+    box_source: BoxSource
+    box_score: float | None
+    status: str
+    error: str | None
+    hint: str | None
+    scores: dict[str, float]
+    above: list[str] | None
+    valence: float | None
+    arousal: float | None
+    dominance: float | None
+    bounded: list[str]
+    sure: bool | None
+    prediction_set: list[str] | None
+    coverage: float | None
+    description: str | None
+
+
+class PersonRow(PersonDict):
+    """A person in an image or in a frame of a video.
+
+    Attributes:
+        source: The path of the image or video, or its name if it was given as pixels.
+        frame: The number of the frame in the video, from 0; None for images.
+        time: The time of the frame in seconds; None for images.
+    """
+
+    source: str
+    frame: int | None
+    time: float | None
+
+
+class ImageRow(TypedDict):
+    """An image or a frame without people, or one that cannot be read.
+
+    Attributes:
+        source: The path of the image or video, or its name if it was given as pixels.
+        frame: The number of the frame in the video, from 0; None for images.
+        time: The time of the frame in seconds; None for images.
+        status: "no person", or "failed".
+        error: Why it cannot be read; None if it can.
+        hint: What to do about it; None without an error.
+    """
+
+    source: str
+    frame: int | None
+    time: float | None
+    status: str
+    error: str | None
+    hint: str | None
+
+
+class ResultsDict(TypedDict):
+    """`Results` as plain values.
+
+    Attributes:
+        people: One entry per person.
+    """
+
+    source: str
+    frame: int | None
+    time: float | None
+    status: str
+    error: str | None
+    people: list[PersonDict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +240,7 @@ class Person:
             )
         return self.explainer.explain(self, labels, options, before_batch)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PersonDict:
         """Plain values for JSON. Dimensions are on a scale from 0 to 1."""
         dimensions = self.dimensions or {}
         return {
@@ -161,7 +254,9 @@ class Person:
             "hint": None if self.error is None else self.error.hint,
             "scores": dict(self.scores),
             "above": None if self.above is None else list(self.above),
-            **{name: dimensions.get(name) for name in DIMENSIONS},
+            "valence": dimensions.get("valence"),
+            "arousal": dimensions.get("arousal"),
+            "dominance": dimensions.get("dominance"),
             "bounded": list(self.bounded),
             "sure": self.is_sure,
             "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
@@ -230,14 +325,22 @@ class Results(Sequence[Person]):
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary per person; one with the status alone if there is none, and why."""
-        where = {"source": self.source, "frame": self.frame, "time": self.time}
         if self.error is not None or not self.people:
-            error = None if self.error is None else str(self.error)
-            hint = None if self.error is None else self.error.hint
-            return [{**where, "status": self.status, "error": error, "hint": hint}]
-        return [{**where, **person.to_dict()} for person in self.people]
+            alone: ImageRow = {
+                "source": self.source,
+                "frame": self.frame,
+                "time": self.time,
+                "status": self.status,
+                "error": None if self.error is None else str(self.error),
+                "hint": None if self.error is None else self.error.hint,
+            }
+            return [dict(alone)]
+        return [dict(self._row(person)) for person in self.people]
 
-    def to_dict(self) -> dict[str, Any]:
+    def _row(self, person: Person) -> PersonRow:
+        return {"source": self.source, "frame": self.frame, "time": self.time, **person.to_dict()}
+
+    def to_dict(self) -> ResultsDict:
         """Plain values for JSON: the source, the status, and one entry per person in "people"."""
         return {
             "source": self.source,

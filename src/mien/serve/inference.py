@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from PIL import Image
 
@@ -177,7 +177,7 @@ class ServedModel:
             raise as_request_error(
                 error, "labels" if isinstance(error, UnknownNameError) else None
             ) from error
-        explanation = explained.to_dict()
+        explanation: dict[str, Any] = {**explained.to_dict()}
         del explanation["source"]
         for item, values in zip(explained.counterfactuals, explanation["counterfactuals"], strict=True):
             values["error"] = None if item.error is None else str(public(item.error))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from mien.train.optimizer import build_optimizer
 from mien.train.parameter_groups import freeze_parameters, part_of
 from mien.train.precision import MixedPrecision, prepare_forward
 
-__all__ = ["Plan", "PlanInputs", "SplitInputs", "plan"]
+__all__ = ["Plan", "PlanInputs", "PlanTotals", "SplitInputs", "plan"]
 
 _PROBE_ROWS: Final = 4
 _PROBE_STEPS: Final = 2  # that are timed, after one warmup step
@@ -36,7 +36,15 @@ _FLOAT32_BYTES: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitInputs:
-    """How many features and descriptions of a split exist; None for inputs that the fusion does not use."""
+    """How many features and descriptions of a split exist; None for inputs that the fusion does not use.
+
+    Attributes:
+        split: The split.
+        samples: How many samples it has.
+        features: How many features exist.
+        features_wanted: How many are needed.
+        descriptions: How many samples have a description.
+    """
 
     split: str
     samples: int
@@ -60,9 +68,46 @@ class PlanInputs:
     notes: tuple[str, ...] = ()
 
 
+class PlanTotals(TypedDict):
+    """Sums of a plan.
+
+    Attributes:
+        num_parameters: Parameters of all parts.
+        num_trained: Those that learn.
+        memory_total: Bytes.
+        steps: Steps of the optimizer in all epochs.
+        seconds: The time for all steps.
+    """
+
+    num_parameters: int
+    num_trained: int
+    memory_total: int
+    steps: int
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A training that has not started: parameter counts by part, memory in bytes, time in seconds."""
+    """A training that has not started.
+
+    Attributes:
+        recipe: The name of the recipe.
+        digest: Of the recipe.
+        fusion: The class that fuses words and image.
+        device: Where it runs.
+        precision: The types of numbers.
+        parameters: How many there are, by part of the model.
+        trained: How many learn, by part.
+        image_tokens: Tokens of an image.
+        text_tokens: Tokens of the longest description.
+        memory: Bytes, by what takes them.
+        batch: Samples of a step of the optimizer.
+        epochs: The most epochs.
+        steps_per_epoch: Steps of an epoch.
+        seconds_per_step: The time of a step.
+        inputs: What exists of the inputs, by split.
+        notes: What else you should know, in sentences.
+    """
 
     recipe: str
     digest: str
@@ -93,7 +138,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan and its totals as plain JSON values."""
-        totals = {
+        totals: PlanTotals = {
             "num_parameters": sum(self.parameters.values()),
             "num_trained": sum(self.trained.values()),
             "memory_total": sum(self.memory.values()),

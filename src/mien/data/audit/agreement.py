@@ -11,16 +11,41 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from mien.data.audit.summary import POSITIVE
 from mien.data.dataset import Dataset
 from mien.labels import LabelSet
 from mien.types import DIMENSIONS, Target
 
-__all__ = ["Agreement", "DimensionAgreement", "measure_agreement", "split_agreement"]
+__all__ = ["Agreement", "AgreementDict", "DimensionAgreement", "measure_agreement", "split_agreement"]
 
 _MIN_DISAGREEMENT: Final = 1e-12  # less than this can be rounding error
+
+
+class DimensionAgreementDict(TypedDict):
+    """`DimensionAgreement` as plain values.
+
+    Attributes:
+        subjects: Number of people with two values or more.
+    """
+
+    subjects: int
+    mean_difference: float
+    alpha: float | None
+
+
+class AgreementDict(TypedDict):
+    """`Agreement` as plain values.
+
+    Attributes:
+        subjects: The number of people with two annotators or more.
+    """
+
+    subjects: int
+    mean_kappa: float | None
+    kappa: dict[str, float | None]
+    dimensions: dict[str, DimensionAgreementDict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +62,7 @@ class DimensionAgreement:
     mean_difference: float
     alpha: float | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> DimensionAgreementDict:
         return {"subjects": self.num_subjects, "mean_difference": self.mean_difference, "alpha": self.alpha}
 
 
@@ -63,7 +88,7 @@ class Agreement:
         known = [value for value in self.kappa.values() if value is not None]
         return sum(known) / len(known) if known else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> AgreementDict:
         return {
             "subjects": self.num_subjects,
             "mean_kappa": self.mean_kappa,

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal, TypedDict
 
 from pydantic import JsonValue
 
@@ -22,7 +22,7 @@ from mien.errors import DataError
 from mien.recipe import DataOptions
 from mien.weights.dtypes import fast_bfloat16
 
-__all__ = ["Diagnosis", "SubjectCount", "diagnose"]
+__all__ = ["Diagnosis", "DiagnosisDict", "SubjectCount", "diagnose"]
 
 _SCHEMA: Final = 1
 
@@ -41,6 +41,87 @@ class SubjectCount:
 
     found: int | None
     published: int | None
+
+
+class ComponentDict(TypedDict):
+    """A part of a dataset.
+
+    Attributes:
+        name: What it is.
+        globs: Where its files are, below the folder of the dataset.
+        required: Whether the dataset cannot be read without it.
+        found: How many of its files there are.
+    """
+
+    name: str
+    globs: list[str]
+    required: bool
+    found: int
+
+
+class SubjectCountDict(TypedDict):
+    """People in one split.
+
+    Attributes:
+        subjects: How many this copy has; None if it cannot be read.
+        official: How many were published; None if that is not known.
+    """
+
+    subjects: int | None
+    official: int | None
+
+
+class MachineDict(TypedDict):
+    """What this machine can do.
+
+    Attributes:
+        fast_bfloat16: The instructions with which its processor computes fast in bfloat16; None without any.
+        auto_dtype: The type of numbers that `auto` is on its processor.
+    """
+
+    fast_bfloat16: str | None
+    auto_dtype: str
+
+
+class DiagnosisDict(TypedDict):
+    """`Diagnosis` as plain values.
+
+    Attributes:
+        dataset: The name of the dataset.
+        title: Its full name.
+        ready: Whether the copy can be read and no problem was found.
+        root: Its folder; None if none was given.
+        root_exists: Whether the folder exists.
+        suggested_root: The folder that has the required parts, if `root` does not.
+        components: Its parts.
+        splits: People by split.
+        problems: The number of problems by kind.
+        error: Why it cannot be read; None if it can.
+        libraries_missing: Why a library cannot be imported, by its name.
+        machine: What this machine can do.
+        advice: What to do, the most urgent first.
+        license: The terms of the dataset.
+        access: How to get it.
+        homepage: Its address.
+    """
+
+    schema: Literal[1]
+    dataset: str
+    title: str
+    ready: bool
+    root: str | None
+    root_exists: bool
+    suggested_root: str | None
+    components: list[ComponentDict]
+    splits: dict[str, SubjectCountDict]
+    problems: dict[str, int]
+    error: str | None
+    libraries_missing: dict[str, str]
+    machine: MachineDict
+    advice: list[str]
+    license: str
+    access: str
+    homepage: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +180,7 @@ class Diagnosis:
         """What to do, the most urgent first; empty if there is nothing to do."""
         return tuple(_advice(self))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> DiagnosisDict:
         """The document of `mien doctor --json`."""
         return {
             "schema": _SCHEMA,

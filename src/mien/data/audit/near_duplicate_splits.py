@@ -14,19 +14,36 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-from pydantic import JsonValue
+from typing import Final, TypedDict
 
 from mien.data.audit.verify import NearDuplicate, VerifyProgress, verify
 from mien.data.dataset import Dataset
 from mien.data.splits import write_splits
 from mien.errors import DataError
 
-__all__ = ["SplitChanges", "assign_splits", "write_split_file"]
+__all__ = ["SplitChanges", "SplitChangesDict", "assign_splits", "write_split_file"]
 
 # Highest priority first; all other splits follow.
 _PRIORITY: Final = ("train", "dev", "val")
+
+
+class SplitChangesDict(TypedDict):
+    """`SplitChanges` as plain values.
+
+    Attributes:
+        subjects: How many people the dataset has.
+        near_duplicate_groups: Groups of near-duplicate files.
+        groups_across_splits: Those of them that spanned several splits.
+        left_out: How many people are in no split anymore.
+        file: The split file.
+    """
+
+    subjects: int
+    near_duplicate_groups: int
+    groups_across_splits: int
+    moved: dict[str, int]
+    left_out: int
+    file: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +64,7 @@ class SplitChanges:
     moved: Mapping[str, int]
     num_left_out: int
 
-    def to_json(self) -> dict[str, JsonValue]:
+    def to_json(self) -> SplitChangesDict:
         """The document of `mien data dedup --json`."""
         return {
             "subjects": self.num_subjects,

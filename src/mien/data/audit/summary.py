@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal, TypedDict
 
 from mien.data.audit.directory_listing import DirectoryListing
 from mien.data.chance import random_average_precision
@@ -28,6 +28,7 @@ __all__ = [
     "DimensionStatistics",
     "SplitSummary",
     "Summary",
+    "SummaryDict",
     "summarize",
 ]
 
@@ -43,6 +44,102 @@ _OTHER: Final = "(other)"
 
 
 # --- Results -----------------------------------------------------------------------------------------
+
+
+class DimensionStatisticsDict(TypedDict):
+    """`DimensionStatistics` as plain values.
+
+    Attributes:
+        min: The lowest value.
+        max: The highest value.
+        histogram: How many values are nearest to 0.0, 0.1 ... 1.0.
+    """
+
+    mean: float
+    min: float
+    max: float
+    histogram: list[int]
+
+
+class BoxSizesDict(TypedDict):
+    """Sizes of boxes, as the side of the square with the same area.
+
+    Attributes:
+        count: How many boxes there are.
+        min_side: The smallest, in pixels; None without boxes.
+        max_side: The largest, likewise.
+        sides: How many boxes have a side in this range of pixels.
+        subjects_without: How many people have no box.
+    """
+
+    count: int
+    min_side: float | None
+    max_side: float | None
+    sides: dict[str, int]
+    subjects_without: int
+
+
+class SplitSummaryDict(TypedDict):
+    """The most important counts of a split.
+
+    Attributes:
+        images: Distinct files.
+        subjects: People.
+        labels_per_subject: The mean number of labels of the labeled people; None if no one is labeled.
+        chance_map: The mAP that a random order is expected to have; None if no one has a label.
+        with_dimensions: People with valence, arousal and dominance.
+    """
+
+    images: int
+    subjects: int
+    labels_per_subject: float | None
+    chance_map: float | None
+    with_dimensions: int
+
+
+class SplitDetailsDict(TypedDict):
+    """Further statistics of a split.
+
+    Attributes:
+        unlabeled: People without annotation.
+        clips: People in clips.
+        prevalence: The share of the labeled people who have a label, by label.
+        annotators: How many people have so many annotators, by that number.
+        dimensions: Those that have values.
+        boxes: Sizes of boxes.
+        attributes: How many people have a value, by attribute; for audits only.
+        cooccurrence: How many people have both labels, a row and a column per label.
+    """
+
+    unlabeled: int
+    clips: int
+    prevalence: dict[str, float]
+    annotators: dict[str, int]
+    dimensions: dict[str, DimensionStatisticsDict]
+    boxes: BoxSizesDict
+    attributes: dict[str, dict[str, int]]
+    cooccurrence: list[list[int]]
+
+
+class SummaryDict(TypedDict):
+    """Statistics of a dataset, from its annotations alone.
+
+    Attributes:
+        dataset: Its name.
+        splits: The most important counts, by split.
+        problems: The number of problems by kind, the most frequent first.
+        label_set: The name of its label set.
+        labels: Its labels, in order.
+        details: Further statistics, by split.
+    """
+
+    schema: Literal[1]
+    dataset: str
+    splits: dict[str, SplitSummaryDict]
+    problems: dict[str, int]
+    label_set: str
+    labels: list[str]
+    details: dict[str, SplitDetailsDict]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +164,7 @@ class DimensionStatistics:
         self.high = max(self.high, value)
         self.histogram[int(value * 10 + 0.5 + 1e-9)] += 1
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> DimensionStatisticsDict:
         return {
             "mean": self.mean,
             "min": self.low,
@@ -97,12 +194,13 @@ class BoxSizeHistogram:
         """The range of each bin, as text."""
         return (*(f"{low} to {high}" for low, high in pairwise(BOX_SIDES)), f"{BOX_SIDES[-1]} and more")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, num_without: int) -> BoxSizesDict:
         return {
             "count": self.count,
             "min_side": self.low if self.count else None,
             "max_side": self.high if self.count else None,
             "sides": dict(zip(self.bin_names, self.histogram, strict=True)),
+            "subjects_without": num_without,
         }
 
 
@@ -167,7 +265,7 @@ class SplitSummary:
         label = max(shares, key=lambda name: shares[name], default=None)
         return None if label is None or not shares[label] else (label, shares[label])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SplitSummaryDict:
         """The five numbers that callers can rely on."""
         return {
             "images": self.num_images,
@@ -177,7 +275,7 @@ class SplitSummary:
             "with_dimensions": self.num_with_dimensions,
         }
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> SplitDetailsDict:
         """All further statistics."""
         return {
             "unlabeled": self.num_unlabeled,
@@ -185,7 +283,7 @@ class SplitSummary:
             "prevalence": self.prevalence,
             "annotators": {str(number): count for number, count in self.annotators.items()},
             "dimensions": {name: statistics.to_json() for name, statistics in self.dimensions.items()},
-            "boxes": self.boxes.to_json() | {"subjects_without": self.num_without_box},
+            "boxes": self.boxes.to_json(num_without=self.num_without_box),
             "attributes": {name: dict(values) for name, values in self.attributes.items()},
             "cooccurrence": [list(row) for row in self.cooccurrence],
         }
@@ -209,7 +307,7 @@ class Summary:
     problems: Mapping[str, int]
     missing: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SummaryDict:
         """The document of `mien data summary --json`."""
         return {
             "schema": _SCHEMA,

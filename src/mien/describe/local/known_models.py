@@ -6,10 +6,10 @@ before use.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal, TypedDict
 
-__all__ = ["MODELS", "ModelCard", "list_models"]
+__all__ = ["MODELS", "ModelCard", "ModelCardDict", "list_models"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,24 @@ class ModelCard:
     def memory(self) -> float:
         """Gigabytes that the weights take in `dtype`, without a batch."""
         return self.parameters * (4 if self.dtype == "float32" else 2)
+
+
+class ModelCardDict(TypedDict):
+    """A row as `mien describe models --json` prints it.
+
+    Attributes:
+        name: Hugging Face id, or "playhouse".
+        memory_gb: Gigabytes that the weights take in `dtype`, without a batch.
+    """
+
+    name: str
+    parameters: float
+    license: str
+    dtype: str
+    frames: bool
+    extra: str | None
+    note: str
+    memory_gb: float
 
 
 MODELS: Final = tuple(
@@ -106,6 +124,18 @@ MODELS: Final = tuple(
 )
 
 
-def list_models() -> list[dict[str, Any]]:
+def list_models() -> list[ModelCardDict]:
     """The table as JSON values, smallest model first; `memory_gb` is the memory of the weights."""
-    return [{**asdict(card), "memory_gb": round(card.memory, 2)} for card in MODELS]
+    return [
+        {
+            "name": card.name,
+            "parameters": card.parameters,
+            "license": card.license,
+            "dtype": card.dtype,
+            "frames": card.frames,
+            "extra": card.extra,
+            "note": card.note,
+            "memory_gb": round(card.memory, 2),
+        }
+        for card in MODELS
+    ]

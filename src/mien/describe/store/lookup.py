@@ -69,9 +69,14 @@ def lookup_descriptions(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
-    """How many subjects there are, are described, failed (by reason), and were not described yet.
+    """How many subjects there are, are described, failed, and were not described yet.
 
-    Those whose description is damaged are missing, and are counted in `damaged` as well.
+    Attributes:
+        subjects: How many there are.
+        described: How many have a description.
+        missing: How many were not described yet, or have a damaged description.
+        failed: How many failed, by reason.
+        damaged: How many have a damaged description.
     """
 
     subjects: int

@@ -46,7 +46,12 @@ _ROUNDING: Final = 1e-9  # of sums of shares
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetCuts:
-    """The score from which on each label is in sets of this coverage; None for a label that always is."""
+    """The score from which on each label is in sets of this coverage.
+
+    Attributes:
+        coverage: The coverage, between 0 and 1.
+        scores: One per label, as the model gives them; None for a label that always is in the set.
+    """
 
     coverage: float
     scores: tuple[float | None, ...]

@@ -75,6 +75,7 @@ class DescriptionAudit:
         label_agreement: How often texts name their gold labels; None without gold labels.
         probe: What a classifier that only counts words reaches; None with too few labeled texts.
         findings: What that means.
+        schema: The version of these values.
     """
 
     label_set: str

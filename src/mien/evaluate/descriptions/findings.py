@@ -41,7 +41,13 @@ _NEVER: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was checked (`about`), what was found, and how serious it is."""
+    """What was found, and how serious it is.
+
+    Attributes:
+        about: What was checked, in a word.
+        level: "ok", "note", or "alarm": do not use the descriptions as they are.
+        text: What was found, in a sentence.
+    """
 
     about: str
     level: Level

@@ -20,7 +20,14 @@ _Truth = Bool[np.ndarray, "sample label"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """A share of `n`, with its 95 % interval (Wilson's, which holds near 0 and 1 as well)."""
+    """A share, with its 95 % interval (Wilson's, which holds near 0 and 1 as well).
+
+    Attributes:
+        value: The share, from 0 to 1.
+        low: Lower bound of the interval.
+        high: Upper bound.
+        n: Of how many texts.
+    """
 
     value: float
     low: float

@@ -35,6 +35,12 @@ class TellingWord:
     """The word that best indicates a label: the share of texts with and without the label that contain it.
 
     Labels that too few texts have, or lack, have none.
+
+    Attributes:
+        label: The label.
+        word: The word.
+        with_label: The share of texts with the label that contain it.
+        without: The share of texts without the label that contain it.
     """
 
     label: str
@@ -50,7 +56,17 @@ class TellingWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """The probe's score in `metric` on `n` texts, its 95 % interval, and the chance level."""
+    """What a classifier that only counts words reaches.
+
+    Attributes:
+        metric: The metric of the score.
+        n: How many texts were scored.
+        value: The score.
+        low: Lower bound of its 95 % interval.
+        high: Upper bound.
+        chance: What guessing reaches.
+        telling_words: The word that best indicates a label, of the labels that have one.
+    """
 
     metric: str
     n: int

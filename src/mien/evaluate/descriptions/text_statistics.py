@@ -62,7 +62,16 @@ _ENDS: Final = ".!?\N{HORIZONTAL ELLIPSIS}\N{IDEOGRAPHIC FULL STOP}\N{FULLWIDTH 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """Words per text: the mean, and quantiles from 5 % (`q05`) to 95 % (`q95`)."""
+    """Words per text.
+
+    Attributes:
+        mean: The mean.
+        q05: 5 % of the texts are shorter.
+        q25: A quarter is shorter.
+        q50: The median.
+        q75: Three quarters are shorter.
+        q95: 95 % are shorter.
+    """
 
     mean: float
     q05: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mien.types import Box
 
-__all__ = ["AGAINST", "FOR", "HeatMap", "draw_heat_map"]
+__all__ = ["AGAINST", "FOR", "HeatMap", "HeatMapDict", "draw_heat_map"]
 
 # Okabe and Ito's orange and blue.
 FOR: Final = "#D55E00"
@@ -23,6 +23,13 @@ _OPACITY: Final = 0.78  # of the strongest color
 _FADE: Final = 0.45  # of the photo towards white, so that colors are the darkest there is
 _LEGEND: Final = 26  # pixels
 _INK: Final = "#1A1A1A"
+
+
+class HeatMapDict(TypedDict):
+    """`HeatMap` as plain values."""
+
+    method: str
+    values: list[list[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +59,7 @@ class HeatMap:
         whole = positive.sum()
         return float((positive * inside).sum() / whole) if whole > 0 else float("nan")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> HeatMapDict:
         """Plain values for JSON."""
         return {"method": self.method, "values": [[float(value) for value in row] for row in self.values]}
 

@@ -5,19 +5,67 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 
 import numpy as np
 
 from mien.documents import read_json
 from mien.errors import RunError
-from mien.evaluate.explanations.heat_map import HeatMap
+from mien.evaluate.explanations.heat_map import HeatMap, HeatMapDict
 from mien.files import atomic_write_json
 from mien.names import plain_name
 
-__all__ = ["ExplainedLabel", "ExplainedPerson", "Explanations", "explanations_file", "read_explanations"]
+__all__ = [
+    "ExplainedLabel",
+    "ExplainedPerson",
+    "Explanations",
+    "ExplanationsDict",
+    "explanations_file",
+    "read_explanations",
+]
 
 _SCHEMA: Final = 1
+
+
+class ExplainedLabelDict(TypedDict):
+    """`ExplainedLabel` as plain values."""
+
+    label: str
+    score: float
+    words: list[tuple[int, int, float]]
+    maps: list[HeatMapDict]
+    warnings: list[str]
+
+
+class ExplainedPersonDict(TypedDict):
+    """`ExplainedPerson` as plain values.
+
+    Attributes:
+        id: The id of the person.
+        description: What the model read; None if nothing.
+        labels: The explained labels.
+        notes: What a reader should know, in sentences.
+    """
+
+    id: str
+    description: str | None
+    labels: list[ExplainedLabelDict]
+    notes: list[str]
+
+
+class ExplanationsDict(TypedDict):
+    """`Explanations` as plain values.
+
+    Attributes:
+        split: The split.
+        model: The digest of the weights.
+        people: Some people of the split.
+    """
+
+    schema: Literal[1]
+    split: str
+    model: str
+    people: list[ExplainedPersonDict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +108,13 @@ class Explanations:
     def save(self, run: Path) -> Path:
         """Writes them into a run directory, and returns the file."""
         path = explanations_file(run, self.split)
-        atomic_write_json(
-            path,
-            {
-                "schema": _SCHEMA,
-                "split": self.split,
-                "model": self.model,
-                "people": [_to_json(person) for person in self.people],
-            },
-        )
+        document: ExplanationsDict = {
+            "schema": _SCHEMA,
+            "split": self.split,
+            "model": self.model,
+            "people": [_to_json(person) for person in self.people],
+        }
+        atomic_write_json(path, document)
         return path
 
 
@@ -96,7 +142,7 @@ def read_explanations(run: Path, split: str) -> Explanations | None:
         raise RunError(f"{path} is damaged: {error}", hint=hint) from error
 
 
-def _to_json(person: ExplainedPerson) -> dict[str, Any]:
+def _to_json(person: ExplainedPerson) -> ExplainedPersonDict:
     return {
         "id": person.id,
         "description": person.description,
@@ -104,7 +150,7 @@ def _to_json(person: ExplainedPerson) -> dict[str, Any]:
             {
                 "label": item.label,
                 "score": item.score,
-                "words": [list(word) for word in item.words],
+                "words": list(item.words),
                 "maps": [heat_map.to_dict() for heat_map in item.maps],
                 "warnings": list(item.warnings),
             }

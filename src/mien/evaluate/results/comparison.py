@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from mien.digests import digest
 from mien.errors import DataError, UsageError
@@ -29,9 +29,49 @@ from mien.evaluate.scores import SplitScores, scores_file
 from mien.recipe.places import DATA_PLACES
 from mien.runs import Run
 
-__all__ = ["Comparison", "compare_runs"]
+__all__ = ["Comparison", "ComparisonFacts", "compare_runs"]
 
 _ZERO_SHOT: Final = ("data", "describe", "zero_shot")  # the sections that count without training
+
+
+class PublishedRow(TypedDict):
+    """A score that others reported, on a scale from 0 to 1.
+
+    Attributes:
+        name: The model.
+        dataset: The dataset.
+        metric: The metric.
+        value: The score.
+        split: The split that it is reported on.
+        source: Where it is reported.
+        caveat: What is doubtful about it; empty if nothing is.
+        caveats: Why it may not be comparable with these runs; empty if nothing speaks against it.
+    """
+
+    name: str
+    dataset: str
+    metric: str
+    value: float
+    split: str
+    source: str
+    caveat: str
+    caveats: str
+
+
+class ComparisonFacts(TypedDict):
+    """What a comparison says beyond rows and differences.
+
+    Attributes:
+        split: The split.
+        settings: The recipe settings in which the rows differ, by row.
+        split_accesses_by_run: How often each run has scored the split, by run directory.
+        published: Scores that others reported on the same dataset; empty unless asked for.
+    """
+
+    split: str
+    settings: dict[str, dict[str, Any]]
+    split_accesses_by_run: dict[str, SplitAccess]
+    published: list[PublishedRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +98,15 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """`rows` and `differences` as in `results.json`, and the other attributes, as plain JSON values."""
-        return {
-            **asdict(self.results),
+        accesses: Any = {run: asdict(access) for run, access in self.split_accesses.items()}
+        published: Any = [{**asdict(row), "caveats": caveats} for row, caveats in self.published]
+        facts: ComparisonFacts = {
             "split": self.split,
             "settings": {name: dict(settings) for name, settings in self.settings.items()},
-            "split_accesses_by_run": {run: asdict(access) for run, access in self.split_accesses.items()},
-            "published": [{**asdict(row), "caveats": caveats} for row, caveats in self.published],
+            "split_accesses_by_run": accesses,
+            "published": published,
         }
+        return {**asdict(self.results), **facts}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

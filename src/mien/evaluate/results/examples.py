@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from mien.documents import MAX_TABLE_BYTES, parse_json, read_text
 from mien.errors import MienError, RunError
@@ -41,6 +41,42 @@ class Example:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+class VotesDict(TypedDict):
+    """`Votes` as plain values."""
+
+    annotators: int
+    chosen: dict[str, int]
+
+
+class ExampleLine(TypedDict):
+    """A sample with its labels and its description.
+
+    Attributes:
+        id: The id of the person.
+        images: Paths of the images, or of the clip once per frame: below the run directory, or absolute.
+        frames: The number of each frame in a clip; None for images.
+        boxes: The box in each image: left, top, right, bottom in pixels; None if the whole image is the
+            subject.
+        labels: Scores from 0 to 1 by label; empty without annotation.
+        dimensions: Valence, arousal and dominance from 0 to 1; None without annotation.
+        split: The split.
+        description: What the model read; None if nothing.
+        votes: What several annotators chose; missing with fewer than two.
+        attributes: Gender, age and ethnicity as annotated, for audits only; missing without any.
+    """
+
+    id: str
+    images: list[str]
+    frames: list[int | None]
+    boxes: list[tuple[float, float, float, float] | None]
+    labels: dict[str, float]
+    dimensions: dict[str, float] | None
+    split: str
+    description: str | None
+    votes: NotRequired[VotesDict]
+    attributes: NotRequired[dict[str, str]]
+
+
 def examples_file(run: Path, split: str) -> Path:
     """The file with a run's samples of a split; DataError if the split's name is not plain."""
     return run / f"samples-{plain_name(split, 'the split')}.jsonl"
@@ -64,13 +100,7 @@ def write_examples(
         attributes: By subject id, for audits; see `Example`.
     """
     lines = [
-        json.dumps(
-            {
-                **_line(sample, descriptions, path.parent),
-                **_vote_fields(sample, votes or {}),
-                **_attribute_fields(sample, attributes or {}),
-            }
-        )
+        json.dumps(_line(sample, descriptions, path.parent, votes or {}, attributes or {}))
         for sample in samples
     ]
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))
@@ -100,10 +130,17 @@ def read_attributes(run: Path, split: str) -> dict[str, Mapping[str, str]]:
     return {example.id: example.attributes for example in read_examples(path)} if path.exists() else {}
 
 
-def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Path) -> dict[str, Any]:
+def _line(
+    sample: Sample,
+    descriptions: Mapping[str, Description | str],
+    run: Path,
+    votes: Mapping[str, Votes],
+    attributes: Mapping[str, Mapping[str, str]],
+) -> ExampleLine:
+    """Without votes and attributes, it is as in the files of earlier versions."""
     subject, target = sample.subject, sample.target
     description = descriptions.get(subject.id)
-    return {
+    line: ExampleLine = {
         "id": subject.id,
         "images": [_relative(image.path, run) for image in subject.images],
         "frames": [image.frame for image in subject.images],
@@ -113,20 +150,11 @@ def _line(sample: Sample, descriptions: Mapping[str, Description | str], run: Pa
         "split": sample.split,
         "description": description.text if isinstance(description, Description) else description,
     }
-
-
-def _vote_fields(sample: Sample, votes: Mapping[str, Votes]) -> dict[str, Any]:
-    """Nothing without votes, as in the files of earlier versions."""
-    found = votes.get(sample.subject.id)
-    if found is None:
-        return {}
-    return {"votes": {"annotators": found.annotators, "chosen": dict(found.chosen)}}
-
-
-def _attribute_fields(sample: Sample, attributes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Nothing without attributes, as in the files of earlier versions."""
-    found = attributes.get(sample.subject.id)
-    return {"attributes": dict(found)} if found else {}
+    if (found := votes.get(subject.id)) is not None:
+        line["votes"] = {"annotators": found.annotators, "chosen": dict(found.chosen)}
+    if values := attributes.get(subject.id):
+        line["attributes"] = dict(values)
+    return line
 
 
 def _votes(fields: Mapping[str, Any] | None) -> Votes | None:

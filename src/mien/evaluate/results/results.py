@@ -76,8 +76,15 @@ class ResultRow:
 class Difference:
     """Score of model `a` minus score of model `b` on the same samples, with its paired 95 % interval.
 
-    `low` and `high` are None if the split's images are too few to resample. `train_size` is how many training
-    images both models have seen, in a learning curve.
+    Attributes:
+        a: One model.
+        b: The other one.
+        metric: The metric.
+        split: The split.
+        value: The difference.
+        low: Lower bound of the interval; None if the split's images are too few to resample.
+        high: Upper bound, likewise.
+        train_size: How many training images both models have seen, in a learning curve; None elsewhere.
     """
 
     a: str
@@ -139,8 +146,16 @@ class LabelRow:
 class DimensionRow:
     """Valence, arousal or dominance: mean absolute error on 0 to 1 with its 95 % interval.
 
-    `chance` is the error of always answering the median, `r2` is None where all annotated samples agree, and
-    `n` is how many samples were annotated.
+    Attributes:
+        name: The model.
+        dimension: The dimension.
+        split: The split.
+        value: The error.
+        low: Lower bound of the interval; None if the split's images are too few to resample.
+        high: Upper bound, likewise.
+        chance: The error of always answering the median.
+        r2: Coefficient of determination; None where all annotated samples agree.
+        n: How many samples were annotated.
     """
 
     name: str
@@ -159,6 +174,17 @@ class CalibrationRow:
     """A metric before and after what was fitted on another split; the interval is of after minus before.
 
     For ECE and Brier that is calibrating the scores, for macro_f1 using the fitted thresholds instead of 0.5.
+
+    Attributes:
+        name: The model.
+        metric: The metric.
+        split: The split.
+        before: The metric without what was fitted.
+        after: The metric with it.
+        low: Lower bound of the interval; None if the split's images are too few to resample.
+        high: Upper bound, likewise.
+        fitted_on: The other split.
+        n: How many samples the split has.
     """
 
     name: str
@@ -256,7 +282,13 @@ class AbstentionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAccess:
-    """How often a run has scored a split so far (`times`), and with how many different `weights`."""
+    """How often a run has scored a split so far.
+
+    Attributes:
+        split: The split.
+        times: How often.
+        weights: With how many different weights.
+    """
 
     split: str
     times: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, get_args
 
 from PIL import Image, ImageDraw
 
@@ -18,7 +18,14 @@ from mien.types import Box, ImageRef, Prediction, Subject
 if TYPE_CHECKING:
     from mien.predict.explain.regions import PhotoRegions
 
-__all__ = ["COUNTERFACTUAL_KINDS", "Counterfactual", "CounterfactualKind", "answer", "face_area"]
+__all__ = [
+    "COUNTERFACTUAL_KINDS",
+    "Counterfactual",
+    "CounterfactualDict",
+    "CounterfactualKind",
+    "answer",
+    "face_area",
+]
 
 CounterfactualKind = Literal[
     "no_words", "no_image", "other_box", "other_words", "face_blurred", "background_blurred", "description"
@@ -29,6 +36,18 @@ _FACE_BLUR: Final = 0.25  # standard deviation, as a share of the longer side of
 _BACKGROUND_BLUR: Final = 0.05  # as a share of the longer side of the photo
 _FACE_HEIGHT: Final = 0.35  # of the box: the head of someone who stands or sits
 _FACE_WIDTH: Final = 0.6
+
+
+class CounterfactualDict(TypedDict):
+    """`Counterfactual` as plain values."""
+
+    kind: str
+    what: str
+    scores: dict[str, float]
+    scores_of_same_words: dict[str, float] | None
+    description: str | None
+    box: list[float] | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +80,7 @@ class Counterfactual:
         """How much each score differs from that of the prediction; empty with an error."""
         return {label: score - base[label] for label, score in self.scores.items()}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CounterfactualDict:
         """Plain values for JSON."""
         same = self.scores_of_same_words
         return {

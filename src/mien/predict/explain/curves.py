@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-__all__ = ["Curve", "Faithfulness", "Hideable", "RandomOrders", "measure_faithfulness"]
+__all__ = [
+    "Curve",
+    "CurveDict",
+    "Faithfulness",
+    "FaithfulnessDict",
+    "Hideable",
+    "RandomOrders",
+    "measure_faithfulness",
+]
 
 _LEVEL: Final = 0.95  # of random orders are below the chance limit
 
@@ -27,6 +35,14 @@ class Hideable(Protocol):
 
     def scores(self, hidden: Bool[np.ndarray, "variant part"]) -> Float[np.ndarray, "variant label"]:
         """The scores with some parts hidden, for each choice of parts."""
+
+
+class CurveDict(TypedDict):
+    """`Curve` as plain values."""
+
+    shares: list[float]
+    scores: list[float]
+    area: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +62,22 @@ class Curve:
         """The area under the curve, which is the mean score on the way, from 0 to 1."""
         return float(np.trapezoid(self.scores, self.shares))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CurveDict:
         """Plain values for JSON."""
         return {"shares": list(self.shares), "scores": list(self.scores), "area": self.area}
+
+
+class FaithfulnessDict(TypedDict):
+    """`Faithfulness` as plain values."""
+
+    method: str
+    gain: float
+    limit: float
+    is_faithful: bool
+    deletion: CurveDict
+    insertion: CurveDict
+    random_deletion: CurveDict
+    random_insertion: CurveDict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +110,7 @@ class Faithfulness:
         """Whether the gain is above what random orders reach."""
         return self.gain > self.limit
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FaithfulnessDict:
         """Plain values for JSON."""
         return {
             "method": self.method,

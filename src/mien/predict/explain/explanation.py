@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from mien.errors import MienError, UsageError, unknown_name
-from mien.evaluate.explanations.heat_map import HeatMap, draw_heat_map
+from mien.evaluate.explanations.heat_map import HeatMap, HeatMapDict, draw_heat_map
 from mien.files import atomic_write_json, atomic_write_text, make_folder
 from mien.media.views import load_image
-from mien.predict.explain.counterfactuals import Counterfactual
-from mien.predict.explain.curves import Faithfulness
+from mien.predict.explain.counterfactuals import Counterfactual, CounterfactualDict
+from mien.predict.explain.curves import Faithfulness, FaithfulnessDict
 from mien.types import Box, ImageRef
 
 if TYPE_CHECKING:
@@ -22,9 +22,28 @@ if TYPE_CHECKING:
 
     from mien.predict.charts.chart import Chart
 
-__all__ = ["AttentionShares", "Explanation", "LabelExplanation", "NamedLabel", "WordImportance", "map_title"]
+__all__ = [
+    "AttentionShares",
+    "Explanation",
+    "ExplanationDict",
+    "LabelExplanation",
+    "NamedLabel",
+    "WordImportance",
+    "map_title",
+]
 
 _SLUG: Final = 40  # characters of a label in the name of a file
+
+
+class WordImportanceDict(TypedDict):
+    """`WordImportance` as plain values."""
+
+    word: str
+    start: int
+    end: int
+    occlusion: float
+    gradient: float | None
+    names_label: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +67,25 @@ class WordImportance:
     gradient: float | None
     names_label: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> WordImportanceDict:
         """Plain values for JSON."""
-        return asdict(self)
+        return {
+            "word": self.word,
+            "start": self.start,
+            "end": self.end,
+            "occlusion": self.occlusion,
+            "gradient": self.gradient,
+            "names_label": self.names_label,
+        }
+
+
+class NamedLabelDict(TypedDict):
+    """`NamedLabel` as plain values."""
+
+    num_mentions: int
+    bonus: float
+    drop: float
+    drop_of_bonus: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +104,23 @@ class NamedLabel:
     drop: float
     drop_of_bonus: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> NamedLabelDict:
         """Plain values for JSON."""
-        return asdict(self)
+        return {
+            "num_mentions": self.num_mentions,
+            "bonus": self.bonus,
+            "drop": self.drop,
+            "drop_of_bonus": self.drop_of_bonus,
+        }
+
+
+class AttentionSharesDict(TypedDict):
+    """`AttentionShares` as plain values."""
+
+    photo: float
+    other_image: float
+    words: float
+    queries: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +139,33 @@ class AttentionShares:
     words: float
     queries: float
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> AttentionSharesDict:
         """Plain values for JSON."""
-        return asdict(self)
+        return {
+            "photo": self.photo,
+            "other_image": self.other_image,
+            "words": self.words,
+            "queries": self.queries,
+        }
+
+
+class LabelExplanationDict(TypedDict):
+    """`LabelExplanation` as plain values.
+
+    Attributes:
+        leading: The map to look at first, "attention" or "occlusion"; None without maps.
+    """
+
+    label: str
+    score: float
+    words: list[WordImportanceDict]
+    naming: NamedLabelDict | None
+    leading: str | None
+    attention: HeatMapDict | None
+    occlusion: HeatMapDict | None
+    word_faithfulness: list[FaithfulnessDict]
+    region_faithfulness: list[FaithfulnessDict]
+    warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +229,7 @@ class LabelExplanation:
         """The `k` words whose hiding changes the score most, either way."""
         return tuple(sorted(self.words, key=lambda word: -abs(word.occlusion))[:k])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> LabelExplanationDict:
         """Plain values for JSON."""
         leading = self.leading
         return {
@@ -171,6 +244,20 @@ class LabelExplanation:
             "region_faithfulness": [item.to_dict() for item in self.region_faithfulness],
             "warnings": list(self.warnings),
         }
+
+
+class ExplanationDict(TypedDict):
+    """`Explanation` as plain values."""
+
+    source: str
+    person: int
+    box: list[float] | None
+    scores: dict[str, float]
+    description: str | None
+    labels: list[LabelExplanationDict]
+    attention_shares: AttentionSharesDict | None
+    counterfactuals: list[CounterfactualDict]
+    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +311,7 @@ class Explanation:
         """The notes, and what was measured and found unfaithful."""
         return (*self.notes, *(warning for item in self.labels for warning in item.warnings))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ExplanationDict:
         """Plain values for JSON."""
         shares = self.attention_shares
         return {

@@ -16,7 +16,7 @@ from mien.predict.track.summary import TRACK_COLUMNS
 from mien.prefetch import batched
 from mien.types import DIMENSIONS
 
-__all__ = ["COLUMNS", "FORMATS", "Row", "require_format", "write_rows"]
+__all__ = ["COLUMNS", "FORMATS", "NESTED", "Row", "column_type", "require_format", "write_rows"]
 
 Row = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ COLUMNS: Final = (
 _INTEGERS: Final = frozenset({"frame", "person", "track", "num_frames", "num_failed"})
 _NUMBERS: Final = frozenset({"time", "box_score", "coverage", "first_time", "last_time", *DIMENSIONS})
 _LISTS: Final = frozenset({"above", "bounded", "prediction_set"})
-_NESTED: Final = frozenset({"box", *_LISTS, "scores"})
+NESTED: Final = frozenset({"box", *_LISTS, "scores"})  # JSON in CSV
 _BATCH: Final = 1_000  # rows held at once
 
 
@@ -84,7 +84,7 @@ def _write_csv(file: IO[bytes], rows: Iterable[Row], labels: Sequence[str], colu
 def _cell(name: str, value: Any) -> Any:
     if value is None or value == {}:
         return ""
-    if name in _NESTED:
+    if name in NESTED:
         return json.dumps(value)
     return escape_cell(value) if isinstance(value, str) else value
 
@@ -95,7 +95,7 @@ def _write_parquet(
     import pyarrow
     from pyarrow import parquet
 
-    schema = pyarrow.schema([(name, _arrow_type(name, labels)) for name in columns])
+    schema = pyarrow.schema([(name, column_type(name, labels)) for name in columns])
     with parquet.ParquetWriter(file, schema) as writer:
         for batch in batched(rows, _BATCH):
             values = {name: [_null(row.get(name)) for row in batch] for name in columns}
@@ -107,7 +107,8 @@ def _null(value: Any) -> Any:
     return None if value == {} else value
 
 
-def _arrow_type(name: str, labels: Sequence[str]) -> Any:
+def column_type(name: str, labels: Sequence[str]) -> Any:
+    """The Arrow type of a column of Parquet."""
     import pyarrow
 
     types = {

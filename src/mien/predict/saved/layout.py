@@ -14,7 +14,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn, TypedDict
 
 from mien.digests import file_digest
 from mien.documents import read_json
@@ -22,7 +22,17 @@ from mien.errors import DamagedError, RunError
 from mien.files import atomic_write_json
 from mien.names import is_path_below, plain_name_fault
 
-__all__ = ["CARD", "CONFIG", "HASHES", "MODELS", "RECIPE", "check_files", "listed_files", "write_hashes"]
+__all__ = [
+    "CARD",
+    "CONFIG",
+    "HASHES",
+    "MODELS",
+    "RECIPE",
+    "SavedFiles",
+    "check_files",
+    "listed_files",
+    "write_hashes",
+]
 
 HASHES: Final = "hashes.json"
 CONFIG: Final = "config.json"
@@ -47,6 +57,29 @@ _ONLY: Final = "delete it; a saved model consists of safetensors, JSON, text and
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
+class SavedFile(TypedDict):
+    """A file of a saved model.
+
+    Attributes:
+        bytes: Its size.
+        sha256: Its SHA-256 digest, in hex.
+    """
+
+    bytes: int
+    sha256: str
+
+
+class SavedFiles(TypedDict):
+    """All files that loading a saved model reads.
+
+    Attributes:
+        files: By their path in the folder.
+    """
+
+    schema: Literal[1]
+    files: dict[str, SavedFile]
+
+
 def write_hashes(folder: Path) -> None:
     """Writes the list of all files in a folder, with sizes and digests.
 
@@ -58,8 +91,11 @@ def write_hashes(folder: Path) -> None:
         if not _is_plain(name):
             raise RunError(f"{name!r} cannot be the name of a file of a saved model", hint="rename it first")
         _require_data(folder, name)
-    entries = {name: _entry(folder / name) for name in names}
-    atomic_write_json(folder / HASHES, {"schema": _SCHEMA, "files": entries})
+    content: SavedFiles = {
+        "schema": _SCHEMA,
+        "files": {name: _entry(folder / name) for name in names},
+    }
+    atomic_write_json(folder / HASHES, content)
 
 
 def listed_files(folder: Path) -> dict[str, Mapping[str, Any]]:
@@ -140,7 +176,7 @@ def _require_safetensors(file: Path) -> None:
         raise RunError(f"{file} is not safetensors but {kind}", hint=_ONLY)
 
 
-def _entry(file: Path) -> dict[str, Any]:
+def _entry(file: Path) -> SavedFile:
     return {"bytes": file.stat().st_size, "sha256": file_digest(file)}
 
 

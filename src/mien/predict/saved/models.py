@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 
 from mien.errors import RunError, WeightsError
 from mien.model.fusion import Fusion
@@ -18,7 +18,7 @@ from mien.predict.saved.layout import MODELS
 from mien.recipe import Recipe
 from mien.weights.model_folder import EMBEDDED, find_encoder_folder, find_model
 
-__all__ = ["UsedModel", "find_used_models", "include_models", "require_registered"]
+__all__ = ["UsedModel", "UsedModelDict", "find_used_models", "include_models", "require_registered"]
 
 Kind = Literal["hub", "embedded", "included", "server"]
 
@@ -39,6 +39,16 @@ _FOLDERS: Final = {
     "features.tokenizer": "tokenizer",
     "describe.model": "describe",
 }
+
+
+class UsedModelDict(TypedDict):
+    """`UsedModel` as plain values, without places."""
+
+    key: str
+    kind: Kind
+    name: str
+    revision: str | None
+    license: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +73,7 @@ class UsedModel:
     license: str | None = None
     path: Path | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> UsedModelDict:
         """What the folder's `config.json` says of it."""
         return {
             "key": self.key,

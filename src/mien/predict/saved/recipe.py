@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 
 from mien.documents import read_json
 from mien.errors import DamagedError, RunError
@@ -19,7 +19,7 @@ from mien.predict.saved.models import require_registered
 from mien.recipe import Recipe, RunOptions
 from mien.recipe.places import DATA_PLACES, MODEL_PLACES, moved_recipe, outside_places, relative_to_run
 
-__all__ = ["portable_recipe", "read_saved_recipe", "write_saved_recipe"]
+__all__ = ["SavedRecipe", "portable_recipe", "read_saved_recipe", "write_saved_recipe"]
 
 _SCHEMA: Final = 1
 _AGAIN: Final = "get the folder again from where it was saved"
@@ -45,10 +45,30 @@ def portable_recipe(recipe: Recipe, models: Mapping[str, str]) -> Recipe:
     return Recipe.parse(table, where="the recipe of the run")
 
 
+class SavedRecipe(TypedDict):
+    """The recipe of a saved model.
+
+    Attributes:
+        recipe: The recipe, without places on the machine that saved it.
+        digest: Of the recipe that the model was trained with.
+        versions: Of libraries that trained the model.
+    """
+
+    schema: Literal[1]
+    recipe: dict[str, Any]
+    digest: str
+    versions: dict[str, str]
+
+
 def write_saved_recipe(folder: Path, recipe: Recipe, versions: Mapping[str, str]) -> None:
     """Writes `recipe.json`: the recipe, its digest, and the versions of libraries that trained the model."""
     table = relative_to_run(recipe.to_json(), folder)
-    content = {"schema": _SCHEMA, "recipe": table, "digest": recipe.digest(), "versions": dict(versions)}
+    content: SavedRecipe = {
+        "schema": _SCHEMA,
+        "recipe": table,
+        "digest": recipe.digest(),
+        "versions": dict(versions),
+    }
     atomic_write_json(folder / RECIPE, content)
 
 

@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from mien.predict.results import Results
 from mien.types import DIMENSIONS
 
-__all__ = ["TRACK_COLUMNS", "TrackSummaries", "summarize_tracks"]
+__all__ = ["TRACK_COLUMNS", "TrackRow", "TrackSummaries", "summarize_tracks"]
 
 TRACK_COLUMNS: Final = (
     "source", "track", "first_time", "last_time", "num_frames", "num_failed", "scores", *DIMENSIONS,
     "description",
 )  # fmt: skip
+
+
+class TrackRow(TypedDict):
+    """A person of a video: how long they are in it, and their means over the frames with a prediction.
+
+    Attributes:
+        source: The path of the video.
+        track: The number of the person in the video; None for a video in which no one is found.
+        first_time: When the person is first seen, in seconds.
+        last_time: When the person is last seen, in seconds.
+        num_frames: In how many frames the person is; without a person, how many frames were read.
+        num_failed: In how many of them the person could not be processed.
+        scores: The mean score per label, from 0 to 1; empty without a prediction.
+        valence: How pleasant it appears, from 0 to 1; None if the model does not predict it.
+        arousal: How excited it appears, likewise.
+        dominance: How much in control the person appears, likewise.
+        description: What the vision-language model wrote about the frame in which the person is largest.
+    """
+
+    source: str
+    track: int | None
+    first_time: float
+    last_time: float
+    num_frames: int
+    num_failed: int
+    scores: dict[str, float]
+    valence: float | None
+    arousal: float | None
+    dominance: float | None
+    description: str | None
 
 
 class _Summary:
@@ -50,23 +80,22 @@ class _Summary:
         if row["description"] is not None and area > self.largest:
             self.description, self.largest = row["description"], area
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> TrackRow:
         first, last = self.times
-        values = (
-            self.source,
-            self.track,
-            first,
-            last,
-            self.num_frames,
-            self.num_failed,
-            {name: value / self.num_scored for name, value in self.scores.items()},
-            *(
-                self.dimensions[name] / self.num_dimensions if self.dimensions else None
-                for name in DIMENSIONS
-            ),
-            self.description,
-        )
-        return dict(zip(TRACK_COLUMNS, values, strict=True))
+        means = {name: value / self.num_dimensions for name, value in self.dimensions.items()}
+        return {
+            "source": self.source,
+            "track": self.track,
+            "first_time": first,
+            "last_time": last,
+            "num_frames": self.num_frames,
+            "num_failed": self.num_failed,
+            "scores": {name: value / self.num_scored for name, value in self.scores.items()},
+            "valence": means.get("valence"),
+            "arousal": means.get("arousal"),
+            "dominance": means.get("dominance"),
+            "description": self.description,
+        }
 
 
 class TrackSummaries:
@@ -77,7 +106,7 @@ class TrackSummaries:
         self._frames: _Summary | None = None
         self._last: tuple[str, int] | None = None
 
-    def add(self, results: Results) -> list[dict[str, Any]]:
+    def add(self, results: Results) -> list[TrackRow]:
         """Takes the next results; returns the rows of the video that ended before them, if one did."""
         # The same video can be given twice in a row.
         is_next = (
@@ -96,7 +125,7 @@ class TrackSummaries:
                 self._tracks.setdefault(row["track"], _Summary(row["source"], row["track"])).add(row)
         return ended
 
-    def end(self) -> list[dict[str, Any]]:
+    def end(self) -> list[TrackRow]:
         """The rows of the last video; one without a track if no one is in it."""
         found = [self._tracks[track] for track in sorted(self._tracks)]
         if not found and self._frames is not None:
@@ -105,7 +134,7 @@ class TrackSummaries:
         return [summary.to_row() for summary in found]
 
 
-def summarize_tracks(results: Iterable[Results]) -> Iterator[dict[str, Any]]:
+def summarize_tracks(results: Iterable[Results]) -> Iterator[TrackRow]:
     """A row per track, video by video, in the order of the tracks.
 
     `scores` and the dimensions are means over the frames in which the person was seen. `description` is the

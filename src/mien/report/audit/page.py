@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
-from mien.data.audit.agreement import Agreement
-from mien.data.audit.summary import Summary
+from mien.data.audit.agreement import Agreement, AgreementDict
+from mien.data.audit.summary import Summary, SummaryDict
 from mien.data.audit.verify import Verification
 from mien.data.dataset import Dataset
 from mien.files import atomic_write_bytes, atomic_write_json, make_folder
@@ -165,20 +165,80 @@ def _facts(summary: Summary, verification: Verification) -> tuple[tuple[str, str
     )
 
 
+class DuplicateFile(TypedDict):
+    """A file of a group of near-duplicates.
+
+    Attributes:
+        file: Its path.
+        split: Its split.
+        digest: Of its content: equal for identical files.
+    """
+
+    file: str
+    split: str
+    digest: str
+
+
+class OutsideBox(TypedDict):
+    """A box that extends outside of its image.
+
+    Attributes:
+        id: The id of the subject.
+        file: The image.
+        frame: The number of the frame in a clip; None for images.
+        box: Left, top, right, bottom in pixels.
+        size: Width and height of the image.
+        outside: The share of the box that is outside, exactly 1 if the whole box is.
+    """
+
+    id: str
+    file: str
+    frame: int | None
+    box: list[float]
+    size: list[int]
+    outside: float
+
+
+class AuditDocument(SummaryDict):
+    """Everything on the page but the images, and every problem.
+
+    Attributes:
+        title: The full name of the dataset.
+        license: Its terms.
+        access: How to get it.
+        homepage: Its address.
+        found: Every problem.
+        near_duplicates: Groups of files that show the same, or nearly.
+        boxes: Boxes that extend outside of their images.
+        agreement: How far annotators agree, by split.
+    """
+
+    title: str
+    license: str
+    access: str
+    homepage: str
+    found: list[Problem]
+    near_duplicates: list[list[DuplicateFile]]
+    boxes: list[OutsideBox]
+    agreement: dict[str, AgreementDict]
+
+
 def _document(
     dataset: Dataset, summary: Summary, agreements: Sequence[Agreement], verification: Verification
-) -> dict[str, Any]:
+) -> AuditDocument:
     """Everything on the page except the images, and every problem."""
     card = dataset.card
     counts = Counter(problem.kind for problem in verification.problems)
-    return summary.to_json() | {
+    found: Any = [asdict(problem) for problem in verification.problems]
+    return {
+        **summary.to_json(),
         "schema": _SCHEMA,
         "title": card.title,
         "license": card.license,
         "access": card.access,
         "homepage": card.homepage,
         "problems": dict(sorted(counts.items(), key=lambda item: severity_rank(item[0]))),
-        "found": [asdict(problem) for problem in verification.problems],
+        "found": found,
         "near_duplicates": [
             [{"file": str(file.path), "split": file.split, "digest": file.digest} for file in group]
             for group in verification.near_duplicates
