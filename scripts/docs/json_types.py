@@ -32,12 +32,14 @@ class Part:
     Attributes:
         kinds: Dataclasses, TypedDicts or pydantic models.
         computed: Properties of the first type that are keys as well.
-        others: The type of the values of further keys; None if there are none.
+        patterns: Expressions of further keys, with the types of their values.
+        is_open: Whether there are further keys of all kinds.
     """
 
     kinds: tuple[Any, ...]
     computed: tuple[str, ...] = ()
-    others: Any = None
+    patterns: tuple[tuple[str, Any], ...] = ()
+    is_open: bool = False
 
     def document(self, *, is_complete: bool) -> dict[str, Any]:
         """The schema of the object, with its definitions; see `json_schema`."""
@@ -47,8 +49,12 @@ class Part:
             value = TypeAdapter(get_type_hints(getter)["return"]).json_schema()
             found["properties"][name] = value | {"description": _in_json(first_paragraph(getter))}
             found["required"] = [*found.get("required", []), name]
-        if self.others is not None:
-            found["additionalProperties"] = TypeAdapter(self.others).json_schema()
+        if self.patterns:
+            found["patternProperties"] = {
+                pattern: TypeAdapter(kind).json_schema() for pattern, kind in self.patterns
+            }
+        if self.is_open:
+            found["additionalProperties"] = True
         return found
 
 

@@ -185,7 +185,7 @@ COMMANDS: Final[Mapping[str, Schema]] = {
     "mien serve": _printed("the address of a service that is ready", models.ServedAddress),
     "mien train": _printed(
         "a trained model; with `--dry-run`, an estimate",
-        Part((models.FinishedTraining,), others=float),
+        Part((models.FinishedTraining,), patterns=(("_", float),)),
         Part((Plan, PlanTotals)),
     ),
 }
@@ -213,7 +213,7 @@ FILES: Final[Mapping[str, Schema]] = {
     "event": _file(
         "what happened to a run or a store; further keys depend on the event",
         *("events.jsonl", "descriptions.sqlite.events.jsonl", "zero_shot_scores.jsonl"),
-        part=Part((Event,), others=Any),
+        part=Part((Event,), is_open=True),
         lines=True,
     ),
     "evaluation": _file(
