@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +54,21 @@ class Deployed:
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         return httpx2.Client(base_url=self.url, headers=headers, timeout=None, trust_env=False)
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """Undoes `log_to_serve`, which is for a process of its own."""
+    logger = logging.getLogger("mien.serve")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    yield
+    logger.level, logger.propagate, logger.handlers[:] = before
+
+
+def run_async(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs it in a thread, because tests of pages leave an event loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from tests.serve.ray.conftest import run_async
 
 from mien.errors import UsageError
 from mien.serve.ray.proxy import Guard, guard
@@ -56,7 +57,7 @@ class Exchange:
         self.sent.append(message)
 
     def run(self, app: App, **options: Any) -> Exchange:
-        asyncio.run(Guard(app, ServiceOptions(**options))(self.scope, self.receive, self.send))
+        run_async(Guard(app, ServiceOptions(**options))(self.scope, self.receive, self.send))
         return self
 
     @property
@@ -146,7 +147,7 @@ def test_all_bodies_together_are_bounded() -> None:
         await asyncio.gather(*tasks)
         await guarding(third.scope, third.receive, third.send)
 
-    asyncio.run(ask())
+    run_async(ask())
     assert (first.status, third.status) == (200, 200)
     assert (second.status, second.code) == (429, "overloaded")
     assert second.headers["retry-after"] == "1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 from tests.factories.tiny_runs import train_tiny_run
+from tests.serve.ray.conftest import run_async
 
 from mien.errors import EngineError, UsageError
 from mien.serve.ray.arguments import Arguments
@@ -55,7 +55,7 @@ def ask(app: ReplicaApp, path: str, **changes: Any) -> tuple[int, dict[str, str]
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(app({name: value for name, value in scope.items() if value is not None}, receive, send))
+    run_async(app({name: value for name, value in scope.items() if value is not None}, receive, send))
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers, json.loads(sent[1]["body"])
 
@@ -114,8 +114,6 @@ class Recorder(logging.Handler):
 
 def test_where_it_logs() -> None:
     recorder = Recorder()
-    logger = logging.getLogger("mien.serve")
-    before = logger.level, logger.propagate, list(logger.handlers)
     serve = logging.getLogger("ray.serve")
     serve.addHandler(recorder)
     try:
@@ -124,7 +122,6 @@ def test_where_it_logs() -> None:
         logging.getLogger("mien.serve.app").info("once")
     finally:
         serve.removeHandler(recorder)
-        logger.level, logger.propagate, logger.handlers[:] = before
     assert recorder.messages == ["once"]
 
 
