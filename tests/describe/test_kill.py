@@ -21,7 +21,7 @@ def put(self, descriptions=(), failures=(), *, resolved=()):
     described = list(descriptions)
     self.log.write("begin", [row.key for row in described])
     chaos.Store.put(self, described[:1])
-    time.sleep(0.01)
+    time.sleep(0.1)  # nearly all the time of a run, so that kills hit it on a busy machine, too
     chaos.Store.put(self, described[1:], failures, resolved=resolved)
 
 chaos.LoggingStore.put = put
