@@ -125,7 +125,7 @@ COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11
 	--only-binary :all: --emit-build-options --custom-compile-command "make lock"
 lock: export UV_FIND_LINKS :=
 lock: $(TOOLS)/.ready
-	$(COMPILE) $(ARGS) pyproject.toml --extra dev -c requirements/torch.txt --no-emit-package torch \
+	$(COMPILE) $(ARGS) pyproject.toml --extra dev --extra serve-ray -c requirements/torch.txt --no-emit-package torch \
 		--excludes requirements/gpu-libraries.txt -o requirements/dev.txt
 	$(COMPILE) $(ARGS) --group pyproject.toml:tools -o requirements/tools.txt
 	$(COMPILE) $(ARGS) --group pyproject.toml:docs -o requirements/docs.txt

@@ -10,9 +10,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 DIRECT = [
-    Requirement(text)
-    for text in PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]
+    Requirement(text) for text in PROJECT["project"]["dependencies"] + EXTRAS["dev"] + EXTRAS["serve-ray"]
 ]
 TOOLS = [Requirement(text) for text in PROJECT["dependency-groups"]["tools"]]
 DOCS = [Requirement(text) for text in PROJECT["dependency-groups"]["docs"]]

@@ -56,6 +56,12 @@ class Deployed:
         return httpx2.Client(base_url=self.url, headers=headers, timeout=None, trust_env=False)
 
 
+def import_ray_serve() -> None:
+    """Skips the test where there is no Ray Serve that mien can use."""
+    pytest.importorskip("ray", minversion="2.58")
+    pytest.importorskip("ray.serve")
+
+
 @pytest.fixture(autouse=True)
 def loggers() -> Iterator[None]:
     """Undoes `log_to_serve`, which is for a process of its own."""

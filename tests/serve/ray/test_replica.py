@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 from tests.factories.tiny_runs import train_tiny_run
-from tests.serve.ray.conftest import run_async
+from tests.serve.ray.conftest import import_ray_serve, run_async
 
 from mien.errors import EngineError, UsageError
 from mien.serve.ray.arguments import Arguments
@@ -126,8 +126,9 @@ def test_where_it_logs() -> None:
 
 
 def test_ray_must_be_protected(arguments: Arguments, monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = pytest.importorskip("ray")
-    pytest.importorskip("ray.serve")
+    import_ray_serve()
+    import ray
+
     from mien.serve.ray import app
 
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
@@ -143,7 +144,7 @@ def test_ray_must_be_protected(arguments: Arguments, monkeypatch: pytest.MonkeyP
 def test_a_relative_run_is_found_from_everywhere(
     arguments: Arguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray.serve")
+    import_ray_serve()
     from mien.serve import ray
 
     assert arguments.run is not None

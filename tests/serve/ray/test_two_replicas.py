@@ -20,14 +20,14 @@ import pytest
 from tests.factories.hostile_images import JPEG, PNG
 from tests.factories.odd_media import png_claiming
 from tests.factories.service import running_service
-from tests.serve.ray.conftest import MAX_PENDING, TOKEN, Deployed
+from tests.serve.ray.conftest import MAX_PENDING, TOKEN, Deployed, import_ray_serve
 
 import mien
 from mien.describe.ray.connection import ray_library
 from mien.errors import UsageError
 from mien.serve.ray.model import open_model
 
-pytest.importorskip("ray.serve")
+import_ray_serve()
 
 Noise = Callable[..., bytes]
 SECRET = "name-of-a-person"

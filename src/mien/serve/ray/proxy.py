@@ -12,7 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
@@ -76,7 +76,7 @@ class Guard:
         began = time.monotonic()
         request_id = _clean_headers(scope)
         scope[GUARDED] = True
-        tracked, answer = TrackedReceive(receive), _Answer(send)
+        tracked, answer = TrackedReceive(receive), _Answer(send, request_id)
         error: RequestError | None = None
         try:
             check_request(scope, self._options)
@@ -144,18 +144,17 @@ class _Body:
 class _Answer:
     """Passes on what a replica answers, and withholds what Serve itself says instead of one."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
         self.is_sent = False
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers: Any = MutableHeaders(scope=message)
+            headers = MutableHeaders(scope=message)
             self.is_sent = REPLICA_HEADER in headers or self.status not in _OF_SERVE
-            # Serve adds the id to an answer that has it.
-            headers["x-request-id"] = headers.getlist("x-request-id")[0]
+            headers["x-request-id"] = self._request_id  # once: Serve has added it to that of the replica
         if self.is_sent:
             await self._send(message)
 
