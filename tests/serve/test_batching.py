@@ -133,19 +133,24 @@ def test_a_job_waits_only_if_others_may_come(model: Model) -> None:
     batcher.submit(alone := job("alone"))
     alone.future.result(timeout=LATER)
     pending = 2  # one of them is still being read
-    submit(batcher, *(both := [job("first", left=3 * LATER), job("second", left=3 * LATER)]))
-    for item in both:
-        item.future.result(timeout=LATER)
+    share_a_batch(batcher, job("first", left=3 * LATER), job("second", left=3 * LATER))
     pending = 1  # but the batch before was shared
-    submit(batcher, *(both := [job("third", left=3 * LATER), job("fourth", left=3 * LATER)]))
-    for item in both:
-        item.future.result(timeout=LATER)
+    share_a_batch(batcher, job("third", left=3 * LATER), job("fourth", left=3 * LATER))
     batcher.close()
     assert [payloads for _, payloads in model.batches] == [
         ["alone"],
         ["first", "second"],
         ["third", "fourth"],
     ]
+
+
+def share_a_batch(batcher: Batcher, first: Job, second: Job) -> None:
+    """Submits the second job when the first has waited for a while."""
+    batcher.submit(first)
+    with pytest.raises(TimeoutError):
+        first.future.result(timeout=0.2)
+    batcher.submit(second)
+    second.future.result(timeout=LATER)
 
 
 def test_who_left_or_came_too_late_costs_nothing(batcher: Batcher, model: Model) -> None:

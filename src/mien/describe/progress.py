@@ -44,7 +44,7 @@ class Progress:
 class TokenTotals:
     """The tokens of all replies whose engine counts them, also of those that the prompt does not allow.
 
-    What failed without a reply, such as a request that timed out, may have cost more.
+    Requests that gave no text, such as those that timed out or ended within the reasoning, are not counted.
     """
 
     replies: int = 0

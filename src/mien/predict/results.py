@@ -221,7 +221,7 @@ class Person:
         Args:
             labels: The labels to explain; by default the three with the highest scores.
             options: More choices.
-            before_batch: Is called before each batch that the model reads. What it raises ends
+            before_batch: Is called between batches that the model reads. What it raises ends
                 the explanation.
 
         Raises:

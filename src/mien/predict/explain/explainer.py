@@ -100,7 +100,7 @@ def explain_subject(
         others: The boxes of other people in the photo, by their numbers.
         description: What the model is to read; by default the person is described.
         options: What to explain.
-        before_batch: Is called before each batch that the model reads. What it raises ends the explanation.
+        before_batch: Is called between batches that the model reads. What it raises ends the explanation.
 
     Raises:
         UsageError: The run reads clips, or learned no labels.

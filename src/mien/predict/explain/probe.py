@@ -43,7 +43,7 @@ class ModelProbe:
 
     Args:
         predictor: The predictor whose model reads the changed inputs.
-        before_batch: Is called before each batch that is read; what it raises ends the work.
+        before_batch: Is called before a batch is read; what it raises ends the work.
 
     Attributes:
         classifier: The model.
