@@ -1,7 +1,7 @@
 """One thread for the model: requests that wait at the same time share its batches.
 
-A request waits for others a few milliseconds at most, and not at all when it is alone. While one batch is read,
-the next one fills by itself.
+A request waits for others a few milliseconds at most, and not at all when it is alone. While one batch is
+read, the next one fills by itself.
 """
 
 from __future__ import annotations
