@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from mien.errors import EngineDownError, EngineError
+from mien.errors import BoxError, EngineDownError, EngineError
 from mien.serve.batching import Batcher, Job
 from mien.serve.errors import RequestError
 
@@ -191,6 +191,48 @@ def test_a_model_that_is_down_is_not_tried_with_each(batcher: Batcher, model: Mo
     model.fails = lambda jobs: None  # it recovers
     batcher.submit(again := job("again"))
     assert again.future.result() == ("answer to", "again")
+
+
+def test_failures_of_the_model_in_a_row_are_counted(batcher: Batcher, model: Model) -> None:
+    model.gate.set()
+    down = EngineDownError("no device")
+    unreachable = EngineDownError("no server")
+    unreachable.retryable = True
+    counts = []
+    for error in (down, RuntimeError(), BoxError("empty"), EngineError("memory"), unreachable, None, down):
+        model.fails = lambda jobs, error=error: error  # type: ignore[misc]
+        batcher.submit(item := job("x"))
+        assert item.future.exception() is error
+        counts.append(batcher.num_failed)
+    del counts[5]  # an answer is there before the row is ended
+    assert counts == [1, 2, 2, 2, 2, 1]
+
+
+def test_one_answer_of_a_batch_that_failed_ends_the_row(batcher: Batcher, model: Model) -> None:
+    occupy(batcher, model)
+    jobs = [job("bad"), job("good")]
+    submit(batcher, *jobs)
+    model.fails = lambda jobs: RuntimeError() if "bad" in [item.payload for item in jobs] else None
+    model.gate.set()
+    assert jobs[1].future.result() == ("answer to", "good")
+    batcher.close()
+    assert batcher.num_failed == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_is_noticed(model: Model) -> None:
+    def end(size: int, seconds: float) -> None:
+        raise SystemExit
+
+    model.gate.set()
+    batcher = Batcher(model.run, max_batch=1, max_wait=0.0, on_batch=end)
+    assert not batcher.is_alive
+    batcher.start()
+    assert batcher.is_alive
+    batcher.submit(item := job("x"))
+    item.future.result()
+    batcher.close()  # waits for the thread, which has ended
+    assert not batcher.is_alive
 
 
 def test_messages_of_failures_are_not_logged(

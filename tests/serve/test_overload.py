@@ -175,6 +175,47 @@ def test_a_request_that_the_model_cannot_take(predictor: Predictor, gate: Gate, 
         assert answer.headers["retry-after"]
 
 
+def test_the_health_of_a_model_that_fails_in_a_row(predictor: Predictor, gate: Gate, noise: Noise) -> None:
+    gate.may_go_on.set()
+    with gated_service(predictor, gate) as service, httpx2.Client(trust_env=False, timeout=60) as client:
+
+        def health() -> int:
+            return client.get(f"{service.url}/healthz").status_code
+
+        gate.error = lambda subject: RuntimeError("CUDA error: device-side assert triggered")
+        for _ in range(3):
+            assert post(service, noise()).status_code == 500
+        assert health() == 200
+        for _ in range(3):
+            assert post(service, noise()).status_code == 500
+        answer = client.get(f"{service.url}/healthz")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_down_error")
+        assert "CUDA" not in answer.text
+        gate.error = lambda subject: None
+        for _ in range(2):  # the second one is read after the first one was counted
+            assert post(service, noise()).status_code == 200
+        assert health() == 200
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_model_whose_thread_has_ended(predictor: Predictor, gate: Gate, noise: Noise) -> None:
+    def end(subject: Subject) -> None:
+        raise SystemExit  # not an Exception, so that it is not caught
+
+    with (
+        gated_service(predictor, gate, deadline=0.5) as service,
+        httpx2.Client(base_url=service.url, trust_env=False, timeout=60) as client,
+    ):
+        assert client.get("/healthz").status_code == 200
+        gate.error = end
+        gate.may_go_on.set()
+        while client.get("/healthz").status_code == 200:  # a request may be late before the thread has it
+            assert post(service, noise()).status_code in (503, 504)
+        for path in ("/healthz", "/readyz"):
+            assert client.get(path).status_code == 503
+        assert post(service, noise()).status_code == 503
+
+
 def test_explanations_have_a_limit_of_their_own(predictor: Predictor, gate: Gate, noise: Noise) -> None:
     quick = {"counterfactuals": "false", "random_orders": "0", "cells": "2"}
     with gated_service(predictor, gate, max_explaining=1) as service, ThreadPoolExecutor(4) as pool:

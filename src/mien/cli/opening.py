@@ -1,10 +1,10 @@
-"""Opens what predicts, and what finds the people, for `mien predict`, `mien explain` and `mien serve`."""
+"""Opens what predicts, and says what it is, for `mien predict`, `mien explain` and `mien serve`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,23 +12,20 @@ from mien.errors import BoxError, DataError, UsageError
 from mien.types import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mien.cli.render.console import Console
-    from mien.predict.base import SubjectPredictor
+    from mien.predict.opening import OpenedPredictor
     from mien.recipe.zero_shot import ZeroShotMethod
 
 __all__ = [
     "DetectorName",
-    "OpenedPredictor",
     "ZeroShotArguments",
     "ZeroShotLabelNames",
     "open_predictor",
     "open_run",
     "parse_box_option",
 ]
-
-_WHOLE = ("none", "whole")  # names of no detector
 
 DetectorName = Annotated[
     str | None,
@@ -44,16 +41,6 @@ ZeroShotLabelNames = Annotated[
     str | None,
     typer.Option("--labels", metavar="SET|A,B,C", help="With --zero-shot: emotic, bold, caers, or your own."),
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedPredictor:
-    """A predictor, its name, what identifies it and its detector, and whether it knows only Playhouse."""
-
-    name: str
-    predictor: SubjectPredictor
-    identity: Mapping[str, Any]
-    is_embedded: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,84 +85,59 @@ def open_run(
     console: Console, run: Path, places: Sequence[str], detector: str | None, boxes: Sequence[Box]
 ) -> OpenedPredictor:
     """The predictor of a run, with what finds people unless there are boxes."""
-    from mien.evaluate.calibration.calibrate import CALIBRATION
-    from mien.model.checkpoint import model_digest
     from mien.predict.loading import find_source, unread_places
+    from mien.predict.opening import open_trained
     from mien.predict.predictor import Predictor
     from mien.recipe.places import outside_note, recorded_recipe
     from mien.workflow.experiment import embedded_model_warning
     from mien.workflow.steps import limit_threads
 
     source = find_source(run, places)
-    run, recipe = source.folder, source.recipe or recorded_recipe(run, places)
-    warning = embedded_model_warning(recipe, photographs=True)
-    console.note(warning)
-    limit_threads(recipe)
-    predictor = Predictor.from_pretrained(run, device=recipe.run.device, overrides=places)
-    trained = predictor.trained
-    console.note(outside_note(trained.recipe, run, but=unread_places(trained.classifier.fusion)))
-    found = _open_people_detector(
-        console, predictor, detector, boxes, embedded=warning is not None, device=recipe.run.device
-    )
-    calibration = run / CALIBRATION
-    identity = {
-        "run": model_digest(run),
-        "calibration": calibration.read_text(encoding="utf-8") if calibration.exists() else None,
-        "detector": found,
-    }
-    return OpenedPredictor(
-        name=run.resolve().name, predictor=predictor, identity=identity, is_embedded=warning is not None
-    )
+    if source.recipe is None:
+        source = replace(source, recipe=recorded_recipe(source.folder, places))
+    assert source.recipe is not None
+    console.note(embedded_model_warning(source.recipe, photographs=True))
+    limit_threads(source.recipe)
+    opened = open_trained(source, places, detector=_none_for(boxes, detector))
+    assert isinstance(opened.predictor, Predictor)
+    trained = opened.predictor.trained
+    but = unread_places(trained.classifier.fusion)
+    console.note(outside_note(trained.recipe, source.folder, but=but))
+    _note_detector(console, opened)
+    return opened
 
 
 def _open_zero_shot(
     console: Console, given: ZeroShotArguments, detector: str | None, boxes: Sequence[Box]
 ) -> OpenedPredictor:
-    from mien.labels import LABEL_SETS
-    from mien.predict.zero_shot.open import open_calibrated, open_zero_shot
-    from mien.weights.model_folder import EMBEDDED
+    from mien.predict.opening import open_untrained
+    from mien.predict.zero_shot.predictor import ZeroShotPredictor
     from mien.workflow.experiment import EMBEDDED_MODEL_WARNING
 
-    names: str | list[str] | None = given.labels
-    if given.labels is not None and given.labels not in LABEL_SETS:
-        names = [name.strip() for name in given.labels.split(",")]
-    if given.calibration is not None:
-        predictor = open_calibrated(given.calibration, model=given.model, method=given.method, labels=names)
-    else:
-        predictor = open_zero_shot(given.model, names or "emotic", method=given.method or "likelihood")
-    is_embedded = predictor.model == EMBEDDED
-    if is_embedded:
+    opened = open_untrained(
+        given.model,
+        method=given.method,
+        labels=given.labels,
+        calibration=given.calibration,
+        detector=_none_for(boxes, detector),
+    )
+    if opened.is_embedded:
         console.note(EMBEDDED_MODEL_WARNING)
     if given.model is None and given.calibration is None:
-        console.note(f"no run is given: labels are scored without training, by {predictor.model}")
-    found = _open_people_detector(console, predictor, detector, boxes, embedded=is_embedded, device="auto")
-    identity = {
-        "zero_shot": predictor.model_digest,
-        "calibration": None if predictor.calibration is None else predictor.calibration.to_json(),
-        "detector": found,
-    }
-    name = Path(predictor.model).name
-    return OpenedPredictor(name=name, predictor=predictor, identity=identity, is_embedded=is_embedded)
+        assert isinstance(opened.predictor, ZeroShotPredictor)
+        console.note(f"no run is given: labels are scored without training, by {opened.predictor.model}")
+    _note_detector(console, opened)
+    return opened
 
 
-def _open_people_detector(
-    console: Console,
-    predictor: SubjectPredictor,
-    name: str | None,
-    boxes: Sequence[Box],
-    *,
-    embedded: bool,
-    device: str,
-) -> Mapping[str, Any] | None:
-    """Gives the predictor its detector; returns the signature, None for no detector."""
-    if boxes or name in _WHOLE:
-        return None
-    from mien.predict.detect.open import open_detector
-    from mien.weights.model_folder import EMBEDDED
+def _none_for(boxes: Sequence[Box], detector: str | None) -> str | None:
+    return "none" if boxes else detector
 
-    predictor.detector = open_detector(name or (EMBEDDED if embedded else "transformers"), device=device)
-    console.note(f"people are found by {predictor.detector.name}")
-    return predictor.detector.signature
+
+def _note_detector(console: Console, opened: OpenedPredictor) -> None:
+    detector = opened.predictor.detector
+    if detector is not None:
+        console.note(f"people are found by {detector.name}")
 
 
 def parse_box_option(text: str) -> Box:

@@ -11,7 +11,6 @@ import typer
 
 from mien.cli.opening import (
     DetectorName,
-    OpenedPredictor,
     ZeroShotArguments,
     ZeroShotLabelNames,
     open_predictor,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mien.cli.render.console import Console
+    from mien.predict.opening import OpenedPredictor
     from mien.predict.output.write import Outcome
     from mien.predict.results import Results
     from mien.predict.sources.open import SourceOptions
@@ -177,7 +177,7 @@ def _digest(
             "fps": options.fps,
             "every": options.every,
             "describe_every": describe_every,
-            **opened.identity,
+            **opened.identity(),
         }
     )
 

@@ -11,7 +11,6 @@ import typer
 
 from mien.cli.opening import (
     DetectorName,
-    OpenedPredictor,
     ZeroShotArguments,
     ZeroShotLabelNames,
     open_predictor,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from mien.cli.documents.models import ServedAddress
     from mien.cli.render.console import Console
+    from mien.predict.opening import OpenedPredictor
     from mien.serve.settings import ServiceOptions
 
 __all__ = ["require_service", "serve", "serve_predictor"]

@@ -38,11 +38,13 @@ class ModelSource:
     Attributes:
         folder: A run directory, or a saved folder whose files have been checked.
         recipe: With its models where they are now; None if the folder has weights alone.
+        name: The folder's own name, also behind a link, or the last part of an id on the Hub.
         is_saved: Whether it is a saved folder.
     """
 
     folder: Path
     recipe: Recipe | None
+    name: str
     is_saved: bool = False
 
 
@@ -71,18 +73,21 @@ def find_source(model: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
         WeightsError: The Hub does not have the model, or cannot be reached.
     """
     folder = Path(model)
+    name = folder.resolve().name
     if _is_hub_id(os.fspath(model)):
+        name = os.fspath(model).partition("@")[0].rpartition("/")[2]
         folder = _fetch(os.fspath(model))
     if (folder / HASHES).exists() or (folder / CONFIG).exists():
         check_files(folder)
-        return ModelSource(folder=folder, recipe=read_saved_recipe(folder, overrides), is_saved=True)
+        saved = read_saved_recipe(folder, overrides)
+        return ModelSource(folder=folder, recipe=saved, name=name, is_saved=True)
     recipe = recorded_recipe(folder, overrides) if overrides or (folder / MANIFEST).exists() else None
     if recipe is not None and recipe.zero_shot.method is not None:
         raise RunError(
             f"{folder} was scored without training, so it has no model",
             hint="use mien predict --zero-shot MODEL --calibration RUN, or mien.Predictor.zero_shot",
         )
-    return ModelSource(folder=folder, recipe=recipe)
+    return ModelSource(folder=folder, recipe=recipe, name=name)
 
 
 def _fetch(name: str) -> Path:

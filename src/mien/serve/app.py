@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -17,15 +15,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.serve.errors import RequestError, as_request_error
+from mien.errors import EngineDownError
+from mien.serve.errors import RequestError, as_request_error, error_answer
 from mien.serve.limits import ClientLeftError, TrackedReceive
 from mien.serve.metrics import CONTENT_TYPE
 from mien.serve.openapi import DESCRIPTION, error_responses, request_body
 from mien.serve.page.files import add_page
 from mien.serve.schemas import (
     DescribeAnswer,
-    ErrorAnswer,
-    ErrorDetail,
     ExplainAnswer,
     ExplainRequest,
     Health,
@@ -34,15 +31,15 @@ from mien.serve.schemas import (
     ModelsAnswer,
     PredictAnswer,
 )
-from mien.serve.security import SECURITY_HEADERS, check_access
+from mien.serve.security import PUBLIC_PATHS, SECURITY_HEADERS, check_access, request_id_of
 from mien.serve.service import Service
+from mien.serve.settings import ServiceOptions
 from mien.version import __version__
 
 __all__ = ["create_app"]
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _LEFT: Final = 499  # the client closed the connection; as in nginx, for the log only
 _READING: Final = (401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
@@ -52,8 +49,13 @@ _ENDPOINTS: Final = (
 )  # fmt: skip
 
 
-def create_app(service: Service) -> ASGIApp:
-    """The application of a service, to be started and closed by the caller."""
+def create_app(service: Service, *, check: Callable[[Scope, ServiceOptions], None] | None = None) -> ASGIApp:
+    """The application of a service, to be started and closed by the caller.
+
+    Args:
+        service: Answers.
+        check: Raises RequestError for a request that is refused; `check_access` if None.
+    """
     app = FastAPI(
         title="mien",
         version=__version__,
@@ -66,7 +68,7 @@ def create_app(service: Service) -> ASGIApp:
     _add_model_routes(app, service)
     _add_status_routes(app, service)
     add_page(app)
-    return _Guard(app, service)
+    return _Guard(app, service, check or _check_access)
 
 
 def _add_model_routes(app: FastAPI, service: Service) -> None:
@@ -124,12 +126,17 @@ def _add_status_routes(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/healthz",
-        responses=error_responses(403),
-        summary="Whether the process lives",
+        response_model=Health,
+        responses=error_responses(403, 503),
+        summary="Whether the process lives; if not, it must be restarted",
         operation_id="healthz",
     )
-    async def healthz() -> Health:
-        return Health(status="ok")
+    async def healthz(request: Request) -> Response:
+        try:
+            service.require_alive()
+        except EngineDownError as error:
+            return _error_response(as_request_error(error), request.scope)
+        return _json_response(Health(status="ok"))
 
     @app.get(
         "/readyz",
@@ -180,14 +187,8 @@ def _json_response(answer: BaseModel) -> Response:
 
 def _error_response(error: RequestError, scope: Scope, headers: dict[str, str] | None = None) -> Response:
     scope["state"]["error_code"] = error.code
-    detail = ErrorDetail(code=error.code, message=str(error), hint=error.hint, field=error.field)
-    answer = ErrorAnswer(error=detail, request_id=_request_id(scope))
-    headers = dict(headers or {})
-    if error.retry_after is not None:
-        headers["retry-after"] = str(error.retry_after)
-    if error.status == 401:
-        headers["www-authenticate"] = "Bearer"
-    return JSONResponse(answer.model_dump(), status_code=error.status, headers=headers)
+    content, own = error_answer(error, _request_id(scope))
+    return JSONResponse(content, status_code=error.status, headers={**(headers or {}), **own})
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -210,14 +211,20 @@ def _request_id(scope: Scope) -> str:
 # --- Around each request -------------------------------------------------------------------------------
 
 
+def _check_access(scope: Scope, options: ServiceOptions) -> None:
+    check_access(scope["path"], Headers(scope=scope), options)
+
+
 class _Guard:
     """Checks access, gives each request an id, counts it, and writes one line about it to the log.
 
     The line has the id, the method, the endpoint, the status and the time: nothing that was sent.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service = app, service
+    def __init__(
+        self, app: ASGIApp, service: Service, check: Callable[[Scope, ServiceOptions], None]
+    ) -> None:
+        self._app, self._service, self._check = app, service, check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -237,7 +244,7 @@ class _Guard:
 
     async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
         try:
-            check_access(scope["path"], Headers(scope=scope), self._service.options)
+            self._check(scope, self._service.options)
         except RequestError as error:
             response = _error_response(error, scope)
             await response(scope, exchange.receive, exchange.send)
@@ -249,7 +256,7 @@ class _Guard:
         metrics = self._service.metrics
         metrics.requests.labels(endpoint, str(exchange.status)).inc()
         code = scope["state"].get("error_code")
-        if code is not None and endpoint != "/readyz":
+        if code is not None and endpoint not in PUBLIC_PATHS:
             metrics.refused.labels(code).inc()
         metrics.seconds.labels(endpoint).observe(seconds)
         if exchange.status == _LEFT:
@@ -264,8 +271,7 @@ class _Exchange:
     def __init__(self, receive: TrackedReceive, send: Send, headers: Headers, max_bytes: int) -> None:
         self.receive = receive
         self.status = 500
-        given = headers.get("x-request-id", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.request_id = request_id_of(headers)
         self._send, self._max_bytes = send, max_bytes
         self._expects_continue = "expect" in headers
 

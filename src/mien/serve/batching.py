@@ -99,6 +99,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._is_closed = False
         self._seconds_per_image = 0.1  # a moving mean; the first batch corrects it
+        self._num_failed = 0
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
 
     def start(self) -> None:
@@ -127,6 +128,16 @@ class Batcher:
         """Images that wait."""
         with self._changed:
             return sum(job.size for job in self._jobs)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def num_failed(self) -> int:
+        """How many batches have failed since one was answered, other than by requests or for a while."""
+        return self._num_failed
 
     def seconds_for(self, num_images: int) -> float:
         """About how long this many images take."""
@@ -195,7 +206,9 @@ class Batcher:
     def _run_batch(self, batch: Sequence[Job]) -> None:
         error = self._try(batch)
         if error is None:
+            self._num_failed = 0
             return
+        self._num_failed += _is_of_model(error)
         left = [job for job in batch if not job.future.done()]
         if len(batch) == 1 or isinstance(error, _OF_ALL):
             for job in left:
@@ -206,6 +219,8 @@ class Batcher:
             alone = self._try([job])
             if alone is not None:
                 job.fail(alone)
+            else:
+                self._num_failed = 0
 
     def _try(self, batch: Sequence[Job]) -> Exception | None:
         try:
@@ -217,6 +232,11 @@ class Batcher:
         except Exception as error:  # noqa: BLE001  the thread must go on
             log.error("a batch of %d failed unexpectedly: %s", len(batch), _trace(error))
             return error
+
+
+def _is_of_model(error: Exception) -> bool:
+    """Whether an error is likely to stay: the engine cannot be used, or what failed is not known."""
+    return not isinstance(error, MienError) or (isinstance(error, EngineDownError) and not error.retryable)
 
 
 def deadline_error() -> RequestError:

@@ -24,7 +24,15 @@ from mien.errors import (
     WeightsError,
 )
 
-__all__ = ["OWN_CODES", "RequestError", "as_request_error", "code_of", "from_code", "public"]
+__all__ = [
+    "OWN_CODES",
+    "RequestError",
+    "as_request_error",
+    "code_of",
+    "error_answer",
+    "from_code",
+    "public",
+]
 
 # Codes that are not names of errors, and the class that the client raises.
 OWN_CODES: Final[dict[str, type[MienError]]] = {
@@ -102,6 +110,17 @@ def as_request_error(error: Exception, field: str | None = None) -> RequestError
         hint=_OUR_HINT,
         retry_after=_LATER if is_temporary else None,
     )
+
+
+def error_answer(error: RequestError, request_id: str) -> tuple[dict[str, object], dict[str, str]]:
+    """The body and the headers of the answer to a request that failed."""
+    detail = {"code": error.code, "message": str(error), "hint": error.hint, "field": error.field}
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return {"error": detail, "request_id": request_id}, headers
 
 
 def public(error: MienError) -> MienError:

@@ -8,6 +8,8 @@ rebinding). No response allows another origin to read it.
 from __future__ import annotations
 
 import hmac
+import re
+import uuid
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
@@ -17,9 +19,11 @@ from mien.serve.errors import RequestError
 from mien.serve.page.files import PAGE_PATHS
 from mien.serve.settings import ServiceOptions, is_loopback
 
-__all__ = ["PUBLIC_PATHS", "SECURITY_HEADERS", "check_access"]
+__all__ = ["PUBLIC_PATHS", "SECURITY_HEADERS", "check_access", "is_public", "request_id_of"]
 
 PUBLIC_PATHS: Final = ("/healthz", "/readyz")  # an orchestrator has no token
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"cache-control", b"no-store"),
@@ -59,7 +63,7 @@ def check_access(path: str, headers: Mapping[str, str], options: ServiceOptions)
             "the request comes from a page of another site",
             hint="call the service from a program, or serve the page from the same address",
         )
-    if options.token is None or path in PUBLIC_PATHS:
+    if options.token is None or is_public(path):
         return
     scheme, _, given = headers.get("authorization", "").partition(" ")
     # Digests have the same length, so that the time says nothing about the token, nor about its length.
@@ -67,6 +71,17 @@ def check_access(path: str, headers: Mapping[str, str], options: ServiceOptions)
         raise RequestError(
             401, "unauthorized", "the token is missing or wrong", hint="send Authorization: Bearer TOKEN"
         )
+
+
+def is_public(path: str) -> bool:
+    """Whether a path needs no token."""
+    return path in PUBLIC_PATHS or path in PAGE_PATHS
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """The id that the client has chosen for a request, if it may stand in a log, or a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _digest(text: str) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 from starlette.requests import Request
 
+from mien.errors import EngineDownError
 from mien.serve.batching import Batcher, Job, deadline_error
 from mien.serve.errors import RequestError
 from mien.serve.inference import ExplainWork, ServedModel
@@ -32,6 +33,7 @@ from mien.serve.uploads import read_request, uploads_of
 __all__ = ["Service"]
 
 _MAX_RETRY_AFTER: Final = 60  # seconds
+_MAX_FAILED: Final = 5  # batches in a row, after which the model counts as broken
 
 
 @dataclass(slots=True)
@@ -90,12 +92,26 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether new requests are accepted."""
-        return self._is_warm and not self._is_draining
+        return self._is_warm and not self._is_draining and self._batcher.is_alive
+
+    def require_alive(self) -> None:
+        """EngineDownError if the model will not answer again, so that the process must be replaced."""
+        if self._is_draining:
+            return  # it ends anyway, and has requests to answer
+        if self._is_warm and not self._batcher.is_alive:
+            raise EngineDownError("the thread of the model has ended", hint="restart the service")
+        count = self._batcher.num_failed
+        if count >= _MAX_FAILED:
+            raise EngineDownError(f"the last {count} batches failed", hint="restart the service; see its log")
 
     def require_ready(self) -> None:
         """RequestError 503 unless new requests are accepted."""
         if not self.is_ready:
-            why = "is shutting down" if self._is_draining else "is still loading its model"
+            why = "is still loading its model"
+            if self._is_draining:
+                why = "is shutting down"
+            elif self._is_warm:
+                why = "has lost its model"
             raise RequestError(503, "not_ready", f"the service {why}", hint="try again later", retry_after=5)
 
     @property

@@ -15,6 +15,7 @@ from tests.predict.saved.conftest import Saved
 
 from mien.cli import main
 from mien.errors import DamagedError, RunError, UsageError, WeightsError
+from mien.predict.loading import find_source
 from mien.predict.predictor import Predictor
 from mien.predict.saved.layout import CARD, HASHES
 from mien.weights import hub
@@ -79,6 +80,9 @@ def test_the_command_pushes_and_predict_loads_by_name(
         assert main(["predict", image, "--run", model, "--box", "4,4,24,28", "--json"]) == 0
         rows.append(json.loads(capsys.readouterr().out))
     assert rows[0] == rows[1]
+    commit = server.repositories["lab/tiny"].refs["main"]
+    for model in (str(made.run), "lab/tiny", f"lab/tiny@{commit}"):
+        assert find_source(model).name == (made.run.name if model == str(made.run) else "tiny")
 
 
 def test_only_listed_files_are_downloaded_and_a_known_commit_needs_no_request(

@@ -25,6 +25,7 @@ from mien.serve.ray.arguments import Arguments
 ROOT = Path(__file__).parents[3]
 TOKEN = "0123456789abcdef0123456789abcdef"
 MAX_PENDING = 2  # requests per replica
+HANGS = 600.0  # seconds after which something hangs, also on a busy machine
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Deployed:
     def client(self, token: str | None = TOKEN, **headers: str) -> httpx2.Client:
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=None, trust_env=False)
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=HANGS, trust_env=False)
 
 
 def import_ray_serve() -> None:

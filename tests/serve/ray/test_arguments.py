@@ -63,6 +63,22 @@ def test_what_is_wrong(given: dict[str, Any], says: str) -> None:
         Arguments.model_validate(given)
 
 
+@pytest.mark.parametrize("name", ["RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS", None])
+def test_a_token_is_needed_behind_a_proxy_on_the_same_node(
+    monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    monkeypatch.delenv("MIEN_SERVE_TOKEN", raising=False)
+    if name is not None:
+        monkeypatch.setenv(name, "0")
+        assert Arguments(run="r").service_options().token is None
+        monkeypatch.setenv(name, "1")
+    arguments = Arguments(run="r", unguarded=name is None)
+    with pytest.raises(UsageError, match=name or "unguarded is true"):
+        arguments.service_options()
+    monkeypatch.setenv("MIEN_SERVE_TOKEN", "x" * 16)
+    assert arguments.service_options().token == "x" * 16
+
+
 @pytest.mark.parametrize(
     "given", [{"max_batch": 0}, {"max_pending": -1}, {"max_upload": 1e-9}, {"max_pixels": 0}]
 )
@@ -77,3 +93,17 @@ def test_paths_become_absolute_where_they_exist(tmp_path: Path, monkeypatch: pyt
     assert Arguments(run="run", detector="ORG/NAME").with_absolute_paths() == Arguments(
         run=str(tmp_path / "run"), detector="ORG/NAME"
     )
+
+
+@pytest.mark.parametrize("detector", ["none", "whole", "playhouse", "transformers"])
+def test_names_stay_names_where_folders_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector: str
+) -> None:
+    (tmp_path / "playhouse").mkdir()
+    (tmp_path / detector).mkdir(exist_ok=True)
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    arguments = Arguments(zero_shot="playhouse", detector=detector)
+    assert arguments.with_absolute_paths() == arguments
+    folders = Arguments(zero_shot="model", detector="model").with_absolute_paths()
+    assert folders.zero_shot == folders.detector == str(tmp_path / "model")

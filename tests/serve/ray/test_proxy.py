@@ -92,6 +92,9 @@ class Proxy:
             self.body += message["body"]
             if not message["more_body"]:
                 break
+        await self.answer(send)
+
+    async def answer(self, send: Send) -> None:
         if self._status is not None:
             headers = [(b"x-request-id", b"1")] * 2  # the second one is Serve's
             headers += [(REPLICA_HEADER.encode(), b"a")] if self._is_replica else []
@@ -124,6 +127,64 @@ def test_bodies_are_bounded(exchange: Exchange, status: int, code: str) -> None:
     if code:
         assert exchange.code == code
         assert exchange.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "status", "code"),
+    [
+        (Exchange(b"x" * 101, path="/readyz"), 413, "too_large"),
+        (Exchange(b"x", path="/readyz", is_open=True), 408, "slow_request"),
+        (Exchange(b"x", path="/readyz", leaves=True), None, ""),
+    ],
+    ids=["large", "stops", "left"],
+)
+def test_bodies_that_are_discarded_are_bounded(exchange: Exchange, status: int | None, code: str) -> None:
+    proxy = Proxy()
+    exchange.run(proxy, max_body_bytes=100, idle_seconds=0.05, token=TOKEN)
+    assert exchange.status == status
+    assert not code or exchange.code == code
+    assert proxy.scope == {}
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/healthz", "/", "/page/examples.json"])
+def test_bodies_of_anyone_take_no_bytes_of_others(path: str) -> None:
+    exchanges = [Exchange(b"x" * 60, b"x" * 40, path=path) for _ in range(4)]
+    allowed = Exchange(b"x" * 100, headers={"authorization": f"Bearer {TOKEN}"})
+    bodies: list[bytes] = []
+
+    async def ask() -> None:
+        bodies.extend(await ask_together([*exchanges, allowed], token=TOKEN))
+
+    run_async(ask())
+    assert [exchange.status for exchange in [*exchanges, allowed]] == [200] * 5
+    assert sorted(bodies) == [b"", b"", b"", b"", b"x" * 100]
+
+
+async def ask_together(exchanges: list[Exchange], **options: Any) -> list[bytes]:
+    """Lets all be read before one is answered, with room for the body of one; gives what Serve has read."""
+    held, reading = asyncio.Event(), asyncio.Queue[bool]()
+    bodies: list[bytes] = []
+
+    async def wait(scope: Scope, receive: Receive, send: Send) -> None:
+        first = await receive()
+        reading.put_nowait(True)
+        await held.wait()
+        proxy = Proxy()
+        if first["more_body"]:
+            await proxy(scope, receive, send)
+        else:
+            await proxy.answer(send)
+        bodies.append(first["body"] + proxy.body)
+
+    guarding = Guard(wait, ServiceOptions(max_body_bytes=100, max_pending_bytes=150, **options))
+    tasks = []
+    for exchange in exchanges:
+        call = guarding(exchange.scope, exchange.receive, exchange.send)
+        tasks.append(asyncio.create_task(call))
+        await reading.get()
+    held.set()
+    await asyncio.gather(*tasks)
+    return bodies
 
 
 def test_all_bodies_together_are_bounded() -> None:
@@ -183,7 +244,8 @@ def test_who_may_ask(changes: dict[str, Any], options: dict[str, Any], expected:
     proxy = Proxy()
     exchange = Exchange(b"x", **changes).run(proxy, **options)
     assert exchange.status == expected
-    assert (proxy.body == b"x") is (expected == 200)
+    is_empty = expected != 200 or changes.get("path") == "/healthz"  # whose body is not passed on
+    assert proxy.body == (b"" if is_empty else b"x")
 
 
 @pytest.mark.parametrize(
@@ -252,4 +314,8 @@ def test_an_environment_that_is_wrong(monkeypatch: pytest.MonkeyPatch, text: str
     monkeypatch.delenv("MIEN_SERVE_MAX_UPLOAD")
     monkeypatch.setenv("MIEN_SERVE_TOKEN", "short")
     with pytest.raises(UsageError, match="fewer than 16"):
+        guard()
+    monkeypatch.delenv("MIEN_SERVE_TOKEN")
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    with pytest.raises(UsageError, match="RAY_SERVE_ENABLE_HA_PROXY"):
         guard()

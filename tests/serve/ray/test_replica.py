@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from starlette.types import Message
 from tests.factories.tiny_runs import train_tiny_run
-from tests.serve.ray.conftest import import_ray_serve, run_async
+from tests.serve.ray.conftest import TOKEN, import_ray_serve, run_async
 
-from mien.errors import EngineError, UsageError
+from mien.errors import EngineDownError, EngineError, UsageError
+from mien.serve.inference import ServedModel
 from mien.serve.ray.arguments import Arguments
 from mien.serve.ray.refusals import GUARDED, log_to_serve
 from mien.serve.ray.replica import ReplicaApp
 
 LOCAL = ("127.0.0.1", 5000)
+Noise = Callable[..., bytes]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,8 @@ def replica(arguments: Arguments) -> Iterator[ReplicaApp]:
 
 def ask(app: ReplicaApp, path: str, **changes: Any) -> tuple[int, dict[str, str], Any]:
     """The status, the headers and the content of an answer."""
-    sent: list[Message] = []
+    found: list[Message] = []
+    body, is_read = changes.pop("sent", b""), False
     scope: dict[str, Any] = {
         "type": "http",
         "method": "GET",
@@ -50,14 +55,18 @@ def ask(app: ReplicaApp, path: str, **changes: Any) -> tuple[int, dict[str, str]
     }
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        nonlocal is_read
+        if is_read:
+            await asyncio.Event().wait()
+        is_read = True
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Message) -> None:
-        sent.append(message)
+        found.append(message)
 
     run_async(app({name: value for name, value in scope.items() if value is not None}, receive, send))
-    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return sent[0]["status"], headers, json.loads(sent[1]["body"])
+    headers = {name.decode(): value.decode() for name, value in found[0]["headers"]}
+    return found[0]["status"], headers, json.loads(found[1]["body"])
 
 
 def test_it_names_itself(replica: ReplicaApp) -> None:
@@ -86,9 +95,28 @@ def test_what_it_refuses(
         assert "mien.serve.ray.proxy:guard" in content["error"]["hint"]
 
 
-def test_without_a_guard_where_that_is_allowed(arguments: Arguments) -> None:
-    app = ReplicaApp(arguments.model_copy(update={"unguarded": True}), "abc")
-    assert ask(app, "/v1/models", **{GUARDED: None})[0] == 200
+def test_what_it_refuses_is_logged_and_counted(replica: ReplicaApp, caplog: pytest.LogCaptureFixture) -> None:
+    def counted() -> dict[tuple[str, ...], float]:
+        return {(item.name, *item.labels.values()): item.value for item in replica.samples()}
+
+    refused, requests = ("mien_refused_total", "not_ready"), ("mien_requests_total", "/v1/models", "503")
+    before = counted()
+    with caplog.at_level(logging.INFO, logger="mien.serve"):
+        ask(replica, "/v1/models", **{GUARDED: None})
+    after = counted()
+    assert [after[key] - before.get(key, 0) for key in (refused, requests)] == [1, 1]
+    assert caplog.messages[0].startswith("mine-7 GET /v1/models 503 ")
+
+
+def test_without_a_guard_where_that_is_allowed(arguments: Arguments, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = arguments.model_copy(update={"unguarded": True})
+    monkeypatch.delenv("MIEN_SERVE_TOKEN", raising=False)
+    with pytest.raises(UsageError, match="MIEN_SERVE_TOKEN"):
+        ReplicaApp(arguments, "abc")
+    monkeypatch.setenv("MIEN_SERVE_TOKEN", TOKEN)
+    app = ReplicaApp(arguments, "abc")
+    headers = [(b"authorization", f"Bearer {TOKEN}".encode())]
+    assert ask(app, "/v1/models", **{GUARDED: None, "headers": headers})[0] == 200
     app.check_health()
     app.close()
     with pytest.raises(EngineError, match="closed"):
@@ -123,6 +151,41 @@ def test_where_it_logs() -> None:
     finally:
         serve.removeHandler(recorder)
     assert recorder.messages == ["once"]
+
+
+def test_a_replica_whose_model_is_broken_is_replaced(
+    arguments: Arguments, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error")
+
+    app = ReplicaApp(arguments, "abc")
+    monkeypatch.setattr(ServedModel, "_read", fail)
+    form = httpx2.Request("POST", "http://127.0.0.1", files={"images": noise()})
+    headers = {"headers": [(name.encode(), value.encode()) for name, value in form.headers.items()]}
+    app.check_health()
+    for _ in range(5):
+        assert ask(app, "/v1/predict", sent=form.read(), method="POST", **headers)[0] == 500
+    with pytest.raises(EngineDownError, match="5 batches failed"):
+        app.check_health()
+    app.close()
+
+
+def test_metrics_that_cannot_be_reported_kill_no_replica(
+    replica: ReplicaApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import_ray_serve()
+    from mien.serve.ray.deployment import Mien
+
+    def fail(*_: object) -> None:
+        raise ValueError("a gauge")
+
+    made = Mien()
+    made.app = replica
+    monkeypatch.setattr(made._metrics, "report", fail)
+    made.check_health()
+    assert "a gauge" in caplog.text
+    del made.app
 
 
 def test_ray_must_be_protected(arguments: Arguments, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import pytest
 from tests.factories.hostile_images import JPEG, PNG
 from tests.factories.odd_media import png_claiming
 from tests.factories.service import running_service
-from tests.serve.ray.conftest import MAX_PENDING, TOKEN, Deployed, import_ray_serve
+from tests.serve.ray.conftest import HANGS, MAX_PENDING, TOKEN, Deployed, import_ray_serve
 
 import mien
 from mien.describe.ray.connection import ray_library
@@ -44,6 +45,19 @@ def test_two_replicas(deployed: Deployed, noise: Noise) -> None:
     check_death_of_a_replica(deployed, noise, replicas)
     check_log(deployed)
     check_drain(deployed, noise)
+
+
+class Limit:
+    """Ends a loop that would never end, by an error."""
+
+    def __init__(self) -> None:
+        self._ends = time.monotonic() + HANGS
+
+    def is_open(self) -> bool:
+        """True, until it is certain that something hangs."""
+        if time.monotonic() > self._ends:
+            raise TimeoutError(f"this did not happen within {HANGS:g} s")
+        return True
 
 
 def post(
@@ -74,10 +88,11 @@ def check_same_answers(deployed: Deployed, noise: Noise) -> set[str]:
     replicas: set[str] = set()
     model = open_model(deployed.arguments, max_pixels=80_000_000)
     with running_service(model) as alone, deployed.client() as client:
-        expected = httpx2.post(f"{alone.url}/v1/predict", **sent, timeout=None, trust_env=False).json()
+        expected = httpx2.post(f"{alone.url}/v1/predict", **sent, timeout=HANGS, trust_env=False).json()
         assert [item["status"] for item in expected["results"]][:3] == ["ok", "ok", "failed"]
-        cards = httpx2.get(f"{alone.url}/v1/models", trust_env=False).json()["models"]
-        while len(replicas) < 2:
+        cards = httpx2.get(f"{alone.url}/v1/models", timeout=HANGS, trust_env=False).json()["models"]
+        limit = Limit()
+        while limit.is_open() and len(replicas) < 2:
             answer = client.post("/v1/predict", **sent)
             assert answer.status_code == 200
             assert_close(answer.json(), expected)
@@ -151,9 +166,13 @@ def address(deployed: Deployed) -> tuple[str, int]:
     return url.host, url.port
 
 
+def connect(deployed: Deployed) -> socket.socket:
+    return socket.create_connection(address(deployed), timeout=HANGS)
+
+
 def say(deployed: Deployed, *pieces: bytes) -> bytes:
     """What the proxy answers until it closes the connection."""
-    with socket.create_connection(address(deployed)) as connection:
+    with connect(deployed) as connection:
         for piece in pieces:
             connection.sendall(piece)
         found = b""
@@ -165,7 +184,7 @@ def say(deployed: Deployed, *pieces: bytes) -> bytes:
 def body_without_end(deployed: Deployed) -> int:
     """How many bytes of it could be sent."""
     sent = 0
-    with socket.create_connection(address(deployed)) as connection:
+    with connect(deployed) as connection:
         connection.sendall(f"{HEAD}transfer-encoding: chunked\r\n\r\n".encode())
         try:
             while sent < 2**26:
@@ -183,10 +202,10 @@ def check_places(deployed: Deployed, noise: Noise) -> None:
     head = f"{HEAD}content-type: {kind}\r\ncontent-length: {len(body)}\r\n"
     leaving: dict[str, socket.socket] = {}
     with held(deployed):
-        is_full = False
-        while not is_full:  # until all places are taken by clients that wait
+        is_full, limit = False, Limit()
+        while limit.is_open() and not is_full:  # until all places are taken by clients that wait
             name = f"leaving-{len(leaving)}"
-            connection = socket.create_connection(address(deployed))
+            connection = connect(deployed)
             leaving[name] = connection
             connection.sendall(f"{head}x-request-id: {name}\r\n\r\n".encode() + body)
             is_full = is_refused(connection)
@@ -198,12 +217,12 @@ def check_places(deployed: Deployed, noise: Noise) -> None:
             # It waits for the model, which is still held: a refusal would have come at once.
             accepted = pool.submit(post, deployed, noise(4))
             deployed.hold.unlink()
-            assert accepted.result().status_code == 200
+            assert accepted.result(HANGS).status_code == 200
     with ThreadPoolExecutor(10 * PLACES) as pool, held(deployed):
         futures = [pool.submit(post, deployed, noise(number)) for number in range(10 * PLACES)]
         wait_until(lambda: any(future.done() for future in futures))
         deployed.hold.unlink()
-        answers = [future.result() for future in futures]
+        answers = [future.result(HANGS) for future in futures]
     for answer in answers:
         if answer.status_code != 200:
             assert answer.json()["error"]["code"] in ("overloaded", "not_ready")
@@ -231,8 +250,8 @@ def has_ended(name: str, log: str) -> bool:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    while not is_so():
+    pause, limit = threading.Event(), Limit()
+    while limit.is_open() and not is_so():
         pause.wait(0.05)
 
 
@@ -243,7 +262,7 @@ def check_metrics(replicas: set[str]) -> None:
     named = re.compile(r'ray_mien_requests_total\{.*endpoint="/v1/predict".*replica="(\w+)".*status="200"')
 
     def found() -> set[str]:
-        return set(named.findall(httpx2.get(url, timeout=None, trust_env=False).text))
+        return set(named.findall(httpx2.get(url, timeout=HANGS, trust_env=False).text))
 
     wait_until(lambda: found() >= replicas)
 
@@ -252,14 +271,15 @@ def check_death_of_a_replica(deployed: Deployed, noise: Noise, replicas: set[str
     """Its requests fail with a code that says so, the other replica answers, and Serve starts a new one."""
     with ThreadPoolExecutor(8) as pool, held(deployed):
         futures: list[Future[httpx2.Response]] = []
-        while len(deployed.readers()) < 2:
+        limit = Limit()
+        while limit.is_open() and len(deployed.readers()) < 2:
             if sum(not future.done() for future in futures) < PLACES:
                 futures.append(pool.submit(post, deployed, noise(len(futures))))
         waiting = [future for future in futures if not future.done()]
         os.kill(min(deployed.readers()), signal.SIGKILL)
         wait_until(lambda: any(future.done() for future in waiting))
         deployed.hold.unlink()
-        answers = [future.result() for future in waiting]
+        answers = [future.result(HANGS) for future in waiting]
     assert {answer.status_code for answer in answers} == {200, 503}
     for answer in answers:
         if answer.status_code == 503:
@@ -267,7 +287,8 @@ def check_death_of_a_replica(deployed: Deployed, noise: Noise, replicas: set[str
             assert int(answer.headers["retry-after"]) >= 1
     with mien.Client(deployed.url, token=TOKEN) as remote, deployed.client() as client:
         alive: set[str] = set()
-        while not (alive - replicas and alive & replicas):
+        limit = Limit()
+        while limit.is_open() and not (alive - replicas and alive & replicas):
             assert remote.predict(noise(5))[0].scores
             alive.add(client.get("/v1/models").headers.get("x-mien-replica", ""))
             alive.discard("")
@@ -295,5 +316,5 @@ def check_drain(deployed: Deployed, noise: Noise) -> None:
         assert after.json()["error"]["code"] in ("not_found", "not_ready")
         assert not accepted.done()
         deployed.hold.unlink()
-        assert accepted.result().status_code == 200
-        removed.result()
+        assert accepted.result(HANGS).status_code == 200
+        removed.result(HANGS)

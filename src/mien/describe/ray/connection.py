@@ -1,6 +1,6 @@
 """The connection to Ray: started or joined on first use, with Ray's errors mapped to mien's.
 
-Only this module imports Ray.
+Only this module and `mien.serve.ray.deployment`, which Ray Serve runs, import Ray.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from mien.errors import ConfigError, unknown_name
 from mien.predict.detect.detector import Detector, DetectorOptions
 from mien.weights.model_folder import EMBEDDED
 
-__all__ = ["open_detector", "resolve_detector"]
+__all__ = ["NO_DETECTOR", "open_detector", "resolve_detector"]
 
+NO_DETECTOR: Final = ("none", "whole")  # what users call taking the whole image
 _ONNX: Final = ".onnx"
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mien.predict.detect.open import NO_DETECTOR
 from mien.recipe.zero_shot import ZeroShotMethod
+from mien.registry import registered_names
 from mien.serve.ray.environment import DEFAULT_MAX_UPLOAD, max_body_bytes, token
 from mien.serve.settings import ServiceOptions
+from mien.weights.model_folder import EMBEDDED
 
 __all__ = ["Arguments"]
+
+# A folder may have such a name, but it is not what is meant.
+_NOT_PATHS: Final = {
+    "zero_shot": (EMBEDDED,),
+    "detector": (*NO_DETECTOR, EMBEDDED, *registered_names("detector")),
+}
 
 
 class Arguments(BaseModel):
@@ -56,7 +66,7 @@ class Arguments(BaseModel):
     """Seconds that a replica has to answer what it accepted before it ends."""
     unguarded: bool = False
     """Whether to answer requests that did not pass `mien.serve.ray.proxy`, so that another proxy must bound
-    their bodies."""
+    their bodies. It needs a token."""
 
     @model_validator(mode="after")
     def _one_model(self) -> Arguments:
@@ -71,17 +81,21 @@ class Arguments(BaseModel):
         """The same, with full paths for what exists here: replicas start in other folders."""
         names = ("run", "zero_shot", "calibration", "detector")
         values = {name: getattr(self, name) for name in names}
-        found = {name: str(Path(value).absolute()) for name, value in values.items() if _exists(value)}
+        found = {
+            name: str(Path(value).absolute())
+            for name, value in values.items()
+            if _exists(value) and value not in _NOT_PATHS.get(name, ())
+        }
         return self.model_copy(update=found)
 
     def service_options(self) -> ServiceOptions:
         """The limits of a replica, with the token of this process's environment.
 
         Raises:
-            UsageError: A number is too small, or the token too short.
+            UsageError: A number is too small, or the token too short, or missing where it is needed.
         """
         return ServiceOptions(
-            token=token(),
+            token=token(unguarded=self.unguarded),
             max_batch=self.max_batch,
             max_wait=self.max_wait / 1000,
             max_pending=self.max_pending,

@@ -1,9 +1,10 @@
 """The deployment: replicas of the service that Ray Serve starts, watches, replaces and drains.
 
-Only this module imports Ray.
+Only this module and `mien.describe.ray.connection` import Ray.
 """
 
 # Serve reads the annotation of `app`, so that annotations cannot be text here.
+import logging
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+log = logging.getLogger(__name__)
+
 # Requests in addition to those that a replica takes on: they ask for its state, or it refuses them with 429.
 _OTHER_REQUESTS = 16
 _MIN_VERSION = (2, 58)  # in older ones anyone on the network can use the ports of replicas, also with a token
@@ -39,8 +42,11 @@ class Mien:
 
     def check_health(self) -> None:
         """Raises if the replica must be replaced."""
-        self._metrics.report(self.app.samples())
         self.app.check_health()
+        try:
+            self._metrics.report(self.app.samples())
+        except Exception as error:  # noqa: BLE001  Serve would replace a healthy replica
+            log.warning("metrics were not reported: %s", error)
 
     def __del__(self) -> None:
         if hasattr(self, "app"):  # the model was loaded

@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-import uuid
-from collections.abc import AsyncIterator
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +22,7 @@ from mien.serve.errors import RequestError, as_request_error
 from mien.serve.limits import BodyReader, ByteBudget, ClientLeftError, TrackedReceive
 from mien.serve.ray.environment import max_upload_of_proxies, token
 from mien.serve.ray.refusals import GUARDED, REPLICA_HEADER, check_request, error_response, log_to_serve
+from mien.serve.security import is_public, request_id_of
 from mien.serve.settings import ServiceOptions
 
 __all__ = ["Guard", "guard"]
@@ -31,7 +30,6 @@ __all__ = ["Guard", "guard"]
 log = logging.getLogger(__name__)
 
 _HEALTH: Final = "/-/healthz"  # of the proxy; an orchestrator has no token, and may use any name of the host
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # With these, a client could choose its replica, wait without end, or have Serve work after it has left.
 _FOR_SERVE: Final = re.compile(
     rb"x[-_]request[-_](timeout[-_]seconds|disconnect[-_]disabled|id)"
@@ -91,10 +89,16 @@ class Guard:
     async def _forward(self, scope: Scope, receive: TrackedReceive, answer: _Answer) -> RequestError | None:
         """Lets Serve answer; returns why it did not."""
         headers = Headers(scope=scope)
-        reader = BodyReader(receive, self._options, self._budget, headers.get("content-length"))
+        public = is_public(scope["path"])
+        # Anyone may ask for these, so their bodies take no bytes of others, and Serve gets none.
+        budget = ByteBudget(self._options.max_body_bytes) if public else self._budget
+        reader = BodyReader(receive, self._options, budget, headers.get("content-length"))
         with reader:
             body = _Body(reader, receive)
-            await self._app(scope, body, answer)
+            if public:
+                await body.discard()
+            if not body.is_broken:
+                await self._app(scope, body, answer)
         if answer.is_sent or body.has_left:
             return None
         return body.error or _why_not(answer.status)
@@ -115,30 +119,44 @@ class _Body:
     """The body of a request as Serve receives it: where a limit is reached, the client seems to leave."""
 
     def __init__(self, reader: BodyReader, receive: TrackedReceive) -> None:
-        self._pieces: AsyncIterator[bytes] | None = reader.pieces()
+        self._pieces = reader.pieces()
+        self._is_given = False  # to its end
         self._receive = receive
         self.error: RequestError | None = None
         self.has_left = False
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether it has no end, because of a limit or because the client has left."""
+        return self.error is not None or self.has_left
+
+    async def discard(self) -> None:
+        """Reads it to its end, so that Serve receives an empty one."""
+        while await self._next() is not None:
+            pass
+
     async def __call__(self) -> Message:
-        if self.error is not None or self.has_left:
-            return {"type": "http.disconnect"}
-        if self._pieces is None:
+        if self._is_given and not self.has_left:
             message = await self._receive()
             self.has_left = message["type"] == "http.disconnect"
             return message
+        piece = None if self.is_broken else await self._next()
+        if self.is_broken:
+            return {"type": "http.disconnect"}
+        self._is_given = piece is None
+        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
+
+    async def _next(self) -> bytes | None:
+        """The next piece; None if there is none."""
         try:
-            piece = await anext(self._pieces)
+            return await anext(self._pieces)
         except StopAsyncIteration:
-            self._pieces = None
-            return {"type": "http.request", "body": b"", "more_body": False}
+            pass
         except ClientLeftError:
             self.has_left = True
         except RequestError as error:
             self.error = error
-        else:
-            return {"type": "http.request", "body": piece, "more_body": True}
-        return {"type": "http.disconnect"}
+        return None
 
 
 class _Answer:
@@ -177,8 +195,7 @@ def _why_not(status: int | None) -> RequestError:
 
 def _clean_headers(scope: Scope) -> str:
     """Takes out what would steer Serve, and gives the request the id that the client chose, or a new one."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id = request_id_of(Headers(scope=scope))
     headers = [(name, value) for name, value in scope["headers"] if not _FOR_SERVE.fullmatch(name.lower())]
     scope["headers"] = [*headers, (b"x-request-id", request_id.encode())]
     return request_id

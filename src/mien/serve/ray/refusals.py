@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from mien.serve.errors import RequestError
+from mien.serve.errors import RequestError, error_answer
 from mien.serve.security import SECURITY_HEADERS, check_access
 from mien.serve.settings import ServiceOptions, is_loopback
 
@@ -47,14 +46,9 @@ def _is_local(scope: Scope, end: str) -> bool:
 
 def error_response(error: RequestError, request_id: str) -> JSONResponse:
     """The answer to a request that no application gets to see; equal to that of `mien.serve.app`."""
-    detail = {"code": error.code, "message": str(error), "hint": error.hint, "field": error.field}
-    headers: dict[str, str] = {name.decode(): value.decode() for name, value in SECURITY_HEADERS}
+    content, headers = error_answer(error, request_id)
+    headers |= {name.decode(): value.decode() for name, value in SECURITY_HEADERS}
     headers["x-request-id"] = request_id
-    if error.retry_after is not None:
-        headers["retry-after"] = str(error.retry_after)
-    if error.status == 401:
-        headers["www-authenticate"] = "Bearer"
-    content: Mapping[str, object] = {"error": detail, "request_id": request_id}
     return JSONResponse(content, status_code=error.status, headers=headers)
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from prometheus_client.samples import Sample
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from mien.errors import EngineError
@@ -16,8 +16,9 @@ from mien.serve.app import create_app
 from mien.serve.errors import RequestError
 from mien.serve.ray.arguments import Arguments
 from mien.serve.ray.model import open_model
-from mien.serve.ray.refusals import GUARDED, REPLICA_HEADER, check_request, error_response
+from mien.serve.ray.refusals import GUARDED, REPLICA_HEADER, check_request
 from mien.serve.service import Service
+from mien.serve.settings import ServiceOptions
 
 __all__ = ["ReplicaApp"]
 
@@ -37,7 +38,7 @@ class ReplicaApp:
         torch.set_num_threads(max(1, int(arguments.cpus)))
         options = arguments.service_options()
         self._service = Service(open_model(arguments, max_pixels=options.max_pixels), options)
-        self._app = create_app(self._service)
+        self._app = create_app(self._service, check=self._check)
         self._replica, self._needs_guard = replica, not arguments.unguarded
         # In a thread, because constructors of replicas run in an event loop.
         with ThreadPoolExecutor(1) as pool:
@@ -53,15 +54,9 @@ class ReplicaApp:
                 MutableHeaders(scope=message)[REPLICA_HEADER] = self._replica
             await send(message)
 
-        try:
-            self._check(scope)
-        except RequestError as error:
-            request_id = Headers(scope=scope).get("x-request-id", "")
-            await error_response(error, request_id)(scope, receive, send_named)
-        else:
-            await self._app(scope, receive, send_named)
+        await self._app(scope, receive, send_named)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, options: ServiceOptions) -> None:
         if self._needs_guard and GUARDED not in scope:
             raise RequestError(
                 503,
@@ -71,7 +66,7 @@ class ReplicaApp:
                 "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=mien.serve.ray.proxy:guard, or deploy with "
                 "unguarded=true behind a proxy that bounds bodies",
             )
-        check_request(scope, self._service.options)
+        check_request(scope, options)
         if scope["path"] == "/metrics":
             raise RequestError(
                 404,
@@ -81,7 +76,8 @@ class ReplicaApp:
             )
 
     def check_health(self) -> None:
-        """Raises what makes the replica useless."""
+        """EngineError if Serve must replace the replica."""
+        self._service.require_alive()
         if not self._service.is_ready:
             raise EngineError("the service is closed", hint="Serve replaces the replica")
 
