@@ -92,7 +92,8 @@ class ExplainedPhoto(TypedDict):
 
     Attributes:
         source: The photo.
-        status: "ok"; "partial" if some people failed; "no person" if no one was found.
+        status: "ok"; "partial" if some people could not be processed; "failed" if none could; "no person" if
+            no one was found.
         people: One explanation per person.
         files: What was written.
     """

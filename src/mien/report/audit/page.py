@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 from mien.data.audit.agreement import Agreement, AgreementDict
 from mien.data.audit.summary import Summary, SummaryDict
@@ -203,6 +203,7 @@ class AuditDocument(SummaryDict):
     """Everything on the page but the images, and every problem.
 
     Attributes:
+        problems: The number of problems by kind, the most severe first.
         title: The full name of the dataset.
         license: Its terms.
         access: How to get it.
@@ -229,7 +230,6 @@ def _document(
     """Everything on the page except the images, and every problem."""
     card = dataset.card
     counts = Counter(problem.kind for problem in verification.problems)
-    found: Any = [asdict(problem) for problem in verification.problems]
     return {
         **summary.to_json(),
         "schema": _SCHEMA,
@@ -238,7 +238,7 @@ def _document(
         "access": card.access,
         "homepage": card.homepage,
         "problems": dict(sorted(counts.items(), key=lambda item: severity_rank(item[0]))),
-        "found": found,
+        "found": list(verification.problems),
         "near_duplicates": [
             [{"file": str(file.path), "split": file.split, "digest": file.digest} for file in group]
             for group in verification.near_duplicates
