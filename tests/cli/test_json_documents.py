@@ -17,6 +17,7 @@ import typer
 from pydantic import TypeAdapter
 from scripts.docs.json_keys import definitions, keys_page, text_of, type_words
 from scripts.docs.schemas import COMMANDS, FILES, INTERNAL_FILES, RENAMED, SCHEMAS, TABLES
+from scripts.docs.schemas_page import schemas_page
 from tests.factories.hub_server import GRANTED, HubServer, own_hub
 from tests.factories.json_documents import check_document, check_printed, command_of, with_known_keys_only
 from tests.factories.playhouse_video import film_playhouse
@@ -366,6 +367,13 @@ def unexplained(schema: Any, path: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("name", list(SCHEMAS))
 def test_every_key_of_a_document_is_explained(name: str) -> None:
     assert list(unexplained(SCHEMAS[name].document())) == []
+
+
+def test_each_text_makes_sense_without_its_neighbors() -> None:
+    pages = keys_page() + schemas_page()
+    rows = [line.removesuffix(" |").split(" | ") for line in pages.splitlines() if line.startswith("| `")]
+    headless = re.compile(r"(Of|Those|These|When,|Its name|null)\b|.*\blikewise\b|(How many|How often)\.$")
+    assert [row for row in rows if headless.match(row[-1])] == []
 
 
 def test_a_name_stands_for_the_same_object_in_all_documents() -> None:

@@ -67,14 +67,14 @@ class DescriptionAudit:
         label_set: Name of the label set.
         n: How many subjects there are.
         missing: How many have no text.
-        failed: How many of those were tried.
+        failed: How many of those without a text were tried.
         empties: How many have a text of nothing but whitespace.
         structured: How many texts are JSON with a score for each label, and so not prose.
         text_statistics: Length, language and form of the prose.
         near_duplicates: Texts that repeat another one.
         label_agreement: How often texts name their gold labels; None without gold labels.
         probe: What a classifier that only counts words reaches; None with too few labeled texts.
-        findings: What that means.
+        findings: What these statistics mean.
         schema: The version of this document.
     """
 

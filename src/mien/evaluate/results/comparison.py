@@ -52,7 +52,7 @@ class PublishedRow(TypedDict):
         value: The score.
         split: The split that it is reported on.
         source: Where it is reported.
-        caveat: What is doubtful about it; empty if nothing is.
+        caveat: What is doubtful about the score; empty if nothing is.
         caveats: Why it may not be comparable with these runs; empty if nothing speaks against it.
     """
 

@@ -169,9 +169,9 @@ class DuplicateFile(TypedDict):
     """A file of a group of near-duplicates.
 
     Attributes:
-        file: Its path.
-        split: Its split.
-        digest: Of its content: equal for identical files.
+        file: The path of the file.
+        split: The split of the file.
+        digest: Digest of its content, which is equal for identical files.
     """
 
     file: str
@@ -205,9 +205,9 @@ class AuditDocument(SummaryDict):
     Attributes:
         problems: The number of problems by kind, the most severe first.
         title: The full name of the dataset.
-        license: Its terms.
-        access: How to get it.
-        homepage: Its address.
+        license: The terms of the dataset.
+        access: How to get the dataset.
+        homepage: The address of the dataset's page.
         found: Every problem.
         near_duplicates: Groups of files that show the same, or nearly.
         boxes: Boxes that extend outside of their images.
