@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -25,8 +26,10 @@ def keys_page() -> str:
         [
             "# Keys of JSON documents\n",
             "What commands print with `--json`, and what is in the files of runs, datasets and saved models, "
-            "key by key; [JSON schemas](schemas.md) say the same to programs. A key with a question mark is "
-            "missing where it does not apply.\n",
+            "key by key; [JSON schemas](schemas.md) say the same to programs.\n",
+            "A key with a question mark is missing where it does not apply. An 'object of' values has "
+            "keys that depend on the data, such as the names of labels. An array in brackets, such as "
+            "[integer, number], has exactly these items.\n",
             "## Commands\n",
             *(line for command, schema in COMMANDS.items() for line in _document(f"`{command}`", schema)),
             "## Files\n",
@@ -77,22 +80,37 @@ def _table(part: Mapping[str, Any]) -> Iterator[str]:
 
 def text_of(value: Mapping[str, Any]) -> str:
     """What a value means, as the cell of a table."""
-    return str(value["description"]).replace("|", "\\|").replace("<", "&lt;")
+    text = str(value["description"]).replace("|", "\\|")
+    # In code, Markdown shows "<" as it is.
+    return "`".join(
+        part if is_code else part.replace("<", "&lt;")
+        for part, is_code in zip(text.split("`"), itertools.cycle((False, True)), strict=False)
+    )
 
 
 def type_words(value: Any) -> str:
-    """The types of a value in words, with links to the objects of the page."""
+    """The types of a value in words, with links to the objects of the page.
+
+    Alternatives inside of an array or an object are in parentheses.
+    """
     if not isinstance(value, Mapping) or value.keys() <= {"title", "description"}:
         return "any value"
     if "$ref" in value:
         name = value["$ref"].removeprefix(_REFERENCE)
         return f"[{name}](#{name.lower()})"
     if "anyOf" in value:
-        return " or ".join(map(type_words, value["anyOf"]))
+        options = [type_words(option) for option in value["anyOf"]]
+        return (", or " if any(" of " in option for option in options) else " or ").join(options)
     if "const" in value or "enum" in value:
         return ", ".join(f"`{json.dumps(one)}`" for one in value.get("enum", [value.get("const")]))
-    inner = {
-        "array": value.get("prefixItems", [value.get("items")]),
-        "object": [value.get("additionalProperties")],
-    }.get(value["type"])
-    return str(value["type"]) + (f" of {', '.join(map(type_words, inner))}" if inner else "")
+    return _simple_words(value)
+
+
+def _simple_words(value: Mapping[str, Any]) -> str:
+    if "prefixItems" in value:
+        return f"[{', '.join(map(type_words, value['prefixItems']))}]"
+    inner = value.get({"array": "items", "object": "additionalProperties"}.get(value["type"], ""))
+    if not isinstance(inner, Mapping) or not inner:
+        return str(value["type"])
+    is_choice = "anyOf" in inner or "enum" in inner
+    return f"{value['type']} of {f'({type_words(inner)})' if is_choice else type_words(inner)}"

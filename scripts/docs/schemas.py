@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,12 +35,13 @@ from mien.predict.saved.layout import SavedFiles
 from mien.predict.saved.recipe import SavedRecipe
 from mien.predict.track.summary import TRACK_COLUMNS, TrackRow
 from mien.recipe import Recipe
+from mien.registry import registered_names
 from mien.report.audit.page import AuditDocument
 from mien.runs import Event, RunManifest
 from mien.train.plan import Plan, PlanTotals
 from mien.types import Description
 
-__all__ = ["COMMANDS", "FILES", "INTERNAL_FILES", "SCHEMAS", "TABLES", "Schema", "schema_name"]
+__all__ = ["COMMANDS", "FILES", "INTERNAL_FILES", "RENAMED", "SCHEMAS", "TABLES", "Schema", "schema_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,8 @@ def _part(kind: Part | Any) -> Part:
 
 _AUDIT: Final = Part((DescriptionAudit,), computed=("level",))
 _CALIBRATION: Final = ("temperature",)
+# Of scores in the document of a training, such as "val_mAP"; later versions may add other keys with "_".
+_SPLIT_METRIC: Final = rf"^[\w-]+_({'|'.join(map(re.escape, registered_names('metric')))})$"
 
 # By command, the document that it prints with --json.
 COMMANDS: Final[Mapping[str, Schema]] = {
@@ -185,7 +189,7 @@ COMMANDS: Final[Mapping[str, Schema]] = {
     "mien serve": _printed("the address of a service that is ready", models.ServedAddress),
     "mien train": _printed(
         "a trained model; with `--dry-run`, an estimate",
-        Part((models.FinishedTraining,), patterns=(("_", float),)),
+        Part((models.FinishedTraining,), patterns=((_SPLIT_METRIC, float),)),
         Part((Plan, PlanTotals)),
     ),
 }
@@ -250,6 +254,12 @@ FILES: Final[Mapping[str, Schema]] = {
     ),
     "saved_recipe": _file("the recipe of a saved model", "recipe.json", part=SavedRecipe),
     "saved_files": _file("the files of a saved model", "hashes.json", part=SavedFiles),
+}
+
+# By schema, keys that files of version 0.1.0 call otherwise, though the number in `schema` is the same.
+RENAMED: Final[Mapping[str, Mapping[str, str]]] = {
+    "calibration": {"how": "method"},
+    "evaluation": {"looks": "split_accesses"},
 }
 
 # Files of a run or of the cache that only mien reads, and why they have no schema.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from scripts.docs.json_keys import text_of, type_words
-from scripts.docs.schemas import COMMANDS, FILES, INTERNAL_FILES, TABLES, Schema, schema_name
+from scripts.docs.schemas import COMMANDS, FILES, INTERNAL_FILES, RENAMED, TABLES, Schema, schema_name
 
 from mien.predict.output.tables import NESTED, column_type
 
@@ -15,13 +15,14 @@ __all__ = ["schema_file", "schemas_page"]
 _INTRO = """\
 # JSON schemas
 
-Generated from the types of the code that writes the documents; JSON Schema 2020-12. Tests validate what
-every command prints and what is in every file of a run. [Keys of JSON documents](json-keys.md) explains
-each key.
+There is a schema (JSON Schema 2020-12) of each document that a command prints, and of each file below.
+They are made from the types of the code that writes the documents, and tests validate what every command
+prints and what is in every file of a run. [Keys of JSON documents](json-keys.md) explains each key.
 
 Later versions of mien may add keys to any document, so ignore those that you do not know; the schemas
-allow them. A change of the meaning or a removal increases the number in the key `schema`. To check
-documents with the Python package `jsonschema`:
+allow them. A later version that changes the meaning of a key, or removes one, increases the number in the
+key `schema`. [Files of version 0.1.0](#files-of-version-010) differ. To check documents with the Python
+package `jsonschema`:
 
 ```python
 import json
@@ -55,6 +56,19 @@ _FILES = """\
 ## Files
 
 [Files](files.md) says where they are. Files with the ending `.jsonl` have one document per line.
+"""
+_OLD_FILES = """\
+### Files of version 0.1.0
+
+mien reads files that version 0.1.0 wrote, but some of their keys have other names, though the number in
+`schema` is the same. Rename these keys before you validate such a file:
+
+| file | key in 0.1.0 | key now |
+|---|---|---|
+"""
+_OLD_AUDIT = """\
+`description_audit.json` was called `words.json`, and most of its keys had other names; `mien describe
+audit` writes it again.
 """
 _RECIPES = """\
 ## Recipes
@@ -104,6 +118,9 @@ def schemas_page() -> str:
             "|---|---|",
             *(f"| `{name}` | {reason} |" for name, reason in INTERNAL_FILES.items()),
             "",
+            _OLD_FILES + "\n".join(_renamed_rows()),
+            "",
+            _OLD_AUDIT,
             _RECIPES,
         ]
     )
@@ -115,6 +132,12 @@ def _rows(what: str, schemas: Mapping[str, tuple[str, Schema]]) -> Iterator[str]
     for shown, (name, schema) in schemas.items():
         lines = "; one document per line" if schema.is_lines else ""
         yield f"| {shown} | [{name}](schemas/{name}.schema.json) | {schema.about}{lines} |"
+
+
+def _renamed_rows() -> Iterator[str]:
+    for name, keys in RENAMED.items():
+        for old, new in keys.items():
+            yield f"| `{FILES[name].files[0]}` | `{old}` | `{new}` |"
 
 
 def _columns(name: str, schema: Schema) -> Iterator[str]:

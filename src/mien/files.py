@@ -22,6 +22,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import IO, Final
@@ -78,8 +79,11 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 
 def atomic_write_json(path: Path, value: object) -> None:
-    """`atomic_write_bytes` of indented JSON; ValueError for NaN and infinity, which are not JSON."""
-    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """`atomic_write_bytes` of indented JSON; ValueError for NaN and infinity, which are not JSON.
+
+    Dataclasses are written as objects.
+    """
+    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False, default=asdict) + "\n")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from mien.documents import MAX_TABLE_BYTES, parse_json, read_bytes, read_json, require_file
 from mien.errors import RunError
@@ -71,10 +71,10 @@ class RunManifest:
     Attributes:
         command: The command that created it, such as "train".
         recipe: The resolved recipe.
-        digest: Of the recipe.
-        versions: Of Python and of libraries, by name.
-        created: When, in UTC: ISO 8601.
-        schema: The version of these values.
+        digest: Digest of the recipe.
+        versions: Versions of Python and of libraries, by name.
+        created: When the run was created, in UTC: ISO 8601.
+        schema: The version of this file. From 2 on, paths inside of the run directory are relative to it.
     """
 
     command: str
@@ -82,7 +82,7 @@ class RunManifest:
     digest: str
     versions: Mapping[str, str] = field(default_factory=_versions)
     created: str = field(default_factory=_now)
-    schema: int = _SCHEMA
+    schema: Literal[1, 2] = _SCHEMA
 
 
 class Event(TypedDict):
@@ -90,7 +90,7 @@ class Event(TypedDict):
 
     Attributes:
         event: What happened, such as "command", "epoch", "trained" or "scored".
-        time: When, in UTC: ISO 8601.
+        time: When it happened, in UTC: ISO 8601.
     """
 
     event: str

@@ -9,13 +9,15 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jsonschema
 import pytest
 import typer
-from scripts.docs.json_keys import definitions, keys_page
-from scripts.docs.schemas import COMMANDS, FILES, INTERNAL_FILES, SCHEMAS, TABLES
+from pydantic import TypeAdapter
+from scripts.docs.json_keys import definitions, keys_page, text_of, type_words
+from scripts.docs.schemas import COMMANDS, FILES, INTERNAL_FILES, RENAMED, SCHEMAS, TABLES
+from scripts.docs.schemas_page import schemas_page
 from tests.factories.hub_server import GRANTED, HubServer, own_hub
 from tests.factories.json_documents import check_document, check_printed, command_of, with_known_keys_only
 from tests.factories.playhouse_video import film_playhouse
@@ -223,6 +225,16 @@ def test_the_problem_of_an_unreadable_dataset_is_a_document(printed: Printed, tm
     assert [problem["kind"] for problem in document["problems"]] == ["unreadable"]
 
 
+def test_a_training_has_scores_by_metric_and_may_get_keys_of_other_types(printed: Printed) -> None:
+    (document,) = printed("train", "words.toml", "--out", "run")
+    schema = SCHEMAS["mien-train"].document()
+    jsonschema.validate({**document, "stopped_by": "SIGTERM", "peak_memory": None}, schema)
+    check_document("mien-train", {**document, "my-val_mAP_emotic": 0.5})
+    for changed in ({**document, "val_mAP": "high"}, {**document, "val_seconds": 2.5}):
+        with pytest.raises(jsonschema.ValidationError):
+            check_document("mien-train", changed)
+
+
 # --- Files ---------------------------------------------------------------------------------------------
 
 
@@ -305,6 +317,28 @@ def test_rows_of_videos_match_their_schemas(
             check_document(schema, row)
 
 
+@pytest.mark.parametrize("run", ["tiny", "views", "failing"])
+def test_files_of_version_0_1_0_match_but_for_keys_with_other_names(run: str) -> None:
+    folder = ROOT / "tests" / "fixtures" / "0.1.0" / run
+    files = {file.name: file for file in folder.glob("*.json*")}
+    assert run == "failing" or {"manifest.json", "calibration.json", "evaluation.json"} <= set(files)
+    for file in files.values():
+        name = schema_of(file) or ""
+        renamed = RENAMED.get(name, {})
+        for document in documents_in(file):
+            assert set(renamed) <= set(document)
+            check_document(name, {renamed.get(key, key): value for key, value in document.items()})
+
+
+def test_the_number_in_schema_is_one_that_mien_reads(made: Made) -> None:
+    for name, numbers in (("manifest", (1, 2)), ("description_audit", (1,))):
+        document = json.loads((made.folder / "run" / f"{name}.json").read_text(encoding="utf-8"))
+        for number in numbers:
+            check_document(name, {**document, "schema": number})
+        with pytest.raises(jsonschema.ValidationError):
+            check_document(name, {**document, "schema": max(numbers) + 1})
+
+
 def test_every_file_of_the_reference_has_a_schema_or_a_reason() -> None:
     page = (ROOT / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
     named = set(re.findall(r"[\w.-]+\.jsonl?\b", page))
@@ -335,12 +369,40 @@ def test_every_key_of_a_document_is_explained(name: str) -> None:
     assert list(unexplained(SCHEMAS[name].document())) == []
 
 
+def test_each_text_makes_sense_without_its_neighbors() -> None:
+    pages = keys_page() + schemas_page()
+    rows = [line.removesuffix(" |").split(" | ") for line in pages.splitlines() if line.startswith("| `")]
+    headless = re.compile(r"(Of|Those|These|When,|Its name|null)\b|.*\blikewise\b|(How many|How often)\.$")
+    assert [row for row in rows if headless.match(row[-1])] == []
+
+
 def test_a_name_stands_for_the_same_object_in_all_documents() -> None:
     found = definitions()
     assert {"ResultRow", "LabelExplanation", "SplitSummary"} <= set(found)
     page = keys_page()
     assert all(f"\n### {name}\n" in page for name in found)
     assert all(f"\n### `{command}`\n" in page for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (list[int | None], "array of (integer or null)"),
+        (list[int] | None, "array of integer, or null"),
+        (dict[str, float | None], "object of (number or null)"),
+        (dict[str, list[float] | None] | None, "object of (array of number, or null), or null"),
+        (list[Literal["a", "b"]], 'array of (`"a"`, `"b"`)'),
+        (list[tuple[int, int, float]], "array of [integer, integer, number]"),
+        (dict[str, dict[str, Any]], "object of object"),
+        (str | None, "string or null"),
+    ],
+)
+def test_types_in_words_have_one_meaning(kind: Any, words: str) -> None:
+    assert type_words(TypeAdapter(kind).json_schema()) == words
+
+
+def test_texts_are_escaped_outside_of_code_alone() -> None:
+    assert text_of({"description": "a < b, with `<names>` | c"}) == "a &lt; b, with `<names>` \\| c"
 
 
 def test_closing_a_schema_keeps_maps_and_free_values() -> None:

@@ -50,8 +50,8 @@ class ReusedDict(TypedDict):
     """What existed, or was made for another variant.
 
     Attributes:
-        n: How many.
-        of: Of how many.
+        n: How many existed.
+        of: How many were needed.
     """
 
     n: int
@@ -65,9 +65,9 @@ class AblationFacts(TypedDict):
         reference: The variant that others are compared with.
         metric: The metric of the differences.
         split: The split of all scores.
-        reused: By kind: descriptions, features, runs.
-        report: The page.
-        curve: The figure of a learning curve; missing without one.
+        reused: How many descriptions, features and runs existed, by kind.
+        report: The file of the page.
+        curve: The file of the learning curve; missing without one.
     """
 
     reference: str

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -111,9 +110,8 @@ def _run_demo(console: Console, out: Path) -> Path:
     from mien.cli.render.results import render_prediction, render_results
 
     result = run_demo(out, cache=cache_directory(), note=console.note, on_describe=console.show_describing)
-    results: Any = asdict(result.results)
     document: DemoRun = {
-        "results": results,
+        "results": result.results,
         "report": str(result.report),
         "run": str(result.run),
         "image": str(result.image),

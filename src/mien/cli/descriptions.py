@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -54,7 +53,6 @@ def status(
     experiment = open_experiment(recipe, overrides, out)
     counts = descriptions.status(experiment, splits)
     path = experiment.store
-    counted: Any = {split: asdict(count) for split, count in counts.items()}
     document: DescribeStatus = {
         "store": str(path),
         "bytes": path.stat().st_size if path.exists() else 0,
@@ -62,7 +60,7 @@ def status(
         "prompt": experiment.recipe.describe.prompt,
         "to_describe": sum(count.missing for count in counts.values()),
         "to_retry": sum(count.num_failed for count in counts.values()),
-        "splits": counted,
+        "splits": dict(counts),
     }
     if num_damaged := sum(count.damaged for count in counts.values()):
         document["damaged"] = num_damaged

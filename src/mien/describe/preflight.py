@@ -58,13 +58,13 @@ class Preflight:
     """Estimates for a describe run.
 
     Attributes:
-        total: Number of subjects.
+        total: How many subjects there are.
         open: Subjects that will be described; extrapolated from a sample unless `exact`.
         exact: Whether every subject was looked up.
         tokens_in: Input tokens, images included.
         tokens_out: Output tokens.
-        seconds: Duration; None if no earlier run tells the rate.
-        cost: In the currency of the prices; None without prices.
+        seconds: How many seconds describing takes; None if no earlier run tells the rate.
+        cost: The cost, in the currency of the prices; None without prices.
         disk: Bytes to be written.
         disk_free: Bytes free on the disk of the store.
     """
@@ -90,7 +90,7 @@ class Survey:
     """The subjects of a run, and what a store holds about them.
 
     Attributes:
-        total: Number of subjects.
+        total: How many subjects there are.
         open: Subjects that will be described; extrapolated from a sample unless `exact`.
         exact: Whether every subject was looked up.
         described: Subjects that were looked up, have a description, and are not among the `remaining`.

@@ -135,10 +135,10 @@ class ListedPrompt(TypedDict):
 
     Attributes:
         id: The name that a recipe gives as `describe.prompt`.
-        digest: Of its wording and its settings.
+        digest: Digest of its wording and its settings.
         needs_box: Whether it mentions the red box.
         no_box: The name of the counterpart for images that show no box; None if it needs none.
-        answer: "text", or "scores": JSON with a score for each label.
+        answer: What the model answers: "text", or "scores", which is JSON with a score for each label.
         template: The wording, with `<class_names>` where the labels are listed.
     """
 

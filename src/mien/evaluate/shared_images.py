@@ -40,7 +40,7 @@ class TrainingImages(TypedDict):
     """The images that a model was trained with.
 
     Attributes:
-        model: The digest of its weights.
+        model: The digest of the model's weights.
         images: By split, a text with 44 hexadecimal digits per image, sorted: 12 for the size of its file in
             bytes, and the first 32 of the SHA-256 digest of the file.
     """

@@ -56,8 +56,8 @@ class OnnxGraph(TypedDict):
     """The names of tensors of an ONNX model.
 
     Attributes:
-        inputs: What it takes, in order.
-        outputs: What it gives, in order.
+        inputs: The names of its inputs, in order.
+        outputs: The names of its outputs, in order.
     """
 
     inputs: list[str]
@@ -69,8 +69,8 @@ class OnnxModels(TypedDict):
 
     Attributes:
         opset: The version of the ONNX operators.
-        classifier: From image tokens and token ids to scores.
-        encoder: From pixels to image tokens; missing if the model reads no image.
+        classifier: The model from image tokens and token ids to scores.
+        encoder: The model from pixels to image tokens; missing if the classifier reads no image.
     """
 
     opset: int

@@ -48,9 +48,9 @@ class PersonDict(TypedDict):
         box: Left, top, right, bottom in pixels of the upright image; None if the whole image is the subject.
         error: Why there is no prediction; None if there is one.
         hint: What to do about it; None without an error.
-        valence: How pleasant it appears, from 0 to 1; None if the model does not predict it.
-        arousal: How excited it appears, likewise.
-        dominance: How much in control the person appears, likewise.
+        valence: How pleasant the emotion appears, from 0 to 1; None if the model does not predict it.
+        arousal: How excited the person appears, from 0 to 1; None if the model does not predict it.
+        dominance: How much in control the person appears, from 0 to 1; None if the model does not predict it.
         sure: Whether the model is sure of the best label; None without calibration.
         description: What the vision-language model wrote; None if the model reads no text or there is none.
     """

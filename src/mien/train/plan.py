@@ -42,7 +42,7 @@ class SplitInputs:
         split: The split.
         samples: How many samples it has.
         features: How many features exist.
-        features_wanted: How many are needed.
+        features_wanted: How many features are needed.
         descriptions: How many samples have a description.
     """
 
@@ -72,11 +72,11 @@ class PlanTotals(TypedDict):
     """Sums of a plan.
 
     Attributes:
-        num_parameters: Parameters of all parts.
-        num_trained: Those that learn.
-        memory_total: Bytes.
-        steps: Steps of the optimizer in all epochs.
-        seconds: The time for all steps.
+        num_parameters: How many parameters the model has.
+        num_trained: How many parameters learn.
+        memory_total: The memory in all, in bytes.
+        steps: How many steps the optimizer takes in all epochs.
+        seconds: How many seconds all steps take.
     """
 
     num_parameters: int
@@ -92,20 +92,20 @@ class Plan:
 
     Attributes:
         recipe: The name of the recipe.
-        digest: Of the recipe.
+        digest: Digest of the recipe.
         fusion: The class that fuses words and image.
-        device: Where it runs.
-        precision: The types of numbers.
-        parameters: How many there are, by part of the model.
-        trained: How many learn, by part.
-        image_tokens: Tokens of an image.
-        text_tokens: Tokens of the longest description.
-        memory: Bytes, by what takes them.
-        batch: Samples of a step of the optimizer.
-        epochs: The most epochs.
-        steps_per_epoch: Steps of an epoch.
-        seconds_per_step: The time of a step.
-        inputs: What exists of the inputs, by split.
+        device: The device that trains, such as "cpu".
+        precision: The floating-point types of the training.
+        parameters: How many parameters there are, by part of the model.
+        trained: How many parameters learn, by part of the model.
+        image_tokens: How many tokens an image has.
+        text_tokens: How many tokens the longest description has.
+        memory: The memory in bytes, by what takes it.
+        batch: How many samples a step of the optimizer has.
+        epochs: The highest number of epochs.
+        steps_per_epoch: How many steps an epoch has.
+        seconds_per_step: How many seconds a step takes.
+        inputs: Which features and descriptions exist, by split.
         notes: What else you should know, in sentences.
     """
 

@@ -25,12 +25,12 @@ class VerifiedDataset(TypedDict):
     """What opening every image and clip of a dataset found.
 
     Attributes:
-        dataset: Its name.
+        dataset: The name of the dataset.
         images: How many files were opened.
-        subjects: How many people are in them.
+        subjects: How many people are in those files.
         problems: What is wrong; empty if nothing is.
-        report: The page; missing if the dataset cannot be read at all.
-        table: The same as JSON; missing likewise.
+        report: The file of the page; missing if the dataset cannot be read at all.
+        table: The file with the same as JSON; missing if the dataset cannot be read at all.
     """
 
     dataset: str

@@ -28,8 +28,8 @@ class ListedFailure(TypedDict):
     """A subject that has no description.
 
     Attributes:
-        id: Its id.
-        error: Why not.
+        id: The id of the subject.
+        error: Why it has no description.
     """
 
     id: str
@@ -41,8 +41,8 @@ class CountedTokens(TypedDict):
 
     Attributes:
         replies: How many replies these are.
-        prompt: What the model read, images included.
-        completion: What it wrote, reasoning included.
+        prompt: Tokens that the model read, images included.
+        completion: Tokens that the model wrote, reasoning included.
     """
 
     replies: int
@@ -60,7 +60,7 @@ class DescribeRun(TypedDict):
         seconds: Duration of the run.
         per_second: Subjects described per second.
         batch_size: Requests of the last call of the engine.
-        tokens: What the replies took; None if the engine does not count it.
+        tokens: The tokens of the replies; None if the engine does not count them.
         store: The file of the store.
         stopped_by: The signal that ended the run early; missing if none did.
         failures: The subjects that failed; empty if the run was stopped.
@@ -83,13 +83,13 @@ class DescribeStatus(TypedDict):
 
     Attributes:
         store: The file of the store.
-        bytes: Its size; 0 if there is none yet.
-        engine: What describes, with a digest of its settings.
+        bytes: The size of the store in bytes; 0 if there is none yet.
+        engine: The engine that describes, with a digest of its settings.
         prompt: Name of the prompt.
         to_describe: Subjects that were not described yet.
         to_retry: Subjects that failed.
         damaged: Subjects whose description is damaged, to be described again; missing if there are none.
-        splits: Counts by split.
+        splits: How many people are described, by split.
     """
 
     store: str
@@ -122,10 +122,10 @@ class CheckedStore(TypedDict):
     Attributes:
         descriptions: Unchanged descriptions, as far as they can be read.
         failures: Unchanged failures, as far as they can be read.
-        damaged: How many rows are not what was written.
-        without_digest: How many rows have no digest, as those of version 0.1.0.
+        damaged: How many rows differ from what was written.
+        without_digest: How many rows have no digest, such as those of version 0.1.0, and cannot be checked.
         file: "ok", or what is wrong with the file beyond single rows.
-        store: The file.
+        store: The file of the store.
         problems: All that is wrong with the file beyond single rows.
         listed: The first damaged rows.
         repair: The command that repairs the store; empty if it is not damaged.
@@ -146,11 +146,11 @@ class ExportedDescriptions(TypedDict):
     """The descriptions of a store in one file.
 
     Attributes:
-        descriptions: How many were written.
+        descriptions: How many descriptions were written.
         store: The file of the store.
         file: The file that was written.
         damaged: How many rows are damaged and were left out; missing if none is.
-        left_out: The first of them.
+        left_out: The first damaged rows that were left out.
     """
 
     descriptions: int
@@ -164,9 +164,9 @@ class ImportedDescriptions(TypedDict):
     """Descriptions that were made elsewhere.
 
     Attributes:
-        imported: How many are new.
-        existing: How many the store had.
-        subjects_without: How many subjects of the dataset have none.
+        imported: How many descriptions are new to the store.
+        existing: How many descriptions the store had before.
+        subjects_without: How many subjects of the dataset have no description.
         unmatched: How many ids of the file belong to no subject.
         store: The file of the store.
         without: The first ids of subjects without a description.
@@ -186,9 +186,9 @@ class DifferingDescription(TypedDict):
     """A description that differs between two stores.
 
     Attributes:
-        key: Its key.
+        key: The key of the description.
         id: The id of the subject.
-        stores: Both stores.
+        stores: The two stores.
     """
 
     key: str
@@ -200,8 +200,8 @@ class MergedStore(TypedDict):
     """Several stores as one.
 
     Attributes:
-        descriptions: How many the merged store has; 0 if nothing was written.
-        failures: How many failures it has; 0 likewise.
+        descriptions: How many descriptions the merged store has; 0 if nothing was written.
+        failures: How many failures the merged store has; 0 if nothing was written.
         conflicts: How many descriptions differ between stores.
         store: The merged store.
         damaged: How many rows are damaged and were left out; missing if none is.
@@ -229,7 +229,7 @@ class KnownModels(TypedDict):
     """Models that describe well.
 
     Attributes:
-        models: The smallest first.
+        models: The models, the smallest first.
     """
 
     models: list[ModelCardDict]
@@ -239,7 +239,7 @@ class KnownPrompts(TypedDict):
     """The prompts that a recipe can use.
 
     Attributes:
-        prompts: The built-in ones.
+        prompts: The built-in prompts.
     """
 
     prompts: list[ListedPrompt]

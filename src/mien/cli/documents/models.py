@@ -29,10 +29,10 @@ class FinishedTraining(TypedDict):
     Attributes:
         run: The run directory.
         best_epoch: The epoch whose weights were kept, from 1.
-        split: The split that chose them.
-        metric: The metric that chose them.
-        score: What they reach on that split.
-        steps: Steps of the optimizer.
+        split: The split on which these weights were chosen.
+        metric: The metric by which they were chosen.
+        score: The value of that metric on that split.
+        steps: How many steps the optimizer took.
     """
 
     run: str
@@ -58,10 +58,10 @@ class DemoRun(TypedDict):
 
     Attributes:
         results: The scores of all variants, as in `results.json`.
-        report: The page.
+        report: The file of the page.
         run: The run that the prediction is of.
         image: The image that was predicted.
-        prediction: What the run predicts for it.
+        prediction: What the run predicts for that image.
     """
 
     results: Evaluation
@@ -76,7 +76,7 @@ class WrittenPages(TypedDict, total=False):
 
     Attributes:
         report: The page about a run.
-        curve: Its learning curve, as SVG.
+        curve: The learning curve of the run, as SVG.
         comparison: The page that compares runs.
         tables: The folder of tables.
     """
@@ -92,9 +92,10 @@ class ExplainedPhoto(TypedDict):
 
     Attributes:
         source: The photo.
-        status: "ok"; "partial" if some people failed; "no person" if no one was found.
+        status: "ok"; "partial" if some people could not be processed; "failed" if none could; "no person" if
+            no one was found.
         people: One explanation per person.
-        files: What was written.
+        files: The files that were written.
     """
 
     source: str
@@ -108,9 +109,9 @@ class SavedModel(TypedDict):
 
     Attributes:
         folder: The folder.
-        files: How many files it has.
-        size: Their size in words, such as "1.3 MB".
-        models: The models that it needs besides, in words; "none" if it needs no other.
+        files: How many files the folder has.
+        size: The size of the files in words, such as "1.3 MB".
+        models: The models that it needs besides the folder, in words; "none" if it needs no other.
     """
 
     folder: str
@@ -125,7 +126,7 @@ class ExportedOnnx(TypedDict):
     Attributes:
         folder: The folder.
         files: The names of the files, with commas between them.
-        difference: The largest difference from torch, such as "1.2e-06".
+        difference: The largest difference of a score from that of PyTorch, such as "1.2e-06".
     """
 
     folder: str
@@ -150,7 +151,7 @@ class ExportedFiles(TypedDict):
 
     Attributes:
         folder: The folder.
-        descriptions: How many were written.
+        descriptions: How many descriptions were written.
         left_out: How many people have no description, and were left out.
     """
 
@@ -163,7 +164,7 @@ class PushedModel(TypedDict):
     """A model on the Hugging Face Hub.
 
     Attributes:
-        name: Its name.
+        name: The name of the model on the Hub.
         commit: The address of the commit.
     """
 
@@ -175,9 +176,9 @@ class ServedAddress(TypedDict):
     """A service that is ready; it answers until it is stopped.
 
     Attributes:
-        url: Its address.
+        url: The address of the service.
         model: What clients call the model.
-        endpoints: What it can do: "predict", "describe", "explain".
+        endpoints: What the service can do: "predict", "describe", "explain".
     """
 
     url: str

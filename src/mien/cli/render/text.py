@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from typing import Any, Final
 
 __all__ = [
@@ -51,14 +52,17 @@ def join_lines(lines: Iterable[str]) -> str:
 
 
 def format_json(value: object, encoding: str | None = None) -> str:
-    """A value as JSON in one line, with the same escapes, which JSON has too: no value changes."""
-    text = json.dumps(value, ensure_ascii=False)
+    """A value as JSON in one line, with the same escapes, which JSON has too: no value changes.
+
+    Dataclasses are written as objects.
+    """
+    text = json.dumps(value, ensure_ascii=False, default=asdict)
     text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     if encoding:
         try:
             text.encode(encoding)
         except UnicodeEncodeError:
-            return json.dumps(value)
+            return json.dumps(value, default=asdict)
     return text
 
 

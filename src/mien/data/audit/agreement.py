@@ -27,7 +27,7 @@ class DimensionAgreementDict(TypedDict):
     """`DimensionAgreement` as plain values.
 
     Attributes:
-        subjects: Number of people with two values or more.
+        subjects: How many people have two values or more.
     """
 
     subjects: int
@@ -39,7 +39,7 @@ class AgreementDict(TypedDict):
     """`Agreement` as plain values.
 
     Attributes:
-        subjects: The number of people with two annotators or more.
+        subjects: How many people have two annotators or more.
     """
 
     subjects: int
@@ -72,9 +72,9 @@ class Agreement:
 
     Attributes:
         num_subjects: The number of these subjects.
-        kappa: By label: 1 for perfect agreement, about 0 at random; None, undefined, if all answers are
-            the same.
-        dimensions: The dimensions that two annotators rated for at least one subject.
+        kappa: The kappa of each label: 1 for perfect agreement, about 0 at random; None, undefined, if all
+            answers are the same.
+        dimensions: Agreement on each dimension that two annotators rated for at least one subject.
     """
 
     split: str

@@ -47,10 +47,10 @@ class ComponentDict(TypedDict):
     """A part of a dataset.
 
     Attributes:
-        name: What it is.
+        name: What the part is.
         globs: Where its files are, below the folder of the dataset.
         required: Whether the dataset cannot be read without it.
-        found: How many of its files there are.
+        found: How many files of the part there are.
     """
 
     name: str
@@ -88,21 +88,21 @@ class DiagnosisDict(TypedDict):
 
     Attributes:
         dataset: The name of the dataset.
-        title: Its full name.
+        title: The full name of the dataset.
         ready: Whether the copy can be read and no problem was found.
-        root: Its folder; None if none was given.
+        root: The folder of the dataset; None if none was given.
         root_exists: Whether the folder exists.
         suggested_root: The folder that has the required parts, if `root` does not.
-        components: Its parts.
-        splits: People by split.
+        components: The parts of the dataset.
+        splits: How many people there are, by split.
         problems: The number of problems by kind.
-        error: Why it cannot be read; None if it can.
+        error: Why the dataset cannot be read; None if it can.
         libraries_missing: Why a library cannot be imported, by its name.
         machine: What this machine can do.
         advice: What to do, the most urgent first.
         license: The terms of the dataset.
-        access: How to get it.
-        homepage: Its address.
+        access: How to get the dataset.
+        homepage: The address of the dataset's page.
     """
 
     schema: Literal[1]

@@ -32,8 +32,8 @@ class SplitChangesDict(TypedDict):
 
     Attributes:
         subjects: How many people the dataset has.
-        near_duplicate_groups: Groups of near-duplicate files.
-        groups_across_splits: Those of them that spanned several splits.
+        near_duplicate_groups: How many groups of near-duplicate files there are.
+        groups_across_splits: How many of those groups spanned several splits.
         left_out: How many people are in no split anymore.
         file: The split file.
     """
@@ -53,7 +53,7 @@ class SplitChanges:
     Attributes:
         num_groups: Groups of near-duplicate files.
         num_groups_across_splits: Those of them that spanned several splits.
-        moved: Number of subjects by move, such as "test to train".
+        moved: How many people were moved, by move, such as "test to train".
         num_left_out: Subjects that are in no split anymore.
     """
 

@@ -50,6 +50,7 @@ class DimensionStatisticsDict(TypedDict):
     """`DimensionStatistics` as plain values.
 
     Attributes:
+        mean: The mean value.
         min: The lowest value.
         max: The highest value.
         histogram: How many values are nearest to 0.0, 0.1 ... 1.0.
@@ -66,9 +67,9 @@ class BoxSizesDict(TypedDict):
 
     Attributes:
         count: How many boxes there are.
-        min_side: The smallest, in pixels; None without boxes.
-        max_side: The largest, likewise.
-        sides: How many boxes have a side in this range of pixels.
+        min_side: The side of the smallest box, in pixels; None without boxes.
+        max_side: The side of the largest box, in pixels; None without boxes.
+        sides: How many boxes have a side in each range of pixels.
         subjects_without: How many people have no box.
     """
 
@@ -83,11 +84,11 @@ class SplitSummaryDict(TypedDict):
     """The most important counts of a split.
 
     Attributes:
-        images: Distinct files.
-        subjects: People.
+        images: How many different files there are.
+        subjects: How many people there are.
         labels_per_subject: The mean number of labels of the labeled people; None if no one is labeled.
         chance_map: The mAP that a random order is expected to have; None if no one has a label.
-        with_dimensions: People with valence, arousal and dominance.
+        with_dimensions: How many people have valence, arousal and dominance.
     """
 
     images: int
@@ -101,12 +102,12 @@ class SplitDetailsDict(TypedDict):
     """Further statistics of a split.
 
     Attributes:
-        unlabeled: People without annotation.
-        clips: People in clips.
+        unlabeled: How many people have no annotation.
+        clips: How many people are in clips.
         prevalence: The share of the labeled people who have a label, by label.
-        annotators: How many people have so many annotators, by that number.
-        dimensions: Those that have values.
-        boxes: Sizes of boxes.
+        annotators: How many people have a number of annotators, by that number.
+        dimensions: The distribution of each dimension that has values.
+        boxes: The sizes of boxes.
         attributes: How many people have a value, by attribute; for audits only.
         cooccurrence: How many people have both labels, a row and a column per label.
     """
@@ -125,11 +126,11 @@ class SummaryDict(TypedDict):
     """Statistics of a dataset, from its annotations alone.
 
     Attributes:
-        dataset: Its name.
+        dataset: The name of the dataset.
         splits: The most important counts, by split.
         problems: The number of problems by kind, the most frequent first.
-        label_set: The name of its label set.
-        labels: Its labels, in order.
+        label_set: The name of the label set.
+        labels: The labels, in the order of the label set.
         details: Further statistics, by split.
     """
 

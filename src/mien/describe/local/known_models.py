@@ -14,16 +14,16 @@ __all__ = ["MODELS", "ModelCard", "ModelCardDict", "list_models"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """One row of the table.
+    """A vision-language model that is known to describe well.
 
     Attributes:
         name: Hugging Face id, or "playhouse".
-        parameters: in billions.
-        license: name of the license.
-        dtype: the floating-point type that the model was trained in.
-        frames: whether it takes several images.
-        extra: the optional extra of this package that its processor needs.
-        note: anything else worth knowing.
+        parameters: The number of parameters, in billions.
+        license: The name of the license.
+        dtype: The floating-point type that the model was trained in.
+        frames: Whether it takes several images.
+        extra: The optional extra of this package that its processor needs; None if it needs none.
+        note: Anything else worth knowing.
     """
 
     name: str

@@ -72,7 +72,7 @@ class StoreStatus:
     """How many subjects there are, are described, failed, and were not described yet.
 
     Attributes:
-        subjects: How many there are.
+        subjects: How many subjects there are.
         described: How many have a description.
         missing: How many were not described yet, or have a damaged description.
         failed: How many failed, by reason.

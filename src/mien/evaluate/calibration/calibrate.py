@@ -63,17 +63,18 @@ class Calibration:
         labels: The labels, in whose order slopes, offsets and thresholds are.
         exclusive: Whether exactly one label holds.
         slopes: What each label's logits are multiplied by.
-        offsets: What is added to them then.
+        offsets: What is added to each label's logits after that.
         thresholds: The probability from which a label holds; None where exactly one label holds.
         rule: How thresholds are chosen.
         cost: How many false alarms a missed label costs, for the rule "cost".
         defaulted: Labels without a positive sample in `split`, whose threshold is 0.5.
-        shared: Labels with too few samples for a slope of their own, which have the temperature's.
+        shared: Labels with too few samples for a slope of their own, which have the slope of the temperature.
         model: Digest of the weights.
         min_confidence: The calibrated score of the best label from which on the model is sure; None in files
             of earlier versions.
-        answered: The share of people for whom it is sure in `split`; None likewise.
-        prediction_sets: Which labels may hold; None likewise.
+        answered: The share of people in `split` for whom the model is sure; None in files of earlier
+            versions.
+        prediction_sets: Which labels may hold; None in files of earlier versions.
     """
 
     method: CalibrationMethod

@@ -50,7 +50,7 @@ class SetCuts:
 
     Attributes:
         coverage: The coverage, between 0 and 1.
-        scores: One per label, as the model gives them; None for a label that always is in the set.
+        scores: The score of each label, as the model gives it; None for a label that always is in the set.
     """
 
     coverage: float
@@ -63,7 +63,7 @@ class PredictionSets:
 
     Attributes:
         coverage: The stated coverage of predictions.
-        cuts: One per coverage, ascending.
+        cuts: The scores for each coverage, ascending.
         num_images: How many images with each label the cuts are fitted on; where exactly one label holds,
             how many images for all labels.
         split: The split.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -67,15 +67,15 @@ class DescriptionAudit:
         label_set: Name of the label set.
         n: How many subjects there are.
         missing: How many have no text.
-        failed: How many of those were tried.
+        failed: How many of those without a text were tried.
         empties: How many have a text of nothing but whitespace.
         structured: How many texts are JSON with a score for each label, and so not prose.
         text_statistics: Length, language and form of the prose.
         near_duplicates: Texts that repeat another one.
         label_agreement: How often texts name their gold labels; None without gold labels.
         probe: What a classifier that only counts words reaches; None with too few labeled texts.
-        findings: What that means.
-        schema: The version of these values.
+        findings: What these statistics mean.
+        schema: The version of this document.
     """
 
     label_set: str
@@ -89,7 +89,7 @@ class DescriptionAudit:
     label_agreement: LabelAgreement | None
     probe: Probe | None
     findings: tuple[Finding, ...]
-    schema: int = _SCHEMA
+    schema: Literal[1] = _SCHEMA
 
     @property
     def level(self) -> Level:
@@ -166,18 +166,22 @@ def read_audit(run: Path) -> DescriptionAudit | None:
     if path is None:
         return None
     try:
-        values = read_json(path)
-        audit = TypeAdapter(DescriptionAudit).validate_python(_current_names(values))
+        values = _current_names(read_json(path))
+        _check_schema(path, values)
+        return TypeAdapter(DescriptionAudit).validate_python(values)
     except (OSError, ValueError, ValidationError) as error:
         raise RunError(
             f"{path} cannot be read: {first_line(error)}", hint="run mien describe audit again"
         ) from error
-    if audit.schema != _SCHEMA:
+
+
+def _check_schema(path: Path, values: Any) -> None:
+    """RunError for values of another schema."""
+    if isinstance(values, dict) and values.get("schema", _SCHEMA) != _SCHEMA:
         raise RunError(
-            f"{path} has schema {audit.schema}, not {_SCHEMA}",
+            f"{path} has schema {values['schema']!r}, not {_SCHEMA}",
             hint="read it with the version of mien that wrote it",
         )
-    return audit
 
 
 def _current_names(values: Any) -> Any:

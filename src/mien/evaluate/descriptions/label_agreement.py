@@ -25,8 +25,8 @@ class Rate:
     Attributes:
         value: The share, from 0 to 1.
         low: Lower bound of the interval.
-        high: Upper bound.
-        n: Of how many texts.
+        high: Upper bound of the interval.
+        n: How many texts the share is of.
     """
 
     value: float
@@ -42,9 +42,9 @@ class LabelNaming:
     Attributes:
         label: The label.
         gold: For how many texts it is a gold label.
-        named_if_gold: The share of those texts that name it; None if there are none.
-        named_if_not: The share of other texts that name it; None if there are none.
-        lift: The former divided by the latter.
+        named_if_gold: The share of the texts with that gold label that name it; None if there are none.
+        named_if_not: The share of all other texts that name it; None if there are none.
+        lift: `named_if_gold` divided by `named_if_not`; None if it is not defined.
     """
 
     label: str
@@ -60,12 +60,12 @@ class LabelAgreement:
 
     Attributes:
         n: How many texts have gold labels.
-        unlabeled: How many of them name no label.
+        unlabeled: How many of those texts name no label.
         first: How often the first label that a text names is gold, among texts that name one.
-        chance: What the same names reach if they are assigned to the texts at random.
+        chance: The value of `first` if the same names were assigned to the texts at random.
         named_if_gold: How often a text names a label that is gold, over all pairs of a text and a label.
-        named_if_not: How often a text names a label that is not gold, likewise.
-        labels: The same by label.
+        named_if_not: How often a text names a label that is not gold, over all pairs of a text and a label.
+        labels: How often texts name each label.
     """
 
     n: int

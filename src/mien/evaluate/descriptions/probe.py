@@ -63,7 +63,7 @@ class Probe:
         n: How many texts were scored.
         value: The score.
         low: Lower bound of its 95 % interval.
-        high: Upper bound.
+        high: Upper bound of its 95 % interval.
         chance: What guessing reaches.
         telling_words: The word that best indicates a label, of the labels that have one.
     """

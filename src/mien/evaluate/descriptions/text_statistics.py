@@ -65,11 +65,11 @@ class Lengths:
     """Words per text.
 
     Attributes:
-        mean: The mean.
+        mean: The mean number of words.
         q05: 5 % of the texts are shorter.
-        q25: A quarter is shorter.
-        q50: The median.
-        q75: Three quarters are shorter.
+        q25: A quarter of the texts is shorter.
+        q50: The median: half of the texts are shorter.
+        q75: Three quarters of the texts are shorter.
         q95: 95 % are shorter.
     """
 
@@ -87,13 +87,15 @@ class TextStatistics:
 
     Attributes:
         n: How many texts there are.
-        refusals: Texts that begin by declining to answer.
-        english: English texts, among those long enough to tell; None if there are none.
+        refusals: The share of texts that begin by declining to answer.
+        english: The share of English texts among those long enough to tell; None if there are none.
         lengths: Words per text.
-        truncated: Texts that reached the limit on their length, or end in the middle of a sentence.
-        hit_limit: Texts that reached the limit on their length.
-        without_person: Texts that mention neither a person nor the box around one.
-        hedges: Hedging words, such as "may" and "appears", among 100 words; None in audits of mien 0.1.
+        truncated: The share of texts that reached the limit on their length, or end in the middle of a
+            sentence.
+        hit_limit: The share of texts that reached the limit on their length.
+        without_person: The share of texts that mention neither a person nor the box around one.
+        hedges: How many of 100 words are hedging words, such as "may" and "appears"; None in audits of mien
+            0.1.
     """
 
     n: int

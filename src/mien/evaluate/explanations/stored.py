@@ -74,9 +74,10 @@ class ExplainedLabel:
 
     Attributes:
         label: The label.
-        score: From 0 to 1.
-        words: (start, end, drop) of each word of the description: by how much hiding it lowers the score.
-        maps: Of the photo, the one to look at first.
+        score: The score of the label, from 0 to 1.
+        words: Start, end and drop of each word of the description: its first character, the one after its
+            last, and how much hiding it lowers the score.
+        maps: The maps of the photo, in the order in which to look at them.
         warnings: What was measured and found unfaithful.
     """
 

@@ -17,18 +17,20 @@ class GroupRow:
         attribute: What groups people, such as "age".
         group: Which group, as the dataset spells it.
         metric: The metric.
-        value: The metric of the group; None if it has fewer than `MIN_POSITIVES` people, or if they do not
-            determine the metric.
+        value: The metric of the group; None if it has fewer than 5 people, or if they do not determine the
+            metric.
         low: Lower bound of the 95 % interval; None without a value, or if the split has one image.
-        high: Upper bound, likewise.
+        high: Upper bound of the 95 % interval; None without a value, or if the split has one image.
         chance: What a model that sees neither image nor text reaches on the group.
         n: How many people the group has.
         images: How many images they are in. With fewer than 100, the interval is approximate.
-        labels: How many labels count: those that someone in the group has. None for dimensions alone.
+        labels: How many labels count: those that someone in the group has; None for dimensions alone.
         compared_with: The largest group of the attribute; "" where the metric does not compare groups.
-        difference: `value` minus that of `compared_with`.
-        difference_low: Lower bound of its 95 % interval, on the same resamples.
-        difference_high: Upper bound, likewise.
+        difference: `value` minus the metric of the group `compared_with`.
+        difference_low: Lower bound of the 95 % interval of `difference`, on the same resamples of both
+            groups.
+        difference_high: Upper bound of the 95 % interval of `difference`, on the same resamples of both
+            groups.
     """
 
     name: str
@@ -61,17 +63,17 @@ class AnnotatorRow:
 
     Attributes:
         name: The model.
-        metric: Name of the metric, of labels.
+        metric: The metric.
         split: The split.
         truth: "union", the labels that any annotator chose; or "majority", those that more than half chose,
             or the most frequent ones if there are none.
         value: The metric.
         low: Lower bound of the 95 % interval; None if the samples are of one image.
-        high: Upper bound.
-        chance: The metric of scores that say nothing, on this truth.
-        n: Samples.
-        labels: Labels that some sample has on this truth.
-        annotators: Annotators per sample, the mean.
+        high: Upper bound of the 95 % interval; None if the samples are of one image.
+        chance: What scores that say nothing reach on this truth.
+        n: How many samples there are.
+        labels: How many labels at least one sample has on this truth; None if there are no labels.
+        annotators: The mean number of annotators per sample.
     """
 
     name: str

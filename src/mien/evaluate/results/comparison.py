@@ -34,6 +34,14 @@ __all__ = ["Comparison", "ComparisonFacts", "compare_runs"]
 _ZERO_SHOT: Final = ("data", "describe", "zero_shot")  # the sections that count without training
 
 
+class SplitAccessDict(TypedDict):
+    """`SplitAccess` as plain values."""
+
+    split: str
+    times: int
+    weights: int
+
+
 class PublishedRow(TypedDict):
     """A score that others reported, on a scale from 0 to 1.
 
@@ -44,7 +52,7 @@ class PublishedRow(TypedDict):
         value: The score.
         split: The split that it is reported on.
         source: Where it is reported.
-        caveat: What is doubtful about it; empty if nothing is.
+        caveat: What is doubtful about the score; empty if nothing is.
         caveats: Why it may not be comparable with these runs; empty if nothing speaks against it.
     """
 
@@ -70,7 +78,7 @@ class ComparisonFacts(TypedDict):
 
     split: str
     settings: dict[str, dict[str, Any]]
-    split_accesses_by_run: dict[str, SplitAccess]
+    split_accesses_by_run: dict[str, SplitAccessDict]
     published: list[PublishedRow]
 
 
@@ -98,13 +106,26 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """`rows` and `differences` as in `results.json`, and the other attributes, as plain JSON values."""
-        accesses: Any = {run: asdict(access) for run, access in self.split_accesses.items()}
-        published: Any = [{**asdict(row), "caveats": caveats} for row, caveats in self.published]
         facts: ComparisonFacts = {
             "split": self.split,
             "settings": {name: dict(settings) for name, settings in self.settings.items()},
-            "split_accesses_by_run": accesses,
-            "published": published,
+            "split_accesses_by_run": {
+                run: {"split": access.split, "times": access.times, "weights": access.weights}
+                for run, access in self.split_accesses.items()
+            },
+            "published": [
+                {
+                    "name": row.name,
+                    "dataset": row.dataset,
+                    "metric": row.metric,
+                    "value": row.value,
+                    "split": row.split,
+                    "source": row.source,
+                    "caveat": row.caveat,
+                    "caveats": caveats,
+                }
+                for row, caveats in self.published
+            ],
         }
         return {**asdict(self.results), **facts}
 

@@ -50,11 +50,11 @@ class ResultRow:
         split: The split.
         value: The metric, averaged over `seeds`.
         low: Lower bound of the 95 % interval; None if the split's images are too few to resample.
-        high: Upper bound, likewise.
+        high: Upper bound of the 95 % interval; None if the split's images are too few to resample.
         chance: What a model that sees neither image nor text reaches.
         n: How many samples the split has.
         seeds: The training seeds.
-        labels: How many labels count: those that some sample of the split has, or the rarest third of them.
+        labels: How many labels count: those that some sample of the split has, or the rarest third of them;
             None for metrics of dimensions alone.
         train_size: How many training images the model has seen, in a learning curve; None elsewhere.
     """
@@ -78,12 +78,12 @@ class Difference:
 
     Attributes:
         a: One model.
-        b: The other one.
+        b: The other model.
         metric: The metric.
         split: The split.
         value: The difference.
         low: Lower bound of the interval; None if the split's images are too few to resample.
-        high: Upper bound, likewise.
+        high: Upper bound of the interval; None if the split's images are too few to resample.
         train_size: How many training images both models have seen, in a learning curve; None elsewhere.
     """
 
@@ -109,15 +109,16 @@ class LabelRow:
     Attributes:
         label: The label.
         split: The split.
-        value: Its average precision, scikit-learn's.
-        low: Lower bound of the 95 % interval; None if fewer than `MIN_POSITIVES` samples have the label,
-            because resampling so few says nothing.
-        high: Upper bound, likewise.
+        value: The average precision of the label, as scikit-learn computes it.
+        low: Lower bound of the 95 % interval; None if fewer than 5 samples have the label, because resampling
+            so few says nothing.
+        high: Upper bound of the 95 % interval; None if fewer than 5 samples have the label, because
+            resampling so few says nothing.
         prevalence: The share of samples that have the label, which is the chance level of `value`.
         positives: How many samples have the label.
         name: The model.
         n: How many samples the split has.
-        ap_emotic: Its average precision, interpolated as the EMOTIC authors do.
+        ap_emotic: The average precision of the label, interpolated as the EMOTIC authors do.
         auc: Area under the ROC curve.
         f1: F1 at a score of 0.5, or of the highest score where exactly one label holds.
         threshold: The threshold that a calibration chose.
@@ -150,9 +151,9 @@ class DimensionRow:
         name: The model.
         dimension: The dimension.
         split: The split.
-        value: The error.
+        value: The mean absolute error.
         low: Lower bound of the interval; None if the split's images are too few to resample.
-        high: Upper bound, likewise.
+        high: Upper bound of the interval; None if the split's images are too few to resample.
         chance: The error of always answering the median.
         r2: Coefficient of determination; None where all annotated samples agree.
         n: How many samples were annotated.
@@ -171,7 +172,7 @@ class DimensionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRow:
-    """A metric before and after what was fitted on another split; the interval is of after minus before.
+    """A metric before and after a calibration on another split; the interval is of after minus before.
 
     For ECE and Brier that is calibrating the scores, for macro_f1 using the fitted thresholds instead of 0.5.
 
@@ -179,11 +180,11 @@ class CalibrationRow:
         name: The model.
         metric: The metric.
         split: The split.
-        before: The metric without what was fitted.
-        after: The metric with it.
+        before: The metric without the calibration.
+        after: The metric with the calibration.
         low: Lower bound of the interval; None if the split's images are too few to resample.
-        high: Upper bound, likewise.
-        fitted_on: The other split.
+        high: Upper bound of the interval; None if the split's images are too few to resample.
+        fitted_on: The split on which the calibration was fitted.
         n: How many samples the split has.
     """
 
@@ -215,7 +216,7 @@ class SetRow:
             whose set contains their label; where any number of labels may hold, the share of a label's people
             whose set contains it, averaged over the labels that sets can leave out.
         low: Lower bound of its 95 % interval; None if the split's images are too few to resample.
-        high: Upper bound, likewise.
+        high: Upper bound of its 95 % interval; None if the split's images are too few to resample.
         size: The mean number of labels in a set.
         single: The share of sets with one label.
         complete: The share of sets with all labels that a person has, which is not guaranteed where any
@@ -225,7 +226,7 @@ class SetRow:
         fitted_on: The split on which the cut was fitted.
         likely_low: A cut that is fitted on so many images covers at least this share in 97.5 % of cases. Of
             several cuts, it is that of the label with the fewest images.
-        likely_high: At most this share, likewise.
+        likely_high: The cut covers at most this share in 97.5 % of cases.
         is_default: Whether predictions have these sets.
     """
 
@@ -256,10 +257,12 @@ class AbstentionRow:
         answered: The share of people who get an answer.
         value: The share of them whose highest score is at one of their labels.
         low: Lower bound of its 95 % interval; None if the split's images are too few to resample.
-        high: Upper bound, likewise.
-        gain: `value` minus that of everyone.
-        gain_low: Lower bound of the paired 95 % interval of the gain; None likewise.
-        gain_high: Upper bound, likewise.
+        high: Upper bound of its 95 % interval; None if the split's images are too few to resample.
+        gain: `value` minus the same share among everyone.
+        gain_low: Lower bound of the paired 95 % interval of the gain; None if the split's images are too few
+            to resample.
+        gain_high: Upper bound of the paired 95 % interval of the gain; None if the split's images are too few
+            to resample.
         n: How many people get an answer.
         fitted_on: The split on which the lowest confidence was fitted; "" where the most confident people of
             `split` itself are taken.
@@ -286,8 +289,8 @@ class SplitAccess:
 
     Attributes:
         split: The split.
-        times: How often.
-        weights: With how many different weights.
+        times: How often it was scored.
+        weights: How many different weights it was scored with.
     """
 
     split: str
@@ -304,8 +307,8 @@ class SharedImages:
         other: A split that training learned from or was stopped by.
         images: How many images of the scored split the other one has, too.
         of_images: How many images the scored split has.
-        samples: How many of its samples are in shared images.
-        n: How many samples it has.
+        samples: How many samples of the scored split are in shared images.
+        n: How many samples the scored split has.
     """
 
     split: str
@@ -332,7 +335,8 @@ class Evaluation:
         labels: One row per model, split and label.
         dimensions: One row per model, split and dimension: valence, arousal, dominance.
         calibration: What calibration changes on splits other than the one it was fitted on.
-        prediction_sets: The coverage and size of prediction sets, likewise.
+        prediction_sets: The coverage and size of prediction sets, on splits other than the one they were
+            fitted on.
         abstention: How often the best label is right, by how many people get an answer.
         groups: Metrics by annotated group of people, for audits only.
         annotators: The same scores against the union and against the majority of several annotators.

@@ -59,12 +59,12 @@ class Counterfactual:
             photo, and reads the same description. "other_box": the box is on another person, who is described
             anew. "other_words": the description of another person. "face_blurred", "background_blurred": the
             photo is changed, and described anew. "description": a given text.
-        what: The same in words, such as "the box on person 1".
+        what: The kind in words, such as "the box on person 1".
         scores: A score from 0 to 1 per label; empty with an error.
-        scores_of_same_words: the scores if the image alone is different and the description is kept; None
+        scores_of_same_words: The scores if the image alone is different and the description is kept; None
             where nothing is described anew.
         description: What the model read; None if nothing.
-        box: The box in pixels of the photo.
+        box: The box of the person in pixels of the photo; None if the whole photo is the subject.
         error: Why there are no scores; None if there are.
     """
 

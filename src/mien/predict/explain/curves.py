@@ -51,7 +51,7 @@ class Curve:
 
     Attributes:
         shares: Which share of the parts is hidden or shown, from 0 to 1.
-        scores: The score of the label at each.
+        scores: The score of the label at each of these shares.
     """
 
     shares: tuple[float, ...]
@@ -87,9 +87,9 @@ class Faithfulness:
     Attributes:
         method: How importance was estimated: "attention", "occlusion" or "gradient".
         deletion: The score while the most important parts are hidden first.
-        insertion: The score while they are shown first.
+        insertion: The score while the most important parts are shown first.
         random_deletion: The mean deletion curve of random orders.
-        random_insertion: Their mean insertion curve.
+        random_insertion: The mean insertion curve of random orders.
         limit: A random order gains more than this with a probability of 5 %, by the spread of those tried.
     """
 

@@ -53,7 +53,7 @@ class WordImportance:
     Attributes:
         word: The word with the punctuation next to it.
         start: Its first character in the description.
-        end: The one after its last.
+        end: The character after its last one.
         occlusion: How much the score drops while the word is hidden, from -1 to 1; negative where it rises.
         gradient: What the word adds to the logit, by gradient times input; None if the model has no
             gradient. The learned bonus of a label that is named is included.
@@ -93,10 +93,12 @@ class NamedLabel:
     """A description that names the label, in a model with a learned bonus for that (`model.label_names`).
 
     Attributes:
-        num_mentions: How often. Hiding one of several mentions does not take the bonus away.
+        num_mentions: How often the description names it. Hiding one of several mentions does not take the
+            bonus away.
         bonus: What the logit gains.
         drop: How much the score drops while all mentions are hidden.
-        drop_of_bonus: How much of it is due to the bonus alone: the drop with the words read, but without it.
+        drop_of_bonus: How much of that drop is due to the bonus alone: the drop if the words are read, but
+            give no bonus.
     """
 
     num_mentions: int
@@ -128,10 +130,10 @@ class AttentionShares:
     """Where the final states of the queries come from, by attention rollout; the shares sum to 1.
 
     Attributes:
-        photo: Image tokens that show the photo.
-        other_image: Image tokens that do not: padding, and class or register tokens.
-        words: Tokens of the description.
-        queries: The queries themselves.
+        photo: The share of image tokens that show the photo.
+        other_image: The share of image tokens that do not show it: padding, and class or register tokens.
+        words: The share of the tokens of the description.
+        queries: The share of the queries themselves.
     """
 
     photo: float
@@ -174,7 +176,7 @@ class LabelExplanation:
 
     Attributes:
         label: The label.
-        score: From 0 to 1, as in the prediction.
+        score: The score of the label from 0 to 1, as in the prediction.
         words: The words that the model reads, in order; empty if it reads none.
         naming: What the mentions of the label do; None if the description does not name it, or the model has
             no bonus for that.

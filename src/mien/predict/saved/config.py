@@ -36,8 +36,8 @@ class LabelsConfig(TypedDict):
     """The label set.
 
     Attributes:
-        name: Its name.
-        names: Its labels, in the order of all numbers.
+        name: The name of the label set.
+        names: The labels, in whose order all numbers are.
         exclusive: Whether exactly one label holds.
         predicted: Whether the model scores them; False if it learned only dimensions.
     """
@@ -55,7 +55,7 @@ class CalibrationConfig(TypedDict):
         method: What was fitted.
         fitted_on: The split on which it was fitted.
         slopes: What each label's logits are multiplied by.
-        offsets: What is added to them then.
+        offsets: What is added to each label's logits after that.
         thresholds: The probability from which a label holds, by label; None where exactly one label holds.
     """
 
@@ -70,8 +70,8 @@ class PromptConfig(TypedDict):
     """A prompt.
 
     Attributes:
-        id: Its name.
-        digest: Of its wording and its settings.
+        id: The name of the prompt.
+        digest: Digest of its wording and its settings.
         text: The wording, with the labels.
     """
 
@@ -81,13 +81,13 @@ class PromptConfig(TypedDict):
 
 
 class MarkingConfig(TypedDict):
-    """`Marking` as plain values.
+    """How the person is marked in the image.
 
     Attributes:
-        style: `red_box`, `crop`, `blur_background` or `none`.
-        width: Width of the line, as a share of the image's longer side.
-        color: RGB color of the line.
-        digest: Of all of it.
+        style: How the person is marked: `red_box`, `crop`, `blur_background` or `none`.
+        width: Width of the box's line, as a share of the image's longer side.
+        color: RGB color of the box's line.
+        digest: Digest of these settings.
     """
 
     style: str
@@ -102,12 +102,12 @@ class DescribingConfig(TypedDict):
     Attributes:
         engine: The engine of the recipe.
         prompt: The prompt for images that show a box.
-        prompt_without_box: The prompt for others; None if it is the same one.
+        prompt_without_box: The prompt for images that show no box; None if it is the same one.
         marking: How the person is marked in the image.
         clip: Which frames of a clip are shown.
         max_new_tokens: The longest answer, in tokens.
-        dtype: The type of numbers.
-        options: Of the engine.
+        dtype: The floating-point type of computation.
+        options: Options of the engine.
         when_missing: What the model does without a description.
     """
 
@@ -127,15 +127,15 @@ class ImageConfig(TypedDict):
 
     Attributes:
         size: Side of the square image, in pixels.
-        mean: Subtracted from each channel, on the scale of 0 to 1.
-        std: Divides each channel.
+        mean: What is subtracted from each channel, on the scale of 0 to 1.
+        std: What each channel is divided by then.
         fit: How an image becomes a square.
         views: How the person is marked in each view.
-        frames: Frames of a clip.
+        frames: How many frames of a clip are read.
         layer: The layer of the encoder whose states are the tokens; None for the last one.
-        tokens: Tokens per view and frame.
+        tokens: Which tokens of the encoder are used, of each view and frame.
         dim: The width of a token.
-        dtype: The type of numbers.
+        dtype: The floating-point type of computation.
         signature: Identifies the encoder.
     """
 
@@ -174,15 +174,15 @@ class ModelConfig(TypedDict):
     """What a saved model takes and gives.
 
     Attributes:
-        library: "mien".
+        library: The name of this library, "mien".
         name: The name of the recipe.
         fusion: The class that fuses words and image.
         labels: The label set.
         dimensions: The dimensions that it predicts, in order; empty if none.
-        calibration: None if the run was not evaluated.
-        describing: None if the model reads no text.
-        image: None if the model reads no image.
-        text: None if the model reads no text.
+        calibration: How scores become probabilities; None if the run was not evaluated.
+        describing: How people are described; None if the model reads no text.
+        image: How images become tokens; None if the model reads no image.
+        text: How descriptions become tokens; None if the model reads no text.
     """
 
     schema: Literal[1]
@@ -202,7 +202,7 @@ class SavedConfig(ModelConfig):
 
     Attributes:
         mien_version: The version of mien that saved it.
-        models: The models that it needs besides.
+        models: The models that predicting needs besides this one.
     """
 
     mien_version: str

@@ -61,7 +61,7 @@ class SavedFile(TypedDict):
     """A file of a saved model.
 
     Attributes:
-        bytes: Its size.
+        bytes: The size of the file in bytes.
         sha256: Its SHA-256 digest, in hex.
     """
 
@@ -73,7 +73,7 @@ class SavedFiles(TypedDict):
     """All files that loading a saved model reads.
 
     Attributes:
-        files: By their path in the folder.
+        files: The files, by their path in the folder.
     """
 
     schema: Literal[1]

@@ -56,12 +56,12 @@ class UsedModel:
     """A model that predicting needs besides the trained classifier.
 
     Attributes:
-        key: The recipe's key.
+        key: The key of the recipe that names the model.
         kind: "hub", "embedded", "included" (copied from a local folder), or "server" (a server has it).
         name: The id on the Hub, or the name of the folder or file.
         value: What the saved recipe says: the id with its commit, or a path in the folder.
-        revision: The commit of a model on the Hub.
-        license: As the Hub names it; None if it is not known.
+        revision: The commit of a model on the Hub; None for others.
+        license: The license, as the Hub names it; None if it is not known.
         path: What is copied.
     """
 

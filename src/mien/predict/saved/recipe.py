@@ -50,8 +50,8 @@ class SavedRecipe(TypedDict):
 
     Attributes:
         recipe: The recipe, without places on the machine that saved it.
-        digest: Of the recipe that the model was trained with.
-        versions: Of libraries that trained the model.
+        digest: Digest of the recipe that the model was trained with.
+        versions: Versions of the libraries that trained the model.
     """
 
     schema: Literal[1]

@@ -25,11 +25,11 @@ class TrackRow(TypedDict):
         first_time: When the person is first seen, in seconds.
         last_time: When the person is last seen, in seconds.
         num_frames: In how many frames the person is; without a person, how many frames were read.
-        num_failed: In how many of them the person could not be processed.
+        num_failed: In how many of these frames the person could not be processed.
         scores: The mean score per label, from 0 to 1; empty without a prediction.
-        valence: How pleasant it appears, from 0 to 1; None if the model does not predict it.
-        arousal: How excited it appears, likewise.
-        dominance: How much in control the person appears, likewise.
+        valence: How pleasant the emotion appears, from 0 to 1; None if the model does not predict it.
+        arousal: How excited the person appears, from 0 to 1; None if the model does not predict it.
+        dominance: How much in control the person appears, from 0 to 1; None if the model does not predict it.
         description: What the vision-language model wrote about the frame in which the person is largest.
     """
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 from mien.data.audit.agreement import Agreement, AgreementDict
 from mien.data.audit.summary import Summary, SummaryDict
@@ -169,9 +169,9 @@ class DuplicateFile(TypedDict):
     """A file of a group of near-duplicates.
 
     Attributes:
-        file: Its path.
-        split: Its split.
-        digest: Of its content: equal for identical files.
+        file: The path of the file.
+        split: The split of the file.
+        digest: Digest of its content, which is equal for identical files.
     """
 
     file: str
@@ -203,10 +203,11 @@ class AuditDocument(SummaryDict):
     """Everything on the page but the images, and every problem.
 
     Attributes:
+        problems: The number of problems by kind, the most severe first.
         title: The full name of the dataset.
-        license: Its terms.
-        access: How to get it.
-        homepage: Its address.
+        license: The terms of the dataset.
+        access: How to get the dataset.
+        homepage: The address of the dataset's page.
         found: Every problem.
         near_duplicates: Groups of files that show the same, or nearly.
         boxes: Boxes that extend outside of their images.
@@ -229,7 +230,6 @@ def _document(
     """Everything on the page except the images, and every problem."""
     card = dataset.card
     counts = Counter(problem.kind for problem in verification.problems)
-    found: Any = [asdict(problem) for problem in verification.problems]
     return {
         **summary.to_json(),
         "schema": _SCHEMA,
@@ -238,7 +238,7 @@ def _document(
         "access": card.access,
         "homepage": card.homepage,
         "problems": dict(sorted(counts.items(), key=lambda item: severity_rank(item[0]))),
-        "found": found,
+        "found": list(verification.problems),
         "near_duplicates": [
             [{"file": str(file.path), "split": file.split, "digest": file.digest} for file in group]
             for group in verification.near_duplicates
