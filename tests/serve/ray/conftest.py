@@ -90,13 +90,13 @@ def deployed(tmp_path: Path) -> Iterator[Deployed]:
         "max_pending": MAX_PENDING,
         "max_upload": 1,
     }
-    with serving(Arguments.model_validate(arguments), folder) as found:
+    with serving(arguments, folder) as found:
         yield found
         found.hold.unlink(missing_ok=True)
 
 
 @contextmanager
-def serving(arguments: Arguments, folder: Path) -> Iterator[Deployed]:
+def serving(arguments: dict[str, Any], folder: Path) -> Iterator[Deployed]:
     """Starts Ray with the environment that the documentation asks for, and Serve with the application."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -122,7 +122,7 @@ def serving(arguments: Arguments, folder: Path) -> Iterator[Deployed]:
 
             serve.start(http_options={"host": "127.0.0.1", "port": port})
             serve.run(app(arguments), name="mien", route_prefix="/")
-            yield Deployed(f"http://127.0.0.1:{port}", arguments, folder)
+            yield Deployed(f"http://127.0.0.1:{port}", Arguments.parse(arguments), folder)
             serve.shutdown()  # type: ignore[no-untyped-call]
         finally:
             connection.release()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from mien.cli.serve import serve
 from mien.errors import UsageError
@@ -50,8 +49,8 @@ def test_values_of_a_command_line_are_text(monkeypatch: pytest.MonkeyPatch) -> N
         ({}, "give run, or zero_shot"),
         ({"run": "r", "zero_shot": "m"}, "run excludes"),
         ({"run": "r", "labels": "emotic"}, "run excludes"),
-        ({"run": "r", "replica": 2}, "replica"),
-        ({"run": "r", "replicas": 0}, "replicas"),
+        ({"run": "r", "replica": 2}, "unknown argument 'replica'"),
+        ({"run": "r", "replicas": 0}, "replicas is 0: Input should be greater than"),
         ({"run": "r", "cpus": 0}, "cpus"),
         ({"run": "r", "gpus": "nan"}, "gpus"),
         ({"zero_shot": "m", "method": "guess"}, "method"),
@@ -59,8 +58,14 @@ def test_values_of_a_command_line_are_text(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_what_is_wrong(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValidationError, match=says):
-        Arguments.model_validate(given)
+    with pytest.raises(UsageError, match=says):
+        Arguments.parse(given)
+
+
+def test_a_misspelled_name_has_a_hint() -> None:
+    with pytest.raises(UsageError) as caught:
+        Arguments.parse({"run": "r", "replica": "2"})
+    assert caught.value.hint.startswith("did you mean 'replicas'?")
 
 
 @pytest.mark.parametrize("name", ["RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS", None])

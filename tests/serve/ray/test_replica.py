@@ -15,7 +15,7 @@ from starlette.types import Message
 from tests.factories.tiny_runs import train_tiny_run
 from tests.serve.ray.conftest import TOKEN, import_ray_serve, run_async
 
-from mien.errors import EngineDownError, EngineError, UsageError
+from mien.errors import EngineDownError, EngineError, MienError, UsageError
 from mien.serve.inference import ServedModel
 from mien.serve.ray.arguments import Arguments
 from mien.serve.ray.refusals import GUARDED, log_to_serve
@@ -195,12 +195,12 @@ def test_ray_must_be_protected(arguments: Arguments, monkeypatch: pytest.MonkeyP
     from mien.serve.ray import app
 
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    with pytest.raises(UsageError, match="without a token"):
+    with pytest.raises(MienError, match=r"without a token.*RAY_AUTH_TOKEN on each node"):
         app(arguments)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     app(arguments)
     monkeypatch.setattr(ray, "__version__", "2.57.0")
-    with pytest.raises(UsageError, match=r"2\.57\.0 does not protect"):
+    with pytest.raises(MienError, match=r"2\.57\.0 does not protect"):
         app(arguments)
 
 
@@ -213,6 +213,8 @@ def test_a_relative_run_is_found_from_everywhere(
     assert arguments.run is not None
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.chdir(Path(arguments.run).parent)
-    assert ray.app(Arguments(run="run")) is not None
+    assert ray.app({"run": "run", "replicas": "2"}) is not None
+    with pytest.raises(MienError, match="unknown argument 'replica'; did you mean 'replicas'"):
+        ray.app({"run": "run", "replica": "2"})
     with pytest.raises(AttributeError):
         ray.__getattr__("nothing")

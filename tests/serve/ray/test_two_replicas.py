@@ -280,7 +280,8 @@ def check_death_of_a_replica(deployed: Deployed, noise: Noise, replicas: set[str
         wait_until(lambda: any(future.done() for future in waiting))
         deployed.hold.unlink()
         answers = [future.result(HANGS) for future in waiting]
-    assert {answer.status_code for answer in answers} == {200, 503}
+    # A replica may refuse the last ones, because others came first.
+    assert {answer.status_code for answer in answers} - {429} == {200, 503}
     for answer in answers:
         if answer.status_code == 503:
             assert answer.json()["error"]["code"] == "engine_down_error"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mien.errors import UsageError, nearest_hint
 from mien.predict.detect.open import NO_DETECTOR
 from mien.recipe.zero_shot import ZeroShotMethod
 from mien.registry import registered_names
@@ -67,6 +69,21 @@ class Arguments(BaseModel):
     unguarded: bool = False
     """Whether to answer requests that did not pass `mien.serve.ray.proxy`, so that another proxy must bound
     their bodies. It needs a token."""
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Arguments:
+        """The arguments of names and values; UsageError for the first that is wrong."""
+        for name in given:
+            if name not in cls.model_fields:
+                hint = nearest_hint(name, cls.model_fields, kind="arguments")
+                raise UsageError(f"unknown argument {name!r}", hint=hint)
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            name = ".".join(map(str, first["loc"]))
+            message = first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"{name} is {first['input']!r}: {message}" if name else message) from None
 
     @model_validator(mode="after")
     def _one_model(self) -> Arguments:

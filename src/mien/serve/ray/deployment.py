@@ -3,10 +3,12 @@
 Only this module and `mien.describe.ray.connection` import Ray.
 """
 
-# Serve reads the annotation of `app`, so that annotations cannot be text here.
+from __future__ import annotations
+
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -15,7 +17,7 @@ from ray import serve
 from ray.serve.metrics import Gauge
 from starlette.types import ASGIApp
 
-from mien.errors import UsageError
+from mien.errors import MienError, UsageError
 from mien.serve.ray.arguments import Arguments
 from mien.serve.ray.refusals import log_to_serve
 
@@ -35,7 +37,7 @@ _HEALTH_SECONDS = 10.0  # between two checks, at which the metrics are reported 
 class Mien:
     """One replica."""
 
-    app: "ReplicaApp"  # of `serve.ingress`
+    app: ReplicaApp  # of `serve.ingress`
 
     def __init__(self) -> None:
         self._metrics = _RayMetrics()
@@ -68,27 +70,31 @@ class _RayMetrics:
             gauge.set(sample.value, sample.labels)
 
 
-def app(arguments: Arguments) -> serve.Application:
+def app(arguments: Mapping[str, Any] | Arguments) -> serve.Application:
     """Builds the application: `serve run mien.serve.ray:app run=runs/emotic replicas=2`.
 
     Replicas read the token of clients from the environment of their node, MIEN_SERVE_TOKEN.
 
     Args:
-        arguments: See `Arguments`; Serve makes them from what follows on the command line, or from `args`.
+        arguments: See `Arguments`; Serve gives what follows on the command line, or `args`.
 
     Raises:
-        UsageError: A limit is too small, or Ray is too old, or runs without a token.
+        MienError: An argument is unknown or wrong, or Ray is too old, or runs without a token.
     """
-    _check_ray()
-    arguments = arguments.with_absolute_paths()
-    options = arguments.service_options()
+    with _hints_in_messages():
+        _check_ray()
+        if not isinstance(arguments, Arguments):
+            arguments = Arguments.parse(arguments)
+        arguments = arguments.with_absolute_paths()
+        options = arguments.service_options()
 
     def build() -> ASGIApp:
         from mien.serve.ray.replica import ReplicaApp
 
         log_to_serve()
-        _check_ray()
-        return ReplicaApp(arguments, serve.get_replica_context().replica_id.unique_id)
+        with _hints_in_messages():
+            _check_ray()
+            return ReplicaApp(arguments, serve.get_replica_context().replica_id.unique_id)
 
     deployment: Any = serve.deployment(
         serve.ingress(build)(Mien),
@@ -103,6 +109,15 @@ def app(arguments: Arguments) -> serve.Application:
     )
     application: serve.Application = deployment.bind()
     return application
+
+
+@contextmanager
+def _hints_in_messages() -> Iterator[None]:
+    """Serve shows the message of an error, which is to say what to do as well."""
+    try:
+        yield
+    except MienError as error:
+        raise MienError(f"{error}; {error.hint}" if error.hint else str(error)) from None
 
 
 def _check_ray() -> None:
