@@ -27,9 +27,9 @@ def keys_page() -> str:
             "# Keys of JSON documents\n",
             "What commands print with `--json`, and what is in the files of runs, datasets and saved models, "
             "key by key; [JSON schemas](schemas.md) say the same to programs.\n",
-            "A key with a question mark is missing where it does not apply. An 'object of' values has "
-            "keys that depend on the data, such as the names of labels. An array in brackets, such as "
-            "[integer, number], has exactly these items.\n",
+            "A key with a question mark is missing where it does not apply. A type such as object of number "
+            "stands for an object whose keys depend on the data, such as the names of labels. An array in "
+            "brackets, such as [integer, number], has exactly these items.\n",
             "## Commands\n",
             *(line for command, schema in COMMANDS.items() for line in _document(f"`{command}`", schema)),
             "## Files\n",

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import types
 from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import typing_extensions
 from pydantic import TypeAdapter
@@ -108,7 +108,7 @@ def _optional(hint: Any) -> Any:
 def _readable(kind: Any) -> Any:
     """The type with every TypedDict in it as one that pydantic reads."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if is_typeddict(kind):
+    if typing_extensions.is_typeddict(kind):
         return _typed_dict(kind)
     if origin is None or origin is Literal:
         return kind
@@ -130,7 +130,7 @@ def _described(kind: Any) -> dict[str, Any]:
     while pending:
         part = pending.pop()
         pending += get_args(part)
-        if (is_typeddict(part) or (isinstance(part, type) and is_dataclass(part))) and (
+        if (typing_extensions.is_typeddict(part) or (isinstance(part, type) and is_dataclass(part))) and (
             _name(part) not in found
         ):
             found[_name(part)] = part
@@ -156,7 +156,7 @@ def _describe(part: dict[str, Any], kind: Any) -> None:
 
 def _source(kind: Any) -> Any:
     """The class whose values a TypedDict has, if there is one next to it."""
-    if not is_typeddict(kind) or not kind.__name__.endswith(_PLAIN):
+    if not typing_extensions.is_typeddict(kind) or not kind.__name__.endswith(_PLAIN):
         return None
     return vars(sys.modules[kind.__module__]).get(kind.__name__.removesuffix(_PLAIN))
 
@@ -175,13 +175,13 @@ def _texts(kind: Any) -> dict[str, str]:
 
 def _bases(kind: Any) -> list[Any]:
     """The TypedDicts that a TypedDict is based on, which it does not remember before Python 3.12."""
-    if not is_typeddict(kind):
+    if not typing_extensions.is_typeddict(kind):
         return []
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(definition, ast.ClassDef)
     names = [ast.unparse(base) for base in definition.bases]
     known = vars(sys.modules[kind.__module__])
-    return [known[name] for name in names if is_typeddict(known.get(name))]
+    return [known[name] for name in names if typing_extensions.is_typeddict(known.get(name))]
 
 
 def _in_json(text: str) -> str:

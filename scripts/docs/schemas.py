@@ -266,8 +266,8 @@ RENAMED: Final[Mapping[str, Mapping[str, str]]] = {
 INTERNAL_FILES: Final[Mapping[str, str]] = {
     "dtypes.json": "the types of numbers that `auto` was, so that a run is resumed with the same ones",
     "variant.json": "what a finished variant of an ablation was made of, so that it is not trained again",
-    "request.json": "in the journal of `mien predict --out`, which a killed command reads when it goes on",
-    "results.jsonl": "in the same journal",
+    "request.json": "in the journal of `mien predict --out`, which a killed command reads when run again",
+    "results.jsonl": "in the journal of `mien predict --out`: what was predicted so far",
     "index.json": "in the cache of parsed tables",
     "batch_sizes.json": "in the cache: batch sizes that were measured",
 }

@@ -35,9 +35,9 @@ for line in open("people.jsonl"):  # mien predict photos/ --json > people.jsonl
 
 ## Output of commands
 
-With `--json`, a command prints one document to stdout, with its version in the key `schema`; `mien
-predict` prints one per line and person, as they come, and `mien serve` prints one as soon as the service
-is ready.
+With `--json`, a command prints one document to stdout, with its version in the key `schema`, when it has
+ended. `mien predict` prints a document per person, each in a line of its own, as soon as the image is done,
+and `mien serve` prints its document as soon as the service is ready.
 
 Errors are not JSON: a command that fails prints two lines to stderr and ends with an [exit
 code](errors.md#exit-codes). The document is printed as well if only some items failed (code 3), or if the
@@ -73,8 +73,8 @@ audit` writes it again.
 _RECIPES = """\
 ## Recipes
 
-An editor with a TOML language server completes and checks the keys of a recipe if its first line names a
-copy of the schema:
+An editor with a TOML language server completes and checks the keys of a recipe if the first line of the
+recipe names a copy of the schema:
 
 ```toml
 #:schema ./recipe.schema.json
@@ -107,10 +107,7 @@ def schemas_page() -> str:
             _FILES,
             *_rows(
                 "file",
-                {
-                    ", ".join(f"`{file}`" for file in schema.files): (name, schema)
-                    for name, schema in FILES.items()
-                },
+                {_file_names(schema): (name, schema) for name, schema in FILES.items()},
             ),
             "",
             "These files are for mien alone and have no schema:\n",
@@ -137,7 +134,11 @@ def _rows(what: str, schemas: Mapping[str, tuple[str, Schema]]) -> Iterator[str]
 def _renamed_rows() -> Iterator[str]:
     for name, keys in RENAMED.items():
         for old, new in keys.items():
-            yield f"| `{FILES[name].files[0]}` | `{old}` | `{new}` |"
+            yield f"| {_file_names(FILES[name])} | `{old}` | `{new}` |"
+
+
+def _file_names(schema: Schema) -> str:
+    return ", ".join(f"`{file}`" for file in schema.files)
 
 
 def _columns(name: str, schema: Schema) -> Iterator[str]:

@@ -23,6 +23,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.factories.service import RunningService
 
+from mien.predict.explain.explanation import ExplanationDict
+
 Noise = Callable[..., bytes]
 
 CHECKS = [
@@ -135,3 +137,8 @@ def test_the_document_is_complete(describing_service: RunningService) -> None:
             assert response["description"], (path, status)
             if status != "200":
                 assert response["content"]["application/json"]["example"]["error"]["code"]
+    parts = document["components"]["schemas"]
+    assert parts["ExplainAnswer"]["properties"]["explanation"]["$ref"].endswith("/ServedExplanation")
+    keys = parts["ServedExplanation"]["properties"]
+    assert set(keys) == set(ExplanationDict.__annotations__) - {"source"}
+    assert keys["labels"]["items"]["$ref"].endswith("/LabelExplanationDict")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from PIL import Image
 
@@ -177,8 +177,7 @@ class ServedModel:
             raise as_request_error(
                 error, "labels" if isinstance(error, UnknownNameError) else None
             ) from error
-        explanation: dict[str, Any] = {**explained.to_dict()}
-        del explanation["source"]
+        explanation = explained.to_dict()
         for item, values in zip(explained.counterfactuals, explanation["counterfactuals"], strict=True):
             values["error"] = None if item.error is None else str(public(item.error))
         pixels = results.image.pixels
@@ -189,7 +188,7 @@ class ServedModel:
             width=pixels.width,
             height=pixels.height,
             person=PredictedPerson.of(person),
-            explanation=explanation,
+            explanation=explanation,  # pydantic leaves out `source`, which is not a key of the answer
         )
 
 

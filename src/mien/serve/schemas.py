@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from mien.errors import MienError
+from mien.predict.explain.explanation import ServedExplanation
 from mien.predict.results import Person, Results
 from mien.serve.errors import RequestError, code_of, public
 from mien.types import MAX_EDGE
@@ -345,10 +346,8 @@ class ExplainAnswer(_Value):
     height: int
     person: PredictedPerson
     explanation: Annotated[
-        dict[str, Any],
-        Field(
-            description="As explanation.json of `mien explain`: labels, counterfactuals, attention, notes."
-        ),
+        ServedExplanation,
+        Field(description="As explanation.json of `mien explain`, without the source."),
     ]
 
 

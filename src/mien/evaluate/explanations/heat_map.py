@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, TypedDict
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFont
+from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
 from mien.types import Box
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from PIL import Image, ImageDraw
+from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
 from mien.errors import MienError
 from mien.features.image_reader import load_pixels

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypedDict
+from typing import Final, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
+from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
 __all__ = [
     "Curve",

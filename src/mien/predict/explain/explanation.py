@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
+
+from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
 from mien.errors import MienError, UsageError, unknown_name
 from mien.evaluate.explanations.heat_map import HeatMap, HeatMapDict, draw_heat_map
@@ -28,6 +30,7 @@ __all__ = [
     "ExplanationDict",
     "LabelExplanation",
     "NamedLabel",
+    "ServedExplanation",
     "WordImportance",
     "map_title",
 ]
@@ -248,10 +251,9 @@ class LabelExplanation:
         }
 
 
-class ExplanationDict(TypedDict):
-    """`Explanation` as plain values."""
+class ServedExplanation(TypedDict):
+    """`Explanation` as plain values, without the photo, which a client of a service knows."""
 
-    source: str
     person: int
     box: list[float] | None
     scores: dict[str, float]
@@ -260,6 +262,12 @@ class ExplanationDict(TypedDict):
     attention_shares: AttentionSharesDict | None
     counterfactuals: list[CounterfactualDict]
     notes: list[str]
+
+
+class ExplanationDict(ServedExplanation):
+    """`Explanation` as plain values."""
+
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
