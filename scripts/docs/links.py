@@ -1,4 +1,4 @@
-"""Checks the built site: every link and anchor leads somewhere, and pages load nothing from elsewhere."""
+"""Checks the built site: links lead somewhere, pages load nothing from elsewhere, and code is code."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ _LOADING_RELATIONS: Final = {
     "icon",
     "manifest",
 }
+_ESCAPED_CODE: Final = re.compile(r"<td[^>]*>(?:(?!</td>).)*?<code>([^<]*\\\|[^<]*)</code>", re.DOTALL)
+_NESTED_QUOTES: Final = re.compile(r"<blockquote>\s*<blockquote>")
 _STYLE_URL: Final = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])([^"')\s]+)""")
 
 
@@ -38,6 +40,7 @@ class _Page(HTMLParser):
         self.links: list[str] = []
         self.loads: list[str] = []
         self._in_style = False
+        self.mistakes: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
@@ -60,7 +63,11 @@ class _Page(HTMLParser):
 
 def _read_page(path: Path) -> _Page:
     page = _Page()
-    page.feed(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    page.feed(text)
+    page.mistakes = [f"shows the backslash of \\| in {code}" for code in _ESCAPED_CODE.findall(text)]
+    if _NESTED_QUOTES.search(text):
+        page.mistakes.append("quotes within quotes, such as an example that is not code")
     return page
 
 
@@ -72,6 +79,7 @@ def find_problems(site: Path) -> list[str]:
         where = path.relative_to(site.resolve()).as_posix()
         found += [f"{where}: {problem}" for problem in _link_problems(path, page, pages, site.resolve())]
         found += [f"{where}: loads {url}" for url in page.loads if _is_elsewhere(url)]
+        found += [f"{where}: {mistake}" for mistake in page.mistakes]
     for sheet in sorted(site.rglob("*.css")):
         loads = _STYLE_URL.findall(sheet.read_text(encoding="utf-8"))
         found += [f"{sheet.relative_to(site).as_posix()}: loads {url}" for url in loads if _is_elsewhere(url)]

@@ -105,7 +105,10 @@ def test_every_command_and_option_is_on_the_page(generated: dict[str, str]) -> N
     for name, command in tree:
         for parameter in command.params:
             if parameter.param_type_name == "option" and not parameter.hidden:
-                assert f"`{parameter.opts[0]}" in sections[name], (name, parameter.opts)
+                cell = sections[name].replace("| <code>", "| `")
+                assert f"| `{parameter.opts[0]}" in cell, (name, parameter.opts)
+    assert "--method likelihood&#124;words&#124;similarity</code>" in page
+    assert not re.search(r"`[^`\n]*\\\|[^`\n]*`", page)  # the backslash would show
 
 
 def options_classes(kind: type[Options] = Options) -> list[type[Options]]:
@@ -195,6 +198,17 @@ def test_grids_and_committed_results_match_their_schemas() -> None:
 
 
 # --- The checks of the site ---
+
+
+def test_markdown_that_shows_as_it_should_not_is_found(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(
+        "<table><tr><td>a \\| b</td><td class='x'><code>a\\|b</code></td></tr></table><code>a\\|b</code>"
+        "<pre>&gt;&gt;&gt; 1</pre><blockquote>\n<blockquote><p>1</p></blockquote></blockquote>"
+    )
+    assert find_problems(tmp_path) == [
+        r"index.html: shows the backslash of \| in a\|b",
+        "index.html: quotes within quotes, such as an example that is not code",
+    ]
 
 
 def test_broken_links_and_foreign_addresses_are_found(tmp_path: Path) -> None:

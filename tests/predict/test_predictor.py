@@ -279,3 +279,16 @@ def test_who_cannot_be_described_is_judged_by_the_image_alone_if_the_run_says_so
     assert found[1].description is None
     others = [item for item in strict if isinstance(item, Prediction)]
     assert np.allclose(_values([found[0], *found[2:]]), _values(others), atol=1e-6)
+
+
+def test_a_box_that_reaches_beyond_the_image_is_used_up_to_its_edge(make_run: Make) -> None:
+    made = make_run()
+    path = _subjects(made, 1)[0].images[0].path
+    with Image.open(path) as image:
+        width, height = image.size
+    beyond, inside, other = (5, -40, width + 9, height + 900), (5, 0, width, height), (5, 0, 20, 20)
+    results = Predictor.from_pretrained(made.run)(path, boxes=[beyond, inside, other])
+    assert results[0].box is not None
+    assert results[0].box.as_tuple() == beyond
+    assert results[0].scores == pytest.approx(results[1].scores, abs=1e-6)
+    assert results[0].scores != pytest.approx(results[2].scores, abs=1e-6)

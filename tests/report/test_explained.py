@@ -45,9 +45,9 @@ def _gray() -> Photo:
 def test_words_are_colored_by_what_hiding_them_does() -> None:
     (label,) = why(_person(), _gray(), max_side=200).labels
     assert "".join(part.text for part in label.parts) == _TEXT
-    assert [(part.text, part.kind, part.drop) for part in label.parts if part.kind] == [
-        ("calm,", "for", "+0.400"),
-        ("calm", "against", "\N{MINUS SIGN}0.300"),
+    assert [(part.text, part.kind, part.change) for part in label.parts if part.kind] == [
+        ("calm,", "for", "hidden: \N{MINUS SIGN}0.400"),
+        ("calm", "against", "hidden: +0.300"),
     ]
     assert label.warnings == ("Attention of regions is not faithful.",)
 

@@ -27,12 +27,12 @@ class DrawnMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordPart:
-    """A part of a description: `kind` is "for", "against" or "", `style` a color, `drop` a number as text."""
+    """A part of a description: `kind` is "for", "against" or "", `style` a color, `change` a text."""
 
     text: str
     kind: str = ""
     style: str = ""
-    drop: str = ""
+    change: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def _parts(text: str, item: ExplainedLabel) -> tuple[WordPart, ...]:
                 text=text[start:stop],
                 kind=kind,
                 style=f"background:{FOR if share > 0 else AGAINST}{opacity:02x}" if kind else "",
-                drop=format_number(drop, 3, signed=True),
+                change=f"hidden: {format_number(-drop, 3, signed=True)}",
             ),
         ]
         end = stop

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,14 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.factories.chromium import chromium, open_page, serious_faults
+from tests.factories.saved_models import calibrate_run
 
 import mien
+from mien.cli.render.explanation import render_explanation
 from mien.errors import UnknownNameError, UsageError
 from mien.evaluate.explanations.heat_map import HeatMap, draw_heat_map
 from mien.predict.explain.counterfactuals import Counterfactual, face_area
 from mien.predict.explain.curves import Curve, Faithfulness
 from mien.predict.explain.explainer import ExplainOptions, explain_subject
-from mien.predict.explain.explanation import Explanation, LabelExplanation, WordImportance
+from mien.predict.explain.explanation import Explanation, LabelExplanation, NamedLabel, WordImportance
+from mien.predict.explain.page import explanation_page, signed
 from mien.predict.output.records import from_record, to_record
 from mien.predict.predictor import Predictor
 from mien.types import Box, ImageRef, Subject
@@ -128,6 +132,48 @@ def test_pages_run_nothing_that_came_from_data(explanation: Explanation, tmp_pat
     assert explanation.plot().svg.count("<script") == 0
     assert "Attention of regions is not faithful" in page
     assert page.index("Occlusion:") < page.index("Where the queries looked")  # the leading map is first
+
+
+def test_every_shown_change_is_negative_where_the_score_falls(explanation: Explanation) -> None:
+    naming = NamedLabel(num_mentions=1, bonus=1.0, drop=0.11, drop_of_bonus=0.1)
+    named = replace(explanation.labels[0], naming=naming)
+    explanation = replace(explanation, labels=(named,))
+    page = explanation_page(explanation)
+    assert "The largest change is -0.40." in page
+    assert 'title="hidden: -0.300; gradient: +1.00 in the logit"' in page
+    assert 'title="hidden: +0.100"' in page
+    assert "Without the name the score changes by -0.11" in page
+    assert "0.50 (-0.25)" in page
+    text = render_explanation(explanation)
+    assert "words, change of the score while hidden: smiles -0.300, " in text
+    assert f"{HOSTILE} 0.50 (-0.25)" in text
+    shown = re.findall(r">([+-]\d\.\d+)</text>", explanation.plot().svg)
+    assert shown == ["-0.300", "+0.100", "-0.250"]
+    assert [signed(change) for change in (0.004, -0.004, -0.006)] == ["0.00", "0.00", "-0.01"]
+
+
+def test_the_page_begins_with_what_scores_are_and_whether_the_model_is_sure(explanation: Explanation) -> None:
+    page = explanation_page(explanation)
+    assert page.count("estimates of apparent emotion") == 1
+    assert page.index("</h1>") < page.index("estimates of apparent emotion") < page.index("0.75")
+    assert "Not sure" not in page
+    reason = "the highest score is below 0.800"
+    unsure = explanation_page(replace(explanation, unsure_because=reason))
+    assert unsure.index(f"<b>Not sure</b>: {reason}.") < unsure.index("0.75")
+    assert f"not sure: {reason}" in render_explanation(replace(explanation, unsure_because=reason))
+    assert "unsure" not in explanation.to_json()
+
+
+def test_an_explanation_is_as_sure_as_the_prediction(
+    naming_predictor: Predictor, naming_run: Path, subject: Subject, tmp_path: Path
+) -> None:
+    assert explain_subject(naming_predictor, subject, options=OPTIONS).unsure_because == ""
+    calibration = calibrate_run(shutil.copytree(naming_run, tmp_path / "run"))
+    for least, reason in ((0.0, ""), (1.0, "the highest score is below 1.000")):
+        naming_predictor.calibration = replace(calibration, min_confidence=least)
+        (prediction,) = naming_predictor.predict([subject])
+        explained = explain_subject(naming_predictor, subject, options=OPTIONS)
+        assert explained.unsure_because == prediction.unsure_because == reason
 
 
 @pytest.mark.parametrize("width", [360, 1100])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
+from tests.factories.chromium import chromium, open_page
+from tests.report.conftest import make_demo_run
 
 from mien.evaluate.calibration.calibrate import fit_calibration
 from mien.evaluate.metrics.metric_inputs import metric_value
 from mien.evaluate.metrics.table import resolve_metric
 from mien.evaluate.scores import SplitScores
 from mien.labels import CAERS, EMOTIC, LabelSet
+from mien.report.run.page import write_report
 from mien.report.sections.label_errors import label_error_section
 
 
@@ -84,3 +89,28 @@ def test_pairs_are_at_the_thresholds_of_the_run() -> None:
 
 def test_a_model_without_labels_has_no_section() -> None:
     assert label_error_section(replace(_scores(EMOTIC), has_labels=False), None) is None
+
+
+def test_pairs_of_labels_fit_on_a_phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No table is wider than the screen, and no label of EMOTIC breaks."""
+    section = label_error_section(_scores(EMOTIC), None)
+    assert section is not None
+    long = replace(section.tables[0].lines[0], first="Doubt/Confusion", second="Embarrassment", is_clear=True)
+    tables = tuple(replace(table, lines=(long, *table.lines), more=60) for table in section.tables)
+    monkeypatch.setattr(
+        "mien.report.run.page.label_error_section", lambda *_, **__: replace(section, tables=tables)
+    )
+    path = write_report(make_demo_run(tmp_path / "run", 12, (0,)))
+    with chromium() as browser, open_page(browser, path, scripts=True, width=360) as (page, _):
+        tables_shown = page.locator("table.pairs")
+        assert tables_shown.count() == 3
+        wide = tables_shown.evaluate_all("all => all.filter((e) => e.scrollWidth > e.clientWidth).length")
+        assert wide == 0
+        lines = tables_shown.locator(".user").evaluate_all(
+            """cells => cells.map((cell) => {
+                const range = document.createRange();
+                range.selectNodeContents(cell);
+                return range.getClientRects().length;
+            })"""
+        )
+        assert set(lines) == {1}

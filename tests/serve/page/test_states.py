@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.factories.scripted_model import ScriptedModel, explanation_of, person_of
@@ -15,6 +16,9 @@ from mien.errors import EngineError
 from mien.serve.page.examples import draw_example
 from mien.serve.schemas import PredictedPerson
 from mien.serve.uploads import Upload
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 TOKEN = "a token of thirty-two characters"
 
@@ -121,14 +125,106 @@ def test_uncertainty_is_said_first(serve: Serve, visit: Visit) -> None:
     choose_example(page)
     assert "Not sure" in page.locator(".conclusion").inner_text()
     assert "No label reaches its threshold. Closest: Peace." in page.locator(".conclusion").inner_text()
-    assert "All labels may hold" in page.locator("article").inner_text()
+    assert "No label is ruled out." in page.locator("article").inner_text()
+    assert verdicts(page) == ["maybe", "maybe"]
     assert page.locator(".people button").all_inner_texts()[0].endswith("not sure")
     page.locator(".people button").nth(1).click()
-    assert page.locator(".chips").inner_text() == "Peace"
+    assert page.locator(".strongest li").all_inner_texts() == ["Peace\n0.70"]
+    assert verdicts(page) == ["yes", "no"]
     assert "Peace (1 of 2 labels)" in page.locator("article").inner_text()
     assert "80 % coverage" in page.locator("article").inner_text()
     page.locator(".people button").nth(2).click()
     assert "not calibrated" in page.locator(".conclusion").inner_text()
+
+
+def verdicts(page: Page) -> list[str]:
+    """Of the labels in the table, the highest first."""
+    return page.locator("table.labels td.verdict").all_inner_texts()
+
+
+def test_the_conclusion_shows_the_strongest_labels_and_counts_the_rest(serve: Serve, visit: Visit) -> None:
+    scores = {"Doubt/Confusion": 0.25, "Peace": 0.5, "Fear": 0.3, "Pain": 0.75, "Anger": 0.2, "Love": 0.1}
+    above = ["Pain", "Peace", "Fear", "Doubt/Confusion", "Anger"]
+    person = person_of(
+        scores=scores, above=above, sure=True, prediction_set=[*above[:4], "Love"], coverage=0.9
+    )
+    page = visit(serve(ScriptedModel(labels=tuple(scores), predict=lambda upload: [person])))
+    choose_example(page)
+    shown = page.locator(".conclusion li")
+    assert shown.all_inner_texts() == ["Pain\n0.75", "Peace\n0.50", "Fear\n0.30"]
+    widths = shown.locator(".value").evaluate_all("bars => bars.map((bar) => bar.offsetWidth)")
+    assert [width / widths[0] for width in widths] == pytest.approx([1, 0.5 / 0.75, 0.3 / 0.75], abs=0.02)
+    assert "and 2 more above their thresholds" in page.locator(".conclusion").inner_text()
+    assert verdicts(page) == ["yes"] * 5 + ["maybe"]
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_a_label_with_a_slash_breaks_after_it_or_not_at_all(serve: Serve, visit: Visit, width: int) -> None:
+    scores = {"Doubt/Confusion": 0.7, "Peace": 0.2}
+    person = person_of(scores=scores, above=["Doubt/Confusion"], sure=True, prediction_set=[], coverage=0.9)
+    model = ScriptedModel(
+        labels=tuple(scores),
+        predict=lambda upload: [person],
+        explain=lambda work: explanation_of(["Doubt/Confusion"], "A calm face.", scores),
+    )
+    page = visit(serve(model), width=width)
+    choose_example(page)
+    page.locator("[data-key=explain]").click()
+    page.locator("table.ifs").wait_for()
+    broken = page.evaluate(
+        """[...document.querySelectorAll("bdi")]
+            .filter((element) => element.textContent === "Doubt/Confusion")
+            .flatMap((element) => [...element.childNodes].filter((node) => node.nodeType === 3))
+            .filter((node) => {
+                const range = document.createRange();
+                range.selectNode(node);
+                return range.getClientRects().length > 1;
+            }).length"""
+    )
+    assert broken == 0
+    assert page.locator("bdi wbr").count() >= 4
+
+
+def test_a_warning_is_about_the_map_that_is_shown(serve: Serve, visit: Visit) -> None:
+    found = explanation_of(["Peace"], "A calm face.", {"Peace": 0.7, "Fear": 0.2})
+    (label,) = found["labels"]
+    label["region_faithfulness"] = [
+        {"method": "occlusion", "is_faithful": True},
+        {"method": "attention", "is_faithful": False},
+    ]
+    label["word_faithfulness"] = [
+        {"method": "occlusion", "is_faithful": True},
+        {"method": "gradient", "is_faithful": False},
+    ]
+    page = visit(serve(ScriptedModel(explain=lambda work: found)))
+    choose_example(page)
+    page.locator("[data-key=explain]").click()
+    page.locator("table.ifs").wait_for()
+    assert page.locator(".why .warning").count() == 0
+    assert (
+        "Hiding the top left changes the score most, by \N{MINUS SIGN}0.50."
+        in page.locator(".why").inner_text()
+    )
+    page.get_by_role("button", name="Where the model looked").click()
+    assert "Do not rely on this map" in page.locator(".why .warning").inner_text()
+    page.get_by_role("button", name="What hiding changes").click()
+    label["word_faithfulness"][0]["is_faithful"] = False
+    page.get_by_role("button", name="Explain again").click()
+    page.locator(".why .warning", has_text="Do not rely on these colors").wait_for()
+
+
+def test_the_focus_ring_of_the_token_covers_no_text(serve: Serve, visit: Visit) -> None:
+    page = visit(serve(ScriptedModel(), token=TOKEN))
+    page.locator("#token").focus()
+    ring = 5  # pixels: the outline and its distance
+    label, field, help_ = (
+        page.locator(place).bounding_box() for place in ("#token-form label", "#token", "#token-help")
+    )
+    assert label is not None
+    assert field is not None
+    assert help_ is not None
+    assert label["y"] + label["height"] <= field["y"] - ring
+    assert field["y"] + field["height"] + ring <= help_["y"]
 
 
 def test_a_token_is_asked_for_and_kept_in_memory_only(serve: Serve, visit: Visit) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mien.cli.render.text import join_lines
-from mien.predict.explain.page import naming_sentence
+from mien.predict.explain.page import naming_sentence, signed
 
 if TYPE_CHECKING:
     from mien.predict.explain.counterfactuals import Counterfactual
@@ -22,6 +22,8 @@ _PUNCTUATION: Final = '.,;:!?"()'  # next to a word; a list of words has its own
 def render_explanation(explanation: Explanation) -> str:
     """The words and regions that matter for each label, then what if, then the notes."""
     lines = [f"{explanation.source}, person {explanation.person}"]
+    if explanation.unsure_because:
+        lines.append(f"not sure: {explanation.unsure_because}")
     for item in explanation.labels:
         lines += ["", *_label(item)]
     if explanation.counterfactuals:
@@ -44,8 +46,8 @@ def _label(item: LabelExplanation) -> list[str]:
     lines = [f"{item.label} {item.score:.3f}"]
     words = [word for word in item.top_words(_WORDS) if abs(word.occlusion) >= _LEAST]
     if item.words:
-        named = ", ".join(f"{word.word.strip(_PUNCTUATION)} {word.occlusion:+.3f}" for word in words)
-        lines.append(f"  words, drop while hidden: {named or 'none matters'}")
+        named = ", ".join(f"{word.word.strip(_PUNCTUATION)} {signed(-word.occlusion, 3)}" for word in words)
+        lines.append(f"  words, change of the score while hidden: {named or 'none matters'}")
     if item.naming is not None:
         lines.append(f"  {naming_sentence(item)}")
     if item.leading is not None:
@@ -69,6 +71,6 @@ def _counterfactual(explanation: Explanation, item: Counterfactual, names: list[
     if item.error is not None:
         return f"  {item.what:{width}}  failed: {item.error}"
     change = item.change(explanation.scores)
-    cells = ", ".join(f"{name} {item.scores[name]:.2f} ({change[name]:+.2f})" for name in names)
+    cells = ", ".join(f"{name} {item.scores[name]:.2f} ({signed(change[name])})" for name in names)
     best = max(item.scores, key=lambda label: item.scores[label])
     return f"  {item.what:{width}}  {cells}; highest {best} {item.scores[best]:.2f}"

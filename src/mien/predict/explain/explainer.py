@@ -30,7 +30,7 @@ from mien.predict.explain.explanation import (
 from mien.predict.explain.geometry import CellGrid
 from mien.predict.explain.probe import ModelProbe, TextTokens
 from mien.predict.explain.regions import PhotoRegions
-from mien.types import Box, Subject
+from mien.types import Box, Prediction, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,24 @@ def explain_subject(
             descriptions=options.descriptions,
         ),
         notes=tuple(notes),
+        unsure_because=_unsure_because(predictor, subject, base),
     )
+
+
+def _unsure_because(predictor: Predictor, subject: Subject, base: Float[np.ndarray, " label"]) -> str:
+    """Why the model is not sure; "" if it is, or cannot tell."""
+    calibration = predictor.calibration
+    if calibration is None:
+        return ""
+    label_set = predictor.trained.label_set
+    prediction = Prediction(
+        subject_id=subject.id,
+        label_set=label_set.name,
+        scores=label_set.decode([float(score) for score in base]),
+        thresholds=calibration.by_label(),
+        min_confidence=calibration.min_confidence,
+    )
+    return prediction.unsure_because or ""
 
 
 def _check(predictor: Predictor, subject: Subject, options: ExplainOptions) -> None:

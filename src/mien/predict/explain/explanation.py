@@ -285,6 +285,8 @@ class Explanation:
         attention_shares: Where the model's queries looked in all; None for a model without such queries.
         counterfactuals: The scores if one thing were different.
         notes: What a reader should know, in sentences.
+        unsure_because: Why the model is not sure of its best label; "" if it is sure or cannot tell. Not in
+            JSON, where the prediction has "sure".
 
     Example:
         >>> results = predictor("photo.jpg", boxes=[(40, 30, 210, 380)])  # doctest: +SKIP
@@ -303,6 +305,7 @@ class Explanation:
     attention_shares: AttentionShares | None
     counterfactuals: tuple[Counterfactual, ...]
     notes: tuple[str, ...] = ()
+    unsure_because: str = ""
 
     def __getitem__(self, label: str) -> LabelExplanation:
         """The explanation of a label; UnknownNameError if it is not explained."""

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from mien.predict.explain.curves import Curve, Faithfulness
     from mien.predict.explain.explanation import Explanation, LabelExplanation
 
-__all__ = ["explanation_chart", "explanation_html", "explanation_page", "naming_sentence"]
+__all__ = ["explanation_chart", "explanation_html", "explanation_page", "naming_sentence", "signed"]
 
-_NOTICE: Final = "Apparent emotion, as an onlooker might see it; not what the person feels."
+_NOTICE: Final = (
+    "Scores are estimates of apparent emotion, as an onlooker might see it; not what the person feels."
+)
 _STRONGEST: Final = 0.6  # opacity of the background of a word, so that its text stays legible
 _FAINT: Final = 0.25  # of the strongest word: below it, a word has no underline
 _STYLE: Final = """
@@ -59,21 +61,22 @@ def explanation_page(explanation: Explanation) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
         f"<style>{_BODY}</style></head>"
-        f'<body><main><h1 class="mien-why" style="font-size:1.5rem">{title}</h1>'
+        f'<body><main><h1 class="mien-why" style="font-size:1.5rem;overflow-wrap:anywhere">{title}</h1>'
         f"{explanation_html(explanation)}</main></body></html>"
     )
 
 
 def explanation_html(explanation: Explanation) -> str:
     """The same as a part of another page."""
-    parts = [f"<style>{_STYLE}</style>", '<div class="mien-why">', _overview(explanation)]
+    parts = [f"<style>{_STYLE}</style>", f'<div class="mien-why"><p class="quiet">{_NOTICE}</p>']
+    parts.append(_overview(explanation))
     parts += [_label_section(explanation, item) for item in explanation.labels]
     parts.append(_counterfactual_section(explanation))
     if explanation.notes:
         parts.append(
             f"<h2>Notes</h2><ul>{''.join(f'<li>{escape(note)}</li>' for note in explanation.notes)}</ul>"
         )
-    parts.append(f'<p class="quiet">{_NOTICE}</p></div>')
+    parts.append("</div>")
     return "".join(parts)
 
 
@@ -87,7 +90,9 @@ def _overview(explanation: Explanation) -> str:
             f"{shares.words:.0%} words, {shares.queries:.0%} the queries themselves, "
             f"{shares.other_image:.0%} padding and other tokens.</p>"
         )
-    return f"<p>{scores}</p>{looked}"
+    unsure = explanation.unsure_because
+    doubt = f'<p class="warning"><b>Not sure</b>: {escape(unsure)}.</p>' if unsure else ""
+    return f"{doubt}<p>{scores}</p>{looked}"
 
 
 # --- One label -------------------------------------------------------------------------------------------
@@ -114,8 +119,8 @@ def _map_figure(explanation: Explanation, item: LabelExplanation, heat_map: Heat
         "Where the queries looked: attention rolled out over the layers. It says where the model read, "
         "not what that did."
         if heat_map.method == "attention"
-        else f"Occlusion: orange regions lower the score of {item.label} while they are hidden, blue ones "
-        f"raise it. The largest change is {_signed(max(heat_map.values.ravel(), key=abs))}."
+        else f"Occlusion: how the score of {item.label} changes while a region is hidden. It falls where "
+        f"the map is orange, and rises where it is blue. The largest change is {_largest_change(heat_map)}."
     )
     first = " Look at this map first." if heat_map is item.leading and len(item.maps) > 1 else ""
     image = _data_uri(explanation, item.label, heat_map.method)
@@ -124,6 +129,10 @@ def _map_figure(explanation: Explanation, item: LabelExplanation, heat_map: Heat
         f'<figure><img alt="{alternative}" src="{image}">'
         f"<figcaption>{escape(what + first)}</figcaption></figure>"
     )
+
+
+def _largest_change(heat_map: HeatMap) -> str:
+    return signed(-max(heat_map.values.ravel(), key=abs))
 
 
 def _data_uri(explanation: Explanation, label: str, method: str) -> str:
@@ -143,8 +152,8 @@ def _words(description: str, item: LabelExplanation) -> str:
         share = word.occlusion / largest if largest else 0.0
         kind = "" if abs(share) < _FAINT else ' class="for"' if share > 0 else ' class="against"'
         red, green, blue = (int((FOR if share > 0 else AGAINST)[at : at + 2], 16) for at in (1, 3, 5))
-        gradient = "" if word.gradient is None else f", gradient {word.gradient:+.2f}"
-        title = escape(f"occlusion {word.occlusion:+.3f}{gradient}")
+        gradient = "" if word.gradient is None else f"; gradient: {word.gradient:+.2f} in the logit"
+        title = escape(f"hidden: {signed(-word.occlusion, 3)}{gradient}")
         shade = f"background:rgba({red},{green},{blue},{_STRONGEST * abs(share):.2f})"
         shown = escape(description[word.start : word.end])
         shown = f"<b>{shown}</b>" if word.names_label else shown
@@ -156,7 +165,7 @@ def _words(description: str, item: LabelExplanation) -> str:
 def _words_key(item: LabelExplanation) -> str:
     named = " Bold words name the label." if item.naming is not None else ""
     return (
-        '<p class="quiet">Orange with a solid line: the score drops while the word is hidden. Blue with a '
+        '<p class="quiet">Orange with a solid line: the score falls while the word is hidden. Blue with a '
         f"dashed line: it rises. The stronger the color, the more.{named}</p>"
     )
 
@@ -168,8 +177,8 @@ def naming_sentence(item: LabelExplanation) -> str:
     times = "once" if naming.num_mentions == 1 else f"{naming.num_mentions} times"
     return (
         f"The description names {item.label} {times}. Without the name the score changes by "
-        f"{_signed(-naming.drop)}; the learned bonus for a named label ({naming.bonus:+.2f} in the logit) "
-        f"alone makes {_signed(-naming.drop_of_bonus)} of it."
+        f"{signed(-naming.drop)}; the learned bonus for a named label ({naming.bonus:+.2f} in the logit) "
+        f"alone makes {signed(-naming.drop_of_bonus)} of it."
     )
 
 
@@ -244,7 +253,7 @@ def _counterfactual_row(explanation: Explanation, item: Counterfactual, names: I
         return f'<tr><td>{escape(item.what)}</td><td colspan="{columns}">{escape(str(item.error))}</td></tr>'
     change = item.change(explanation.scores)
     cells = "".join(
-        f'<td class="number">{item.scores[name]:.2f} ({_signed(change[name])})</td>' for name in names
+        f'<td class="number">{item.scores[name]:.2f} ({signed(change[name])})</td>' for name in names
     )
     return f"<tr><td>{escape(item.what)}</td>{cells}<td>{_highest(item.scores)}</td></tr>"
 
@@ -267,8 +276,10 @@ def _highest(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{escape(label)} {score:.2f}" for label, score in best)
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.2f}"
+def signed(change: float, digits: int = 2) -> str:
+    """The change of a score: negative where it falls, and without a sign where it rounds to zero."""
+    text = f"{change:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def _sentence(words: str) -> str:
@@ -284,8 +295,11 @@ _VALUE: Final = 56
 
 
 def explanation_chart(explanation: Explanation, item: LabelExplanation, *, top: int) -> Chart:
-    """Bars to the right for what speaks for the label, and to the left for what speaks against it."""
-    words = [(word.word, word.occlusion) for word in item.top_words(top)]
+    """Bars to the left where the score falls without a word or if one thing is different, else to the right.
+
+    As in maps, what lowers the score while it is hidden is orange: it speaks for the label.
+    """
+    words = [(word.word, -word.occlusion) for word in item.top_words(top)]
     changes = [
         (found.what, found.change(explanation.scores))
         for found in explanation.counterfactuals
@@ -294,7 +308,7 @@ def explanation_chart(explanation: Explanation, item: LabelExplanation, *, top: 
     rows = [(name, change[item.label]) for name, change in changes]
     left = max([120, *(round(text_width(name)) + 16 for name, _ in (*words, *rows))])
     parts: list[str] = []
-    y = _group(parts, "drop of the score while the word is hidden", words, left, 8)
+    y = _group(parts, "change of the score while the word is hidden", words, left, 8)
     if rows:
         y = _group(parts, "change of the score with", rows, left, y + 14)
     title = f"{item.label} {item.score:.2f}: words and counterfactuals"
@@ -310,13 +324,13 @@ def _group(parts: list[str], heading: str, rows: list[tuple[str, float]], left: 
     for name, value in rows:
         width = _HALF * abs(value) / largest
         x = middle if value >= 0 else middle - width
-        color = FOR if value >= 0 else AGAINST
-        outline = "" if value >= 0 else f' stroke="{INK}" stroke-dasharray="3 2"'
+        color = FOR if value < 0 else AGAINST
+        outline = "" if value < 0 else f' stroke="{INK}" stroke-dasharray="3 2"'
         at, anchor = (middle + width + 6, "start") if value >= 0 else (middle - width - 6, "end")
         parts.append(
             f"{text(left - 8, y + 15, name, anchor='end')}"
             f'<rect x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="{_ROW - 8}" fill="{color}"{outline}/>'
-            f"{text(at, y + 15, f'{value:+.3f}', anchor=anchor)}"
+            f"{text(at, y + 15, signed(value, 3), anchor=anchor)}"
         )
         y += _ROW
     parts.append(line([(middle, y - _ROW * len(rows)), (middle, y)], color=INK))

@@ -32,6 +32,11 @@ export function user(text) {
   return h("bdi", { class: "user" }, text);
 }
 
+/** A label; it may break after a slash, as in "Doubt/Confusion". */
+export function labelName(text) {
+  return h("bdi", { class: "user" }, text.split("/").map((part, index) => (index ? ["/", h("wbr"), part] : part)));
+}
+
 export const byId = (id) => document.getElementById(id);
 
 let pending = 0;
@@ -94,6 +99,5 @@ export function signed(value) {
   const size = Math.abs(value).toFixed(2);
   return `${Number(size) === 0 ? "\u00b1" : value < 0 ? "\u2212" : "+"}${size}`;
 }
-
 
 export const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;

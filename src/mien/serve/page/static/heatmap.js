@@ -34,7 +34,7 @@ export function strongestPlace(values) {
   );
   const third = (index, count) => Math.min(2, Math.floor((3 * (index + 0.5)) / count));
   const places = [["top", "middle", "bottom"][third(row, values.length)], ["left", "center", "right"][third(column, values[0].length)]];
-  return { value: strongest, place: places.join(" ") };
+  return { value: strongest, place: places.filter((word) => word !== "middle").join(" ") };
 }
 
 function paint({ data, width, height }, values) {

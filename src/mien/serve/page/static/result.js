@@ -1,9 +1,10 @@
 /** What was read of one person: labels with their uncertainty, words, valence, arousal and dominance. */
 
-import { h, keyItem, percent, score, user } from "./dom.js";
+import { h, keyItem, labelName, percent, score, user } from "./dom.js";
 
 const SHOWN = 6; // labels, before one asks for all
 const NAMED = 2; // labels in a list of people
+const CONCLUDED = 3; // labels in the conclusion
 const SCALES = {
   valence: ["unpleasant", "pleasant"],
   arousal: ["calm", "excited"],
@@ -38,7 +39,7 @@ export function resultView(result, answer, { isExclusive, showAll, onShowAll }) 
     h("p", { class: "muted found" }, foundText(result)),
     conclusion(result, answer, isExclusive),
     words(result),
-    labelTable(result, answer, { showAll, onShowAll }),
+    labelTable(result, answer, { isExclusive, showAll, onShowAll }),
     predictionSet(result, isExclusive),
     dimensions(result),
   ];
@@ -58,7 +59,7 @@ function conclusion(result, answer, isExclusive) {
     return h(
       "div",
       { class: "conclusion" },
-      h("p", { class: "says" }, "Appears closest to ", h("strong", {}, user(best))),
+      h("p", { class: "says" }, "Appears closest to ", h("strong", {}, labelName(best))),
       h("p", { class: "muted" }, "The scores are not calibrated: they rank the labels, but are not probabilities, and do not say how sure the model is."),
     );
   }
@@ -72,16 +73,30 @@ function conclusion(result, answer, isExclusive) {
       "div",
       { class: "conclusion unsure" },
       h("p", { class: "says" }, h("strong", {}, "Not sure")),
-      h("p", { class: "muted" }, why, " Closest: ", user(best), "."),
+      h("p", { class: "muted" }, why, " Closest: ", labelName(best), "."),
     );
   }
   const reached = isExclusive ? [] : ranked(result.scores).filter(([label]) => result.above?.includes(label));
-  const shown = reached.length ? reached : [[best, highest]];
+  const shown = reached.length ? reached.slice(0, CONCLUDED) : [[best, highest]];
+  const more = reached.length - shown.length;
   return h(
     "div",
     { class: "conclusion" },
     h("p", { class: "says" }, "Appears to feel"),
-    h("ul", { class: "chips" }, shown.map(([label]) => h("li", {}, h("strong", {}, user(label))))),
+    h(
+      "ul",
+      { class: "strongest" },
+      shown.map(([label, value]) =>
+        h(
+          "li",
+          {},
+          h("strong", {}, labelName(label)),
+          h("span", { class: "track", "aria-hidden": "true" }, h("span", { class: "value full", style: { width: percentWidth(value) } })),
+          h("span", { class: "number" }, score(value)),
+        ),
+      ),
+    ),
+    more > 0 ? h("p", { class: "muted" }, `and ${more} more above ${more === 1 ? "its threshold" : "their thresholds"}`) : null,
   );
 }
 
@@ -101,10 +116,10 @@ function words(result) {
 
 // --- Labels ---
 
-function labelTable(result, answer, { showAll, onShowAll }) {
+function labelTable(result, answer, { isExclusive, showAll, onShowAll }) {
   const all = ranked(result.scores);
   const above = new Set(result.above ?? []);
-  const inSet = result.prediction_set === null ? null : new Set(result.prediction_set);
+  const verdict = result.prediction_set === null ? null : verdictOf(result, isExclusive);
   const rows = showAll ? all : all.filter(([label], rank) => rank < SHOWN || above.has(label));
   const { thresholds } = answer;
   return h(
@@ -123,13 +138,13 @@ function labelTable(result, answer, { showAll, onShowAll }) {
           h("th", { scope: "col" }, "Label"),
           h("th", { scope: "col", class: "drawn" }, h("span", { class: "visually-hidden" }, "Bar and threshold")),
           h("th", { scope: "col", class: "number" }, "Score"),
-          inSet ? h("th", { scope: "col", class: "may" }, "May hold") : null,
+          verdict ? h("th", { scope: "col", class: "verdict" }, "Appears so?") : null,
         ),
       ),
-      h("tbody", {}, rows.map(([label, value]) => labelRow(label, value, thresholds?.[label] ?? null, above, inSet))),
+      h("tbody", {}, rows.map(([label, value]) => labelRow(label, value, thresholds?.[label] ?? null, above, verdict))),
     ),
     thresholds
-      ? h("p", { class: "muted key" }, keyItem("full", "reaches its threshold"), " ", keyItem("", "does not"), " ", keyItem("tick", "threshold"))
+      ? h("p", { class: "muted key" }, keyItem("full", "reaches its threshold"), " ", keyItem("", "does not"), " ", keyItem("tick", "threshold"), verdict ? "Maybe: not ruled out." : null)
       : null,
     all.length > rows.length || showAll
       ? h(
@@ -141,13 +156,23 @@ function labelTable(result, answer, { showAll, onShowAll }) {
   );
 }
 
-function labelRow(label, value, threshold, above, inSet) {
+/** Whether a label appears to hold, in one word: "maybe" is neither said nor ruled out. */
+function verdictOf(result, isExclusive) {
+  const inSet = new Set(result.prediction_set);
+  const said = new Set(isExclusive ? [ranked(result.scores)[0][0]] : result.above);
+  return (label) => {
+    if (said.has(label)) return result.sure === false ? "maybe" : "yes";
+    return inSet.has(label) ? "maybe" : "no";
+  };
+}
+
+function labelRow(label, value, threshold, above, verdict) {
   const reaches = above.has(label);
   const said = threshold === null ? "" : `${reaches ? "reaches" : "below"} its threshold, ${score(threshold)}`;
   return h(
     "tr",
     { class: reaches ? "above" : null },
-    h("th", { scope: "row" }, user(label)),
+    h("th", { scope: "row" }, labelName(label)),
     h(
       "td",
       { class: "drawn" },
@@ -160,7 +185,7 @@ function labelRow(label, value, threshold, above, inSet) {
       ),
     ),
     h("td", { class: "number" }, score(value)),
-    inSet ? h("td", { class: "may" }, inSet.has(label) ? "yes" : h("span", { class: "muted" }, "no")) : null,
+    verdict ? h("td", { class: `verdict ${verdict(label)}` }, verdict(label)) : null,
   );
 }
 
@@ -175,12 +200,12 @@ function predictionSet(result, isExclusive) {
   return h(
     "section",
     {},
-    h("h3", {}, "Which labels may hold"),
+    h("h3", {}, "What is not ruled out"),
     h(
       "p",
       {},
       outside.length === 0
-        ? "All labels may hold: the model rules out none."
+        ? "No label is ruled out."
         : [isShorter ? "All but " : "", names(isShorter ? outside : inside), ` (${inside.length} of ${all.length} labels).`],
     ),
     h(
@@ -192,7 +217,7 @@ function predictionSet(result, isExclusive) {
 }
 
 function names(labels) {
-  return labels.flatMap((label, index) => [index ? ", " : "", user(label)]);
+  return labels.flatMap((label, index) => [index ? ", " : "", labelName(label)]);
 }
 
 // --- Dimensions ---

@@ -1,11 +1,12 @@
 /** Why a person has a score: the places and words that matter, and what would be if one thing were different. */
 
-import { alertBox, h, keyItem, progressBox, score, sentence, signed, user } from "./dom.js";
+import { alertBox, h, keyItem, labelName, progressBox, score, sentence, signed, user } from "./dom.js";
 import { drawHeatMap, strongestPlace } from "./heatmap.js";
 import { ranked } from "./result.js";
 
 const FAINT = 0.25; // of the strongest word: below it, a word has no underline
 const SHOWN_CHANGE = 0.005; // of a score, which two digits show
+const PUNCTUATION = /^[.,;:!?"()]+|[.,;:!?"()]+$/g; // next to a word
 const METHODS = {
   occlusion: "What hiding changes",
   attention: "Where the model looked",
@@ -64,10 +65,9 @@ function answer(person, photo, image, actions) {
   const { explanation, label, method, numbers } = person.why;
   const item = explanation.labels.find((found) => found.label === label) ?? explanation.labels[0];
   return [
-    choices("Label", explanation.labels.map(({ label: name, score: value }) => [name, [user(name), ` ${score(value)}`]]), item.label, (name) =>
+    choices("Label", explanation.labels.map(({ label: name, score: value }) => [name, [labelName(name), ` ${score(value)}`]]), item.label, (name) =>
       actions.choose({ label: name }),
     ),
-    ...item.warnings.map((warning) => h("p", { class: "warning" }, user(sentence(warning)))),
     placeSection(item, method, person, photo, image, actions),
     wordSection(item, explanation),
     counterfactualSection(item, explanation, numbers),
@@ -76,6 +76,12 @@ function answer(person, photo, image, actions) {
       : null,
     h("section", {}, h("h4", {}, "Explain another label"), labelForm(person, "Explain again", actions)),
   ];
+}
+
+/** A warning if what is shown was measured, and is no better than chance. */
+function doubt(measured, method, words) {
+  const found = measured.find((item) => item.method === method);
+  return found === undefined || found.is_faithful ? null : h("p", { class: "warning" }, words);
 }
 
 /** Buttons, one of which is pressed. */
@@ -123,9 +129,14 @@ function placeSection(item, method, person, photo, image, actions) {
         { class: "muted" },
         `${said} `,
         isOcclusion
-          ? [keyItem("for", "the score drops while it is hidden"), " ", keyItem("against", "it rises")]
+          ? [keyItem("for", "the score falls while it is hidden"), " ", keyItem("against", "it rises")]
           : [keyItem("for", "attention"), ". It says where the model read, not what that did."],
       ),
+    ),
+    doubt(
+      item.region_faithfulness,
+      shown,
+      "Do not rely on this map: hiding the places that it marks moved the score no more than hiding places at random.",
     ),
   );
 }
@@ -170,11 +181,16 @@ function wordSection(item, { description }) {
       "p",
       { class: "muted" },
       top.length ? "Hiding these changes the score most: " : "Hiding any one word hardly changes the score",
-      top.flatMap((word, index) => [index ? ", " : "", user(word.word), ` ${signed(-word.occlusion)}`]),
+      top.flatMap((word, index) => [index ? ", " : "", user(word.word.replace(PUNCTUATION, "")), ` ${signed(-word.occlusion)}`]),
       ". ",
-      keyItem("for", "the score drops while the word is hidden"),
+      keyItem("for", "the score falls while the word is hidden"),
       " ",
       keyItem("against", "it rises"),
+    ),
+    doubt(
+      item.word_faithfulness,
+      "occlusion",
+      "Do not rely on these colors: hiding the words that they mark moved the score no more than hiding words at random.",
     ),
     item.naming === null ? null : h("p", { class: "muted" }, naming(item)),
   );
@@ -200,7 +216,7 @@ function counterfactualSection(item, explanation, numbers) {
     h(
       "table",
       { class: "ifs" },
-      h("caption", { class: "muted" }, "Score of ", user(item.label)),
+      h("caption", { class: "muted" }, "Score of ", labelName(item.label)),
       h(
         "thead",
         {},
@@ -216,7 +232,7 @@ function counterfactualSection(item, explanation, numbers) {
       h(
         "tbody",
         {},
-        h("tr", { class: "base" }, h("th", { scope: "row" }, "everything as it is"), h("td", { class: "number" }, score(scores[item.label])), h("td", {}), h("td", {}, user(ranked(scores)[0][0]))),
+        h("tr", { class: "base" }, h("th", { scope: "row" }, "everything as it is"), h("td", { class: "number" }, score(scores[item.label])), h("td", {}), h("td", {}, labelName(ranked(scores)[0][0]))),
         counterfactuals.map((found) => counterfactualRow(found, item.label, scores, numbers)),
       ),
     ),
@@ -236,6 +252,6 @@ function counterfactualRow(found, label, base, numbers) {
     name,
     h("td", { class: "number" }, score(found.scores[label])),
     h("td", { class: `number${kind}` }, signed(change)),
-    h("td", {}, user(ranked(found.scores)[0][0])),
+    h("td", {}, labelName(ranked(found.scores)[0][0])),
   );
 }
