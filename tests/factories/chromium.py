@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 # As root in a container, Chromium has no sandbox of its own.
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+_opened: list[Browser] = []
 
 
 @dataclass
@@ -39,16 +40,24 @@ class PageEvents:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The installed Chromium, headless; skips the test if it, or playwright, is missing."""
+    """The installed Chromium, headless; skips the test if it, or playwright, is missing.
+
+    Tests of one process share a browser that is open, because playwright runs only once in a thread.
+    """
+    if _opened:
+        yield _opened[0]
+        return
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next((found for name in _NAMES if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip("Chromium is not installed")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
+        _opened.append(browser)
         try:
             yield browser
         finally:
+            _opened.clear()
             browser.close()
 
 
