@@ -316,7 +316,7 @@ def test_an_unknown_field_is_named_with_the_nearest_known_one(
         "HTTP://example.org/a",
         "file:///etc/hostname",
         "data:image/png;base64," + "A" * 10_000,
-        "/home/user/my.photo",
+        "/srv/photos/my.photo",
         "./photo",
         "~/photo",
         "C:\\photos\\a",
