@@ -58,6 +58,25 @@ def test_a_folder_that_is_not_a_run_is_an_error(tmp_path: Path, content: str | N
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("tutoral", "did you mean {runs}/tutorial? "), ("other", "name a directory with a manifest.json")],
+)
+def test_a_run_that_does_not_exist_gets_the_nearest_one_as_a_hint(
+    tmp_path: Path, name: str, hint: str
+) -> None:
+    Run.create(tmp_path / "tutorial", command="train", recipe={}, digest="d")
+    (tmp_path / "tutora").mkdir()  # closer, and no run
+    with pytest.raises(RunError, match=f"^no run at {tmp_path / name}$") as caught:
+        Run.open(tmp_path / name)
+    assert caught.value.hint.startswith(hint.format(runs=tmp_path))
+
+
+def test_a_run_in_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run at"):
+        Run.open(tmp_path / "none" / "run")
+
+
 def test_a_run_cannot_be_created_at_the_path_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written: File exists"):

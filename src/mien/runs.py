@@ -6,6 +6,7 @@ can leave its last line incomplete, which the reader reports and skips.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import platform
@@ -236,7 +237,9 @@ def _read_manifest(path: Path) -> RunManifest:
     try:
         fields = read_json(file)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(f"{path} is not a run", hint=f"name a directory with a {MANIFEST}") from error
+        if os.path.lexists(path):
+            raise RunError(f"{path} is not a run", hint=f"name a directory with a {MANIFEST}") from error
+        raise RunError(f"no run at {path}", hint=_near_run(path)) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {error}", hint=_RESTORE) from error
     schema = fields.get("schema") if isinstance(fields, dict) else None
@@ -249,6 +252,17 @@ def _read_manifest(path: Path) -> RunManifest:
         return RunManifest(**fields)
     except TypeError as error:
         raise RunError(f"{file} is not a manifest: {error}", hint=_RESTORE) from error
+
+
+def _near_run(path: Path) -> str:
+    """A hint with the run of the same folder whose name is closest, if one is close."""
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir() if (entry / MANIFEST).is_file())
+    except (OSError, ValueError):  # no such folder, or a NUL
+        names = []
+    close = difflib.get_close_matches(path.name, names, n=1)
+    guess = f"did you mean {path.parent / close[0]}? " if close else ""
+    return f"{guess}name a directory with a {MANIFEST}, such as those that mien train makes in runs/"
 
 
 def _parse_event(line: bytes) -> dict[str, Any] | None:

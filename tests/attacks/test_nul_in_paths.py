@@ -8,7 +8,7 @@ from mien.predict.sources.open import open_sources
 
 
 def test_a_run_holds_no_model() -> None:
-    with pytest.raises(RunError, match="holds no trained model"):
+    with pytest.raises(RunError, match="NUL character"):
         mien.Predictor.from_pretrained("nul\0run", device="cpu")
 
 

@@ -58,6 +58,27 @@ def test_one_command(
         assert annotated.convert("RGB").tobytes() != plain.convert("RGB").tobytes()
 
 
+def test_it_says_what_it_wrote(
+    run: Path, image: tuple[Path, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, marked = image[0], tmp_path / "marked"
+    command = ["predict", str(path), "--run", str(run), "--annotate", str(marked)]
+    assert main(command) == 0
+    (copy,) = marked.iterdir()
+    assert capsys.readouterr().out.splitlines()[-2:] == ["", f"written: {copy}"]
+    assert main([*command, "--out", str(tmp_path / "rows.csv")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"written: {copy}"]
+
+
+def test_the_folder_of_many_copies_is_named(
+    run: Path, image: tuple[Path, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marked = tmp_path / "marked"
+    assert main(["predict", *[str(image[0])] * 11, "--run", str(run), "--annotate", str(marked)]) == 0
+    assert len(list(marked.iterdir())) == 11
+    assert capsys.readouterr().out.splitlines()[-1] == f"written: 11 files in {marked}"
+
+
 def test_five_lines_of_python(run: Path, image: tuple[Path, int], tmp_path: Path) -> None:
     path, num_people = image
     predictor = mien.Predictor.from_pretrained(run, detector="playhouse")

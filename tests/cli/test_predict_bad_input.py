@@ -74,7 +74,16 @@ BYTES = bytes(range(256))
         ("odd.json", BYTES, "odd.json cannot be read"),
         ("odd.parquet", BYTES, "odd.parquet cannot be read as Parquet"),
         ("odd.doc", b"words", "odd.doc cannot be read as an image: it is a text file"),
-        ("list.txt", b"gone.png\n", "no image at gone.png"),
+        ("list.txt", b"gone.png\n", "list.txt, line 1: no image at gone.png"),
+        ("list.txt", b"\nhello\n", "list.txt, line 2: no file or folder at hello"),
+        (
+            "list.txt",
+            b"https://a.org/b.jpg",
+            "list.txt, line 1: addresses are not opened: https://a.org/b.jpg",
+        ),
+        ("https://a.org/b.jpg", None, "addresses are not opened: https://a.org/b.jpg"),
+        ("file:///a", None, "addresses are not opened: file:///a"),
+        ("data:image/png;base64,AAAA", None, "addresses are not opened: data:image/png;base64,AAAA"),
         ("rows.jsonl", b'{"image": "gone.png"}\n', "no image at gone.png"),
     ],
 )
@@ -100,7 +109,7 @@ def test_a_source_that_is_missing_empty_or_unreadable_is_one_failed_row(
         (b"", "the standard input names nothing"),
         (b"\n\r\n", "the standard input names nothing"),
         (b"\xff\xfe\n", "the standard input is not text"),
-        (b"gone.png\n", "no image at gone.png"),
+        (b"gone.png\n", "the standard input, line 1: no image at gone.png"),
     ],
 )
 def test_a_standard_input_that_names_nothing_is_one_failed_row(

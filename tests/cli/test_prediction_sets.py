@@ -1,4 +1,4 @@
-"""How `mien predict` prints prediction sets: what is in them, or what is not, whichever is shorter."""
+"""How `mien predict` prints prediction sets, the shorter list; and what "not sure" says of labels."""
 
 import pytest
 
@@ -24,3 +24,28 @@ def test_the_shorter_list_is_printed(contained: str, printed: str) -> None:
         coverage=0.9,
     )
     assert f"  90% prediction set, {printed}" in render_prediction(found, 2).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "above", "doubt"),
+    [
+        (
+            0.4,
+            "a, b",
+            "the highest score is below 0.700, so that the labels above their thresholds are guesses",
+        ),
+        (0.6, "none", "the highest score is below 0.700"),
+    ],
+)
+def test_labels_above_their_thresholds_are_guesses_if_the_model_is_not_sure(
+    threshold: float, above: str, doubt: str
+) -> None:
+    found = Prediction(
+        subject_id="s",
+        label_set="own",
+        scores={"a": 0.5, "b": 0.45, "c": 0.1},
+        thresholds=dict.fromkeys("abc", threshold),
+        min_confidence=0.7,
+    )
+    lines = render_prediction(found, 2).splitlines()
+    assert lines[3:] == [f"  above threshold: {above}", f"  not sure: {doubt}"]

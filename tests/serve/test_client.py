@@ -89,6 +89,10 @@ def test_errors_are_those_of_the_library(client: mien.Client, noise: Noise, tmp_
         client.predict(noise(), boxes=[(9, 9, 9, 9)])
     with pytest.raises(ImageError, match="no image at"):
         client.predict(tmp_path / "missing.jpg")
+    for address in ("https://example.org/a.jpg", Path("https://example.org/a.jpg")):
+        with pytest.raises(ImageError, match=r"not opened: https://example\.org/a\.jpg") as refused:
+            client.predict(address)
+        assert "download the image first" in refused.value.hint
     with pytest.raises(ImageError, match="folder"):
         client.predict(tmp_path)
     with pytest.raises(UnknownNameError, match="Fearr") as caught:

@@ -277,3 +277,102 @@ def test_a_calibrated_run_says_what_it_is_sure_of(
         assert explained.description == wanted.description.text
         assert explained["Fear"].words
         assert [item.kind for item in explained.counterfactuals][-1] == "description"
+
+
+# --- Mistakes of a first request ---
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        ("image", "images"),
+        ("Images", "images"),
+        ("box", "boxes"),
+        ("label", "labels"),
+        ("photo", None),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_unknown_field_is_named_with_the_nearest_known_one(
+    http: httpx2.Client, noise: Noise, name: str, guess: str | None, as_json: bool
+) -> None:
+    if as_json:
+        answer = http.post("/v1/explain", json={name: [base64.b64encode(noise()).decode()]})
+    else:
+        answer = http.post("/v1/explain", files={name: ("a.jpg", noise())})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["field"]) == (422, "invalid_request", name)
+    assert error["message"] == f"unknown field {name!r}"
+    if guess is None:
+        assert error["hint"].startswith("valid fields: images, boxes")
+    else:
+        assert error["hint"].startswith(f"did you mean {guess!r}? valid fields: images, boxes")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "https://example.org/a.jpg",
+        "HTTP://example.org/a",
+        "file:///etc/hostname",
+        "data:image/png;base64," + "A" * 10_000,
+        "/srv/photos/my.photo",
+        "./photo",
+        "~/photo",
+        "C:\\photos\\a",
+        "photo of a.JPG",
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_address_or_a_path_is_named_as_such_and_not_opened(
+    http: httpx2.Client, noise: Noise, place: str, as_json: bool
+) -> None:
+    good = noise()
+    if as_json:
+        answer = http.post("/v1/predict", json={"images": [base64.b64encode(good).decode(), place]})
+    else:
+        answer = http.post(
+            "/v1/predict", files=[("images", ("a.png", good)), ("images", (None, place.encode()))]
+        )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["field"]) == (422, "invalid_request", "images.1")
+    assert "an address or a path" in error["message"]
+    assert "curl -F images=@photo.jpg" in error["hint"]
+
+
+def test_a_file_that_holds_an_address_is_an_image_that_cannot_be_read(http: httpx2.Client) -> None:
+    (item,) = http.post("/v1/predict", files={"images": ("a.jpg", b"https://a.b/c.jpg")}).json()["results"]
+    assert (item["status"], item["error"]["code"]) == ("failed", "image_error")
+
+
+def test_bytes_in_a_part_without_a_file_name_are_an_image(http: httpx2.Client, noise: Noise) -> None:
+    (item,) = http.post("/v1/predict", files={"images": (None, noise())}).json()["results"]
+    assert item["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("boxes", "field", "message"),
+    [
+        ("[9, 9, 20, 20]", "boxes.0.0", "a box is not a list of four numbers"),
+        ("40,30,210,380", "boxes.0", "the field is not JSON"),
+        ("7", "boxes.0", "the boxes of an image are not a list"),
+        ("[[1, 2, 3]]", "boxes.0.0", "List should have at least 4 items"),
+        (["[]", "[]"], "boxes", "boxes for 2 images, and 1 images"),
+    ],
+)
+def test_boxes_of_another_form_get_the_right_one_as_a_hint(
+    http: httpx2.Client, noise: Noise, boxes: str | list[str], field: str, message: str
+) -> None:
+    answer = http.post("/v1/predict", files={"images": noise()}, data={"boxes": boxes})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["field"]) == (422, field)
+    assert message in error["message"]
+    assert "[[left, top, right, bottom], ...]" in error["hint"]
+
+
+def test_boxes_in_json_that_are_not_lists_get_the_same_hint(http: httpx2.Client, noise: Noise) -> None:
+    image = base64.b64encode(noise()).decode()
+    for boxes, message in ((7, "boxes are not a list"), ([[9, 9, 20, 20]], "a box is not a list")):
+        error = http.post("/v1/predict", json={"images": [image], "boxes": boxes}).json()["error"]
+        assert message in error["message"]
+        assert "[[left, top, right, bottom], ...]" in error["hint"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from mien.predict.sources.open import SourceOptions
 
 __all__ = ["predict"]
+
+_MAX_WRITTEN: Final = 10  # copies that are named one by one
 
 
 def predict(
@@ -138,7 +140,7 @@ def predict(
     predictor = opened.predictor
     predictor.tracking = tracking
     items = [(sources[0], boxes)] if boxes else sources
-    outcome = Outcome()
+    outcome, marked = Outcome(), list[Path]()
     with ExitStack() as stack:
         journal = None
         if out is not None:
@@ -153,8 +155,11 @@ def predict(
                 predictor, open_sources(items, options), outcome, journal=journal, annotate=folder
             )
             _print_results(console, found, top, as_json=as_json, quiet=out is not None)
+            marked = [] if folder is None else folder.files
     if out is not None and not as_json:
         console.print_result({}, _summary(outcome))
+    if marked and not as_json:
+        console.print_result({}, _written(marked, after_results=out is None))
     if outcome.error is not None:
         raise outcome.error
 
@@ -217,6 +222,17 @@ def _print_results(
     if not as_json and not quiet:
         for track in tracks.end():
             show(render_track(track, top))
+
+
+def _written(marked: Sequence[Path], *, after_results: bool) -> str:
+    """The marked copies, in the words of `mien explain`; their folder alone if there are many."""
+    from mien.cli.render.text import join_lines
+
+    if len(marked) > _MAX_WRITTEN:
+        lines = [f"written: {len(marked)} files in {marked[0].parent}"]
+    else:
+        lines = [f"written: {path}" for path in marked]
+    return ("\n" if after_results else "") + join_lines(lines)
 
 
 def _summary(outcome: Outcome) -> str:

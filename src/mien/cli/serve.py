@@ -88,6 +88,9 @@ def serve(
 ) -> None:
     """Serve a model over HTTP: predict, describe and explain people in uploaded photos.
 
+    Without a run and --zero-shot, labels are scored without training, by a small model that is downloaded
+    once (1 GB).
+
     It listens on this machine only, unless --host says more. A token in the environment variable
     MIEN_SERVE_TOKEN is then required from every client.
     """

@@ -32,6 +32,9 @@ class AnnotatedFolder:
     Args:
         folder: Is created if it does not exist.
 
+    Attributes:
+        files: What was written, in order.
+
     Raises:
         UsageError: There is a file in its place.
     """
@@ -40,6 +43,7 @@ class AnnotatedFolder:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file", hint="name a folder for annotated images")
         make_folder(folder)
+        self.files: list[Path] = []
         self._folder = folder
         self._count = 0
         self._video: int | None = None
@@ -76,12 +80,16 @@ class AnnotatedFolder:
 
     def _save(self, image: Image.Image, source: Source) -> None:
         suffix = source.image.path.suffix.lower()
-        save_image(image, self._path(source, suffix if suffix in IMAGE_FORMATS else ".png"))
+        path = self._path(source, suffix if suffix in IMAGE_FORMATS else ".png")
+        save_image(image, path)
+        self.files.append(path)
 
     def _end_video(self, *, is_complete: bool) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close(is_complete=is_complete)
+            if is_complete:
+                self.files.append(writer.path)
 
 
 class _VideoFile:
@@ -90,6 +98,7 @@ class _VideoFile:
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         import av
 
+        self.path = path
         self._stack = ExitStack()
         file = self._stack.enter_context(atomic_file(path, sync=False))
         self._container = self._stack.enter_context(av.open(file, "w", format="mp4"))

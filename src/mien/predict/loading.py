@@ -81,7 +81,8 @@ def find_source(model: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
         check_files(folder)
         saved = read_saved_recipe(folder, overrides)
         return ModelSource(folder=folder, recipe=saved, name=name, is_saved=True)
-    recipe = recorded_recipe(folder, overrides) if overrides or (folder / MANIFEST).exists() else None
+    is_run = (folder / MANIFEST).exists() or not folder.exists()  # which is an error that says so
+    recipe = recorded_recipe(folder, overrides) if overrides or is_run else None
     if recipe is not None and recipe.zero_shot.method is not None:
         raise RunError(
             f"{folder} was scored without training, so it has no model",

@@ -7,6 +7,7 @@ Without the web stack, because the client needs it as well.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from mien import errors
@@ -22,6 +23,7 @@ from mien.errors import (
     StoreError,
     UsageError,
     WeightsError,
+    nearest_hint,
 )
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "error_answer",
     "from_code",
     "public",
+    "unknown_field",
 ]
 
 # Codes that are not names of errors, and the class that the client raises.
@@ -50,6 +53,7 @@ OWN_CODES: Final[dict[str, type[MienError]]] = {
     "internal_error": EngineError,
 }
 _LATER: Final = 5  # seconds after which a client may try again
+_MAX_NAME: Final = 100  # characters of a field's name that are repeated
 _OURS: Final = "the service cannot answer now"
 _OUR_HINT: Final = "try again later; the operator finds the request id in the log"
 
@@ -91,6 +95,13 @@ class RequestError(MienError):
         self.field = field
         self.retry_after = retry_after
         self.retryable = retry_after is not None
+
+
+def unknown_field(name: str, known: Iterable[str]) -> RequestError:
+    """The error for a field that a request may not have, with the nearest of those that it may."""
+    shown = name[:_MAX_NAME]
+    hint = nearest_hint(shown, known, kind="fields")
+    return RequestError(422, "invalid_request", f"unknown field {shown!r}", hint=hint, field=shown)
 
 
 def as_request_error(error: Exception, field: str | None = None) -> RequestError:

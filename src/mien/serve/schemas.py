@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from mien.errors import MienError
 from mien.predict.explain.explanation import ServedExplanation
 from mien.predict.results import Person, Results
-from mien.serve.errors import RequestError, code_of, public
+from mien.serve.errors import code_of, public, unknown_field
 from mien.types import MAX_EDGE
 
 __all__ = [
@@ -97,13 +97,7 @@ class _Request(BaseModel):
         if isinstance(values, Mapping):
             unknown = next((str(name) for name in values if name not in cls.model_fields), None)
             if unknown is not None:
-                raise RequestError(
-                    422,
-                    "invalid_request",
-                    "the field is unknown",
-                    hint="see /openapi.json for what a request may hold",
-                    field=unknown[:100],
-                )
+                raise unknown_field(unknown, cls.model_fields)
         return values
 
 

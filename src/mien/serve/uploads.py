@@ -1,12 +1,13 @@
 """Requests as JSON or as multipart forms become checked values; images come as bytes only.
 
-An image is never an address or a path. Names of files are not read.
+An image is never an address or a path. Names of files are not read, only whether there is one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -18,7 +19,8 @@ from python_multipart.multipart import parse_options_header
 from mien.documents import parse_json
 from mien.errors import DataError
 from mien.media.boxes import parse_box
-from mien.serve.errors import RequestError, as_request_error
+from mien.media.formats import FOLDER_SUFFIXES
+from mien.serve.errors import RequestError, as_request_error, unknown_field
 from mien.serve.limits import BodyReader
 from mien.serve.schemas import ExplainRequest, ImagesRequest
 from mien.serve.settings import ServiceOptions
@@ -34,6 +36,18 @@ _MAX_VALUES: Final = 100  # of all fields but images
 _TEXTS: Final = ("labels", "descriptions")  # fields of plain text, once per value
 _LARGE: Final = 2**18  # bytes, from which on JSON is parsed in another thread
 _HINT: Final = "see /openapi.json for what a request may hold"
+_HINTS: Final = {  # of the fields that are easily mistaken
+    _IMAGES: "send the bytes of a file: curl -F images=@photo.jpg, or Base64 in JSON",
+    "boxes": "give each image a list of boxes: [[left, top, right, bottom], ...], in pixels",
+}
+_NOT_LISTS: Final = (  # by depth
+    "boxes are not a list with the boxes of each image",
+    "the boxes of an image are not a list",
+    "a box is not a list of four numbers",
+)
+_MAX_PLACE: Final = 4096  # bytes of a text that is taken for a path
+_ADDRESS: Final = re.compile(rb"\s*(https?|ftp|file|data):", re.IGNORECASE)
+_PATH: Final = re.compile(r"(\.{0,2}/|~|[A-Za-z]:[\\/]|\\\\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +80,7 @@ async def read_request(
             return _validated(lambda: model.model_validate_json(content))
         return await asyncio.to_thread(_validated, lambda: model.model_validate_json(content))
     if kind == b"multipart/form-data":
-        form = _Form(parameters.get(b"boundary", b""), options)
+        form = _Form(parameters.get(b"boundary", b""), options, model.model_fields)
         async for piece in reader.pieces():
             form.feed(piece)
         values = form.finish()
@@ -86,7 +100,7 @@ def uploads_of(body: ImagesRequest | ExplainRequest, options: ServiceOptions) ->
         raise _invalid(f"{count} images, more than the {options.max_images} allowed", _IMAGES)
     boxes = body.boxes if body.boxes is not None else [None] * count
     if len(boxes) != count:
-        raise _invalid(f"boxes for {len(boxes)} images, and {count} images", "boxes")
+        raise _invalid(f"boxes for {len(boxes)} images, and {count} images", "boxes", _HINTS["boxes"])
     uploads = []
     for index, (content, edges) in enumerate(zip(body.images, boxes, strict=True)):
         if edges is not None and len(edges) > options.max_boxes:
@@ -103,7 +117,7 @@ def _box(value: list[float], where: str) -> Box:
         raise as_request_error(error, where) from error
 
 
-def _invalid(message: str, where: str | None, hint: str = _HINT) -> RequestError:
+def _invalid(message: str, where: str, hint: str = _HINT) -> RequestError:
     return RequestError(422, "invalid_request", message, hint=hint, field=where)
 
 
@@ -114,7 +128,14 @@ def _validated(read: Callable[[], Body]) -> Body:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
-        raise _invalid(first["msg"].removeprefix("Value error, "), where) from None
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "list_type" and first["loc"][0] == "boxes":
+            message = _NOT_LISTS[len(first["loc"]) - 1]
+        raise _invalid(message, where, _hint_of(where)) from None
+
+
+def _hint_of(where: str) -> str:
+    return _HINTS.get(where.partition(".")[0], _HINT)
 
 
 # --- Forms ---------------------------------------------------------------------------------------------
@@ -126,14 +147,17 @@ class _Form:
     Args:
         boundary: What separates the parts.
         options: The limits.
+        fields: The names that its parts may have.
     """
 
-    def __init__(self, boundary: bytes, options: ServiceOptions) -> None:
+    def __init__(self, boundary: bytes, options: ServiceOptions, fields: Collection[str]) -> None:
         self._options = options
+        self._fields = fields
         self._images: list[bytes] = []
         self._values: dict[str, list[str]] = {}
         self._header = [bytearray(), bytearray()]  # the name of the current one, and its value
         self._name = ""
+        self._is_file = False
         self._part = bytearray()
         self._has_ended = False
         if not boundary:
@@ -181,7 +205,7 @@ class _Form:
     # --- What the parser calls ---
 
     def _begin(self) -> None:
-        self._name, self._part = "", bytearray()
+        self._name, self._is_file, self._part = "", False, bytearray()
         self._clear_header()
 
     def _clear_header(self) -> None:
@@ -198,11 +222,14 @@ class _Form:
         if bytes(name).strip().lower() == b"content-disposition":
             _, parameters = parse_options_header(bytes(value))
             self._name = parameters.get(b"name", b"").decode("utf-8", "replace")
+            self._is_file = b"filename" in parameters
         self._clear_header()
 
     def _end_headers(self) -> None:
         if not self._name or len(self._name) > 100:
             raise _invalid("a part of the form has no name", "body")
+        if self._name not in self._fields:
+            raise unknown_field(self._name, self._fields)
         if self._name == _IMAGES and len(self._images) >= self._options.max_images:
             raise _invalid(f"more than the {self._options.max_images} images allowed", _IMAGES)
         if self._name != _IMAGES and sum(map(len, self._values.values())) >= _MAX_VALUES:
@@ -215,7 +242,13 @@ class _Form:
 
     def _end(self) -> None:
         if self._name == _IMAGES:
-            self._images.append(bytes(self._part))
+            content = bytes(self._part)
+            if not self._is_file and _is_place(content):
+                where = f"{_IMAGES}.{len(self._images)}"
+                raise _invalid(
+                    "an image is an address or a path, which is not opened", where, _hint_of(where)
+                )
+            self._images.append(content)
         else:
             try:
                 text = self._part.decode()
@@ -232,6 +265,16 @@ def _malformed() -> RequestError:
     return _invalid("the form is malformed", "body", "let a library write the form")
 
 
+def _is_place(content: bytes) -> bool:
+    """Whether the value of a field is where an image is, and not the image."""
+    if _ADDRESS.match(content):
+        return True
+    if len(content) > _MAX_PLACE:
+        return False
+    text = content.decode("utf-8", "replace").strip()
+    return text.isprintable() and bool(_PATH.match(text) or text.lower().endswith(FOLDER_SUFFIXES))
+
+
 def _json(text: str, name: str) -> Any:
     """The value of a field of a form; None for an empty one."""
     if not text.strip():
@@ -239,4 +282,4 @@ def _json(text: str, name: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise _invalid("the field is not JSON", name) from error
+        raise _invalid("the field is not JSON", name, _hint_of(name)) from error

@@ -173,3 +173,34 @@ def test_an_unreadable_photo_is_found_when_it_is_opened(tmp_path: Path) -> None:
     (source,) = open_sources(tmp_path / "a.jpg")
     assert source.error is None
     assert not isinstance(source.image.pixels, ImageError)
+
+
+# --- Addresses ---
+
+
+@pytest.mark.parametrize("place", ["https://example.org/a.jpg", Path("https://example.org/a.jpg")])
+def test_an_address_is_named_in_full_and_not_opened(place: str | Path) -> None:
+    for given in (place, [(place, None)]):
+        try:
+            (error,) = [source.error for source in open_sources(given)]
+        except ImageError as raised:
+            error = raised
+        assert isinstance(error, ImageError)
+        assert str(error) == "addresses are not opened: https://example.org/a.jpg"
+        assert "download the image first" in error.hint
+
+
+def test_a_long_address_is_cut() -> None:
+    with pytest.raises(ImageError) as caught:
+        list(open_sources("data:image/png;base64," + "A" * 100_000))
+    assert len(str(caught.value)) < 200
+
+
+def test_a_file_whose_name_looks_like_an_address_is_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "http:").mkdir()
+    (tmp_path / "http:" / "a.png").write_bytes((folder / "a.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    (source,) = open_sources("http://a.png")
+    assert source.error is None

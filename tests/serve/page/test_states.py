@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.factories.scripted_model import ScriptedModel, explanation_of, person_of
@@ -188,14 +188,8 @@ def test_a_label_with_a_slash_breaks_after_it_or_not_at_all(serve: Serve, visit:
 def test_a_warning_is_about_the_map_that_is_shown(serve: Serve, visit: Visit) -> None:
     found = explanation_of(["Peace"], "A calm face.", {"Peace": 0.7, "Fear": 0.2})
     (label,) = found["labels"]
-    label["region_faithfulness"] = [
-        {"method": "occlusion", "is_faithful": True},
-        {"method": "attention", "is_faithful": False},
-    ]
-    label["word_faithfulness"] = [
-        {"method": "occlusion", "is_faithful": True},
-        {"method": "gradient", "is_faithful": False},
-    ]
+    label["region_faithfulness"] = [faithfulness("occlusion", True), faithfulness("attention", False)]
+    label["word_faithfulness"] = [faithfulness("occlusion", True), faithfulness("gradient", False)]
     page = visit(serve(ScriptedModel(explain=lambda work: found)))
     choose_example(page)
     page.locator("[data-key=explain]").click()
@@ -211,6 +205,12 @@ def test_a_warning_is_about_the_map_that_is_shown(serve: Serve, visit: Visit) ->
     label["word_faithfulness"][0]["is_faithful"] = False
     page.get_by_role("button", name="Explain again").click()
     page.locator(".why .warning", has_text="Do not rely on these colors").wait_for()
+
+
+def faithfulness(method: str, is_faithful: bool) -> dict[str, Any]:
+    names = ("deletion", "insertion", "random_deletion", "random_insertion")
+    curves = {name: {"shares": [0.0, 1.0], "scores": [0.7, 0.2], "area": 0.45} for name in names}
+    return {"method": method, "gain": 0.1, "limit": 0.05, "is_faithful": is_faithful, **curves}
 
 
 def test_the_focus_ring_of_the_token_covers_no_text(serve: Serve, visit: Visit) -> None:

@@ -226,7 +226,8 @@ def render_prediction(prediction: Prediction, top: int) -> str:
     if above is not None:
         lines.append(f"  above threshold: {', '.join(above) or 'none'}")
     if prediction.unsure_because:
-        lines.append(f"  not sure: {prediction.unsure_because}")
+        guesses = ", so that the labels above their thresholds are guesses" if above else ""
+        lines.append(f"  not sure: {prediction.unsure_because}{guesses}")
     if prediction.prediction_set is not None and prediction.coverage is not None:
         named = f"{len(prediction.prediction_set)} of {len(prediction.scores)} labels"
         lines.append(f"  {prediction.coverage:.0%} prediction set, {named}: {_set_names(prediction)}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -13,11 +16,15 @@ from mien.errors import BoxError, DataError, ImageError, MienError, first_line
 from mien.media.boxes import parse_box
 from mien.types import Box, ImageRef
 
-__all__ = ["BoxLike", "ImageLike", "Source", "open_source"]
+__all__ = ["BoxLike", "ImageLike", "Source", "open_source", "refuse_address"]
 
 # (left, top, right, bottom) in pixels of the upright image.
 BoxLike = Box | Sequence[float]
 ImageLike = str | Path | Image.Image | np.ndarray
+
+# Of a path as well, which has lost a slash.
+_ADDRESS: Final = re.compile(r"(https?|ftp|file|s3|gs|hf):/|data:", re.IGNORECASE)
+_MAX_SHOWN: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +69,12 @@ def open_source(image: ImageLike, boxes: Iterable[BoxLike] | None = None, *, nam
         name: The name of an image that is given as pixels.
 
     Raises:
-        ImageError: The array has another shape or dtype.
+        ImageError: The array has another shape or dtype, or an address takes the place of a path.
         BoxError: A box is empty, not finite, or given as shares of the image.
         DataError: A box does not have four numbers.
     """
     if isinstance(image, str | Path):
+        refuse_address(image)
         reference = ImageRef(path=Path(image))
     else:
         pixels = _from_array(image) if isinstance(image, np.ndarray) else image
@@ -83,6 +91,18 @@ def open_source(image: ImageLike, boxes: Iterable[BoxLike] | None = None, *, nam
             ) from error
         reference = ImageRef(path=Path(name), pixels=pixels)
     return Source(image=reference, boxes=tuple(map(_to_box, () if boxes is None else boxes)))
+
+
+def refuse_address(place: str | Path) -> None:
+    """ImageError for an address on the web or the like, unless a file has this name."""
+    text = str(place)
+    if _ADDRESS.match(text) and not os.path.lexists(place):
+        text = re.sub(r"^(\w+):/(?!/)", r"\1://", text) if isinstance(place, Path) else text
+        shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]} ..."
+        raise ImageError(
+            f"addresses are not opened: {shown}",
+            hint="download the image first, and give the path of the file",
+        )
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from mien.labels import EMOTIC
 from mien.predict.sources.image import Source
 from mien.types import DIMENSIONS, Box, ImageRef, Problem, Subject
 
-__all__ = ["MANIFESTS", "list_lines", "manifest_sources", "stdin_lines"]
+__all__ = ["MANIFESTS", "ListedPath", "list_lines", "manifest_sources", "stdin_lines"]
 
 MANIFESTS: Final = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".json")
 # Answers are not needed, and may be of any label set.
@@ -25,7 +26,16 @@ _ANSWERS: Final = frozenset({"labels", "dimensions", *DIMENSIONS})
 _ENDS: Final = "\r\n"
 
 
-def list_lines(path: Path) -> Iterator[Path]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedPath:
+    """A path as it is listed, where it leads, and the place of its line."""
+
+    text: str
+    path: Path
+    where: str
+
+
+def list_lines(path: Path) -> Iterator[ListedPath]:
     """The paths in a text file, one per line, relative to its folder; empty lines are skipped.
 
     Raises:
@@ -40,12 +50,13 @@ def list_lines(path: Path) -> Iterator[Path]:
             )
         if line.strip():
             empty = False
-            yield path.parent / line.strip(_ENDS)
+            text = line.strip(_ENDS)
+            yield ListedPath(text=text, path=path.parent / text, where=f"{path}, line {number}")
     if empty:
         raise ManifestError(f"{path} lists nothing", hint="write one path per line")
 
 
-def stdin_lines(lines: Iterable[str]) -> Iterator[Path]:
+def stdin_lines(lines: Iterable[str]) -> Iterator[ListedPath]:
     """The paths on the standard input, one per line; empty lines are skipped.
 
     Raises:
@@ -53,10 +64,11 @@ def stdin_lines(lines: Iterable[str]) -> Iterator[Path]:
     """
     empty = True
     try:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             if line.strip():
                 empty = False
-                yield Path(line.strip(_ENDS))
+                text = line.strip(_ENDS)
+                yield ListedPath(text=text, path=Path(text), where=f"the standard input, line {number}")
     except UnicodeError as error:
         raise DataError(f"the standard input is not text: {error}", hint="write one path per line") from error
     if empty:

@@ -20,8 +20,8 @@ from PIL import Image
 
 from mien.errors import ClipError, ConfigError, DataError, ImageError, ManifestError, MienError
 from mien.media.formats import CLIP_SUFFIXES, FOLDER_SUFFIXES, is_clip, sniff_file
-from mien.predict.sources.image import ImageLike, Source, open_source
-from mien.predict.sources.listed import MANIFESTS, list_lines, manifest_sources, stdin_lines
+from mien.predict.sources.image import ImageLike, Source, open_source, refuse_address
+from mien.predict.sources.listed import MANIFESTS, ListedPath, list_lines, manifest_sources, stdin_lines
 from mien.predict.sources.video import video_sources
 from mien.types import ImageRef
 
@@ -91,8 +91,9 @@ def require_source(place: str) -> None:
     """Raises the error of a path that does not exist before a model is loaded for it.
 
     Raises:
-        DataError: Nothing is at the path, and it is not a pattern.
+        DataError: Nothing is at the path, and it is not a pattern; or it is an address.
     """
+    refuse_address(place)
     if place == STDIN or _GLOB_CHARACTERS & set(place):
         return
     try:
@@ -149,22 +150,27 @@ class _Opener:
         path = Path(place)
         if not str(place):
             raise _missing(place)
+        refuse_address(place)
         if str(place) == STDIN:
             yield from self._open_lines(stdin_lines(sys.stdin))
         elif path.suffix.lower() in _LISTS and _is_file(path):
-            yield from self._open_lines(list_lines(path))
+            note = f"a {path.suffix} file is read as a list of paths, one per line; "
+            yield from self._open_lines(list_lines(path), note)
         elif path.suffix.lower() in MANIFESTS and _is_file(path):
             for source in manifest_sources(path):
                 yield from self._open_found(source.image.path, source)
         else:
             yield from self._open_files(place)
 
-    def _open_lines(self, lines: Iterable[Path]) -> Iterator[Source]:
-        for path in lines:
+    def _open_lines(self, lines: Iterable[ListedPath], note: str = "") -> Iterator[Source]:
+        for line in lines:
             try:
-                yield from self._open_files(path)
+                refuse_address(line.text)
+                require_source(str(line.path))
+                yield from self._open_files(line.path)
             except MienError as error:
-                yield _failed(str(path), error)
+                located = type(error)(f"{line.where}: {error}", hint=f"{note}{error.hint}")
+                yield _failed(str(line.path), located)
 
     def _open_files(self, place: str | Path) -> Iterator[Source]:
         for path in _expand(place, recursive=self._options.recursive):
