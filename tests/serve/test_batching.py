@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from mien.errors import BoxError, EngineDownError, EngineError
-from mien.serve.batching import Batcher, Job
+from mien.serve.batching import Batcher, Job, call_in_thread
 from mien.serve.errors import RequestError
 
 LATER = 60.0
@@ -111,6 +111,38 @@ def test_kinds_are_not_mixed_and_no_kind_waits_forever(batcher: Batcher, model: 
         ("explain", [4]),
         ("explain", [6]),
     ]
+
+
+def test_the_model_is_prepared_and_used_in_one_thread() -> None:
+    threads: list[int] = []
+
+    def run(kind: str, jobs: Sequence[Job]) -> None:
+        threads.append(threading.get_ident())
+        jobs[0].answer(kind)
+
+    batcher = Batcher(run, max_batch=1, max_wait=0.0)
+    batcher.start(lambda: threads.append(threading.get_ident())).result(timeout=LATER)
+    batcher.submit(item := job("x"))
+    item.future.result(timeout=LATER)
+    batcher.close()
+    assert threads[0] == threads[1] != threading.get_ident()
+
+
+def test_a_model_that_cannot_be_prepared_says_why(model: Model) -> None:
+    def fail() -> None:
+        raise EngineDownError("no device")
+
+    batcher = Batcher(model.run, max_batch=1, max_wait=0.0)
+    with pytest.raises(EngineDownError, match="no device"):
+        batcher.start(fail).result(timeout=LATER)
+    batcher.close()
+    assert not batcher.is_alive
+
+
+def test_a_call_in_a_thread_returns_and_raises() -> None:
+    assert call_in_thread(threading.get_ident) != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        call_in_thread(lambda: 1 // 0)
 
 
 def test_a_job_waits_for_others_for_a_moment(model: Model) -> None:

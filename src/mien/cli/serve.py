@@ -95,6 +95,7 @@ def serve(
     MIEN_SERVE_TOKEN is then required from every client.
     """
     require_service()
+    from mien.serve.batching import call_in_thread
     from mien.serve.server import bind
     from mien.serve.settings import ServiceOptions
 
@@ -113,14 +114,16 @@ def serve(
     console = make_console(as_json)
     listener = bind(options)
     try:
-        opened = open_predictor(
-            console,
-            run=run,
-            zero_shot=ZeroShotArguments(
-                model=zero_shot, method=zero_shot_method(method), labels=labels, calibration=calibration
-            ),
-            places=places or (),
-            detector=detector,
+        opened = call_in_thread(
+            lambda: open_predictor(
+                console,
+                run=run,
+                zero_shot=ZeroShotArguments(
+                    model=zero_shot, method=zero_shot_method(method), labels=labels, calibration=calibration
+                ),
+                places=places or (),
+                detector=detector,
+            )
         )
         code = serve_predictor(console, opened, opened.name, options, listener, is_result=True)
     finally:

@@ -73,14 +73,13 @@ def find_source(model: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
         WeightsError: The Hub does not have the model, or cannot be reached.
     """
     folder = Path(model)
-    name = folder.resolve().name
-    if _is_hub_id(os.fspath(model)):
-        name = os.fspath(model).partition("@")[0].rpartition("/")[2]
-        folder = _fetch(os.fspath(model))
+    hub_id = os.fspath(model) if _is_hub_id(os.fspath(model)) else None
+    if hub_id is not None:
+        folder = _fetch(hub_id)
     if (folder / HASHES).exists() or (folder / CONFIG).exists():
         check_files(folder)
         saved = read_saved_recipe(folder, overrides)
-        return ModelSource(folder=folder, recipe=saved, name=name, is_saved=True)
+        return ModelSource(folder=folder, recipe=saved, name=_name(folder, hub_id), is_saved=True)
     is_run = (folder / MANIFEST).exists() or not folder.exists()  # which is an error that says so
     recipe = recorded_recipe(folder, overrides) if overrides or is_run else None
     if recipe is not None and recipe.zero_shot.method is not None:
@@ -88,7 +87,13 @@ def find_source(model: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
             f"{folder} was scored without training, so it has no model",
             hint="use mien predict --zero-shot MODEL --calibration RUN, or mien.Predictor.zero_shot",
         )
-    return ModelSource(folder=folder, recipe=recipe, name=name)
+    return ModelSource(folder=folder, recipe=recipe, name=_name(folder, hub_id))
+
+
+def _name(folder: Path, hub_id: str | None) -> str:
+    if hub_id is not None:
+        return hub_id.partition("@")[0].rpartition("/")[2]
+    return folder.resolve().name
 
 
 def _fetch(name: str) -> Path:

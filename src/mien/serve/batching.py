@@ -2,6 +2,10 @@
 
 A request waits for others a few milliseconds at most, and not at all when it is alone. While one batch is
 read, the next one fills by itself.
+
+The model is used in this thread only. OpenMP, with which torch shares work among cores, keeps a pool of
+threads for each thread that calls it. With more than one pool they sleep while they wait for each other, and
+wake up slowly: a quarter of the time of a batch on two cores.
 """
 
 from __future__ import annotations
@@ -14,14 +18,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mien.errors import EngineDownError, MienError, WeightsError
 from mien.serve.errors import RequestError
 
-__all__ = ["Batcher", "Job", "deadline_error"]
+__all__ = ["Batcher", "Job", "call_in_thread", "deadline_error"]
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 # These would fail again with each request alone.
 _OF_ALL: Final = (EngineDownError, WeightsError)
@@ -100,11 +106,16 @@ class Batcher:
         self._is_closed = False
         self._seconds_per_image = 0.1  # a moving mean; the first batch corrects it
         self._num_failed = 0
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Starts the thread."""
+    def start(self, prepare: Callable[[], None] = lambda: None) -> Future[None]:
+        """Starts the thread, which first prepares. The future has the end of that, or its error."""
+        prepared: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._work, args=(prepare, prepared), name="model", daemon=True
+        )
         self._thread.start()
+        return prepared
 
     def submit(self, job: Job) -> None:
         """Takes a job; RequestError after `close`."""
@@ -117,11 +128,12 @@ class Batcher:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Ends the thread when it has run all jobs that it took."""
+        """Ends the thread, if it was started, when it has run all jobs that it took."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     @property
     def num_waiting(self) -> int:
@@ -132,7 +144,7 @@ class Batcher:
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     @property
     def num_failed(self) -> int:
@@ -145,7 +157,13 @@ class Batcher:
 
     # --- In the thread ---
 
-    def _work(self) -> None:
+    def _work(self, prepare: Callable[[], None], prepared: Future[None]) -> None:
+        try:
+            prepare()
+        except BaseException as error:  # noqa: BLE001  it belongs to the caller of `start`
+            prepared.set_exception(error)
+            return
+        prepared.set_result(None)
         while batch := self._next_batch():
             self._was_shared = len(batch) > 1
             began = time.monotonic()
@@ -237,6 +255,24 @@ class Batcher:
 def _is_of_model(error: Exception) -> bool:
     """Whether an error is likely to stay: the engine cannot be used, or what failed is not known."""
     return not isinstance(error, MienError) or (isinstance(error, EngineDownError) and not error.retryable)
+
+
+def call_in_thread(call: Callable[[], Result]) -> Result:
+    """The result of a call in a thread of its own, such as one that loads a model.
+
+    OpenMP's pool of threads ends with that thread.
+    """
+    found: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:  # noqa: BLE001  it is raised in the thread that waits
+            found.set_exception(error)
+
+    # Not an executor, which would wait for the end of the call after Ctrl-C.
+    threading.Thread(target=run, name="call", daemon=True).start()
+    return found.result()
 
 
 def deadline_error() -> RequestError:

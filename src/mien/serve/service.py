@@ -73,8 +73,7 @@ class Service:
 
     async def start(self) -> None:
         """Loads the model; raises what makes it unusable. After that the service is ready."""
-        await asyncio.to_thread(self.model.warm_up)
-        self._batcher.start()
+        await asyncio.wrap_future(self._batcher.start(self.model.warm_up))
         self._is_warm = True
         self.metrics.ready.set(1)
 
@@ -86,8 +85,7 @@ class Service:
     def close(self) -> None:
         """Ends the thread of the model, if it was started."""
         self.drain()
-        if self._is_warm:
-            self._batcher.close()
+        self._batcher.close()
 
     @property
     def is_ready(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from prometheus_client.samples import Sample
@@ -13,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mien.errors import EngineError
 from mien.serve.app import create_app
+from mien.serve.batching import call_in_thread
 from mien.serve.errors import RequestError
 from mien.serve.ray.arguments import Arguments
 from mien.serve.ray.model import open_model
@@ -37,12 +37,12 @@ class ReplicaApp:
     def __init__(self, arguments: Arguments, replica: str) -> None:
         torch.set_num_threads(max(1, int(arguments.cpus)))
         options = arguments.service_options()
-        self._service = Service(open_model(arguments, max_pixels=options.max_pixels), options)
+        model = call_in_thread(lambda: open_model(arguments, max_pixels=options.max_pixels))
+        self._service = Service(model, options)
         self._app = create_app(self._service, check=self._check)
         self._replica, self._needs_guard = replica, not arguments.unguarded
         # In a thread, because constructors of replicas run in an event loop.
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(asyncio.run, self._service.start()).result()
+        call_in_thread(lambda: asyncio.run(self._service.start()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
