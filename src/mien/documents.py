@@ -71,7 +71,7 @@ def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
 
     Raises:
         FileNotFoundError: There is nothing at the path.
-        OSError: There is no regular file, it cannot be read, or it is longer than `max_bytes`.
+        OSError: The path is not a regular file, it cannot be read, or it is longer than `max_bytes`.
     """
     is_passed = str(path).startswith(_DESCRIPTORS)
     if not is_passed:

@@ -130,7 +130,7 @@ class Dataset(ABC):
         """The records of one split, without unusable rows.
 
         Raises:
-            DataError: There is no such split.
+            DataError: The dataset has no such split.
         """
         return self._records(self.resolve_split(split))
 
@@ -147,8 +147,8 @@ class Dataset(ABC):
         """The samples of one split.
 
         Raises:
-            DataError: There is no such split, or it has unusable rows and `data.skip_broken` is false. Raised
-                immediately, not at the first sample.
+            DataError: The dataset lacks the split, or it has unusable rows and `data.skip_broken` is false.
+                Raised immediately, not at the first sample.
         """
         split = self.resolve_split(split)
         unusable = self.unusable_rows(split)
@@ -178,7 +178,7 @@ class Dataset(ABC):
         """The split that a user means: another spelling, such as "validation" for "val", is understood.
 
         Raises:
-            DataError: There is no such split.
+            DataError: The dataset has no such split.
         """
         split = resolve_split(name, self.splits)
         if split is None:

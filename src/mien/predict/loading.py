@@ -68,7 +68,7 @@ def find_source(model: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
         overrides: New places of models that have moved.
 
     Raises:
-        RunError: There is no such model, it has no weights of its own, or its files must not be read.
+        RunError: The model does not exist, it has no weights of its own, or its files must not be read.
         DamagedError: A saved folder lacks files, or they have changed.
         WeightsError: The Hub does not have the model, or cannot be reached.
     """

@@ -100,7 +100,7 @@ def open_untrained(
         detector: As for `open_trained`.
 
     Raises:
-        RunError: There is no calibration, or it was fitted to other scores.
+        RunError: The calibration is missing, or was fitted to other scores.
         WeightsError: The model is not available.
         EngineError: The device is not available.
     """

@@ -46,7 +46,7 @@ class PersonDict(TypedDict):
     Attributes:
         person: The number of the person in the image, from 0.
         box: Left, top, right, bottom in pixels of the upright image; None if the whole image is the subject.
-        error: Why there is no prediction; None if there is one.
+        error: Why the person has no prediction; None for a person who has one.
         hint: What to do about it; None without an error.
         valence: How pleasant the emotion appears, from 0 to 1; None if the model does not predict it.
         arousal: How excited the person appears, from 0 to 1; None if the model does not predict it.
@@ -135,7 +135,7 @@ class Person:
         box_score: The confidence of the detector that found the person or face, from 0 to 1; else None.
         track: The number of the person across the frames of a video; None for images.
         prediction: Scores and description; None if this person could not be processed.
-        error: Why there is no prediction; None if there is one.
+        error: Why the person has no prediction; None for a person who has one.
         explainer: What `explain` asks; None if the person was not predicted by this process.
     """
 

@@ -69,7 +69,7 @@ def load_dataset(
         cache: The directory for parsed annotations; by default `$XDG_CACHE_HOME/mien` or `~/.cache/mien`.
 
     Raises:
-        UnknownNameError: There is no dataset of this name.
+        UnknownNameError: No dataset has this name.
         ConfigError: An option is unknown or invalid.
         DataError: Files are missing or invalid.
 

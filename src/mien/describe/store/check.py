@@ -56,7 +56,7 @@ def check_store(path: Path) -> StoreCheck:
     """Reads all of a store and changes nothing.
 
     Raises:
-        StoreError: There is no store that could be checked. A damaged one is a result, not an error.
+        StoreError: The store does not exist or cannot be opened. A damaged one is a result, not an error.
     """
     problems: list[str] = []
     of_rows: list[str] = []

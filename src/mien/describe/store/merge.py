@@ -80,7 +80,7 @@ def merge_stores(sources: Sequence[Path], out: Path, *, prefer_first: bool = Fal
             returned and nothing is written.
 
     Raises:
-        UsageError: There is no source other than `out`.
+        UsageError: `out` is the only source.
         StoreError: A store cannot be opened.
     """
     others = [path for path in dict.fromkeys(sources) if not _is_same_file(path, out)]

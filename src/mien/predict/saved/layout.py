@@ -102,7 +102,7 @@ def listed_files(folder: Path) -> dict[str, Mapping[str, Any]]:
     """Name, size and digest of each file of a saved model, as its list has them.
 
     Raises:
-        RunError: There is no list, or it names a file that can hold code or lies outside of the folder.
+        RunError: The list is missing, or it names a file that can hold code or lies outside of the folder.
         DamagedError: The list cannot be read.
     """
     file = folder / HASHES

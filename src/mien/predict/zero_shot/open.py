@@ -156,7 +156,7 @@ def open_calibrated(
         labels: The labels, if not those of the calibration.
 
     Raises:
-        RunError: There is no calibration, or it was fitted to scores of another model, method or labels.
+        RunError: The calibration is missing, or was fitted to scores of another model, method or labels.
         WeightsError: The model is not available.
     """
     calibration = load_calibration(path)

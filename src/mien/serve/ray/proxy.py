@@ -178,7 +178,7 @@ class _Answer:
 
 
 def _why_not(status: int | None) -> RequestError:
-    """Why there is no answer of a replica, by the status that Serve would have sent, if any."""
+    """The error to send where no replica has answered; `status` is what Serve would have sent."""
     if status == 404:
         return RequestError(
             404, "not_found", "no application has this path", hint="deploy the application at /"
