@@ -73,7 +73,7 @@ def commands_page() -> str:
     intro = (
         "# Commands\n\n"
         "Data go to stdout, everything else to stderr. `--json` prints one JSON document with its version in "
-        "`schema`; the [JSON schemas](schemas.md) say what is in it. "
+        "`schema`; the [keys of JSON documents](json-keys.md) say what is in it. "
         "[Exit codes](errors.md#exit-codes) say how a command ended. This page is generated from the "
         "command line itself; `mien COMMAND --help` prints the same.\n\n"
         "`mien --install-completion` sets up completion for bash, zsh, fish or PowerShell; "

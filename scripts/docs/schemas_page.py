@@ -15,7 +15,7 @@ __all__ = ["schema_file", "schemas_page"]
 _INTRO = """\
 # JSON schemas
 
-There is a schema (JSON Schema 2020-12) of each document that a command prints, and of each file below.
+Each document that a command prints, and each file below, has a schema (JSON Schema 2020-12).
 They are made from the types of the code that writes the documents, and tests validate what every command
 prints and what is in every file of a run. [Keys of JSON documents](json-keys.md) explains each key.
 

@@ -139,6 +139,19 @@ def test_a_model_that_cannot_be_prepared_says_why(model: Model) -> None:
     assert not batcher.is_alive
 
 
+def test_who_waits_for_the_preparation_may_leave(model: Model) -> None:
+    batcher = Batcher(model.run, max_batch=1, max_wait=0.0)
+
+    def prepare() -> None:
+        model.gate.wait()
+
+    prepared = batcher.start(prepare)
+    assert not prepared.cancel()
+    model.gate.set()
+    prepared.result(timeout=LATER)
+    batcher.close()
+
+
 def test_a_call_in_a_thread_returns_and_raises() -> None:
     assert call_in_thread(threading.get_ident) != threading.get_ident()
     with pytest.raises(ZeroDivisionError):

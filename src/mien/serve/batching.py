@@ -111,6 +111,7 @@ class Batcher:
     def start(self, prepare: Callable[[], None] = lambda: None) -> Future[None]:
         """Starts the thread, which first prepares. The future has the end of that, or its error."""
         prepared: Future[None] = Future()
+        prepared.set_running_or_notify_cancel()  # who waits may leave, and the thread goes on
         self._thread = threading.Thread(
             target=self._work, args=(prepare, prepared), name="model", daemon=True
         )
@@ -148,7 +149,7 @@ class Batcher:
 
     @property
     def num_failed(self) -> int:
-        """How many batches have failed since one was answered, other than by requests or for a while."""
+        """Batches that failed since the last answer, without faults of requests and temporary ones."""
         return self._num_failed
 
     def seconds_for(self, num_images: int) -> float:

@@ -35,7 +35,7 @@ class ServiceOptions:
         max_pixels: Pixels per image.
         head_seconds: For the header of a request.
         idle_seconds: Between two pieces of a body.
-        read_seconds: For a whole body.
+        read_seconds: For a whole body, but no longer than `deadline`.
         max_connections: Open connections.
         drain_seconds: After a signal, to answer what was accepted.
 

@@ -46,7 +46,7 @@ _NOT_LISTS: Final = (  # by depth
     "a box is not a list of four numbers",
 )
 _MAX_PLACE: Final = 4096  # bytes of a text that is taken for a path
-_ADDRESS: Final = re.compile(rb"\s*(https?|ftp|file|data):", re.IGNORECASE)
+_ADDRESS: Final = re.compile(rb"\s*(https?|ftp|file|data|s3|gs|hf):", re.IGNORECASE)
 _PATH: Final = re.compile(r"(\.{0,2}/|~|[A-Za-z]:[\\/]|\\\\)")
 
 

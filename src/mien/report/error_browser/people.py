@@ -27,8 +27,8 @@ __all__ = [
     "person_entry",
 ]
 
-# By the letter that marks a label in the classes of a person.
 _HALF: Final = 0.5  # of the annotators
+# By the letter that marks a label in the classes of a person.
 KINDS: Final = {"t": "chosen by annotators", "h": "found", "m": "missed", "f": "false alarm"}
 AGREEMENTS: Final = {
     "g3": "all chose the same labels",

@@ -28,7 +28,7 @@ def token(*, unguarded: bool = False) -> str | None:
         unguarded: Whether another proxy stands before the replicas, instead of the guard.
 
     Raises:
-        UsageError: There is none, but requests of other machines may come through a proxy on this one.
+        UsageError: It is missing where requests of other machines may come through a proxy on this one.
     """
     found = os.environ.get(_TOKEN) or None
     relayed = [name for name in _RELAYED if os.environ.get(name, "") not in ("", "0")]
@@ -50,12 +50,12 @@ def max_upload_of_proxies() -> int:
     text = os.environ.get(_MAX_UPLOAD) or str(DEFAULT_MAX_UPLOAD)
     try:
         return max_body_bytes(float(text))
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, UsageError) as error:
         raise UsageError(f"{_MAX_UPLOAD} is {text!r}", hint="give a number of MiB") from error
 
 
 def max_body_bytes(mebibytes: float) -> int:
-    """The bytes of this many MiB; UsageError if there are none."""
+    """The bytes of this many MiB; UsageError for less than one byte."""
     count = int(mebibytes * _MEGABYTE)
     if count < 1:
         raise UsageError(f"an upload of {mebibytes} MiB is too small", hint="give a number above 0")
