@@ -52,7 +52,7 @@ class PersonDict(TypedDict):
         arousal: How excited the person appears, from 0 to 1; None if the model does not predict it.
         dominance: How much in control the person appears, from 0 to 1; None if the model does not predict it.
         sure: Whether the model is sure of the best label; None without calibration.
-        description: What the vision-language model wrote; None if the model reads no text or predicted nothing.
+        description: What the vision-language model wrote; None if the model reads no text or did not answer.
     """
 
     person: int
